@@ -1,0 +1,51 @@
+//! What happens during a run, as data. The JSON form is what `--events`, SSE and stored events carry.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One event of one run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunEvent {
+    /// From 1, rising by 1 within the run (also across a resumption).
+    pub id: u64,
+    /// RFC 3339 UTC with `Z`.
+    pub at: jiff::Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// Kinds of events; `event` in JSON.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "fields are documented in docs/http-api.md, Events")]
+pub enum EventKind {
+    RunStarted { workflow: Arc<str>, resumed: bool },
+    NodeStarted { node: Arc<str>, iteration: u64, #[serde(skip_serializing_if = "Option::is_none")] item: Option<usize> },
+    /// A piece of an answer as it arrives. Not stored.
+    LlmDelta { node: Arc<str>, #[serde(skip_serializing_if = "Option::is_none")] item: Option<usize>, text: String },
+    /// An attempt at a model ended without a usable answer and another follows.
+    NodeRetried { node: Arc<str>, #[serde(skip_serializing_if = "Option::is_none")] item: Option<usize>, attempt: u32, reason: String, wait_ms: u64 },
+    NodeCompleted { node: Arc<str>, #[serde(skip_serializing_if = "Option::is_none")] item: Option<usize>, outputs: Value, usage: crate::outcome::NodeUsage, duration_ms: u64 },
+    NodeFailed { node: Arc<str>, #[serde(skip_serializing_if = "Option::is_none")] item: Option<usize>, code: String, error: String },
+    GateFailed { metric: String, message: String },
+    RunCompleted { outputs: Value, usage: crate::outcome::Usage, execution_time_ms: u64 },
+    RunFailed { error: String, problem: Value, usage: crate::outcome::Usage, execution_time_ms: u64 },
+    RunCancelled { execution_time_ms: u64 },
+}
+
+/// Is told of every event, in order. Must not block: it is called on the run's own task.
+pub trait Observer: Send + Sync {
+    /// One event.
+    fn observe(&self, event: &RunEvent);
+}
+
+/// Observes nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Ignore;
+
+impl Observer for Ignore {
+    fn observe(&self, _event: &RunEvent) {}
+}

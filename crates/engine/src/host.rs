@@ -1,0 +1,20 @@
+//! The outside world as the engine sees it: clock, ids, randomness. Injected, so that tests control time.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+/// Clock, ids and randomness.
+#[async_trait]
+pub trait Host: Send + Sync + std::fmt::Debug {
+    /// Wall clock.
+    fn now(&self) -> jiff::Timestamp;
+    /// Monotonic time since some fixed start.
+    fn elapsed(&self) -> Duration;
+    /// A fresh UUIDv7.
+    fn new_id(&self) -> uuid::Uuid;
+    /// Uniform in `0.0..1.0`.
+    fn random(&self) -> f64;
+    /// Waits.
+    async fn sleep(&self, duration: Duration);
+}

@@ -1,0 +1,121 @@
+//! How a run ended, what it cost, and why it failed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Totals of a run and of each node. Every job and answer carries it as `usage`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Prompt tokens.
+    pub input_tokens: u64,
+    /// Of these, read from the provider's cache.
+    pub cached_tokens: u64,
+    /// Answer tokens.
+    pub output_tokens: u64,
+    /// Attempts at a model, failed ones included.
+    pub llm_calls: u64,
+    /// `null` as soon as one call has no known price.
+    pub cost_usd: Option<f64>,
+    /// By node id.
+    pub nodes: BTreeMap<String, NodeUsage>,
+}
+
+/// What one node took, all its executions together.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct NodeUsage {
+    /// `provider/model` that answered last.
+    pub model: Option<String>,
+    /// Prompt tokens.
+    pub input_tokens: u64,
+    /// Of these, cached.
+    pub cached_tokens: u64,
+    /// Answer tokens.
+    pub output_tokens: u64,
+    /// Attempts.
+    pub llm_calls: u64,
+    /// `null` where unknown.
+    pub cost_usd: Option<f64>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// The whole final state.
+    Completed {
+        /// Every field by name.
+        outputs: serde_json::Map<String, serde_json::Value>,
+    },
+    /// It failed; nothing is returned from it.
+    Failed(Failure),
+    /// It was cancelled.
+    Cancelled,
+}
+
+/// A finished run.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// How.
+    pub outcome: Outcome,
+    /// What it took, failed runs too.
+    pub usage: Usage,
+    /// Wall time of the run.
+    pub execution_time_ms: u64,
+    /// Gates that failed with `warn` or `block_deploy`.
+    pub gate_warnings: Vec<String>,
+}
+
+/// Why a run failed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Which rule; see [`FailureCode`].
+    pub code: FailureCode,
+    /// One plain sentence, naming the node: safe to show to a caller.
+    pub message: String,
+    /// The node, where there is one.
+    pub node: Option<String>,
+    /// Whose fault: `workflow`, `provider` or `server`.
+    pub source: FailureSource,
+    /// The same run may succeed later.
+    pub retryable: bool,
+}
+
+/// Whose fault a failure is; decides the HTTP status (500, or 502/504 for a provider).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum FailureSource { Workflow, Provider, Server }
+
+/// `problem.code` of a failed run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureCode {
+    /// A placeholder had no value.
+    PlaceholderUnresolved,
+    /// The answer did not fit the node's schema, after all attempts.
+    OutputInvalid,
+    /// The model call failed (not retryable, or attempts used up).
+    ModelError,
+    /// The last attempt ran into the node's time limit.
+    ModelTimeout,
+    /// A model is not set up (no key, unknown provider).
+    ModelConfig,
+    /// No condition held and there is no unconditional edge.
+    NoRoute,
+    /// Two branches of one step wrote one field.
+    WriteConflict,
+    /// A gate with `on_fail: fail`.
+    GateFailed,
+    /// A `state.rules` assertion no longer holds.
+    RuleFailed,
+    /// The run's deadline.
+    DeadlineExceeded,
+    /// `budget`.
+    BudgetExceeded,
+    /// More steps than any sane workflow takes (see `run::MAX_STEPS`).
+    StepLimit,
+    /// Uses a part this version cannot execute.
+    NotSupported,
+    /// A bug or the machine: not the workflow's fault.
+    Internal,
+}

@@ -1,0 +1,117 @@
+//! Requests, replies, deltas and usage, in no provider's dialect.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// One question to a model.
+#[derive(Debug, Clone)]
+pub struct ChatRequest {
+    /// Who asks: the node's id. Scripted replies and cassettes go by it; never sent to a provider.
+    pub label: Arc<str>,
+    /// The conversation.
+    pub messages: Vec<Message>,
+    /// The shape of the answer; `None` asks for free text.
+    pub output: Option<OutputFormat>,
+    /// 0 to 1.
+    pub temperature: Option<f64>,
+    /// Above 0.
+    pub max_tokens: Option<u32>,
+    /// Longest time for the whole call, streaming included.
+    pub timeout: Duration,
+    /// Ask the provider to stream; the reply is the same either way.
+    pub stream: bool,
+}
+
+/// One turn of a conversation.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// What.
+    pub text: String,
+}
+
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Instructions.
+    System,
+    /// The caller.
+    User,
+    /// The model.
+    Assistant,
+}
+
+/// A structured answer that is wanted.
+#[derive(Debug, Clone)]
+pub struct OutputFormat {
+    /// `Output_<node id>`, restricted to what every provider takes.
+    pub name: Arc<str>,
+    /// For the model.
+    pub description: Option<Arc<str>>,
+    /// An object schema.
+    pub schema: Arc<Value>,
+}
+
+/// A model's answer.
+#[derive(Debug, Clone)]
+pub struct ChatReply {
+    /// The answer, as the provider gave it: an object when structure was asked for and delivered.
+    pub content: Content,
+    /// What it took.
+    pub usage: Usage,
+    /// Why it ended.
+    pub finish: FinishReason,
+    /// The model that answered, as the provider names it.
+    pub model: String,
+    /// The provider, such as `openai` or `offline`.
+    pub provider: String,
+    /// US dollars; `None` where the model has no known price.
+    pub cost_usd: Option<f64>,
+}
+
+/// The answer's body.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    /// Text. When structure was asked for, the answer did not parse as JSON.
+    Text(String),
+    /// Structure.
+    Json(Value),
+}
+
+/// Tokens of one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Usage {
+    /// Prompt tokens, the cached ones included.
+    pub input_tokens: u64,
+    /// Prompt tokens read from the provider's cache.
+    pub cached_tokens: u64,
+    /// Answer tokens, reasoning included.
+    pub output_tokens: u64,
+}
+
+/// Why a model stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// It was done.
+    Stop,
+    /// It ran into `max_tokens`.
+    Length,
+    /// It called the tool that carries the structured answer.
+    ToolCall,
+    /// A filter cut it.
+    ContentFilter,
+    /// Anything else.
+    Other,
+}
+
+/// A piece of a streamed answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Delta {
+    /// Answer text (JSON text when structure was asked for).
+    Text(String),
+}
