@@ -1,6 +1,15 @@
-//! Diagnostics as plain data. Rendering is in `render`, the table of codes in `codes`.
+//! Diagnostics as plain data, and the table of their codes. Turning them into text is in [`render`].
+
+mod codes;
+mod findings;
+pub mod render;
+
+pub(crate) use codes::code;
+pub use codes::{codes, explain};
+pub(crate) use findings::Findings;
 
 use crate::source::Span;
+use crate::suggest::Suggestion;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,8 +20,18 @@ pub enum Severity {
     Warning,
 }
 
+impl Severity {
+    /// `error` or `warning`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
 /// One finding about a workflow file.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Stable, such as `FM0123`; `flowmill explain` prints its page.
     pub code: &'static str,
@@ -28,4 +47,31 @@ pub struct Diagnostic {
     pub did_you_mean: Option<String>,
     /// Where.
     pub span: Span,
+}
+
+impl Diagnostic {
+    /// With a way out.
+    pub(crate) fn suggesting(mut self, suggestion: Suggestion) -> Self {
+        self.suggestion = Some(suggestion.did_you_mean.clone().unwrap_or(suggestion.text));
+        self.did_you_mean = suggestion.did_you_mean;
+        self
+    }
+}
+
+/// A user's word in a message: cut to a readable length, control characters made visible.
+pub(crate) fn quoted(word: &str) -> String {
+    const LONGEST: usize = 60;
+    let mut shown: String = word
+        .chars()
+        .take(LONGEST)
+        .flat_map(|letter| {
+            let escaped = letter.is_control().then(|| letter.escape_debug());
+            let plain = (!letter.is_control()).then_some(letter);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect();
+    if word.chars().nth(LONGEST).is_some() {
+        shown.push('…');
+    }
+    format!("`{shown}`")
 }

@@ -1,5 +1,8 @@
 //! What can be wrong with a value that must fit a type. Faults are pydantic-shaped, because clients of
-//! the Python original match on their `type`.
+//! the Python original match on their `type`. Owns their kinds and fixed wording; where a value breaks
+//! a rule is found in [`crate::types`].
+
+use std::fmt;
 
 use crate::value::Value;
 
@@ -28,13 +31,194 @@ pub struct Fault {
     pub context: Option<Value>,
 }
 
+impl Fault {
+    /// The path as people write it: `user.tags.0`; empty for the value as a whole.
+    pub fn dotted_path(&self) -> String {
+        let segments: Vec<String> = self.path.iter().map(ToString::to_string).collect();
+        segments.join(".")
+    }
+
+    /// A fault in the wording that goes with its kind.
+    pub(crate) fn new(kind: FaultKind, path: Path<'_>, input: &Value) -> Self {
+        Self::worded(kind, path, input, kind.fixed_message(), None)
+    }
+
+    /// A fault whose wording depends on the rule's parameters.
+    pub(crate) fn worded(
+        kind: FaultKind,
+        path: Path<'_>,
+        input: &Value,
+        message: impl Into<String>,
+        context: Option<Value>,
+    ) -> Self {
+        Self {
+            path: path.segments(),
+            kind,
+            message: message.into(),
+            input: input.clone(),
+            context,
+        }
+    }
+}
+
+impl fmt::Display for PathSegment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => f.write_str(key),
+            Self::Index(index) => write!(f, "{index}"),
+        }
+    }
+}
+
 /// The rules a value can break; [`FaultKind::as_str`] is the `type` clients see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each is documented by its `as_str`")]
 pub enum FaultKind {
-    Missing, StringType, IntType, IntParsing, IntParsingSize, IntFromFloat, FiniteNumber, FloatType,
-    FloatParsing, BoolType, BoolParsing, ListType, DictType, ModelType, StringPatternMismatch,
-    StringTooShort, StringTooLong, GreaterThanEqual, LessThanEqual, Enum, Format, TooShort, TooLong,
-    ExtraForbidden, AssertionError,
+    Missing,
+    StringType,
+    IntType,
+    IntParsing,
+    IntParsingSize,
+    IntFromFloat,
+    FiniteNumber,
+    FloatType,
+    FloatParsing,
+    BoolType,
+    BoolParsing,
+    ListType,
+    DictType,
+    ModelType,
+    StringPatternMismatch,
+    StringTooShort,
+    StringTooLong,
+    GreaterThanEqual,
+    LessThanEqual,
+    Enum,
+    Format,
+    TooShort,
+    TooLong,
+    ExtraForbidden,
+    AssertionError,
+}
+
+impl FaultKind {
+    /// The `type` clients see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::StringType => "string_type",
+            Self::IntType => "int_type",
+            Self::IntParsing => "int_parsing",
+            Self::IntParsingSize => "int_parsing_size",
+            Self::IntFromFloat => "int_from_float",
+            Self::FiniteNumber => "finite_number",
+            Self::FloatType => "float_type",
+            Self::FloatParsing => "float_parsing",
+            Self::BoolType => "bool_type",
+            Self::BoolParsing => "bool_parsing",
+            Self::ListType => "list_type",
+            Self::DictType => "dict_type",
+            Self::ModelType => "model_type",
+            Self::StringPatternMismatch => "string_pattern_mismatch",
+            Self::StringTooShort => "string_too_short",
+            Self::StringTooLong => "string_too_long",
+            Self::GreaterThanEqual => "greater_than_equal",
+            Self::LessThanEqual => "less_than_equal",
+            Self::Enum => "enum",
+            Self::Format => "string_format",
+            Self::TooShort => "too_short",
+            Self::TooLong => "too_long",
+            Self::ExtraForbidden => "extra_forbidden",
+            Self::AssertionError => "assertion_error",
+        }
+    }
+
+    /// pydantic's sentence, for the kinds whose sentence has no parameters.
+    fn fixed_message(self) -> &'static str {
+        match self {
+            Self::Missing => "Field required",
+            Self::StringType => "Input should be a valid string",
+            Self::IntType => "Input should be a valid integer",
+            Self::IntParsing => {
+                "Input should be a valid integer, unable to parse string as an integer"
+            }
+            Self::IntParsingSize => {
+                "Unable to parse input string as an integer, exceeded maximum size"
+            }
+            Self::IntFromFloat => {
+                "Input should be a valid integer, got a number with a fractional part"
+            }
+            Self::FiniteNumber => "Input should be a finite number",
+            Self::FloatType => "Input should be a valid number",
+            Self::FloatParsing => {
+                "Input should be a valid number, unable to parse string as a number"
+            }
+            Self::BoolType => "Input should be a valid boolean",
+            Self::BoolParsing => "Input should be a valid boolean, unable to interpret input",
+            Self::ListType => "Input should be a valid list",
+            Self::DictType => "Input should be a valid dictionary",
+            Self::ModelType => {
+                "Input should be a valid dictionary or object to extract fields from"
+            }
+            Self::ExtraForbidden => "Extra inputs are not permitted",
+            Self::StringPatternMismatch
+            | Self::StringTooShort
+            | Self::StringTooLong
+            | Self::GreaterThanEqual
+            | Self::LessThanEqual
+            | Self::Enum
+            | Self::Format
+            | Self::TooShort
+            | Self::TooLong
+            | Self::AssertionError => "Input is not valid",
+        }
+    }
+}
+
+/// Where a value stands while it is being checked; lives on the stack so that a value without faults
+/// costs nothing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Path<'a> {
+    Root,
+    Key(&'a Path<'a>, &'a str),
+    Index(&'a Path<'a>, usize),
+}
+
+impl Path<'_> {
+    fn segments(mut self) -> Vec<PathSegment> {
+        let mut segments = Vec::new();
+        loop {
+            let (parent, segment) = match self {
+                Path::Root => break,
+                Path::Key(parent, key) => (parent, PathSegment::Key(key.to_owned())),
+                Path::Index(parent, index) => (parent, PathSegment::Index(index)),
+            };
+            segments.push(segment);
+            self = *parent;
+        }
+        segments.reverse();
+        segments
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_written_with_dots_from_the_outside_in() {
+        let field = Path::Key(&Path::Root, "user");
+        let tags = Path::Key(&field, "tags");
+        let fault = Fault::new(FaultKind::StringType, Path::Index(&tags, 2), &Value::Null);
+        assert_eq!(fault.dotted_path(), "user.tags.2");
+        assert_eq!(
+            serde_json::to_string(&fault.path).unwrap(),
+            r#"["user","tags",2]"#
+        );
+        assert_eq!(
+            Fault::new(FaultKind::DictType, Path::Root, &Value::Null).dotted_path(),
+            ""
+        );
+    }
 }

@@ -1,6 +1,10 @@
-//! JSON text to a [`Value`](crate::value::Value), with what `serde_json` alone does not do: a depth
-//! limit of our own (bounded memory and stack), and integers beyond 64 bits refused with their
-//! place rather than rounded. Used for request bodies, input files, and model answers.
+//! JSON text to a [`Value`], with what `serde_json` alone does not do: a depth limit of our own (bounded
+//! memory and stack), and integers beyond 64 bits refused with their place rather than rounded. Used
+//! for request bodies, input files, and model answers.
+
+mod integers;
+
+use serde::de::Deserialize as _;
 
 use crate::fault::PathSegment;
 use crate::value::Value;
@@ -35,7 +39,105 @@ pub enum Error {
     },
 }
 
-/// Reads one JSON value; a leading byte order mark is skipped.
-pub fn read(_text: &str) -> Result<Value, Error> {
-    todo!("helper `values`")
+/// Reads one JSON value; a leading byte order mark is skipped. A key given twice has its last value.
+/// NaN, infinities and numbers beyond doubles are syntax errors.
+pub fn read(text: &str) -> Result<Value, Error> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let scan = scan(text)?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    // The scan has bounded the depth.
+    deserializer.disable_recursion_limit();
+    let read =
+        Value::deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
+    let value = read.map_err(|error| syntax_error(text, &error))?;
+    if scan.may_hold_large_integers {
+        let integers = integers::too_large(text);
+        if !integers.is_empty() {
+            return Err(Error::IntegersTooLarge {
+                integers,
+                value: Box::new(value),
+            });
+        }
+    }
+    Ok(value)
 }
+
+/// What one quick pass over the bytes tells.
+struct Scan {
+    may_hold_large_integers: bool,
+}
+
+/// Fewest digits of an integer that may not fit 64 bits.
+const LARGE_DIGITS: usize = 19;
+
+fn scan(text: &str) -> Result<Scan, Error> {
+    let mut depth = 0_usize;
+    let mut digits = 0_usize;
+    let mut most_digits = 0;
+    let mut in_string = false;
+    let mut escaped = false;
+    for (at, byte) in text.bytes().enumerate() {
+        if in_string {
+            in_string = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+            continue;
+        }
+        if byte.is_ascii_digit() {
+            digits += 1;
+            most_digits = most_digits.max(digits);
+            continue;
+        }
+        digits = 0;
+        match byte {
+            b'"' => in_string = true,
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return Err(Error::TooDeep {
+                        offset: text[..at].chars().count(),
+                    });
+                }
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    Ok(Scan {
+        may_hold_large_integers: most_digits >= LARGE_DIGITS,
+    })
+}
+
+/// `serde_json` names a line and a column in bytes, from 1, of the byte it had just read.
+fn syntax_error(text: &str, error: &serde_json::Error) -> Error {
+    let line_start = match error.line() {
+        0 | 1 => 0,
+        line => text
+            .match_indices('\n')
+            .nth(line - 2)
+            .map_or(0, |(at, _)| at + 1),
+    };
+    let mut byte = (line_start + error.column()).min(text.len());
+    if !error.is_eof() {
+        byte = byte.saturating_sub(1);
+    }
+    while !text.is_char_boundary(byte) {
+        byte -= 1;
+    }
+    // An escape is wrong from its backslash on.
+    byte -= usize::from(text[..byte].ends_with('\\'));
+    let offset = if error.is_eof() {
+        text.chars().count()
+    } else {
+        text[..byte].chars().count()
+    };
+    let message = error.to_string();
+    let message = message
+        .split(" at line ")
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    Error::Syntax { offset, message }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,15 +4,21 @@
 //! This crate is pure: no file, network, clock or async. The caller reads the file, hands its text
 //! to [`check`], and renders the diagnostics.
 
+mod check;
 pub mod diagnostic;
 pub mod expr;
 pub mod fault;
 pub mod json;
+pub mod names;
+pub mod schema;
 pub mod source;
+pub mod suggest;
+mod syntax;
 pub mod template;
 pub mod types;
 pub mod value;
 pub mod workflow;
+mod yaml;
 
 use std::sync::Arc;
 
@@ -27,6 +33,6 @@ pub struct Checked {
 
 /// Checks a workflow file's text. The format follows the extension of `source.name`
 /// (`.yaml`, `.yml`, `.json`, any letter case); another one is a diagnostic.
-pub fn check(_source: &source::Source) -> Checked {
-    todo!("helper `syntax`")
+pub fn check(source: &source::Source) -> Checked {
+    check::check(source)
 }

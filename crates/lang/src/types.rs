@@ -1,8 +1,18 @@
-//! Value types: parsing their text, coercing values to them, assignability.
+//! Value types: parsing their text, coercing values to them, assignability. Constraints beyond the type
+//! are in `constraints`, named text formats in `format`.
+
+mod coerce;
+mod constraints;
+mod format;
+mod parse;
+mod scalar;
 
 use std::sync::Arc;
 
 use crate::workflow::Field;
+
+pub(crate) use constraints::bound;
+pub use parse::{NAMES, ParseError};
 
 /// A state or output type.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,4 +38,101 @@ pub enum Type {
 pub struct ObjectSchema {
     /// Declaration order.
     pub fields: Vec<Field>,
+}
+
+impl Type {
+    /// Whether an output of this type may be stored in a field of the other: the same type, where an
+    /// object without a schema stands for any object.
+    pub fn same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::List(Some(item)), Self::List(Some(other))) => item.same_as(other),
+            (Self::Dict(Some(types)), Self::Dict(Some(others))) => {
+                types.0.same_as(&others.0) && types.1.same_as(&others.1)
+            }
+            (Self::Object(Some(schema)), Self::Object(Some(other))) => schema.same_as(other),
+            (Self::Object(_), Self::Object(_)) => true,
+            _ => self == other,
+        }
+    }
+
+    /// The type reached by following keys from here; `None` where any value may turn up, or where
+    /// there is nothing to follow.
+    pub fn at(&self, path: &[String]) -> Option<&Self> {
+        path.iter().try_fold(self, |ty, key| match ty {
+            Self::Object(Some(schema)) => schema.field(key).map(|field| &field.ty),
+            Self::Dict(Some(types)) => Some(&types.1),
+            _ => None,
+        })
+    }
+}
+
+impl ObjectSchema {
+    /// The inner field of that name.
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// The inner names, in declaration order.
+    pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.fields.iter().map(|field| field.name.as_str())
+    }
+
+    /// The same names with the same types, in any order; constraints do not matter.
+    fn same_as(&self, other: &Self) -> bool {
+        self.fields.len() == other.fields.len()
+            && self.fields.iter().all(|field| {
+                other
+                    .field(&field.name)
+                    .is_some_and(|other| field.ty.same_as(&other.ty))
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(fields: &[(&str, &str)]) -> Type {
+        let fields = fields
+            .iter()
+            .map(|(name, ty)| Field::named(*name, Type::parse(ty).unwrap()))
+            .collect();
+        Type::Object(Some(Arc::new(ObjectSchema { fields })))
+    }
+
+    #[test]
+    fn outputs_are_stored_in_fields_of_the_same_type_only() {
+        let check = |left: &str, right: &str, same: bool| {
+            let (left, right) = (Type::parse(left).unwrap(), Type::parse(right).unwrap());
+            assert_eq!(left.same_as(&right), same, "{left} in {right}");
+        };
+        check("list[ str ]", "list[str]", true);
+        check("list", "list[str]", false);
+        check("int", "float", false);
+        check("dict[str, object]", "dict[str,object]", true);
+        check("dict[str, int]", "dict[str, str]", false);
+    }
+
+    #[test]
+    fn objects_are_the_same_when_their_inner_types_are() {
+        let full = object(&[("a", "str"), ("b", "int")]);
+        assert!(full.same_as(&object(&[("b", "int"), ("a", "str")])));
+        assert!(full.same_as(&Type::Object(None)));
+        assert!(!full.same_as(&object(&[("a", "str")])));
+        assert!(!full.same_as(&object(&[("a", "str"), ("b", "float")])));
+        assert!(!full.same_as(&Type::Dict(None)));
+    }
+
+    #[test]
+    fn keys_lead_to_the_inner_type() {
+        let ty = object(&[("tags", "dict[str, list[int]]")]);
+        let at = |path: &[&str]| {
+            let path: Vec<String> = path.iter().map(|&key| key.to_owned()).collect();
+            ty.at(&path).map(ToString::to_string)
+        };
+        assert_eq!(at(&["tags"]).as_deref(), Some("dict[str, list[int]]"));
+        assert_eq!(at(&["tags", "any"]).as_deref(), Some("list[int]"));
+        assert_eq!(at(&["tags", "any", "0"]), None);
+        assert_eq!(at(&["other"]), None);
+    }
 }

@@ -1,20 +1,29 @@
 //! The checked workflow: the only thing the engine executes. Every name in it is resolved, every type
-//! parsed, every condition type-checked; a value of these types cannot be wrong.
+//! parsed, every condition type-checked; a value of these types cannot be wrong. What a caller's inputs
+//! and a model's answer become is in `inputs` and `outputs`, their schemas in `json_schema`.
+
+mod inputs;
+mod json_schema;
+mod outputs;
+mod rules;
 
 use std::time::Duration;
 
 use crate::expr::Condition;
-use crate::fault::Fault;
 use crate::template::Template;
 use crate::types::Type;
 use crate::value::{Map, Value};
+
+pub use inputs::InitialState;
 
 /// Position of a field in [`Workflow::fields`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FieldId(pub usize);
 
 /// Position of a node in [`Workflow::nodes`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(transparent)]
 pub struct NodeId(pub usize);
 
@@ -96,7 +105,16 @@ pub struct Constraints {
 /// Text formats a field can ask for, named as in JSON Schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are JSON Schema's")]
-pub enum Format { Date, DateTime, Time, Email, Uri, Uuid, Ipv4, Ipv6 }
+pub enum Format {
+    Date,
+    DateTime,
+    Time,
+    Email,
+    Uri,
+    Uuid,
+    Ipv4,
+    Ipv6,
+}
 
 /// `additional_inputs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -296,12 +314,12 @@ pub struct Budget {
     pub max_llm_calls: Option<u64>,
 }
 
-/// `config.gates`.
+/// `config.gates` and `optimization.quality_gates`.
 #[derive(Debug, Clone, Default)]
 pub struct Gates {
     /// Checked after the last node.
     pub gates: Vec<Gate>,
-    /// What a failed gate does.
+    /// What a failed gate does that does not say so itself.
     pub on_fail: OnGateFail,
 }
 
@@ -314,6 +332,8 @@ pub struct Gate {
     pub max: Option<f64>,
     /// Fails below.
     pub min: Option<f64>,
+    /// What its failure does, over [`Gates::on_fail`].
+    pub on_fail: Option<OnGateFail>,
 }
 
 /// `on_fail`.
@@ -337,54 +357,52 @@ pub struct Unsupported {
     pub what: String,
 }
 
-/// Inputs that were accepted: the initial state, one value per field.
-pub type InitialState = Vec<Value>;
-
 impl Workflow {
-    /// Coerces and checks a caller's inputs: every fault, in declaration order, paths starting with
-    /// the field's name. On success the whole initial state, defaults and nulls filled in.
-    pub fn accept_inputs(&self, _inputs: &Map<String, Value>) -> Result<InitialState, Vec<Fault>> {
-        todo!("helper `values`")
-    }
-
-    /// A state as the JSON object callers see: every field by name, in declaration order.
-    pub fn state_object(&self, _state: &[Value]) -> Map<String, Value> {
-        todo!("helper `values`")
-    }
-
-    /// JSON Schema (2020-12) of the inputs.
-    pub fn input_schema(&self) -> Value {
-        todo!("helper `values`")
-    }
-
-    /// JSON Schema (2020-12) of the outputs: the whole final state, `x-written-by` naming the nodes.
-    pub fn output_schema(&self) -> Value {
-        todo!("helper `values`")
-    }
-
     /// The node of that name.
     pub fn node(&self, id: &str) -> Option<NodeId> {
         self.nodes.iter().position(|node| node.id == id).map(NodeId)
     }
+
+    /// The state field of that name.
+    pub fn field(&self, name: &str) -> Option<FieldId> {
+        self.fields
+            .iter()
+            .position(|field| field.name == name)
+            .map(FieldId)
+    }
 }
 
-impl Output {
-    /// JSON Schema a model's answer must fit: an object, every key required, no others.
-    pub fn json_schema(&self) -> Value {
-        todo!("helper `values`")
-    }
-
-    /// Reads a model's answer: coerces and checks each declared key, drops the others.
-    pub fn read(&self, _answer: &Value) -> Result<Vec<(FieldId, Value)>, Vec<Fault>> {
-        todo!("helper `values`")
+impl Field {
+    /// An optional field without default, constraints or checks.
+    pub fn named(name: impl Into<String>, ty: Type) -> Self {
+        Self {
+            name: name.into(),
+            ty,
+            required: false,
+            default: None,
+            description: None,
+            constraints: Constraints::default(),
+            checks: Vec::new(),
+            written_by: Vec::new(),
+        }
     }
 }
 
 impl PartialEq for Constraints {
     fn eq(&self, other: &Self) -> bool {
-        self.pattern.as_ref().map(regex::Regex::as_str) == other.pattern.as_ref().map(regex::Regex::as_str)
-            && (self.min_length, self.max_length, self.min_items, self.max_items)
-                == (other.min_length, other.max_length, other.min_items, other.max_items)
+        self.pattern.as_ref().map(regex::Regex::as_str)
+            == other.pattern.as_ref().map(regex::Regex::as_str)
+            && (
+                self.min_length,
+                self.max_length,
+                self.min_items,
+                self.max_items,
+            ) == (
+                other.min_length,
+                other.max_length,
+                other.min_items,
+                other.max_items,
+            )
             && (self.minimum, self.maximum) == (other.minimum, other.maximum)
             && self.allowed == other.allowed
             && self.format == other.format

@@ -1,0 +1,232 @@
+//! From a file's text to the checked workflow. Each file in here holds one family of rules. No rule
+//! stops at its first fault, and none speaks about a part whose shape is already known to be wrong.
+
+mod conditions;
+mod config;
+mod constraints;
+mod edges;
+mod fields;
+mod graph;
+mod names;
+mod nodes;
+mod outputs;
+mod unsupported;
+
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+use names::Comparisons;
+
+use crate::Checked;
+use crate::diagnostic::{Diagnostic, Findings, Severity, code, quoted};
+use crate::source::{Source, Span};
+use crate::suggest::Suggestion;
+use crate::syntax::place::{Path, Place};
+use crate::syntax::view::Item;
+use crate::syntax::{self, FILE_SHAPE, File, shape};
+use crate::workflow::{AdditionalInputs, Workflow};
+use crate::yaml;
+
+/// Checks a workflow file's text; see [`crate::check`].
+pub(crate) fn check(source: &Source) -> Checked {
+    let mut findings = Findings::default();
+    let workflow = read(source, &mut findings);
+    let workflow = workflow.filter(|_| !findings.has_errors()).map(Arc::new);
+    Checked {
+        workflow,
+        diagnostics: findings.finish(),
+    }
+}
+
+/// The workflow as far as it can be made out; to be used only if nothing was an error.
+fn read(source: &Source, findings: &mut Findings) -> Option<Workflow> {
+    let extension = source
+        .name
+        .rsplit_once('.')
+        .map(|(_, extension)| extension.to_ascii_lowercase());
+    let root = match extension.as_deref() {
+        Some("yaml" | "yml") => yaml::read_yaml(&source.text, findings),
+        Some("json") => yaml::read_json(&source.text, findings),
+        _ => {
+            let message = format!(
+                "{} does not end in `.yaml`, `.yml` or `.json`",
+                quoted(&source.name)
+            );
+            let advice = Suggestion::advice("rename the file to what it holds");
+            Context::new(&source.text, findings).error(
+                code::EXTENSION,
+                &Place::default(),
+                message,
+                Some(advice),
+            );
+            return None;
+        }
+    };
+    let mut context = Context::new(&source.text, findings);
+    let Some(root) = root else {
+        if !context.findings.has_errors() {
+            context.not_a_mapping("the file is empty", Span::default());
+        }
+        return None;
+    };
+    let item = Item::root(&root);
+    let Some(file) = File::read(&item) else {
+        context.not_a_mapping(&format!("the file holds {}", root.kind()), root.span);
+        return None;
+    };
+    shape::check(&root, &FILE_SHAPE, &source.text, context.findings);
+    Some(lower(&file, &mut context))
+}
+
+/// Where findings go, and the text their places are in.
+struct Context<'a> {
+    text: &'a str,
+    findings: &'a mut Findings,
+    patterns: constraints::Patterns,
+    comparisons: Comparisons,
+}
+
+impl<'a> Context<'a> {
+    fn new(text: &'a str, findings: &'a mut Findings) -> Self {
+        Self {
+            text,
+            findings,
+            patterns: constraints::Patterns::default(),
+            comparisons: Comparisons::default(),
+        }
+    }
+}
+
+impl Context<'_> {
+    fn error(
+        &mut self,
+        code: &'static str,
+        place: &Place,
+        message: impl Into<String>,
+        suggestion: Option<Suggestion>,
+    ) {
+        self.report(code, Severity::Error, place, message, suggestion);
+    }
+
+    fn warning(
+        &mut self,
+        code: &'static str,
+        place: &Place,
+        message: impl Into<String>,
+        suggestion: Option<Suggestion>,
+    ) {
+        self.report(code, Severity::Warning, place, message, suggestion);
+    }
+
+    fn report(
+        &mut self,
+        code: &'static str,
+        severity: Severity,
+        place: &Place,
+        message: impl Into<String>,
+        suggestion: Option<Suggestion>,
+    ) {
+        let diagnostic = Diagnostic {
+            code,
+            severity,
+            path: place.path.to_string(),
+            message: message.into(),
+            suggestion: None,
+            did_you_mean: None,
+            span: place.span,
+        };
+        self.findings.push(match suggestion {
+            Some(suggestion) => diagnostic.suggesting(suggestion),
+            None => diagnostic,
+        });
+    }
+
+    fn not_a_mapping(&mut self, found: &str, span: Span) {
+        let place = Place::new(Path::default(), span);
+        let message = format!(
+            "{found}; a workflow is a mapping with the keys `schema_version`, `flow` and so on"
+        );
+        let advice = Suggestion::advice("`flowmill init` writes a workflow to start from");
+        self.error(code::NOT_A_MAPPING, &place, message, Some(advice));
+    }
+
+    /// What to offer for an unknown word; nothing once nobody will read it.
+    fn suggest<'n>(
+        &self,
+        word: &str,
+        known: impl IntoIterator<Item = &'n str> + Clone,
+    ) -> Option<Suggestion> {
+        let worth_it =
+            !self.findings.is_full() && self.comparisons.spend(known.clone().into_iter().count());
+        worth_it.then(|| Suggestion::among(word, known)).flatten()
+    }
+}
+
+fn lower(file: &File<'_>, context: &mut Context<'_>) -> Workflow {
+    let mut fields = fields::lower(file.state.as_ref(), context);
+    let ids = nodes::register(&file.nodes, &file.view, context);
+    let rules = conditions::rules(file.state.as_ref(), &fields, context);
+    let edges = edges::lower(&file.edges, &file.nodes, &fields, &ids, context);
+    if file
+        .view
+        .list("edges")
+        .is_some_and(|edges| !edges.is_empty())
+    {
+        graph::check(&edges, &file.nodes, &ids, &file.view, context);
+    }
+    let nodes = nodes::lower(file, edges.exits, &edges.items, &fields, &ids, context);
+    edges::check_collected(&edges.fan_outs, &nodes, &fields, context);
+    for (index, node) in nodes.iter().enumerate() {
+        for output in &node.output.fields {
+            fields.list[output.target.0]
+                .written_by
+                .push(crate::workflow::NodeId(index));
+        }
+    }
+    config::check(file, context);
+    let additional = [
+        file.state
+            .as_ref()
+            .and_then(|state| state.additional_inputs.clone()),
+        file.view.string("additional_inputs"),
+    ];
+    let config = file.config.view.as_ref();
+    let flow = file.flow.as_ref();
+    Workflow {
+        name: flow.and_then(|flow| flow.name.clone()).unwrap_or_default(),
+        version: flow.and_then(|flow| flow.version.clone()),
+        description: flow.and_then(|flow| flow.description.clone()),
+        definition_hash: hash(context.text),
+        additional_inputs: match additional.iter().flatten().next().map(String::as_str) {
+            Some("forbid") => AdditionalInputs::Forbid,
+            _ => AdditionalInputs::Allow,
+        },
+        rules,
+        start: edges.start,
+        execution: config::execution(&file.config),
+        budget: syntax::budget::read(
+            file.view
+                .mapping("budget", &syntax::budget::BUDGET)
+                .as_ref(),
+            config
+                .and_then(|config| config.mapping("budget", &syntax::budget::BUDGET))
+                .as_ref(),
+        ),
+        gates: config::gates(file, context),
+        unsupported: unsupported::list(&file.nodes, context),
+        fields: fields.list,
+        nodes,
+    }
+}
+
+fn hash(text: &str) -> String {
+    use std::fmt::Write as _;
+
+    Sha256::digest(text)
+        .iter()
+        .fold(String::with_capacity(64), |mut hex, byte| {
+            write!(hex, "{byte:02x}").expect("writing to a String cannot fail");
+            hex
+        })
+}

@@ -1,0 +1,158 @@
+//! Texts with names in them, templates and conditions: looked up, type-checked, and their findings
+//! brought to the place in the file.
+
+use super::Context;
+use super::fields::{Fields, Owner};
+use super::names::{OwnValue, Scope};
+use crate::diagnostic::{Severity, code};
+use crate::expr::{self, Condition};
+use crate::names::{Finding, FindingKind, Names};
+use crate::source::Span;
+use crate::suggest::Suggestion;
+use crate::syntax::place::Place;
+use crate::syntax::state::{Rule as Written, State};
+use crate::syntax::view::Text;
+use crate::template::{self, Template};
+use crate::types::Type;
+use crate::workflow::Rule;
+
+/// `state.rules`.
+pub(super) fn rules(
+    state: Option<&State<'_>>,
+    fields: &Fields<'_>,
+    context: &mut Context<'_>,
+) -> Vec<Rule> {
+    if !fields.known {
+        return Vec::new();
+    }
+    let comparisons = context.comparisons.clone();
+    let scope = Scope {
+        fields,
+        nodes: None,
+        variables: &[],
+        item: None,
+        comparisons,
+    };
+    let written = state.map_or(&[][..], |state| &state.rules);
+    written
+        .iter()
+        .filter_map(|rule| lower(rule, &scope, "rule", context))
+        .collect()
+}
+
+/// The checks of one field.
+pub(super) fn checks(
+    written: &[Written<'_>],
+    name: &str,
+    ty: &Type,
+    owner: &Owner<'_>,
+    context: &mut Context<'_>,
+) -> Vec<Rule> {
+    let owner = owner.to_string();
+    written
+        .iter()
+        .filter_map(|rule| lower(rule, &OwnValue { name, ty }, &owner, context))
+        .collect()
+}
+
+fn lower(
+    written: &Written<'_>,
+    names: &dyn Names,
+    owner: &str,
+    context: &mut Context<'_>,
+) -> Option<Rule> {
+    let condition = condition(&written.assert, names, owner, context)?;
+    let text = written.assert.value.trim().to_owned();
+    let message = written
+        .message
+        .clone()
+        .unwrap_or_else(|| format!("must hold: {text}"));
+    Some(Rule {
+        reads: condition.reads(),
+        condition,
+        text,
+        message,
+    })
+}
+
+/// A condition's text, looked up and type-checked; `None` when it cannot be used.
+pub(super) fn condition(
+    text: &Text<'_>,
+    names: &dyn Names,
+    owner: &str,
+    context: &mut Context<'_>,
+) -> Option<Condition> {
+    let locator = text.locator(context.text);
+    let place = |span: Span| locator.locate(span);
+    match expr::parse(&text.value) {
+        Ok(raw) => {
+            let (condition, findings) = raw.resolve(names, &place);
+            let usable = !findings
+                .iter()
+                .any(|finding| finding.kind.severity() == Severity::Error);
+            report(findings, text, owner, context);
+            usable.then_some(condition)
+        }
+        Err(error) => {
+            let place = Place::new(text.place.path.clone(), place(error.span));
+            let message = format!("{owner}: the condition cannot be read: {}", error.message);
+            context.error(code::CONDITION_SYNTAX, &place, message, error.suggestion);
+            None
+        }
+    }
+}
+
+/// A template's text, looked up.
+pub(super) fn template(
+    text: &Text<'_>,
+    names: &dyn Names,
+    owner: &str,
+    context: &mut Context<'_>,
+) -> Template {
+    let locator = text.locator(context.text);
+    let (template, findings) =
+        template::parse(&text.value).resolve(names, &|span| locator.locate(span));
+    report(findings, text, owner, context);
+    template
+}
+
+fn report(findings: Vec<Finding>, text: &Text<'_>, owner: &str, context: &mut Context<'_>) {
+    for finding in findings {
+        let code = match finding.kind {
+            FindingKind::UnknownName => code::UNKNOWN_NAME,
+            FindingKind::FormatSpec => code::FORMAT_SPEC,
+            FindingKind::NoInnerNames => code::NO_INNER_NAMES,
+            FindingKind::Nonsense => code::CONDITION_TYPE,
+            FindingKind::Foregone => code::FOREGONE,
+            FindingKind::BareWordIsField => code::BARE_WORD,
+        };
+        let place = Place::new(text.place.path.clone(), finding.span);
+        let message = format!("{owner}: {}", finding.message);
+        let word = context
+            .text
+            .get(finding.span.start..finding.span.end)
+            .unwrap_or_default();
+        let suggestion = match own_name(word) {
+            Some(advice) if finding.kind == FindingKind::UnknownName => {
+                Some(Suggestion::advice(advice))
+            }
+            _ => finding.suggestion,
+        };
+        context.report(code, finding.kind.severity(), &place, message, suggestion);
+    }
+}
+
+/// Where flowmill's own names exist, for one used elsewhere.
+fn own_name(word: &str) -> Option<&'static str> {
+    if word.starts_with("_parallel_") {
+        Some(
+            "`_parallel_item` and `_parallel_index` exist only in the target node of a `parallel` edge",
+        )
+    } else if word.starts_with("_loop_iteration_") {
+        Some(
+            "`_loop_iteration_<node>` needs the id of a node, and exists only in nodes and on edges",
+        )
+    } else {
+        None
+    }
+}

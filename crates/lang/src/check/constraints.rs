@@ -1,0 +1,168 @@
+//! Constraints on a field: whether they apply to its type and can be met at all.
+
+use regex::{Regex, RegexBuilder};
+
+use super::Context;
+use super::fields::Owner;
+use crate::diagnostic::{code, quoted};
+use crate::suggest::Suggestion;
+use crate::syntax::place::Place;
+use crate::syntax::view::View;
+use crate::types::Type;
+use crate::workflow::{Constraints, Field, Format};
+
+/// Patterns compiled so far. A small pattern can take megabytes and long to compile, so a file may hold
+/// many that stay small and a few that do not.
+#[derive(Default)]
+pub(super) struct Patterns {
+    all: usize,
+    large: usize,
+}
+
+/// Most patterns in one file, and most of them that are large.
+const MOST: usize = 1000;
+const MOST_LARGE: usize = 16;
+/// Most memory of a compiled pattern that is not large, and of one that is, in bytes.
+const SMALL_BYTES: usize = 32 << 10;
+const LARGE_BYTES: usize = 2 << 20;
+
+impl Patterns {
+    /// The compiled pattern, or why there is none.
+    fn compile(&mut self, text: &str) -> Result<Regex, String> {
+        self.all += 1;
+        if self.all > MOST {
+            return Err(format!("a file may hold {MOST} patterns at most"));
+        }
+        let compile = |bytes| RegexBuilder::new(text).size_limit(bytes).build();
+        let compiled = match compile(SMALL_BYTES) {
+            Err(regex::Error::CompiledTooBig(_)) if self.large < MOST_LARGE => {
+                self.large += 1;
+                compile(LARGE_BYTES)
+            }
+            compiled => compiled,
+        };
+        compiled.map_err(|error| match error {
+            regex::Error::CompiledTooBig(_) => "it takes too much memory".to_owned(),
+            // The library draws a picture of the pattern first; the reason is its last line.
+            error => error
+                .to_string()
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .trim_start_matches("error: ")
+                .to_owned(),
+        })
+    }
+}
+
+/// Which constraints apply to which types.
+const KINDS: &[(&str, &[&str])] = &[
+    ("`str`", &["pattern", "min_length", "max_length", "format"]),
+    ("`int` and `float`", &["minimum", "maximum"]),
+    ("`list` and `dict`", &["min_items", "max_items"]),
+];
+
+pub(super) fn lower(
+    view: &View<'_>,
+    ty: &Type,
+    owner: &Owner<'_>,
+    context: &mut Context<'_>,
+) -> Constraints {
+    let kind = match ty {
+        Type::Str => Some("`str`"),
+        Type::Int | Type::Float => Some("`int` and `float`"),
+        Type::List(_) | Type::Dict(_) => Some("`list` and `dict`"),
+        Type::Bool | Type::Object(_) => None,
+    };
+    for (types, keys) in KINDS.iter().filter(|(types, _)| Some(*types) != kind) {
+        for key in *keys {
+            let Some((written, item)) = view.entry(key).filter(|_| view.get(key).is_some()) else {
+                continue;
+            };
+            let message = format!("{owner}: `{key}` applies to {types}, and the field is `{ty}`");
+            let place = Place::new(item.place.path, written.span);
+            context.error(
+                code::CONSTRAINT_KIND,
+                &place,
+                message,
+                Some(Suggestion::advice(format!("remove `{key}`"))),
+            );
+        }
+    }
+    let count = |key: &str| view.int(key).and_then(|count| usize::try_from(count).ok());
+    let constraints = Constraints {
+        pattern: pattern(view, owner, context),
+        min_length: count("min_length"),
+        max_length: count("max_length"),
+        minimum: view.float("minimum"),
+        maximum: view.float("maximum"),
+        allowed: allowed(view, ty, owner, context),
+        format: view
+            .string("format")
+            .and_then(|format| Format::from_name(&format)),
+        min_items: count("min_items"),
+        max_items: count("max_items"),
+    };
+    let crossed = [
+        (
+            "min_length",
+            "max_length",
+            constraints.min_length > constraints.max_length && constraints.max_length.is_some(),
+        ),
+        (
+            "minimum",
+            "maximum",
+            constraints.minimum > constraints.maximum && constraints.maximum.is_some(),
+        ),
+        (
+            "min_items",
+            "max_items",
+            constraints.min_items > constraints.max_items && constraints.max_items.is_some(),
+        ),
+    ];
+    for (least, most, _) in crossed.iter().filter(|(_, _, crossed)| *crossed) {
+        let place = view
+            .get(least)
+            .map_or_else(|| view.head(), |item| item.place);
+        let message = format!("{owner}: `{least}` is above `{most}`, so no value fits");
+        context.error(code::BAD_CONSTRAINT, &place, message, None);
+    }
+    constraints
+}
+
+fn pattern(view: &View<'_>, owner: &Owner<'_>, context: &mut Context<'_>) -> Option<Regex> {
+    let text = view.text("pattern")?;
+    match context.patterns.compile(&text.value) {
+        Ok(pattern) => Some(pattern),
+        Err(problem) => {
+            let message = format!(
+                "{owner}: the pattern {} cannot be used: {problem}",
+                quoted(&text.value)
+            );
+            context.error(code::BAD_CONSTRAINT, &text.place, message, None);
+            None
+        }
+    }
+}
+
+fn allowed(
+    view: &View<'_>,
+    ty: &Type,
+    owner: &Owner<'_>,
+    context: &mut Context<'_>,
+) -> Option<Vec<crate::value::Value>> {
+    let field = Field {
+        required: true,
+        ..Field::named("", ty.clone())
+    };
+    let mut allowed = Vec::new();
+    for item in view.list("enum")? {
+        if let Some(Ok(value)) = item.node.to_value().map(|value| field.coerce(&value)) {
+            allowed.push(value);
+        } else {
+            let message = format!("{owner}: {} in `enum` is no `{ty}`", item.node.kind());
+            context.error(code::BAD_CONSTRAINT, &item.place, message, None);
+        }
+    }
+    Some(allowed)
+}

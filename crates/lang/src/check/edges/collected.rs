@@ -1,0 +1,46 @@
+//! What a fan-out gathers against the list it goes to.
+
+use crate::check::Context;
+use crate::check::fields::Fields;
+use crate::diagnostic::{code, quoted};
+use crate::suggest::Suggestion;
+use crate::syntax::place::Place;
+use crate::types::Type;
+use crate::workflow::{FanOut, Node};
+
+/// What a fan-out gathers is of the item type of the list it goes to: the value of the target's one
+/// output, or an object of its several.
+pub(in crate::check) fn check_collected(
+    fan_outs: &[(FanOut, Place)],
+    nodes: &[Node],
+    fields: &Fields<'_>,
+    context: &mut Context<'_>,
+) {
+    for (fan_out, place) in fan_outs {
+        let Some(Type::List(Some(item))) = fields.ty(fan_out.collect) else {
+            continue;
+        };
+        let node = &nodes[fan_out.target.0];
+        let (fits, produced) = match &node.output.fields[..] {
+            [] => continue,
+            [one] => match fields.ty(one.target) {
+                Some(ty) => (ty.same_as(item), format!("`{ty}`")),
+                None => continue,
+            },
+            _ => (
+                matches!(**item, Type::Dict(None) | Type::Object(None)),
+                "an object of its outputs".to_owned(),
+            ),
+        };
+        if !fits {
+            let name = quoted(&fields.list[fan_out.collect.0].name);
+            let message = format!(
+                "the field {name} collects items of type `{item}`, but node {} produces {produced}",
+                quoted(&node.id)
+            );
+            let advice =
+                Suggestion::advice("change the item type of the field, or declare it `list`");
+            context.error(code::FIELD_TYPE, place, message, Some(advice));
+        }
+    }
+}

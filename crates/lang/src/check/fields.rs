@@ -1,0 +1,326 @@
+//! State fields and the inner fields of objects: types, defaults, constraints, checks.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Context, conditions, constraints};
+use crate::diagnostic::{code, quoted};
+use crate::fault::{Fault, PathSegment};
+use crate::source::Span;
+use crate::suggest::Suggestion;
+use crate::syntax::place::{Path, Place};
+use crate::syntax::state::{Field as Written, State};
+use crate::syntax::view::{Item, Text, View};
+use crate::types::{ObjectSchema, Type};
+use crate::value::Value;
+use crate::workflow::{Field, FieldId};
+use crate::yaml::{Data, Node};
+
+/// The state's fields, and how to find them.
+pub(super) struct Fields<'a> {
+    pub(super) list: Vec<Field>,
+    /// Which of them have a type that could be read.
+    typed: Vec<bool>,
+    index: HashMap<&'a str, FieldId>,
+    /// False when there is no sound list of fields at all: then no name can be judged.
+    pub(super) known: bool,
+}
+
+impl Fields<'_> {
+    pub(super) fn id(&self, name: &str) -> Option<FieldId> {
+        self.index.get(name).copied()
+    }
+
+    /// The field's type, where it could be read.
+    pub(super) fn ty(&self, id: FieldId) -> Option<&Type> {
+        self.typed[id.0].then_some(&self.list[id.0].ty)
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.list.iter().map(|field| field.name.as_str())
+    }
+}
+
+pub(super) fn lower<'a>(state: Option<&State<'a>>, context: &mut Context<'_>) -> Fields<'a> {
+    let written = state.map_or(&[][..], |state| &state.fields);
+    let mut fields = Fields {
+        list: Vec::new(),
+        typed: Vec::new(),
+        index: HashMap::new(),
+        known: !written.is_empty(),
+    };
+    for field in written {
+        let name = &*field.key.text;
+        fields.index.insert(name, FieldId(fields.list.len()));
+        let owner = Owner {
+            what: "field",
+            name: name.to_owned(),
+        };
+        let (lowered, typed) = lower_field(field, &owner, context);
+        fields.list.push(lowered);
+        fields.typed.push(typed);
+    }
+    fields
+}
+
+/// What a type or a default belongs to, for messages: ``field `card.name` ``.
+pub(super) struct Owner<'a> {
+    pub(super) what: &'a str,
+    pub(super) name: String,
+}
+
+impl Owner<'_> {
+    fn inner(&self, name: &str) -> Self {
+        Self {
+            what: self.what,
+            name: format!("{}.{name}", self.name),
+        }
+    }
+}
+
+impl fmt::Display for Owner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.what, quoted(&self.name))
+    }
+}
+
+/// The field, and whether its type could be read.
+fn lower_field(
+    written: &Written<'_>,
+    owner: &Owner<'_>,
+    context: &mut Context<'_>,
+) -> (Field, bool) {
+    if written.key.text.starts_with('_') {
+        let message = format!("{owner}: a name must not begin with an underscore");
+        let advice = Suggestion::advice(
+            "such names are flowmill's own, like `_parallel_item`; drop the underscore",
+        );
+        context.error(code::FIELD_NAME, &written.place, message, Some(advice));
+    }
+    let ty = written
+        .ty
+        .as_ref()
+        .and_then(|text| lower_type(text, written.view.as_ref(), &written.place, owner, context));
+    let mut field = Field::named(&*written.key.text, ty.clone().unwrap_or(Type::Str));
+    if let Some(view) = &written.view {
+        field.required = view.bool("required").unwrap_or(false);
+        field.description = view.string("description");
+        if let Some(ty) = &ty {
+            field.constraints = constraints::lower(view, ty, owner, context);
+            field.checks =
+                conditions::checks(&written.checks, &written.key.text, ty, owner, context);
+        }
+        if let Some(default) = view.get("default") {
+            lower_default(
+                &mut field,
+                &default,
+                view,
+                &written.place,
+                ty.is_some(),
+                owner,
+                context,
+            );
+        }
+    }
+    (field, ty.is_some())
+}
+
+/// A type's text, together with the schema beside it.
+pub(super) fn lower_type(
+    text: &Text<'_>,
+    view: Option<&View<'_>>,
+    place: &Place,
+    owner: &Owner<'_>,
+
+    context: &mut Context<'_>,
+) -> Option<Type> {
+    let ty = parse_type(text, owner, context)?;
+    let schema = view.and_then(|view| view.get("schema"));
+    match (ty, schema) {
+        (Type::Object(None), Some(schema)) => {
+            let mut sound = true;
+            let written = Written::read_all(&schema);
+            let fields = written
+                .iter()
+                .map(|inner| {
+                    let (field, typed) = lower_field(inner, &owner.inner(&inner.key.text), context);
+                    sound &= typed;
+                    field
+                })
+                .collect();
+            (sound && !written.is_empty())
+                .then(|| Type::Object(Some(Arc::new(ObjectSchema { fields }))))
+        }
+        (ty, Some(schema)) => {
+            let message = format!("{owner}: `schema` only has a meaning for `type: object`");
+            context.warning(code::NEEDLESS_SCHEMA, &schema.place, message, None);
+            Some(ty)
+        }
+        (Type::Object(None), None) => {
+            // An output field may leave it to the state field.
+            if view.is_none_or(|view| view.table_name() == "field") {
+                let span = text.place.span;
+                let place = Place::new(place.path.key("schema"), span);
+                let message = format!("{owner}: `schema` is missing; a `type: object` needs one");
+                let advice =
+                    Suggestion::advice("add `schema:` with the inner fields, or use `type: dict`");
+                context.error(code::MISSING_KEY, &place, message, Some(advice));
+                return None;
+            }
+            Some(Type::Object(None))
+        }
+        (ty, None) => Some(ty),
+    }
+}
+
+/// A type's text by itself.
+pub(super) fn parse_type(
+    text: &Text<'_>,
+    owner: impl fmt::Display,
+    context: &mut Context<'_>,
+) -> Option<Type> {
+    match Type::parse(&text.value) {
+        Ok(ty) => Some(ty),
+        Err(error) => {
+            let span = text.locator(context.text).locate(error.span);
+            let span = if span.start < span.end {
+                span
+            } else {
+                text.place.span
+            };
+            let place = Place::new(text.place.path.clone(), span);
+            context.error(
+                code::BAD_TYPE,
+                &place,
+                format!("{owner}: {}", error.message),
+                error.suggestion,
+            );
+            None
+        }
+    }
+}
+
+fn lower_default(
+    field: &mut Field,
+    default: &Item<'_>,
+    view: &View<'_>,
+    place: &Place,
+    typed: bool,
+    owner: &Owner<'_>,
+    context: &mut Context<'_>,
+) {
+    if field.required {
+        let key = view
+            .entry("default")
+            .map_or(place.span, |(key, _)| key.span);
+        let message = format!("{owner}: a required field cannot have a default");
+        let advice = Suggestion::advice("drop `required` or the `default`");
+        context.error(
+            code::REQUIRED_WITH_DEFAULT,
+            &Place::new(place.path.clone(), key),
+            message,
+            Some(advice),
+        );
+    }
+    if !typed {
+        return;
+    }
+    let Some(value) = default.node.to_value() else {
+        let message = format!("{owner}: infinity and not-a-number cannot be values");
+        context.error(code::DEFAULT_TYPE, &default.place, message, None);
+        return;
+    };
+    if let Some(date) = date_for_text(default, &field.ty) {
+        let message = format!("{owner}: the default is an unquoted date, which is no text");
+        context.error(
+            code::DEFAULT_TYPE,
+            &date,
+            message,
+            Some(Suggestion::advice("put it in quotes")),
+        );
+        return;
+    }
+    match Field::named("", field.ty.clone()).coerce(&value) {
+        Ok(coerced) => {
+            if let Err(faults) = field.coerce(&coerced) {
+                report(code::DEFAULT_CONSTRAINT, &faults, default, owner, context);
+            }
+            field.default = Some(coerced);
+        }
+        Err(faults) => report(code::DEFAULT_TYPE, &faults, default, owner, context),
+    }
+}
+
+fn report(
+    code: &'static str,
+    faults: &[Fault],
+    default: &Item<'_>,
+    owner: &Owner<'_>,
+    context: &mut Context<'_>,
+) {
+    for fault in faults {
+        let place = inside(default, &fault.path);
+        let given = shown(&fault.input);
+        let message = format!(
+            "{owner}: the default {given} does not fit: {}",
+            fault.message
+        );
+        context.error(code, &place, message, None);
+    }
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => quoted(text),
+        other => quoted(&other.to_string()),
+    }
+}
+
+/// The place a fault's path leads to; of what is not there, the place of what should hold it.
+fn inside(item: &Item<'_>, path: &[PathSegment]) -> Place {
+    let mut node = Some(item.node);
+    let mut span: Span = item.place.span;
+    let mut key_path: Path = item.place.path.clone();
+    for segment in path {
+        let inner: Option<&Node> = match (segment, node.map(|node| &node.data)) {
+            (PathSegment::Key(key), Some(Data::Map(entries))) => entries
+                .iter()
+                .find(|entry| *entry.key.text == **key)
+                .map(|entry| &*entry.value),
+            (PathSegment::Index(index), Some(Data::List(items))) => {
+                items.get(*index).map(|item| &**item)
+            }
+            _ => None,
+        };
+        key_path = match segment {
+            PathSegment::Key(key) => key_path.key(key),
+            PathSegment::Index(index) => key_path.index(*index),
+        };
+        span = inner.map_or(span, |inner| inner.span);
+        node = inner;
+    }
+    Place::new(key_path, span)
+}
+
+/// The first unquoted date where the type wants text. As a JSON value it would look like text.
+fn date_for_text(item: &Item<'_>, ty: &Type) -> Option<Place> {
+    match (&item.node.data, ty) {
+        (Data::Date(_), Type::Str) => Some(item.place.clone()),
+        (Data::List(_), Type::List(Some(inner))) => item
+            .list()?
+            .iter()
+            .find_map(|item| date_for_text(item, inner)),
+        (Data::Map(_), Type::Dict(Some(types))) => item
+            .entries()?
+            .iter()
+            .find_map(|(_, item)| date_for_text(item, &types.1)),
+        (Data::Map(_), Type::Object(Some(schema))) => {
+            item.entries()?.iter().find_map(|(key, item)| {
+                let field = schema.field(&key.text)?;
+                date_for_text(item, &field.ty)
+            })
+        }
+        _ => None,
+    }
+}

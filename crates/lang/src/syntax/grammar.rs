@@ -1,0 +1,172 @@
+//! The vocabulary in which the file format is written down, once. The tables themselves stand beside
+//! the constructs they describe; [`super::shape`] checks files against them, and
+//! [`crate::schema`] turns them into JSON Schema and the list the reference is held to.
+
+/// A mapping with known keys.
+pub(crate) struct Table {
+    /// What it describes, such as `node`; the name of its JSON Schema definition.
+    pub(crate) name: &'static str,
+    /// The key whose value tells one such mapping from another, for messages.
+    pub(crate) identity: Option<&'static str>,
+    pub(crate) keys: &'static [Key],
+    /// Keys for people, accepted without a word.
+    pub(crate) notes: &'static [&'static str],
+    /// Keys shown in the Python original's documents that change nothing here, and what to do about
+    /// each.
+    pub(crate) ignored: &'static [(&'static str, &'static str)],
+}
+
+impl Table {
+    pub(crate) const fn new(name: &'static str, keys: &'static [Key]) -> Self {
+        Self {
+            name,
+            identity: None,
+            keys,
+            notes: &[],
+            ignored: &[],
+        }
+    }
+
+    pub(crate) const fn identity(mut self, key: &'static str) -> Self {
+        self.identity = Some(key);
+        self
+    }
+
+    pub(crate) const fn notes(mut self, notes: &'static [&'static str]) -> Self {
+        self.notes = notes;
+        self
+    }
+
+    pub(crate) const fn ignored(
+        mut self,
+        ignored: &'static [(&'static str, &'static str)],
+    ) -> Self {
+        self.ignored = ignored;
+        self
+    }
+
+    /// The key of that name or alias.
+    pub(crate) fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys
+            .iter()
+            .find(|key| key.name == name || key.aliases.contains(&name))
+    }
+}
+
+/// A key of a [`Table`].
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    /// Other spellings that mean the same.
+    pub(crate) aliases: &'static [&'static str],
+    pub(crate) shape: Shape,
+    pub(crate) required: bool,
+    /// As JSON. A key with a default does not take null; one without takes null as absent.
+    pub(crate) default: Option<&'static str>,
+    /// Read only where another key of the mapping has this value.
+    pub(crate) when: Option<(&'static str, &'static str)>,
+    pub(crate) doc: &'static str,
+}
+
+/// An optional key without default.
+pub(crate) const fn key(name: &'static str, shape: Shape, doc: &'static str) -> Key {
+    Key {
+        name,
+        aliases: &[],
+        shape,
+        required: false,
+        default: None,
+        when: None,
+        doc,
+    }
+}
+
+impl Key {
+    pub(crate) const fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+
+    pub(crate) const fn default(mut self, json: &'static str) -> Self {
+        self.default = Some(json);
+        self
+    }
+
+    pub(crate) const fn when(mut self, key: &'static str, value: &'static str) -> Self {
+        self.when = Some((key, value));
+        self
+    }
+
+    pub(crate) const fn aliases(mut self, aliases: &'static [&'static str]) -> Self {
+        self.aliases = aliases;
+        self
+    }
+}
+
+/// What a value may be.
+pub(crate) enum Shape {
+    /// Text; never made from a number.
+    Text,
+    /// Text that is not blank.
+    Name,
+    /// Text with `{placeholders}`.
+    Template,
+    /// Text in the condition language.
+    Condition,
+    /// Text such as `list[str]`.
+    Type,
+    /// The version of the file format.
+    Version,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// One of these words in any letter case.
+    AnyCaseWord(&'static [&'static str]),
+    Bool,
+    /// A whole number in this range.
+    Int(i64, i64),
+    /// A number in this range.
+    Float(f64, f64),
+    /// A number above this.
+    Above(f64),
+    /// Anything.
+    Any,
+    Mapping(&'static Table),
+    /// A list of at least so many.
+    List(&'static Shape, usize),
+    /// A mapping with free keys, of at least so many; the first word says what the keys name.
+    Open(&'static str, &'static Shape, usize),
+    /// The first of these that fits the kind of value.
+    Either(&'static [Shape]),
+}
+
+/// No upper bound.
+pub(crate) const NO_LIMIT: i64 = i64::MAX;
+
+impl Shape {
+    /// For "expected …".
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::Text
+            | Self::Name
+            | Self::Template
+            | Self::Condition
+            | Self::Type
+            | Self::Version => "text".into(),
+            Self::Word(words) | Self::AnyCaseWord(words) => {
+                format!(
+                    "one of {}",
+                    crate::suggest::known_list(words.iter().copied())
+                )
+            }
+            Self::Bool => "true or false".into(),
+            Self::Int(..) => "a whole number".into(),
+            Self::Float(..) | Self::Above(_) => "a number".into(),
+            Self::Any => "any value".into(),
+            Self::Mapping(_) | Self::Open(..) => "a mapping".into(),
+            Self::List(..) => "a list".into(),
+            Self::Either(shapes) => {
+                let parts: Vec<String> = shapes.iter().map(Self::describe).collect();
+                parts.join(" or ")
+            }
+        }
+    }
+}

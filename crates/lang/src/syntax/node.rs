@@ -1,0 +1,259 @@
+//! `nodes`: the steps, what each asks for and what it writes.
+
+use super::grammar::{Shape, Table, key};
+use super::place::Place;
+use super::state::INNER_FIELD;
+use super::view::{Item, Text, View};
+use super::{edge, llm, memory, optimization, sandbox, tools};
+use crate::yaml::Key;
+
+pub(crate) static NODE: Table = Table::new(
+    "node",
+    &[
+        key(
+            "id",
+            Shape::Text,
+            "the node's name, a word of letters, digits and `_`",
+        )
+        .required(),
+        key("description", Shape::Text, "what the node does"),
+        key(
+            "inputs",
+            Shape::Open("input", &Shape::Template, 0),
+            "variables of the node, templates over the state",
+        ),
+        key("prompt", Shape::Template, "what the model is asked").required(),
+        key(
+            "output_schema",
+            Shape::Mapping(&OUTPUT_SCHEMA),
+            "what must come back",
+        )
+        .required(),
+        key(
+            "outputs",
+            Shape::List(&Shape::Text, 0),
+            "the state fields it writes",
+        )
+        .required(),
+        key(
+            "llm",
+            Shape::Mapping(&llm::LLM),
+            "model settings, over those of `config.llm` key by key",
+        ),
+        key("tools", tools::TOOLS, "tools offered to the model"),
+        key(
+            "code",
+            Shape::Text,
+            "code that runs instead of a model; empty text counts as none",
+        ),
+        key(
+            "sandbox",
+            Shape::Mapping(&sandbox::SANDBOX),
+            "limits on `code`",
+        ),
+        key(
+            "memory",
+            Shape::Mapping(&memory::MEMORY),
+            "values kept between runs",
+        ),
+        key(
+            "loop",
+            Shape::Mapping(&edge::NODE_LOOP),
+            "repeats the node before its edges are followed",
+        ),
+        key(
+            "optimize",
+            Shape::Mapping(&optimization::OPTIMIZE),
+            "accepted; has no effect",
+        ),
+        key(
+            "log_prompts",
+            Shape::Bool,
+            "overrides the observability setting",
+        ),
+        key(
+            "log_artifacts",
+            Shape::Bool,
+            "overrides the observability setting",
+        ),
+        key(
+            "mlflow",
+            Shape::Mapping(&MLFLOW),
+            "experiment names for this node",
+        ),
+    ],
+)
+.identity("id")
+.notes(&["name", "label", "tags", "metadata"])
+.ignored(&[
+    (
+        "optimization",
+        "remove it; prompts are not optimised at run time",
+    ),
+    (
+        "agent",
+        "remove it; only the Python original's documents show it",
+    ),
+    ("profiling", "remove it; every run is timed"),
+]);
+
+static MLFLOW: Table = Table::new(
+    "node_mlflow",
+    &[
+        key("experiment", Shape::Text, "name of the experiment"),
+        key("run_name", Shape::Text, "name of the run"),
+    ],
+);
+
+static OUTPUT_SCHEMA: Table = Table::new(
+    "output_schema",
+    &[
+        key(
+            "type",
+            Shape::Type,
+            "the type of the answer; `object` for several outputs",
+        )
+        .required(),
+        key(
+            "fields",
+            Shape::List(&Shape::Mapping(&OUTPUT_FIELD), 0),
+            "the outputs of a `type: object`",
+        ),
+        key(
+            "description",
+            Shape::Text,
+            "what the answer is, told to the model",
+        ),
+    ],
+);
+
+static OUTPUT_FIELD: Table = Table::new(
+    "output field",
+    &[
+        key("name", Shape::Text, "the state field it goes to").required(),
+        key(
+            "type",
+            Shape::Type,
+            "the same type as that of the state field",
+        )
+        .required(),
+        key(
+            "description",
+            Shape::Text,
+            "what it holds, told to the model",
+        ),
+        key(
+            "schema",
+            Shape::Open("field", &INNER_FIELD, 1),
+            "the inner fields of a `type: object`",
+        )
+        .aliases(&["schema_"])
+        .when("type", "object"),
+    ],
+)
+.identity("name");
+
+/// A node, read.
+pub(crate) struct Node<'a> {
+    pub(crate) view: View<'a>,
+    pub(crate) id: Option<Text<'a>>,
+    pub(crate) inputs: Vec<(&'a Key, Text<'a>)>,
+    pub(crate) prompt: Option<Text<'a>>,
+    /// Absent when it is no list of texts throughout.
+    pub(crate) outputs: Option<Vec<Text<'a>>>,
+    pub(crate) schema: Option<OutputSchema<'a>>,
+    pub(crate) tools: Vec<tools::Tool<'a>>,
+    pub(crate) memory: Option<memory::Memory<'a>>,
+    pub(crate) repeat: Option<edge::NodeLoop<'a>>,
+    /// Not empty.
+    pub(crate) code: Option<Text<'a>>,
+}
+
+impl<'a> Node<'a> {
+    pub(crate) fn read(item: &Item<'a>) -> Option<Self> {
+        let view = item.mapping(&NODE)?;
+        let inputs = view
+            .get("inputs")
+            .and_then(|inputs| inputs.entries())
+            .unwrap_or_default();
+        Some(Self {
+            id: view.text("id"),
+            inputs: inputs
+                .into_iter()
+                .filter_map(|(key, item)| Some((key, item.text()?)))
+                .collect(),
+            prompt: view.text("prompt"),
+            outputs: view
+                .list("outputs")
+                .and_then(|items| items.iter().map(Item::text).collect()),
+            schema: view
+                .mapping("output_schema", &OUTPUT_SCHEMA)
+                .map(|schema| OutputSchema::read(&schema)),
+            tools: view
+                .list("tools")
+                .unwrap_or_default()
+                .iter()
+                .filter_map(tools::Tool::read)
+                .collect(),
+            memory: view
+                .mapping("memory", &memory::MEMORY)
+                .map(|memory| memory::Memory::read(&memory)),
+            repeat: view
+                .mapping("loop", &edge::NODE_LOOP)
+                .map(|repeat| edge::NodeLoop::read(&repeat)),
+            code: view.text("code").filter(|code| !code.value.is_empty()),
+            view,
+        })
+    }
+
+    /// Its id for messages.
+    pub(crate) fn name(&self) -> String {
+        self.id
+            .as_ref()
+            .map_or_else(|| "?".to_owned(), |id| id.value.to_string())
+    }
+}
+
+/// `output_schema`, read.
+pub(crate) struct OutputSchema<'a> {
+    pub(crate) place: Place,
+    pub(crate) ty: Option<Text<'a>>,
+    /// Absent when the key is; unsound fields are left out and make `complete` false.
+    pub(crate) fields: Option<Vec<OutputField<'a>>>,
+    pub(crate) complete: bool,
+    pub(crate) description: Option<String>,
+}
+
+/// A field of an `output_schema`.
+pub(crate) struct OutputField<'a> {
+    pub(crate) view: View<'a>,
+    pub(crate) name: Text<'a>,
+    pub(crate) ty: Text<'a>,
+}
+
+impl<'a> OutputSchema<'a> {
+    fn read(view: &View<'a>) -> Self {
+        let items = view.list("fields");
+        let fields: Option<Vec<_>> = items
+            .as_ref()
+            .map(|items| items.iter().filter_map(OutputField::read).collect());
+        Self {
+            place: view.head(),
+            ty: view.text("type"),
+            complete: items.map_or(0, |items| items.len()) == fields.as_ref().map_or(0, Vec::len),
+            fields,
+            description: view.string("description"),
+        }
+    }
+}
+
+impl<'a> OutputField<'a> {
+    fn read(item: &Item<'a>) -> Option<Self> {
+        let view = item.mapping(&OUTPUT_FIELD)?;
+        Some(Self {
+            name: view.text("name")?,
+            ty: view.text("type")?,
+            view,
+        })
+    }
+}

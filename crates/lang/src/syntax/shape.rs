@@ -1,0 +1,491 @@
+//! Holding a file to the grammar's tables: missing and unknown keys, wrong kinds, ranges, words.
+//! Reports every fault of shape; what names mean is checked later, on the parts that are sound.
+
+use super::grammar::{Key, Shape, Table};
+use super::lax;
+use super::place::Path;
+use crate::diagnostic::{Diagnostic, Findings, Severity, code, quoted};
+use crate::source::Span;
+use crate::suggest::Suggestion;
+use crate::yaml::{Data, Entry, Node};
+
+/// Checks a whole value against its shape.
+pub(crate) fn check(node: &Node, shape: &Shape, text: &str, findings: &mut Findings) {
+    Checker { text, findings }.value(node, shape, &Path::default(), &Owner::default());
+}
+
+/// The named thing a value belongs to, for messages: node `say`, field `topic`.
+#[derive(Debug, Clone, Copy, Default)]
+struct Owner<'a> {
+    kind: &'a str,
+    name: Option<&'a str>,
+    /// Steps of the path that lead to it.
+    depth: usize,
+}
+
+impl Owner<'_> {
+    /// ``node `say`: `llm.temperature` `` for a path inside it.
+    fn speak(&self, path: &Path) -> String {
+        let key = path.below(self.depth);
+        let key = if key.is_empty() {
+            String::new()
+        } else {
+            quoted(&key)
+        };
+        match (self.kind, self.name) {
+            ("", _) if key.is_empty() => "the file".to_owned(),
+            ("", _) => key,
+            (kind, None) if key.is_empty() => format!("this {kind}"),
+            (kind, Some(name)) if key.is_empty() => format!("{kind} {}", quoted(name)),
+            (kind, None) => format!("{kind}: {key}"),
+            (kind, Some(name)) => format!("{kind} {}: {key}", quoted(name)),
+        }
+    }
+}
+
+struct Checker<'a> {
+    text: &'a str,
+    findings: &'a mut Findings,
+}
+
+impl Checker<'_> {
+    fn value(&mut self, node: &Node, shape: &Shape, path: &Path, owner: &Owner<'_>) {
+        match (shape, &node.data) {
+            (Shape::Any, _) => {}
+            (Shape::Either(shapes), _) => {
+                match shapes.iter().find(|shape| fits_kind(node, shape)) {
+                    Some(shape) => self.value(node, shape, path, owner),
+                    None => self.wrong_kind(node, shape, path, owner),
+                }
+            }
+            (Shape::Mapping(table), Data::Map(entries)) => {
+                self.mapping(node, entries, table, path, owner);
+            }
+            (Shape::Open(kind, inner, least), Data::Map(entries)) => {
+                self.at_least(entries.len(), *least, node.span, path, owner);
+                for entry in entries {
+                    let path = path.key(&entry.key.text);
+                    if !entry.key.is_text {
+                        self.key_not_text(kind, entry, &path);
+                    }
+                    let owner = Owner {
+                        kind,
+                        name: Some(&entry.key.text),
+                        depth: path.depth(),
+                    };
+                    self.value(&entry.value, inner, &path, &owner);
+                }
+            }
+            (Shape::List(inner, least), Data::List(items)) => {
+                self.at_least(items.len(), *least, node.span, path, owner);
+                for (index, item) in items.iter().enumerate() {
+                    let path = path.index(index);
+                    let named = owner_of(item, inner, &path);
+                    self.value(item, inner, &path, named.as_ref().unwrap_or(owner));
+                }
+            }
+            (Shape::Version, _) => self.version(node, path),
+            _ => self.scalar(node, shape, path, owner),
+        }
+    }
+
+    fn mapping(
+        &mut self,
+        node: &Node,
+        entries: &[Entry],
+        table: &'static Table,
+        path: &Path,
+        owner: &Owner<'_>,
+    ) {
+        let mut seen: Vec<&'static str> = Vec::new();
+        for entry in entries {
+            let name = &*entry.key.text;
+            let path = path.key(name);
+            if let Some(key) = table.key(name) {
+                if seen.contains(&key.name) {
+                    self.same_key_twice(entry, key, &path, owner);
+                }
+                seen.push(key.name);
+                let absent = matches!(entry.value.data, Data::Null)
+                    && !key.required
+                    && key.default.is_none();
+                if !absent && applies(key, entries) {
+                    self.value(&entry.value, &key.shape, &path, owner);
+                }
+            } else if !table.notes.contains(&name) {
+                self.unknown_key(entry, table, &path, owner);
+            }
+        }
+        for key in table
+            .keys
+            .iter()
+            .filter(|key| key.required && !seen.contains(&key.name))
+        {
+            // The whole mapping underlined says little; its first key shows where it stands.
+            let span = entries.first().map_or(node.span, |entry| entry.key.span);
+            let message = format!("{} is missing", owner.speak(&path.key(key.name)));
+            let advice = Suggestion::advice(format!("add `{}`: {}", key.name, key.doc));
+            self.report(
+                code::MISSING_KEY,
+                Severity::Error,
+                &path.key(key.name),
+                span,
+                message,
+                Some(advice),
+            );
+        }
+    }
+
+    fn scalar(&mut self, node: &Node, shape: &Shape, path: &Path, owner: &Owner<'_>) {
+        let limits = match *shape {
+            Shape::Text | Shape::Template | Shape::Condition | Shape::Type => {
+                if !matches!(node.data, Data::Text(_)) {
+                    self.wrong_kind(node, shape, path, owner);
+                }
+                return;
+            }
+            Shape::Name => {
+                match &node.data {
+                    Data::Text(text) if !text.value.trim().is_empty() => {}
+                    Data::Text(_) => self.empty(node.span, path, owner),
+                    _ => self.wrong_kind(node, shape, path, owner),
+                }
+                return;
+            }
+            Shape::Word(words) => return self.word(node, shape, words, false, path, owner),
+            Shape::AnyCaseWord(words) => return self.word(node, shape, words, true, path, owner),
+            Shape::Bool => {
+                if lax::bool(node).is_none() {
+                    self.wrong_kind(node, shape, path, owner);
+                }
+                return;
+            }
+            #[expect(clippy::cast_precision_loss, reason = "bounds in the tables are small")]
+            Shape::Int(least, most) => lax::int(node).map(|value| {
+                let fits = (least..=most).contains(&value);
+                (
+                    fits,
+                    value.to_string(),
+                    range(least as f64, (most != i64::MAX).then_some(most as f64)),
+                )
+            }),
+            Shape::Float(least, most) => lax::float(node).map(|value| {
+                (
+                    (least..=most).contains(&value),
+                    value.to_string(),
+                    range(least, Some(most)),
+                )
+            }),
+            Shape::Above(limit) => lax::float(node)
+                .map(|value| (value > limit, value.to_string(), format!("above {limit}"))),
+            Shape::Any
+            | Shape::Version
+            | Shape::Mapping(_)
+            | Shape::List(..)
+            | Shape::Open(..)
+            | Shape::Either(_) => return self.wrong_kind(node, shape, path, owner),
+        };
+        match limits {
+            None => self.wrong_kind(node, shape, path, owner),
+            Some((true, ..)) => {}
+            Some((false, value, range)) => {
+                let message = format!("{} is {value}; it must be {range}", owner.speak(path));
+                self.report(
+                    code::OUT_OF_RANGE,
+                    Severity::Error,
+                    path,
+                    node.span,
+                    message,
+                    None,
+                );
+            }
+        }
+    }
+
+    fn word(
+        &mut self,
+        node: &Node,
+        shape: &Shape,
+        words: &'static [&'static str],
+        any_case: bool,
+        path: &Path,
+        owner: &Owner<'_>,
+    ) {
+        let Data::Text(text) = &node.data else {
+            return self.wrong_kind(node, shape, path, owner);
+        };
+        let known = |word: &&str| {
+            **word == *text.value || (any_case && word.eq_ignore_ascii_case(&text.value))
+        };
+        if !words.iter().any(known) {
+            let message = format!(
+                "{} is {}, which is not one of the allowed words",
+                owner.speak(path),
+                quoted(&text.value)
+            );
+            let suggestion = Suggestion::among(&text.value, words.iter().copied());
+            self.report(
+                code::BAD_VALUE,
+                Severity::Error,
+                path,
+                node.span,
+                message,
+                suggestion,
+            );
+        }
+    }
+
+    fn version(&mut self, node: &Node, path: &Path) {
+        let written = match &node.data {
+            Data::Text(text) => Some(&*text.value),
+            // Unquoted, it reads as a fraction; only the usual spelling of it is let through.
+            Data::Number(_) => self.text.get(node.span.start..node.span.end),
+            _ => None,
+        };
+        if written == Some(super::VERSION) {
+            return;
+        }
+        let message = match written {
+            Some(written) => format!(
+                "`schema_version` is {}; this version of the language is `1.0`",
+                quoted(written)
+            ),
+            None => format!(
+                "`schema_version` must be the text \"1.0\", not {}",
+                node.kind()
+            ),
+        };
+        let advice = Suggestion::advice("write `schema_version: \"1.0\"`");
+        self.report(
+            code::SCHEMA_VERSION,
+            Severity::Error,
+            path,
+            node.span,
+            message,
+            Some(advice),
+        );
+    }
+
+    fn wrong_kind(&mut self, node: &Node, shape: &Shape, path: &Path, owner: &Owner<'_>) {
+        let found = match &node.data {
+            Data::Text(text) => quoted(&text.value),
+            Data::Null | Data::List(_) | Data::Map(_) | Data::NonFinite => node.kind().to_owned(),
+            Data::Bool(_) | Data::Number(_) | Data::Date(_) => {
+                let written = self
+                    .text
+                    .get(node.span.start..node.span.end)
+                    .unwrap_or_default();
+                format!("{} {}", node.kind(), quoted(written))
+            }
+        };
+        let expected = shape.describe();
+        let message = format!("{} must be {expected}, not {found}", owner.speak(path));
+        let unquoted = expected.starts_with("text")
+            && matches!(node.data, Data::Bool(_) | Data::Number(_) | Data::Date(_));
+        let placeholder = expected.starts_with("text") && matches!(node.data, Data::Map(_));
+        let advice = if unquoted {
+            Some(Suggestion::advice("put it in quotes to make it text"))
+        } else if placeholder {
+            Some(Suggestion::advice(
+                "text that begins with `{` must stand in quotes",
+            ))
+        } else {
+            None
+        };
+        self.report(
+            code::WRONG_TYPE,
+            Severity::Error,
+            path,
+            node.span,
+            message,
+            advice,
+        );
+    }
+
+    fn at_least(&mut self, found: usize, least: usize, span: Span, path: &Path, owner: &Owner<'_>) {
+        if found >= least {
+            return;
+        }
+        if found == 0 {
+            self.empty(span, path, owner);
+        } else {
+            let message = format!("{} needs at least {least} entries", owner.speak(path));
+            self.report(
+                code::OUT_OF_RANGE,
+                Severity::Error,
+                path,
+                span,
+                message,
+                None,
+            );
+        }
+    }
+
+    fn empty(&mut self, span: Span, path: &Path, owner: &Owner<'_>) {
+        let message = format!("{} must not be empty", owner.speak(path));
+        self.report(code::EMPTY, Severity::Error, path, span, message, None);
+    }
+
+    fn key_not_text(&mut self, kind: &str, entry: &Entry, path: &Path) {
+        let message = format!(
+            "{} names a {kind}, so it must be text",
+            quoted(&entry.key.text)
+        );
+        let advice = Suggestion::advice("put the key in quotes");
+        self.report(
+            code::KEY_NOT_TEXT,
+            Severity::Error,
+            path,
+            entry.key.span,
+            message,
+            Some(advice),
+        );
+    }
+
+    fn same_key_twice(&mut self, entry: &Entry, key: &Key, path: &Path, owner: &Owner<'_>) {
+        let spellings = std::iter::once(key.name).chain(key.aliases.iter().copied());
+        let message = format!(
+            "{} is given twice, as {}; only one spelling counts",
+            owner.speak(path),
+            crate::suggest::known_list(spellings),
+        );
+        self.report(
+            code::DUPLICATE_KEY,
+            Severity::Warning,
+            path,
+            entry.key.span,
+            message,
+            None,
+        );
+    }
+
+    fn unknown_key(
+        &mut self,
+        entry: &Entry,
+        table: &'static Table,
+        path: &Path,
+        owner: &Owner<'_>,
+    ) {
+        let name = &*entry.key.text;
+        if let Some((_, advice)) = table.ignored.iter().find(|(ignored, _)| *ignored == name) {
+            let message = format!("{} has no effect", owner.speak(path));
+            let advice = Suggestion::advice(*advice);
+            self.report(
+                code::IGNORED_KEY,
+                Severity::Warning,
+                path,
+                entry.key.span,
+                message,
+                Some(advice),
+            );
+            return;
+        }
+        let known = table.keys.iter().map(|key| key.name);
+        let message = format!(
+            "{} is no key of the language and is ignored",
+            owner.speak(path)
+        );
+        let suggestion = if self.findings.is_full() {
+            None
+        } else {
+            Suggestion::among(name, known)
+        };
+        self.report(
+            code::UNKNOWN_KEY,
+            Severity::Warning,
+            path,
+            entry.key.span,
+            message,
+            suggestion,
+        );
+    }
+
+    fn report(
+        &mut self,
+        code: &'static str,
+        severity: Severity,
+        path: &Path,
+        span: Span,
+        message: String,
+        suggestion: Option<Suggestion>,
+    ) {
+        let path = path.to_string();
+        let diagnostic = Diagnostic {
+            code,
+            severity,
+            path,
+            message,
+            suggestion: None,
+            did_you_mean: None,
+            span,
+        };
+        self.findings.push(match suggestion {
+            Some(suggestion) => diagnostic.suggesting(suggestion),
+            None => diagnostic,
+        });
+    }
+}
+
+/// Whether a key is read at all in a mapping of these entries.
+fn applies(key: &Key, entries: &[Entry]) -> bool {
+    key.when.is_none_or(|(other, wanted)| {
+        entries.iter().any(|entry| {
+            *entry.key.text == *other
+                && matches!(&entry.value.data, Data::Text(text) if text.value.trim() == wanted)
+        })
+    })
+}
+
+/// The owner an item of a list becomes for what is inside it.
+fn owner_of<'a>(item: &'a Node, shape: &'static Shape, path: &Path) -> Option<Owner<'a>> {
+    let table = match shape {
+        Shape::Mapping(table) => table,
+        Shape::Either(shapes) => shapes.iter().find_map(|shape| match shape {
+            Shape::Mapping(table) => Some(table),
+            _ => None,
+        })?,
+        _ => return None,
+    };
+    let Data::Map(entries) = &item.data else {
+        return None;
+    };
+    let name = entries
+        .iter()
+        .find(|entry| table.identity == Some(&*entry.key.text))
+        .and_then(|entry| match &entry.value.data {
+            Data::Text(text) => Some(&*text.value),
+            _ => None,
+        });
+    Some(Owner {
+        kind: table.name,
+        name,
+        depth: path.depth(),
+    })
+}
+
+/// Whether a node is of the kind a shape takes, whatever its content.
+pub(super) fn fits_kind(node: &Node, shape: &Shape) -> bool {
+    match shape {
+        Shape::Any => true,
+        Shape::Mapping(_) | Shape::Open(..) => matches!(node.data, Data::Map(_)),
+        Shape::List(..) => matches!(node.data, Data::List(_)),
+        Shape::Either(shapes) => shapes.iter().any(|shape| fits_kind(node, shape)),
+        Shape::Bool => matches!(node.data, Data::Bool(_)),
+        Shape::Int(..) | Shape::Float(..) | Shape::Above(_) => matches!(node.data, Data::Number(_)),
+        Shape::Text
+        | Shape::Name
+        | Shape::Template
+        | Shape::Condition
+        | Shape::Type
+        | Shape::Version
+        | Shape::Word(_)
+        | Shape::AnyCaseWord(_) => matches!(node.data, Data::Text(_)),
+    }
+}
+
+fn range(least: f64, most: Option<f64>) -> String {
+    match most {
+        Some(most) => format!("from {least} to {most}"),
+        None => format!("at least {least}"),
+    }
+}

@@ -1,0 +1,83 @@
+//! A caller's inputs to the initial state, and a state back to what callers see.
+
+use crate::fault::{Fault, FaultKind, Path};
+use crate::value::{Map, Value};
+
+use super::{AdditionalInputs, Field, FieldId, Workflow};
+
+/// Inputs that were accepted: the initial state, one value per field.
+pub type InitialState = Vec<Value>;
+
+impl Workflow {
+    /// Coerces and checks a caller's inputs. Fields that nodes write may be given too. On success the
+    /// whole initial state, defaults and nulls filled in.
+    ///
+    /// On failure every fault: first those of fields, in declaration order, paths starting with the
+    /// field's name; then inputs that are no field, where those are forbidden, in the caller's order;
+    /// then broken rules, whose path is empty because they concern the inputs as a whole. A rule is
+    /// looked at only when all fields it reads are sound and none is written by a node.
+    pub fn accept_inputs(&self, inputs: &Map<String, Value>) -> Result<InitialState, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let mut unsound = Vec::new();
+        let mut state = Vec::with_capacity(self.fields.len());
+        for (index, field) in self.fields.iter().enumerate() {
+            let value = accept_field(field, inputs, &mut faults);
+            if value.is_none() {
+                unsound.push(FieldId(index));
+            }
+            state.push(value.unwrap_or_default());
+        }
+        if self.additional_inputs == AdditionalInputs::Forbid {
+            let extra = inputs.iter().filter(|(name, _)| self.field(name).is_none());
+            faults.extend(extra.map(|(name, value)| {
+                Fault::new(
+                    FaultKind::ExtraForbidden,
+                    Path::Key(&Path::Root, name),
+                    value,
+                )
+            }));
+        }
+        let checkable = self
+            .rules_for_inputs()
+            .filter(|rule| !rule.reads.iter().any(|read| unsound.contains(read)));
+        let broken = checkable.filter(|rule| !rule.holds_in(&state));
+        faults.extend(broken.map(|rule| rule.fault(Path::Root, &Value::Object(inputs.clone()))));
+
+        if faults.is_empty() {
+            Ok(state)
+        } else {
+            Err(faults)
+        }
+    }
+
+    /// A state as the JSON object callers see: every field by name, in declaration order.
+    pub fn state_object(&self, state: &[Value]) -> Map<String, Value> {
+        self.fields
+            .iter()
+            .map(|field| field.name.clone())
+            .zip(state.iter().cloned())
+            .collect()
+    }
+}
+
+fn accept_field(
+    field: &Field,
+    inputs: &Map<String, Value>,
+    faults: &mut Vec<Fault>,
+) -> Option<Value> {
+    let path = Path::Key(&Path::Root, &field.name);
+    match inputs.get(&field.name) {
+        Some(given) => field.coerce_at(given, path, faults),
+        None => field.absent_value().or_else(|| {
+            faults.push(Fault::new(
+                FaultKind::Missing,
+                path,
+                &Value::Object(inputs.clone()),
+            ));
+            None
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

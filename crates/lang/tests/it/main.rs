@@ -1,0 +1,9 @@
+//! The language from outside: whole files in, diagnostics and workflows out.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod cases;
+mod fixtures;
+mod robust;
+mod values;
+mod workflow;

@@ -1,0 +1,247 @@
+//! What a valid file becomes.
+
+use std::time::Duration;
+
+use lang::source::Source;
+use lang::template::{Piece, Root};
+use lang::value::Value;
+use lang::workflow::{AdditionalInputs, FieldId, Format, NodeId, OnGateFail, Target, Workflow};
+use serde_json::json;
+
+fn load(name: &str, text: &str) -> std::sync::Arc<Workflow> {
+    let checked = lang::check(&Source::new(name, text));
+    assert!(checked.diagnostics.is_empty(), "{:#?}", checked.diagnostics);
+    checked.workflow.unwrap()
+}
+
+fn everything() -> std::sync::Arc<Workflow> {
+    load("a.yaml", include_str!("../fixtures/valid/everything.yaml"))
+}
+
+fn field<'a>(workflow: &'a Workflow, name: &str) -> (&'a lang::workflow::Field, FieldId) {
+    let id = workflow.field(name).unwrap();
+    (&workflow.fields[id.0], id)
+}
+
+#[test]
+fn flow_and_state() {
+    let workflow = everything();
+    assert_eq!(workflow.name, "everything");
+    assert_eq!(workflow.version.as_deref(), Some("3.1"));
+    assert_eq!(workflow.additional_inputs, AdditionalInputs::Forbid);
+    assert_eq!(workflow.definition_hash.len(), 64);
+    let names: Vec<&str> = workflow
+        .fields
+        .iter()
+        .map(|field| field.name.as_str())
+        .take(4)
+        .collect();
+    assert_eq!(names, ["topic", "mood", "day", "count"]);
+    let (topic, _) = field(&workflow, "topic");
+    assert!(topic.required && topic.default.is_none());
+    assert_eq!(
+        (topic.constraints.min_length, topic.constraints.max_length),
+        (Some(2), Some(80))
+    );
+    let (count, _) = field(&workflow, "count");
+    assert_eq!(count.default, Some(json!(3)));
+    assert_eq!(
+        (count.constraints.minimum, count.constraints.maximum),
+        (Some(1.0), Some(8.0))
+    );
+    assert_eq!(count.checks[1].message, "too many");
+    assert_eq!(count.checks[0].message, "must hold: value != 7");
+    assert_eq!(
+        field(&workflow, "day").0.constraints.format,
+        Some(Format::Date)
+    );
+    assert_eq!(field(&workflow, "score").0.default, Some(json!(1.0)));
+    assert_eq!(field(&workflow, "done").0.default, Some(json!(false)));
+    assert_eq!(workflow.rules[1].message, "wild topics must be longer");
+    assert_eq!(
+        workflow.rules[1].reads,
+        [field(&workflow, "mood").1, field(&workflow, "topic").1]
+    );
+    assert_eq!(field(&workflow, "draft").0.written_by, [NodeId(0)]);
+}
+
+#[test]
+fn nodes() {
+    let workflow = everything();
+    let write = &workflow.nodes[0];
+    assert_eq!(write.llm.provider.as_deref(), Some("ollama"));
+    assert_eq!(write.llm.model.as_deref(), Some("llama2"));
+    assert_eq!(
+        (write.llm.temperature, write.llm.max_tokens),
+        (Some(0.5), Some(100))
+    );
+    assert_eq!(write.llm.api_base.as_deref(), Some("http://localhost:1/v1"));
+    assert_eq!(write.llm.api_key_env.as_deref(), Some("KEY"));
+    let names: Vec<&str> = write
+        .inputs
+        .iter()
+        .map(|input| input.name.as_str())
+        .collect();
+    assert_eq!(names, ["about", "city"]);
+    let roots: Vec<Root> = write
+        .prompt
+        .references()
+        .map(|reference| reference.root)
+        .collect();
+    let mood = field(&workflow, "mood").1;
+    assert_eq!(
+        roots,
+        [
+            Root::Field(mood),
+            Root::Input(0),
+            Root::Input(1),
+            Root::LoopIteration(NodeId(0))
+        ]
+    );
+    let repeat = write.repeat.as_ref().unwrap();
+    assert_eq!(
+        (
+            repeat.max_iterations,
+            repeat.break_on_error,
+            repeat.until.is_some()
+        ),
+        (3, true, true)
+    );
+    let keys: Vec<&str> = write
+        .output
+        .fields
+        .iter()
+        .map(|field| field.key.as_str())
+        .collect();
+    assert_eq!(
+        (keys.as_slice(), write.output.wrapped),
+        (&["draft", "done", "card"][..], false)
+    );
+    let each = &workflow.nodes[1];
+    assert_eq!(
+        (each.output.fields[0].key.as_str(), each.output.wrapped),
+        ("result", true)
+    );
+    assert!(
+        matches!(&each.prompt.pieces[0], Piece::Placeholder(reference) if reference.root == Root::ParallelIndex)
+    );
+}
+
+#[test]
+fn placeholders_know_their_place_in_the_file() {
+    let text = include_str!("../fixtures/valid/everything.yaml");
+    let workflow = everything();
+    for reference in workflow
+        .nodes
+        .iter()
+        .flat_map(|node| node.prompt.references())
+    {
+        assert_eq!(
+            &text[reference.span.start..reference.span.end],
+            reference.text
+        );
+    }
+}
+
+#[test]
+fn edges() {
+    let workflow = everything();
+    let node = |name: &str| workflow.node(name).unwrap();
+    assert_eq!(workflow.start, [Target::Node(node("write"))]);
+    let fan_out = workflow.nodes[0].exits.fan_out.as_ref().unwrap();
+    assert_eq!(fan_out.target, node("each"));
+    assert_eq!(fan_out.collect, field(&workflow, "all").1);
+    let routes = workflow.nodes[2].exits.routes.as_ref().unwrap();
+    let targets: Vec<Target> = routes.cases.iter().map(|(_, target)| *target).collect();
+    assert_eq!(targets, [Target::End, Target::Node(node("write"))]);
+    assert_eq!(routes.default, Target::Node(node("left_side")));
+    let repeat = workflow.nodes[3].exits.repeat.as_ref().unwrap();
+    assert_eq!(
+        (repeat.max_iterations, repeat.exit_to),
+        (2, Target::Node(node("right_side")))
+    );
+    let right = &workflow.nodes[4].exits;
+    assert_eq!(right.conditional[0].1, [Target::Node(node("finish"))]);
+    assert_eq!(right.always, [Target::End]);
+}
+
+#[test]
+fn settings() {
+    let workflow = everything();
+    assert_eq!(workflow.execution.timeout, Duration::from_secs(30));
+    assert_eq!(workflow.execution.max_attempts, 1);
+    assert_eq!(workflow.budget.max_tokens, Some(1000));
+    assert_eq!(
+        (workflow.budget.max_cost_usd, workflow.budget.max_llm_calls),
+        (Some(1.5), Some(7))
+    );
+    assert_eq!(workflow.gates.on_fail, OnGateFail::BlockDeploy);
+    let gates: Vec<_> = workflow
+        .gates
+        .gates
+        .iter()
+        .map(|gate| (gate.metric.as_str(), gate.max, gate.on_fail))
+        .collect();
+    assert_eq!(
+        gates,
+        [
+            ("duration_ms", Some(1000.0), Some(OnGateFail::BlockDeploy)),
+            ("cost_usd", Some(2.0), Some(OnGateFail::Fail))
+        ]
+    );
+    assert!(workflow.unsupported.is_empty());
+}
+
+#[test]
+fn a_join_becomes_plain_edges() {
+    let workflow = load(
+        "a.yaml",
+        &format!(
+            "{HEAD}{}",
+            "edges:\n  - {from: START, to: a}\n  - {from: a, parallel: [b, c], join: d}\n  - {from: d, to: END}\n"
+        ),
+    );
+    let to = |name: &str| Target::Node(workflow.node(name).unwrap());
+    assert_eq!(workflow.nodes[0].exits.always, [to("b"), to("c")]);
+    assert_eq!(workflow.nodes[1].exits.always, [to("d")]);
+    assert_eq!(workflow.nodes[2].exits.always, [to("d")]);
+}
+
+const HEAD: &str = "schema_version: 1.0
+flow: {name: join}
+state: {fields: {a: {type: str}, b: {type: str}, c: {type: str}, d: {type: str}}}
+nodes:
+  - {id: a, prompt: a, output_schema: {type: str}, outputs: [a]}
+  - {id: b, prompt: b, output_schema: {type: str}, outputs: [b]}
+  - {id: c, prompt: c, output_schema: {type: str}, outputs: [c]}
+  - {id: d, prompt: d, output_schema: {type: str}, outputs: [d]}
+";
+
+#[test]
+fn json_files_become_the_same() {
+    let workflow = load("A.JSON", include_str!("../fixtures/valid/greeting.json"));
+    assert_eq!(workflow.name, "grüße");
+    assert_eq!(field(&workflow, "count").0.default, Some(Value::from(1)));
+    let Piece::Text(start) = &workflow.nodes[0].prompt.pieces[0] else {
+        panic!("no text")
+    };
+    assert_eq!(start, "Greet \"");
+}
+
+#[test]
+fn parts_that_cannot_run_yet_are_listed() {
+    let text = include_str!("../fixtures/FM0701.yaml");
+    let workflow = lang::check(&Source::new("a.yaml", text)).workflow.unwrap();
+    let parts: Vec<(&str, &str)> = workflow
+        .unsupported
+        .iter()
+        .map(|part| (part.path.as_str(), part.what.as_str()))
+        .collect();
+    assert_eq!(
+        parts,
+        [
+            ("nodes.0.tools", "tools (node `say`)"),
+            ("nodes.0.memory", "memory (node `say`)")
+        ]
+    );
+}
