@@ -16,8 +16,21 @@ pub struct Error {
     pub retry_after: Option<Duration>,
 }
 
+impl Error {
+    /// An error that no HTTP answer stands behind.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            status: None,
+            retry_after: None,
+        }
+    }
+}
+
 /// Classes of failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// Not set up: no key, unknown provider, bad address. No call was made.
     Config,
@@ -48,6 +61,9 @@ pub enum ErrorKind {
 impl ErrorKind {
     /// Whether the same call may succeed later.
     pub fn is_retryable(self) -> bool {
-        matches!(self, Self::RateLimit | Self::Overloaded | Self::Timeout | Self::Network | Self::BadReply)
+        matches!(
+            self,
+            Self::RateLimit | Self::Overloaded | Self::Timeout | Self::Network | Self::BadReply
+        )
     }
 }

@@ -1,9 +1,24 @@
 //! Provider-neutral chat and its HTTP clients.
 //!
-//! Providers translate, one transport does the I/O. Nothing here knows of workflows.
+//! Providers translate, one transport does the I/O. Nothing here knows of workflows, reads the
+//! environment or opens files: the composition root hands in a [`Settings`] and, for cassettes, a writer.
+//! Nothing here retries either; [`backoff`] only computes how long a caller should wait.
 
+mod answer;
+pub mod backoff;
+pub mod cassette;
 pub mod chat;
 pub mod error;
 pub mod model;
+pub mod offline;
+mod playback;
+pub mod pricing;
+mod providers;
+pub mod registry;
+pub mod scripted;
+pub mod settings;
+mod transport;
 
 pub use error::Error;
+pub use registry::Registry;
+pub use settings::{Environment, Settings};

@@ -1,4 +1,4 @@
-//! The two traits everything else implements or uses.
+//! The two traits everything else implements or uses, and which model is wanted.
 
 use std::sync::Arc;
 
@@ -6,6 +6,13 @@ use async_trait::async_trait;
 
 use crate::Error;
 use crate::chat::{ChatReply, ChatRequest, Delta};
+use crate::error::ErrorKind;
+
+/// The providers there are.
+pub const PROVIDERS: &[&str] = &["openai", "anthropic", "google", "ollama", "offline"];
+
+/// The provider where none is named.
+pub const DEFAULT_PROVIDER: &str = "google";
 
 /// Which model a node wants; unset parts take the defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -20,6 +27,40 @@ pub struct ModelSpec {
     pub api_key_env: Option<String>,
 }
 
+impl ModelSpec {
+    /// The provider, the default one where none is named.
+    pub fn provider(&self) -> &str {
+        self.provider.as_deref().unwrap_or(DEFAULT_PROVIDER)
+    }
+
+    /// Reads `provider/model` (the model's name may hold slashes) or a provider alone, which takes
+    /// its default model. The error (`ErrorKind::Config`) lists the providers.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let (provider, model) = match text.trim().split_once('/') {
+            Some((provider, model)) => (provider.trim(), Some(model.trim())),
+            None => (text.trim(), None),
+        };
+        if model == Some("") {
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!("`{text}` names no model; write `{provider}/MODEL`"),
+            ));
+        }
+        if !PROVIDERS.contains(&provider) {
+            let message = format!(
+                "`{text}` does not start with a provider; write `PROVIDER/MODEL` with one of {}, such as `openai/gpt-6-luna`",
+                PROVIDERS.join(", ")
+            );
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        Ok(Self {
+            provider: Some(provider.to_owned()),
+            model: model.map(str::to_owned),
+            ..Self::default()
+        })
+    }
+}
+
 /// A model that can be asked.
 #[async_trait]
 pub trait ChatModel: Send + Sync + std::fmt::Debug {
@@ -28,7 +69,11 @@ pub trait ChatModel: Send + Sync + std::fmt::Debug {
 
     /// Asks once: no retry. Dropping the future aborts the HTTP call. `on_delta` sees text as it
     /// arrives when `request.stream` is set.
-    async fn chat(&self, request: &ChatRequest, on_delta: &(dyn Fn(Delta) + Send + Sync)) -> Result<ChatReply, Error>;
+    async fn chat(
+        &self,
+        request: &ChatRequest,
+        on_delta: &(dyn Fn(Delta) + Send + Sync),
+    ) -> Result<ChatReply, Error>;
 }
 
 /// Finds models. Implementations: the real registry, offline, scripted replies, cassettes.
@@ -39,5 +84,74 @@ pub trait Models: Send + Sync + std::fmt::Debug {
     /// Replies must be taken one at a time, in order (scripted ones): fan-outs run one item after the other.
     fn is_sequential(&self) -> bool {
         false
+    }
+}
+
+/// One model in place of whatever is asked for: `--model provider/name`.
+#[derive(Debug)]
+pub struct Override {
+    models: Arc<dyn Models>,
+    wanted: ModelSpec,
+}
+
+impl Override {
+    /// Looks `wanted` up in `models` for every spec.
+    pub fn new(models: Arc<dyn Models>, wanted: ModelSpec) -> Self {
+        Self { models, wanted }
+    }
+}
+
+impl Models for Override {
+    /// A node's address and key belong to the provider it named, so they count only where the
+    /// wanted model is that provider's.
+    fn find(&self, spec: &ModelSpec) -> Result<Arc<dyn ChatModel>, Error> {
+        let mut wanted = self.wanted.clone();
+        if spec.provider() == wanted.provider() {
+            wanted.api_base = wanted.api_base.or_else(|| spec.api_base.clone());
+            wanted.api_key_env = wanted.api_key_env.or_else(|| spec.api_key_env.clone());
+        }
+        self.models.find(&wanted)
+    }
+
+    fn is_sequential(&self) -> bool {
+        self.models.is_sequential()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, provider: &str, model: Option<&str>) {
+        let spec = ModelSpec::parse(text).unwrap();
+        assert_eq!((spec.provider(), spec.model.as_deref()), (provider, model));
+    }
+
+    #[test]
+    fn provider_and_model() {
+        check("openai/gpt-4o-mini", "openai", Some("gpt-4o-mini"));
+        check("openai/meta/llama-3", "openai", Some("meta/llama-3"));
+        check(" ollama/llama3.2:1b ", "ollama", Some("llama3.2:1b"));
+        check("anthropic", "anthropic", None);
+        assert_eq!(ModelSpec::default().provider(), "google");
+    }
+
+    #[track_caller]
+    fn check_refused(text: &str, part: &str) {
+        let error = ModelSpec::parse(text).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Config);
+        assert!(error.message.contains(part), "{error}");
+    }
+
+    #[test]
+    fn what_names_no_provider_is_refused_with_the_list() {
+        check_refused("acme/m", "openai, anthropic, google, ollama, offline");
+        check_refused(
+            "gpt-4o-mini",
+            "`gpt-4o-mini` does not start with a provider",
+        );
+        check_refused("", "does not start with a provider");
+        check_refused("openai/", "write `openai/MODEL`");
     }
 }

@@ -1,1 +1,23 @@
-//! testing
+//! Test support, never part of the product.
+//!
+//! - [`FakeModel`]: an OpenAI-compatible model server in this process that answers, misbehaves and
+//!   remembers as a test tells it to.
+//! - [`FakeOllama`]: the same for Ollama's own chat API, smaller.
+//! - [`TempProject`]: a directory with files that goes away.
+//! - [`rigs`]: software we did not write, where it is installed.
+//!
+//! Everything here panics on a failure of its own: a test that cannot be set up has failed.
+
+mod conforming;
+mod fake_model;
+mod ollama;
+mod project;
+mod reply;
+mod request;
+pub mod rigs;
+
+pub use fake_model::FakeModel;
+pub use ollama::FakeOllama;
+pub use project::TempProject;
+pub use reply::Reply;
+pub use request::Request;

@@ -1,0 +1,381 @@
+//! Records model exchanges and plays them back.
+//!
+//! A cassette is JSON lines. The first is a header, `{"flowmill_cassette": 1}`; every other one is an
+//! exchange: who asked, what, and the answer or the error. Cassettes hold prompts and answers, never
+//! keys. Lines may be appended by a later recording, header and all.
+//!
+//! Playing looks an exchange up by label and messages. Equal questions get their answers in the order
+//! of the recording, and begin again with the first after the last, so that `serve` can replay the
+//! same run any number of times.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Error;
+use crate::chat::{ChatReply, ChatRequest, Content, Delta, FinishReason, Message, Usage};
+use crate::error::ErrorKind;
+use crate::model::{ChatModel, ModelSpec, Models};
+use crate::playback;
+
+/// The format this version writes and reads.
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    flowmill_cassette: u32,
+}
+
+/// One question and what came of it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Exchange {
+    label: String,
+    provider: String,
+    model: String,
+    request: Asked,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+/// What was asked. Only the messages are looked at when playing; the rest is for readers.
+#[derive(Debug, Serialize, Deserialize)]
+struct Asked {
+    messages: Vec<Message>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    schema: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Outcome {
+    Reply(Answered),
+    Error(Failed),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Answered {
+    #[serde(flatten)]
+    content: Recorded,
+    finish: FinishReason,
+    usage: Usage,
+    cost_usd: Option<f64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Recorded {
+    Text(String),
+    Json(Value),
+}
+
+/// A failure. How long the provider asked to wait is left out: a replay need not wait.
+#[derive(Debug, Serialize, Deserialize)]
+struct Failed {
+    kind: ErrorKind,
+    message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+}
+
+/// Passes every call on and writes down what came of it.
+#[derive(Debug)]
+pub struct Recorder {
+    models: Arc<dyn Models>,
+    tape: Arc<Tape>,
+}
+
+struct Tape {
+    out: Mutex<Box<dyn Write + Send>>,
+}
+
+impl fmt::Debug for Tape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tape")
+    }
+}
+
+impl Tape {
+    /// Whole lines, flushed, so that a reader or a crash never meets half of one.
+    fn write(&self, line: &impl Serialize) -> io::Result<()> {
+        let mut bytes = serde_json::to_vec(line)?;
+        bytes.push(b'\n');
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        out.write_all(&bytes)?;
+        out.flush()
+    }
+}
+
+impl Recorder {
+    /// Records what `models` answer; the header is written at once.
+    pub fn new(models: Arc<dyn Models>, out: Box<dyn Write + Send>) -> io::Result<Self> {
+        let tape = Tape {
+            out: Mutex::new(out),
+        };
+        tape.write(&Header {
+            flowmill_cassette: VERSION,
+        })?;
+        Ok(Self {
+            models,
+            tape: Arc::new(tape),
+        })
+    }
+}
+
+impl Models for Recorder {
+    fn find(&self, spec: &ModelSpec) -> Result<Arc<dyn ChatModel>, Error> {
+        let model = self.models.find(spec)?;
+        Ok(Arc::new(RecordedModel {
+            model,
+            tape: Arc::clone(&self.tape),
+        }))
+    }
+
+    fn is_sequential(&self) -> bool {
+        self.models.is_sequential()
+    }
+}
+
+#[derive(Debug)]
+struct RecordedModel {
+    model: Arc<dyn ChatModel>,
+    tape: Arc<Tape>,
+}
+
+#[async_trait]
+impl ChatModel for RecordedModel {
+    fn name(&self) -> &str {
+        self.model.name()
+    }
+
+    /// A call whose exchange cannot be written fails (`ErrorKind::Config`): a recording with holes
+    /// would only be noticed when it is played.
+    async fn chat(
+        &self,
+        request: &ChatRequest,
+        on_delta: &(dyn Fn(Delta) + Send + Sync),
+    ) -> Result<ChatReply, Error> {
+        let result = self.model.chat(request, on_delta).await;
+        let exchange = Exchange::new(request, self.model.name(), &result);
+        self.tape.write(&exchange).map_err(|error| {
+            Error::new(
+                ErrorKind::Config,
+                format!(
+                    "the cassette cannot be written: {error}; free the disk or drop `--record`"
+                ),
+            )
+        })?;
+        result
+    }
+}
+
+impl Exchange {
+    fn new(request: &ChatRequest, name: &str, result: &Result<ChatReply, Error>) -> Self {
+        let (named_provider, named_model) = name.split_once('/').unwrap_or((name, ""));
+        let (provider, model, outcome) = match result {
+            Ok(reply) => {
+                let content = match &reply.content {
+                    Content::Text(text) => Recorded::Text(text.clone()),
+                    Content::Json(value) => Recorded::Json(value.clone()),
+                };
+                let answered = Answered {
+                    content,
+                    finish: reply.finish,
+                    usage: reply.usage,
+                    cost_usd: reply.cost_usd,
+                };
+                (
+                    reply.provider.as_str(),
+                    reply.model.as_str(),
+                    Outcome::Reply(answered),
+                )
+            }
+            Err(error) => {
+                let failed = Failed {
+                    kind: error.kind,
+                    message: error.message.clone(),
+                    status: error.status,
+                };
+                (named_provider, named_model, Outcome::Error(failed))
+            }
+        };
+        Self {
+            label: request.label.to_string(),
+            provider: provider.to_owned(),
+            model: model.to_owned(),
+            request: Asked {
+                messages: request.messages.clone(),
+                schema: request
+                    .output
+                    .as_ref()
+                    .map(|output| (*output.schema).clone()),
+                temperature: request.temperature,
+                max_tokens: request.max_tokens,
+            },
+            outcome,
+        }
+    }
+
+    fn play(&self) -> Result<ChatReply, Error> {
+        match &self.outcome {
+            Outcome::Reply(answered) => Ok(ChatReply {
+                content: match &answered.content {
+                    Recorded::Text(text) => Content::Text(text.clone()),
+                    Recorded::Json(value) => Content::Json(value.clone()),
+                },
+                usage: answered.usage,
+                finish: answered.finish,
+                model: self.model.clone(),
+                provider: self.provider.clone(),
+                cost_usd: answered.cost_usd,
+            }),
+            Outcome::Error(failed) => Err(Error {
+                status: failed.status,
+                ..Error::new(failed.kind, failed.message.clone())
+            }),
+        }
+    }
+}
+
+/// Answers from a cassette, whatever model is asked for.
+#[derive(Debug)]
+pub struct Player {
+    recording: Arc<Recording>,
+}
+
+#[derive(Debug)]
+struct Recording {
+    by_question: HashMap<Question, Track>,
+}
+
+type Question = (String, Vec<Message>);
+
+/// The answers to one question, in order.
+#[derive(Debug, Default)]
+struct Track {
+    exchanges: Vec<Exchange>,
+    /// Answers given so far.
+    played: Mutex<usize>,
+}
+
+impl Player {
+    /// Reads a cassette. The error (`ErrorKind::Config`) names the line that is wrong.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let mut lines = text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim().is_empty());
+        let header = lines
+            .next()
+            .and_then(|(_, line)| serde_json::from_str::<Header>(line).ok());
+        match header {
+            Some(Header {
+                flowmill_cassette: VERSION,
+            }) => {}
+            Some(Header { flowmill_cassette }) => {
+                return Err(config(format!(
+                    "the cassette has format {flowmill_cassette}, this version reads {VERSION}; record it again with `--record`"
+                )));
+            }
+            None => {
+                return Err(config(
+                    "this is no cassette; make one with `--record FILE`".to_owned(),
+                ));
+            }
+        }
+        let mut by_question: HashMap<Question, Track> = HashMap::new();
+        for (index, line) in lines {
+            if serde_json::from_str::<Header>(line)
+                .is_ok_and(|header| header.flowmill_cassette == VERSION)
+            {
+                continue;
+            }
+            let exchange: Exchange = serde_json::from_str(line).map_err(|error| {
+                config(format!(
+                    "line {} of the cassette is no exchange: {error}",
+                    index + 1
+                ))
+            })?;
+            let question = (exchange.label.clone(), exchange.request.messages.clone());
+            by_question
+                .entry(question)
+                .or_default()
+                .exchanges
+                .push(exchange);
+        }
+        Ok(Self {
+            recording: Arc::new(Recording { by_question }),
+        })
+    }
+}
+
+impl Models for Player {
+    fn find(&self, spec: &ModelSpec) -> Result<Arc<dyn ChatModel>, Error> {
+        let asked = [spec.provider.as_deref(), spec.model.as_deref()]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join("/");
+        let name = if asked.is_empty() {
+            "cassette".to_owned()
+        } else {
+            format!("cassette/{asked}")
+        };
+        Ok(Arc::new(PlayedModel {
+            name,
+            recording: Arc::clone(&self.recording),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct PlayedModel {
+    name: String,
+    recording: Arc<Recording>,
+}
+
+#[async_trait]
+impl ChatModel for PlayedModel {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn chat(
+        &self,
+        request: &ChatRequest,
+        on_delta: &(dyn Fn(Delta) + Send + Sync),
+    ) -> Result<ChatReply, Error> {
+        let question = (request.label.to_string(), request.messages.clone());
+        let track = self.recording.by_question.get(&question).ok_or_else(|| {
+            let message = format!(
+                "the cassette has no answer for node `{}` with this prompt; record it again with `--record`",
+                request.label
+            );
+            Error::new(ErrorKind::NoRecording, message)
+        })?;
+        let played = {
+            let mut played = track.played.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = *played;
+            *played = (now + 1) % track.exchanges.len();
+            now
+        };
+        let reply = track.exchanges[played].play()?;
+        if request.stream {
+            playback::stream(&playback::text(&reply.content), on_delta);
+        }
+        Ok(reply)
+    }
+}
+
+fn config(message: String) -> Error {
+    Error::new(ErrorKind::Config, message)
+}

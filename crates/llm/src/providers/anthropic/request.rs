@@ -1,0 +1,300 @@
+//! A request in Anthropic's JSON.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Structure, Wording};
+use crate::chat::{ChatRequest, Role};
+use crate::providers::schema::{self, Rules};
+
+/// The API insists on a limit; this one every model still sold allows.
+const DEFAULT_MAX_TOKENS: u32 = 8_192;
+
+/// Tools take any JSON Schema; unreadable patterns are the exception.
+const TOOL: Rules = Rules {
+    keywords: &[
+        "type",
+        "title",
+        "description",
+        "properties",
+        "required",
+        "additionalProperties",
+        "propertyNames",
+        "items",
+        "anyOf",
+        "enum",
+        "const",
+        "pattern",
+        "format",
+        "minLength",
+        "maxLength",
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "multipleOf",
+        "minItems",
+        "maxItems",
+        "minProperties",
+        "maxProperties",
+    ],
+    formats: &[
+        "date-time",
+        "date",
+        "time",
+        "email",
+        "uri",
+        "uuid",
+        "ipv4",
+        "ipv6",
+    ],
+};
+
+/// What output formats enforce; unknown keywords are refused there.
+const FORMAT: Rules = Rules {
+    keywords: &[
+        "type",
+        "description",
+        "properties",
+        "required",
+        "additionalProperties",
+        "items",
+        "anyOf",
+        "enum",
+        "const",
+        "format",
+    ],
+    formats: &[
+        "date-time",
+        "time",
+        "date",
+        "duration",
+        "email",
+        "hostname",
+        "uri",
+        "ipv4",
+        "ipv6",
+        "uuid",
+    ],
+};
+
+/// An answer's schema as it is sent.
+#[derive(Debug)]
+pub(super) struct Schemas {
+    tool: Value,
+    format: Value,
+}
+
+impl Schemas {
+    pub(super) fn fit(original: &Value) -> Self {
+        let mut format = schema::restrict(original, &FORMAT);
+        schema::close(&mut format);
+        Self {
+            tool: schema::restrict(original, &TOOL),
+            format,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    max_tokens: u32,
+    messages: Vec<Message<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tools: Option<[Tool<'a>; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_choice: Option<ToolChoice<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_config: Option<OutputConfig<'a>>,
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    role: Role,
+    content: &'a str,
+}
+
+#[derive(Serialize)]
+struct Tool<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    input_schema: &'a Value,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum ToolChoice<'a> {
+    Tool {
+        name: &'a str,
+        disable_parallel_tool_use: bool,
+    },
+}
+
+#[derive(Serialize)]
+struct OutputConfig<'a> {
+    format: Format<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Format<'a> {
+    JsonSchema { schema: &'a Value },
+}
+
+/// `schemas` is there exactly when the request wants structure.
+pub(super) fn body(
+    model: &str,
+    request: &ChatRequest,
+    schemas: Option<&Schemas>,
+    wording: Wording,
+) -> serde_json::Result<Vec<u8>> {
+    let (instructions, turns): (Vec<_>, Vec<_>) = request
+        .messages
+        .iter()
+        .partition(|message| message.role == Role::System);
+    let mut body = Body {
+        model,
+        max_tokens: request.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS),
+        messages: turns
+            .into_iter()
+            .map(|message| Message {
+                role: message.role,
+                content: &message.text,
+            })
+            .collect(),
+        system: (!instructions.is_empty()).then(|| {
+            instructions
+                .iter()
+                .map(|message| message.text.as_str())
+                .collect::<Vec<_>>()
+                .join("\n\n")
+        }),
+        temperature: request.temperature.filter(|_| wording.temperature),
+        stream: request.stream,
+        tools: None,
+        tool_choice: None,
+        output_config: None,
+    };
+    if let (Some(output), Some(schemas)) = (&request.output, schemas) {
+        match wording.structure {
+            Structure::Tool => {
+                let (name, description) = (&*output.name, output.description.as_deref());
+                body.tools = Some([Tool {
+                    name,
+                    description,
+                    input_schema: &schemas.tool,
+                }]);
+                body.tool_choice = Some(ToolChoice::Tool {
+                    name,
+                    disable_parallel_tool_use: true,
+                });
+            }
+            Structure::Format => {
+                body.output_config = Some(OutputConfig {
+                    format: Format::JsonSchema {
+                        schema: &schemas.format,
+                    },
+                });
+            }
+        }
+    }
+    serde_json::to_vec(&body)
+}
+
+#[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "cases are written in place")]
+mod tests {
+    use super::*;
+    use crate::chat::Message;
+    use crate::providers::test_request::{free, structured};
+    use serde_json::json;
+
+    #[track_caller]
+    fn check(request: &ChatRequest, wording: Wording, expected: Value) {
+        let schemas = request
+            .output
+            .as_ref()
+            .map(|output| Schemas::fit(&output.schema));
+        let body = body("m", request, schemas.as_ref(), wording).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
+    }
+
+    #[test]
+    fn free_text() {
+        let mut request = free();
+        let usual = Wording::default();
+        check(
+            &request,
+            usual,
+            json!({"model": "m", "max_tokens": 8192, "messages": [{"role": "user", "content": "Hi"}]}),
+        );
+        request.messages.insert(
+            0,
+            Message {
+                role: Role::System,
+                text: "Be brief.".to_owned(),
+            },
+        );
+        request.messages.push(Message {
+            role: Role::Assistant,
+            text: "Hello".to_owned(),
+        });
+        request.stream = true;
+        request.temperature = Some(0.0);
+        request.max_tokens = Some(9);
+        check(
+            &request,
+            usual,
+            json!({
+                "model": "m", "max_tokens": 9, "system": "Be brief.", "temperature": 0.0, "stream": true,
+                "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}],
+            }),
+        );
+    }
+
+    #[test]
+    fn structure_is_a_forced_tool() {
+        let schema =
+            json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]});
+        check(
+            &structured(schema.clone()),
+            Wording::default(),
+            json!({
+                "model": "m", "max_tokens": 8192, "messages": [{"role": "user", "content": "Hi"}],
+                "tools": [{"name": "Output_ask", "description": "An answer.", "input_schema": schema}],
+                "tool_choice": {"type": "tool", "name": "Output_ask", "disable_parallel_tool_use": true},
+            }),
+        );
+    }
+
+    #[test]
+    fn models_that_cannot_be_forced_get_a_format_and_no_temperature() {
+        let schema = json!({"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}}, "required": ["n"]});
+        let request = ChatRequest {
+            temperature: Some(0.5),
+            ..structured(schema)
+        };
+        check(
+            &request,
+            Wording {
+                structure: Structure::Format,
+                temperature: false,
+            },
+            json!({
+                "model": "m", "max_tokens": 8192, "messages": [{"role": "user", "content": "Hi"}],
+                "output_config": {"format": {"type": "json_schema", "schema": {
+                    "type": "object", "required": ["n"], "additionalProperties": false,
+                    "properties": {"n": {"type": "integer", "description": "(at least 1)"}},
+                }}},
+            }),
+        );
+    }
+}

@@ -1,0 +1,110 @@
+//! Google's Gemini API. Structure is asked for as a response schema.
+
+mod reply;
+mod request;
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+
+use super::schema::Fitted;
+use super::{Dialect, Fault};
+use crate::answer::Answer;
+use crate::chat::ChatRequest;
+use crate::transport::failure::Refusal;
+use crate::transport::frames::Framing;
+
+/// The dialect.
+#[derive(Debug, Default)]
+pub(crate) struct Google {
+    schemas: Fitted<request::Schema>,
+}
+
+impl Dialect for Google {
+    type Plan = ();
+    type Assembly = reply::Assembly;
+
+    const FRAMING: Framing = Framing::ServerSentEvents;
+
+    /// A base may name the API's version; it is `v1beta` otherwise.
+    fn address(base: &str, model: &str, stream: bool) -> String {
+        let versioned = base
+            .rsplit('/')
+            .next()
+            .is_some_and(|last| last.starts_with("v1"));
+        let version = if versioned { "" } else { "/v1beta" };
+        let model = model.strip_prefix("models/").unwrap_or(model);
+        let action = if stream {
+            "streamGenerateContent?alt=sse"
+        } else {
+            "generateContent"
+        };
+        format!("{base}{version}/models/{model}:{action}")
+    }
+
+    fn headers(key: Option<&str>) -> Option<HeaderMap> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(key) = key {
+            let mut value = HeaderValue::from_str(key).ok()?;
+            value.set_sensitive(true);
+            headers.insert("x-goog-api-key", value);
+        }
+        Some(headers)
+    }
+
+    fn plan(&self) {}
+
+    fn body(&self, _model: &str, request: &ChatRequest, (): ()) -> serde_json::Result<Vec<u8>> {
+        let schema = request
+            .output
+            .as_ref()
+            .map(|output| self.schemas.get(&output.schema, request::Schema::fit));
+        request::body(request, schema.as_deref())
+    }
+
+    fn answer(&self, body: &[u8]) -> Result<Answer, Fault> {
+        reply::whole(body)
+    }
+
+    fn assembly(&self) -> reply::Assembly {
+        reply::Assembly::default()
+    }
+
+    fn refusal(&self, status: u16, body: &[u8]) -> Refusal {
+        reply::refusal(status, body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        let base = "https://generativelanguage.googleapis.com";
+        for (base, stream, expected) in [
+            (
+                base,
+                false,
+                "https://generativelanguage.googleapis.com/v1beta/models/m:generateContent",
+            ),
+            (
+                base,
+                true,
+                "https://generativelanguage.googleapis.com/v1beta/models/m:streamGenerateContent?alt=sse",
+            ),
+            (
+                "http://localhost:1/gemini/v1",
+                false,
+                "http://localhost:1/gemini/v1/models/m:generateContent",
+            ),
+        ] {
+            assert_eq!(Google::address(base, "m", stream), expected);
+            assert_eq!(Google::address(base, "models/m", stream), expected);
+        }
+    }
+
+    #[test]
+    fn the_key_goes_into_a_header_not_into_the_address() {
+        assert_eq!(Google::headers(Some("k")).unwrap()["x-goog-api-key"], "k");
+    }
+}

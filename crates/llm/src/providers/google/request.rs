@@ -1,0 +1,279 @@
+//! A request in Gemini's JSON.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::chat::{ChatRequest, Role};
+use crate::providers::schema::{self, Rules};
+
+/// `responseSchema`, the subset of OpenAPI that every Gemini model takes.
+const OPEN_API: Rules = Rules {
+    keywords: &[
+        "type",
+        "description",
+        "properties",
+        "required",
+        "items",
+        "anyOf",
+        "enum",
+        "pattern",
+        "format",
+        "minLength",
+        "maxLength",
+        "minimum",
+        "maximum",
+        "minItems",
+        "maxItems",
+    ],
+    formats: &["date-time"],
+};
+
+/// `responseJsonSchema`, a subset of JSON Schema that newer models take.
+const JSON_SCHEMA: Rules = Rules {
+    keywords: &[
+        "type",
+        "description",
+        "properties",
+        "required",
+        "additionalProperties",
+        "items",
+        "anyOf",
+        "enum",
+        "format",
+        "minimum",
+        "maximum",
+        "minItems",
+        "maxItems",
+    ],
+    formats: &["date-time", "date", "time"],
+};
+
+/// An answer's schema as it is sent.
+#[derive(Debug, PartialEq)]
+pub(super) enum Schema {
+    OpenApi(Value),
+    Json(Value),
+}
+
+impl Schema {
+    /// Maps and enumerated numbers can only be told as JSON Schema.
+    pub(super) fn fit(original: &Value) -> Self {
+        if fits_open_api(original) {
+            let mut schema = schema::restrict(original, &OPEN_API);
+            upper_case_types(&mut schema);
+            Self::OpenApi(schema)
+        } else {
+            Self::Json(schema::restrict(original, &JSON_SCHEMA))
+        }
+    }
+}
+
+fn fits_open_api(schema: &Value) -> bool {
+    let Value::Object(schema) = schema else {
+        return false;
+    };
+    let own = match schema.get("type").and_then(Value::as_str) {
+        Some("object") => schema
+            .get("properties")
+            .and_then(Value::as_object)
+            .is_some_and(|fields| !fields.is_empty()),
+        Some("array") => schema.contains_key("items"),
+        Some("string") => true,
+        Some(_) => !schema.contains_key("enum"),
+        None => schema.contains_key("anyOf"),
+    };
+    own && schema
+        .get("additionalProperties")
+        .is_none_or(Value::is_boolean)
+        && schema::below(schema).all(fits_open_api)
+}
+
+/// The names of the API's own enumeration of types.
+fn upper_case_types(schema: &mut Value) {
+    let Value::Object(schema) = schema else {
+        return;
+    };
+    if let Some(Value::String(name)) = schema.get_mut("type") {
+        name.make_ascii_uppercase();
+    }
+    let fields = schema
+        .get_mut("properties")
+        .and_then(Value::as_object_mut)
+        .into_iter()
+        .flat_map(Map::values_mut);
+    fields.for_each(upper_case_types);
+    schema
+        .get_mut("items")
+        .into_iter()
+        .for_each(upper_case_types);
+    schema
+        .get_mut("anyOf")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+        .for_each(upper_case_types);
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    contents: Vec<Content<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system_instruction: Option<Content<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation_config: Option<Config<'a>>,
+}
+
+#[derive(Serialize)]
+struct Content<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
+    parts: Vec<Part<'a>>,
+}
+
+#[derive(Serialize)]
+struct Part<'a> {
+    text: &'a str,
+}
+
+#[derive(Serialize, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+struct Config<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_output_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_mime_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_schema: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_json_schema: Option<&'a Value>,
+}
+
+/// `schema` is there exactly when the request wants structure.
+pub(super) fn body(request: &ChatRequest, schema: Option<&Schema>) -> serde_json::Result<Vec<u8>> {
+    let mut config = Config {
+        temperature: request.temperature,
+        max_output_tokens: request.max_tokens,
+        ..Config::default()
+    };
+    if let Some(schema) = schema {
+        config.response_mime_type = Some("application/json");
+        match schema {
+            Schema::OpenApi(schema) => config.response_schema = Some(schema),
+            Schema::Json(schema) => config.response_json_schema = Some(schema),
+        }
+    }
+    let mut contents = Vec::with_capacity(request.messages.len());
+    let mut instructions = Vec::new();
+    for message in &request.messages {
+        let part = Part {
+            text: &message.text,
+        };
+        match message.role {
+            Role::System => instructions.push(part),
+            Role::User => contents.push(Content {
+                role: Some("user"),
+                parts: vec![part],
+            }),
+            Role::Assistant => contents.push(Content {
+                role: Some("model"),
+                parts: vec![part],
+            }),
+        }
+    }
+    serde_json::to_vec(&Body {
+        contents,
+        system_instruction: (!instructions.is_empty()).then_some(Content {
+            role: None,
+            parts: instructions,
+        }),
+        generation_config: (config != Config::default()).then_some(config),
+    })
+}
+
+#[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "cases are written in place")]
+mod tests {
+    use super::*;
+    use crate::chat::Message;
+    use crate::providers::test_request::{free, structured};
+    use serde_json::json;
+
+    #[track_caller]
+    fn check(request: &ChatRequest, expected: Value) {
+        let schema = request
+            .output
+            .as_ref()
+            .map(|output| Schema::fit(&output.schema));
+        let body = body(request, schema.as_ref()).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
+    }
+
+    #[test]
+    fn free_text() {
+        let mut request = free();
+        check(
+            &request,
+            json!({"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}),
+        );
+        request.messages.insert(
+            0,
+            Message {
+                role: Role::System,
+                text: "Be brief.".to_owned(),
+            },
+        );
+        request.messages.push(Message {
+            role: Role::Assistant,
+            text: "Hello".to_owned(),
+        });
+        request.temperature = Some(0.5);
+        request.max_tokens = Some(9);
+        check(
+            &request,
+            json!({
+                "contents": [{"role": "user", "parts": [{"text": "Hi"}]}, {"role": "model", "parts": [{"text": "Hello"}]}],
+                "systemInstruction": {"parts": [{"text": "Be brief."}]},
+                "generationConfig": {"temperature": 0.5, "maxOutputTokens": 9},
+            }),
+        );
+    }
+
+    #[test]
+    fn structure_is_a_response_schema() {
+        let schema = json!({
+            "type": "object", "required": ["n", "tags"], "additionalProperties": false,
+            "properties": {
+                "n": {"type": "integer", "minimum": 1},
+                "tags": {"type": "array", "items": {"type": "string", "format": "email"}},
+            },
+        });
+        check(
+            &structured(schema),
+            json!({
+                "contents": [{"role": "user", "parts": [{"text": "Hi"}]}],
+                "generationConfig": {"responseMimeType": "application/json", "responseSchema": {
+                    "type": "OBJECT", "required": ["n", "tags"],
+                    "properties": {
+                        "n": {"type": "INTEGER", "minimum": 1},
+                        "tags": {"type": "ARRAY", "items": {"type": "STRING", "description": "(is written as email)"}},
+                    },
+                }},
+            }),
+        );
+    }
+
+    #[test]
+    fn maps_need_json_schema() {
+        let schema = json!({
+            "type": "object", "required": ["m"],
+            "properties": {"m": {"type": "object", "additionalProperties": {"type": "integer"}}},
+        });
+        assert_eq!(Schema::fit(&schema), Schema::Json(schema));
+        let numbers =
+            json!({"type": "object", "properties": {"n": {"type": "integer", "enum": [1, 2]}}});
+        assert_eq!(Schema::fit(&numbers), Schema::Json(numbers));
+    }
+}

@@ -1,0 +1,296 @@
+//! One model of one provider, reached over HTTP: the only place where dialect and transport meet.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use reqwest::Url;
+use reqwest::header::HeaderMap;
+
+use super::{Assembly, Dialect, Fault};
+use crate::Error;
+use crate::answer::{Answer, content};
+use crate::chat::{ChatReply, ChatRequest, Content, Delta, FinishReason};
+use crate::error::ErrorKind;
+use crate::model::ChatModel;
+use crate::pricing::PriceTable;
+use crate::transport::failure::Subject;
+use crate::transport::frames::Frames;
+use crate::transport::{self, Broken, Transport};
+
+type OnDelta<'a> = &'a (dyn Fn(Delta) + Send + Sync);
+
+/// A model behind a dialect.
+pub(crate) struct HttpModel<D> {
+    name: String,
+    provider: &'static str,
+    model: String,
+    whole: Url,
+    streamed: Url,
+    headers: HeaderMap,
+    key: Option<Key>,
+    dialect: D,
+    transport: Transport,
+    prices: Arc<PriceTable>,
+}
+
+/// A key and the environment variable it came from.
+#[derive(Clone)]
+pub(crate) struct Key {
+    pub(crate) value: String,
+    pub(crate) variable: String,
+}
+
+/// Keys stay out of logs, and so do credentials inside an address.
+impl<D> fmt::Debug for HttpModel<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (place, path) = (transport::place(&self.whole), self.whole.path());
+        let address = format!("{}://{place}{path}", self.whole.scheme());
+        f.debug_struct("HttpModel")
+            .field("name", &self.name)
+            .field("address", &address)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a model is found.
+pub(crate) struct Place<'a> {
+    pub(crate) provider: &'static str,
+    pub(crate) model: &'a str,
+    /// Without a trailing slash.
+    pub(crate) base: &'a str,
+    pub(crate) key: Option<Key>,
+}
+
+impl<D: Dialect> HttpModel<D> {
+    pub(crate) fn new(
+        place: Place<'_>,
+        dialect: D,
+        transport: Transport,
+        prices: Arc<PriceTable>,
+    ) -> Result<Self, Error> {
+        let Place {
+            provider,
+            model,
+            base,
+            key,
+        } = place;
+        let address = |stream| {
+            let url = Url::parse(&D::address(base, model, stream))
+                .ok()
+                .filter(|url| matches!(url.scheme(), "http" | "https"));
+            url.ok_or_else(|| {
+                let message = format!("`{base}` is no address for {provider}; write one such as `http://127.0.0.1:8080/v1`");
+                Error::new(ErrorKind::Config, message)
+            })
+        };
+        let headers = D::headers(key.as_ref().map(|key| key.value.as_str())).ok_or_else(|| {
+            let variable = key.as_ref().map_or("the key", |key| key.variable.as_str());
+            Error::new(
+                ErrorKind::Config,
+                format!("{variable} holds characters no key has; copy the {provider} key again"),
+            )
+        })?;
+        Ok(Self {
+            name: format!("{provider}/{model}"),
+            provider,
+            model: model.to_owned(),
+            whole: address(false)?,
+            streamed: address(true)?,
+            headers,
+            key,
+            dialect,
+            transport,
+            prices,
+        })
+    }
+
+    async fn ask(&self, request: &ChatRequest, on_delta: OnDelta<'_>) -> Result<ChatReply, Error> {
+        let url = if request.stream {
+            &self.streamed
+        } else {
+            &self.whole
+        };
+        let mut plan = self.dialect.plan();
+        loop {
+            let body = self
+                .dialect
+                .body(&self.model, request, plan)
+                .map_err(|error| {
+                    self.error(
+                        ErrorKind::BadRequest,
+                        &format!("the request is no JSON: {error}"),
+                    )
+                })?;
+            let answer = self
+                .transport
+                .post(url, &self.headers, body)
+                .await
+                .map_err(|broken| self.broken(&broken))?;
+            if answer.status.is_success() {
+                return self.read(answer, request, on_delta).await;
+            }
+            let (status, retry_after) = (answer.status.as_u16(), answer.retry_after);
+            // The status alone says enough when the body does not arrive.
+            let body = answer.into_bytes().await.unwrap_or_default();
+            let refusal = self.dialect.refusal(status, &body);
+            match self.dialect.replan(plan, &refusal) {
+                Some(next) => {
+                    tracing::debug!(model = self.name, status, "asking again in other words");
+                    plan = next;
+                }
+                None => return Err(refusal.into_error(self.subject(request), retry_after)),
+            }
+        }
+    }
+
+    async fn read(
+        &self,
+        answer: transport::Answer,
+        request: &ChatRequest,
+        on_delta: OnDelta<'_>,
+    ) -> Result<ChatReply, Error> {
+        // Some servers answer in one piece although a stream was asked for.
+        if request.stream && !answer.is_json_document {
+            return self.read_stream(answer, request, on_delta).await;
+        }
+        let body = answer
+            .into_bytes()
+            .await
+            .map_err(|broken| self.broken(&broken))?;
+        let answer = self
+            .dialect
+            .answer(&body)
+            .map_err(|fault| self.fault(fault, request))?;
+        self.reply(answer, request)
+    }
+
+    async fn read_stream(
+        &self,
+        mut answer: transport::Answer,
+        request: &ChatRequest,
+        on_delta: OnDelta<'_>,
+    ) -> Result<ChatReply, Error> {
+        let mut frames = Frames::new(D::FRAMING);
+        let mut assembly = self.dialect.assembly();
+        let mut emit = |text: &str| {
+            if !text.is_empty() {
+                on_delta(Delta::Text(text.to_owned()));
+            }
+        };
+        let mut piece = answer.first_chunk().await;
+        let mut done = false;
+        while let Some(bytes) = piece.map_err(|broken| self.broken(&broken))? {
+            frames.push(&bytes);
+            while let Some(data) = frames.next() {
+                done = assembly
+                    .event(&data, &mut emit)
+                    .map_err(|fault| self.fault(fault, request))?;
+                if done {
+                    break;
+                }
+            }
+            if done {
+                answer.end().await;
+                break;
+            }
+            piece = answer.chunk().await;
+        }
+        if !done && let Some(data) = frames.rest() {
+            // Half a document at the end of the body is a cut stream, not a foreign protocol.
+            assembly.event(&data, &mut emit).map_err(|fault| {
+                let fault = if matches!(fault, Fault::Malformed(_)) {
+                    Fault::Truncated
+                } else {
+                    fault
+                };
+                self.fault(fault, request)
+            })?;
+        }
+        let answer = assembly
+            .finish()
+            .map_err(|fault| self.fault(fault, request))?;
+        self.reply(answer, request)
+    }
+
+    fn reply(&self, answer: Answer, request: &ChatRequest) -> Result<ChatReply, Error> {
+        let content = content(answer.body, request.output.is_some());
+        let cut = match &content {
+            Content::Text(text) => text.is_empty() || request.output.is_some(),
+            Content::Json(_) => false,
+        };
+        if cut && answer.finish == FinishReason::ContentFilter {
+            return Err(self.fault(Fault::Filtered(String::new()), request));
+        }
+        Ok(ChatReply {
+            content,
+            usage: answer.usage,
+            finish: answer.finish,
+            cost_usd: self
+                .prices
+                .cost_usd(self.provider, &self.model, &answer.usage),
+            model: answer.model.unwrap_or_else(|| self.model.clone()),
+            provider: self.provider.to_owned(),
+        })
+    }
+
+    fn subject<'a>(&'a self, request: &'a ChatRequest) -> Subject<'a> {
+        Subject {
+            name: &self.name,
+            key: self.key.as_ref().map(|key| key.value.as_str()),
+            key_variable: self.key.as_ref().map(|key| key.variable.as_str()),
+            messages: &request.messages,
+        }
+    }
+
+    fn error(&self, kind: ErrorKind, what: &str) -> Error {
+        Error::new(kind, format!("{}: {what}", self.name))
+    }
+
+    fn broken(&self, broken: &Broken) -> Error {
+        self.error(broken.kind, &broken.message)
+    }
+
+    fn fault(&self, fault: Fault, request: &ChatRequest) -> Error {
+        match fault {
+            Fault::Malformed(what) => self.error(
+                ErrorKind::BadReply,
+                &format!(
+                    "the answer is not {}'s protocol ({what}); check `api_base`",
+                    self.provider
+                ),
+            ),
+            Fault::Truncated => self.error(
+                ErrorKind::Network,
+                "the stream ended before the answer was complete",
+            ),
+            Fault::Filtered(reason) => {
+                let reason = self.subject(request).sanitise(&reason);
+                let colon = if reason.is_empty() { "" } else { ": " };
+                self.error(
+                    ErrorKind::ContentFilter,
+                    &format!("a content filter withheld the answer{colon}{reason}"),
+                )
+            }
+            Fault::Refused(refusal) => refusal.into_error(self.subject(request), None),
+        }
+    }
+}
+
+#[async_trait]
+impl<D: Dialect> ChatModel for HttpModel<D> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn chat(&self, request: &ChatRequest, on_delta: OnDelta<'_>) -> Result<ChatReply, Error> {
+        let asking = tokio::time::timeout(request.timeout, self.ask(request, on_delta));
+        asking.await.unwrap_or_else(|_elapsed| {
+            let seconds = request.timeout.as_secs_f64();
+            Err(self.error(
+                ErrorKind::Timeout,
+                &format!("no complete answer within {seconds} s"),
+            ))
+        })
+    }
+}

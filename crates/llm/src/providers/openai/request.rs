@@ -1,0 +1,315 @@
+//! A request in OpenAI's JSON.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::quirks::{MaxTokens, Structure, Wording};
+use crate::chat::{ChatRequest, Role};
+use crate::providers::schema::{self, Rules};
+
+/// What strict mode enforces.
+const STRICT: Rules = Rules {
+    keywords: &[
+        "type",
+        "description",
+        "properties",
+        "required",
+        "additionalProperties",
+        "items",
+        "anyOf",
+        "enum",
+        "const",
+        "pattern",
+        "format",
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "multipleOf",
+        "minItems",
+        "maxItems",
+    ],
+    formats: &[
+        "date-time",
+        "date",
+        "time",
+        "duration",
+        "email",
+        "hostname",
+        "ipv4",
+        "ipv6",
+        "uuid",
+    ],
+};
+
+/// An answer's schema as it is sent.
+#[derive(Debug)]
+pub(super) struct Schemas {
+    schema: Value,
+    strict: bool,
+}
+
+impl Schemas {
+    /// Open schemas (maps, optional properties) cannot be strict. They are fitted all the same: servers
+    /// that turn schemas into grammars refuse a request over one pattern or format they do not know.
+    pub(super) fn fit(original: &Value) -> Self {
+        let mut schema = schema::restrict(original, &STRICT);
+        let strict = schema::is_closed(&schema);
+        if strict {
+            schema::close(&mut schema);
+        }
+        Self { schema, strict }
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    messages: Vec<Message<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_completion_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_options: Option<StreamOptions>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<ResponseFormat<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tools: Option<[Tool<'a>; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_choice: Option<Value>,
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    role: Role,
+    content: &'a str,
+}
+
+#[derive(Serialize)]
+struct StreamOptions {
+    include_usage: bool,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum ResponseFormat<'a> {
+    JsonSchema { json_schema: Described<'a> },
+    JsonObject,
+}
+
+/// A named schema, as `response_format` wants it.
+#[derive(Serialize)]
+struct Described<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    strict: bool,
+    schema: &'a Value,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Tool<'a> {
+    Function { function: Function<'a> },
+}
+
+/// A named schema, as tools want it. Strictness is left out: older servers refuse it there.
+#[derive(Serialize)]
+struct Function<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    parameters: &'a Value,
+}
+
+/// `schemas` is there exactly when the request wants structure.
+pub(super) fn body(
+    model: &str,
+    request: &ChatRequest,
+    schemas: Option<&Schemas>,
+    wording: Wording,
+) -> serde_json::Result<Vec<u8>> {
+    let mut body = Body {
+        model,
+        messages: Vec::with_capacity(request.messages.len() + 1),
+        temperature: request.temperature.filter(|_| wording.temperature),
+        max_tokens: request
+            .max_tokens
+            .filter(|_| wording.max_tokens == MaxTokens::Classic),
+        max_completion_tokens: request
+            .max_tokens
+            .filter(|_| wording.max_tokens == MaxTokens::Completion),
+        stream: request.stream,
+        stream_options: (request.stream && wording.stream_usage).then_some(StreamOptions {
+            include_usage: true,
+        }),
+        response_format: None,
+        tools: None,
+        tool_choice: None,
+    };
+    // Outlives the message that borrows it.
+    let instruction;
+    if let (Some(output), Some(schemas)) = (&request.output, schemas) {
+        let (name, description) = (&*output.name, output.description.as_deref());
+        match wording.structure {
+            Structure::JsonSchema => {
+                let json_schema = Described {
+                    name,
+                    description,
+                    strict: schemas.strict,
+                    schema: &schemas.schema,
+                };
+                body.response_format = Some(ResponseFormat::JsonSchema { json_schema });
+            }
+            Structure::Tool => {
+                let function = Function {
+                    name,
+                    description,
+                    parameters: &schemas.schema,
+                };
+                body.tools = Some([Tool::Function { function }]);
+                body.tool_choice = Some(json!({"type": "function", "function": {"name": name}}));
+            }
+            Structure::JsonObject => {
+                instruction = format!(
+                    "Answer with one JSON object that fits this JSON Schema: {}",
+                    schemas.schema
+                );
+                body.messages.push(Message {
+                    role: Role::System,
+                    content: &instruction,
+                });
+                body.response_format = Some(ResponseFormat::JsonObject);
+            }
+        }
+    }
+    body.messages
+        .extend(request.messages.iter().map(|message| Message {
+            role: message.role,
+            content: &message.text,
+        }));
+    serde_json::to_vec(&body)
+}
+
+#[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "cases are written in place")]
+mod tests {
+    use super::super::quirks::Server;
+    use super::*;
+    use crate::providers::test_request::{free, structured};
+
+    #[track_caller]
+    fn check(request: &ChatRequest, structure: Structure, expected: Value) {
+        let schemas = request
+            .output
+            .as_ref()
+            .map(|output| Schemas::fit(&output.schema));
+        let wording = Wording {
+            structure,
+            ..Server::new(None).wording()
+        };
+        let body = body("m", request, schemas.as_ref(), wording).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
+    }
+
+    #[test]
+    fn free_text() {
+        let mut request = free();
+        check(
+            &request,
+            Structure::JsonSchema,
+            json!({"model": "m", "messages": [{"role": "user", "content": "Hi"}]}),
+        );
+        request.stream = true;
+        request.temperature = Some(0.5);
+        request.max_tokens = Some(9);
+        check(
+            &request,
+            Structure::JsonSchema,
+            json!({
+                "model": "m", "messages": [{"role": "user", "content": "Hi"}], "temperature": 0.5, "max_tokens": 9,
+                "stream": true, "stream_options": {"include_usage": true},
+            }),
+        );
+    }
+
+    #[test]
+    fn openai_itself_wants_max_completion_tokens() {
+        let mut request = free();
+        request.max_tokens = Some(9);
+        let wording = Server::new(Some("api.openai.com")).wording();
+        let body: Value =
+            serde_json::from_slice(&body("m", &request, None, wording).unwrap()).unwrap();
+        assert_eq!(
+            (&body["max_completion_tokens"], &body["max_tokens"]),
+            (&json!(9), &Value::Null)
+        );
+    }
+
+    #[test]
+    fn a_refused_temperature_is_left_out() {
+        let mut request = free();
+        request.temperature = Some(0.5);
+        let wording = Wording {
+            temperature: false,
+            ..Server::new(None).wording()
+        };
+        let body: Value =
+            serde_json::from_slice(&body("m", &request, None, wording).unwrap()).unwrap();
+        assert_eq!(body["temperature"], Value::Null);
+    }
+
+    #[test]
+    fn structure_in_three_ways() {
+        let request = structured(
+            json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}),
+        );
+        let messages = json!([{"role": "user", "content": "Hi"}]);
+        let schema = json!({
+            "type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": false,
+        });
+        check(
+            &request,
+            Structure::JsonSchema,
+            json!({"model": "m", "messages": messages, "response_format": {"type": "json_schema", "json_schema": {
+                "name": "Output_ask", "description": "An answer.", "strict": true, "schema": schema,
+            }}}),
+        );
+        check(
+            &request,
+            Structure::Tool,
+            json!({
+                "model": "m", "messages": messages,
+                "tools": [{"type": "function", "function": {
+                    "name": "Output_ask", "description": "An answer.", "parameters": schema,
+                }}],
+                "tool_choice": {"type": "function", "function": {"name": "Output_ask"}},
+            }),
+        );
+        let instruction =
+            format!("Answer with one JSON object that fits this JSON Schema: {schema}");
+        check(
+            &request,
+            Structure::JsonObject,
+            json!({
+                "model": "m", "response_format": {"type": "json_object"},
+                "messages": [{"role": "system", "content": instruction}, {"role": "user", "content": "Hi"}],
+            }),
+        );
+    }
+
+    #[test]
+    fn open_schemas_are_not_strict() {
+        let request = structured(
+            json!({"type": "object", "properties": {"m": {"type": "object"}}, "required": ["m"]}),
+        );
+        let schemas = Schemas::fit(&request.output.unwrap().schema);
+        assert!(!schemas.strict);
+        assert_eq!(schemas.schema["additionalProperties"], Value::Null);
+    }
+}

@@ -1,0 +1,98 @@
+//! What the composition root tells this crate: environment variables, extra roots, limits, prices.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::pricing::PriceTable;
+
+/// A snapshot of the environment: keys, base addresses and proxies are looked up here and nowhere else.
+#[derive(Clone, Default)]
+pub struct Environment {
+    variables: HashMap<String, String>,
+}
+
+impl Environment {
+    /// The variable's text; one that is empty or blank counts as not set.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.variables
+            .get(name)
+            .map(|value| value.trim())
+            .filter(|value| !value.is_empty())
+    }
+}
+
+impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        Self {
+            variables: pairs
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        }
+    }
+}
+
+/// Values may be keys, so only the count is shown.
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Environment({} variables)", self.variables.len())
+    }
+}
+
+/// Everything a [`Registry`](crate::Registry) needs to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Keys, base addresses, proxies.
+    pub environment: Environment,
+    /// Certificates trusted besides the bundled roots, in PEM.
+    pub extra_roots_pem: Option<Vec<u8>>,
+    /// For the cost of each call.
+    pub prices: Arc<PriceTable>,
+    /// Longest time to reach a server, TLS included.
+    pub connect_timeout: Duration,
+    /// Longest silence inside a streamed answer that has begun. The time to its first byte, and
+    /// answers that are not streamed, are bounded by the call's own timeout only.
+    pub silence_timeout: Duration,
+    /// Longest answer body, decompressed.
+    pub max_body_bytes: usize,
+}
+
+impl Default for Settings {
+    /// No variables, bundled roots, built-in prices, 10 s to connect, 90 s of silence, 32 MiB.
+    fn default() -> Self {
+        Self {
+            environment: Environment::default(),
+            extra_roots_pem: None,
+            prices: Arc::new(PriceTable::built_in()),
+            connect_timeout: Duration::from_secs(10),
+            silence_timeout: Duration::from_secs(90),
+            max_body_bytes: 32 << 20,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blank_variables_count_as_not_set_and_values_are_trimmed() {
+        let environment: Environment = [("A", " "), ("B", " key\n")].into_iter().collect();
+        assert_eq!(
+            (
+                environment.get("A"),
+                environment.get("B"),
+                environment.get("C")
+            ),
+            (None, Some("key"), None)
+        );
+    }
+
+    #[test]
+    fn debug_output_holds_no_values() {
+        let environment: Environment = [("OPENAI_API_KEY", "sk-secret")].into_iter().collect();
+        assert!(!format!("{environment:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,327 @@
+//! What a provider's refusal means, and how it is told: one sentence without keys, prompts or walls of text.
+
+use std::time::Duration;
+
+use crate::Error;
+use crate::chat::Message;
+use crate::error::ErrorKind;
+
+/// Longest piece of a provider's own message that is passed on, in characters.
+const MAX_QUOTED: usize = 300;
+/// Shorter lines of a prompt are too common to be worth hiding.
+const MIN_ECHO: usize = 16;
+
+/// A refusal as the provider worded it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Refusal {
+    /// The HTTP status, or the one its error type stands for when it came inside a stream.
+    pub(crate) status: u16,
+    /// Machine-readable words: type, code, reason.
+    pub(crate) codes: String,
+    /// For people; may be empty.
+    pub(crate) message: String,
+    /// From the body, where a provider puts it there.
+    pub(crate) retry_after: Option<Duration>,
+    /// The provider's dialect knows better than the general rules.
+    pub(crate) kind: Option<ErrorKind>,
+}
+
+/// Whom a refusal concerns, for the sentence.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    /// `provider/model`
+    pub(crate) name: &'a str,
+    /// To be hidden.
+    pub(crate) key: Option<&'a str>,
+    /// Where the key came from.
+    pub(crate) key_variable: Option<&'a str>,
+    /// To be hidden.
+    pub(crate) messages: &'a [Message],
+}
+
+impl Refusal {
+    /// Whether codes or message hold one of the words, whatever their case.
+    pub(crate) fn mentions(&self, words: &[&str]) -> bool {
+        let (codes, message) = (self.codes.to_lowercase(), self.message.to_lowercase());
+        words
+            .iter()
+            .any(|word| codes.contains(word) || message.contains(word))
+    }
+
+    /// The class, from status and wording.
+    pub(crate) fn kind(&self) -> ErrorKind {
+        if let Some(kind) = self.kind {
+            return kind;
+        }
+        match self.status {
+            401 | 403 => ErrorKind::Auth,
+            402 => ErrorKind::QuotaExhausted,
+            408 => ErrorKind::Timeout,
+            413 => ErrorKind::ContextTooLong,
+            429 if self.mentions(OUT_OF_CREDIT) => ErrorKind::QuotaExhausted,
+            429 => ErrorKind::RateLimit,
+            501 | 505 => ErrorKind::BadRequest,
+            500..=599 => ErrorKind::Overloaded,
+            _ if self.mentions(OUT_OF_CREDIT) => ErrorKind::QuotaExhausted,
+            _ if self.mentions(TOO_LONG) => ErrorKind::ContextTooLong,
+            _ if self.mentions(FILTERED) => ErrorKind::ContentFilter,
+            _ => ErrorKind::BadRequest,
+        }
+    }
+
+    /// The error to hand out. `retry_after` is the header's.
+    pub(crate) fn into_error(self, subject: Subject<'_>, retry_after: Option<Duration>) -> Error {
+        let kind = self.kind();
+        let quoted = subject.sanitise(&self.message);
+        let mut message = format!("{}: {}", subject.name, what(kind, self.status));
+        if !quoted.is_empty() {
+            message.push_str(": ");
+            message.push_str(&quoted);
+        }
+        if let Some(way_out) = way_out(kind, self.status, subject.key_variable) {
+            message.push_str("; ");
+            message.push_str(&way_out);
+        }
+        Error {
+            kind,
+            message,
+            status: Some(self.status),
+            retry_after: self.retry_after.or(retry_after),
+        }
+    }
+}
+
+impl Subject<'_> {
+    /// One line, without the key or any longer line of the prompt, cut to a bearable length.
+    pub(crate) fn sanitise(&self, text: &str) -> String {
+        let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        if let Some(key) = self.key {
+            text = text.replace(key, "***");
+        }
+        for line in self
+            .messages
+            .iter()
+            .flat_map(|message| message.text.lines())
+        {
+            let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+            if line.chars().count() >= MIN_ECHO {
+                text = text.replace(&line, "…");
+            }
+        }
+        text.retain(|character| !character.is_control());
+        match text.char_indices().nth(MAX_QUOTED) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text.trim_end_matches(['.', ' ']).to_owned(),
+        }
+    }
+}
+
+/// The status an error type stands for, where a provider reports errors inside a stream.
+pub(crate) fn status_of_type(kind: &str) -> Option<u16> {
+    Some(match kind {
+        "authentication_error" | "invalid_api_key" => 401,
+        "billing_error" | "insufficient_quota" => 402,
+        "permission_error" => 403,
+        "not_found_error" => 404,
+        "request_too_large" => 413,
+        "rate_limit_error" | "rate_limit_exceeded" | "tokens" | "requests" => 429,
+        "api_error" | "server_error" | "internal_error" => 500,
+        "unavailable_error" => 503,
+        "timeout_error" => 504,
+        "overloaded_error" => 529,
+        "invalid_request_error" | "exceed_context_size_error" => 400,
+        _ => return None,
+    })
+}
+
+const OUT_OF_CREDIT: &[&str] = &[
+    "insufficient_quota",
+    "insufficient balance",
+    "credit balance",
+    "billing_hard_limit",
+    "out of credit",
+];
+
+const TOO_LONG: &[&str] = &[
+    "context_length_exceeded",
+    "exceed_context_size",
+    "maximum context length",
+    "context window",
+    "context size",
+    "context limit",
+    "prompt is too long",
+    "input is too long",
+    "input token count",
+    "too many tokens",
+    "reduce the length",
+];
+
+const FILTERED: &[&str] = &[
+    "content_filter",
+    "content_policy",
+    "content management policy",
+    "content filtering policy",
+    "prohibited_content",
+    "blocked by safety",
+];
+
+fn what(kind: ErrorKind, status: u16) -> String {
+    match kind {
+        ErrorKind::Auth => format!("the key was refused ({status})"),
+        ErrorKind::RateLimit => format!("too many requests ({status})"),
+        ErrorKind::QuotaExhausted => format!("the account's quota is used up ({status})"),
+        ErrorKind::Overloaded => format!("the server failed or is overloaded ({status})"),
+        ErrorKind::ContextTooLong => format!("the prompt does not fit the model ({status})"),
+        ErrorKind::ContentFilter => format!("a content filter refused ({status})"),
+        ErrorKind::Timeout => format!("the server gave up waiting ({status})"),
+        _ => format!("the request was refused ({status})"),
+    }
+}
+
+fn way_out(kind: ErrorKind, status: u16, key_variable: Option<&str>) -> Option<String> {
+    match (kind, status) {
+        (ErrorKind::Auth, _) => Some(match key_variable {
+            Some(variable) => format!("check {variable}"),
+            None => "no key was sent; set the provider's key variable or `api_key_env`".to_owned(),
+        }),
+        (ErrorKind::QuotaExhausted, _) => Some("add credit, or use another model".to_owned()),
+        (ErrorKind::ContextTooLong, _) => {
+            Some("shorten the prompt, or use a model with a larger context".to_owned())
+        }
+        (ErrorKind::BadRequest, 404) => Some("check `model` and `api_base`".to_owned()),
+        (ErrorKind::BadRequest, 300..=399) => {
+            Some("set `api_base` to the address it redirects to".to_owned())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::Role;
+
+    #[track_caller]
+    fn check(status: u16, codes: &str, message: &str, expected: ErrorKind) {
+        let refusal = Refusal {
+            status,
+            codes: codes.to_owned(),
+            message: message.to_owned(),
+            ..Refusal::default()
+        };
+        assert_eq!(refusal.kind(), expected);
+    }
+
+    #[test]
+    fn status_decides_the_class() {
+        check(401, "", "", ErrorKind::Auth);
+        check(403, "", "", ErrorKind::Auth);
+        check(402, "", "", ErrorKind::QuotaExhausted);
+        check(408, "", "", ErrorKind::Timeout);
+        check(413, "", "", ErrorKind::ContextTooLong);
+        check(429, "", "", ErrorKind::RateLimit);
+        check(404, "", "", ErrorKind::BadRequest);
+        check(422, "", "", ErrorKind::BadRequest);
+        check(301, "", "", ErrorKind::BadRequest);
+        check(501, "", "", ErrorKind::BadRequest);
+        for status in [500, 502, 503, 504, 520, 529] {
+            check(status, "", "", ErrorKind::Overloaded);
+        }
+    }
+
+    #[test]
+    fn wording_refines_it() {
+        check(
+            429,
+            "insufficient_quota",
+            "You exceeded your current quota",
+            ErrorKind::QuotaExhausted,
+        );
+        check(
+            400,
+            "invalid_request_error",
+            "Your credit balance is too low",
+            ErrorKind::QuotaExhausted,
+        );
+        check(
+            400,
+            "context_length_exceeded",
+            "",
+            ErrorKind::ContextTooLong,
+        );
+        check(
+            400,
+            "exceed_context_size_error",
+            "request (9 tokens) exceeds the available context size",
+            ErrorKind::ContextTooLong,
+        );
+        check(
+            400,
+            "",
+            "prompt is too long: 210000 tokens > 200000 maximum",
+            ErrorKind::ContextTooLong,
+        );
+        check(
+            400,
+            "",
+            "The input token count (2000000) exceeds the maximum",
+            ErrorKind::ContextTooLong,
+        );
+        check(400, "content_filter", "", ErrorKind::ContentFilter);
+        check(400, "", "unknown parameter", ErrorKind::BadRequest);
+        check(500, "", "context window", ErrorKind::Overloaded);
+    }
+
+    fn message(status: u16, quoted: &str, prompt: &str) -> String {
+        let messages = [Message {
+            role: Role::User,
+            text: prompt.to_owned(),
+        }];
+        let subject = Subject {
+            name: "openai/gpt-4o-mini",
+            key: Some("sk-secret"),
+            key_variable: Some("OPENAI_API_KEY"),
+            messages: &messages,
+        };
+        let refusal = Refusal {
+            status,
+            message: quoted.to_owned(),
+            ..Refusal::default()
+        };
+        refusal.into_error(subject, None).message
+    }
+
+    #[test]
+    fn the_sentence_names_the_way_out() {
+        assert_eq!(
+            message(401, "Bad key.", ""),
+            "openai/gpt-4o-mini: the key was refused (401): Bad key; check OPENAI_API_KEY"
+        );
+        assert_eq!(
+            message(404, "", ""),
+            "openai/gpt-4o-mini: the request was refused (404); check `model` and `api_base`"
+        );
+    }
+
+    #[test]
+    fn keys_and_prompts_are_hidden() {
+        let prompt = "Write about the\nsecret merger of A and B\nHi";
+        let got = message(
+            400,
+            "bad key sk-secret in {'content': 'secret merger of A and B'} Hi",
+            prompt,
+        );
+        assert_eq!(
+            got,
+            "openai/gpt-4o-mini: the request was refused (400): bad key *** in {'content': '…'} Hi"
+        );
+    }
+
+    #[test]
+    fn long_messages_are_cut_and_control_characters_dropped() {
+        let got = message(400, &format!("a\u{1b}[31m\nb{}", "ü".repeat(1_000)), "");
+        assert!(got.contains("a[31m b"), "{got}");
+        assert!(got.chars().count() < 400, "{got}");
+        assert!(got.ends_with('…'), "{got}");
+    }
+}

@@ -1,0 +1,88 @@
+//! Software we did not write, to test against, where it is installed.
+//!
+//! The environment variable `FLOWMILL_RIGS` names a folder of Python virtual environments, one per
+//! rig. Without it the tests that need a rig say so and pass; where `CI=true` they fail instead, so
+//! that a rig that went missing is noticed.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// The program `program` (such as `python` or `llmock`) of the virtual environment `rig`.
+///
+/// `None` means the test should return; why was printed.
+///
+/// # Panics
+/// When the program is not installed and `CI=true`.
+pub fn program(rig: &str, program: &str) -> Option<PathBuf> {
+    let folder = env::var_os("FLOWMILL_RIGS").map(PathBuf::from);
+    match find(folder.as_deref(), rig, program) {
+        Ok(path) => Some(path),
+        Err(why) => skip(rig, &why),
+    }
+}
+
+/// A file or folder that lies outside the project and may be absent, such as a shared set of cases.
+///
+/// `None` means the test should return; why was printed.
+///
+/// # Panics
+/// When it is absent and `CI=true`.
+pub fn outside(what: &str, path: &Path) -> Option<PathBuf> {
+    if path.exists() {
+        return Some(path.to_owned());
+    }
+    skip(what, "the folder is not there")
+}
+
+fn find(folder: Option<&Path>, rig: &str, program: &str) -> Result<PathBuf, String> {
+    let folder = folder.ok_or("FLOWMILL_RIGS is not set; it names the folder of the rigs")?;
+    let path = folder.join(rig).join("bin").join(program);
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Err(format!("FLOWMILL_RIGS holds no {rig}/bin/{program}"))
+    }
+}
+
+/// Prints why `what` is skipped, for a test to pass over it.
+///
+/// # Panics
+/// When `CI=true`: nothing is skipped there.
+#[expect(
+    clippy::print_stderr,
+    reason = "whoever runs the tests must see what did not run"
+)]
+pub fn skip<T>(what: &str, why: &str) -> Option<T> {
+    assert!(
+        env::var_os("CI").is_none_or(|ci| ci != "true"),
+        "{what}: {why}"
+    );
+    eprintln!("skipped: {what}: {why}");
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TempProject;
+
+    #[test]
+    fn finds_the_program_of_a_rig() {
+        let rigs = TempProject::with_file("v-llm/bin/python", "");
+        assert_eq!(
+            find(Some(rigs.root()), "v-llm", "python"),
+            Ok(rigs.path("v-llm/bin/python"))
+        );
+    }
+
+    #[test]
+    fn says_what_is_missing() {
+        let rigs = TempProject::new();
+        let check = |folder, expected: &str| {
+            let why = find(folder, "v-llm", "python").unwrap_err();
+            assert!(why.contains(expected), "{why}");
+        };
+        check(None, "FLOWMILL_RIGS is not set");
+        check(Some(rigs.root()), "holds no v-llm/bin/python");
+    }
+}
