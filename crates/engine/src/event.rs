@@ -1,9 +1,12 @@
 //! What happens during a run, as data. The JSON form is what `--events`, SSE and stored events carry.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::host::Host;
+use crate::outcome::{FailureCode, NodeUsage, Usage};
 
 /// One event of one run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -20,20 +23,70 @@ pub struct RunEvent {
 /// Kinds of events; `event` in JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-#[expect(missing_docs, reason = "fields are documented in docs/http-api.md, Events")]
+#[expect(
+    missing_docs,
+    reason = "fields are documented in docs/http-api.md, Events"
+)]
 pub enum EventKind {
-    RunStarted { workflow: Arc<str>, resumed: bool },
-    NodeStarted { node: Arc<str>, iteration: u64, #[serde(skip_serializing_if = "Option::is_none")] item: Option<usize> },
+    RunStarted {
+        workflow: Arc<str>,
+        resumed: bool,
+    },
+    NodeStarted {
+        node: Arc<str>,
+        iteration: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        item: Option<usize>,
+    },
     /// A piece of an answer as it arrives. Not stored.
-    LlmDelta { node: Arc<str>, #[serde(skip_serializing_if = "Option::is_none")] item: Option<usize>, text: String },
+    LlmDelta {
+        node: Arc<str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        item: Option<usize>,
+        text: String,
+    },
     /// An attempt at a model ended without a usable answer and another follows.
-    NodeRetried { node: Arc<str>, #[serde(skip_serializing_if = "Option::is_none")] item: Option<usize>, attempt: u32, reason: String, wait_ms: u64 },
-    NodeCompleted { node: Arc<str>, #[serde(skip_serializing_if = "Option::is_none")] item: Option<usize>, outputs: Value, usage: crate::outcome::NodeUsage, duration_ms: u64 },
-    NodeFailed { node: Arc<str>, #[serde(skip_serializing_if = "Option::is_none")] item: Option<usize>, code: String, error: String },
-    GateFailed { metric: String, message: String },
-    RunCompleted { outputs: Value, usage: crate::outcome::Usage, execution_time_ms: u64 },
-    RunFailed { error: String, problem: Value, usage: crate::outcome::Usage, execution_time_ms: u64 },
-    RunCancelled { execution_time_ms: u64 },
+    NodeRetried {
+        node: Arc<str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        item: Option<usize>,
+        attempt: u32,
+        reason: String,
+        wait_ms: u64,
+    },
+    NodeCompleted {
+        node: Arc<str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        item: Option<usize>,
+        outputs: Value,
+        usage: NodeUsage,
+        duration_ms: u64,
+    },
+    NodeFailed {
+        node: Arc<str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        item: Option<usize>,
+        code: FailureCode,
+        error: String,
+    },
+    GateFailed {
+        metric: String,
+        message: String,
+    },
+    RunCompleted {
+        outputs: Value,
+        usage: Usage,
+        execution_time_ms: u64,
+    },
+    RunFailed {
+        error: String,
+        problem: Value,
+        usage: Usage,
+        execution_time_ms: u64,
+    },
+    RunCancelled {
+        execution_time_ms: u64,
+    },
 }
 
 /// Is told of every event, in order. Must not block: it is called on the run's own task.
@@ -48,4 +101,39 @@ pub struct Ignore;
 
 impl Observer for Ignore {
     fn observe(&self, _event: &RunEvent) {}
+}
+
+/// Numbers a run's events, dates them and hands them on, one at a time.
+pub(crate) struct Emitter<'a> {
+    host: &'a dyn Host,
+    observer: &'a dyn Observer,
+    last: Mutex<u64>,
+}
+
+impl<'a> Emitter<'a> {
+    /// `last` is the id of the last event of an earlier attempt at the run, or 0.
+    pub(crate) fn new(host: &'a dyn Host, observer: &'a dyn Observer, last: u64) -> Self {
+        Self {
+            host,
+            observer,
+            last: Mutex::new(last),
+        }
+    }
+
+    pub(crate) fn emit(&self, kind: EventKind) {
+        // Held while the observer is told, so that it sees ids in order whoever emits. An observer
+        // that panicked leaves the number as it should be.
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last += 1;
+        self.observer.observe(&RunEvent {
+            id: *last,
+            at: self.host.now(),
+            kind,
+        });
+    }
+
+    /// Id of the last event.
+    pub(crate) fn last(&self) -> u64 {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

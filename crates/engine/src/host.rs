@@ -11,7 +11,7 @@ pub trait Host: Send + Sync + std::fmt::Debug {
     fn now(&self) -> jiff::Timestamp;
     /// Monotonic time since some fixed start.
     fn elapsed(&self) -> Duration;
-    /// A fresh UUIDv7.
+    /// A fresh UUID of version 7.
     fn new_id(&self) -> uuid::Uuid;
     /// Uniform in `0.0..1.0`.
     fn random(&self) -> f64;

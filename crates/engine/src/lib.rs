@@ -2,9 +2,19 @@
 //!
 //! Knows nothing of jobs, stores or HTTP; what it needs from outside comes through [`host::Host`],
 //! what it tells goes through [`event::Observer`], what must survive a crash through [`progress`].
+//! A workflow is made ready once ([`plan::Plan`]) and then run any number of times ([`run::run`]).
 
+mod budget;
+mod context;
 pub mod event;
+mod gates;
 pub mod host;
+mod order;
 pub mod outcome;
+pub mod plan;
 pub mod progress;
+mod repair;
 pub mod run;
+mod schedule;
+mod scope;
+mod steps;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 /// Totals of a run and of each node. Every job and answer carries it as `usage`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     /// Prompt tokens.
     pub input_tokens: u64,
@@ -15,14 +16,28 @@ pub struct Usage {
     pub output_tokens: u64,
     /// Attempts at a model, failed ones included.
     pub llm_calls: u64,
-    /// `null` as soon as one call has no known price.
+    /// US dollars; `null` as soon as one reply has no known price. An attempt without a reply costs nothing.
     pub cost_usd: Option<f64>,
-    /// By node id.
+    /// By node id; only nodes that asked a model.
     pub nodes: BTreeMap<String, NodeUsage>,
 }
 
-/// What one node took, all its executions together.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+impl Default for Usage {
+    /// Nothing spent yet: a known cost of zero.
+    fn default() -> Self {
+        Self {
+            input_tokens: 0,
+            cached_tokens: 0,
+            output_tokens: 0,
+            llm_calls: 0,
+            cost_usd: Some(0.0),
+            nodes: BTreeMap::new(),
+        }
+    }
+}
+
+/// What one node took: all its executions together, or one of them where an event carries it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeUsage {
     /// `provider/model` that answered last.
     pub model: Option<String>,
@@ -38,13 +53,27 @@ pub struct NodeUsage {
     pub cost_usd: Option<f64>,
 }
 
+impl Default for NodeUsage {
+    /// Nothing spent yet: a known cost of zero.
+    fn default() -> Self {
+        Self {
+            model: None,
+            input_tokens: 0,
+            cached_tokens: 0,
+            output_tokens: 0,
+            llm_calls: 0,
+            cost_usd: Some(0.0),
+        }
+    }
+}
+
 /// How a run ended.
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// The whole final state.
     Completed {
         /// Every field by name.
-        outputs: serde_json::Map<String, serde_json::Value>,
+        outputs: Map<String, Value>,
     },
     /// It failed; nothing is returned from it.
     Failed(Failure),
@@ -59,7 +88,7 @@ pub struct Finished {
     pub outcome: Outcome,
     /// What it took, failed runs too.
     pub usage: Usage,
-    /// Wall time of the run.
+    /// Wall time of the run, the time before a resumption included.
     pub execution_time_ms: u64,
     /// Gates that failed with `warn` or `block_deploy`.
     pub gate_warnings: Vec<String>,
@@ -80,11 +109,54 @@ pub struct Failure {
     pub retryable: bool,
 }
 
+impl Failure {
+    /// What the run itself knows of a problem document: `{code, detail, retryable, error_source, node?}`.
+    /// Whoever answers over HTTP adds `type`, `title` and `status`.
+    pub fn problem(&self) -> Value {
+        let mut problem = json!({
+            "code": self.code,
+            "detail": self.message,
+            "retryable": self.retryable,
+            "error_source": self.source,
+        });
+        if let Some(node) = &self.node {
+            problem["node"] = json!(node);
+        }
+        problem
+    }
+
+    /// A failure of the workflow as a whole: the same run would fail again.
+    pub(crate) fn of_workflow(code: FailureCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            node: None,
+            source: FailureSource::Workflow,
+            retryable: false,
+        }
+    }
+
+    /// A failure of one node, for which its author is to blame.
+    pub(crate) fn of_node(code: FailureCode, node: &str, reason: impl std::fmt::Display) -> Self {
+        Self {
+            code,
+            message: format!("Node `{node}`: {reason}"),
+            node: Some(node.to_owned()),
+            source: FailureSource::Workflow,
+            retryable: false,
+        }
+    }
+}
+
 /// Whose fault a failure is; decides the HTTP status (500, or 502/504 for a provider).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
-pub enum FailureSource { Workflow, Provider, Server }
+pub enum FailureSource {
+    Workflow,
+    Provider,
+    Server,
+}
 
 /// `problem.code` of a failed run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

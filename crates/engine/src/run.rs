@@ -1,4 +1,4 @@
-//! One run from start to end: its lifetime, cancellation, deadline and budget.
+//! One run from start to end: its lifetime, cancellation, deadline, gates and outcome.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,10 +6,16 @@ use std::time::Duration;
 use lang::workflow::{Budget, InitialState, Workflow};
 use tokio_util::sync::CancellationToken;
 
-use crate::event::Observer;
+use crate::budget::Ledger;
+use crate::context::{Context, Stop, millis};
+use crate::event::{Emitter, EventKind, Observer};
+use crate::gates::{self, FailedGate};
 use crate::host::Host;
-use crate::outcome::{Failure, Finished};
+use crate::outcome::{Failure, FailureCode, FailureSource, Finished, Outcome};
+use crate::plan::Plan;
 use crate::progress::{Checkpoint, CheckpointError, Progress};
+use crate::schedule;
+use crate::steps::model_call::model_failure;
 
 /// Steps a run may take before it is stopped as endless.
 pub const MAX_STEPS: u64 = 10_000;
@@ -33,10 +39,22 @@ pub struct Limits {
     pub deadline: Option<Duration>,
     /// Over the workflow's own, whichever is tighter.
     pub budget: Budget,
-    /// Fan-out items in flight at once.
+    /// Fan-out items in flight at once; models that are sequential get one at a time.
     pub fan_out: usize,
     /// Ask models to stream, so that `llm_delta` events come.
     pub stream: bool,
+}
+
+impl Default for Limits {
+    /// No deadline, no budget beyond the workflow's own, 16 items at once, no streaming.
+    fn default() -> Self {
+        Self {
+            deadline: None,
+            budget: Budget::default(),
+            fan_out: 16,
+            stream: false,
+        }
+    }
 }
 
 /// Where a run begins.
@@ -51,17 +69,146 @@ pub enum Start {
 /// Runs to its end. Dropping the future aborts model calls in flight; `cancel` does the same and
 /// ends the run as cancelled. An error means the run has no end *here*: its progress could not be saved.
 pub async fn run(
-    _workflow: &Arc<Workflow>,
-    _start: Start,
-    _limits: Limits,
-    _environment: &Environment,
-    _cancel: CancellationToken,
+    plan: &Plan,
+    start: Start,
+    limits: Limits,
+    environment: &Environment,
+    cancel: CancellationToken,
 ) -> Result<Finished, CheckpointError> {
-    todo!("helper `engine`")
+    let workflow = plan.workflow();
+    let (mut progress, resumed) = match start {
+        Start::Fresh(state) => (Progress::new(workflow, state), false),
+        Start::Resume(progress) => (*progress, true),
+    };
+    let context = Context {
+        plan,
+        environment,
+        events: Emitter::new(
+            environment.host.as_ref(),
+            environment.observer.as_ref(),
+            progress.last_event,
+        ),
+        ledger: Ledger::new(plan, &limits.budget, &progress.usage),
+        started: environment.host.elapsed(),
+        earlier_ms: progress.elapsed_ms,
+        deadline: limits.deadline,
+        fan_out: if environment.models.is_sequential() {
+            1
+        } else {
+            limits.fan_out.max(1)
+        },
+        stream: limits.stream,
+    };
+    context.events.emit(EventKind::RunStarted {
+        workflow: plan.name().clone(),
+        resumed,
+    });
+    let ended = tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(Stop::Cancelled),
+        failure = context.deadline_passed() => Err(Stop::Failed(failure)),
+        ended = to_the_end(&context, &mut progress) => ended,
+    };
+
+    let usage = context.ledger.usage(plan);
+    let execution_time_ms = millis(context.run_time());
+    let (outcome, gate_warnings) = match ended {
+        Ok(gate_warnings) => {
+            let outputs = workflow.state_object(&progress.state);
+            context.events.emit(EventKind::RunCompleted {
+                outputs: outputs.clone().into(),
+                usage: usage.clone(),
+                execution_time_ms,
+            });
+            (Outcome::Completed { outputs }, gate_warnings)
+        }
+        Err(Stop::Failed(failure)) => {
+            context.events.emit(EventKind::RunFailed {
+                error: failure.message.clone(),
+                problem: failure.problem(),
+                usage: usage.clone(),
+                execution_time_ms,
+            });
+            (Outcome::Failed(failure), Vec::new())
+        }
+        Err(Stop::Cancelled) => {
+            context
+                .events
+                .emit(EventKind::RunCancelled { execution_time_ms });
+            (Outcome::Cancelled, Vec::new())
+        }
+        Err(Stop::Unsaved(error)) => return Err(error),
+    };
+    Ok(Finished {
+        outcome,
+        usage,
+        execution_time_ms,
+        gate_warnings,
+    })
+}
+
+/// All steps, then the gates. Returns the messages of gates that failed without failing the run.
+async fn to_the_end(context: &Context<'_>, progress: &mut Progress) -> Result<Vec<String>, Stop> {
+    let workflow = context.plan.workflow();
+    refuse_unsupported(workflow)?;
+    if !progress.fits(workflow) {
+        let message = "The saved progress does not belong to this version of the workflow";
+        let failure = Failure::of_workflow(FailureCode::Internal, message);
+        return Err(Failure {
+            source: FailureSource::Server,
+            ..failure
+        }
+        .into());
+    }
+    schedule::run(context, progress).await?;
+
+    let usage = context.ledger.usage(context.plan);
+    let failed = gates::failed(workflow, &usage, context.run_time());
+    for gate in &failed {
+        let (metric, message) = (gate.metric.clone(), gate.message.clone());
+        context
+            .events
+            .emit(EventKind::GateFailed { metric, message });
+    }
+    let messages = |gates: Vec<FailedGate>| {
+        gates
+            .into_iter()
+            .map(|gate| gate.message)
+            .collect::<Vec<_>>()
+    };
+    let (fatal, others): (Vec<_>, Vec<_>) = failed.into_iter().partition(|gate| gate.fails_run);
+    if fatal.is_empty() {
+        return Ok(messages(others));
+    }
+    Err(Failure::of_workflow(FailureCode::GateFailed, messages(fatal).join("; ")).into())
 }
 
 /// What stands in the way of running this workflow at all: unsupported parts, models that are not set up.
 /// Does no I/O; callers use it before they accept a run.
-pub fn preflight(_workflow: &Workflow, _models: &dyn llm::model::Models) -> Result<(), Failure> {
-    todo!("helper `engine`")
+pub fn preflight(plan: &Plan, models: &dyn llm::model::Models) -> Result<(), Failure> {
+    let workflow = plan.workflow();
+    refuse_unsupported(workflow)?;
+    for (node, node_plan) in workflow.nodes.iter().zip(plan.node_plans()) {
+        models
+            .find(&node_plan.model)
+            .map_err(|error| model_failure(&node.id, &error, ""))?;
+    }
+    Ok(())
+}
+
+fn refuse_unsupported(workflow: &Workflow) -> Result<(), Failure> {
+    if workflow.unsupported.is_empty() {
+        return Ok(());
+    }
+    let parts: Vec<&str> = workflow
+        .unsupported
+        .iter()
+        .map(|part| part.what.as_str())
+        .collect();
+    let message = format!(
+        "Workflow `{}` cannot run: not supported yet: {}",
+        workflow.name,
+        parts.join(", ")
+    );
+    Err(Failure::of_workflow(FailureCode::NotSupported, message))
 }

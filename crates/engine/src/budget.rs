@@ -1,0 +1,159 @@
+//! What a run has spent and whether it may spend more.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use lang::workflow::{Budget, NodeId};
+use llm::chat::ChatReply;
+
+use crate::outcome::{Failure, FailureCode, NodeUsage, Usage};
+use crate::plan::Plan;
+
+/// The run's one account, shared by all its branches, loops and items.
+///
+/// A call is paid for before it starts: `max_llm_calls` counts it at once, so that branches that run
+/// at the same time cannot share the last one. What it takes in tokens and dollars is only known
+/// afterwards, so those limits stop the first call that would start with the budget used up.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    budget: Budget,
+    spent: Mutex<Spent>,
+}
+
+#[derive(Debug)]
+struct Spent {
+    total: NodeUsage,
+    /// By node.
+    nodes: Vec<NodeUsage>,
+}
+
+impl Ledger {
+    /// `spent` is what an earlier attempt at the same run had spent.
+    pub(crate) fn new(plan: &Plan, limit: &Budget, spent: &Usage) -> Self {
+        let workflow = plan.workflow();
+        let nodes = workflow
+            .nodes
+            .iter()
+            .map(|node| spent.nodes.get(&node.id).cloned().unwrap_or_default());
+        let total = NodeUsage {
+            model: None,
+            input_tokens: spent.input_tokens,
+            cached_tokens: spent.cached_tokens,
+            output_tokens: spent.output_tokens,
+            llm_calls: spent.llm_calls,
+            cost_usd: spent.cost_usd,
+        };
+        let spent = Mutex::new(Spent {
+            total,
+            nodes: nodes.collect(),
+        });
+        Self {
+            budget: tighter(&workflow.budget, limit),
+            spent,
+        }
+    }
+
+    /// Reserves one call for the node, or says which limit is used up.
+    pub(crate) fn reserve(&self, plan: &Plan, node: NodeId) -> Result<(), Failure> {
+        let mut spent = self.lock();
+        if let Some(reason) = used_up(&self.budget, &spent.total) {
+            let id = &plan.node(node).id;
+            let message =
+                format!("The budget is used up before a model call of node `{id}`: {reason}");
+            let failure = Failure::of_workflow(FailureCode::BudgetExceeded, message);
+            return Err(Failure {
+                node: Some(id.clone()),
+                ..failure
+            });
+        }
+        spent.total.llm_calls += 1;
+        spent.nodes[node.0].llm_calls += 1;
+        Ok(())
+    }
+
+    /// Books what a reserved call took.
+    pub(crate) fn book(&self, node: NodeId, reply: &ChatReply) {
+        let mut spent = self.lock();
+        spent.total.add(reply);
+        spent.nodes[node.0].add(reply);
+    }
+
+    /// What the run has spent so far.
+    pub(crate) fn usage(&self, plan: &Plan) -> Usage {
+        let spent = self.lock();
+        let nodes = plan.workflow().nodes.iter().zip(&spent.nodes);
+        Usage {
+            input_tokens: spent.total.input_tokens,
+            cached_tokens: spent.total.cached_tokens,
+            output_tokens: spent.total.output_tokens,
+            llm_calls: spent.total.llm_calls,
+            cost_usd: spent.total.cost_usd,
+            nodes: nodes
+                .filter(|(_, usage)| usage.llm_calls > 0)
+                .map(|(node, usage)| (node.id.clone(), usage.clone()))
+                .collect(),
+        }
+    }
+
+    /// Sums stay meaningful if an observer panicked in between: every change is a single addition.
+    fn lock(&self) -> MutexGuard<'_, Spent> {
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl NodeUsage {
+    /// Adds what one reply took. The call itself was counted when it was reserved.
+    pub(crate) fn add(&mut self, reply: &ChatReply) {
+        self.model = Some(format!("{}/{}", reply.provider, reply.model));
+        self.input_tokens += reply.usage.input_tokens;
+        self.cached_tokens += reply.usage.cached_tokens;
+        self.output_tokens += reply.usage.output_tokens;
+        self.cost_usd = self
+            .cost_usd
+            .zip(reply.cost_usd)
+            .map(|(sum, cost)| sum + cost);
+    }
+}
+
+fn tighter(workflow: &Budget, limit: &Budget) -> Budget {
+    fn least<T: PartialOrd>(a: Option<T>, b: Option<T>) -> Option<T> {
+        match (a, b) {
+            (Some(a), Some(b)) => Some(if b < a { b } else { a }),
+            (a, b) => a.or(b),
+        }
+    }
+    Budget {
+        max_cost_usd: least(workflow.max_cost_usd, limit.max_cost_usd),
+        max_tokens: least(workflow.max_tokens, limit.max_tokens),
+        max_llm_calls: least(workflow.max_llm_calls, limit.max_llm_calls),
+    }
+}
+
+/// Why no further call may start.
+fn used_up(budget: &Budget, spent: &NodeUsage) -> Option<String> {
+    if let Some(max) = budget.max_llm_calls
+        && spent.llm_calls >= max
+    {
+        return Some(format!(
+            "{} of {max} model calls made (`max_llm_calls`)",
+            spent.llm_calls
+        ));
+    }
+    let tokens = spent.input_tokens + spent.output_tokens;
+    if let Some(max) = budget.max_tokens
+        && tokens >= max
+    {
+        return Some(format!("{tokens} of {max} tokens used (`max_tokens`)"));
+    }
+    let max = budget.max_cost_usd?;
+    match spent.cost_usd {
+        Some(cost) if cost >= max => {
+            Some(format!("{cost} of {max} US dollars spent (`max_cost_usd`)"))
+        }
+        Some(_) => None,
+        // An unknown amount is never taken for little: the limit is the author's promise to whoever pays.
+        None => Some(format!(
+            "`max_cost_usd` is {max}, but a model without a known price has answered, so what was spent \
+             is unknown; give its price in the price file or limit `max_tokens` instead"
+        )),
+    }
+}

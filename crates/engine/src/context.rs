@@ -1,0 +1,91 @@
+//! What every part of one run shares.
+
+use std::time::Duration;
+
+use crate::budget::Ledger;
+use crate::event::Emitter;
+use crate::host::Host;
+use crate::outcome::{Failure, FailureCode};
+use crate::plan::Plan;
+use crate::progress::CheckpointError;
+use crate::run::Environment;
+
+/// One run's surroundings.
+pub(crate) struct Context<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) environment: &'a Environment,
+    pub(crate) events: Emitter<'a>,
+    pub(crate) ledger: Ledger,
+    /// The host's clock when this attempt began.
+    pub(crate) started: Duration,
+    /// Time spent by earlier attempts.
+    pub(crate) earlier_ms: u64,
+    /// From `started`.
+    pub(crate) deadline: Option<Duration>,
+    /// Fan-out items in flight at once, at least 1.
+    pub(crate) fan_out: usize,
+    pub(crate) stream: bool,
+}
+
+impl Context<'_> {
+    pub(crate) fn host(&self) -> &dyn Host {
+        self.environment.host.as_ref()
+    }
+
+    /// Time since a reading of the host's clock.
+    pub(crate) fn since(&self, started: Duration) -> Duration {
+        self.host().elapsed().saturating_sub(started)
+    }
+
+    /// How long the run has taken so far, earlier attempts included.
+    pub(crate) fn run_time(&self) -> Duration {
+        Duration::from_millis(self.earlier_ms).saturating_add(self.since(self.started))
+    }
+
+    /// Time left until the run's deadline.
+    pub(crate) fn remaining(&self) -> Option<Duration> {
+        self.deadline
+            .map(|deadline| deadline.saturating_sub(self.since(self.started)))
+    }
+
+    /// Comes back when the run's time is up; never without a deadline.
+    pub(crate) async fn deadline_passed(&self) -> Failure {
+        match self.deadline {
+            Some(deadline) if deadline.is_zero() => {}
+            Some(deadline) => self.host().sleep(deadline).await,
+            None => std::future::pending().await,
+        }
+        Failure::of_workflow(
+            FailureCode::DeadlineExceeded,
+            "The run was stopped at its deadline",
+        )
+    }
+}
+
+/// Whole milliseconds, as events and results count them.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Why a run stops before its last node is done.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// It failed.
+    Failed(Failure),
+    /// It was cancelled.
+    Cancelled,
+    /// Its progress could not be saved: it has no end here.
+    Unsaved(CheckpointError),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<CheckpointError> for Stop {
+    fn from(error: CheckpointError) -> Self {
+        Self::Unsaved(error)
+    }
+}

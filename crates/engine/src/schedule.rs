@@ -1,0 +1,281 @@
+//! From step to step: which pending work can run, what a finished step leaves in the state, and
+//! where the run goes from there.
+
+use std::borrow::Cow;
+
+use lang::workflow::{FieldId, NodeId, Target};
+use serde_json::Value;
+
+use crate::context::{Context, Stop};
+use crate::outcome::{Failure, FailureCode};
+use crate::plan::Plan;
+use crate::progress::{Progress, Work};
+use crate::repair;
+use crate::run::MAX_STEPS;
+use crate::scope::Variables;
+use crate::steps;
+use crate::steps::fan_out;
+
+/// Takes steps until nothing is pending.
+pub(crate) async fn run(context: &Context<'_>, progress: &mut Progress) -> Result<(), Stop> {
+    let plan = context.plan;
+    while !progress.pending.is_empty() {
+        if progress.steps >= MAX_STEPS {
+            let message = format!(
+                "The run was stopped after {MAX_STEPS} steps: does a cycle of its edges ever end?"
+            );
+            return Err(Failure::of_workflow(FailureCode::StepLimit, message).into());
+        }
+        let step = runnable(plan, &progress.pending);
+        refuse_conflict(plan, progress, &step)?;
+        steps::run(context, progress, &step).await?;
+        finish(plan, progress, &step)?;
+        progress.steps += 1;
+    }
+    Ok(())
+}
+
+/// Positions of the pending work that waits for no other, in order.
+fn runnable(plan: &Plan, pending: &[Work]) -> Vec<usize> {
+    let waits = |later: Work| {
+        let later = plan.runs(later);
+        pending
+            .iter()
+            .any(|earlier| plan.order().waits(later, plan.runs(*earlier)))
+    };
+    (0..pending.len())
+        .filter(|&position| !waits(pending[position]))
+        .collect()
+}
+
+/// Two writers of one field are a failure. What they write is known beforehand, so no model is paid
+/// for a step that cannot be merged.
+fn refuse_conflict(plan: &Plan, progress: &Progress, step: &[usize]) -> Result<(), Failure> {
+    if step.len() < 2 {
+        return Ok(());
+    }
+    let workflow = plan.workflow();
+    let mut writers: Vec<Option<NodeId>> = vec![None; workflow.fields.len()];
+    for &position in step {
+        let work = progress.pending[position];
+        let runs = match work {
+            Work::Node(_) => true,
+            Work::FanOut(source) => {
+                !fan_out::items(&progress.state, plan.fan_out(source).items).is_empty()
+            }
+        };
+        let node = plan.runs(work);
+        let mut fields = written(plan, work, runs);
+        fields.sort_unstable();
+        fields.dedup();
+        for field in fields {
+            if let Some(other) = writers[field.0].replace(node) {
+                let (other, node) = (&plan.node(other).id, &plan.node(node).id);
+                let name = &workflow.fields[field.0].name;
+                let message = format!(
+                    "Nodes `{other}` and `{node}` both write `{name}` in the same step: let one run after the \
+                     other, or give each a field of its own"
+                );
+                return Err(Failure::of_workflow(FailureCode::WriteConflict, message));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The fields that a piece of work writes; a fan-out collects even when its target never `runs`.
+fn written(plan: &Plan, work: Work, runs: bool) -> Vec<FieldId> {
+    let outputs = plan
+        .node(plan.runs(work))
+        .output
+        .fields
+        .iter()
+        .map(|output| output.target);
+    let mut fields: Vec<FieldId> = outputs.filter(|_| runs).collect();
+    if let Work::FanOut(source) = work {
+        fields.push(plan.fan_out(source).collect);
+    }
+    fields
+}
+
+/// How a piece of work went.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Went {
+    /// Its outputs are in the state.
+    Well,
+    /// It failed, which ends its loop only.
+    Wrong,
+    /// A fan-out without items: nothing ran.
+    Nowhere,
+}
+
+/// Merges a finished step into the state, checks the rules, and schedules what comes next.
+fn finish(plan: &Plan, progress: &mut Progress, step: &[usize]) -> Result<(), Failure> {
+    let mut done = std::mem::take(&mut progress.done);
+    done.sort_by_key(|done| (done.work, done.item));
+    let mut done = done.into_iter().peekable();
+    let mut finished = Vec::with_capacity(step.len());
+    for &position in step {
+        let work = progress.pending[position];
+        let of_work = std::iter::from_fn(|| done.next_if(|done| done.work == position));
+        // An execution without outputs ended its loop; it is never one of several.
+        let outputs: Vec<Vec<Value>> = of_work.filter_map(|done| done.outputs).collect();
+        finished.push((work, merge(plan, progress, work, outputs)?));
+    }
+    check_rules(plan, progress, &finished)?;
+    let mut position = 0;
+    progress.pending.retain(|_| {
+        position += 1;
+        !step.contains(&(position - 1))
+    });
+    for (work, went) in finished {
+        leave(plan, progress, work, went)?;
+    }
+    Ok(())
+}
+
+/// Writes what one piece of work produced: the outputs of each of its executions, in order.
+fn merge(
+    plan: &Plan,
+    progress: &mut Progress,
+    work: Work,
+    mut outputs: Vec<Vec<Value>>,
+) -> Result<Went, Failure> {
+    let workflow = plan.workflow();
+    let node = plan.runs(work);
+    let collected = match work {
+        Work::Node(_) => None,
+        Work::FanOut(source) => {
+            let fan_out = plan.fan_out(source);
+            Some((
+                fan_out.collect,
+                fan_out::collect(workflow, fan_out, &outputs)?,
+            ))
+        }
+    };
+    progress.counters[node.0].finished += outputs.len() as u64;
+    let went = match (outputs.is_empty(), work) {
+        (false, _) => Went::Well,
+        (true, Work::Node(_)) => Went::Wrong,
+        (true, Work::FanOut(_)) => Went::Nowhere,
+    };
+    let last = outputs.pop().into_iter().flatten();
+    let written = plan
+        .node(node)
+        .output
+        .fields
+        .iter()
+        .map(|output| output.target)
+        .zip(last);
+    for (field, value) in written.chain(collected) {
+        progress.state[field.0] = value;
+        progress.written[field.0] = true;
+    }
+    Ok(went)
+}
+
+/// The rules of the state that the step has made due. Those over inputs alone were checked with them.
+fn check_rules(plan: &Plan, progress: &Progress, finished: &[(Work, Went)]) -> Result<(), Failure> {
+    let workflow = plan.workflow();
+    if workflow.rules.is_empty() {
+        return Ok(());
+    }
+    let has_been_written = |field: FieldId| progress.written[field.0];
+    for &(work, went) in finished {
+        let just_written = written(plan, work, went == Went::Well);
+        let broken = workflow.rules_broken_after(&just_written, &has_been_written, &progress.state);
+        if !broken.is_empty() {
+            let reason = format_args!(
+                "its output breaks a rule of the state: {}",
+                repair::list(&broken)
+            );
+            return Err(Failure::of_node(
+                FailureCode::RuleFailed,
+                &plan.node(plan.runs(work)).id,
+                reason,
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Schedules what comes after a piece of work.
+fn leave(plan: &Plan, progress: &mut Progress, work: Work, went: Went) -> Result<(), Failure> {
+    let id = plan.runs(work);
+    let node = plan.node(id);
+    // Once nothing ran, nothing would change in a further round either.
+    let may_repeat = went == Went::Well;
+    if let Some(repeat) = &node.repeat {
+        let rounds = progress.counters[id.0].node_loop + 1;
+        let until = || {
+            repeat
+                .until
+                .as_ref()
+                .is_some_and(|until| until.holds(&Variables::of(progress)))
+        };
+        if may_repeat && rounds < repeat.max_iterations && !until() {
+            progress.counters[id.0].node_loop = rounds;
+            progress.schedule(work);
+            return Ok(());
+        }
+        progress.counters[id.0].node_loop = 0;
+    }
+
+    let exits = &node.exits;
+    for target in chosen(plan, progress, id)?.iter() {
+        progress.schedule_target(*target);
+    }
+    if let Some(edge_loop) = &exits.repeat {
+        let rounds = progress.counters[id.0].edge_loop + 1;
+        let until = progress.state[edge_loop.until.0] == Value::Bool(true);
+        if may_repeat && rounds < edge_loop.max_iterations && !until {
+            progress.counters[id.0].edge_loop = rounds;
+            progress.schedule(work);
+        } else {
+            progress.counters[id.0].edge_loop = 0;
+            progress.schedule_target(edge_loop.exit_to);
+        }
+    }
+    if exits.fan_out.is_some() {
+        progress.schedule(Work::FanOut(id));
+    }
+    Ok(())
+}
+
+/// Where the plain, conditional and routes edges of a node lead now.
+fn chosen<'p>(
+    plan: &'p Plan,
+    progress: &Progress,
+    id: NodeId,
+) -> Result<Cow<'p, [Target]>, Failure> {
+    let node = plan.node(id);
+    let exits = &node.exits;
+    let variables = Variables::of(progress);
+    let held = exits
+        .conditional
+        .iter()
+        .find(|(condition, _)| condition.holds(&variables));
+    let targets = match held {
+        Some((_, targets)) => targets,
+        None if exits.conditional.is_empty() || !exits.always.is_empty() => &exits.always,
+        None => {
+            let reason =
+                "no condition of its edges holds, and it has no edge without one; add such an edge";
+            return Err(Failure::of_node(FailureCode::NoRoute, &node.id, reason));
+        }
+    };
+    let Some(routes) = &exits.routes else {
+        return Ok(Cow::Borrowed(targets));
+    };
+    let case = routes
+        .cases
+        .iter()
+        .find(|(condition, _)| condition.holds(&variables));
+    let route = case.map_or(routes.default, |(_, target)| *target);
+    Ok(targets
+        .iter()
+        .copied()
+        .chain(std::iter::once(route))
+        .collect::<Vec<_>>()
+        .into())
+}

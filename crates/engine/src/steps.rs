@@ -1,0 +1,129 @@
+//! One step of a run: its executions, all at once, each made durable as it ends.
+
+pub(crate) mod fan_out;
+pub(crate) mod model_call;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use lang::workflow::{FieldId, NodeId};
+
+use crate::context::{Context, Stop, millis};
+use crate::outcome::{Failure, FailureCode};
+use crate::progress::{Done, Progress, Work};
+use crate::scope::Variables;
+use model_call::Execution;
+
+/// An execution that is to be done in a step.
+#[derive(Debug, Clone, Copy)]
+struct Unit {
+    /// Position in `pending`.
+    work: usize,
+    node: NodeId,
+    /// The item's list and index, in a fan-out.
+    item: Option<(FieldId, usize)>,
+}
+
+/// Executes the work at the given positions of `pending` and records its outputs in `progress.done`.
+/// What is recorded there already, by an earlier attempt at the run, is not done again.
+///
+/// This one future polls all executions and nothing is spawned, so dropping it aborts them all.
+pub(crate) async fn run(
+    context: &Context<'_>,
+    progress: &mut Progress,
+    step: &[usize],
+) -> Result<(), Stop> {
+    let (nodes, items): (Vec<_>, Vec<_>) = units(context, progress, step)
+        .into_iter()
+        .partition(|unit| unit.item.is_none());
+    let mut items = items.into_iter();
+    // Everything in flight sees the state as it was before the step; only `done` changes meanwhile.
+    let state = progress.state.as_slice();
+    let before = Variables::new(state, &progress.counters);
+    let start = |unit: Unit| async move {
+        let item = unit
+            .item
+            .map(|(list, index)| (index, &fan_out::items(state, list)[index]));
+        let execution = Execution {
+            node: unit.node,
+            item,
+            variables: before.with_item(item),
+        };
+        (unit, model_call::execute(context, execution).await)
+    };
+    let mut in_flight: FuturesUnordered<_> = nodes.into_iter().map(start).collect();
+    let mut items_in_flight = 0;
+    loop {
+        while items_in_flight < context.fan_out
+            && let Some(unit) = items.next()
+        {
+            in_flight.push(start(unit));
+            items_in_flight += 1;
+        }
+        let Some((unit, result)) = in_flight.next().await else {
+            return Ok(());
+        };
+        items_in_flight -= usize::from(unit.item.is_some());
+        let outputs = match result {
+            Ok(outputs) => Some(outputs),
+            Err(failure) if ends_loop(context, unit, &failure, before) => None,
+            Err(failure) => return Err(failure.into()),
+        };
+        progress.done.push(Done {
+            work: unit.work,
+            item: unit.item.map(|(_, index)| index),
+            outputs,
+        });
+        if context.environment.checkpoint.is_durable() {
+            progress.usage = context.ledger.usage(context.plan);
+            progress.last_event = context.events.last();
+            progress.elapsed_ms = millis(context.run_time());
+            context.environment.checkpoint.save(progress).await?;
+        }
+    }
+}
+
+/// What is left to do of a step.
+fn units(context: &Context<'_>, progress: &Progress, step: &[usize]) -> Vec<Unit> {
+    let mut units = Vec::with_capacity(step.len());
+    for &work in step {
+        match progress.pending[work] {
+            Work::Node(node) => units.push(Unit {
+                work,
+                node,
+                item: None,
+            }),
+            Work::FanOut(source) => {
+                let fan_out = context.plan.fan_out(source);
+                let indices = 0..fan_out::items(&progress.state, fan_out.items).len();
+                let item = |index| Unit {
+                    work,
+                    node: fan_out.target,
+                    item: Some((fan_out.items, index)),
+                };
+                units.extend(indices.map(item));
+            }
+        }
+    }
+    if !progress.done.is_empty() {
+        let key = |done: &Done| (done.work, done.item);
+        let done: std::collections::HashSet<_> = progress.done.iter().map(key).collect();
+        units.retain(|unit| !done.contains(&(unit.work, unit.item.map(|(_, index)| index))));
+    }
+    units
+}
+
+/// Whether a failed execution only ends its node's loop, which keeps its last good result
+/// (`break_on_error`). The first round has none, a fan-out's items are not rounds, and a used up
+/// budget is the run's.
+fn ends_loop(context: &Context<'_>, unit: Unit, failure: &Failure, before: Variables<'_>) -> bool {
+    let breaks = context
+        .plan
+        .node(unit.node)
+        .repeat
+        .as_ref()
+        .is_some_and(|repeat| repeat.break_on_error);
+    breaks
+        && unit.item.is_none()
+        && before.counters(unit.node).node_loop > 0
+        && failure.code != FailureCode::BudgetExceeded
+}

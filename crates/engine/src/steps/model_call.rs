@@ -1,0 +1,252 @@
+//! One execution of a model node: render the prompt, ask, read the answer, and try again where that
+//! can help.
+
+use std::time::Duration;
+
+use lang::workflow::NodeId;
+use llm::chat::{ChatReply, ChatRequest, Delta, Message, Role};
+use llm::error::ErrorKind;
+use llm::model::ChatModel;
+use serde_json::{Map, Value};
+
+use crate::context::{Context, millis};
+use crate::event::EventKind;
+use crate::outcome::{Failure, FailureCode, FailureSource, NodeUsage};
+use crate::repair;
+use crate::scope::Variables;
+
+/// What is to be executed: a node, perhaps for one item of a fan-out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Execution<'a> {
+    pub(crate) node: NodeId,
+    /// The item and its index.
+    pub(crate) item: Option<(usize, &'a Value)>,
+    /// The run as it was before the step.
+    pub(crate) variables: Variables<'a>,
+}
+
+impl Execution<'_> {
+    fn index(&self) -> Option<usize> {
+        self.item.map(|(index, _)| index)
+    }
+}
+
+/// Runs it to its outputs, one value per output of the node. Emits its events.
+pub(crate) async fn execute(
+    context: &Context<'_>,
+    execution: Execution<'_>,
+) -> Result<Vec<Value>, Failure> {
+    let id = &context.plan.node_plan(execution.node).id;
+    let item = execution.index();
+    let started = context.host().elapsed();
+    context.events.emit(EventKind::NodeStarted {
+        node: id.clone(),
+        iteration: execution.variables.counters(execution.node).finished + 1,
+        item,
+    });
+    let mut usage = NodeUsage::default();
+    let result = ask(context, &execution, &mut usage)
+        .await
+        .map_err(|mut failure| {
+            if let Some(index) = item {
+                failure.message = format!("{} (item {index})", failure.message);
+            }
+            failure
+        });
+    context.events.emit(match &result {
+        Ok(outputs) => EventKind::NodeCompleted {
+            node: id.clone(),
+            item,
+            outputs: named(context, execution.node, outputs),
+            usage,
+            duration_ms: millis(context.since(started)),
+        },
+        Err(failure) => EventKind::NodeFailed {
+            node: id.clone(),
+            item,
+            code: failure.code,
+            error: failure.message.clone(),
+        },
+    });
+    result
+}
+
+fn named(context: &Context<'_>, node: NodeId, outputs: &[Value]) -> Value {
+    let workflow = context.plan.workflow();
+    let fields = context.plan.node(node).output.fields.iter();
+    let names = fields.map(|field| workflow.fields[field.target.0].name.clone());
+    Value::Object(names.zip(outputs.iter().cloned()).collect::<Map<_, _>>())
+}
+
+async fn ask(
+    context: &Context<'_>,
+    execution: &Execution<'_>,
+    usage: &mut NodeUsage,
+) -> Result<Vec<Value>, Failure> {
+    let node = context.plan.node(execution.node);
+    let node_plan = context.plan.node_plan(execution.node);
+    let settings = &context.plan.workflow().execution;
+    let prompt = prompt(context, execution)?;
+    let model = context
+        .environment
+        .models
+        .find(&node_plan.model)
+        .map_err(|error| model_failure(&node.id, &error, ""))?;
+
+    let prompt_length = prompt.len();
+    let mut request = ChatRequest {
+        label: node_plan.id.clone(),
+        messages: vec![Message {
+            role: Role::User,
+            text: prompt,
+        }],
+        output: Some(node_plan.format.clone()),
+        temperature: node.llm.temperature,
+        max_tokens: node.llm.max_tokens,
+        timeout: settings.timeout,
+        stream: context.stream,
+    };
+    let attempts = settings.max_attempts.max(1);
+    let mut attempt = 1;
+    loop {
+        context.ledger.reserve(context.plan, execution.node)?;
+        usage.llm_calls += 1;
+        let (reason, wait) = match call(context, model.as_ref(), &request, execution.index()).await
+        {
+            Ok(reply) => {
+                usage.add(&reply);
+                context.ledger.book(execution.node, &reply);
+                match repair::read(&node.output, &reply) {
+                    Ok(outputs) => return Ok(outputs),
+                    Err(misfit) if attempt >= attempts => {
+                        let reason = format_args!(
+                            "the answer does not fit the output schema{}: {}",
+                            after(attempt),
+                            misfit.reason
+                        );
+                        return Err(Failure::of_node(
+                            FailureCode::OutputInvalid,
+                            &node.id,
+                            reason,
+                        ));
+                    }
+                    Err(misfit) => {
+                        let text = &mut request.messages[0].text;
+                        text.truncate(prompt_length);
+                        text.push_str(&repair::remark(&misfit));
+                        (misfit.reason, Duration::ZERO)
+                    }
+                }
+            }
+            Err(error) if !error.kind.is_retryable() || attempt >= attempts => {
+                return Err(model_failure(&node.id, &error, &after(attempt)));
+            }
+            Err(error) => {
+                let wait = llm::backoff::delay(attempt, error.retry_after, context.host().random());
+                if context
+                    .remaining()
+                    .is_some_and(|remaining| wait >= remaining)
+                {
+                    let seconds = wait.as_secs_f64().round();
+                    let why = format!(
+                        "; the next attempt, in {seconds} s, would come after the run's deadline"
+                    );
+                    return Err(model_failure(&node.id, &error, &why));
+                }
+                (error.message, wait)
+            }
+        };
+        context.events.emit(EventKind::NodeRetried {
+            node: node_plan.id.clone(),
+            item: execution.index(),
+            attempt,
+            reason,
+            wait_ms: millis(wait),
+        });
+        if !wait.is_zero() {
+            context.host().sleep(wait).await;
+        }
+        attempt += 1;
+    }
+}
+
+/// The node's own inputs first, then the prompt over them and the state.
+fn prompt(context: &Context<'_>, execution: &Execution<'_>) -> Result<String, Failure> {
+    let node = context.plan.node(execution.node);
+    let unresolved = |error: lang::template::RenderError| {
+        Failure::of_node(FailureCode::PlaceholderUnresolved, &node.id, error)
+    };
+    let inputs = node
+        .inputs
+        .iter()
+        .map(|input| input.template.value(&execution.variables));
+    let inputs = inputs.collect::<Result<Vec<_>, _>>().map_err(unresolved)?;
+    node.prompt
+        .render(&execution.variables.with_inputs(&inputs))
+        .map_err(unresolved)
+}
+
+/// One attempt, held to the node's time limit whatever the model's client does about it.
+async fn call(
+    context: &Context<'_>,
+    model: &dyn ChatModel,
+    request: &ChatRequest,
+    item: Option<usize>,
+) -> Result<ChatReply, llm::Error> {
+    let on_delta = |delta: Delta| {
+        let Delta::Text(text) = delta;
+        context.events.emit(EventKind::LlmDelta {
+            node: request.label.clone(),
+            item,
+            text,
+        });
+    };
+    tokio::select! {
+        biased;
+        reply = model.chat(request, &on_delta) => reply,
+        () = context.host().sleep(request.timeout) => {
+            let message = format!("{} gave no answer within {} s", model.name(), request.timeout.as_secs_f64());
+            Err(llm::Error::new(ErrorKind::Timeout, message))
+        }
+    }
+}
+
+/// ` after 3 attempts`, where there was more than one.
+fn after(attempts: u32) -> String {
+    if attempts > 1 {
+        format!(" after {attempts} attempts")
+    } else {
+        String::new()
+    }
+}
+
+/// A model's error as the run's failure. `suffix` follows the model's own sentence.
+pub(crate) fn model_failure(node: &str, error: &llm::Error, suffix: &str) -> Failure {
+    let code = match error.kind {
+        ErrorKind::Config => FailureCode::ModelConfig,
+        ErrorKind::Timeout => FailureCode::ModelTimeout,
+        _ => FailureCode::ModelError,
+    };
+    let source = match error.kind {
+        // What the operator of this process set up, or did not.
+        ErrorKind::Config
+        | ErrorKind::Auth
+        | ErrorKind::QuotaExhausted
+        | ErrorKind::NoRecording => FailureSource::Server,
+        // What the workflow asked for.
+        ErrorKind::ContextTooLong | ErrorKind::ContentFilter | ErrorKind::BadRequest => {
+            FailureSource::Workflow
+        }
+        ErrorKind::RateLimit
+        | ErrorKind::Overloaded
+        | ErrorKind::Timeout
+        | ErrorKind::Network
+        | ErrorKind::BadReply => FailureSource::Provider,
+    };
+    let message = error.message.trim_end_matches('.');
+    Failure {
+        source,
+        retryable: error.kind.is_retryable(),
+        ..Failure::of_node(code, node, format_args!("{message}{suffix}"))
+    }
+}
