@@ -1,10 +1,14 @@
 //! A job, its states, and the transitions between them.
 
+use std::str::FromStr;
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-/// UUIDv7; sorts by creation.
+use crate::json::Json;
+
+/// A UUID of version 7: sorts by creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct JobId(pub uuid::Uuid);
@@ -15,18 +19,103 @@ impl std::fmt::Display for JobId {
     }
 }
 
-/// Where a job stands. Legal moves: pending → running | cancelled | failed; running → pending (handed
-/// back) | completed | failed | cancelling; cancelling → cancelled | completed | failed.
+impl FromStr for JobId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+/// Where a job stands. The legal moves are those of [`Status::after`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Status { Pending, Running, Cancelling, Completed, Failed, Cancelled }
+pub enum Status {
+    /// Waits for a worker.
+    Pending,
+    /// A worker holds its lease.
+    Running,
+    /// As `Running`, and it was asked to stop.
+    Cancelling,
+    /// Ended with outputs.
+    Completed,
+    /// Ended with an error.
+    Failed,
+    /// Ended because it was asked to.
+    Cancelled,
+}
+
+/// What can happen to a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// A worker takes it: one that waits, or one whose worker let its lease lapse.
+    Claim,
+    /// Its worker gives it up unfinished.
+    HandBack,
+    /// Somebody asks it to stop.
+    RequestCancel,
+    /// Its worker says how it ended.
+    End(End),
+}
+
+/// The ways a job ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "as in `Status`")]
+pub enum End {
+    Completed,
+    Failed,
+    Cancelled,
+}
 
 impl Status {
     /// Completed, failed or cancelled: never changes again.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
+
+    /// The status after a step; `None` where the step is not legal.
+    ///
+    /// A job that runs ends as cancelled only after somebody asked for it, and one that was asked to
+    /// stop may still complete: its end says what really happened. It never waits in the queue again
+    /// (whoever claims it next has to end it).
+    pub fn after(self, step: Step) -> Option<Self> {
+        match (self, step) {
+            (Self::Pending | Self::Running, Step::Claim) => Some(Self::Running),
+            (Self::Running, Step::HandBack) => Some(Self::Pending),
+            (Self::Pending, Step::RequestCancel)
+            | (Self::Cancelling, Step::End(End::Cancelled)) => Some(Self::Cancelled),
+            (Self::Running | Self::Cancelling, Step::RequestCancel)
+            | (Self::Cancelling, Step::Claim | Step::HandBack) => Some(Self::Cancelling),
+            (Self::Running | Self::Cancelling, Step::End(End::Completed)) => Some(Self::Completed),
+            (Self::Running | Self::Cancelling, Step::End(End::Failed)) => Some(Self::Failed),
+            (Self::Pending, Step::HandBack | Step::End(_))
+            | (Self::Running, Step::End(End::Cancelled))
+            | (Self::Completed | Self::Failed | Self::Cancelled, _) => None,
+        }
+    }
+
+    /// As in JSON: `pending`, `running`, …
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Cancelling => "cancelling",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// The text a job's definition was loaded from. Kept once for all the jobs that share it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Definition {
+    /// Of the text.
+    pub hash: Arc<str>,
+    /// The file's name, whose extension says how to read it.
+    pub name: Arc<str>,
+    /// The whole file.
+    pub text: Arc<str>,
 }
 
 /// A job as it is asked for.
@@ -35,29 +124,34 @@ pub struct NewJob {
     /// Fresh.
     pub id: JobId,
     /// The workflow's name.
-    pub workflow: String,
-    /// Pins its definition.
-    pub definition_hash: String,
-    /// Validated inputs, as the caller sees them.
-    pub inputs: Value,
-    /// The engine's starting point (opaque).
-    pub progress: Value,
-    /// The caller's own labels.
-    pub metadata: Option<Map<String, Value>>,
+    pub workflow: Arc<str>,
+    /// Pinned: the job runs by this text, whatever becomes of the file.
+    pub definition: Arc<Definition>,
+    /// What to do.
+    pub work: Work,
+    /// The caller's own labels: an object.
+    pub metadata: Option<Json>,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// When it must have ended.
     pub deadline: Option<Timestamp>,
-    /// Per-job budget (opaque).
-    pub budget: Option<Value>,
     /// The key that made it, where keys are in use.
-    pub owner: Option<String>,
-    /// Where to tell of its end (opaque).
-    pub webhook: Option<Value>,
+    pub owner: Option<Arc<str>>,
     /// The job this one repeats.
     pub retried_from: Option<JobId>,
     /// Deduplication.
     pub idempotency: Option<Idempotency>,
+}
+
+/// What a worker needs to run a job. Opaque to stores.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    /// The caller's inputs, found to be valid.
+    pub inputs: Json,
+    /// Per-job budget and the like.
+    pub options: Option<Json>,
+    /// Where an earlier attempt stopped; `None`: begin at the start.
+    pub progress: Option<Json>,
 }
 
 /// An `Idempotency-Key` and what it was used for.
@@ -71,51 +165,50 @@ pub struct Idempotency {
     pub fingerprint: String,
 }
 
-/// A stored job.
+/// A stored job as its owner sees it: without the [`Work`]. Cheap to clone.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "as in `NewJob`")]
 pub struct Job {
     pub id: JobId,
-    pub workflow: String,
-    pub definition_hash: String,
+    pub workflow: Arc<str>,
+    pub definition_hash: Arc<str>,
     pub status: Status,
-    pub inputs: Value,
-    pub metadata: Option<Map<String, Value>>,
+    pub metadata: Option<Json>,
     pub created_at: Timestamp,
+    /// When it was first claimed.
     pub started_at: Option<Timestamp>,
     pub completed_at: Option<Timestamp>,
+    /// Time spent running.
     pub execution_time_ms: Option<u64>,
-    /// The whole final state, once completed.
-    pub outputs: Option<Value>,
+    /// The whole final state, once completed. Never in a listing.
+    pub outputs: Option<Json>,
     /// One sentence, once failed.
-    pub error: Option<String>,
+    pub error: Option<Arc<str>>,
     /// RFC 9457 members, once failed.
-    pub problem: Option<Value>,
-    /// `engine::outcome::Usage` (opaque here).
-    pub usage: Option<Value>,
+    pub problem: Option<Json>,
+    /// Tokens, calls and cost, once ended.
+    pub usage: Option<Json>,
     pub deadline: Option<Timestamp>,
-    pub budget: Option<Value>,
-    pub owner: Option<String>,
-    pub webhook: Option<Value>,
+    pub owner: Option<Arc<str>>,
     pub retried_from: Option<JobId>,
-    /// Times it was claimed.
+    /// Times it was claimed and not handed back.
     pub attempts: u32,
 }
 
-/// How a job ends.
+/// How a job ended, in its worker's words.
 #[derive(Debug, Clone)]
 pub struct Ending {
-    /// Completed, failed or cancelled.
-    pub status: Status,
+    /// Which way.
+    pub end: End,
     /// Present when completed.
-    pub outputs: Option<Value>,
+    pub outputs: Option<Json>,
     /// Present when failed.
-    pub error: Option<String>,
+    pub error: Option<Arc<str>>,
     /// Present when failed.
-    pub problem: Option<Value>,
+    pub problem: Option<Json>,
     /// What it took.
-    pub usage: Option<Value>,
-    /// Wall time.
+    pub usage: Option<Json>,
+    /// Time spent running.
     pub execution_time_ms: u64,
     /// When.
     pub at: Timestamp,

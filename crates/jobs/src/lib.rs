@@ -1,6 +1,7 @@
 //! Job records and the stores that keep them. Knows nothing of workflows, models or HTTP: inputs,
-//! outputs and progress are opaque JSON.
+//! outputs, progress and events are opaque [`Json`](json::Json).
 
 pub mod job;
+pub mod json;
 pub mod memory;
 pub mod store;

@@ -1,1 +1,356 @@
-//! The store in memory: for tests, `run`, and servers that need no durability.
+//! The store in memory: for tests, one-off runs, and servers that need no durability.
+//!
+//! One mutex guards one set of tables, and is never held across an await:
+//!
+//! - `jobs`: every record by id. Ids sort by creation, so a listing is this map walked backwards.
+//! - `pending`: ids that wait; the smallest is the oldest.
+//! - `deadlines`: of those, the ones with a deadline, by it.
+//! - `leases`: ids that run, by the time their lease lapses.
+//! - `ended`: ids that ended, by when: the order in which they are forgotten.
+//! - `keys`: idempotency keys, dropped together with their jobs.
+//! - `definitions`: each text once, with the number of jobs that have it.
+//!
+//! So every verb costs O(log n) for each job it touches, except that a listing passes over the jobs
+//! its filter leaves out. Records that ended are kept within [`Limits`]; so memory is bounded by those
+//! and by the jobs in flight, whose number the caller bounds.
+
+mod tables;
+
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::job::{Definition, Ending, Job, JobId, NewJob, Status, Step, Work};
+use crate::json::Json;
+use crate::store::{
+    CancelRequested, Claimant, Claimed, Counts, Error, Filter, JobStore, Lease, LeaseState, Page,
+    StoredEvent, SubmitOptions, Submitted,
+};
+use tables::{Tables, later};
+
+/// Events kept per job; beyond it the oldest go, and a replay begins with the oldest that is left.
+pub const MAX_EVENTS: usize = 10_000;
+
+/// How much is remembered of jobs that ended; whatever is reached first. The oldest end goes first, and
+/// its idempotency key with it.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Jobs.
+    pub max_jobs: usize,
+    /// Since their end.
+    pub max_age: Duration,
+    /// All together, in bytes.
+    pub max_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_jobs: 10_000,
+            max_age: Duration::from_secs(7 * 24 * 60 * 60),
+            max_bytes: 128 << 20,
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    limits: Limits,
+    tables: Mutex<Tables>,
+}
+
+impl MemoryStore {
+    /// Empty.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            tables: Mutex::default(),
+        }
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables
+            .lock()
+            .expect("nothing panics while it holds the tables")
+    }
+}
+
+#[async_trait]
+impl JobStore for MemoryStore {
+    async fn submit(&self, job: NewJob, options: SubmitOptions) -> Result<Submitted, Error> {
+        let mut tables = self.tables();
+        if let Some(idempotency) = &job.idempotency
+            && let Some(found) = tables.find_key(idempotency, job.created_at)
+        {
+            return Ok(found);
+        }
+        let pending = tables.pending.len();
+        if options.claim.is_none() && options.max_pending.is_some_and(|most| pending >= most) {
+            return Err(Error::QueueFull { pending });
+        }
+        let (id, now) = (job.id, job.created_at);
+        tables.insert(job);
+        tables.forget_beyond(&self.limits, now);
+        Ok(Submitted::New(
+            options
+                .claim
+                .and_then(|by| tables.claim(id, &by, now))
+                .map(Box::new),
+        ))
+    }
+
+    async fn claim(
+        &self,
+        by: &Claimant,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>, Error> {
+        let mut tables = self.tables();
+        let lapsed = tables
+            .leases
+            .iter()
+            .take_while(|(expires_at, _)| *expires_at <= now)
+            .map(|(_, id)| *id);
+        let due: Vec<JobId> = lapsed
+            .chain(tables.pending.iter().copied())
+            .take(limit)
+            .collect();
+        Ok(due
+            .into_iter()
+            .filter_map(|id| tables.claim(id, by, now))
+            .collect())
+    }
+
+    async fn claim_overdue(
+        &self,
+        by: &Claimant,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>, Error> {
+        let mut tables = self.tables();
+        let passed = tables
+            .deadlines
+            .iter()
+            .take_while(|(deadline, _)| *deadline <= now)
+            .map(|(_, id)| *id);
+        let due: Vec<JobId> = passed.take(limit).collect();
+        Ok(due
+            .into_iter()
+            .filter_map(|id| tables.claim(id, by, now))
+            .collect())
+    }
+
+    async fn heartbeat(
+        &self,
+        leases: &[Lease],
+        lease_for: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<LeaseState>, Error> {
+        let mut tables = self.tables();
+        let expires_at = later(now, lease_for);
+        let renew = |lease: &Lease| {
+            let Ok(record) = tables.held(lease) else {
+                return LeaseState {
+                    lease: None,
+                    cancel: false,
+                };
+            };
+            let cancel = record.job.status == Status::Cancelling;
+            let lapsed_at = std::mem::replace(&mut record.lease_expires_at, expires_at);
+            tables.leases.remove(&(lapsed_at, lease.job));
+            tables.leases.insert((expires_at, lease.job));
+            LeaseState {
+                lease: Some(Lease {
+                    expires_at,
+                    ..lease.clone()
+                }),
+                cancel,
+            }
+        };
+        Ok(leases.iter().map(renew).collect())
+    }
+
+    async fn checkpoint(
+        &self,
+        lease: &Lease,
+        progress: Option<Json>,
+        events: Vec<StoredEvent>,
+    ) -> Result<(), Error> {
+        let mut tables = self.tables();
+        let record = tables.held(lease)?;
+        if progress.is_some() {
+            record.work.progress = progress;
+        }
+        record.append(events);
+        Ok(())
+    }
+
+    async fn finish(
+        &self,
+        lease: &Lease,
+        ending: Ending,
+        events: Vec<StoredEvent>,
+    ) -> Result<Job, Error> {
+        let mut tables = self.tables();
+        let record = tables.held(lease)?;
+        let status = record
+            .job
+            .status
+            .after(Step::End(ending.end))
+            .ok_or(Error::NotCancelling(lease.job))?;
+        record.append(events);
+        record.job.outputs = ending.outputs;
+        record.job.error = ending.error;
+        record.job.problem = ending.problem;
+        record.job.usage = ending.usage;
+        record.job.execution_time_ms = Some(ending.execution_time_ms);
+        let lapses_at = record.lease_expires_at;
+        tables.leases.remove(&(lapses_at, lease.job));
+        let job = tables.end(lease.job, status, ending.at);
+        tables.forget_beyond(&self.limits, ending.at);
+        Ok(job)
+    }
+
+    async fn hand_back(&self, lease: &Lease) -> Result<(), Error> {
+        let mut tables = self.tables();
+        let record = tables.held(lease)?;
+        let status = record
+            .job
+            .status
+            .after(Step::HandBack)
+            .ok_or(Error::LeaseLost(lease.job))?;
+        record.token += 1;
+        record.job.attempts -= 1;
+        record.job.status = status;
+        let deadline = record.job.deadline;
+        let lapses_at = std::mem::replace(&mut record.lease_expires_at, Timestamp::MIN);
+        tables.leases.remove(&(lapses_at, lease.job));
+        if status == Status::Pending {
+            tables.enqueue(lease.job, deadline);
+        } else {
+            tables.leases.insert((Timestamp::MIN, lease.job));
+        }
+        Ok(())
+    }
+
+    async fn request_cancel(&self, id: JobId, now: Timestamp) -> Result<CancelRequested, Error> {
+        let mut tables = self.tables();
+        let record = tables.jobs.get_mut(&id).ok_or(Error::NotFound)?;
+        match record.job.status.after(Step::RequestCancel) {
+            None => Ok(CancelRequested::Ended(record.job.status)),
+            Some(status) if status.is_final() => {
+                let deadline = record.job.deadline;
+                tables.dequeue(id, deadline);
+                tables.end(id, status, now);
+                tables.forget_beyond(&self.limits, now);
+                Ok(CancelRequested::Cancelled)
+            }
+            Some(status) => {
+                record.job.status = status;
+                Ok(CancelRequested::Cancelling)
+            }
+        }
+    }
+
+    async fn get(&self, id: JobId) -> Result<Option<Job>, Error> {
+        Ok(self.tables().jobs.get(&id).map(|record| record.job.clone()))
+    }
+
+    async fn work(&self, id: JobId) -> Result<Option<Work>, Error> {
+        Ok(self
+            .tables()
+            .jobs
+            .get(&id)
+            .map(|record| record.work.clone()))
+    }
+
+    async fn definition(&self, hash: &str) -> Result<Option<Arc<Definition>>, Error> {
+        Ok(self
+            .tables()
+            .definitions
+            .get(hash)
+            .map(|(definition, _)| definition.clone()))
+    }
+
+    async fn list(
+        &self,
+        filter: &Filter,
+        cursor: Option<JobId>,
+        limit: usize,
+    ) -> Result<Page, Error> {
+        let tables = self.tables();
+        let below = cursor.map_or(Bound::Unbounded, Bound::Excluded);
+        let found = tables
+            .jobs
+            .range((Bound::Unbounded, below))
+            .rev()
+            .map(|(_, record)| &record.job);
+        let row = |job: &Job| Job {
+            outputs: None,
+            ..job.clone()
+        };
+        // One more than the page holds tells whether another page follows.
+        let mut jobs: Vec<Job> = found
+            .filter(|job| filter.admits(job))
+            .take(limit.saturating_add(1))
+            .map(row)
+            .collect();
+        let more = jobs.len() > limit;
+        jobs.truncate(limit);
+        Ok(Page {
+            next: jobs.last().filter(|_| more).map(|job| job.id),
+            jobs,
+        })
+    }
+
+    async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<StoredEvent>, Error> {
+        let tables = self.tables();
+        let Some(record) = tables.jobs.get(&id) else {
+            return Ok(Vec::new());
+        };
+        let from = record.events.partition_point(|event| event.id <= after);
+        Ok(record.events.range(from..).take(limit).cloned().collect())
+    }
+
+    async fn delete(&self, id: JobId) -> Result<(), Error> {
+        let mut tables = self.tables();
+        let job = &tables.jobs.get(&id).ok_or(Error::NotFound)?.job;
+        let completed_at = job.completed_at.ok_or(Error::Active(id))?;
+        tables.forget(completed_at, id);
+        Ok(())
+    }
+
+    async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, Error> {
+        let mut tables = self.tables();
+        for forgotten in 0..limit {
+            match tables.ended.first().copied() {
+                Some((completed_at, id)) if completed_at < before => {
+                    tables.forget(completed_at, id);
+                }
+                _ => return Ok(forgotten),
+            }
+        }
+        Ok(limit)
+    }
+
+    async fn counts(&self) -> Result<Counts, Error> {
+        let tables = self.tables();
+        Ok(Counts {
+            pending: tables.pending.len(),
+            running: tables.leases.len(),
+            ended: tables.ended.len(),
+        })
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn is_durable(&self) -> bool {
+        false
+    }
+}

@@ -1,84 +1,106 @@
 //! The store's verbs. Written for several processes on one store: leases with heartbeats and fencing
 //! tokens, no assumption that whoever submits a job also runs it. Times come from the caller.
+//!
+//! `tests/it/conformance.rs` is what every store must pass.
 
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use serde_json::Value;
 
-use crate::job::{Ending, Idempotency, Job, JobId, NewJob, Status};
+use crate::job::{Definition, Ending, Job, JobId, NewJob, Status, Work};
+use crate::json::Json;
+
+/// How long an `Idempotency-Key` is remembered.
+pub const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a worker holds while it runs a job. Every write through a lease checks its token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     /// The job.
     pub job: JobId,
-    /// Rises with every claim; an older one is refused.
+    /// Rises with every claim of the job; an older one is refused.
     pub token: u64,
-    /// When it lapses unless a heartbeat renews it.
+    /// From when on another worker may take the job. Until one does, a heartbeat still renews it.
     pub expires_at: Timestamp,
+}
+
+/// Who claims, and for how long without a heartbeat.
+#[derive(Debug, Clone)]
+pub struct Claimant {
+    /// Names the process, for people who look into the store.
+    pub worker: Arc<str>,
+    /// From the claim.
+    pub lease_for: Duration,
 }
 
 /// A job handed to a worker.
 #[derive(Debug, Clone)]
 pub struct Claimed {
-    /// The record.
+    /// The record; its status is `Running`, or `Cancelling` when all that is left is to end it.
     pub job: Job,
     /// The right to write to it.
     pub lease: Lease,
-    /// The engine's last saved progress (opaque).
-    pub progress: Value,
-}
-
-/// What became of a submission.
-#[derive(Debug)]
-pub enum Submitted {
-    /// It is stored. Claimed at once when asked for (`SubmitOptions::claim_for`).
-    New(Option<Claimed>),
-    /// The idempotency key was used for the same thing: that job.
-    Existing(Box<Job>),
-    /// The idempotency key was used for something else.
-    KeyReused,
+    /// What to do, with the progress saved last.
+    pub work: Work,
+    /// Id of the last event stored; 0 where there is none.
+    pub last_event: u64,
 }
 
 /// How to submit.
 #[derive(Debug, Clone, Default)]
 pub struct SubmitOptions {
-    /// Claim in the same commit, for this worker and this long: a synchronous run needs no second trip.
-    pub claim: Option<(String, Duration)>,
-    /// Refuse when this many jobs are pending already.
+    /// Claim in the same commit: a run that starts at once needs no second trip.
+    pub claim: Option<Claimant>,
+    /// Refuse when this many jobs are pending already. Does not bind a job that is claimed at once.
     pub max_pending: Option<usize>,
 }
 
-/// One stored event; `data` is the event's JSON, `id` rises within the job.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StoredEvent {
-    /// From 1.
-    pub id: u64,
-    /// `run_started`, …
-    pub kind: String,
-    /// The whole event.
-    pub data: Value,
+/// What became of a submission.
+#[derive(Debug)]
+pub enum Submitted {
+    /// It is stored, and claimed where [`SubmitOptions::claim`] asked for it.
+    New(Option<Box<Claimed>>),
+    /// The idempotency key was used for the same thing: that job. Nothing was stored.
+    Existing(Box<Job>),
+    /// The idempotency key was used for something else. Nothing was stored.
+    KeyReused,
 }
 
-/// Which jobs to list: newest first.
+/// One stored event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Above 0, rising within the job.
+    pub id: u64,
+    /// `run_started`, …
+    pub kind: Cow<'static, str>,
+    /// The whole event.
+    pub data: Json,
+}
+
+/// Which jobs to list: all conditions hold.
 #[derive(Debug, Clone, Default)]
-#[expect(missing_docs, reason = "the names say it")]
 pub struct Filter {
+    /// Of this workflow.
     pub workflow: Option<String>,
+    /// Standing so.
     pub status: Option<Status>,
+    /// Accepted later than this.
     pub created_after: Option<Timestamp>,
+    /// Accepted earlier than this.
     pub created_before: Option<Timestamp>,
+    /// Made with this key.
     pub owner: Option<String>,
 }
 
-/// A page of a listing. Rows carry no inputs, outputs or progress.
+/// A page of a listing.
 #[derive(Debug, Clone)]
 pub struct Page {
-    /// Newest first.
+    /// Newest first; without outputs.
     pub jobs: Vec<Job>,
-    /// Where the next page begins, if there is one.
+    /// The cursor of the next page, if there is one: the last id of this page.
     pub next: Option<JobId>,
 }
 
@@ -87,80 +109,10 @@ pub struct Page {
 pub enum CancelRequested {
     /// It had not started: it is cancelled now.
     Cancelled,
-    /// Its worker will be told.
+    /// Its worker will be told by its next heartbeat.
     Cancelling,
     /// It had already ended this way.
     Ended(Status),
-}
-
-/// Why a store refused or failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No such job.
-    #[error("job not found")]
-    NotFound,
-    /// The lease lapsed and someone else has the job, or it ended.
-    #[error("the lease on job {0} was lost")]
-    LeaseLost(JobId),
-    /// `max_pending` reached.
-    #[error("the queue is full ({pending} jobs wait)")]
-    QueueFull {
-        /// Jobs that wait.
-        pending: usize,
-    },
-    /// The job is active: it cannot be deleted.
-    #[error("job {0} is still active")]
-    Active(JobId),
-    /// The store itself failed.
-    #[error("the job store failed: {0}")]
-    Unavailable(String),
-}
-
-/// Counts for readiness, metrics and back-pressure.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub struct Counts {
-    pub pending: usize,
-    pub running: usize,
-    pub ended: usize,
-}
-
-/// A durable queue and the records of its jobs.
-#[async_trait]
-pub trait JobStore: Send + Sync + std::fmt::Debug {
-    /// Stores a job; returns once it is durable.
-    async fn submit(&self, job: NewJob, options: SubmitOptions) -> Result<Submitted, Error>;
-    /// Takes up to `limit` jobs that are pending or whose lease lapsed before `now`, oldest first.
-    async fn claim(&self, worker: &str, limit: usize, lease_for: Duration, now: Timestamp) -> Result<Vec<Claimed>, Error>;
-    /// Extends leases; tells of each whether it is still held and whether its job is to be cancelled.
-    async fn heartbeat(&self, leases: &[Lease], lease_for: Duration, now: Timestamp) -> Result<Vec<LeaseState>, Error>;
-    /// Saves progress and events together.
-    async fn checkpoint(&self, lease: &Lease, progress: Option<Value>, events: Vec<StoredEvent>) -> Result<(), Error>;
-    /// Ends a job, with its last events; exactly one ending ever succeeds. A cancel that was requested wins over nothing:
-    /// the ending says what really happened.
-    async fn finish(&self, lease: &Lease, ending: Ending, events: Vec<StoredEvent>) -> Result<Job, Error>;
-    /// Puts a running job back in the queue without spending an attempt (shutdown).
-    async fn hand_back(&self, lease: &Lease) -> Result<(), Error>;
-    /// Asks for a job to stop.
-    async fn request_cancel(&self, id: JobId, now: Timestamp) -> Result<CancelRequested, Error>;
-    /// One job.
-    async fn get(&self, id: JobId) -> Result<Option<Job>, Error>;
-    /// The job an idempotency key was used for.
-    async fn find_idempotent(&self, idempotency: &Idempotency) -> Result<Option<Job>, Error>;
-    /// The last saved progress of a job, also after its end (a retry starts from it).
-    async fn progress(&self, id: JobId) -> Result<Option<Value>, Error>;
-    /// Newest first, from after `cursor`.
-    async fn list(&self, filter: &Filter, cursor: Option<JobId>, limit: usize) -> Result<Page, Error>;
-    /// Stored events after `after`.
-    async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<StoredEvent>, Error>;
-    /// Forgets an ended job.
-    async fn delete(&self, id: JobId) -> Result<(), Error>;
-    /// Forgets jobs that ended before `before`, at most `limit`; returns how many.
-    async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, Error>;
-    /// How many.
-    async fn counts(&self) -> Result<Counts, Error>;
-    /// Whether the store answers (readiness).
-    async fn ping(&self) -> Result<(), Error>;
 }
 
 /// What a heartbeat found.
@@ -168,6 +120,134 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
 pub struct LeaseState {
     /// The lease, extended, or `None` when it was lost.
     pub lease: Option<Lease>,
-    /// A cancel was requested.
+    /// The job is to stop.
     pub cancel: bool,
+}
+
+/// Jobs by where they stand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Waiting.
+    pub pending: usize,
+    /// Running or cancelling.
+    pub running: usize,
+    /// Completed, failed or cancelled.
+    pub ended: usize,
+}
+
+/// Why a store refused or failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// No such job.
+    #[error("job not found")]
+    NotFound,
+    /// Another worker claimed the job, or it ended, or it was given back: this worker must stop.
+    #[error("the lease on job {0} was lost")]
+    LeaseLost(JobId),
+    /// [`SubmitOptions::max_pending`] was reached.
+    #[error("the queue is full: {pending} jobs wait already; try again later")]
+    QueueFull {
+        /// Jobs that wait.
+        pending: usize,
+    },
+    /// It cannot be deleted yet.
+    #[error("job {0} is still active; cancel it first")]
+    Active(JobId),
+    /// A job that was not asked to stop cannot end as cancelled.
+    #[error("job {0} was not asked to stop and cannot end as cancelled")]
+    NotCancelling(JobId),
+    /// The store itself failed; nothing was changed.
+    #[error("the job store failed: {0}")]
+    Unavailable(String),
+}
+
+/// A queue of jobs and their records. Each verb is atomic: it happens as a whole, before or after any other.
+#[async_trait]
+pub trait JobStore: Send + Sync + std::fmt::Debug {
+    /// Stores a job; returns once it is as durable as this store makes it.
+    async fn submit(&self, job: NewJob, options: SubmitOptions) -> Result<Submitted, Error>;
+
+    /// Takes up to `limit` jobs that wait, oldest first, and jobs whose lease had lapsed by `now`.
+    async fn claim(
+        &self,
+        by: &Claimant,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>, Error>;
+
+    /// Takes up to `limit` waiting jobs whose deadline had passed by `now`: to be ended, not run.
+    async fn claim_overdue(
+        &self,
+        by: &Claimant,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>, Error>;
+
+    /// Extends leases to `lease_for` from `now`; answers for each, in order.
+    async fn heartbeat(
+        &self,
+        leases: &[Lease],
+        lease_for: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<LeaseState>, Error>;
+
+    /// Saves events, and progress where there is some, together. Here and in `finish`, an event whose
+    /// id is not above the last one stored has been stored before (by a call whose caller gave up on
+    /// it) and is passed over.
+    async fn checkpoint(
+        &self,
+        lease: &Lease,
+        progress: Option<Json>,
+        events: Vec<StoredEvent>,
+    ) -> Result<(), Error>;
+
+    /// Ends a job, with its last events. Exactly one ending of a job ever succeeds.
+    async fn finish(
+        &self,
+        lease: &Lease,
+        ending: Ending,
+        events: Vec<StoredEvent>,
+    ) -> Result<Job, Error>;
+
+    /// Gives a job up unfinished, without spending an attempt (shutdown). It waits in its old place;
+    /// one that is cancelling counts as lapsed instead, and the next to claim it ends it.
+    async fn hand_back(&self, lease: &Lease) -> Result<(), Error>;
+
+    /// Asks for a job to stop.
+    async fn request_cancel(&self, id: JobId, now: Timestamp) -> Result<CancelRequested, Error>;
+
+    /// One job.
+    async fn get(&self, id: JobId) -> Result<Option<Job>, Error>;
+
+    /// What a job was to do and how far it came, also after its end: a retry starts from it.
+    async fn work(&self, id: JobId) -> Result<Option<Work>, Error>;
+
+    /// A definition that at least one stored job has.
+    async fn definition(&self, hash: &str) -> Result<Option<Arc<Definition>>, Error>;
+
+    /// Newest first, those older than `cursor`. Pages neither skip nor repeat while jobs come and go.
+    async fn list(
+        &self,
+        filter: &Filter,
+        cursor: Option<JobId>,
+        limit: usize,
+    ) -> Result<Page, Error>;
+
+    /// Up to `limit` stored events with an id above `after`, in order; none for a job that is not there.
+    async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<StoredEvent>, Error>;
+
+    /// Forgets an ended job.
+    async fn delete(&self, id: JobId) -> Result<(), Error>;
+
+    /// Forgets up to `limit` jobs that ended before `before`, oldest end first; returns how many.
+    async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, Error>;
+
+    /// How many jobs there are.
+    async fn counts(&self) -> Result<Counts, Error>;
+
+    /// Whether the store answers (readiness).
+    async fn ping(&self) -> Result<(), Error>;
+
+    /// Whether jobs outlive the process: decides what a shutdown does with those that have not ended.
+    fn is_durable(&self) -> bool;
 }

@@ -1,18 +1,137 @@
-//! The workflows this process serves, replaceable while it runs (`--watch`). Old versions stay
-//! reachable by definition hash as long as a job needs them.
+//! The workflows this process serves, replaceable while it runs (`--watch`). A job keeps the version
+//! it was accepted with: its definition is stored with it.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
+use engine::outcome::Failure;
+use engine::plan::Plan;
+use jobs::job::Definition;
+use lang::source::Source;
 use lang::workflow::Workflow;
+use llm::model::Models;
 use serde_json::Value;
 
 /// A loaded workflow with what is derived from it once.
 #[derive(Debug)]
 pub struct LoadedWorkflow {
+    /// Its name, shared with its jobs.
+    pub name: Arc<str>,
     /// Checked.
     pub workflow: Arc<Workflow>,
+    /// Made ready to run.
+    pub plan: Plan,
     /// JSON Schema of its inputs.
     pub input_schema: Value,
     /// JSON Schema of its outputs.
     pub output_schema: Value,
+    /// Its text, stored with its jobs.
+    pub definition: Arc<Definition>,
+    /// Whether [`engine::run::preflight`] has passed: it answers the same ever after.
+    runnable: AtomicBool,
+}
+
+impl LoadedWorkflow {
+    /// `workflow` is what checking `source` gave.
+    pub fn new(source: &Source, workflow: Arc<Workflow>) -> Self {
+        Self {
+            name: Arc::from(workflow.name.as_str()),
+            input_schema: workflow.input_schema(),
+            output_schema: workflow.output_schema(),
+            definition: Arc::new(Definition {
+                hash: Arc::from(workflow.definition_hash.as_str()),
+                name: source.name.clone(),
+                text: source.text.clone(),
+            }),
+            plan: Plan::new(workflow.clone()),
+            workflow,
+            runnable: AtomicBool::new(false),
+        }
+    }
+
+    /// From the text stored with a job; `None` where this version of flowmill refuses it.
+    pub(crate) fn from_definition(definition: &Definition) -> Option<Self> {
+        let source = Source {
+            name: definition.name.clone(),
+            text: definition.text.clone(),
+        };
+        lang::check(&source)
+            .workflow
+            .map(|workflow| Self::new(&source, workflow))
+    }
+
+    /// What stands in the way of running it at all.
+    pub fn preflight(&self, models: &dyn Models) -> Result<(), Failure> {
+        if !self.runnable.load(Ordering::Relaxed) {
+            engine::run::preflight(&self.plan, models)?;
+            self.runnable.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// The current version of every workflow, in the order they were first put in.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    workflows: RwLock<Vec<Arc<LoadedWorkflow>>>,
+}
+
+impl Catalog {
+    /// Adds a workflow, in the place of an earlier version of the same name if there is one.
+    pub fn put(&self, loaded: LoadedWorkflow) -> Arc<LoadedWorkflow> {
+        let loaded = Arc::new(loaded);
+        let mut workflows = self
+            .workflows
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        match workflows
+            .iter_mut()
+            .find(|earlier| earlier.name == loaded.name)
+        {
+            Some(earlier) => *earlier = loaded.clone(),
+            None => workflows.push(loaded.clone()),
+        }
+        loaded
+    }
+
+    /// Takes a workflow out (its file now names another one). Its jobs go on.
+    pub fn remove(&self, name: &str) {
+        self.workflows
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|loaded| &*loaded.name != name);
+    }
+
+    /// The workflow of that name.
+    pub fn get(&self, name: &str) -> Option<Arc<LoadedWorkflow>> {
+        self.find(|loaded| &*loaded.name == name)
+    }
+
+    /// The one workflow, where there is exactly one.
+    pub fn only(&self) -> Option<Arc<LoadedWorkflow>> {
+        match self.read().as_slice() {
+            [only] => Some(only.clone()),
+            _ => None,
+        }
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<Arc<LoadedWorkflow>> {
+        self.read().clone()
+    }
+
+    /// The current version with that definition.
+    pub(crate) fn with_hash(&self, hash: &str) -> Option<Arc<LoadedWorkflow>> {
+        self.find(|loaded| &*loaded.definition.hash == hash)
+    }
+
+    fn find(&self, is_it: impl Fn(&LoadedWorkflow) -> bool) -> Option<Arc<LoadedWorkflow>> {
+        self.read().iter().find(|loaded| is_it(loaded)).cloned()
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Vec<Arc<LoadedWorkflow>>> {
+        self.workflows
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
 }

@@ -1,20 +1,34 @@
-//! Submit, wait, inspect, cancel. (Signatures are a starting point for the crate's owner.)
+//! Submitting runs and waiting for them.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use engine::outcome::Failure;
-use jiff::Timestamp;
-use jobs::job::JobId;
+use engine::run::Start;
+use jiff::{SignedDuration, Timestamp};
+use jobs::job::{Idempotency, Job, JobId, NewJob, Work};
+use jobs::json::Json;
+use jobs::store::{Error, SubmitOptions, Submitted};
 use lang::fault::Fault;
 use lang::workflow::Budget;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::backoff::Backoff;
+use crate::catalog::LoadedWorkflow;
+use crate::execution::Execution;
+use crate::inputs;
+use crate::live::LiveRun;
+use crate::service::{Service, Shared};
 
 /// What a caller asks for.
 #[derive(Debug, Default)]
 pub struct RunRequest {
     /// The inputs, not yet checked.
     pub inputs: Map<String, Value>,
-    /// Integers of the body that did not fit 64 bits are faults too; found while reading it.
+    /// Integers of the body that did not fit 64 bits, found while reading it. Each counts unless the
+    /// workflow has no use for the value or has a fault of its own to report there.
     pub body_faults: Vec<Fault>,
     /// The caller's own labels.
     pub metadata: Option<Map<String, Value>>,
@@ -24,6 +38,8 @@ pub struct RunRequest {
     pub budget: Budget,
     /// `Idempotency-Key`.
     pub idempotency_key: Option<String>,
+    /// Whose job it is, where keys are in use.
+    pub owner: Option<Arc<str>>,
     /// Ask models to stream.
     pub stream: bool,
 }
@@ -41,18 +57,24 @@ pub enum SubmitError {
     #[error("the idempotency key was used for another request")]
     KeyReused,
     /// The queue is full (503).
-    #[error("too many runs are waiting")]
+    #[error("too many runs are waiting; try again later")]
     QueueFull,
     /// Shutting down (503).
     #[error("the server is shutting down")]
     Draining,
     /// The store failed (503).
     #[error(transparent)]
-    Store(#[from] jobs::store::Error),
+    Store(Error),
 }
 
-/// What a client sees of a job (`GET /status/{id}`).
-pub type JobView = jobs::job::Job;
+impl From<Error> for SubmitError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::QueueFull { .. } => Self::QueueFull,
+            other => Self::Store(other),
+        }
+    }
+}
 
 /// A handle to an accepted run.
 #[derive(Debug, Clone)]
@@ -63,4 +85,196 @@ pub struct Accepted {
     pub replayed: bool,
     /// When it was accepted.
     pub created_at: Timestamp,
+    /// Where the run is here: its end is told even if the store forgets it at once.
+    run: Option<Arc<LiveRun>>,
+}
+
+/// What a job keeps of its request beside inputs and deadline.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct RunOptions {
+    max_cost_usd: Option<f64>,
+    max_tokens: Option<u64>,
+    max_llm_calls: Option<u64>,
+    pub(crate) stream: bool,
+}
+
+impl RunOptions {
+    fn new(budget: &Budget, stream: bool) -> Self {
+        let Budget {
+            max_cost_usd,
+            max_tokens,
+            max_llm_calls,
+        } = *budget;
+        Self {
+            max_cost_usd,
+            max_tokens,
+            max_llm_calls,
+            stream,
+        }
+    }
+
+    pub(crate) fn budget(&self) -> Budget {
+        let Self {
+            max_cost_usd,
+            max_tokens,
+            max_llm_calls,
+            ..
+        } = *self;
+        Budget {
+            max_cost_usd,
+            max_tokens,
+            max_llm_calls,
+        }
+    }
+
+    /// Nothing where nothing was asked for.
+    fn to_json(&self) -> Option<Json> {
+        (*self != Self::default()).then(|| Json::of(self))
+    }
+}
+
+impl Service {
+    /// Accepts a run: it is stored, and will be executed once whatever becomes of the caller.
+    pub async fn submit(
+        &self,
+        workflow: &Arc<LoadedWorkflow>,
+        request: RunRequest,
+    ) -> Result<Accepted, SubmitError> {
+        let shared = &self.shared;
+        let (inputs, state) =
+            inputs::accept(&workflow.workflow, request.inputs, request.body_faults)
+                .map_err(SubmitError::Inputs)?;
+        workflow
+            .preflight(&*shared.models)
+            .map_err(SubmitError::Preflight)?;
+        let idempotency = request.idempotency_key.map(|key| Idempotency {
+            scope: format!(
+                "{}/{}",
+                request.owner.as_deref().unwrap_or_default(),
+                workflow.name
+            ),
+            key,
+            fingerprint: inputs::fingerprint(&workflow.workflow, &state),
+        });
+        let created_at = shared.host.now();
+        let deadline = request.deadline.or(shared.settings.default_deadline);
+        let job = NewJob {
+            id: JobId(shared.host.new_id()),
+            workflow: workflow.name.clone(),
+            definition: workflow.definition.clone(),
+            work: Work {
+                inputs: Json::of(&inputs),
+                options: RunOptions::new(&request.budget, request.stream).to_json(),
+                progress: None,
+            },
+            metadata: request.metadata.map(|metadata| Json::of(&metadata)),
+            created_at,
+            deadline: deadline.map(|deadline| later(created_at, deadline)),
+            owner: request.owner,
+            retried_from: None,
+            idempotency,
+        };
+        shared.admit(workflow, job, Start::Fresh(state)).await
+    }
+
+    /// Waits for an accepted run to end; `None` when it has not within `timeout`.
+    pub async fn wait(&self, accepted: &Accepted, timeout: Duration) -> Result<Option<Job>, Error> {
+        let shared = &self.shared;
+        tokio::select! {
+            biased;
+            ended = shared.ended(accepted.id, accepted.run.clone()) => ended,
+            () = shared.host.sleep(timeout) => Ok(None),
+        }
+    }
+
+    /// Waits for a job to end and returns it as it then stands, or as it stands after `timeout`; `None`
+    /// when there is no such job.
+    pub async fn wait_for(&self, id: JobId, timeout: Duration) -> Result<Option<Job>, Error> {
+        let shared = &self.shared;
+        tokio::select! {
+            biased;
+            ended = shared.ended(id, None) => ended,
+            () = shared.host.sleep(timeout) => shared.store.get(id).await,
+        }
+    }
+}
+
+impl Shared {
+    /// Stores a job and starts it where a slot is free.
+    pub(crate) async fn admit(
+        self: &Arc<Self>,
+        workflow: &Arc<LoadedWorkflow>,
+        job: NewJob,
+        start: Start,
+    ) -> Result<Accepted, SubmitError> {
+        // Taken before looking at `draining`: a drain that begins now waits for this submission.
+        let _submission = self.tasks.token();
+        if self.is_draining() {
+            return Err(SubmitError::Draining);
+        }
+        let (id, created_at) = (job.id, job.created_at);
+        let waiting = self.backlog.load(Ordering::SeqCst);
+        let slot = if waiting {
+            None
+        } else {
+            self.slots.clone().try_acquire_owned().ok()
+        };
+        let options = SubmitOptions {
+            claim: slot.is_some().then(|| self.claimant.clone()),
+            max_pending: self.settings.max_pending,
+        };
+        let run = match self.store.submit(job, options).await? {
+            Submitted::KeyReused => return Err(SubmitError::KeyReused),
+            Submitted::Existing(job) => {
+                let run = self.running(job.id);
+                return Ok(Accepted {
+                    id: job.id,
+                    replayed: true,
+                    created_at: job.created_at,
+                    run,
+                });
+            }
+            Submitted::New(Some(claimed)) => {
+                Some(Execution::new(self, *claimed, slot).start(Some((workflow.clone(), start))))
+            }
+            Submitted::New(None) => {
+                self.backlog.store(true, Ordering::SeqCst);
+                self.wake.notify_one();
+                None
+            }
+        };
+        Ok(Accepted {
+            id,
+            replayed: false,
+            created_at,
+            run,
+        })
+    }
+
+    /// A job's end, however long it takes; `None` when there is no such job.
+    async fn ended(&self, id: JobId, mut run: Option<Arc<LiveRun>>) -> Result<Option<Job>, Error> {
+        let mut backoff = Backoff::for_polling();
+        loop {
+            if let Some(run) = run.or_else(|| self.running(id))
+                && let Some(job) = run.ended().await
+            {
+                return Ok(Some(job));
+            }
+            match self.store.get(id).await? {
+                Some(job) if !job.status.is_final() => {}
+                ended => return Ok(ended),
+            }
+            backoff.pause(&*self.host).await;
+            run = None;
+        }
+    }
+}
+
+/// The end of time rather than an overflow.
+pub(crate) fn later(at: Timestamp, by: Duration) -> Timestamp {
+    SignedDuration::try_from(by)
+        .ok()
+        .and_then(|by| at.checked_add(by).ok())
+        .unwrap_or(Timestamp::MAX)
 }

@@ -1,0 +1,303 @@
+//! Taking jobs, and what a lease gives the right to.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::params;
+
+use super::fault::Failure;
+use super::tables::Tables;
+use super::values::{AFTER_JOB, JOB, JOBS, Time, job, limit};
+use crate::job::{Ending, Job, JobId, Status, Step, Work};
+use crate::json::Json;
+use crate::memory::MAX_EVENTS;
+use crate::store::{
+    CancelRequested, Claimant, Claimed, Error, Lease, LeaseState, StoredEvent, later,
+};
+
+impl Tables<'_> {
+    pub(super) fn claim(
+        &mut self,
+        by: &Claimant,
+        most: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>, Failure> {
+        let mut due = self.collect(
+            "SELECT seq FROM jobs WHERE lease_expires_at <= ?1 ORDER BY lease_expires_at, id LIMIT ?2",
+            params![Time(now), limit(most)],
+            |row| row.get(0),
+        )?;
+        due.extend(self.collect(
+            "SELECT seq FROM jobs WHERE status = 0 ORDER BY id LIMIT ?1",
+            [limit(most - due.len())],
+            |row| row.get(0),
+        )?);
+        self.take_all(due, by, now)
+    }
+
+    pub(super) fn claim_overdue(
+        &mut self,
+        by: &Claimant,
+        most: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>, Failure> {
+        let due = self.collect(
+            "SELECT seq FROM jobs WHERE status = 0 AND deadline <= ?1 ORDER BY deadline, id LIMIT ?2",
+            params![Time(now), limit(most)],
+            |row| row.get(0),
+        )?;
+        self.take_all(due, by, now)
+    }
+
+    fn take_all(
+        &mut self,
+        due: Vec<i64>,
+        by: &Claimant,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>, Failure> {
+        let mut taken = Vec::with_capacity(due.len());
+        for seq in due {
+            taken.extend(self.take(seq, by, now)?);
+        }
+        Ok(taken)
+    }
+
+    fn take(
+        &mut self,
+        seq: i64,
+        by: &Claimant,
+        now: Timestamp,
+    ) -> rusqlite::Result<Option<Claimed>> {
+        let found = self.find(
+            &format!(
+                "SELECT {JOB}, j.token, w.inputs, w.options, p.data,
+                     (SELECT max(id) FROM events WHERE job = j.seq)
+                 FROM {JOBS} JOIN work w ON w.job = j.seq LEFT JOIN progress p ON p.job = j.seq
+                 WHERE j.seq = ?1"
+            ),
+            [seq],
+            |row| {
+                let work = Work {
+                    inputs: row.get(AFTER_JOB + 1)?,
+                    options: row.get(AFTER_JOB + 2)?,
+                    progress: row.get(AFTER_JOB + 3)?,
+                };
+                let last_event: Option<u64> = row.get(AFTER_JOB + 4)?;
+                Ok((job(row)?, row.get(AFTER_JOB)?, work, last_event))
+            },
+        )?;
+        let Some((mut job, token, work, last_event)) = found else {
+            return Ok(None);
+        };
+        let from = job.status;
+        let Some(lease) = take(&mut job, token, by, now) else {
+            return Ok(None);
+        };
+        self.execute(
+            "UPDATE jobs SET status = ?2, started_at = ?3, attempts = ?4, token = ?5, worker = ?6,
+                 lease_expires_at = ?7
+             WHERE seq = ?1",
+            params![
+                seq,
+                job.status,
+                job.started_at.map(Time),
+                job.attempts,
+                lease.token,
+                by.worker,
+                Time(lease.expires_at),
+            ],
+        )?;
+        self.moved(Some(from), Some(job.status));
+        Ok(Some(Claimed {
+            job,
+            lease,
+            work,
+            last_event: last_event.unwrap_or(0),
+        }))
+    }
+
+    pub(super) fn heartbeat(
+        &mut self,
+        leases: &[Lease],
+        lease_for: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<LeaseState>, Failure> {
+        let expires_at = later(now, lease_for);
+        let renew = |lease: &Lease| {
+            let status: Option<Status> = self.find(
+                "UPDATE jobs SET lease_expires_at = ?3
+                 WHERE id = ?1 AND token = ?2 AND status IN (1, 2) RETURNING status",
+                params![lease.job, lease.token, Time(expires_at)],
+                |row| row.get(0),
+            )?;
+            Ok(LeaseState {
+                lease: status.map(|_| Lease {
+                    expires_at,
+                    ..lease.clone()
+                }),
+                cancel: status == Some(Status::Cancelling),
+            })
+        };
+        leases.iter().map(renew).collect()
+    }
+
+    pub(super) fn checkpoint(
+        &mut self,
+        lease: &Lease,
+        progress: Option<&Json>,
+        events: &[StoredEvent],
+    ) -> Result<(), Failure> {
+        let (seq, _) = self.held(lease)?;
+        if let Some(progress) = progress {
+            self.save_progress(seq, progress)?;
+        }
+        Ok(self.append(seq, events)?)
+    }
+
+    pub(super) fn finish(
+        &mut self,
+        lease: &Lease,
+        ending: &Ending,
+        events: &[StoredEvent],
+    ) -> Result<Job, Failure> {
+        let (seq, mut job) = self.held(lease)?;
+        let status = job
+            .status
+            .after(Step::End(ending.end))
+            .ok_or(Error::NotCancelling(lease.job))?;
+        self.append(seq, events)?;
+        if let Some(outputs) = &ending.outputs {
+            self.execute(
+                "INSERT INTO outputs (job, data) VALUES (?1, ?2)",
+                params![seq, outputs],
+            )?;
+        }
+        self.execute(
+            "UPDATE jobs SET status = ?2, completed_at = ?3, execution_time_ms = ?4, error = ?5,
+                 problem = ?6, usage = ?7, worker = NULL, lease_expires_at = NULL
+             WHERE seq = ?1",
+            params![
+                seq,
+                status,
+                Time(ending.at),
+                ending.execution_time_ms,
+                ending.error,
+                ending.problem,
+                ending.usage,
+            ],
+        )?;
+        self.moved(Some(job.status), Some(status));
+        job.status = status;
+        job.completed_at = Some(ending.at);
+        job.execution_time_ms = Some(ending.execution_time_ms);
+        job.outputs.clone_from(&ending.outputs);
+        job.error.clone_from(&ending.error);
+        job.problem.clone_from(&ending.problem);
+        job.usage.clone_from(&ending.usage);
+        Ok(job)
+    }
+
+    pub(super) fn hand_back(&mut self, lease: &Lease) -> Result<(), Failure> {
+        let (seq, job) = self.held(lease)?;
+        let status = job
+            .status
+            .after(Step::HandBack)
+            .ok_or(Error::LeaseLost(lease.job))?;
+        let lapsed_at = (status != Status::Pending).then_some(Time(Timestamp::MIN));
+        self.execute(
+            "UPDATE jobs SET status = ?2, attempts = attempts - 1, token = token + 1, worker = NULL,
+                 lease_expires_at = ?3
+             WHERE seq = ?1",
+            params![seq, status, lapsed_at],
+        )?;
+        self.moved(Some(job.status), Some(status));
+        Ok(())
+    }
+
+    pub(super) fn request_cancel(
+        &mut self,
+        id: JobId,
+        now: Timestamp,
+    ) -> Result<CancelRequested, Failure> {
+        let (seq, from): (i64, Status) = self
+            .find("SELECT seq, status FROM jobs WHERE id = ?1", [id], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?
+            .ok_or(Error::NotFound)?;
+        let Some(to) = from.after(Step::RequestCancel) else {
+            return Ok(CancelRequested::Ended(from));
+        };
+        let completed_at = to.is_final().then_some(Time(now));
+        self.execute(
+            "UPDATE jobs SET status = ?2, completed_at = ?3 WHERE seq = ?1",
+            params![seq, to, completed_at],
+        )?;
+        self.moved(Some(from), Some(to));
+        Ok(if to.is_final() {
+            CancelRequested::Cancelled
+        } else {
+            CancelRequested::Cancelling
+        })
+    }
+
+    /// The job a lease still gives the right to write to.
+    fn held(&self, lease: &Lease) -> Result<(i64, Job), Failure> {
+        self.find(
+            &format!(
+                "SELECT {JOB}, j.seq FROM {JOBS}
+                 WHERE j.id = ?1 AND j.token = ?2 AND j.status IN (1, 2)"
+            ),
+            params![lease.job, lease.token],
+            |row| Ok((row.get(AFTER_JOB)?, job(row)?)),
+        )?
+        .ok_or(Failure::Refused(Error::LeaseLost(lease.job)))
+    }
+
+    pub(super) fn save_progress(&self, seq: i64, progress: &Json) -> rusqlite::Result<()> {
+        self.execute(
+            "REPLACE INTO progress (job, data) VALUES (?1, ?2)",
+            params![seq, progress],
+        )?;
+        Ok(())
+    }
+
+    /// Of a job's events, whose ids count up, the last [`MAX_EVENTS`] stay.
+    fn append(&self, seq: i64, events: &[StoredEvent]) -> rusqlite::Result<()> {
+        let Some(newest) = events.last().map(|event| event.id) else {
+            return Ok(());
+        };
+        let last: u64 = self
+            .find(
+                "SELECT ifnull(max(id), 0) FROM events WHERE job = ?1",
+                [seq],
+                |row| row.get(0),
+            )?
+            .unwrap_or(0);
+        for event in events.iter().filter(|event| event.id > last) {
+            self.execute(
+                "INSERT INTO events (job, id, kind, data) VALUES (?1, ?2, ?3, ?4)",
+                params![seq, event.id, event.kind, event.data],
+            )?;
+        }
+        let dropped = newest.saturating_sub(MAX_EVENTS as u64);
+        if dropped > 0 {
+            self.execute(
+                "DELETE FROM events WHERE job = ?1 AND id <= ?2",
+                params![seq, dropped],
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Gives a job that waits or whose lease lapsed to a worker.
+pub(super) fn take(job: &mut Job, token: u64, by: &Claimant, now: Timestamp) -> Option<Lease> {
+    job.status = job.status.after(Step::Claim)?;
+    job.started_at.get_or_insert(now);
+    job.attempts += 1;
+    Some(Lease {
+        job: job.id,
+        token: token + 1,
+        expires_at: later(now, by.lease_for),
+    })
+}

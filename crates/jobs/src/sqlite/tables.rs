@@ -1,0 +1,103 @@
+//! The tables as a verb of the writer sees them: within a transaction, with the counts that go with it.
+//! What more than one verb needs; the verbs are in `submission`, `leases` and `removal`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rusqlite::{Connection, OptionalExtension, Params, Row};
+
+use super::values::{AFTER_JOB, JOB, JOBS, job};
+use crate::job::{Job, JobId, Status};
+use crate::store::Counts;
+
+/// Every statement of the writer stays prepared.
+pub(super) const STATEMENTS: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Tables<'a> {
+    pub(super) connection: &'a Connection,
+    /// As they will be when this transaction is committed.
+    pub(super) counts: Counts,
+    /// By how many milliseconds at most a job's `created_at` differs from the time in its id.
+    pub(super) id_skew_ms: &'a AtomicU64,
+}
+
+impl Tables<'_> {
+    pub(super) fn execute(&self, sql: &str, params: impl Params) -> rusqlite::Result<usize> {
+        self.connection.prepare_cached(sql)?.execute(params)
+    }
+
+    pub(super) fn find<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Option<T>> {
+        self.connection
+            .prepare_cached(sql)?
+            .query_row(params, read)
+            .optional()
+    }
+
+    pub(super) fn collect<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Vec<T>> {
+        self.connection
+            .prepare_cached(sql)?
+            .query_map(params, read)?
+            .collect()
+    }
+
+    /// Keeps the counts when a job comes (`from` is `None`), moves, or goes (`to` is `None`).
+    pub(super) fn moved(&mut self, from: Option<Status>, to: Option<Status>) {
+        if let Some(status) = from {
+            *place(&mut self.counts, status) -= 1;
+        }
+        if let Some(status) = to {
+            *place(&mut self.counts, status) += 1;
+        }
+    }
+
+    /// Keeps `id_skew_ms` true for a new job. Readers may know a greater one before it is committed:
+    /// that only makes them look at more jobs.
+    pub(super) fn allow_skew(&self, job: &Job) -> rusqlite::Result<()> {
+        let skew_ms = time_in(job.id).abs_diff(job.created_at.as_millisecond());
+        if skew_ms > self.id_skew_ms.load(Ordering::Relaxed) {
+            self.execute("UPDATE id_skew SET ms = max(ms, ?1)", [skew_ms])?;
+            self.id_skew_ms.fetch_max(skew_ms, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// Which count a job of that status is part of.
+pub(super) fn place(counts: &mut Counts, status: Status) -> &mut usize {
+    match status {
+        Status::Pending => &mut counts.pending,
+        Status::Running | Status::Cancelling => &mut counts.running,
+        Status::Completed | Status::Failed | Status::Cancelled => &mut counts.ended,
+    }
+}
+
+/// Of a UUID of version 7: milliseconds since 1970.
+fn time_in(id: JobId) -> i64 {
+    i64::try_from(id.0.as_u128() >> 80).expect("48 bits fit")
+}
+
+/// One job with its outputs, for readers and the writer.
+pub(super) fn whole_job(connection: &Connection, id: JobId) -> rusqlite::Result<Option<Job>> {
+    let sql = format!(
+        "SELECT {JOB}, o.data FROM {JOBS} LEFT JOIN outputs o ON o.job = j.seq WHERE j.id = ?1"
+    );
+    connection
+        .prepare_cached(&sql)?
+        .query_row([id], |row| {
+            Ok(Job {
+                outputs: row.get(AFTER_JOB)?,
+                ..job(row)?
+            })
+        })
+        .optional()
+}

@@ -1,0 +1,90 @@
+//! What every store must do, as many small cases. `suite!(name, store)` runs them all on fresh stores.
+
+pub(crate) mod cancel;
+pub(crate) mod claims;
+pub(crate) mod endings;
+pub(crate) mod histories;
+pub(crate) mod leases;
+pub(crate) mod listing;
+pub(crate) mod removal;
+pub(crate) mod submission;
+
+/// Runs every case against the store an expression makes.
+macro_rules! suite {
+    ($store_name:ident, $store:expr) => {
+        mod $store_name {
+            crate::conformance::cases! { $store;
+                submission::a_submitted_job_waits,
+                submission::a_job_can_be_claimed_in_the_same_commit,
+                submission::a_full_queue_refuses_and_stores_nothing,
+                submission::a_full_queue_takes_a_job_that_is_claimed_at_once,
+                submission::same_key_and_fingerprint_finds_the_first_job,
+                submission::same_key_with_another_fingerprint_is_told,
+                submission::keys_of_other_scopes_are_other_keys,
+                submission::a_key_is_forgotten_after_a_day,
+                submission::a_known_key_is_found_though_the_queue_is_full,
+                submission::a_hundred_submissions_with_one_key_make_one_job,
+                submission::a_definition_is_kept_while_a_job_has_it,
+                claims::the_oldest_is_claimed_first_up_to_the_limit,
+                claims::a_claimed_job_is_not_claimed_while_its_lease_holds,
+                claims::a_lapsed_lease_lets_another_worker_claim,
+                claims::the_first_start_is_remembered_and_claims_are_counted,
+                claims::a_claim_carries_what_was_saved,
+                claims::only_waiting_jobs_become_overdue,
+                claims::two_claims_at_once_share_no_job,
+                leases::a_heartbeat_extends_the_lease,
+                leases::a_lapsed_lease_that_nobody_took_is_still_held,
+                leases::a_heartbeat_answers_for_each_lease_in_order,
+                leases::a_heartbeat_tells_of_a_cancel,
+                leases::a_worker_that_lost_its_lease_cannot_write,
+                leases::a_handed_back_job_waits_in_its_old_place_with_its_attempts,
+                leases::a_worker_that_handed_its_job_back_cannot_write,
+                leases::a_cancelling_job_handed_back_is_claimed_to_be_ended,
+                leases::progress_stays_when_only_events_are_saved,
+                endings::a_completed_job_carries_its_ending,
+                endings::a_failed_job_carries_its_ending,
+                endings::a_job_ends_once,
+                endings::a_job_ends_as_cancelled_only_when_asked_to,
+                endings::a_cancelling_job_may_still_complete,
+                endings::the_last_events_are_stored_with_the_end,
+                endings::an_event_saved_again_is_stored_once,
+                endings::events_are_read_from_any_position,
+                endings::work_outlives_the_end,
+                cancel::a_waiting_job_is_cancelled_and_never_claimed,
+                cancel::a_running_job_is_told,
+                cancel::an_ended_job_says_how_it_ended,
+                cancel::a_missing_job_is_not_found,
+                cancel::cancel_and_completion_race_to_one_end,
+                removal::an_active_job_cannot_be_deleted,
+                removal::a_deleted_job_is_gone_with_all_it_had,
+                removal::a_deleted_job_frees_its_key,
+                removal::the_oldest_ends_expire_first_up_to_the_limit,
+                removal::active_jobs_never_expire,
+                listing::rows_are_newest_first_without_outputs,
+                listing::every_filter_holds,
+                listing::pages_neither_skip_nor_repeat,
+                listing::pages_hold_while_jobs_come_and_go,
+                listing::counts_follow_the_jobs,
+                histories::random_histories_follow_the_rules,
+            }
+        }
+    };
+}
+
+/// One test per case.
+macro_rules! cases {
+    ($store:expr; $($file:ident::$case:ident,)*) => {
+        $(
+            #[tokio::test]
+            async fn $case() {
+                let store: std::sync::Arc<dyn jobs::store::JobStore> = std::sync::Arc::new($store);
+                crate::conformance::$file::$case(store).await;
+            }
+        )*
+    };
+}
+
+pub(crate) use {cases, suite};
+
+/// The store under test.
+type Store = std::sync::Arc<dyn jobs::store::JobStore>;

@@ -1,0 +1,118 @@
+use jobs::job::{JobId, NewJob, Status};
+use jobs::store::Claimed;
+
+use super::Store;
+use crate::fixtures::{LEASE, at, event, id, new_job, progress, start, submit, worker};
+
+fn ids(claimed: &[Claimed]) -> Vec<JobId> {
+    claimed.iter().map(|claimed| claimed.job.id).collect()
+}
+
+pub(crate) async fn the_oldest_is_claimed_first_up_to_the_limit(store: Store) {
+    for number in [3, 1, 2] {
+        submit(&*store, new_job(number)).await;
+    }
+    assert_eq!(
+        ids(&store.claim(&worker("w"), 2, at(5)).await.unwrap()),
+        [id(1), id(2)]
+    );
+    assert_eq!(
+        ids(&store.claim(&worker("w"), 2, at(5)).await.unwrap()),
+        [id(3)]
+    );
+}
+
+pub(crate) async fn a_claimed_job_is_not_claimed_while_its_lease_holds(store: Store) {
+    let claimed = start(&*store, new_job(1)).await;
+    assert_eq!(claimed.lease.expires_at, at(1) + LEASE);
+    let just_before = at(30);
+    assert!(
+        store
+            .claim(&worker("other"), 10, just_before)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+pub(crate) async fn a_lapsed_lease_lets_another_worker_claim(store: Store) {
+    let first = start(&*store, new_job(1)).await;
+    let second = store.claim(&worker("other"), 10, at(31)).await.unwrap();
+    assert_eq!(ids(&second), [id(1)]);
+    assert!(second[0].lease.token > first.lease.token);
+    assert_eq!(second[0].lease.expires_at, at(31) + LEASE);
+}
+
+pub(crate) async fn the_first_start_is_remembered_and_claims_are_counted(store: Store) {
+    start(&*store, new_job(1)).await;
+    let second = store.claim(&worker("other"), 1, at(100)).await.unwrap();
+    assert_eq!(
+        (second[0].job.started_at, second[0].job.attempts),
+        (Some(at(1)), 2)
+    );
+}
+
+pub(crate) async fn a_claim_carries_what_was_saved(store: Store) {
+    let first = start(&*store, new_job(1)).await;
+    assert_eq!((first.last_event, &first.work.progress), (0, &None));
+    store
+        .checkpoint(&first.lease, Some(progress(1)), vec![event(1), event(2)])
+        .await
+        .unwrap();
+    let second = store.claim(&worker("other"), 1, at(100)).await.unwrap();
+    assert_eq!(
+        (second[0].last_event, &second[0].work.progress),
+        (2, &Some(progress(1)))
+    );
+    assert_eq!(second[0].work.inputs, new_job(1).work.inputs);
+}
+
+pub(crate) async fn only_waiting_jobs_become_overdue(store: Store) {
+    let due = |number, second| NewJob {
+        deadline: Some(at(second)),
+        ..new_job(number)
+    };
+    submit(&*store, due(1, 50)).await;
+    submit(&*store, due(2, 51)).await;
+    submit(&*store, new_job(3)).await;
+    start(&*store, due(4, 20)).await;
+    assert_eq!(
+        ids(&store.claim_overdue(&worker("w"), 10, at(50)).await.unwrap()),
+        [id(1)]
+    );
+    assert_eq!(
+        store.get(id(1)).await.unwrap().unwrap().status,
+        Status::Running
+    );
+    assert!(
+        store
+            .claim_overdue(&worker("w"), 10, at(50))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+pub(crate) async fn two_claims_at_once_share_no_job(store: Store) {
+    for number in 1..=100 {
+        submit(&*store, new_job(number)).await;
+    }
+    let mut claims = tokio::task::JoinSet::new();
+    for name in ["a", "b", "c", "d"] {
+        let store = store.clone();
+        claims.spawn(async move {
+            let mut all = Vec::new();
+            loop {
+                let some = store.claim(&worker(name), 7, at(100)).await.unwrap();
+                if some.is_empty() {
+                    return all;
+                }
+                all.extend(ids(&some));
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    let mut all = claims.join_all().await.concat();
+    all.sort();
+    assert_eq!(all, (1..=100).map(id).collect::<Vec<_>>());
+}

@@ -1,0 +1,166 @@
+use jobs::job::{End, Ending, Status};
+use jobs::json::Json;
+use jobs::store::Error;
+use serde_json::json;
+
+use super::Store;
+use crate::fixtures::{at, completed, ending, event, id, new_job, progress, start};
+
+pub(crate) async fn a_completed_job_carries_its_ending(store: Store) {
+    let lease = start(&*store, new_job(1)).await.lease;
+    let job = store
+        .finish(&lease, completed(9), Vec::new())
+        .await
+        .unwrap();
+    assert_eq!(
+        (job.status, job.completed_at, job.execution_time_ms),
+        (Status::Completed, Some(at(9)), Some(12))
+    );
+    assert_eq!(
+        (&job.outputs, &job.usage),
+        (&completed(9).outputs, &completed(9).usage)
+    );
+    assert_eq!(store.get(id(1)).await.unwrap(), Some(job));
+}
+
+pub(crate) async fn a_failed_job_carries_its_ending(store: Store) {
+    let lease = start(&*store, new_job(1)).await.lease;
+    let problem = Some(Json::of(&json!({"code": "no_route"})));
+    let failed = Ending {
+        error: Some("No.".into()),
+        problem: problem.clone(),
+        ..ending(End::Failed, 9)
+    };
+    let job = store.finish(&lease, failed, Vec::new()).await.unwrap();
+    assert_eq!(
+        (job.status, job.error.as_deref(), &job.problem),
+        (Status::Failed, Some("No."), &problem)
+    );
+    assert_eq!(job.outputs, None);
+}
+
+pub(crate) async fn a_job_ends_once(store: Store) {
+    let lease = start(&*store, new_job(1)).await.lease;
+    let job = store
+        .finish(&lease, completed(9), vec![event(1)])
+        .await
+        .unwrap();
+    let again = store
+        .finish(&lease, ending(End::Failed, 10), vec![event(2)])
+        .await;
+    assert!(matches!(again, Err(Error::LeaseLost(_))), "{again:?}");
+    assert_eq!(store.get(id(1)).await.unwrap(), Some(job));
+    assert_eq!(store.events(id(1), 0, 10).await.unwrap(), [event(1)]);
+}
+
+pub(crate) async fn a_job_ends_as_cancelled_only_when_asked_to(store: Store) {
+    let lease = start(&*store, new_job(1)).await.lease;
+    let refused = store
+        .finish(&lease, ending(End::Cancelled, 9), vec![event(1)])
+        .await;
+    assert!(
+        matches!(refused, Err(Error::NotCancelling(_))),
+        "{refused:?}"
+    );
+    assert!(store.events(id(1), 0, 10).await.unwrap().is_empty());
+    store.request_cancel(id(1), at(9)).await.unwrap();
+    let job = store
+        .finish(&lease, ending(End::Cancelled, 10), Vec::new())
+        .await
+        .unwrap();
+    assert_eq!(
+        (job.status, job.completed_at),
+        (Status::Cancelled, Some(at(10)))
+    );
+}
+
+pub(crate) async fn a_cancelling_job_may_still_complete(store: Store) {
+    let lease = start(&*store, new_job(1)).await.lease;
+    store.request_cancel(id(1), at(2)).await.unwrap();
+    let job = store
+        .finish(&lease, completed(3), Vec::new())
+        .await
+        .unwrap();
+    assert_eq!(job.status, Status::Completed);
+}
+
+pub(crate) async fn the_last_events_are_stored_with_the_end(store: Store) {
+    let lease = start(&*store, new_job(1)).await.lease;
+    store
+        .checkpoint(&lease, None, vec![event(1)])
+        .await
+        .unwrap();
+    store
+        .finish(&lease, completed(3), vec![event(2), event(3)])
+        .await
+        .unwrap();
+    assert_eq!(
+        store.events(id(1), 0, 10).await.unwrap(),
+        [event(1), event(2), event(3)]
+    );
+}
+
+pub(crate) async fn an_event_saved_again_is_stored_once(store: Store) {
+    let lease = start(&*store, new_job(1)).await.lease;
+    store
+        .checkpoint(&lease, None, vec![event(1), event(2)])
+        .await
+        .unwrap();
+    store
+        .checkpoint(&lease, None, vec![event(2), event(3)])
+        .await
+        .unwrap();
+    store
+        .finish(&lease, completed(3), vec![event(3), event(4)])
+        .await
+        .unwrap();
+    assert_eq!(
+        store.events(id(1), 0, 10).await.unwrap(),
+        [1, 2, 3, 4].map(event)
+    );
+}
+
+pub(crate) async fn events_are_read_from_any_position(store: Store) {
+    let lease = start(&*store, new_job(1)).await.lease;
+    let numbers = [1, 2, 5, 6];
+    store
+        .checkpoint(&lease, None, numbers.map(event).to_vec())
+        .await
+        .unwrap();
+    for after in 0..=7 {
+        let expected: Vec<_> = numbers
+            .into_iter()
+            .filter(|number| *number > after)
+            .map(event)
+            .collect();
+        assert_eq!(
+            store.events(id(1), after, 10).await.unwrap(),
+            expected,
+            "after {after}"
+        );
+        assert_eq!(
+            store.events(id(1), after, 1).await.unwrap(),
+            expected[..expected.len().min(1)],
+            "after {after}"
+        );
+    }
+    assert!(store.events(id(2), 0, 10).await.unwrap().is_empty());
+}
+
+pub(crate) async fn work_outlives_the_end(store: Store) {
+    let lease = start(&*store, new_job(1)).await.lease;
+    store
+        .checkpoint(&lease, Some(progress(4)), Vec::new())
+        .await
+        .unwrap();
+    store
+        .finish(&lease, ending(End::Failed, 9), Vec::new())
+        .await
+        .unwrap();
+    let work = store.work(id(1)).await.unwrap().unwrap();
+    assert_eq!(
+        (work.inputs, work.progress),
+        (new_job(1).work.inputs, Some(progress(4)))
+    );
+    assert_eq!(store.work(id(2)).await.unwrap(), None);
+}

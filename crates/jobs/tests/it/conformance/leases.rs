@@ -1,0 +1,195 @@
+use jobs::job::Status;
+use jobs::store::{Error, Lease, LeaseState};
+
+use super::Store;
+use crate::fixtures::{LEASE, at, completed, event, id, new_job, progress, start, submit, worker};
+
+pub(crate) async fn a_heartbeat_extends_the_lease(store: Store) {
+    let claimed = start(&*store, new_job(1)).await;
+    let renewed = store
+        .heartbeat(std::slice::from_ref(&claimed.lease), LEASE, at(20))
+        .await
+        .unwrap();
+    let expected = Lease {
+        expires_at: at(20) + LEASE,
+        ..claimed.lease
+    };
+    assert_eq!(
+        renewed,
+        [LeaseState {
+            lease: Some(expected),
+            cancel: false
+        }]
+    );
+    assert!(
+        store
+            .claim(&worker("other"), 1, at(49))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(
+        store
+            .claim(&worker("other"), 1, at(50))
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+pub(crate) async fn a_lapsed_lease_that_nobody_took_is_still_held(store: Store) {
+    let claimed = start(&*store, new_job(1)).await;
+    let long_after = at(10_000);
+    store
+        .checkpoint(&claimed.lease, Some(progress(1)), vec![event(1)])
+        .await
+        .unwrap();
+    let renewed = store
+        .heartbeat(std::slice::from_ref(&claimed.lease), LEASE, long_after)
+        .await
+        .unwrap();
+    assert!(renewed[0].lease.is_some());
+    assert!(
+        store
+            .claim(&worker("other"), 1, long_after)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+pub(crate) async fn a_heartbeat_answers_for_each_lease_in_order(store: Store) {
+    let ended = start(&*store, new_job(1)).await.lease;
+    let held = start(&*store, new_job(2)).await.lease;
+    store
+        .finish(&ended, completed(3), Vec::new())
+        .await
+        .unwrap();
+    let missing = Lease {
+        job: id(9),
+        ..held.clone()
+    };
+    let states = store
+        .heartbeat(&[ended, held, missing], LEASE, at(4))
+        .await
+        .unwrap();
+    assert_eq!(
+        states
+            .iter()
+            .map(|state| state.lease.is_some())
+            .collect::<Vec<_>>(),
+        [false, true, false]
+    );
+}
+
+pub(crate) async fn a_heartbeat_tells_of_a_cancel(store: Store) {
+    let claimed = start(&*store, new_job(1)).await;
+    store.request_cancel(id(1), at(2)).await.unwrap();
+    let states = store
+        .heartbeat(&[claimed.lease], LEASE, at(3))
+        .await
+        .unwrap();
+    assert!(states[0].cancel && states[0].lease.is_some());
+}
+
+/// None of a lease's rights are left.
+async fn assert_lost(store: &Store, lease: &Lease) {
+    let lost = |result: Result<(), Error>| {
+        assert!(
+            matches!(result, Err(Error::LeaseLost(job)) if job == lease.job),
+            "{result:?}"
+        );
+    };
+    let before = (
+        store.get(lease.job).await.unwrap(),
+        store.work(lease.job).await.unwrap(),
+    );
+    lost(
+        store
+            .checkpoint(lease, Some(progress(99)), vec![event(99)])
+            .await,
+    );
+    lost(
+        store
+            .finish(lease, completed(99), vec![event(99)])
+            .await
+            .map(drop),
+    );
+    lost(store.hand_back(lease).await);
+    let states = store
+        .heartbeat(std::slice::from_ref(lease), LEASE, at(99))
+        .await
+        .unwrap();
+    assert_eq!(
+        states,
+        [LeaseState {
+            lease: None,
+            cancel: false
+        }]
+    );
+    assert_eq!(
+        (
+            store.get(lease.job).await.unwrap(),
+            store.work(lease.job).await.unwrap()
+        ),
+        before
+    );
+    assert!(store.events(lease.job, 98, 10).await.unwrap().is_empty());
+}
+
+pub(crate) async fn a_worker_that_lost_its_lease_cannot_write(store: Store) {
+    let first = start(&*store, new_job(1)).await;
+    store.claim(&worker("other"), 1, at(60)).await.unwrap();
+    assert_lost(&store, &first.lease).await;
+}
+
+pub(crate) async fn a_handed_back_job_waits_in_its_old_place_with_its_attempts(store: Store) {
+    let claimed = start(&*store, new_job(1)).await;
+    submit(&*store, new_job(2)).await;
+    store.hand_back(&claimed.lease).await.unwrap();
+    let job = store.get(id(1)).await.unwrap().unwrap();
+    assert_eq!((job.status, job.attempts), (Status::Pending, 0));
+    let next = store.claim(&worker("other"), 1, at(3)).await.unwrap();
+    assert_eq!((next[0].job.id, next[0].job.attempts), (id(1), 1));
+}
+
+pub(crate) async fn a_worker_that_handed_its_job_back_cannot_write(store: Store) {
+    let claimed = start(&*store, new_job(1)).await;
+    store.hand_back(&claimed.lease).await.unwrap();
+    assert_lost(&store, &claimed.lease).await;
+    store.claim(&worker("other"), 1, at(3)).await.unwrap();
+    assert_lost(&store, &claimed.lease).await;
+}
+
+pub(crate) async fn a_cancelling_job_handed_back_is_claimed_to_be_ended(store: Store) {
+    let first = start(&*store, new_job(1)).await;
+    store.request_cancel(id(1), at(2)).await.unwrap();
+    store.hand_back(&first.lease).await.unwrap();
+    assert_lost(&store, &first.lease).await;
+    let next = store.claim(&worker("other"), 1, at(3)).await.unwrap();
+    assert_eq!(
+        (next[0].job.id, next[0].job.status),
+        (id(1), Status::Cancelling)
+    );
+}
+
+pub(crate) async fn progress_stays_when_only_events_are_saved(store: Store) {
+    let lease = start(&*store, new_job(1)).await.lease;
+    store
+        .checkpoint(&lease, Some(progress(1)), vec![event(1)])
+        .await
+        .unwrap();
+    store
+        .checkpoint(&lease, None, vec![event(2)])
+        .await
+        .unwrap();
+    assert_eq!(
+        store.work(id(1)).await.unwrap().unwrap().progress,
+        Some(progress(1))
+    );
+    assert_eq!(
+        store.events(id(1), 0, 10).await.unwrap(),
+        [event(1), event(2)]
+    );
+}

@@ -1,0 +1,135 @@
+//! Jobs and times for tests. Ids are numbers, so that their order is plain to see.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use jobs::job::{Definition, End, Ending, Idempotency, JobId, NewJob, Work};
+use jobs::json::Json;
+use jobs::store::{Claimant, Claimed, JobStore, StoredEvent, SubmitOptions, Submitted};
+use serde_json::json;
+
+pub(crate) const LEASE: Duration = Duration::from_secs(30);
+
+/// That many seconds after the tests' day began.
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000).unwrap() + SignedDuration::from_secs(seconds)
+}
+
+pub(crate) fn id(number: u128) -> JobId {
+    JobId(uuid::Uuid::from_u128(number))
+}
+
+pub(crate) fn worker(name: &str) -> Claimant {
+    Claimant {
+        worker: name.into(),
+        lease_for: LEASE,
+    }
+}
+
+pub(crate) fn definition(hash: &str) -> Arc<Definition> {
+    Arc::new(Definition {
+        hash: hash.into(),
+        name: "w.yaml".into(),
+        text: format!("text of {hash}").into(),
+    })
+}
+
+/// A job of workflow `w`, accepted as many seconds into the day as its number says.
+pub(crate) fn new_job(number: u32) -> NewJob {
+    NewJob {
+        id: id(number.into()),
+        workflow: "w".into(),
+        definition: definition("h"),
+        work: Work {
+            inputs: Json::of(&json!({"number": number})),
+            options: None,
+            progress: None,
+        },
+        metadata: None,
+        created_at: at(number.into()),
+        deadline: None,
+        owner: None,
+        retried_from: None,
+        idempotency: None,
+    }
+}
+
+/// The same with an idempotency key.
+pub(crate) fn keyed(number: u32, scope: &str, key: &str, fingerprint: &str) -> NewJob {
+    let idempotency = Idempotency {
+        scope: scope.into(),
+        key: key.into(),
+        fingerprint: fingerprint.into(),
+    };
+    NewJob {
+        idempotency: Some(idempotency),
+        ..new_job(number)
+    }
+}
+
+pub(crate) fn claiming(name: &str) -> SubmitOptions {
+    SubmitOptions {
+        claim: Some(worker(name)),
+        max_pending: None,
+    }
+}
+
+/// Submits a job that waits.
+pub(crate) async fn submit(store: &dyn JobStore, job: NewJob) -> JobId {
+    let id = job.id;
+    match store.submit(job, SubmitOptions::default()).await.unwrap() {
+        Submitted::New(None) => id,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Submits a job and claims it at once.
+pub(crate) async fn start(store: &dyn JobStore, job: NewJob) -> Claimed {
+    match store.submit(job, claiming("first")).await.unwrap() {
+        Submitted::New(Some(claimed)) => *claimed,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Submits a job that ends at that second.
+pub(crate) async fn run(store: &dyn JobStore, job: NewJob, second: i64) -> JobId {
+    let claimed = start(store, job).await;
+    store
+        .finish(&claimed.lease, completed(second), Vec::new())
+        .await
+        .unwrap()
+        .id
+}
+
+pub(crate) fn ending(end: End, second: i64) -> Ending {
+    Ending {
+        end,
+        outputs: None,
+        error: None,
+        problem: None,
+        usage: Some(Json::of(&json!({"llm_calls": 1}))),
+        execution_time_ms: 12,
+        at: at(second),
+    }
+}
+
+pub(crate) fn completed(second: i64) -> Ending {
+    Ending {
+        outputs: Some(Json::of(&json!({"x": 1}))),
+        ..ending(End::Completed, second)
+    }
+}
+
+pub(crate) fn event(id: u64) -> StoredEvent {
+    StoredEvent {
+        id,
+        kind: Cow::Borrowed("node_started"),
+        data: Json::of(&json!({"id": id})),
+    }
+}
+
+pub(crate) fn progress(step: u32) -> Json {
+    Json::of(&json!({"step": step}))
+}

@@ -1,0 +1,109 @@
+//! What is particular to the store in memory: its bounds.
+
+use std::time::Duration;
+
+use jobs::job::Work;
+use jobs::json::Json;
+use jobs::memory::{Limits, MAX_EVENTS, MemoryStore};
+use jobs::store::{JobStore, SubmitOptions, Submitted};
+
+use crate::fixtures::{event, id, keyed, new_job, run, start, submit};
+
+async fn kept(store: &MemoryStore, numbers: std::ops::RangeInclusive<u128>) -> Vec<u128> {
+    let mut kept = Vec::new();
+    for number in numbers {
+        if store.get(id(number)).await.unwrap().is_some() {
+            kept.push(number);
+        }
+    }
+    kept
+}
+
+#[tokio::test]
+async fn the_oldest_end_goes_first_when_there_are_too_many() {
+    let store = MemoryStore::new(Limits {
+        max_jobs: 2,
+        ..Limits::default()
+    });
+    for (number, end) in [(1, 30), (2, 10), (3, 20), (4, 40)] {
+        run(&store, new_job(number), end).await;
+    }
+    assert_eq!(kept(&store, 1..=4).await, [1, 4]);
+}
+
+#[tokio::test]
+async fn jobs_in_flight_are_kept_however_many() {
+    let store = MemoryStore::new(Limits {
+        max_jobs: 0,
+        ..Limits::default()
+    });
+    submit(&store, new_job(1)).await;
+    start(&store, new_job(2)).await;
+    run(&store, new_job(3), 9).await;
+    assert_eq!(kept(&store, 1..=3).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn an_end_too_long_ago_is_forgotten() {
+    let store = MemoryStore::new(Limits {
+        max_age: Duration::from_secs(100),
+        ..Limits::default()
+    });
+    run(&store, new_job(1), 10).await;
+    submit(&store, new_job(110)).await;
+    assert_eq!(kept(&store, 1..=1).await, [1]);
+    submit(&store, new_job(111)).await;
+    assert!(kept(&store, 1..=1).await.is_empty());
+}
+
+#[tokio::test]
+async fn ends_are_forgotten_when_they_take_too_much_memory() {
+    let store = MemoryStore::new(Limits {
+        max_bytes: 25_000,
+        ..Limits::default()
+    });
+    for number in 1..=3 {
+        let mut job = new_job(number);
+        job.work = Work {
+            inputs: Json::of(&"x".repeat(10_000)),
+            options: None,
+            progress: None,
+        };
+        run(&store, job, i64::from(number)).await;
+    }
+    assert_eq!(kept(&store, 1..=3).await, [2, 3]);
+}
+
+#[tokio::test]
+async fn a_forgotten_job_takes_its_key_along() {
+    let store = MemoryStore::new(Limits {
+        max_jobs: 0,
+        ..Limits::default()
+    });
+    run(&store, keyed(1, "s", "k", "f"), 2).await;
+    let again = store
+        .submit(keyed(3, "s", "k", "other"), SubmitOptions::default())
+        .await
+        .unwrap();
+    assert!(matches!(again, Submitted::New(_)), "{again:?}");
+}
+
+#[tokio::test]
+async fn the_oldest_events_of_a_very_long_job_go() {
+    let store = MemoryStore::default();
+    let lease = start(&store, new_job(1)).await.lease;
+    let most = MAX_EVENTS as u64;
+    store
+        .checkpoint(&lease, None, (1..=most).map(event).collect())
+        .await
+        .unwrap();
+    store
+        .checkpoint(&lease, None, vec![event(most + 1), event(most + 2)])
+        .await
+        .unwrap();
+    assert_eq!(store.events(id(1), 0, 1).await.unwrap(), [event(3)]);
+    assert_eq!(
+        store.events(id(1), most, 9).await.unwrap(),
+        [event(most + 1), event(most + 2)]
+    );
+}

@@ -1,0 +1,126 @@
+//! Shutting down without losing a run.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use jobs::job::Status;
+use jobs::store::{CancelRequested, Error, Filter};
+
+use crate::service::{Service, Shared};
+
+/// Between two looks whether jobs still wait.
+const POLL: Duration = Duration::from_millis(50);
+
+/// How long runs that were stopped get to store that.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Jobs looked at in one call of the store.
+const PAGE: usize = 256;
+
+/// What became of the runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Drained {
+    /// Ended by themselves.
+    pub finished: usize,
+    /// Given back to a store that outlives the process; they go on elsewhere or later.
+    pub handed_back: usize,
+    /// Cancelled, since the store does not.
+    pub cancelled: usize,
+}
+
+impl Service {
+    /// Refuses new runs, lets those in flight end for as long as `timeout`, and stops the rest. The
+    /// service does nothing any more afterwards. Where jobs live in memory, those that wait for a slot
+    /// count as in flight.
+    pub async fn drain(&self, timeout: Duration) -> Drained {
+        let shared = &self.shared;
+        let ended_before = shared.ended.load(Ordering::SeqCst);
+        shared.draining.store(true, Ordering::SeqCst);
+        shared.tasks.close();
+        tokio::select! {
+            biased;
+            () = shared.all_ended() => {}
+            () = shared.host.sleep(timeout) => {}
+        }
+        let finished = shared.ended.load(Ordering::SeqCst) - ended_before;
+        let rest = shared.all_running();
+        let mut drained = Drained {
+            finished,
+            ..Drained::default()
+        };
+        if shared.store.is_durable() {
+            for run in &rest {
+                run.abandon.cancel();
+            }
+            drained.handed_back = rest.len();
+        } else {
+            match shared.cancel_all().await {
+                Ok(cancelled) => drained.cancelled = cancelled,
+                Err(error) => {
+                    tracing::warn!(%error, "the runs that are left could not be cancelled");
+                }
+            }
+        }
+        tokio::select! {
+            biased;
+            () = shared.tasks.wait() => {}
+            () = shared.host.sleep(GRACE) => tracing::warn!("some runs did not stop in time"),
+        }
+        shared.stop_worker.cancel();
+        shared.worker.wait().await;
+        drained
+    }
+}
+
+impl Shared {
+    /// Until no run is left here, and no job waits that could only run here.
+    async fn all_ended(&self) {
+        loop {
+            self.tasks.wait().await;
+            let waits = !self.store.is_durable()
+                && self
+                    .store
+                    .counts()
+                    .await
+                    .is_ok_and(|counts| counts.pending > 0);
+            if waits {
+                self.wake.notify_one();
+                self.host.sleep(POLL).await;
+            } else if self.tasks.is_empty() {
+                // In this order: a job that left the queue since has its claim or its run among the tasks.
+                return;
+            }
+        }
+    }
+
+    /// Cancels every job that has not ended, those that wait first, so that none of them starts.
+    async fn cancel_all(&self) -> Result<usize, Error> {
+        let mut cancelled = 0;
+        for status in [Status::Pending, Status::Running] {
+            let active = Filter {
+                status: Some(status),
+                ..Filter::default()
+            };
+            let mut cursor = None;
+            loop {
+                let page = self.store.list(&active, cursor, PAGE).await?;
+                for job in &page.jobs {
+                    let found = self.store.request_cancel(job.id, self.host.now()).await?;
+                    match found {
+                        CancelRequested::Cancelled => cancelled += 1,
+                        CancelRequested::Cancelling => {
+                            self.cancel_run(job.id);
+                            cancelled += 1;
+                        }
+                        CancelRequested::Ended(_) => {}
+                    }
+                }
+                cursor = page.next;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(cancelled)
+    }
+}

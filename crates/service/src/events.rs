@@ -1,0 +1,209 @@
+//! Watching a job: its stored events from any position, then what happens as it happens, without a gap
+//! or a repetition, to the last event.
+//!
+//! Ids belong to stored events alone. A delta has none (its JSON repeats the id of the event before
+//! it), so that a client that resumes from the last id it has seen is always at a stored position;
+//! deltas are told to those who watch when they come and never again.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use async_stream::try_stream;
+use futures_util::Stream;
+use jobs::job::{End, Ending, Job, JobId};
+use jobs::json::Json;
+use jobs::store::{Error, StoredEvent};
+use serde::Serialize;
+use tokio::sync::broadcast::Receiver;
+
+use crate::live::{Told, written};
+use crate::service::{Service, Shared};
+
+/// Events read from the store at once.
+const PAGE: usize = 256;
+
+/// Pause between two looks at a job that does not run here.
+const POLL: Duration = Duration::from_millis(500);
+
+/// What a watcher sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// The position to resume from; `None` for a delta.
+    pub id: Option<u64>,
+    /// `run_started`, …
+    pub kind: Cow<'static, str>,
+    /// The whole event: `{"id", "at", "event", …}`.
+    pub data: Json,
+}
+
+impl Event {
+    /// Whether nothing follows it.
+    pub fn is_final(&self) -> bool {
+        is_final(&self.kind)
+    }
+}
+
+impl From<StoredEvent> for Event {
+    fn from(event: StoredEvent) -> Self {
+        Self {
+            id: Some(event.id),
+            kind: event.kind,
+            data: event.data,
+        }
+    }
+}
+
+/// The last event of a job, made of its ending.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event")]
+pub(crate) enum FinalEvent<'a> {
+    #[serde(rename = "run_completed")]
+    Completed {
+        outputs: Option<&'a Json>,
+        usage: Option<&'a Json>,
+        execution_time_ms: u64,
+    },
+    #[serde(rename = "run_failed")]
+    Failed {
+        error: Option<&'a str>,
+        problem: Option<&'a Json>,
+        usage: Option<&'a Json>,
+        execution_time_ms: u64,
+    },
+    #[serde(rename = "run_cancelled")]
+    Cancelled { execution_time_ms: u64 },
+}
+
+impl<'a> FinalEvent<'a> {
+    pub(crate) fn of(ending: &'a Ending) -> Self {
+        let Ending {
+            execution_time_ms, ..
+        } = *ending;
+        let (outputs, usage) = (ending.outputs.as_ref(), ending.usage.as_ref());
+        let (error, problem) = (ending.error.as_deref(), ending.problem.as_ref());
+        match ending.end {
+            End::Completed => Self::Completed {
+                outputs,
+                usage,
+                execution_time_ms,
+            },
+            End::Failed => Self::Failed {
+                error,
+                problem,
+                usage,
+                execution_time_ms,
+            },
+            End::Cancelled => Self::Cancelled { execution_time_ms },
+        }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Completed { .. } => "run_completed",
+            Self::Failed { .. } => "run_failed",
+            Self::Cancelled { .. } => "run_cancelled",
+        }
+    }
+}
+
+fn is_final(kind: &str) -> bool {
+    matches!(kind, "run_completed" | "run_failed" | "run_cancelled")
+}
+
+impl Service {
+    /// A job's events with an id above `after` (0: from the start), to its last one. Ends at once when
+    /// there is no such job. However slow its reader is, the run does not wait for it.
+    pub fn events(
+        &self,
+        id: JobId,
+        after: u64,
+    ) -> impl Stream<Item = Result<Event, Error>> + Send + use<> {
+        let shared = self.shared.clone();
+        try_stream! {
+            let mut last = after;
+            loop {
+                // In this order: what happens after `watch` is told, what was stored before is read, and
+                // a job that has ended by the time it is looked at has all its events in the store.
+                let live = shared.running(id).and_then(|run| run.watch());
+                let Some(job) = shared.store.get(id).await? else { return };
+                loop {
+                    let page = shared.store.events(id, last, PAGE).await?;
+                    let is_last_page = page.len() < PAGE;
+                    for event in page {
+                        last = event.id;
+                        let event = Event::from(event);
+                        let ended = event.is_final();
+                        yield event;
+                        if ended {
+                            return;
+                        }
+                    }
+                    if is_last_page {
+                        break;
+                    }
+                }
+                if job.status.is_final() {
+                    if let Some(event) = shared.unstored_end(&job, after, last).await? {
+                        yield event;
+                    }
+                    return;
+                }
+                let Some(mut live) = live else {
+                    shared.host.sleep(POLL).await;
+                    continue;
+                };
+                while let Some(event) = next(&mut live, &mut last).await {
+                    let ended = event.is_final();
+                    yield event;
+                    if ended {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What comes next; `None` when the store must be asked: the watcher lagged, or the run has left.
+async fn next(live: &mut Receiver<Told>, last: &mut u64) -> Option<Event> {
+    loop {
+        match live.recv().await.ok()? {
+            Told::Event { event, .. } if event.id <= *last => {}
+            Told::Event { previous, .. } if previous > *last => return None,
+            Told::Event { event, .. } => {
+                *last = event.id;
+                return Some(event.into());
+            }
+            Told::Delta { after, .. } if after < *last => {}
+            Told::Delta { event, .. } => return Some(event),
+        }
+    }
+}
+
+impl Shared {
+    /// The last event of a job that was cancelled while it waited: no worker had it that could have stored
+    /// one, so it is made of the record, the same each time. `None` where a worker did store the last
+    /// event, or the watcher has had this one: it began `after` it.
+    async fn unstored_end(&self, job: &Job, after: u64, last: u64) -> Result<Option<Event>, Error> {
+        let read_nothing = last == after;
+        if read_nothing && after > 0 {
+            let begun_at = self.store.events(job.id, after - 1, 1).await?;
+            if begun_at
+                .first()
+                .is_none_or(|event| event.id != after || is_final(&event.kind))
+            {
+                return Ok(None);
+            }
+        }
+        let event = FinalEvent::Cancelled {
+            execution_time_ms: job.execution_time_ms.unwrap_or(0),
+        };
+        let id = last + 1;
+        let at = job.completed_at.unwrap_or(job.created_at);
+        Ok(Some(Event {
+            id: Some(id),
+            kind: Cow::Borrowed(event.name()),
+            data: written(id, at, &event),
+        }))
+    }
+}

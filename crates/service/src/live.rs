@@ -1,0 +1,345 @@
+//! A run while it is in this process: its events on their way into the store and to those who watch.
+//!
+//! An event is told only after it is stored, so that whoever resumes from its id finds it again, here
+//! or at another process. While nobody watches, events wait for the next checkpoint; somebody who
+//! watches, or many events at once, have them stored right away. Deltas are never stored: they pass
+//! through in order, for those who watch at that moment.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use async_trait::async_trait;
+use engine::event::{EventKind, Observer, RunEvent};
+use engine::host::Host;
+use engine::progress::{Checkpoint, CheckpointError, Progress};
+use jiff::Timestamp;
+use jobs::job::{Ending, Job, JobId};
+use jobs::json::Json;
+use jobs::store::{Error, JobStore, Lease, StoredEvent};
+use serde::Serialize;
+use tokio::sync::{Notify, broadcast};
+use tokio_util::sync::CancellationToken;
+
+use crate::backoff::Backoff;
+use crate::events::{Event, FinalEvent};
+use crate::service::Shared;
+
+/// Events that wait at most before they are stored without anybody watching.
+const UNSAVED: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct LiveRun {
+    store: Arc<dyn JobStore>,
+    host: Arc<dyn Host>,
+    lease: Lease,
+    log: Mutex<Log>,
+    /// Held during a write to the store: events are stored in their order.
+    writing: tokio::sync::Mutex<()>,
+    /// There are events to be stored.
+    unsaved: Notify,
+    event_buffer: usize,
+    /// The job is to end as cancelled.
+    pub(crate) cancel: CancellationToken,
+    /// The run is to stop here without an end.
+    pub(crate) abandon: CancellationToken,
+    /// Once it has left this process: the job, if it ended here.
+    end: OnceLock<Option<Job>>,
+    left: Notify,
+}
+
+#[derive(Debug)]
+struct Log {
+    /// Ids are given here, not by the engine: it cannot know of events stored after its last checkpoint.
+    last_id: u64,
+    saved_id: u64,
+    /// In order: events to be stored, and deltas that must not overtake them.
+    waiting: VecDeque<Waiting>,
+    /// Made for the first who watches.
+    watchers: Option<broadcast::Sender<Told>>,
+    closed: bool,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    Event(StoredEvent),
+    Delta(Told),
+}
+
+/// What those who watch are told.
+#[derive(Debug, Clone)]
+pub(crate) enum Told {
+    /// An event, stored by now. `previous` is the id of the one stored before it: who has not seen that
+    /// has missed something.
+    Event { previous: u64, event: StoredEvent },
+    /// A delta, and the id of the event before it.
+    Delta { after: u64, event: Event },
+}
+
+/// An event as JSON.
+#[derive(Serialize)]
+struct Numbered<'a, K> {
+    id: u64,
+    at: Timestamp,
+    #[serde(flatten)]
+    kind: &'a K,
+}
+
+impl LiveRun {
+    pub(crate) fn new(shared: &Shared, lease: Lease, last_event: u64) -> Self {
+        Self {
+            store: shared.store.clone(),
+            host: shared.host.clone(),
+            lease,
+            log: Mutex::new(Log {
+                last_id: last_event,
+                saved_id: last_event,
+                waiting: VecDeque::new(),
+                watchers: None,
+                closed: false,
+            }),
+            writing: tokio::sync::Mutex::default(),
+            unsaved: Notify::new(),
+            event_buffer: shared.settings.event_buffer,
+            cancel: CancellationToken::new(),
+            abandon: CancellationToken::new(),
+            end: OnceLock::new(),
+            left: Notify::new(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> JobId {
+        self.lease.job
+    }
+
+    pub(crate) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// From now on everything that happens; `None` when nothing will any more.
+    pub(crate) fn watch(&self) -> Option<broadcast::Receiver<Told>> {
+        let mut log = self.log();
+        if log.closed {
+            return None;
+        }
+        let watchers = log
+            .watchers
+            .get_or_insert_with(|| broadcast::Sender::new(self.event_buffer.max(1)));
+        let receiver = watchers.subscribe();
+        if !log.waiting.is_empty() {
+            self.unsaved.notify_one();
+        }
+        Some(receiver)
+    }
+
+    /// Waits until the run leaves this process; `None` when it did so without an end.
+    pub(crate) async fn ended(&self) -> Option<Job> {
+        loop {
+            let left = self.left.notified();
+            if let Some(end) = self.end.get() {
+                return end.clone();
+            }
+            left.await;
+        }
+    }
+
+    /// Lets everybody who waits or watches go.
+    pub(crate) fn leave(&self, end: Option<Job>) {
+        let mut log = self.log();
+        log.closed = true;
+        log.watchers = None;
+        drop(log);
+        if self.end.set(end).is_ok() {
+            self.left.notify_waiters();
+        }
+    }
+
+    /// Stores events whenever they should not wait; returns when the job is no longer ours.
+    pub(crate) async fn keep_saving(&self) -> Error {
+        loop {
+            self.unsaved.notified().await;
+            if let Err(lost) = self.save(None).await {
+                return lost;
+            }
+        }
+    }
+
+    /// Stores the end of the job, with its last event.
+    pub(crate) async fn finish(&self, ending: &Ending) -> Result<Job, Error> {
+        let _turn = self.writing.lock().await;
+        let mut events = self.log().unsaved();
+        let last = FinalEvent::of(ending);
+        let last = stored(self.log().last_id + 1, ending.at, last.name(), &last);
+        events.push(last.clone());
+        let mut backoff = Backoff::for_store();
+        let job = loop {
+            match self
+                .store
+                .finish(&self.lease, ending.clone(), events.clone())
+                .await
+            {
+                Err(Error::Unavailable(error)) => self.try_again(&error, &mut backoff).await,
+                result => break result?,
+            }
+        };
+        let mut log = self.log();
+        let id = last.id;
+        log.waiting.push_back(Waiting::Event(last));
+        log.saved(Some(id));
+        Ok(job)
+    }
+
+    /// Stores the events that wait, and progress where there is some.
+    async fn save(&self, progress: Option<Json>) -> Result<(), Error> {
+        let _turn = self.writing.lock().await;
+        let events = self.log().unsaved();
+        if progress.is_none() && events.is_empty() {
+            return Ok(());
+        }
+        let up_to = events.last().map(|event| event.id);
+        let mut backoff = Backoff::for_store();
+        loop {
+            match self
+                .store
+                .checkpoint(&self.lease, progress.clone(), events.clone())
+                .await
+            {
+                Err(Error::Unavailable(error)) => self.try_again(&error, &mut backoff).await,
+                result => break result?,
+            }
+        }
+        self.log().saved(up_to);
+        Ok(())
+    }
+
+    /// A store that does not answer is waited for: what is to be stored has been paid for.
+    async fn try_again(&self, error: &str, backoff: &mut Backoff) {
+        tracing::error!(job = %self.id(), error, "a run could not be stored; trying again");
+        backoff.pause(&*self.host).await;
+    }
+
+    /// Gives the job back to the store, with the events it has had here.
+    pub(crate) async fn hand_back(&self) -> Result<(), Error> {
+        self.save(None).await?;
+        self.store.hand_back(&self.lease).await
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Log {
+    fn is_watched(&self) -> bool {
+        self.watchers
+            .as_ref()
+            .is_some_and(|watchers| watchers.receiver_count() > 0)
+    }
+
+    fn unsaved(&self) -> Vec<StoredEvent> {
+        let event = |waiting: &Waiting| match waiting {
+            Waiting::Event(event) => Some(event.clone()),
+            Waiting::Delta(_) => None,
+        };
+        self.waiting.iter().filter_map(event).collect()
+    }
+
+    /// Tells of the events up to that id, and of the deltas before the next one.
+    fn saved(&mut self, up_to: Option<u64>) {
+        let saved = up_to.unwrap_or(self.saved_id);
+        while let Some(next) = self.waiting.pop_front() {
+            let told = match next {
+                Waiting::Event(event) if event.id > saved => {
+                    self.waiting.push_front(Waiting::Event(event));
+                    return;
+                }
+                Waiting::Event(event) => {
+                    let previous = std::mem::replace(&mut self.saved_id, event.id);
+                    Told::Event { previous, event }
+                }
+                Waiting::Delta(told) => told,
+            };
+            self.tell(told);
+        }
+    }
+
+    fn tell(&self, told: Told) {
+        if let Some(watchers) = &self.watchers {
+            // It fails when nobody watches any more, which is nobody's loss.
+            let _ = watchers.send(told);
+        }
+    }
+}
+
+impl Observer for LiveRun {
+    fn observe(&self, event: &RunEvent) {
+        let mut log = self.log();
+        match &event.kind {
+            // Made of the ending, by `finish`, where it is known to be the end.
+            EventKind::RunCompleted { .. }
+            | EventKind::RunFailed { .. }
+            | EventKind::RunCancelled { .. } => {}
+            EventKind::LlmDelta { .. } if !log.is_watched() => {}
+            kind @ EventKind::LlmDelta { .. } => {
+                let after = log.last_id;
+                let event = Event {
+                    id: None,
+                    kind: Cow::Borrowed(name(kind)),
+                    data: written(after, event.at, kind),
+                };
+                let told = Told::Delta { after, event };
+                if log.waiting.is_empty() {
+                    log.tell(told);
+                } else if log.waiting.len() < self.event_buffer {
+                    log.waiting.push_back(Waiting::Delta(told));
+                }
+            }
+            kind => {
+                log.last_id += 1;
+                let event = stored(log.last_id, event.at, name(kind), kind);
+                log.waiting.push_back(Waiting::Event(event));
+                if log.is_watched() || log.waiting.len() >= UNSAVED {
+                    self.unsaved.notify_one();
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Checkpoint for LiveRun {
+    async fn save(&self, progress: &Progress) -> Result<(), CheckpointError> {
+        LiveRun::save(self, Some(Json::of(progress)))
+            .await
+            .map_err(|error| CheckpointError(error.to_string()))
+    }
+}
+
+fn stored<K: Serialize>(id: u64, at: Timestamp, name: &'static str, kind: &K) -> StoredEvent {
+    StoredEvent {
+        id,
+        kind: Cow::Borrowed(name),
+        data: written(id, at, kind),
+    }
+}
+
+/// `{"id", "at", "event", …}`, as [`RunEvent`] reads it.
+pub(crate) fn written<K: Serialize>(id: u64, at: Timestamp, kind: &K) -> Json {
+    Json::of(&Numbered { id, at, kind })
+}
+
+/// `event` as it stands in JSON.
+fn name(kind: &EventKind) -> &'static str {
+    match kind {
+        EventKind::RunStarted { .. } => "run_started",
+        EventKind::NodeStarted { .. } => "node_started",
+        EventKind::LlmDelta { .. } => "llm_delta",
+        EventKind::NodeRetried { .. } => "node_retried",
+        EventKind::NodeCompleted { .. } => "node_completed",
+        EventKind::NodeFailed { .. } => "node_failed",
+        EventKind::GateFailed { .. } => "gate_failed",
+        EventKind::RunCompleted { .. } => "run_completed",
+        EventKind::RunFailed { .. } => "run_failed",
+        EventKind::RunCancelled { .. } => "run_cancelled",
+    }
+}

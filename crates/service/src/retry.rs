@@ -1,0 +1,150 @@
+//! Repeating a job as a new one, from where it failed or from a node on.
+
+use std::sync::Arc;
+
+use engine::outcome::Usage;
+use engine::progress::Progress;
+use engine::run::Start;
+use jiff::Timestamp;
+use jobs::job::{Job, JobId, NewJob, Status, Work};
+use jobs::json::Json;
+use jobs::store::Error;
+
+use crate::catalog::LoadedWorkflow;
+use crate::execution::start_of;
+use crate::runs::{Accepted, SubmitError};
+use crate::service::Service;
+
+/// Where a retry begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RetryFrom {
+    /// Where the job stopped: what had completed is kept.
+    Failed,
+    /// At this node, on the state the job had reached.
+    Node(String),
+}
+
+/// Why a job was not repeated.
+#[derive(Debug, thiserror::Error)]
+pub enum RetryError {
+    /// No such job.
+    #[error("job not found")]
+    NotFound,
+    /// It has not ended.
+    #[error("the job is still active; cancel it first")]
+    Active,
+    /// It completed, so that there is no failed node to go on from.
+    #[error("the job completed; name the node to run it again from")]
+    NothingFailed,
+    /// The workflow has no such node.
+    #[error("the job's workflow has no node `{0}`")]
+    UnknownNode(String),
+    /// Its workflow or its progress cannot be read any more.
+    #[error(
+        "this version of flowmill cannot read the job's workflow or its progress; submit it anew"
+    )]
+    Unreadable,
+    /// The new job was not accepted.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+}
+
+impl From<Error> for RetryError {
+    fn from(error: Error) -> Self {
+        Self::Submit(error.into())
+    }
+}
+
+impl Service {
+    /// Repeats an ended job as a new one. Nodes that had completed before that point are not executed
+    /// again. The new job takes inputs, labels, budget and (from now) deadline of the old one, and counts
+    /// only what it takes itself.
+    pub async fn retry(&self, id: JobId, from: RetryFrom) -> Result<Accepted, RetryError> {
+        let shared = &self.shared;
+        let (Some(job), Some(work)) = (shared.store.get(id).await?, shared.store.work(id).await?)
+        else {
+            return Err(RetryError::NotFound);
+        };
+        match job.status {
+            Status::Pending | Status::Running | Status::Cancelling => {
+                return Err(RetryError::Active);
+            }
+            Status::Completed if from == RetryFrom::Failed => {
+                return Err(RetryError::NothingFailed);
+            }
+            Status::Completed | Status::Failed | Status::Cancelled => {}
+        }
+        let workflow = shared
+            .workflow_of(&job)
+            .await?
+            .ok_or(RetryError::Unreadable)?;
+        let start = begin(&workflow, &work, from)?;
+        workflow
+            .preflight(&*shared.models)
+            .map_err(SubmitError::Preflight)?;
+        let now = shared.host.now();
+        let progress = match &start {
+            Start::Fresh(_) => None,
+            Start::Resume(progress) => Some(Json::of(progress)),
+        };
+        let job = again(
+            job,
+            Work { progress, ..work },
+            &workflow,
+            JobId(shared.host.new_id()),
+            now,
+        );
+        Ok(shared.admit(&workflow, job, start).await?)
+    }
+}
+
+fn begin(workflow: &LoadedWorkflow, work: &Work, from: RetryFrom) -> Result<Start, RetryError> {
+    let node = match from {
+        RetryFrom::Failed => None,
+        RetryFrom::Node(id) => Some(
+            workflow
+                .workflow
+                .node(&id)
+                .ok_or(RetryError::UnknownNode(id))?,
+        ),
+    };
+    let mut progress = match (
+        start_of(workflow, work).ok_or(RetryError::Unreadable)?,
+        node,
+    ) {
+        (fresh @ Start::Fresh(_), None) => return Ok(fresh),
+        (Start::Fresh(state), Some(_)) => Box::new(Progress::new(&workflow.workflow, state)),
+        (Start::Resume(progress), _) => progress,
+    };
+    progress.usage = Usage::default();
+    progress.elapsed_ms = 0;
+    progress.last_event = 0;
+    if let Some(node) = node {
+        progress.begin_at(node);
+    }
+    Ok(Start::Resume(progress))
+}
+
+fn again(
+    job: Job,
+    work: Work,
+    workflow: &Arc<LoadedWorkflow>,
+    id: JobId,
+    now: Timestamp,
+) -> NewJob {
+    NewJob {
+        id,
+        workflow: job.workflow,
+        definition: workflow.definition.clone(),
+        work,
+        metadata: job.metadata,
+        created_at: now,
+        deadline: job.deadline.and_then(|deadline| {
+            now.checked_add(deadline.duration_since(job.created_at))
+                .ok()
+        }),
+        owner: job.owner,
+        retried_from: Some(job.id),
+        idempotency: None,
+    }
+}

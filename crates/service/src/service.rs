@@ -1,0 +1,305 @@
+//! The service itself: what it is made of, and the requests it only passes on to the store.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use engine::host::Host;
+use jobs::job::{Job, JobId};
+use jobs::store::{CancelRequested, Claimant, Error, Filter, JobStore, Page};
+use llm::model::Models;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::catalog::{Catalog, LoadedWorkflow};
+use crate::live::LiveRun;
+use crate::worker;
+
+/// What a service is made of.
+#[derive(Debug)]
+pub struct Config {
+    /// Keeps the jobs.
+    pub store: Arc<dyn JobStore>,
+    /// Answers the prompts.
+    pub models: Arc<dyn Models>,
+    /// Clock and ids.
+    pub host: Arc<dyn Host>,
+    /// Limits and times.
+    pub settings: Settings,
+}
+
+/// Limits and times.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Runs at once; more of them wait in the store.
+    pub max_running: usize,
+    /// Jobs that may wait; more are refused. `None`: any number.
+    pub max_pending: Option<usize>,
+    /// How long a job stays with a process that gives no sign of life.
+    pub lease: Duration,
+    /// Claims of a job that does not end before it is given up as one that takes its process down.
+    pub max_attempts: u32,
+    /// For runs that ask for no deadline of their own.
+    pub default_deadline: Option<Duration>,
+    /// Fan-out items in flight at once, in each run.
+    pub fan_out: usize,
+    /// Events and deltas a watcher may lag behind a run before it is sent to the store for them (where
+    /// it does not find the deltas). Memory is taken only while somebody watches.
+    pub event_buffer: usize,
+    /// Jobs are forgotten this long after their end.
+    pub retention: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_running: 16_384,
+            max_pending: None,
+            lease: Duration::from_secs(30),
+            max_attempts: 5,
+            default_deadline: None,
+            fan_out: 16,
+            event_buffer: 256,
+            retention: Duration::from_secs(7 * 24 * 60 * 60),
+        }
+    }
+}
+
+/// Why the service should get no requests.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReady {
+    /// It is shutting down.
+    #[error("the server is shutting down")]
+    Draining,
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+/// A handle; clones share the service.
+#[derive(Debug, Clone)]
+pub struct Service {
+    pub(crate) shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn JobStore>,
+    pub(crate) models: Arc<dyn Models>,
+    pub(crate) host: Arc<dyn Host>,
+    pub(crate) settings: Settings,
+    pub(crate) claimant: Claimant,
+    pub(crate) catalog: Catalog,
+    /// Versions that are no longer current, as long as a run uses them.
+    older: Mutex<HashMap<Arc<str>, Weak<LoadedWorkflow>>>,
+    runs: Mutex<Runs>,
+    /// One permit per run.
+    pub(crate) slots: Arc<Semaphore>,
+    /// Jobs may be waiting in the store: new ones must not overtake them.
+    pub(crate) backlog: AtomicBool,
+    /// Wakes the worker: a job waits, or a slot is free for one that does.
+    pub(crate) wake: Notify,
+    pub(crate) draining: AtomicBool,
+    /// Runs that ended here.
+    pub(crate) ended: AtomicUsize,
+    /// Runs, and submissions that may still become runs.
+    pub(crate) tasks: TaskTracker,
+    /// The worker, and its end.
+    pub(crate) worker: TaskTracker,
+    pub(crate) stop_worker: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct Runs {
+    here: HashMap<JobId, Arc<LiveRun>>,
+    /// Jobs that were cancelled while they were not here: one may have been claimed and be about to come.
+    cancelled: HashSet<JobId>,
+}
+
+impl Service {
+    /// Starts the service; it works until [`Service::drain`] has ended.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub fn new(config: Config) -> Self {
+        let Config {
+            store,
+            models,
+            host,
+            settings,
+        } = config;
+        let claimant = Claimant {
+            worker: host.new_id().to_string().into(),
+            lease_for: settings.lease,
+        };
+        let shared = Arc::new(Shared {
+            slots: Arc::new(Semaphore::new(
+                settings.max_running.min(Semaphore::MAX_PERMITS),
+            )),
+            claimant,
+            backlog: AtomicBool::new(store.is_durable()),
+            store,
+            models,
+            host,
+            settings,
+            catalog: Catalog::default(),
+            older: Mutex::default(),
+            runs: Mutex::default(),
+            wake: Notify::new(),
+            draining: AtomicBool::new(false),
+            ended: AtomicUsize::new(0),
+            tasks: TaskTracker::new(),
+            worker: TaskTracker::new(),
+            stop_worker: CancellationToken::new(),
+        });
+        shared.worker.spawn(worker::work(shared.clone()));
+        shared.worker.close();
+        Self { shared }
+    }
+
+    /// The workflows that are served.
+    pub fn catalog(&self) -> &Catalog {
+        &self.shared.catalog
+    }
+
+    /// Clock and ids.
+    pub fn host(&self) -> &Arc<dyn Host> {
+        &self.shared.host
+    }
+
+    /// The models that answer.
+    pub fn models(&self) -> &Arc<dyn Models> {
+        &self.shared.models
+    }
+
+    /// Whether it should get requests.
+    pub async fn ready(&self) -> Result<(), NotReady> {
+        if self.is_draining() {
+            return Err(NotReady::Draining);
+        }
+        Ok(self.shared.store.ping().await?)
+    }
+
+    /// Whether it is shutting down.
+    pub fn is_draining(&self) -> bool {
+        self.shared.is_draining()
+    }
+
+    /// One job.
+    pub async fn get(&self, id: JobId) -> Result<Option<Job>, Error> {
+        self.shared.store.get(id).await
+    }
+
+    /// Jobs, newest first, those older than `cursor`; without outputs.
+    pub async fn list(
+        &self,
+        filter: &Filter,
+        cursor: Option<JobId>,
+        limit: usize,
+    ) -> Result<Page, Error> {
+        self.shared.store.list(filter, cursor, limit).await
+    }
+
+    /// Stops a job; aborts its model calls at once where it runs here.
+    pub async fn cancel(&self, id: JobId) -> Result<CancelRequested, Error> {
+        let found = self
+            .shared
+            .store
+            .request_cancel(id, self.shared.host.now())
+            .await?;
+        if found == CancelRequested::Cancelling {
+            self.shared.cancel_run(id);
+        }
+        Ok(found)
+    }
+
+    /// Forgets an ended job.
+    pub async fn delete(&self, id: JobId) -> Result<(), Error> {
+        self.shared.store.delete(id).await
+    }
+}
+
+impl Shared {
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// The run of a job, where it is here.
+    pub(crate) fn running(&self, id: JobId) -> Option<Arc<LiveRun>> {
+        self.runs().here.get(&id).cloned()
+    }
+
+    /// Every run that is here.
+    pub(crate) fn all_running(&self) -> Vec<Arc<LiveRun>> {
+        self.runs().here.values().cloned().collect()
+    }
+
+    /// Notes a run. An earlier one of the same job has lost its lease to it and stops.
+    pub(crate) fn register(&self, run: &Arc<LiveRun>) {
+        let mut runs = self.runs();
+        if runs.cancelled.remove(&run.id()) {
+            run.cancel.cancel();
+        }
+        if let Some(earlier) = runs.here.insert(run.id(), run.clone()) {
+            earlier.abandon.cancel();
+        }
+    }
+
+    pub(crate) fn unregister(&self, run: &Arc<LiveRun>) {
+        let mut runs = self.runs();
+        if runs
+            .here
+            .get(&run.id())
+            .is_some_and(|current| Arc::ptr_eq(current, run))
+        {
+            runs.here.remove(&run.id());
+        }
+    }
+
+    /// Tells the run of a job that the store has as cancelling, even if it is not here quite yet.
+    pub(crate) fn cancel_run(&self, id: JobId) {
+        let mut runs = self.runs();
+        match runs.here.get(&id) {
+            Some(run) => run.cancel.cancel(),
+            None => {
+                runs.cancelled.insert(id);
+            }
+        }
+    }
+
+    /// Runs that come from now on learn of a cancel by their claim or their first heartbeat.
+    pub(crate) fn forget_cancels(&self) {
+        self.runs().cancelled.clear();
+    }
+
+    fn runs(&self) -> MutexGuard<'_, Runs> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The workflow with that definition: the current one, one in use, or the one stored with the job.
+    pub(crate) async fn workflow_of(
+        &self,
+        job: &Job,
+    ) -> Result<Option<Arc<LoadedWorkflow>>, Error> {
+        let hash = &job.definition_hash;
+        let in_use = || {
+            let older = self.older.lock().unwrap_or_else(PoisonError::into_inner);
+            older.get(hash).and_then(Weak::upgrade)
+        };
+        if let Some(loaded) = self.catalog.with_hash(hash).or_else(in_use) {
+            return Ok(Some(loaded));
+        }
+        let Some(definition) = self.store.definition(hash).await? else {
+            return Ok(None);
+        };
+        let Some(loaded) = LoadedWorkflow::from_definition(&definition).map(Arc::new) else {
+            return Ok(None);
+        };
+        let mut older = self.older.lock().unwrap_or_else(PoisonError::into_inner);
+        older.retain(|_, loaded| loaded.strong_count() > 0);
+        older.insert(hash.clone(), Arc::downgrade(&loaded));
+        Ok(Some(loaded))
+    }
+}

@@ -1,0 +1,165 @@
+//! The worker: keeps the leases of the runs that are here, and claims jobs that wait in the store.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use engine::host::Host;
+use jiff::{SignedDuration, Timestamp};
+use jobs::store::{Claimed, Error};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::execution::Execution;
+use crate::service::Shared;
+
+/// Longest time between two looks at the store.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Between two looks for jobs that are old enough to be forgotten.
+const EXPIRY_TICK: Duration = Duration::from_secs(60);
+
+/// Jobs handled in one call of the store, so that none holds it long.
+const BATCH: usize = 256;
+
+/// Works until told to stop.
+pub(crate) async fn work(shared: Arc<Shared>) {
+    let mut heartbeats = Heartbeats::new(&shared);
+    let mut next_expiry = shared.host.elapsed() + EXPIRY_TICK;
+    loop {
+        // Leases are renewed before jobs are claimed: after a pause in which all lapsed, our own runs
+        // must not look like those of a dead process.
+        if heartbeats.are_due(&*shared.host) {
+            log_failure(renew_leases(&shared).await);
+        }
+        let now = shared.host.elapsed();
+        if now >= next_expiry {
+            next_expiry = now + EXPIRY_TICK;
+            log_failure(forget_old_jobs(&shared).await);
+        }
+        // Taken before looking at `draining`: a drain that begins now waits for these claims.
+        let claims = shared.tasks.token();
+        if !shared.is_draining() || !shared.store.is_durable() {
+            log_failure(end_overdue_jobs(&shared).await);
+            log_failure(claim_jobs(&shared).await);
+        }
+        drop(claims);
+        tokio::select! {
+            () = shared.stop_worker.cancelled() => return,
+            () = shared.wake.notified() => {}
+            () = shared.host.sleep(TICK.min(heartbeats.every)) => {}
+        }
+    }
+}
+
+/// When leases are to be renewed. Leases lapse by the wall clock, which may be set, and which goes on
+/// while the machine sleeps and the monotonic clock stands still: either clock can make it time.
+struct Heartbeats {
+    every: Duration,
+    last: (Duration, Timestamp),
+}
+
+impl Heartbeats {
+    fn new(shared: &Shared) -> Self {
+        Self {
+            every: shared.settings.lease / 3,
+            last: (shared.host.elapsed(), shared.host.now()),
+        }
+    }
+
+    fn are_due(&mut self, host: &dyn Host) -> bool {
+        let now = (host.elapsed(), host.now());
+        let by_wall = Duration::try_from(now.1.duration_since(self.last.1));
+        let is_recent = |since: Duration| since < self.every;
+        let due = !is_recent(now.0.saturating_sub(self.last.0)) || !by_wall.is_ok_and(is_recent);
+        if due {
+            self.last = now;
+        }
+        due
+    }
+}
+
+/// A store that does not answer is asked again at the next tick.
+fn log_failure(result: Result<(), Error>) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "the worker could not reach the job store");
+    }
+}
+
+/// Extends the lease of every run here; passes on what the store knows of them.
+async fn renew_leases(shared: &Shared) -> Result<(), Error> {
+    shared.forget_cancels();
+    for runs in shared.all_running().chunks(BATCH) {
+        let leases: Vec<_> = runs.iter().map(|run| run.lease().clone()).collect();
+        let states = shared
+            .store
+            .heartbeat(&leases, shared.settings.lease, shared.host.now())
+            .await?;
+        for (run, state) in runs.iter().zip(states) {
+            if state.lease.is_none() {
+                run.abandon.cancel();
+            } else if state.cancel {
+                run.cancel.cancel();
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+async fn forget_old_jobs(shared: &Shared) -> Result<(), Error> {
+    let retention =
+        SignedDuration::try_from(shared.settings.retention).unwrap_or(SignedDuration::MAX);
+    let Ok(before) = shared.host.now().checked_sub(retention) else {
+        return Ok(());
+    };
+    while shared.store.expire(before, BATCH).await? == BATCH {
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+/// Jobs whose deadline passed in the queue do not wait for a slot to be told so.
+async fn end_overdue_jobs(shared: &Arc<Shared>) -> Result<(), Error> {
+    loop {
+        let overdue = shared
+            .store
+            .claim_overdue(&shared.claimant, BATCH, shared.host.now())
+            .await?;
+        let was_all = overdue.len() < BATCH;
+        for claimed in overdue {
+            Execution::new(shared, claimed, None).start(None);
+        }
+        if was_all {
+            return Ok(());
+        }
+    }
+}
+
+/// Starts as many jobs as there are free slots.
+async fn claim_jobs(shared: &Arc<Shared>) -> Result<(), Error> {
+    loop {
+        let slots: Vec<OwnedSemaphorePermit> =
+            std::iter::from_fn(|| shared.slots.clone().try_acquire_owned().ok())
+                .take(BATCH)
+                .collect();
+        if slots.is_empty() {
+            return Ok(());
+        }
+        // Before the claim: what is submitted during it raises this again.
+        shared.backlog.store(false, Ordering::SeqCst);
+        let claimed = shared
+            .store
+            .claim(&shared.claimant, slots.len(), shared.host.now())
+            .await;
+        let claimed: Vec<Claimed> =
+            claimed.inspect_err(|_| shared.backlog.store(true, Ordering::SeqCst))?;
+        let was_all = claimed.len() < slots.len();
+        for (claimed, slot) in claimed.into_iter().zip(slots) {
+            Execution::new(shared, claimed, Some(slot)).start(None);
+        }
+        if was_all {
+            return Ok(());
+        }
+        shared.backlog.store(true, Ordering::SeqCst);
+    }
+}

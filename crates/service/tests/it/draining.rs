@@ -1,0 +1,165 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use jobs::job::Status;
+use jobs::memory::MemoryStore;
+use service::runs::SubmitError;
+use service::{Drained, NotReady, Settings};
+use tokio::sync::Semaphore;
+
+use crate::fixture::{Answer, FakeModels, Fixture, HOUR, SharedStore, TestHost, kinds, request};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test(start_paused = true)]
+async fn runs_in_flight_end_and_new_ones_are_refused() {
+    let permits = Arc::new(Semaphore::new(0));
+    let held = permits.clone();
+    let fixture = Fixture::new(move |_, _| Answer::Held(held.clone(), "done"));
+    let accepted = fixture.submit().await;
+    assert!(fixture.service.ready().await.is_ok());
+    let service = fixture.service.clone();
+    let draining = tokio::spawn(async move { service.drain(MINUTE).await });
+    fixture.models.next_call().await;
+    while !fixture.service.is_draining() {
+        tokio::task::yield_now().await;
+    }
+    assert!(matches!(
+        fixture.service.ready().await,
+        Err(NotReady::Draining)
+    ));
+    let refused = fixture.service.submit(&fixture.workflow, request()).await;
+    assert!(matches!(refused, Err(SubmitError::Draining)), "{refused:?}");
+    permits.add_permits(2);
+    assert_eq!(
+        draining.await.unwrap(),
+        Drained {
+            finished: 1,
+            ..Drained::default()
+        }
+    );
+    assert_eq!(fixture.ended(&accepted).await.status, Status::Completed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_service_drains_at_once() {
+    let fixture = Fixture::new(|_, _| Answer::Text("done"));
+    fixture.run().await;
+    let begun = tokio::time::Instant::now();
+    assert_eq!(fixture.service.drain(HOUR).await, Drained::default());
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_that_wait_in_memory_still_run() {
+    let settings = Settings {
+        max_running: 1,
+        ..Settings::default()
+    };
+    let fixture = Fixture::with(Arc::new(MemoryStore::default()), settings, |_, _| {
+        Answer::After(Duration::from_secs(1), "done")
+    });
+    let accepted = [
+        fixture.submit().await,
+        fixture.submit().await,
+        fixture.submit().await,
+    ];
+    assert_eq!(
+        fixture.service.drain(MINUTE).await,
+        Drained {
+            finished: 3,
+            ..Drained::default()
+        }
+    );
+    for handle in &accepted {
+        assert_eq!(fixture.ended(handle).await.status, Status::Completed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_in_memory_is_cancelled() {
+    let settings = Settings {
+        max_running: 1,
+        ..Settings::default()
+    };
+    let fixture = Fixture::with(Arc::new(MemoryStore::default()), settings, |_, _| {
+        Answer::Never
+    });
+    let (running, waiting) = (fixture.submit().await, fixture.submit().await);
+    let drained = fixture.service.drain(MINUTE).await;
+    assert_eq!(
+        drained,
+        Drained {
+            cancelled: 2,
+            ..Drained::default()
+        }
+    );
+    assert_eq!(
+        (fixture.models.all_calls(), fixture.models.in_flight()),
+        (1, 0)
+    );
+    for accepted in [running, waiting] {
+        assert_eq!(fixture.status(accepted.id).await, Status::Cancelled);
+        assert_eq!(
+            fixture
+                .all_events(accepted.id, 0)
+                .await
+                .last()
+                .unwrap()
+                .kind,
+            "run_cancelled"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_in_a_durable_store_goes_on_in_the_next_process() {
+    let (store, host) = (Arc::new(SharedStore::default()), Arc::new(TestHost::new()));
+    let models = FakeModels::new(|node, nth| match (node, nth) {
+        ("b", 1) => Answer::Never,
+        _ => Answer::Text("done"),
+    });
+    let first = Fixture::on(
+        store.clone(),
+        host.clone(),
+        Settings::default(),
+        models.clone(),
+    );
+    let accepted = first.submit().await;
+    models.next_call().await;
+    models.next_call().await;
+    assert_eq!(
+        first.service.drain(MINUTE).await,
+        Drained {
+            handed_back: 1,
+            ..Drained::default()
+        }
+    );
+    assert_eq!(
+        (first.status(accepted.id).await, models.in_flight()),
+        (Status::Pending, 0)
+    );
+
+    let second = Fixture::on(store, host, Settings::default(), models.clone());
+    let job = second
+        .service
+        .wait_for(accepted.id, HOUR)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((job.status, job.attempts), (Status::Completed, 1));
+    assert_eq!((models.calls("a"), models.calls("b")), (1, 2));
+    let events = second.all_events(accepted.id, 0).await;
+    let expected = [
+        "run_started",
+        "node_started",
+        "node_completed",
+        "node_started",
+        "run_started",
+        "node_started",
+        "node_completed",
+        "run_completed",
+    ];
+    assert_eq!(kinds(&events), expected);
+    assert!(events.is_sorted_by(|earlier, later| earlier.id < later.id));
+}

@@ -1,0 +1,13 @@
+//! The service against fake models and a host whose clock is tokio's paused one.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
+
+mod cancelling;
+mod draining;
+mod events;
+mod fixture;
+mod idempotency;
+mod queueing;
+mod recovery;
+mod retrying;
+mod submitting;

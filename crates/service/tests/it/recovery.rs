@@ -1,0 +1,258 @@
+//! Two processes on one store, and a store that fails.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jobs::job::Status;
+use jobs::store::{CancelRequested, Claimant, JobStore};
+use serde_json::json;
+use service::runs::SubmitError;
+use service::{NotReady, Settings};
+use tokio::sync::Semaphore;
+
+use crate::fixture::{
+    Answer, FakeModels, Fixture, HOUR, SharedStore, TestHost, chain, output, request,
+};
+
+fn two_on_one_store(
+    settings: &Settings,
+    models: &Arc<FakeModels>,
+) -> (Arc<SharedStore>, Fixture, Fixture) {
+    let (store, host) = (Arc::new(SharedStore::default()), Arc::new(TestHost::new()));
+    let fixture = || {
+        Fixture::on(
+            store.clone(),
+            host.clone(),
+            settings.clone(),
+            models.clone(),
+        )
+    };
+    let (first, second) = (fixture(), fixture());
+    (store, first, second)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_far_longer_than_its_lease_is_dispatched_once() {
+    let models = FakeModels::new(|_, _| Answer::After(Duration::from_secs(100), "done"));
+    let settings = Settings {
+        lease: Duration::from_secs(10),
+        ..Settings::default()
+    };
+    let (_store, first, _second) = two_on_one_store(&settings, &models);
+    let job = first.run().await;
+    assert_eq!((job.status, job.attempts), (Status::Completed, 1));
+    assert_eq!(models.all_calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_makes_no_run_start_again() {
+    let permits = Arc::new(Semaphore::new(0));
+    let held = permits.clone();
+    let models = FakeModels::new(move |_, _| Answer::Held(held.clone(), "done"));
+    let (store, host) = (Arc::new(SharedStore::default()), Arc::new(TestHost::new()));
+    let fixture = Fixture::on(store, host.clone(), Settings::default(), models);
+    let accepted = fixture.submit().await;
+    for seconds in [3_600, -3_600, 0] {
+        host.set_clock(seconds);
+        let waited = fixture
+            .service
+            .wait(&accepted, Duration::from_secs(35))
+            .await;
+        assert_eq!(waited.unwrap(), None);
+        assert_eq!(fixture.models.calls("a"), 1, "set by {seconds} s");
+    }
+    permits.add_permits(2);
+    let job = fixture.ended(&accepted).await;
+    assert_eq!((job.status, job.attempts), (Status::Completed, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_runs_elsewhere_can_be_awaited_watched_and_cancelled() {
+    let models = FakeModels::new(|_, _| Answer::Never);
+    let (_store, first, second) = two_on_one_store(&Settings::default(), &models);
+    let accepted = first.submit().await;
+    models.next_call().await;
+    let service = second.service.clone();
+    let waiting = tokio::spawn(async move { service.wait_for(accepted.id, HOUR).await });
+    let service = second.service.clone();
+    let watching =
+        tokio::spawn(async move { crate::fixture::collect(service.events(accepted.id, 0)).await });
+    assert_eq!(
+        second.service.cancel(accepted.id).await.unwrap(),
+        CancelRequested::Cancelling
+    );
+    assert_eq!(
+        waiting.await.unwrap().unwrap().unwrap().status,
+        Status::Cancelled
+    );
+    let events = watching.await.unwrap();
+    assert_eq!(
+        crate::fixture::kinds(&events),
+        ["run_started", "node_started", "run_cancelled"]
+    );
+    assert_eq!(models.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_job_was_taken_over_stops_and_does_not_overwrite() {
+    let store = Arc::new(SharedStore::default());
+    let fixture = Fixture::with(store.clone(), Settings::default(), |_, _| Answer::Never);
+    let accepted = fixture.submit().await;
+    fixture.models.next_call().await;
+    // As another process would that believes this one dead.
+    let other = Claimant {
+        worker: "other".into(),
+        lease_for: HOUR,
+    };
+    let far_ahead = fixture.service.host().now() + jiff::SignedDuration::from_hours(1);
+    let claimed = store.claim(&other, 1, far_ahead).await.unwrap();
+    assert_eq!(claimed[0].job.id, accepted.id);
+    assert_eq!(
+        fixture
+            .service
+            .wait(&accepted, Duration::from_secs(60))
+            .await
+            .unwrap(),
+        None
+    );
+    assert_eq!(fixture.models.in_flight(), 0);
+    assert_eq!(
+        (
+            fixture.status(accepted.id).await,
+            fixture.models.all_calls()
+        ),
+        (Status::Running, 1)
+    );
+    store
+        .checkpoint(&claimed[0].lease, None, Vec::new())
+        .await
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_goes_on_by_the_definition_it_was_accepted_with() {
+    let (store, host) = (Arc::new(SharedStore::default()), Arc::new(TestHost::new()));
+    let models = FakeModels::new(|node, nth| match (node, nth) {
+        ("b", 1) => Answer::Never,
+        _ => Answer::Text("done"),
+    });
+    let first = Fixture::on(
+        store.clone(),
+        host.clone(),
+        Settings::default(),
+        models.clone(),
+    );
+    let accepted = first.submit().await;
+    models.next_call().await;
+    models.next_call().await;
+    first.service.drain(Duration::ZERO).await;
+
+    let second = Fixture::on(store, host, Settings::default(), models.clone());
+    second.service.catalog().put(chain(&["a", "c"]));
+    let job = second
+        .service
+        .wait_for(accepted.id, HOUR)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (job.status, output(&job, "b")),
+        (Status::Completed, json!("done"))
+    );
+    assert_eq!((models.calls("a"), models.calls("c")), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_takes_its_process_down_again_and_again_is_given_up() {
+    let store = Arc::new(SharedStore::default());
+    let fixture = Fixture::with(store.clone(), Settings::default(), |_, _| {
+        Answer::Text("done")
+    });
+    let idle = fixture.service.clone();
+    idle.drain(Duration::ZERO).await;
+    let dying = Claimant {
+        worker: "dying".into(),
+        lease_for: Duration::ZERO,
+    };
+    let settings = Settings {
+        max_attempts: 3,
+        ..Settings::default()
+    };
+    let first = Fixture::on(
+        store.clone(),
+        Arc::new(TestHost::new()),
+        settings.clone(),
+        FakeModels::new(|_, _| Answer::Never),
+    );
+    let accepted = first.submit().await;
+    first.service.drain(Duration::ZERO).await;
+    for _ in 0..3 {
+        assert_eq!(
+            store
+                .claim(&dying, 1, first.service.host().now())
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
+    }
+    let last = Fixture::with(store, settings, |_, _| Answer::Text("done"));
+    let job = last
+        .service
+        .wait_for(accepted.id, HOUR)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (job.status, crate::fixture::problem_code(&job).as_str()),
+        (Status::Failed, "internal")
+    );
+    assert_eq!(last.models.all_calls(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_accepted_while_the_store_is_down() {
+    let store = Arc::new(SharedStore::default());
+    let fixture = Fixture::with(store.clone(), Settings::default(), |_, _| {
+        Answer::Text("done")
+    });
+    store.set_down(true);
+    let refused = fixture.service.submit(&fixture.workflow, request()).await;
+    assert!(matches!(refused, Err(SubmitError::Store(_))), "{refused:?}");
+    assert!(matches!(
+        fixture.service.ready().await,
+        Err(NotReady::Store(_))
+    ));
+    store.set_down(false);
+    assert!(fixture.service.ready().await.is_ok());
+    assert_eq!(fixture.run().await.status, Status::Completed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_cannot_be_stored_is_stored_when_the_store_is_back() {
+    let permits = Arc::new(Semaphore::new(1));
+    let held = permits.clone();
+    let store = Arc::new(SharedStore::default());
+    let fixture = Fixture::with(store.clone(), Settings::default(), move |_, _| {
+        Answer::Held(held.clone(), "done")
+    });
+    let accepted = fixture.submit().await;
+    fixture.models.next_call().await;
+    fixture.models.next_call().await;
+    store.set_down(true);
+    permits.add_permits(1);
+    assert_eq!(
+        fixture
+            .service
+            .wait(&accepted, Duration::from_secs(20))
+            .await
+            .unwrap(),
+        None
+    );
+    store.set_down(false);
+    assert_eq!(fixture.ended(&accepted).await.status, Status::Completed);
+    assert_eq!(
+        (fixture.models.calls("a"), fixture.models.calls("b")),
+        (1, 1)
+    );
+}
