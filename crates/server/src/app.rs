@@ -1,0 +1,94 @@
+//! What every handler shares: the service beneath and the settings.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use service::Service;
+use tokio_util::task::TaskTracker;
+
+use crate::openapi::Documented;
+
+/// Times and limits of the HTTP side.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long `POST /run` waits for the end of its run when the client names no time of its own.
+    pub sync_timeout: Duration,
+    /// The longest wait a client may ask for with `Prefer: wait=N`.
+    pub max_wait: Duration,
+    /// The largest request body taken, in bytes.
+    pub max_body_bytes: usize,
+    /// The longest time a request body may take to arrive.
+    pub body_timeout: Duration,
+    /// The longest time a request's head may take to arrive; an idle connection is closed after it too.
+    pub head_timeout: Duration,
+    /// How often an event stream carries a comment line, so that nobody between takes it for dead.
+    pub comment_every: Duration,
+    /// After `shutdown`, how long answers in flight may take before their connections are cut.
+    pub close_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            sync_timeout: Duration::from_secs(30),
+            max_wait: Duration::from_secs(5 * 60),
+            max_body_bytes: 10 * 1024 * 1024,
+            body_timeout: Duration::from_secs(60),
+            head_timeout: Duration::from_secs(75),
+            comment_every: Duration::from_secs(5),
+            close_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The application behind the port; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct App(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    service: Service,
+    settings: Settings,
+    has_root_paths: bool,
+    documented: Vec<Documented>,
+    drains: TaskTracker,
+}
+
+impl App {
+    /// The API of a service. The root paths (`/run`, `/schema`, …) exist when `service` serves exactly
+    /// one workflow at this moment.
+    pub fn new(service: Service, settings: Settings) -> Self {
+        let has_root_paths = service.catalog().only().is_some();
+        let documented = crate::router::documented(has_root_paths);
+        Self(Arc::new(Inner {
+            service,
+            settings,
+            has_root_paths,
+            documented,
+            drains: TaskTracker::new(),
+        }))
+    }
+
+    pub(crate) fn service(&self) -> &Service {
+        &self.0.service
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// Whether `/run` and the like mean the only workflow.
+    pub(crate) fn has_root_paths(&self) -> bool {
+        self.0.has_root_paths
+    }
+
+    /// Every endpoint with its documentation, in the order of [`crate::router`].
+    pub(crate) fn documented(&self) -> &[Documented] {
+        &self.0.documented
+    }
+
+    /// Request bodies that are still being read after their refusal; [`crate::serve()`] awaits them.
+    pub(crate) fn drains(&self) -> &TaskTracker {
+        &self.0.drains
+    }
+}

@@ -1,0 +1,180 @@
+//! The schemas that operations refer to by name. `Inputs` and `Outputs` are the workflow's own.
+
+use serde_json::{Value, json};
+use service::catalog::LoadedWorkflow;
+
+/// `components.schemas`.
+pub(super) fn schemas(loaded: &LoadedWorkflow) -> Value {
+    let outputs = json!({ "$ref": "#/components/schemas/Outputs" });
+    json!({
+        "Inputs": embedded(&loaded.input_schema),
+        "Outputs": embedded(&loaded.output_schema),
+        "RunResult": object(&["status", "execution_time_ms", "outputs", "job_id", "message", "usage"], json!({
+            "status": { "const": "success" },
+            "execution_time_ms": { "type": "integer", "minimum": 0 },
+            "outputs": outputs,
+            "job_id": id(),
+            "message": { "type": "null" },
+            "usage": reference("Usage"),
+        })),
+        "RunPending": object(&["status", "execution_time_ms", "outputs", "job_id", "message"], json!({
+            "status": { "const": "async" },
+            "execution_time_ms": { "type": "null" },
+            "outputs": { "type": "null" },
+            "job_id": id(),
+            "message": { "type": "string" },
+        })),
+        "Job": object(
+            &["job_id", "status", "created_at", "completed_at", "execution_time_ms", "outputs", "error", "workflow", "started_at", "usage", "problem", "metadata", "retried_from"],
+            job_properties(&[
+                ("outputs", or_null(if_of_this_workflow(&outputs))),
+                ("problem", or_null(json!({ "type": "object", "description": "RFC 9457 members, once failed." }))),
+            ]),
+        ),
+        "JobRow": object(
+            &["job_id", "status", "created_at", "completed_at", "execution_time_ms", "error", "workflow", "started_at", "usage", "metadata", "retried_from"],
+            job_properties(&[]),
+        ),
+        "JobPage": object(&["jobs", "next_cursor"], json!({
+            "jobs": { "type": "array", "items": reference("JobRow") },
+            "next_cursor": { "type": ["string", "null"], "description": "Pass it as `cursor` for the next page; null on the last." },
+        })),
+        "JobStatus": { "enum": ["pending", "running", "cancelling", "completed", "failed", "cancelled"] },
+        "JobHandle": object(&["job_id", "status"], json!({ "job_id": id(), "status": reference("JobStatus") })),
+        "JobRequest": {
+            "type": "object",
+            "required": ["inputs"],
+            "properties": {
+                "inputs": reference("Inputs"),
+                "workflow": { "type": "string", "description": "Which workflow; needed only where several are served." },
+                "metadata": { "type": "object", "description": "Labels of your own; they come back with the job." },
+                "deadline": {
+                    "type": ["string", "number"],
+                    "description": "The run is stopped this long after its acceptance: seconds, or a text such as 30s, 5m, 1h.",
+                },
+                "budget": {
+                    "type": "object",
+                    "description": "Limits of this run, besides the workflow's own.",
+                    "properties": {
+                        "max_cost_usd": { "type": "number", "minimum": 0 },
+                        "max_tokens": { "type": "integer", "minimum": 0 },
+                        "max_llm_calls": { "type": "integer", "minimum": 0 },
+                    },
+                    "additionalProperties": false,
+                },
+            },
+            "additionalProperties": false,
+        },
+        "RetryRequest": {
+            "type": "object",
+            "properties": {
+                "from": { "type": "string", "description": "`failed` (the default): where it failed. A node's id: that node again, and all after it." },
+            },
+            "additionalProperties": false,
+        },
+        "Usage": object(&["input_tokens", "cached_tokens", "output_tokens", "llm_calls", "cost_usd", "nodes"], json!({
+            "input_tokens": count(),
+            "cached_tokens": count(),
+            "output_tokens": count(),
+            "llm_calls": count(),
+            "cost_usd": { "type": ["number", "null"], "description": "Null as soon as one call has no known price." },
+            "nodes": { "type": "object", "description": "The same by node id.", "additionalProperties": { "type": "object" } },
+        })),
+        "Problem": object(&["type", "title", "status", "detail", "instance", "code", "retryable", "error_source"], json!({
+            "type": { "type": "string", "format": "uri-reference" },
+            "title": { "type": "string" },
+            "status": { "type": "integer" },
+            "detail": { "type": "string" },
+            "instance": { "type": "string", "format": "uri-reference" },
+            "code": { "type": "string", "description": "For programs: stable." },
+            "retryable": { "type": "boolean", "description": "The same request may succeed later." },
+            "error_source": { "enum": ["request", "workflow", "provider", "server"] },
+            "job_id": id(),
+            "errors": { "type": "array", "items": reference("Fault") },
+        })),
+        "Fault": {
+            "type": "object",
+            "required": ["type", "loc", "msg", "input"],
+            "properties": {
+                "type": { "type": "string" },
+                "loc": { "type": "array", "items": { "type": ["string", "integer"] } },
+                "msg": { "type": "string" },
+                "input": { "description": "What was given there." },
+                "ctx": { "type": "object", "description": "The broken rule's parameters." },
+            },
+        },
+        "ValidationFaults": object(&["detail"], json!({ "detail": { "type": "array", "items": reference("Fault") } })),
+        "Detail": object(&["detail"], json!({ "detail": { "type": "string" } })),
+        "Fields": object(&["workflow", "inputs", "outputs"], json!({
+            "workflow": { "type": "string" },
+            "inputs": { "type": "object", "additionalProperties": { "type": "object" } },
+            "outputs": { "type": "array", "items": { "type": "string" } },
+        })),
+        "JsonSchemas": object(&["input", "output"], json!({ "input": { "type": "object" }, "output": { "type": "object" } })),
+        "SchemaAnswer": { "oneOf": [reference("Fields"), reference("JsonSchemas")] },
+        "Overview": { "type": "object" },
+        "Workflows": object(&["workflows"], json!({ "workflows": { "type": "array", "items": { "type": "object" } } })),
+        "Health": object(&["status"], json!({
+            "status": { "type": "string" },
+            "timestamp": { "type": "string", "format": "date-time" },
+        })),
+    })
+}
+
+/// A schema without the dialect line, which only a document of its own may carry.
+fn embedded(schema: &Value) -> Value {
+    let mut schema = schema.clone();
+    if let Some(members) = schema.as_object_mut() {
+        members.shift_remove("$schema");
+        members.shift_remove("$id");
+    }
+    schema
+}
+
+fn job_properties(more: &[(&str, Value)]) -> Value {
+    let mut properties = json!({
+        "job_id": id(),
+        "status": reference("JobStatus"),
+        "created_at": { "type": "string", "format": "date-time" },
+        "completed_at": { "type": ["string", "null"], "format": "date-time" },
+        "execution_time_ms": { "type": ["integer", "null"], "minimum": 0 },
+        "error": { "type": ["string", "null"], "description": "One sentence, once failed." },
+        "workflow": { "type": "string" },
+        "started_at": { "type": ["string", "null"], "format": "date-time" },
+        "usage": or_null(reference("Usage")),
+        "metadata": { "type": ["object", "null"] },
+        "retried_from": or_null(id()),
+    });
+    for (name, schema) in more {
+        properties[*name] = schema.clone();
+    }
+    properties
+}
+
+/// A job may be another workflow's, whose outputs are not described here.
+fn if_of_this_workflow(outputs: &Value) -> Value {
+    json!({ "anyOf": [outputs, { "type": "object" }] })
+}
+
+fn object(required: &[&str], properties: Value) -> Value {
+    let mut schema = json!({ "type": "object", "required": required });
+    schema["properties"] = properties;
+    schema
+}
+
+fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+fn or_null(schema: Value) -> Value {
+    let options = vec![schema, json!({ "type": "null" })];
+    json!({ "anyOf": options })
+}
+
+fn id() -> Value {
+    json!({ "type": "string", "format": "uuid" })
+}
+
+fn count() -> Value {
+    json!({ "type": "integer", "minimum": 0 })
+}

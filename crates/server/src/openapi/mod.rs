@@ -1,0 +1,161 @@
+//! The `OpenAPI` 3.1 document of one workflow: its own inputs and outputs are the schemas of `/run`.
+//!
+//! Each endpoint documents itself (`docs` beside its handler) and the router's table lists both, so a
+//! route without documentation cannot be written. This module only assembles.
+
+mod components;
+mod operation;
+
+pub(crate) use operation::Operation;
+
+use serde_json::{Map, Value, json};
+use service::catalog::LoadedWorkflow;
+
+use crate::app::App;
+use crate::request::workflow::Selected;
+
+/// An endpoint's own documentation.
+pub(crate) type Docs = fn() -> Operation;
+
+/// Which documents an endpoint belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// At the root, about the only workflow.
+    Root,
+    /// Below `/workflows/{name}`.
+    Named,
+    /// The server's.
+    Shared,
+}
+
+/// One route of the router's table.
+#[derive(Debug)]
+pub(crate) struct Documented {
+    pub(crate) method: &'static str,
+    pub(crate) path: String,
+    pub(crate) scope: Scope,
+    pub(crate) docs: Docs,
+}
+
+/// The document of a workflow, with the paths of the place it was asked for at.
+pub(crate) fn document(app: &App, selected: &Selected) -> Value {
+    let workflow = &selected.loaded.workflow;
+    let scope = if selected.by_name {
+        Scope::Named
+    } else {
+        Scope::Root
+    };
+    let mut paths = Map::new();
+    for endpoint in app
+        .documented()
+        .iter()
+        .filter(|endpoint| [scope, Scope::Shared].contains(&endpoint.scope))
+    {
+        let (path, short) = match endpoint.scope {
+            Scope::Named => {
+                let short = endpoint
+                    .path
+                    .strip_prefix(NAMED)
+                    .expect("the router's table puts named paths below it");
+                (format!("{}{short}", named_prefix(&workflow.name)), short)
+            }
+            Scope::Root | Scope::Shared => (endpoint.path.clone(), &*endpoint.path),
+        };
+        let operation = (endpoint.docs)()
+            .into_value(&operation_id(endpoint.method, short), parameters_of(&path));
+        let item = paths.entry(path).or_insert_with(|| json!({}));
+        item[endpoint.method] = operation;
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": workflow.name,
+            "version": workflow.version.as_deref().unwrap_or("unversioned"),
+            "description": description(&selected.loaded),
+        },
+        "paths": paths,
+        "components": { "schemas": components::schemas(&selected.loaded) },
+        "tags": [
+            { "name": RUN, "description": "Run the workflow." },
+            { "name": JOBS, "description": "Every run is a job: look at it, watch it, cancel it, repeat it." },
+            { "name": SERVER, "description": "What is served, and how it is doing." },
+        ],
+    })
+}
+
+/// Tags.
+pub(crate) const RUN: &str = "run";
+pub(crate) const JOBS: &str = "jobs";
+pub(crate) const SERVER: &str = "server";
+
+const NAMED: &str = "/workflows/{name}";
+
+/// `/workflows/{name}` with the name in it, percent-encoded.
+pub(crate) fn named_prefix(name: &str) -> String {
+    use std::fmt::Write as _;
+
+    let mut path = String::from("/workflows/");
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            write!(path, "%{byte:02X}").expect("writing to a String does not fail");
+        }
+    }
+    path
+}
+
+fn description(loaded: &LoadedWorkflow) -> &str {
+    loaded
+        .workflow
+        .description
+        .as_deref()
+        .unwrap_or("A workflow served by flowmill.")
+}
+
+/// `get /jobs/{job_id}/events` → `get_jobs_job_id_events`: unique, and a fair name in a generated client.
+fn operation_id(method: &str, path: &str) -> String {
+    let words = path
+        .split(|character: char| !character.is_ascii_alphanumeric() && character != '_')
+        .filter(|word| !word.is_empty());
+    std::iter::once(method)
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join("_")
+}
+
+/// Every `{parameter}` of a path.
+fn parameters_of(path: &str) -> Vec<Value> {
+    let names = path
+        .split('/')
+        .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
+    names
+        .map(|name| {
+            let (description, schema) = match name {
+                "job_id" => ("The job's id.", json!({ "type": "string", "format": "uuid" })),
+                _ => ("The workflow's name.", json!({ "type": "string" })),
+            };
+            json!({ "name": name, "in": "path", "required": true, "description": description, "schema": schema })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_encoded_in_paths() {
+        assert_eq!(named_prefix("a b/ž"), "/workflows/a%20b%2F%C5%BE");
+    }
+
+    #[test]
+    fn operation_ids_are_words() {
+        assert_eq!(
+            operation_id("get", "/jobs/{job_id}/events"),
+            "get_jobs_job_id_events"
+        );
+        assert_eq!(operation_id("get", "/openapi.json"), "get_openapi_json");
+        assert_eq!(operation_id("get", "/"), "get");
+    }
+}

@@ -1,0 +1,175 @@
+//! Building one `OpenAPI` operation. Schemas are named as in [`super::components`].
+
+use serde_json::{Map, Value, json};
+
+/// An operation object in the making.
+#[derive(Debug)]
+pub(crate) struct Operation {
+    tag: &'static str,
+    summary: &'static str,
+    description: &'static str,
+    parameters: Vec<Value>,
+    body: Option<Value>,
+    responses: Map<String, Value>,
+}
+
+impl Operation {
+    pub(crate) fn new(tag: &'static str, summary: &'static str, description: &'static str) -> Self {
+        Self {
+            tag,
+            summary,
+            description,
+            parameters: Vec::new(),
+            body: None,
+            responses: Map::new(),
+        }
+    }
+
+    /// An optional request header.
+    pub(crate) fn header(self, name: &str, description: &str, example: &str) -> Self {
+        self.parameter(
+            "header",
+            name,
+            description,
+            &json!({ "type": "string", "examples": [example] }),
+        )
+    }
+
+    /// An optional query parameter.
+    pub(crate) fn query(self, name: &str, description: &str, schema: &Value) -> Self {
+        self.parameter("query", name, description, schema)
+    }
+
+    fn parameter(mut self, place: &str, name: &str, description: &str, schema: &Value) -> Self {
+        self.parameters.push(json!({ "name": name, "in": place, "required": false, "description": description, "schema": schema }));
+        self
+    }
+
+    /// The JSON body it takes.
+    pub(crate) fn takes(self, schema: &str) -> Self {
+        self.with_body(schema, true)
+    }
+
+    /// The JSON body it takes if there is one.
+    pub(crate) fn takes_optionally(self, schema: &str) -> Self {
+        self.with_body(schema, false)
+    }
+
+    fn with_body(mut self, schema: &str, required: bool) -> Self {
+        self.body = Some(
+            json!({ "required": required, "content": { "application/json": { "schema": reference(schema) } } }),
+        );
+        self
+    }
+
+    /// A JSON answer.
+    pub(crate) fn answers(self, status: u16, description: &str, schema: &str) -> Self {
+        self.responds(status, description, &[("application/json", schema)])
+    }
+
+    /// An answer without a body.
+    pub(crate) fn answers_nothing(self, status: u16, description: &str) -> Self {
+        self.responds(status, description, &[])
+    }
+
+    /// An answer in each of several media types.
+    pub(crate) fn responds(
+        mut self,
+        status: u16,
+        description: &str,
+        contents: &[(&str, &str)],
+    ) -> Self {
+        let contents: Map<String, Value> = contents
+            .iter()
+            .map(|(media_type, schema)| {
+                (
+                    (*media_type).to_owned(),
+                    json!({ "schema": reference(schema) }),
+                )
+            })
+            .collect();
+        let response = if contents.is_empty() {
+            json!({ "description": description })
+        } else {
+            json!({ "description": description, "content": contents })
+        };
+        self.responses.insert(status.to_string(), response);
+        self
+    }
+
+    /// A header of an answer added before.
+    pub(crate) fn with(mut self, status: u16, header: &str, description: &str) -> Self {
+        let response = self
+            .responses
+            .entry(status.to_string())
+            .or_insert_with(|| json!({}));
+        response["headers"][header] =
+            json!({ "description": description, "schema": { "type": "string" } });
+        self
+    }
+
+    /// 422: faults of the request.
+    pub(crate) fn validates(self) -> Self {
+        self.responds(
+            422,
+            "The request does not fit; every fault of it is listed.",
+            &[
+                ("application/json", "ValidationFaults"),
+                ("application/problem+json", "Problem"),
+            ],
+        )
+    }
+
+    /// 404 in the Python original's shape.
+    pub(crate) fn finds(self, what: &str) -> Self {
+        self.responds(
+            404,
+            what,
+            &[
+                ("application/json", "Detail"),
+                ("application/problem+json", "Problem"),
+            ],
+        )
+    }
+
+    /// An RFC 9457 problem.
+    pub(crate) fn refuses(self, status: u16, description: &str) -> Self {
+        self.responds(
+            status,
+            description,
+            &[("application/problem+json", "Problem")],
+        )
+    }
+
+    /// 503: not now.
+    pub(crate) fn may_be_unavailable(self) -> Self {
+        self.refuses(503, "Not now: the queue is full, the server is shutting down, or the job store does not answer.")
+            .with(503, "Retry-After", "Seconds to wait.")
+    }
+
+    /// The `OpenAPI` object.
+    pub(super) fn into_value(self, id: &str, path_parameters: Vec<Value>) -> Value {
+        let mut operation = json!({
+            "tags": [self.tag],
+            "operationId": id,
+            "summary": self.summary,
+            "description": self.description,
+            "responses": self.responses,
+        });
+        let parameters: Vec<Value> = path_parameters.into_iter().chain(self.parameters).collect();
+        if !parameters.is_empty() {
+            operation["parameters"] = parameters.into();
+        }
+        if let Some(body) = self.body {
+            operation["requestBody"] = body;
+        }
+        operation
+    }
+}
+
+fn reference(schema: &str) -> Value {
+    match schema {
+        "string" => json!({ "type": "string" }),
+        name => json!({ "$ref": format!("#/components/schemas/{name}") }),
+    }
+}

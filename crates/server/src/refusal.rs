@@ -1,0 +1,232 @@
+//! What a handler answers instead of what was asked.
+//!
+//! A handler returns a [`Refusal`]; [`crate::middleware`] renders it, because only there are all
+//! facts at hand (what the client accepts, the request's id). Three shapes leave the server:
+//!
+//! - faults of a request as `FastAPI` lists them, `{"detail": [{type, loc, msg, input, ctx?}]}`;
+//! - `{"detail": text}` where nothing is behind a path, as clients of the Python original know it;
+//! - RFC 9457 problems for everything else, and for the other two when the client asks for
+//!   `application/problem+json`.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use jobs::job::JobId;
+use jobs::json::Json;
+use serde::Serialize;
+use service::problem::{ErrorSource, Problem};
+
+use crate::request::accept;
+use crate::views::fault::Entry;
+use crate::views::reply::to_json;
+use crate::views::run::location;
+
+/// An answer that is not what was asked for.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// 422: the request does not fit.
+    Invalid(Vec<Entry>),
+    /// 404: nothing by that name.
+    NotFound(&'static str),
+    /// 405: the path exists, the method does not.
+    MethodNotAllowed,
+    /// A run failed: its own status, and the problem it left.
+    RunFailed(StatusCode, Json),
+    /// Anything else.
+    Problem(Box<Trouble>),
+}
+
+/// A problem and what its answer needs besides.
+#[derive(Debug)]
+pub(crate) struct Trouble {
+    problem: Problem,
+    retry_after_seconds: Option<u32>,
+    close: bool,
+}
+
+impl Trouble {
+    /// The client's doing.
+    pub(crate) fn of_request(
+        status: StatusCode,
+        code: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        Problem::new(status.as_u16(), code, ErrorSource::Request, detail).into()
+    }
+
+    /// Not now; the client should ask again after some seconds.
+    pub(crate) fn unavailable(
+        code: &'static str,
+        detail: &'static str,
+        retry_after_seconds: u32,
+    ) -> Self {
+        let problem = Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE.as_u16(),
+            code,
+            ErrorSource::Server,
+            detail,
+        );
+        Self {
+            retry_after_seconds: Some(retry_after_seconds),
+            ..Self::from(problem).retryable()
+        }
+    }
+
+    /// A bug, or the machine. What really happened is in the log, not in the answer.
+    pub(crate) fn internal() -> Self {
+        let detail =
+            "Something went wrong inside the server; its log tells more under this request's id.";
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR.as_u16(),
+            "internal",
+            ErrorSource::Server,
+            detail,
+        )
+        .into()
+    }
+
+    /// The same request may succeed later.
+    pub(crate) fn retryable(mut self) -> Self {
+        self.problem.retryable = true;
+        self
+    }
+
+    /// Which job it is about.
+    pub(crate) fn about(mut self, job: JobId) -> Self {
+        self.problem.instance = Some(location(job));
+        self.problem.job_id = Some(job);
+        self
+    }
+
+    /// The connection cannot be used further.
+    pub(crate) fn close(mut self) -> Self {
+        self.close = true;
+        self
+    }
+}
+
+impl From<Problem> for Trouble {
+    fn from(problem: Problem) -> Self {
+        Self {
+            problem,
+            retry_after_seconds: None,
+            close: false,
+        }
+    }
+}
+
+impl From<Trouble> for Refusal {
+    fn from(trouble: Trouble) -> Self {
+        Self::Problem(Box::new(trouble))
+    }
+}
+
+impl From<Entry> for Refusal {
+    fn from(entry: Entry) -> Self {
+        Self::Invalid(vec![entry])
+    }
+}
+
+/// A refusal on its way out: not yet rendered.
+#[derive(Debug, Clone)]
+struct Unrendered(Arc<Refusal>);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = self.status();
+        response.extensions_mut().insert(Unrendered(Arc::new(self)));
+        response
+    }
+}
+
+/// Gives a refused response its body. `instance` names this occurrence.
+pub(crate) fn render(response: &mut Response, as_problem: bool, instance: impl FnOnce() -> String) {
+    let Some(Unrendered(refusal)) = response.extensions_mut().remove() else {
+        return;
+    };
+    let (body, media_type) = match (&*refusal, as_problem) {
+        (Refusal::Invalid(entries), false) => (to_json(&Detail { detail: entries }), accept::JSON),
+        (Refusal::NotFound(detail), false) => (to_json(&Detail { detail }), accept::JSON),
+        (Refusal::MethodNotAllowed, false) => (
+            to_json(&Detail {
+                detail: METHOD_NOT_ALLOWED,
+            }),
+            accept::JSON,
+        ),
+        (refusal, _) => (refusal.document(instance), accept::PROBLEM),
+    };
+    *response.body_mut() = Body::from(body);
+    let headers = response.headers_mut();
+    // The router announced the empty body it saw.
+    headers.remove(CONTENT_LENGTH);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    if let Refusal::Problem(trouble) = &*refusal {
+        if let Some(seconds) = trouble.retry_after_seconds {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if trouble.close {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+}
+
+const METHOD_NOT_ALLOWED: &str = "Method Not Allowed";
+
+#[derive(Serialize)]
+struct Detail<T> {
+    detail: T,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    problem: &'a Problem,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<&'a [Entry]>,
+}
+
+impl Refusal {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::RunFailed(status, _) => *status,
+            Self::Problem(trouble) => StatusCode::from_u16(trouble.problem.status)
+                .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        }
+    }
+
+    /// The problem document, as JSON.
+    pub(crate) fn document(&self, instance: impl FnOnce() -> String) -> Vec<u8> {
+        let mut errors = None;
+        let (code, detail) = match self {
+            // It names its job as its instance already.
+            Self::RunFailed(_, problem) => return problem.as_str().into(),
+            Self::Problem(trouble) => {
+                let mut problem = trouble.problem.clone();
+                problem.instance.get_or_insert_with(instance);
+                return to_json(&Document {
+                    problem: &problem,
+                    errors,
+                });
+            }
+            Self::Invalid(entries) => {
+                errors = Some(entries.as_slice());
+                ("invalid_request", Entry::summary(entries))
+            }
+            Self::NotFound(detail) => ("not_found", (*detail).to_owned()),
+            Self::MethodNotAllowed => ("method_not_allowed", METHOD_NOT_ALLOWED.to_owned()),
+        };
+        let mut problem = Problem::new(self.status().as_u16(), code, ErrorSource::Request, detail);
+        problem.instance = Some(instance());
+        to_json(&Document {
+            problem: &problem,
+            errors,
+        })
+    }
+}

@@ -1,0 +1,237 @@
+//! Request bodies: read within bounds, and taken for JSON by the rules that clients of the Python
+//! original know.
+
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::http::header::{CONTENT_TYPE, EXPECT};
+use axum::http::{HeaderMap, StatusCode};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use lang::fault::PathSegment;
+use serde_json::{Map, Value, json};
+use tokio::time::timeout;
+
+use crate::app::App;
+use crate::refusal::{Refusal, Trouble};
+use crate::views::fault::Entry;
+
+/// A refused body is still read, so that the client can finish sending and then read the answer,
+/// but only so far.
+const DRAIN_BYTES: usize = 256 * 1024 * 1024;
+/// And only so long.
+const DRAIN_TIME: Duration = Duration::from_secs(10);
+
+/// The whole body.
+pub(crate) async fn read(app: &App, headers: &HeaderMap, mut body: Body) -> Result<Bytes, Refusal> {
+    let limit = app.settings().max_body_bytes;
+    let announced = body.size_hint().lower();
+    if announced > limit as u64 {
+        // A client that asked first is told no before it sends anything.
+        if !headers.contains_key(EXPECT) {
+            drain(app, body);
+        }
+        return Err(too_large(limit));
+    }
+    match timeout(app.settings().body_timeout, collect(&mut body, limit)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(Unreadable::TooLarge)) => {
+            drain(app, body);
+            Err(too_large(limit))
+        }
+        Ok(Err(Unreadable::Broken)) => Err(Trouble::of_request(
+            StatusCode::BAD_REQUEST,
+            "body_incomplete",
+            "The request's body ended before all of it had arrived.",
+        )
+        .close()
+        .into()),
+        Err(_elapsed) => Err(Trouble::of_request(
+            StatusCode::REQUEST_TIMEOUT,
+            "body_timeout",
+            "The request's body took too long to arrive; send it again.",
+        )
+        .retryable()
+        .close()
+        .into()),
+    }
+}
+
+enum Unreadable {
+    TooLarge,
+    Broken,
+}
+
+/// Almost every body is one frame, which is passed on without a copy.
+async fn collect(body: &mut Body, limit: usize) -> Result<Bytes, Unreadable> {
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Unreadable::Broken)?.into_data() else {
+            continue;
+        };
+        if first.len() + rest.len() + data.len() > limit {
+            return Err(Unreadable::TooLarge);
+        }
+        if first.is_empty() {
+            first = data;
+        } else {
+            rest.extend_from_slice(&data);
+        }
+    }
+    if rest.is_empty() {
+        return Ok(first);
+    }
+    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
+    whole.extend_from_slice(&first);
+    whole.extend_from_slice(&rest);
+    Ok(whole.freeze())
+}
+
+/// Reads and drops the rest of a body beside the answer. Closing a socket with unread bytes in it
+/// resets the connection, and the client would see a broken pipe instead of the 413.
+fn drain(app: &App, mut body: Body) {
+    app.drains().spawn(timeout(DRAIN_TIME, async move {
+        let mut left = DRAIN_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            let read = frame.data_ref().map_or(0, Bytes::len);
+            match left.checked_sub(read) {
+                Some(rest) => left = rest,
+                None => break,
+            }
+        }
+    }));
+}
+
+fn too_large(limit: usize) -> Refusal {
+    Trouble::of_request(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "body_too_large",
+        format!("The request's body is larger than the {limit} bytes this server takes."),
+    )
+    .close()
+    .into()
+}
+
+/// A JSON object read from a body.
+#[derive(Debug, Default)]
+pub(crate) struct Object {
+    pub(crate) members: Map<String, Value>,
+    /// Integers beyond 64 bits; in `members` they are rounded.
+    pub(crate) oversized: Vec<(Vec<PathSegment>, f64)>,
+}
+
+/// The body as a JSON object.
+///
+/// An empty body and `null` are a missing one. A body whose content type says something other than
+/// JSON is taken as text, and so is no object.
+pub(crate) fn json_object(headers: &HeaderMap, bytes: &[u8]) -> Result<Object, Refusal> {
+    if bytes.is_empty() {
+        return Err(missing());
+    }
+    if !is_json(headers) {
+        return Err(not_an_object(Value::String(
+            String::from_utf8_lossy(bytes).into_owned(),
+        )));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let offset = String::from_utf8_lossy(&bytes[..error.valid_up_to()])
+            .chars()
+            .count();
+        not_json(offset, "the body is not UTF-8")
+    })?;
+    let (value, oversized) = match lang::json::read(text) {
+        Ok(value) => (value, Vec::new()),
+        Err(lang::json::Error::Syntax { offset, message }) => {
+            return Err(not_json(offset, &message));
+        }
+        Err(lang::json::Error::TooDeep { offset }) => {
+            return Err(not_json(
+                offset,
+                &format!("nested deeper than {} levels", lang::json::MAX_DEPTH),
+            ));
+        }
+        Err(lang::json::Error::IntegersTooLarge { integers, value }) => (*value, integers),
+    };
+    match value {
+        Value::Object(members) => Ok(Object { members, oversized }),
+        Value::Null => Err(missing()),
+        other => Err(not_an_object(other)),
+    }
+}
+
+/// No content type at all is JSON too.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(CONTENT_TYPE) else {
+        return true;
+    };
+    let Ok(value) = value.to_str() else {
+        return false;
+    };
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    let Some((kind, subtype)) = essence.split_once('/') else {
+        return false;
+    };
+    let has_suffix =
+        subtype.len() > 5 && subtype.as_bytes()[subtype.len() - 5..].eq_ignore_ascii_case(b"+json");
+    kind.eq_ignore_ascii_case("application") && (subtype.eq_ignore_ascii_case("json") || has_suffix)
+}
+
+fn missing() -> Refusal {
+    Entry::body("missing", Vec::new(), "Field required", Value::Null).into()
+}
+
+fn not_json(offset: usize, message: &str) -> Refusal {
+    let place = vec![PathSegment::Index(offset)];
+    Entry::body("json_invalid", place, "JSON decode error", json!({}))
+        .with_context(json!({ "error": message }))
+        .into()
+}
+
+fn not_an_object(input: Value) -> Refusal {
+    Entry::body(
+        "model_attributes_type",
+        Vec::new(),
+        "Input should be a valid dictionary or object to extract fields from",
+        input,
+    )
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(content_type: Option<&'static str>, expected: bool) {
+        let headers = content_type
+            .map(|value| (CONTENT_TYPE, HeaderValue::from_static(value)))
+            .into_iter()
+            .collect();
+        assert_eq!(is_json(&headers), expected, "{content_type:?}");
+    }
+
+    #[test]
+    fn json_is_known_by_its_content_type() {
+        check(None, true);
+        check(Some("application/json"), true);
+        check(Some("Application/JSON; charset=utf-8"), true);
+        check(Some("application/vnd.api+json"), true);
+    }
+
+    #[test]
+    fn other_content_types_are_text() {
+        for content_type in [
+            "",
+            "json",
+            "text/json",
+            "application/x-www-form-urlencoded",
+            "application/+json",
+            "multipart/form-data; boundary=x",
+        ] {
+            check(Some(content_type), false);
+        }
+    }
+}

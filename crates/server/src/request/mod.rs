@@ -1,0 +1,11 @@
+//! Reading requests: headers that steer a run, bodies, the workflow and the job a path names.
+
+pub(crate) mod accept;
+pub(crate) mod body;
+pub(crate) mod duration;
+pub(crate) mod envelope;
+pub(crate) mod etag;
+pub(crate) mod job_id;
+pub(crate) mod preferences;
+pub(crate) mod steering;
+pub(crate) mod workflow;

@@ -1,0 +1,119 @@
+//! The headers that steer a run: `Prefer`, `Cancel-After`, `Idempotency-Key`. They exist because the
+//! body of `POST /run` is the workflow's inputs and nothing else.
+
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+
+use crate::refusal::Refusal;
+use crate::request::duration;
+use crate::request::preferences::Preferences;
+use crate::views::fault::{Entry, Place};
+
+/// Characters.
+const LONGEST_KEY: usize = 255;
+
+/// How a run is to be handled.
+#[derive(Debug, Default)]
+pub(crate) struct Steering {
+    pub(crate) preferences: Preferences,
+    /// The run's deadline, from its acceptance.
+    pub(crate) cancel_after: Option<Duration>,
+    pub(crate) idempotency_key: Option<String>,
+}
+
+impl Steering {
+    /// Reads the headers; every fault of them in one refusal.
+    pub(crate) fn read(headers: &HeaderMap) -> Result<Self, Refusal> {
+        let mut faults = Vec::new();
+        let steering = Self {
+            preferences: Preferences::read(headers),
+            cancel_after: cancel_after(headers, &mut faults),
+            idempotency_key: idempotency_key(headers, &mut faults),
+        };
+        if faults.is_empty() {
+            Ok(steering)
+        } else {
+            Err(Refusal::Invalid(faults))
+        }
+    }
+}
+
+fn cancel_after(headers: &HeaderMap, faults: &mut Vec<Entry>) -> Option<Duration> {
+    let text = String::from_utf8_lossy(headers.get("cancel-after")?.as_bytes());
+    let deadline = duration::parse(&text).filter(|deadline| !deadline.is_zero());
+    if deadline.is_none() {
+        let message = "Input should be a duration above zero, such as 30s, 5m, 1h or 90 (seconds)";
+        faults.push(Entry::parameter(
+            Place::Header,
+            "cancel-after",
+            "duration_parsing",
+            message,
+            &text,
+        ));
+    }
+    deadline
+}
+
+fn idempotency_key(headers: &HeaderMap, faults: &mut Vec<Entry>) -> Option<String> {
+    let text = String::from_utf8_lossy(headers.get("idempotency-key")?.as_bytes());
+    // The header's draft standard writes the key as a quoted string; most clients do not.
+    let key = text
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .unwrap_or(&text);
+    let is_plain = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+    if (1..=LONGEST_KEY).contains(&key.len()) && key.bytes().all(is_plain) {
+        return Some(key.to_owned());
+    }
+    let message = format!("Input should be 1 to {LONGEST_KEY} printable ASCII characters");
+    faults.push(Entry::parameter(
+        Place::Header,
+        "idempotency-key",
+        "string_pattern_mismatch",
+        message,
+        &text,
+    ));
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn read(headers: &[(&'static str, &str)]) -> Result<Steering, Refusal> {
+        let headers = headers.iter().map(|(name, value)| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_str(value).unwrap(),
+            )
+        });
+        Steering::read(&headers.collect())
+    }
+
+    #[track_caller]
+    fn check_faults(headers: &[(&'static str, &str)], expected: usize) {
+        match read(headers) {
+            Err(Refusal::Invalid(faults)) => assert_eq!(faults.len(), expected, "{headers:?}"),
+            other => panic!("{headers:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_run_is_steered_by_headers() {
+        let steering = read(&[("cancel-after", "5m"), ("idempotency-key", "\"a-1\"")]).unwrap();
+        assert_eq!(steering.cancel_after, Some(Duration::from_mins(5)));
+        assert_eq!(steering.idempotency_key.as_deref(), Some("a-1"));
+    }
+
+    #[test]
+    fn every_faulty_header_is_named() {
+        check_faults(&[("cancel-after", "soon")], 1);
+        check_faults(&[("cancel-after", "0s")], 1);
+        check_faults(&[("idempotency-key", "")], 1);
+        check_faults(&[("idempotency-key", &"x".repeat(256))], 1);
+        check_faults(&[("cancel-after", "soon"), ("idempotency-key", "")], 2);
+    }
+}

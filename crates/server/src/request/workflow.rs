@@ -1,0 +1,51 @@
+//! The workflow that a path is about: `/workflows/{name}/…` names it, the root paths mean the only one.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+use service::catalog::LoadedWorkflow;
+
+use crate::app::App;
+use crate::refusal::Refusal;
+
+/// The workflow, as it is loaded at this moment.
+#[derive(Debug)]
+pub(crate) struct Selected {
+    pub(crate) loaded: Arc<LoadedWorkflow>,
+    /// The path named it.
+    pub(crate) by_name: bool,
+}
+
+impl FromRequestParts<App> for Selected {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
+        let catalog = app.service().catalog();
+        match path_parameter(parts, "name").await {
+            Some(name) => match catalog.get(&name) {
+                Some(loaded) => Ok(Self {
+                    loaded,
+                    by_name: true,
+                }),
+                None => Err(Refusal::NotFound("Workflow not found")),
+            },
+            None => match catalog.only() {
+                Some(loaded) => Ok(Self {
+                    loaded,
+                    by_name: false,
+                }),
+                None => Err(Refusal::NotFound("Not Found")),
+            },
+        }
+    }
+}
+
+/// A decoded parameter of the path; `None` too where it does not decode to UTF-8, which names nothing.
+pub(crate) async fn path_parameter(parts: &mut Parts, name: &str) -> Option<String> {
+    let parameters = RawPathParams::from_request_parts(parts, &()).await.ok()?;
+    parameters
+        .iter()
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value.to_owned())
+}

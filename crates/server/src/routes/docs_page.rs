@@ -1,0 +1,19 @@
+//! `GET /docs`: the `OpenAPI` document as a page. Loads nothing from elsewhere.
+
+use axum::response::Response;
+
+use crate::openapi::{Operation, SERVER};
+use crate::request::workflow::Selected;
+use crate::ui;
+
+pub(crate) fn docs() -> Operation {
+    Operation::new(SERVER, "Documentation", "This document as a page.").responds(
+        200,
+        "A page.",
+        &[("text/html", "string")],
+    )
+}
+
+pub(crate) async fn handle(selected: Selected) -> Response {
+    ui::docs(if selected.by_name { "../../" } else { "./" })
+}

@@ -1,0 +1,27 @@
+//! `GET /health/ready`: whether new requests should be sent here. For a load balancer.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::json;
+use service::NotReady;
+
+use super::submission;
+use crate::app::App;
+use crate::openapi::{Operation, SERVER};
+use crate::refusal::Refusal;
+use crate::views::reply;
+
+pub(crate) fn docs() -> Operation {
+    Operation::new(SERVER, "Readiness", "Whether requests should be sent here.")
+        .answers(200, "Yes.", "Health")
+        .may_be_unavailable()
+}
+
+pub(crate) async fn handle(State(app): State<App>) -> Result<Response, Refusal> {
+    match app.service().ready().await {
+        Ok(()) => Ok(reply::json(StatusCode::OK, &json!({ "status": "ready" }))),
+        Err(NotReady::Draining) => Err(submission::draining().into()),
+        Err(NotReady::Store(error)) => Err(submission::store_failed(&error)),
+    }
+}

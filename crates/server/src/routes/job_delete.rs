@@ -1,0 +1,42 @@
+//! `DELETE /jobs/{job_id}`: forgets an ended job.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use jobs::store::Error;
+
+use super::submission::store_failed;
+use crate::app::App;
+use crate::openapi::{JOBS, Operation};
+use crate::refusal::{Refusal, Trouble};
+use crate::request::job_id::{JOB_NOT_FOUND, NamedJob};
+
+pub(crate) fn docs() -> Operation {
+    Operation::new(
+        JOBS,
+        "Forget a job",
+        "Removes an ended job and its outputs.",
+    )
+    .answers_nothing(204, "It is gone.")
+    .finds("No such job.")
+    .refuses(409, "It has not ended; cancel it first.")
+    .may_be_unavailable()
+}
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    NamedJob(id): NamedJob,
+) -> Result<StatusCode, Refusal> {
+    match app.service().delete(id).await {
+        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Err(Error::NotFound) => Err(JOB_NOT_FOUND),
+        Err(Error::Active(_)) => {
+            let detail = "The job has not ended; cancel it first, then delete it.";
+            Err(
+                Trouble::of_request(StatusCode::CONFLICT, "job_active", detail)
+                    .about(id)
+                    .into(),
+            )
+        }
+        Err(error) => Err(store_failed(&error)),
+    }
+}

@@ -1,0 +1,63 @@
+//! `GET /jobs/{job_id}/events`: a job's events, from the first or from where a client left off.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+
+use super::submission::store_failed;
+use crate::app::App;
+use crate::openapi::{JOBS, Operation};
+use crate::refusal::Refusal;
+use crate::request::job_id::{JOB_NOT_FOUND, NamedJob};
+use crate::views::fault::{Entry, Place};
+use crate::views::sse;
+
+pub(crate) fn docs() -> Operation {
+    Operation::new(
+        JOBS,
+        "Watch a job",
+        "Its events as they happen, as server-sent events, to the one that ends it.",
+    )
+    .header("Last-Event-ID", "Go on after this event.", "3")
+    .responds(200, "The events.", &[("text/event-stream", "string")])
+    .finds("No such job.")
+    .validates()
+    .may_be_unavailable()
+}
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    NamedJob(id): NamedJob,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let after = last_event_id(&headers)?;
+    app.service()
+        .get(id)
+        .await
+        .map_err(|error| store_failed(&error))?
+        .ok_or(JOB_NOT_FOUND)?;
+    Ok(sse::respond(
+        app.service().events(id, after),
+        std::future::ready(None),
+        app.settings().comment_every,
+    ))
+}
+
+/// 0 where none is given: from the first event.
+fn last_event_id(headers: &HeaderMap) -> Result<u64, Refusal> {
+    let Some(value) = headers.get("last-event-id") else {
+        return Ok(0);
+    };
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let message = "Input should be the id of an event";
+    text.trim().parse().map_err(|_| {
+        Entry::parameter(
+            Place::Header,
+            "last-event-id",
+            "int_parsing",
+            message,
+            &text,
+        )
+        .into()
+    })
+}

@@ -1,0 +1,88 @@
+//! `POST /jobs/{job_id}/retry`: repeats an ended job as a new one, without paying twice for what had
+//! completed.
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::header::LOCATION;
+use axum::response::Response;
+use lang::fault::PathSegment;
+use serde_json::Value;
+use service::problem::{ErrorSource, Problem};
+use service::{RetryError, RetryFrom};
+
+use super::submission;
+use crate::app::App;
+use crate::openapi::{JOBS, Operation};
+use crate::refusal::{Refusal, Trouble};
+use crate::request::body;
+use crate::request::job_id::{JOB_NOT_FOUND, NamedJob};
+use crate::views::fault::Entry;
+use crate::views::{reply, run};
+
+pub(crate) fn docs() -> Operation {
+    Operation::new(JOBS, "Repeat a job", "A new job that goes on where this one failed, or from a node on. What had completed is not run again.")
+        .takes_optionally("RetryRequest")
+        .answers(202, "The new job is accepted.", "RunPending")
+        .with(202, "Location", "Where to ask for it.")
+        .finds("No such job.")
+        .refuses(409, "It has not ended, or nothing of it failed.")
+        .validates()
+        .may_be_unavailable()
+}
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    NamedJob(id): NamedJob,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let (parts, body) = request.into_parts();
+    let bytes = body::read(&app, &parts.headers, body).await?;
+    let from = if bytes.is_empty() {
+        RetryFrom::Failed
+    } else {
+        from(&body::json_object(&parts.headers, &bytes)?)?
+    };
+
+    let conflict = |code, detail: &str| {
+        Trouble::of_request(StatusCode::CONFLICT, code, detail)
+            .about(id)
+            .into()
+    };
+    let accepted = app.service().retry(id, from).await.map_err(|error| match error {
+        RetryError::NotFound => JOB_NOT_FOUND,
+        RetryError::Active => conflict("job_active", "The job has not ended; cancel it first, or wait."),
+        RetryError::NothingFailed => conflict("nothing_failed", "The job completed; name the node to run it again from in `from`."),
+        RetryError::UnknownNode(node) => {
+            fault("value_error", "The job's workflow has no node of that name", Value::String(node))
+        }
+        RetryError::Unreadable => {
+            let detail = "This version of flowmill cannot read the job's workflow or its progress; submit the run anew.";
+            let problem = Problem::new(StatusCode::CONFLICT.as_u16(), "job_unreadable", ErrorSource::Server, detail);
+            Trouble::from(problem).about(id).into()
+        }
+        RetryError::Submit(error) => submission::refused(error, &["body"]),
+    })?;
+    let mut answer = reply::json(StatusCode::ACCEPTED, &run::Pending::of(accepted.id));
+    answer
+        .headers_mut()
+        .insert(LOCATION, run::location_header(accepted.id));
+    Ok(answer)
+}
+
+/// `{from?: "failed" | node id}`.
+fn from(body: &body::Object) -> Result<RetryFrom, Refusal> {
+    match body.members.get("from") {
+        None | Some(Value::Null) => Ok(RetryFrom::Failed),
+        Some(Value::String(text)) if text == "failed" => Ok(RetryFrom::Failed),
+        Some(Value::String(node)) => Ok(RetryFrom::Node(node.clone())),
+        Some(other) => Err(fault(
+            "string_type",
+            "Input should be a valid string",
+            other.clone(),
+        )),
+    }
+}
+
+fn fault(kind: &'static str, message: &str, input: Value) -> Refusal {
+    Entry::body(kind, vec![PathSegment::Key("from".into())], message, input).into()
+}

@@ -1,0 +1,89 @@
+//! `POST /jobs`: starts a run without waiting for it.
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::header::LOCATION;
+use axum::response::Response;
+use lang::fault::PathSegment;
+use serde_json::Value;
+use service::runs::RunRequest;
+
+use super::run::{IDEMPOTENCY_REPLAYED, YES};
+use super::submission;
+use crate::app::App;
+use crate::openapi::{JOBS, Operation};
+use crate::refusal::Refusal;
+use crate::request::body;
+use crate::request::envelope::Envelope;
+use crate::request::steering::Steering;
+use crate::views::fault::Entry;
+use crate::views::{reply, run};
+
+pub(crate) fn docs() -> Operation {
+    Operation::new(JOBS, "Start a job", "Starts a run and answers at once.")
+        .header(
+            "Idempotency-Key",
+            "A repeated request with the same key and inputs gets the same job.",
+            "order-4711",
+        )
+        .takes("JobRequest")
+        .answers(202, "It is accepted.", "RunPending")
+        .with(202, "Location", "Where to ask for it.")
+        .finds("No such workflow.")
+        .refuses(413, "The body is too large.")
+        .validates()
+        .refuses(
+            501,
+            "The workflow, or the request, uses a part that is not supported yet.",
+        )
+        .may_be_unavailable()
+}
+
+pub(crate) async fn handle(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
+    let (parts, body) = request.into_parts();
+    let bytes = body::read(&app, &parts.headers, body).await?;
+    let Steering {
+        cancel_after,
+        idempotency_key,
+        ..
+    } = Steering::read(&parts.headers)?;
+    let object = body::json_object(&parts.headers, &bytes)?;
+    let Envelope {
+        inputs,
+        workflow,
+        metadata,
+        deadline,
+        budget,
+    } = Envelope::read(object)?;
+
+    let catalog = app.service().catalog();
+    let workflow = match &workflow {
+        Some(name) => catalog
+            .get(name)
+            .ok_or(Refusal::NotFound("Workflow not found"))?,
+        None => catalog.only().ok_or_else(|| {
+            Entry::body(
+                "missing",
+                vec![PathSegment::Key("workflow".into())],
+                "Field required where several workflows are served",
+                Value::Null,
+            )
+        })?,
+    };
+    let request = RunRequest {
+        metadata,
+        deadline: deadline.or(cancel_after),
+        budget,
+        idempotency_key,
+        ..submission::of_inputs(inputs)
+    };
+    let accepted = submission::submit(&app, &workflow, request, &["body", "inputs"]).await?;
+    let mut answer = reply::json(StatusCode::ACCEPTED, &run::Pending::of(accepted.id));
+    answer
+        .headers_mut()
+        .insert(LOCATION, run::location_header(accepted.id));
+    if accepted.replayed {
+        answer.headers_mut().insert(IDEMPOTENCY_REPLAYED, YES);
+    }
+    Ok(answer)
+}

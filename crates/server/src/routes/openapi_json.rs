@@ -1,0 +1,22 @@
+//! `GET /openapi.json`: the `OpenAPI` document of this workflow.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use crate::app::App;
+use crate::openapi::{self, Operation, SERVER};
+use crate::request::workflow::Selected;
+use crate::views::reply;
+
+pub(crate) fn docs() -> Operation {
+    Operation::new(SERVER, "OpenAPI", "This document.").answers(
+        200,
+        "An OpenAPI 3.1 document.",
+        "Overview",
+    )
+}
+
+pub(crate) async fn handle(State(app): State<App>, selected: Selected) -> Response {
+    reply::json(StatusCode::OK, &openapi::document(&app, &selected))
+}

@@ -1,0 +1,35 @@
+//! `GET /`: the playground for a browser, for others what is served and where.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+
+use crate::app::App;
+use crate::openapi::{Operation, SERVER};
+use crate::request::accept;
+use crate::ui;
+use crate::views::overview::Overview;
+use crate::views::reply;
+
+pub(crate) fn docs() -> Operation {
+    Operation::new(
+        SERVER,
+        "Overview",
+        "What is served and where; a page to try it out for a browser.",
+    )
+    .responds(
+        200,
+        "The overview, or the page.",
+        &[("application/json", "Overview"), ("text/html", "string")],
+    )
+}
+
+pub(crate) async fn handle(State(app): State<App>, headers: HeaderMap) -> Response {
+    if accept::prefers(&headers, accept::HTML, accept::JSON) {
+        return ui::playground("./", "");
+    }
+    match app.service().catalog().only() {
+        Some(only) => reply::json(StatusCode::OK, &Overview::of(&only, "")),
+        None => reply::json(StatusCode::OK, &Overview::of_several()),
+    }
+}

@@ -1,0 +1,170 @@
+//! `POST /run`: the body is the workflow's inputs. Waits for the result as long as the client likes,
+//! then hands out a handle on the same run; or streams the run's events.
+
+use axum::extract::{Request, State};
+use axum::http::header::{LOCATION, RETRY_AFTER};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use jobs::job::{Job, Status};
+use serde::Deserialize;
+use service::problem::{ErrorSource, Problem};
+use service::runs::{Accepted, RunRequest};
+
+use super::submission;
+use crate::app::App;
+use crate::openapi::{Operation, RUN};
+use crate::refusal::{Refusal, Trouble};
+use crate::request::steering::Steering;
+use crate::request::workflow::Selected;
+use crate::request::{accept, body};
+use crate::views::{reply, run, sse};
+
+pub(super) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+pub(super) const YES: HeaderValue = HeaderValue::from_static("true");
+
+/// Seconds after which the handle of a run is worth asking.
+const ASK_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+pub(crate) fn docs() -> Operation {
+    Operation::new(
+        RUN,
+        "Run the workflow",
+        "The body is the inputs. The run is answered when it ends in time, otherwise with a handle on it: \
+         a run goes on whether or not somebody waits, and is never started twice.",
+    )
+    .header("Prefer", "`wait=N`: wait at most N seconds for the result. `respond-async`: do not wait (RFC 7240).", "wait=10")
+    .header("Cancel-After", "Stop the run this long after its acceptance.", "5m")
+    .header("Idempotency-Key", "A repeated request with the same key and inputs gets the same run.", "order-4711")
+    .takes("Inputs")
+    .responds(200, "The run completed.", &[("application/json", "RunResult"), ("text/event-stream", "string")])
+    .answers(202, "The run goes on.", "RunPending")
+    .with(202, "Location", "Where to ask for the result.")
+    .with(202, "Retry-After", "Seconds to wait before asking.")
+    .with(202, "Preference-Applied", "Which preference was heeded.")
+    .refuses(409, "The run was cancelled.")
+    .refuses(413, "The body is too large.")
+    .validates()
+    .refuses(500, "The run failed.")
+    .refuses(501, "The workflow uses a part that cannot be run yet.")
+    .refuses(502, "The run failed: a model provider is at fault.")
+    .refuses(504, "The run failed: a model provider did not answer in time.")
+    .may_be_unavailable()
+}
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    selected: Selected,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let (parts, body) = request.into_parts();
+    // First, so that a client that is still sending can read whatever is refused.
+    let bytes = body::read(&app, &parts.headers, body).await?;
+    let steering = Steering::read(&parts.headers)?;
+    let as_events = accept::names(&parts.headers, accept::EVENTS);
+    let inputs = body::json_object(&parts.headers, &bytes)?;
+    // Ten thousand may wait at once: none of them keeps its request.
+    drop((parts, bytes));
+
+    let Steering {
+        preferences,
+        cancel_after,
+        idempotency_key,
+    } = steering;
+    let request = RunRequest {
+        deadline: cancel_after,
+        idempotency_key,
+        stream: as_events,
+        ..submission::of_inputs(inputs)
+    };
+    let accepted = submission::submit(&app, &selected.loaded, request, &["body"]).await?;
+    if as_events {
+        return Ok(follow(&app, &accepted));
+    }
+
+    let settings = app.settings();
+    let patience = preferences.patience(settings.sync_timeout, settings.max_wait);
+    let ended = app
+        .service()
+        .wait(&accepted, patience)
+        .await
+        .map_err(|error| submission::store_failed(&error))?;
+    let mut answer = ended.as_ref().map_or_else(|| pending(&accepted), of_ended);
+    if let Some(applied) = preferences.applied(settings.max_wait) {
+        answer.headers_mut().insert(PREFERENCE_APPLIED, applied);
+    }
+    if accepted.replayed {
+        answer.headers_mut().insert(IDEMPOTENCY_REPLAYED, YES);
+    }
+    Ok(answer)
+}
+
+/// 200 for a run that completed; for any other what became of it.
+fn of_ended(job: &Job) -> Response {
+    match job.status {
+        Status::Completed => reply::json(StatusCode::OK, &run::Finished::of(job)),
+        _ => not_completed(job).into_response(),
+    }
+}
+
+/// The problem that a run left that failed, under the HTTP status it names; or that it was cancelled.
+fn not_completed(job: &Job) -> Refusal {
+    #[derive(Deserialize)]
+    struct Left {
+        status: u16,
+    }
+
+    if job.status == Status::Cancelled {
+        let problem = Problem::new(
+            StatusCode::CONFLICT.as_u16(),
+            "run_cancelled",
+            ErrorSource::Request,
+            "The run was cancelled.",
+        );
+        return Trouble::from(problem).about(job.id).into();
+    }
+    let problem = job.problem.as_ref();
+    let status =
+        problem.and_then(|problem| StatusCode::from_u16(problem.read::<Left>().ok()?.status).ok());
+    match (status, problem) {
+        (Some(status), Some(problem)) => Refusal::RunFailed(status, problem.clone()),
+        _ => Trouble::internal().into(),
+    }
+}
+
+fn pending(accepted: &Accepted) -> Response {
+    let mut answer = reply::json(StatusCode::ACCEPTED, &run::Pending::of(accepted.id));
+    answer.headers_mut().insert(RETRY_AFTER, ASK_AFTER);
+    answer
+        .headers_mut()
+        .insert(LOCATION, run::location_header(accepted.id));
+    answer
+}
+
+/// The run's events, then what a client that waited would have got.
+fn follow(app: &App, accepted: &Accepted) -> Response {
+    let result = {
+        let (service, id) = (app.service().clone(), accepted.id);
+        async move {
+            let job = service.get(id).await.ok()??;
+            let result = match job.status {
+                Status::Completed => reply::to_json(&run::Finished::of(&job)),
+                _ => not_completed(&job).document(|| run::location(id)),
+            };
+            String::from_utf8(result).ok()
+        }
+    };
+    let mut answer = sse::respond(
+        app.service().events(accepted.id, 0),
+        result,
+        app.settings().comment_every,
+    );
+    answer
+        .headers_mut()
+        .insert(LOCATION, run::location_header(accepted.id));
+    if accepted.replayed {
+        answer.headers_mut().insert(IDEMPOTENCY_REPLAYED, YES);
+    }
+    answer
+}

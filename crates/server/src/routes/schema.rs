@@ -1,0 +1,69 @@
+//! `GET /schema`: the workflow's inputs and outputs, in the Python original's shape or as JSON Schemas.
+
+use axum::extract::Query;
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::openapi::{Operation, RUN};
+use crate::refusal::Refusal;
+use crate::request::workflow::Selected;
+use crate::views::fault::{Entry, Place};
+use crate::views::{reply, schema};
+
+pub(crate) fn docs() -> Operation {
+    Operation::new(
+        RUN,
+        "Inputs and outputs",
+        "What the workflow takes and gives.",
+    )
+    .query(
+        "format",
+        "`json-schema` for JSON Schemas (2020-12).",
+        &json!({ "enum": ["fields", "json-schema"], "default": "fields" }),
+    )
+    .answers(200, "The fields, or two JSON Schemas.", "SchemaAnswer")
+    .validates()
+}
+
+#[derive(Deserialize)]
+struct Options {
+    format: Option<String>,
+}
+
+#[derive(Serialize)]
+struct JsonSchemas<'a> {
+    input: &'a Value,
+    output: &'a Value,
+}
+
+pub(crate) async fn handle(
+    Selected { loaded, .. }: Selected,
+    uri: Uri,
+) -> Result<Response, Refusal> {
+    let format = Query::<Options>::try_from_uri(&uri)
+        .ok()
+        .and_then(|options| options.0.format);
+    match format.as_deref() {
+        None | Some("fields") => Ok(reply::json(
+            StatusCode::OK,
+            &schema::Fields::of(&loaded.workflow),
+        )),
+        Some("json-schema") => Ok(reply::json(
+            StatusCode::OK,
+            &JsonSchemas {
+                input: &loaded.input_schema,
+                output: &loaded.output_schema,
+            },
+        )),
+        Some(other) => Err(Entry::parameter(
+            Place::Query,
+            "format",
+            "enum",
+            "Input should be 'fields' or 'json-schema'",
+            other,
+        )
+        .into()),
+    }
+}

@@ -1,0 +1,97 @@
+//! What the endpoints that start runs share: reading inputs, and why a run was not accepted.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use engine::outcome::FailureCode;
+use jobs::store::Error;
+use lang::fault::{Fault, FaultKind, PathSegment};
+use serde_json::Value;
+use service::catalog::LoadedWorkflow;
+use service::problem::Problem;
+use service::runs::{Accepted, RunRequest, SubmitError};
+
+use crate::app::App;
+use crate::refusal::{Refusal, Trouble};
+use crate::request::body::Object;
+use crate::views::fault::Entry;
+
+/// Seconds after which a refused client should try again.
+const RETRY_AFTER: u32 = 5;
+
+/// A request for a run with these inputs and nothing else.
+pub(crate) fn of_inputs(inputs: Object) -> RunRequest {
+    RunRequest {
+        inputs: inputs.members,
+        body_faults: inputs.oversized.into_iter().map(oversized).collect(),
+        ..RunRequest::default()
+    }
+}
+
+fn oversized((path, rounded): (Vec<PathSegment>, f64)) -> Fault {
+    Fault {
+        path,
+        kind: FaultKind::IntParsingSize,
+        message: "Unable to parse input as an integer, exceeded maximum size".into(),
+        input: Value::from(rounded),
+        context: None,
+    }
+}
+
+/// Hands a run to the service. `place` leads to the inputs within the request, for faults.
+pub(crate) async fn submit(
+    app: &App,
+    workflow: &Arc<LoadedWorkflow>,
+    request: RunRequest,
+    place: &[&str],
+) -> Result<Accepted, Refusal> {
+    app.service()
+        .submit(workflow, request)
+        .await
+        .map_err(|error| refused(error, place))
+}
+
+/// Why a run was not accepted.
+pub(crate) fn refused(error: SubmitError, place: &[&str]) -> Refusal {
+    match error {
+        SubmitError::Inputs(faults) => Refusal::Invalid(faults.into_iter().map(|fault| Entry::input(fault, place)).collect()),
+        SubmitError::Preflight(failure) => {
+            let mut problem = Problem::of_failure(&failure, None);
+            if failure.code == FailureCode::NotSupported {
+                problem.status = StatusCode::NOT_IMPLEMENTED.as_u16();
+            }
+            Trouble::from(problem).into()
+        }
+        SubmitError::KeyReused => Trouble::of_request(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "idempotency_key_reused",
+            "This Idempotency-Key was used for a run with other inputs or another version of the workflow; take a new one.",
+        )
+        .into(),
+        SubmitError::QueueFull => {
+            Trouble::unavailable("queue_full", "Too many runs are waiting; try again later.", RETRY_AFTER).into()
+        }
+        SubmitError::Draining => draining().into(),
+        SubmitError::Store(error) => store_failed(&error),
+    }
+}
+
+/// The server takes nothing new.
+pub(crate) fn draining() -> Trouble {
+    Trouble::unavailable(
+        "draining",
+        "The server is shutting down; try again, another one will answer.",
+        RETRY_AFTER,
+    )
+}
+
+/// The store said no for a reason of its own.
+pub(crate) fn store_failed(error: &Error) -> Refusal {
+    tracing::error!(%error, "the job store failed");
+    Trouble::unavailable(
+        "store_unavailable",
+        "The job store does not answer; try again later.",
+        RETRY_AFTER,
+    )
+    .into()
+}

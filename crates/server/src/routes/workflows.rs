@@ -1,0 +1,35 @@
+//! `GET /workflows`: every workflow that is served.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+
+use crate::app::App;
+use crate::openapi::{Operation, SERVER};
+use crate::views::overview::Listed;
+use crate::views::reply;
+
+pub(crate) fn docs() -> Operation {
+    Operation::new(
+        SERVER,
+        "Workflows",
+        "Every workflow that is served, and its paths.",
+    )
+    .answers(200, "All of them.", "Workflows")
+}
+
+#[derive(Serialize)]
+struct Workflows<'a> {
+    workflows: Vec<Listed<'a>>,
+}
+
+pub(crate) async fn handle(State(app): State<App>) -> Response {
+    let all = app.service().catalog().all();
+    reply::json(
+        StatusCode::OK,
+        &Workflows {
+            workflows: all.iter().map(|loaded| Listed::from(&**loaded)).collect(),
+        },
+    )
+}

@@ -1,0 +1,103 @@
+//! The embedded pages: plain files, no build step, nothing loaded from elsewhere.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use crate::request::etag;
+
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+
+/// Scripts and styles come from our own files only, so a text that slips into a page cannot run.
+const PLAYGROUND_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// The docs page's library writes style elements and data images.
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The playground. `root` leads from its address to the server's root; `workflow` is the one to show,
+/// empty for the first.
+pub(crate) fn playground(root: &str, workflow: &str) -> Response {
+    let page = include_str!("playground.html")
+        .replace("{root}", root)
+        .replace("{workflow}", &escape(workflow));
+    html(page, PLAYGROUND_POLICY)
+}
+
+/// The page that shows the `openapi.json` beside it.
+pub(crate) fn docs(root: &str) -> Response {
+    html(
+        include_str!("docs.html").replace("{root}", root),
+        DOCS_POLICY,
+    )
+}
+
+/// A file that the pages load.
+pub(crate) fn file(name: &str, request: &HeaderMap) -> Option<Response> {
+    let (content_type, bytes): (_, &'static [u8]) = match name {
+        "playground.css" => (CSS, include_bytes!("playground.css")),
+        "playground.js" => (JAVASCRIPT, include_bytes!("playground.js")),
+        "form.js" => (JAVASCRIPT, include_bytes!("form.js")),
+        "events.js" => (JAVASCRIPT, include_bytes!("events.js")),
+        "timeline.js" => (JAVASCRIPT, include_bytes!("timeline.js")),
+        "docs.js" => (JAVASCRIPT, include_bytes!("docs.js")),
+        "icon.svg" => ("image/svg+xml", include_bytes!("icon.svg")),
+        "swagger-ui.css" => (CSS, swagger(name)?),
+        "swagger-ui-bundle.js" => (JAVASCRIPT, swagger(name)?),
+        _ => return None,
+    };
+    let tag = etag::of(bytes);
+    let caching = [
+        (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (ETAG, tag.clone()),
+    ];
+    if etag::is_among(&tag, &request.get_all(IF_NONE_MATCH)) {
+        return Some((StatusCode::NOT_MODIFIED, caching).into_response());
+    }
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        (X_CONTENT_TYPE_OPTIONS, NOSNIFF),
+    ];
+    Some((caching, headers, bytes).into_response())
+}
+
+/// A file of Swagger UI, as it lies in the binary.
+fn swagger(name: &str) -> Option<&'static [u8]> {
+    let file =
+        utoipa_swagger_ui::serve(name, Arc::new(utoipa_swagger_ui::Config::default())).ok()??;
+    match file.bytes {
+        Cow::Borrowed(bytes) => Some(bytes),
+        // Only its `swagger-initializer.js` is made to measure, and ours takes its place.
+        Cow::Owned(_) => None,
+    }
+}
+
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+
+fn html(page: String, policy: &'static str) -> Response {
+    let headers = [
+        (
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/html; charset=utf-8"),
+        ),
+        (CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy)),
+        (X_CONTENT_TYPE_OPTIONS, NOSNIFF),
+        (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    ];
+    (headers, page).into_response()
+}
+
+/// For an attribute's value.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('"', "&quot;")
+        .replace('<', "&lt;")
+}

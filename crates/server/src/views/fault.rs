@@ -1,0 +1,119 @@
+//! One fault of a request, as `FastAPI` lists it.
+
+use lang::fault::{Fault, FaultKind, PathSegment};
+use serde::Serialize;
+use serde_json::Value;
+
+/// `{type, loc, msg, input, ctx?}`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Entry {
+    r#type: &'static str,
+    loc: Vec<PathSegment>,
+    msg: String,
+    input: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ctx: Option<Value>,
+}
+
+impl Entry {
+    /// A fault at a place in the body; an empty path is the body as a whole.
+    pub(crate) fn body(
+        kind: &'static str,
+        path: Vec<PathSegment>,
+        message: impl Into<String>,
+        input: Value,
+    ) -> Self {
+        Self {
+            r#type: kind,
+            loc: within(&["body"], path),
+            msg: message.into(),
+            input,
+            ctx: None,
+        }
+    }
+
+    /// A fault of a header, named in lower case, or of a query parameter.
+    pub(crate) fn parameter(
+        place: Place,
+        name: &str,
+        kind: &'static str,
+        message: impl Into<String>,
+        input: &str,
+    ) -> Self {
+        Self {
+            r#type: kind,
+            loc: within(&[place.name(), name], Vec::new()),
+            msg: message.into(),
+            input: input.into(),
+            ctx: None,
+        }
+    }
+
+    /// An input's fault. `place` leads to the object that holds the inputs.
+    pub(crate) fn input(fault: Fault, place: &[&str]) -> Self {
+        Self {
+            // The name for a request's own object, as pydantic tells them apart.
+            r#type: if fault.kind == FaultKind::ModelType {
+                "model_attributes_type"
+            } else {
+                fault.kind.as_str()
+            },
+            loc: within(place, fault.path),
+            msg: fault.message,
+            input: fault.input,
+            ctx: fault.context,
+        }
+    }
+
+    /// With the rule's parameters.
+    pub(crate) fn with_context(mut self, context: Value) -> Self {
+        self.ctx = Some(context);
+        self
+    }
+
+    /// One sentence over all faults.
+    pub(crate) fn summary(entries: &[Self]) -> String {
+        match entries {
+            [only] => format!("{}: {}.", only.place(), only.msg),
+            [first, rest @ ..] => format!(
+                "{}: {} (and {} more).",
+                first.place(),
+                first.msg,
+                rest.len()
+            ),
+            [] => "The request does not fit.".into(),
+        }
+    }
+
+    fn place(&self) -> String {
+        self.loc
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(".")
+    }
+}
+
+/// Where a parameter stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place {
+    Header,
+    Query,
+}
+
+impl Place {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Header => "header",
+            Self::Query => "query",
+        }
+    }
+}
+
+fn within(place: &[&str], path: Vec<PathSegment>) -> Vec<PathSegment> {
+    place
+        .iter()
+        .map(|segment| PathSegment::Key((*segment).to_owned()))
+        .chain(path)
+        .collect()
+}

@@ -1,0 +1,29 @@
+//! Turning a shape into a response.
+
+use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use serde::Serialize;
+
+use crate::request::accept;
+
+/// A JSON answer.
+pub(crate) fn json(status: StatusCode, shape: &impl Serialize) -> Response {
+    json_bytes(status, to_json(shape))
+}
+
+/// A JSON answer that is written already.
+pub(crate) fn json_bytes(status: StatusCode, body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(accept::JSON));
+    response
+}
+
+/// The bytes of a shape.
+pub(crate) fn to_json(shape: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(shape).expect("our shapes have text keys and no part that fails")
+}

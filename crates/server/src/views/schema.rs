@@ -1,0 +1,49 @@
+//! `GET /schema`: the state's fields as clients of the Python original know them.
+
+use lang::workflow::{Field, Workflow};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+/// `{workflow, inputs{name: {type, required, default, description}}, outputs[names]}`.
+#[derive(Serialize)]
+pub(crate) struct Fields<'a> {
+    workflow: &'a str,
+    #[serde(serialize_with = "by_name")]
+    inputs: &'a [Field],
+    outputs: Vec<&'a str>,
+}
+
+impl<'a> Fields<'a> {
+    /// Of a workflow. Every state field is an input, and every one an output, in declaration order.
+    pub(crate) fn of(workflow: &'a Workflow) -> Self {
+        Self {
+            workflow: &workflow.name,
+            inputs: &workflow.fields,
+            outputs: workflow
+                .fields
+                .iter()
+                .map(|field| field.name.as_str())
+                .collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Input<'a> {
+    r#type: String,
+    required: bool,
+    default: Option<&'a Value>,
+    description: &'a str,
+}
+
+fn by_name<S: Serializer>(fields: &[Field], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(fields.iter().map(|field| {
+        let input = Input {
+            r#type: field.ty.to_string(),
+            required: field.required,
+            default: field.default.as_ref(),
+            description: field.description.as_deref().unwrap_or_default(),
+        };
+        (&field.name, input)
+    }))
+}

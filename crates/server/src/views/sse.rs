@@ -1,0 +1,45 @@
+//! Server-sent events: `id`, `event` and `data` of each event of a run.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::response::sse::{self, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, StreamExt, stream};
+use service::events::Event;
+
+/// Proxies that collect answers before they pass them on let events through.
+const UNBUFFERED: [(&str, &str); 1] = [("x-accel-buffering", "no")];
+
+/// Streams a run's events, then `result` (empty where nothing follows). A store that fails midway ends
+/// the stream: the client resumes with `Last-Event-ID`.
+pub(crate) fn respond<E, R>(events: E, result: R, comment_every: Duration) -> Response
+where
+    E: Stream<Item = Result<Event, jobs::store::Error>> + Send + 'static,
+    R: Future<Output = Option<String>> + Send + 'static,
+{
+    let events = events
+        .take_while(|event| {
+            if let Err(error) = event {
+                tracing::warn!(%error, "an event stream ended early");
+            }
+            std::future::ready(event.is_ok())
+        })
+        .filter_map(|event| std::future::ready(event.ok()))
+        .map(|event| written(&event));
+    let result = stream::once(result)
+        .filter_map(std::future::ready)
+        .map(|data| sse::Event::default().event("result").data(data));
+    let all = events.chain(result).map(Ok::<_, Infallible>);
+    let comments = KeepAlive::new().interval(comment_every).text("still here");
+    (UNBUFFERED, Sse::new(all).keep_alive(comments)).into_response()
+}
+
+/// Deltas have no id: nobody can resume from one.
+fn written(event: &Event) -> sse::Event {
+    let numbered = match event.id {
+        Some(id) => sse::Event::default().id(id.to_string()),
+        None => sse::Event::default(),
+    };
+    numbered.event(&event.kind).data(event.data.as_str())
+}

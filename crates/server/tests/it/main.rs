@@ -1,0 +1,17 @@
+//! The HTTP API over a real loopback connection, with models that play a part.
+
+#![expect(clippy::unwrap_used, reason = "what fails here has failed the test")]
+
+mod client;
+mod events;
+mod http_cases;
+mod jobs;
+mod machine;
+mod models;
+mod openapi;
+mod pages;
+mod problems;
+mod run;
+mod server;
+mod shutdown;
+mod workflows;
