@@ -1,1 +1,13 @@
-fn main() {}
+//! The program driven from outside: arguments, files and signals in; exit codes, streams and HTTP answers out.
+
+mod cases;
+mod commands;
+mod config;
+mod docs;
+mod examples;
+mod output;
+mod run;
+mod serve;
+mod support;
+mod tidy;
+mod validate;

@@ -1,0 +1,119 @@
+//! Joins the parts: the models that answer, the service, the server's settings.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use llm::cassette::{Player, Recorder};
+use llm::model::{Models, Override};
+use llm::offline::Offline;
+use llm::pricing::PriceTable;
+use llm::scripted::Scripted;
+
+use crate::config::environment::Environment;
+use crate::config::models::{Settings, Source};
+use crate::config::text;
+use crate::report::{Exit, Failure, Result};
+
+/// Who answers, and how to name it to people.
+#[derive(Debug)]
+pub(crate) struct Answering {
+    /// Finds the model for each node.
+    pub models: Arc<dyn Models>,
+    /// Said on stderr where the answers do not come from the models that the workflow names.
+    pub notice: Option<String>,
+}
+
+/// Builds the answering side.
+pub(crate) fn models(settings: &Settings, environment: &Environment) -> Result<Answering> {
+    let registry = || -> Result<Arc<dyn Models>> {
+        let mut prices = PriceTable::built_in();
+        if let Some(path) = &settings.prices {
+            let shown = path.display();
+            prices = prices
+                .with_overrides(&text::read(path)?)
+                .map_err(|error| Failure::usage(format!("`{shown}`: {error}")))?;
+        }
+        let extra_roots_pem = settings
+            .ca
+            .as_deref()
+            .map(text::read)
+            .transpose()?
+            .map(String::into_bytes);
+        let settings = llm::Settings {
+            environment: environment.variables().collect(),
+            extra_roots_pem,
+            prices: Arc::new(prices),
+            ..llm::Settings::default()
+        };
+        Ok(Arc::new(llm::Registry::new(settings).map_err(|error| {
+            Failure::new(Exit::NotReady, error.message)
+        })?))
+    };
+    let (models, notice): (Arc<dyn Models>, _) = match &settings.source {
+        Source::Workflow => (registry()?, None),
+        Source::Override(spec) => {
+            let notice = format!("every node asks {}", spec_name(spec));
+            (
+                Arc::new(Override::new(registry()?, spec.clone())),
+                Some(notice),
+            )
+        }
+        Source::Offline => (
+            Arc::new(Offline),
+            Some("offline: the built-in model makes the answers up; no model is called".to_owned()),
+        ),
+        Source::Replay(path) => {
+            let player = Player::parse(&text::read(path)?).map_err(|error| {
+                Failure::new(
+                    Exit::Invalid,
+                    format!("`{}` is no cassette: {error}", path.display()),
+                )
+            })?;
+            (
+                Arc::new(player),
+                Some(format!(
+                    "replay: the answers come from the cassette {}",
+                    path.display()
+                )),
+            )
+        }
+        Source::Replies(path) => {
+            let script = Scripted::parse(&text::read(path)?).map_err(|error| {
+                Failure::new(
+                    Exit::Invalid,
+                    format!("`{}` is no script of replies: {error}", path.display()),
+                )
+            })?;
+            (
+                Arc::new(script),
+                Some(format!(
+                    "replies: the answers come from the script {}",
+                    path.display()
+                )),
+            )
+        }
+    };
+    let Some(path) = &settings.record else {
+        return Ok(Answering { models, notice });
+    };
+    let shown = path.display();
+    let unwritable =
+        |error| Failure::new(Exit::Io, format!("`{shown}` could not be written: {error}"));
+    let file = File::create(path).map_err(unwritable)?;
+    let recorder = Recorder::new(models, Box::new(file)).map_err(unwritable)?;
+    let recording = format!("record: every exchange is written to {shown}");
+    let notice = notice.map_or(recording.clone(), |notice| format!("{notice}; {recording}"));
+    Ok(Answering {
+        models: Arc::new(recorder),
+        notice: Some(notice),
+    })
+}
+
+fn spec_name(spec: &llm::model::ModelSpec) -> String {
+    [&spec.provider, &spec.model]
+        .into_iter()
+        .flatten()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join("/")
+}

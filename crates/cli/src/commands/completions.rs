@@ -1,0 +1,23 @@
+//! `flowmill completions`: a script that teaches a shell the command line.
+
+use clap_complete::Shell;
+
+use crate::printer;
+use crate::report::{Exit, Result};
+
+/// Print a completion script for a shell
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: flowmill completions bash > ~/.local/share/bash-completion/completions/flowmill"
+)]
+pub(super) struct Args {
+    /// The shell
+    shell: Shell,
+}
+
+pub(super) fn completions(args: &Args, mut command: clap::Command) -> Result<Exit> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut command, "flowmill", &mut script);
+    printer::data(String::from_utf8_lossy(&script).trim_end())?;
+    Ok(Exit::Success)
+}

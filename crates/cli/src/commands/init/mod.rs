@@ -1,0 +1,121 @@
+//! `flowmill init`: a commented workflow to start from.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::text;
+use crate::report::{Exit, Failure, Result};
+use crate::{printer, shell};
+
+/// The workflow that is written; [`NAME`] stands where its name goes.
+const STARTER: &str = include_str!("starter.yaml");
+
+/// The starter's own name, so that the template is itself a valid workflow.
+const NAME: &str = "starter";
+
+/// Stands where its file goes.
+const FILE: &str = "THIS_FILE";
+
+/// Write a commented workflow to start from
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  flowmill init\n  flowmill init greeter\n  flowmill init workflows/greeter.yaml"
+)]
+pub(super) struct Args {
+    /// Its name, or the file to write
+    #[arg(value_name = "NAME|FILE", default_value = "workflow")]
+    target: String,
+
+    /// Overwrite the file if it exists
+    #[arg(short, long)]
+    force: bool,
+}
+
+pub(super) fn init(args: &Args) -> Result<Exit> {
+    let file = file_of(&args.target)?;
+    let name = name_of(&file)?;
+    let shown = shell::word(&file.display().to_string());
+    text::write_new(&file, &starter(&name, &shown), args.force)?;
+    printer::note(&format!(
+        "wrote {shown}; next:\n  flowmill validate {shown}\n  flowmill run {shown} --input topic=bees --offline\n  flowmill serve {shown} --offline"
+    ));
+    Ok(Exit::Success)
+}
+
+/// A bare name becomes `NAME.yaml`; a file is taken as it is, if it is one that could be read again.
+fn file_of(target: &str) -> Result<PathBuf> {
+    let path = PathBuf::from(target);
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some(extension)
+            if extension.eq_ignore_ascii_case("yaml") || extension.eq_ignore_ascii_case("yml") =>
+        {
+            Ok(path)
+        }
+        Some(extension) => Err(Failure::usage(format!(
+            "a workflow is written as .yaml or .yml, not .{extension}"
+        ))
+        .hint(format!(
+            "flowmill init {}",
+            path.with_extension("yaml").display()
+        ))),
+        None if target.is_empty() || target.ends_with('/') => {
+            Err(Failure::usage("the file needs a name").hint("flowmill init greeter"))
+        }
+        None => Ok(PathBuf::from(format!("{target}.yaml"))),
+    }
+}
+
+/// The workflow is called like its file.
+fn name_of(file: &Path) -> Result<String> {
+    let is_readable = file
+        .to_str()
+        .is_some_and(|path| !path.chars().any(char::is_control));
+    let stem = file
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .map(str::trim)
+        .unwrap_or_default();
+    if stem.is_empty() || !is_readable {
+        return Err(Failure::usage(format!(
+            "`{}` gives the workflow no readable name",
+            file.display()
+        )));
+    }
+    Ok(stem.to_owned())
+}
+
+/// The starter under another name and for that file. JSON's quotes are YAML's, whatever the name holds.
+fn starter(name: &str, file: &str) -> String {
+    let name = serde_json::Value::from(name);
+    STARTER
+        .replacen(&format!("name: {NAME}\n"), &format!("name: {name}\n"), 1)
+        .replace(FILE, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use lang::source::Source;
+
+    use super::*;
+
+    #[test]
+    fn the_starter_is_valid_without_a_warning_under_any_name() {
+        for name in ["greeter", "yes", "2024", "my flow", "a: b", "it's \"it\""] {
+            let checked = lang::check(&Source::new("starter.yaml", starter(name, "x.yaml")));
+            assert_eq!(checked.diagnostics, [], "{name}");
+            assert_eq!(checked.workflow.expect("no error").name, name);
+        }
+    }
+
+    #[test]
+    fn a_name_or_a_file_may_be_given() {
+        let check = |target: &str, file: Option<&str>| {
+            assert_eq!(file_of(target).ok(), file.map(PathBuf::from), "{target}");
+        };
+        check("greeter", Some("greeter.yaml"));
+        check("flows/greeter", Some("flows/greeter.yaml"));
+        check("greeter.yml", Some("greeter.yml"));
+        check("greeter.txt", None);
+        check("flows/", None);
+        check("", None);
+    }
+}

@@ -1,0 +1,133 @@
+//! The command line: a file for each command. Parsing is clap's; what a command needs beside its own
+//! arguments comes in a [`Context`].
+
+mod completions;
+mod explain;
+mod init;
+mod run;
+mod schema;
+mod serve;
+mod validate;
+
+use std::path::PathBuf;
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use crate::config::environment::Environment;
+use crate::config::log;
+use crate::config::project::Project;
+use crate::printer::{self, Color};
+use crate::report::{EXIT_CODES, Exit, Result};
+
+/// Turn an LLM agent workflow written in YAML into a production HTTP API.
+#[derive(Debug, Parser)]
+#[command(
+    name = "flowmill", version, after_help = EXIT_CODES, max_term_width = 100, propagate_version = true,
+    arg_required_else_help = true, subcommand_required = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    #[command(flatten)]
+    log: log::Options,
+
+    /// Settings file [default: flowmill.toml in the working directory, if there is one]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "FLOWMILL_CONFIG",
+        global = true,
+        help_heading = "Global options"
+    )]
+    config: Option<PathBuf>,
+
+    /// When to colour
+    #[arg(
+        long,
+        value_name = "WHEN",
+        value_enum,
+        default_value_t,
+        global = true,
+        help_heading = "Global options"
+    )]
+    color: Color,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Args),
+    Validate(validate::Args),
+    Serve(serve::Args),
+    Schema(schema::Args),
+    Explain(explain::Args),
+    Init(init::Args),
+    Completions(completions::Args),
+}
+
+/// What the commands that run workflows need beside their own arguments.
+#[derive(Debug)]
+struct Context {
+    environment: Environment,
+    project: Project,
+    log: log::Options,
+    matches: ArgMatches,
+}
+
+impl Context {
+    /// Whether an option stands on the command line itself, not in the environment.
+    fn is_flag(&self, id: &str) -> bool {
+        self.matches.value_source(id) == Some(ValueSource::CommandLine)
+    }
+}
+
+/// Does what the command line asks.
+pub(crate) fn main() -> Result<Exit> {
+    let environment = Environment::load();
+    let matches = match environment.apply(Cli::command()).try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => {
+            // Help and version, too, come this way. A reader that went away is no error.
+            let _ = error.print();
+            return Ok(if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Success
+            });
+        }
+    };
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    printer::set_color(cli.color);
+    let context = || -> Result<Context> {
+        environment.report_problems();
+        let project = Project::load(cli.config.as_deref())?;
+        let log = cli.log.or(&project.log);
+        let (_, matches) = matches.subcommand().expect("clap requires a command");
+        Ok(Context {
+            environment,
+            project,
+            log,
+            matches: matches.clone(),
+        })
+    };
+    match cli.command {
+        Command::Run(args) => run::run(&args, &context()?),
+        Command::Validate(args) => validate::validate(&args),
+        Command::Serve(args) => serve::serve(args, &context()?),
+        Command::Schema(args) => schema::schema(&args),
+        Command::Explain(args) => explain::explain(&args),
+        Command::Init(args) => init::init(&args),
+        Command::Completions(args) => completions::completions(&args, Cli::command()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

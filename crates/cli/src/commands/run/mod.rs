@@ -1,0 +1,227 @@
+//! `flowmill run`: one run of a workflow, from inputs to outputs.
+
+mod inputs;
+mod refusal;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use engine::event::Observer;
+use engine::host::Host as _;
+use engine::outcome::{Finished, Outcome};
+use engine::plan::Plan;
+use engine::progress::NoCheckpoint;
+use engine::run::{Environment, Limits, Start};
+use jobs::job::JobId;
+use lang::workflow::InitialState;
+use serde_json::{Value, json};
+use service::problem::Problem;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use self::refusal::Refused;
+use super::Context;
+use crate::config::log::Level;
+use crate::config::{models, run};
+use crate::host::Machine;
+use crate::progress::{Mode, Progress};
+use crate::report::{self, Exit, Failure, Result};
+use crate::{assemble, logging, printer, signals, workflow_file};
+
+/// Run a workflow once; its outputs go to stdout, progress to stderr
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  flowmill run greeting.yaml --input name=Ada --offline
+  flowmill run article.yaml --inputs inputs.json --model openai/gpt-4.1-mini
+  echo '{\"name\": \"Ada\"}' | flowmill run greeting.yaml --inputs - --format json | jq .outputs")]
+pub(super) struct Args {
+    /// Workflow file (.yaml, .yml, .json)
+    file: PathBuf,
+
+    #[command(flatten)]
+    run: run::Options,
+
+    /// Print every event of the run as a line of JSON instead of the outputs
+    #[arg(long)]
+    events: bool,
+
+    #[command(flatten)]
+    inputs: inputs::Args,
+
+    #[command(flatten)]
+    models: models::Options,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<Exit> {
+    logging::start(
+        &context.log,
+        context.environment.rust_log().as_deref(),
+        Level::Warn,
+    );
+    let settings = args.run.clone().settle(&context.project.run);
+    let json = settings.format == run::Format::Json && !args.events;
+    match prepare(args, context) {
+        Ok(prepared) => {
+            let is_terminal =
+                printer::stderr_look().terminal && !context.environment.has_dumb_terminal();
+            execute(args, &settings, is_terminal, prepared)
+        }
+        Err(refused) => {
+            if json {
+                printer::data(&refused.envelope().to_string())?;
+            }
+            Err(refused.into_failure())
+        }
+    }
+}
+
+/// Everything a run needs, found to be in order.
+struct Prepared {
+    plan: Plan,
+    state: InitialState,
+    answering: assemble::Answering,
+}
+
+/// Reads and checks everything before the first model call.
+fn prepare(args: &Args, context: &Context) -> Result<Prepared, Refused> {
+    let (_, workflow) = workflow_file::load(&args.file).map_err(Refused::by("workflow_invalid"))?;
+    let given = inputs::read(&args.inputs, &workflow).map_err(Refused::by("input_invalid"))?;
+    let state = refusal::accept(&workflow, given)?;
+    let layers = args
+        .models
+        .clone()
+        .layers(|id| context.is_flag(id), context.project.models.clone());
+    let settings = models::Options::settle(layers).map_err(Refused::by("usage"))?;
+    let answering =
+        assemble::models(&settings, &context.environment).map_err(Refused::by("model_config"))?;
+    let plan = Plan::new(workflow);
+    engine::run::preflight(&plan, &*answering.models).map_err(Refused::Preflight)?;
+    Ok(Prepared {
+        plan,
+        state,
+        answering,
+    })
+}
+
+fn execute(
+    args: &Args,
+    settings: &run::Settings,
+    is_terminal: bool,
+    prepared: Prepared,
+) -> Result<Exit> {
+    let Prepared {
+        plan,
+        state,
+        answering,
+    } = prepared;
+    let mode = match (settings.quiet, is_terminal) {
+        (true, _) => Mode::Quiet,
+        (false, true) => Mode::InPlace,
+        (false, false) => Mode::Lines,
+    };
+    // Quiet is about progress; that the answers are not a model's is no detail.
+    if let Some(notice) = &answering.notice {
+        printer::note(notice);
+    }
+    let progress = Arc::new(Progress::new(mode, args.events));
+    let host = Arc::new(Machine::new());
+    let job_id = host.new_id();
+    let environment = Environment {
+        models: answering.models,
+        host,
+        observer: Arc::clone(&progress) as Arc<dyn Observer>,
+        checkpoint: Arc::new(NoCheckpoint),
+    };
+    let limits = Limits {
+        deadline: settings.timeout,
+        budget: settings.budget.clone(),
+        fan_out: service::Settings::default().fan_out,
+        stream: args.events || mode == Mode::InPlace,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))?;
+    let finished = runtime.block_on(async {
+        let cancel = CancellationToken::new();
+        let _watch = tokio::spawn(cancel_on_signal(cancel.clone()));
+        engine::run::run(&plan, Start::Fresh(state), limits, &environment, cancel).await
+    });
+    progress.finish();
+    let finished = finished.map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    conclude(args, settings, finished, job_id)
+}
+
+/// Prints how the run ended.
+fn conclude(
+    args: &Args,
+    settings: &run::Settings,
+    finished: Finished,
+    job_id: Uuid,
+) -> Result<Exit> {
+    let Finished {
+        outcome,
+        usage,
+        execution_time_ms,
+        ..
+    } = finished;
+    let json = settings.format == run::Format::Json;
+    let envelope = |status: &str| {
+        json!({
+            "status": status,
+            "outputs": null,
+            "usage": usage,
+            "execution_time_ms": execution_time_ms,
+            "job_id": job_id.to_string(),
+        })
+    };
+    match outcome {
+        // The last event has told everything already.
+        Outcome::Completed { .. } if args.events => Ok(Exit::Success),
+        Outcome::Completed { outputs } => {
+            let text = match settings.format {
+                run::Format::Pretty => format!("{:#}", Value::Object(outputs)),
+                run::Format::Yaml => serde_norway::to_string(&outputs)
+                    .expect("JSON values are YAML values")
+                    .trim_end()
+                    .to_owned(),
+                run::Format::Json => {
+                    let mut envelope = envelope("success");
+                    envelope["outputs"] = Value::Object(outputs);
+                    envelope.to_string()
+                }
+            };
+            printer::data(&text)?;
+            Ok(Exit::Success)
+        }
+        Outcome::Failed(failure) => {
+            if json && !args.events {
+                let mut envelope = envelope("failed");
+                envelope["error"] = json!(failure.message);
+                envelope["problem"] = json!(Problem::of_failure(&failure, Some(JobId(job_id))));
+                printer::data(&envelope.to_string())?;
+            }
+            report::failure(&refusal::of_run(&failure, Exit::Failed));
+            Ok(Exit::Failed)
+        }
+        Outcome::Cancelled => {
+            if json && !args.events {
+                printer::data(&envelope("cancelled").to_string())?;
+            }
+            report::failure(&Failure::new(Exit::Interrupted, "the run was cancelled"));
+            Ok(Exit::Interrupted)
+        }
+    }
+}
+
+/// The first Ctrl-C or SIGTERM cancels the run, which aborts its model calls; the second ends the process.
+async fn cancel_on_signal(cancel: CancellationToken) {
+    for press in 0.. {
+        signals::terminated().await;
+        if press > 0 {
+            std::process::exit(Exit::Interrupted as i32);
+        }
+        cancel.cancel();
+    }
+}

@@ -1,0 +1,191 @@
+//! Why a run was not started or did not succeed: the sentence for people and the envelope for programs.
+
+use engine::outcome::{self, FailureCode};
+use lang::fault::{Fault, FaultKind};
+use lang::workflow::{InitialState, Workflow};
+use serde_json::{Value, json};
+use service::problem::{ErrorSource, Problem};
+
+use super::inputs::{self, Given};
+use crate::report::{Exit, Failure};
+use crate::workflow_file::many;
+
+/// Longest excerpt of a faulty value, in characters.
+const EXCERPT: usize = 60;
+
+/// Why a run was not started.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// Something outside the workflow's own rules: `code` is for programs.
+    Other {
+        /// Of the problem.
+        code: &'static str,
+        /// For people.
+        failure: Failure,
+    },
+    /// The inputs do not fit.
+    Inputs {
+        /// Each fault, as programs get it.
+        entries: Vec<Value>,
+        /// For people.
+        failure: Failure,
+    },
+    /// The workflow cannot run here.
+    Preflight(outcome::Failure),
+}
+
+impl Refused {
+    /// Makes a refusal of a failure.
+    pub(super) fn by(code: &'static str) -> impl Fn(Failure) -> Self {
+        move |failure| Self::Other { code, failure }
+    }
+
+    /// For people.
+    pub(super) fn into_failure(self) -> Failure {
+        match self {
+            Self::Other { failure, .. } | Self::Inputs { failure, .. } => failure,
+            Self::Preflight(failure) => of_run(&failure, Exit::NotReady),
+        }
+    }
+
+    /// What `--format json` prints: the same keys as for a run, null where there was none.
+    pub(super) fn envelope(&self) -> Value {
+        let (error, problem) = match self {
+            Self::Other { code, failure } => {
+                let problem = Problem::new(422, *code, ErrorSource::Request, &*failure.message);
+                (&failure.message, json!(problem))
+            }
+            Self::Inputs { entries, failure } => {
+                let mut problem = json!(Problem::new(
+                    422,
+                    "input_invalid",
+                    ErrorSource::Request,
+                    &*failure.message
+                ));
+                problem["errors"] = json!(entries);
+                (&failure.message, problem)
+            }
+            Self::Preflight(failure) => {
+                (&failure.message, json!(Problem::of_failure(failure, None)))
+            }
+        };
+        json!({
+            "status": "failed",
+            "outputs": null,
+            "usage": null,
+            "execution_time_ms": null,
+            "job_id": null,
+            "error": error,
+            "problem": problem,
+        })
+    }
+}
+
+/// Checks the inputs against the workflow; every fault is named.
+pub(super) fn accept(workflow: &Workflow, given: Given) -> Result<InitialState, Refused> {
+    let Given {
+        mut values,
+        unreadable,
+    } = given;
+    // Stand-ins, so that an unreadable input is not reported as missing, too.
+    for (name, _) in &unreadable {
+        values.insert(name.clone(), Value::Null);
+    }
+    let is_unreadable = |fault: &Fault| {
+        fault.path.first().is_some_and(|first| {
+            unreadable
+                .iter()
+                .any(|(name, _)| *name == first.to_string())
+        })
+    };
+    let faults = match workflow.accept_inputs(&values) {
+        Ok(state) if unreadable.is_empty() => return Ok(state),
+        Ok(_) => Vec::new(),
+        Err(faults) => faults,
+    };
+    let faults: Vec<Fault> = faults
+        .into_iter()
+        .filter(|fault| !is_unreadable(fault))
+        .collect();
+    let mut details: Vec<String> = unreadable
+        .iter()
+        .map(|(name, reason)| format!("{name}: {reason}"))
+        .collect();
+    details.extend(faults.iter().map(|fault| sentence(fault, workflow)));
+    let mut entries: Vec<Value> = unreadable
+        .iter()
+        .map(|(name, reason)| json!({ "type": "json_invalid", "loc": [name], "msg": reason }))
+        .collect();
+    entries.extend(faults.iter().map(entry));
+    let message = format!(
+        "the inputs do not fit workflow `{}`: {}",
+        workflow.name,
+        many(details.len(), "fault")
+    );
+    let mut failure = Failure::new(Exit::Invalid, message).details(details);
+    if let Some(missing) = faults
+        .iter()
+        .find(|fault| fault.kind == FaultKind::Missing && fault.path.len() == 1)
+    {
+        failure = failure.hint(format!(
+            "give it with --input {}=VALUE, or --inputs FILE",
+            missing.dotted_path()
+        ));
+    }
+    Err(Refused::Inputs { entries, failure })
+}
+
+/// A failed run for people, with the way out where the failure itself does not say it.
+pub(super) fn of_run(failure: &outcome::Failure, exit: Exit) -> Failure {
+    let hint = match failure.code {
+        FailureCode::ModelConfig => Some("or add --offline to try the workflow without a model"),
+        FailureCode::OutputInvalid => Some(
+            "a clearer prompt, descriptions in output_schema, or a stronger model (--model) may help",
+        ),
+        FailureCode::ModelTimeout => Some("raise config.execution.timeout in the workflow"),
+        FailureCode::DeadlineExceeded => Some("raise --timeout"),
+        FailureCode::NoRoute => Some("add an edge without a condition, or a default route"),
+        FailureCode::NotSupported => Some("`flowmill validate` lists every such part"),
+        _ if failure.retryable => Some("the same run may succeed later"),
+        _ => None,
+    };
+    let mut report = Failure::new(exit, failure.message.clone());
+    report.hint = hint.map(str::to_owned);
+    report
+}
+
+/// `age: Input should be a valid integer (got "x")`.
+fn sentence(fault: &Fault, workflow: &Workflow) -> String {
+    let path = fault.dotted_path();
+    let name = if path.is_empty() { "inputs" } else { &path };
+    let rest = match fault.kind {
+        FaultKind::Missing => String::new(),
+        FaultKind::ExtraForbidden => inputs::unknown(name, workflow)
+            .map_or_else(String::new, |way_out| format!("; {way_out}")),
+        _ if path.is_empty() => String::new(),
+        _ => format!(" (got {})", excerpt(&fault.input)),
+    };
+    format!("{name}: {}{rest}", fault.message)
+}
+
+/// As in the HTTP API's 422, without its `body`.
+fn entry(fault: &Fault) -> Value {
+    let mut entry = json!({
+        "type": fault.kind.as_str(),
+        "loc": fault.path,
+        "msg": fault.message,
+        "input": fault.input,
+    });
+    if let Some(context) = &fault.context {
+        entry["ctx"] = context.clone();
+    }
+    entry
+}
+
+fn excerpt(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(EXCERPT) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}

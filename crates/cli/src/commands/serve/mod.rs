@@ -1,0 +1,239 @@
+//! `flowmill serve`: workflows as an HTTP API, until it is told to stop.
+
+mod banner;
+mod watch;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use engine::host::Host;
+use jobs::memory::MemoryStore;
+use jobs::store::JobStore;
+use lang::source::Source;
+use lang::workflow::Workflow;
+use service::catalog::LoadedWorkflow;
+use service::{Config, Service};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use self::watch::Watched;
+use super::Context;
+use crate::config::log::Level;
+use crate::config::serve::{Settings, Store};
+use crate::config::{models, serve};
+use crate::host::Machine;
+use crate::report::{self, Exit, Failure, Result};
+use crate::workflow_file::many;
+use crate::{assemble, descriptors, logging, printer, signals, workflow_file};
+
+/// Serve workflows as an HTTP API
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  flowmill serve greeting.yaml --offline
+  flowmill serve greeting.yaml article.yaml --port 9000 --watch
+
+The first Ctrl-C or SIGTERM lets runs in flight finish; the second ends the process.")]
+pub(super) struct Args {
+    /// Workflow files (.yaml, .yml, .json)
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+
+    #[command(flatten)]
+    serve: serve::Options,
+
+    #[command(flatten)]
+    models: models::Options,
+}
+
+pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
+    logging::start(
+        &context.log,
+        context.environment.rust_log().as_deref(),
+        Level::Info,
+    );
+    let settings = args.serve.settle(&context.project.serve)?;
+    let layers = args
+        .models
+        .layers(|id| context.is_flag(id), context.project.models.clone());
+    let answering = assemble::models(&models::Options::settle(layers)?, &context.environment)?;
+    let loaded = args
+        .files
+        .iter()
+        .map(|file| Loaded::read(file))
+        .collect::<Result<Vec<_>>>()?;
+    refuse_same_names(&loaded)?;
+    descriptors::raise();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))?;
+    let exit = runtime.block_on(serve_until_told(settings, answering, loaded));
+    // A task that hangs in the system must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    exit
+}
+
+/// A workflow file that is being served.
+#[derive(Debug)]
+struct Loaded {
+    path: PathBuf,
+    source: Source,
+    workflow: Arc<Workflow>,
+}
+
+impl Loaded {
+    fn read(path: &Path) -> Result<Self> {
+        let (source, workflow) = workflow_file::load(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            source,
+            workflow,
+        })
+    }
+}
+
+/// Requests name workflows, so two may not share a name.
+fn refuse_same_names(loaded: &[Loaded]) -> Result<()> {
+    for (position, one) in loaded.iter().enumerate() {
+        if let Some(other) = loaded[..position]
+            .iter()
+            .find(|other| other.workflow.name == one.workflow.name)
+        {
+            let message = format!(
+                "{} and {} are both called `{}`",
+                other.path.display(),
+                one.path.display(),
+                one.workflow.name
+            );
+            return Err(Failure::new(Exit::Invalid, message).hint("give each its own flow.name"));
+        }
+    }
+    Ok(())
+}
+
+async fn serve_until_told(
+    settings: Settings,
+    answering: assemble::Answering,
+    loaded: Vec<Loaded>,
+) -> Result<Exit> {
+    let host: Arc<dyn Host> = Arc::new(Machine::new());
+    let store: Arc<dyn JobStore> = match settings.store {
+        Store::Memory => Arc::new(MemoryStore::new(jobs::memory::Limits::default())),
+    };
+    let service = Service::new(Config {
+        store,
+        models: answering.models,
+        host,
+        settings: service::Settings::default(),
+    });
+    let mut watched = Vec::new();
+    let mut failures = Vec::new();
+    for Loaded {
+        path,
+        source,
+        workflow,
+    } in loaded
+    {
+        let workflow = service
+            .catalog()
+            .put(LoadedWorkflow::new(&source, workflow));
+        // Found out now, not by the first caller.
+        if let Err(failure) = workflow.preflight(&**service.models()) {
+            failures.push(format!("{}: {}", path.display(), failure.message));
+        }
+        watched.push(Watched::new(path, &source, &workflow));
+    }
+    if !failures.is_empty() {
+        return Err(Failure::new(
+            Exit::NotReady,
+            "the server was not started: its runs would fail",
+        )
+        .details(failures)
+        .hint("set up what is missing, or add --offline to try the API without a model"));
+    }
+    let listener = bind(&settings)?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| Failure::new(Exit::Io, format!("the address is unknown: {error}")))?;
+    printer::note(
+        &banner::banner(
+            address,
+            answering.notice.as_deref(),
+            &service.catalog().all(),
+            settings.watch,
+        )
+        .await,
+    );
+
+    let app = server::App::new(service.clone(), server_settings(&settings));
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(server::serve(listener, app, stop.clone()));
+    let watching = settings
+        .watch
+        .then(|| tokio::spawn(watch::watch(service.clone(), watched, stop.clone())));
+
+    signals::terminated().await;
+    let mut drain = pin!(service.drain(settings.drain_timeout));
+    // Looked at once before it is announced: whoever reads the line finds the server draining.
+    let drained = match futures_util::poll!(drain.as_mut()) {
+        Poll::Ready(drained) => drained,
+        Poll::Pending => {
+            printer::note("stopping: runs in flight may finish; once more ends at once");
+            tokio::select! {
+                drained = drain => drained,
+                () = signals::terminated() => {
+                    report::warning("ended at once; runs in flight are lost");
+                    return Ok(Exit::Interrupted);
+                }
+            }
+        }
+    };
+    if drained.cancelled > 0 {
+        report::warning(&format!(
+            "{} did not end in time and were cancelled",
+            many(drained.cancelled, "run")
+        ));
+    }
+    stop.cancel();
+    tokio::select! {
+        _ = serving => {}
+        () = signals::terminated() => return Ok(Exit::Interrupted),
+    }
+    if let Some(watching) = watching {
+        // It ends by the same token.
+        let _ = watching.await;
+    }
+    Ok(Exit::Success)
+}
+
+fn bind(settings: &Settings) -> Result<TcpListener> {
+    let address = SocketAddr::new(settings.host, settings.port);
+    server::bind(address).map_err(|error| {
+        let failure = Failure::new(
+            Exit::Io,
+            format!("{address} cannot be listened on: {error}"),
+        );
+        match error.kind() {
+            std::io::ErrorKind::AddrInUse => failure
+                .hint("another program listens there; choose another --port, or 0 for a free one"),
+            std::io::ErrorKind::PermissionDenied => {
+                failure.hint("ports below 1024 need a privilege; choose another --port")
+            }
+            _ => failure,
+        }
+    })
+}
+
+fn server_settings(settings: &Settings) -> server::Settings {
+    server::Settings {
+        sync_timeout: settings.sync_timeout,
+        max_wait: settings.max_wait,
+        max_body_bytes: settings.body_limit,
+        ..server::Settings::default()
+    }
+}

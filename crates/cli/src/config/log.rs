@@ -1,0 +1,87 @@
+//! `[log]`: what flowmill writes about its own work, to stderr.
+
+use clap::ValueEnum;
+use serde::Deserialize;
+
+/// As given on the command line, in the environment, or in the file.
+#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[command(next_help_heading = "Global options")]
+#[group(skip)]
+pub(crate) struct Options {
+    /// Least important log lines to show [default: info for serve, else warn; `RUST_LOG` can filter finer]
+    #[arg(
+        id = "log_level",
+        long = "log-level",
+        value_name = "LEVEL",
+        env = "FLOWMILL_LOG_LEVEL",
+        global = true
+    )]
+    pub level: Option<Level>,
+
+    /// How log lines look [default: text]
+    #[arg(
+        id = "log_format",
+        long = "log-format",
+        value_name = "FORMAT",
+        env = "FLOWMILL_LOG_FORMAT",
+        global = true
+    )]
+    pub format: Option<Format>,
+}
+
+impl Options {
+    /// The keys of the section.
+    pub(crate) const KEYS: &[&str] = &["level", "format"];
+
+    /// Takes what is unset from a lower layer.
+    pub(crate) fn or(self, lower: &Self) -> Self {
+        Self {
+            level: self.level.or(lower.level),
+            format: self.format.or(lower.format),
+        }
+    }
+}
+
+/// `--log-level`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Level {
+    /// Nothing at all.
+    Off,
+    /// What went wrong.
+    Error,
+    /// And what may.
+    Warn,
+    /// And what happens.
+    Info,
+    /// And how.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl Level {
+    /// As a filter of the `tracing` family reads it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// `--log-format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// A JSON object per line.
+    Json,
+}

@@ -1,0 +1,14 @@
+//! Everything flowmill reads from outside: the environment, `.env`, `flowmill.toml`, and the files named
+//! on the command line. Nothing else in the project reads the environment or a file.
+//!
+//! Settings are layered: flags, then the environment, then `.env`, then `flowmill.toml`, then defaults.
+//! A section's options are one struct, read from the command line and from the file alike.
+
+pub(crate) mod environment;
+pub(crate) mod log;
+pub(crate) mod models;
+pub(crate) mod project;
+pub(crate) mod run;
+pub(crate) mod serve;
+pub(crate) mod text;
+pub(crate) mod units;

@@ -1,0 +1,234 @@
+//! `[models]`: who answers the prompts. The workflow's own models, one model for all nodes, the built-in
+//! offline model, a cassette, or scripted replies.
+
+use std::path::PathBuf;
+
+use llm::model::ModelSpec;
+use serde::Deserialize;
+
+use super::project::Layers;
+use crate::report::{Failure, Result};
+
+/// As given on the command line, in the environment, or in the file.
+#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[command(next_help_heading = "Models")]
+#[group(skip)]
+pub(crate) struct Options {
+    /// Ask this model at every node, whatever the workflow says, such as openai/gpt-4.1-mini
+    #[arg(long, value_name = "PROVIDER/MODEL", env = "FLOWMILL_MODEL")]
+    pub model: Option<String>,
+
+    /// Ask the built-in offline model: no key, no network, made-up answers that fit
+    #[arg(
+        long, value_name = "BOOL", env = "FLOWMILL_OFFLINE",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true
+    )]
+    pub offline: Option<bool>,
+
+    /// Write every model exchange to a cassette
+    #[arg(long, value_name = "FILE", env = "FLOWMILL_RECORD")]
+    pub record: Option<PathBuf>,
+
+    /// Answer from a cassette: no key, no network
+    #[arg(long, value_name = "FILE", env = "FLOWMILL_REPLAY")]
+    pub replay: Option<PathBuf>,
+
+    /// Answer from a script, {node: [reply, …]}, to test a workflow's logic
+    #[arg(long, value_name = "FILE", env = "FLOWMILL_REPLIES")]
+    pub replies: Option<PathBuf>,
+
+    /// Prices that replace or add to the built-in ones (TOML or JSON)
+    #[arg(long, value_name = "FILE", env = "FLOWMILL_PRICES")]
+    pub prices: Option<PathBuf>,
+
+    /// Certificates to trust besides the built-in roots (PEM)
+    #[arg(long, value_name = "FILE", env = "FLOWMILL_CA")]
+    pub ca: Option<PathBuf>,
+}
+
+/// Who answers, decided.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Settings {
+    /// The answering side.
+    pub source: Source,
+    /// A cassette to write.
+    pub record: Option<PathBuf>,
+    /// A price table to lay over the built-in one.
+    pub prices: Option<PathBuf>,
+    /// Certificates to trust.
+    pub ca: Option<PathBuf>,
+}
+
+/// The answering side.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Source {
+    /// The models that the nodes name.
+    Workflow,
+    /// One model for all nodes.
+    Override(ModelSpec),
+    /// The built-in model.
+    Offline,
+    /// A cassette.
+    Replay(PathBuf),
+    /// A script.
+    Replies(PathBuf),
+}
+
+impl Options {
+    /// The keys of the section.
+    pub(crate) const KEYS: &[&str] = &[
+        "model", "offline", "record", "replay", "replies", "prices", "ca",
+    ];
+
+    /// Takes apart what clap reads as one: the sources on the command line and those from the environment.
+    pub(crate) fn layers(self, is_flag: impl Fn(&str) -> bool, file: Self) -> Layers<Self> {
+        let mut flags = self.clone();
+        flags.model = flags.model.filter(|_| is_flag("model"));
+        flags.offline = flags.offline.filter(|_| is_flag("offline"));
+        flags.replay = flags.replay.filter(|_| is_flag("replay"));
+        flags.replies = flags.replies.filter(|_| is_flag("replies"));
+        Layers {
+            flags,
+            environment: self,
+            file,
+        }
+    }
+
+    /// Decides who answers. `--model`, `--offline`, `--replay` and `--replies` are four answers to one
+    /// question: the highest layer that gives any of them settles it, and it may give only one.
+    pub(crate) fn settle(layers: Layers<Self>) -> Result<Settings> {
+        let layers = layers.highest_first();
+        let mut source = Source::Workflow;
+        for layer in &layers {
+            if let Some(chosen) = layer.source()? {
+                source = chosen;
+                break;
+            }
+        }
+        let first = |pick: fn(&Self) -> &Option<PathBuf>| {
+            layers.iter().find_map(|layer| pick(layer).clone())
+        };
+        let record = first(|layer| &layer.record);
+        if record.is_some() && matches!(source, Source::Replay(_) | Source::Replies(_)) {
+            return Err(Failure::usage(
+                "--record needs a model to record, not a cassette or a script",
+            )
+            .hint("leave out --record, or --replay and --replies"));
+        }
+        Ok(Settings {
+            source,
+            record,
+            prices: first(|layer| &layer.prices),
+            ca: first(|layer| &layer.ca),
+        })
+    }
+
+    /// The one source this layer gives, if any. `offline = false` says that the models are asked.
+    fn source(&self) -> Result<Option<Source>> {
+        let mut given = Vec::new();
+        if let Some(model) = &self.model {
+            let spec = ModelSpec::parse(model).map_err(|error| Failure::usage(error.message))?;
+            given.push(("--model", Source::Override(spec)));
+        }
+        if let Some(path) = &self.replay {
+            given.push(("--replay", Source::Replay(path.clone())));
+        }
+        if let Some(path) = &self.replies {
+            given.push(("--replies", Source::Replies(path.clone())));
+        }
+        match self.offline {
+            Some(true) => given.push(("--offline", Source::Offline)),
+            Some(false) if given.is_empty() => given.push(("--offline", Source::Workflow)),
+            _ => {}
+        }
+        match given.as_slice() {
+            [(first, _), (second, _), ..] => Err(Failure::usage(format!(
+                "{first} and {second} cannot be used together: each says who answers"
+            ))),
+            _ => Ok(given.pop().map(|(_, source)| source)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(words: &[&str]) -> Options {
+        let mut options = Options::default();
+        for word in words {
+            match *word {
+                "offline" => options.offline = Some(true),
+                "online" => options.offline = Some(false),
+                "replay" => options.replay = Some("tape".into()),
+                "replies" => options.replies = Some("script".into()),
+                "record" => options.record = Some("new".into()),
+                model => options.model = Some(model.to_owned()),
+            }
+        }
+        options
+    }
+
+    #[test]
+    fn the_highest_layer_that_names_a_source_settles_it() {
+        let check =
+            |flags: &[&str], env: &[&str], file: &[&str], expected: Result<Source, &str>| {
+                let layers = Layers {
+                    flags: options(flags),
+                    environment: options(env),
+                    file: options(file),
+                };
+                let settled = Options::settle(layers)
+                    .map(|settings| settings.source)
+                    .map_err(|failure| failure.message);
+                match (settled, expected) {
+                    (Err(message), Err(part)) => assert!(message.contains(part), "{message}"),
+                    (settled, expected) => assert_eq!(settled, expected.map_err(str::to_owned)),
+                }
+            };
+        let openai = || {
+            Source::Override(ModelSpec {
+                provider: Some("openai".into()),
+                model: Some("m".into()),
+                ..ModelSpec::default()
+            })
+        };
+        check(&[], &[], &[], Ok(Source::Workflow));
+        check(&["offline"], &["openai/m"], &[], Ok(Source::Offline));
+        check(&["openai/m"], &["offline"], &["replay"], Ok(openai()));
+        check(
+            &[],
+            &["replay"],
+            &["offline"],
+            Ok(Source::Replay("tape".into())),
+        );
+        check(&["online"], &["offline"], &[], Ok(Source::Workflow));
+        check(&["online", "openai/m"], &[], &[], Ok(openai()));
+        check(
+            &["offline", "replay"],
+            &[],
+            &[],
+            Err("--replay and --offline"),
+        );
+        check(
+            &["openai/m", "replies"],
+            &[],
+            &[],
+            Err("--model and --replies"),
+        );
+        check(
+            &["record"],
+            &["replies"],
+            &[],
+            Err("--record needs a model"),
+        );
+        check(
+            &["record", "offline"],
+            &["replies"],
+            &[],
+            Ok(Source::Offline),
+        );
+        check(&["opnai/m"], &[], &[], Err("provider"));
+    }
+}

@@ -1,0 +1,101 @@
+//! `[run]`: one run on the command line.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use lang::workflow::Budget;
+use serde::Deserialize;
+
+use super::units::Time;
+
+/// As given on the command line, in the environment, or in the file.
+#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[group(skip)]
+pub(crate) struct Options {
+    /// Longest time for the whole run, such as 30s or 5m [default: none]
+    #[arg(long, value_name = "TIME", env = "FLOWMILL_TIMEOUT")]
+    pub timeout: Option<Time>,
+
+    /// What stdout gets [default: pretty]
+    #[arg(long, value_name = "FORMAT", env = "FLOWMILL_FORMAT")]
+    pub format: Option<Format>,
+
+    /// No progress on stderr, only warnings and errors
+    #[arg(
+        short, long, value_name = "BOOL", env = "FLOWMILL_QUIET",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true
+    )]
+    pub quiet: Option<bool>,
+
+    /// Stop before the run costs more, in US dollars
+    #[arg(long, value_name = "USD", env = "FLOWMILL_MAX_COST_USD", value_parser = cost)]
+    pub max_cost_usd: Option<f64>,
+
+    /// Stop before the run takes more tokens, input and output together
+    #[arg(long, value_name = "N", env = "FLOWMILL_MAX_TOKENS")]
+    pub max_tokens: Option<u64>,
+
+    /// Stop before the run asks a model more often
+    #[arg(long, value_name = "N", env = "FLOWMILL_MAX_LLM_CALLS")]
+    pub max_llm_calls: Option<u64>,
+}
+
+/// `--format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Format {
+    /// The outputs as indented JSON.
+    #[default]
+    Pretty,
+    /// The outputs as YAML.
+    Yaml,
+    /// One line of JSON: status, outputs, usage, `execution_time_ms`, `job_id`; also when the run fails.
+    Json,
+}
+
+/// Decided.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Settings {
+    /// For the whole run.
+    pub timeout: Option<Duration>,
+    /// Of stdout.
+    pub format: Format,
+    /// No progress.
+    pub quiet: bool,
+    /// Over the workflow's own.
+    pub budget: Budget,
+}
+
+impl Options {
+    /// The keys of the section.
+    pub(crate) const KEYS: &[&str] = &[
+        "timeout",
+        "format",
+        "quiet",
+        "max_cost_usd",
+        "max_tokens",
+        "max_llm_calls",
+    ];
+
+    /// Takes what is unset from the file, then the defaults.
+    pub(crate) fn settle(self, file: &Self) -> Settings {
+        Settings {
+            timeout: self.timeout.or(file.timeout).map(|time| time.0),
+            format: self.format.or(file.format).unwrap_or_default(),
+            quiet: self.quiet.or(file.quiet).unwrap_or_default(),
+            budget: Budget {
+                max_cost_usd: self.max_cost_usd.or(file.max_cost_usd),
+                max_tokens: self.max_tokens.or(file.max_tokens),
+                max_llm_calls: self.max_llm_calls.or(file.max_llm_calls),
+            },
+        }
+    }
+}
+
+fn cost(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(cost) if cost.is_finite() && cost >= 0.0 => Ok(cost),
+        _ => Err(format!("`{text}` is no amount of US dollars, such as 0.25")),
+    }
+}

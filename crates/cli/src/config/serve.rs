@@ -1,0 +1,222 @@
+//! `[serve]`: the server's address, its times and its limits.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde::Deserialize;
+
+use super::units::{Size, Time};
+use crate::report::{Failure, Result};
+
+/// As given on the command line, in the environment, or in the file.
+#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[command(next_help_heading = "Server")]
+#[group(skip)]
+pub(crate) struct Options {
+    /// Address to listen on: an IP address or localhost [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS", env = "FLOWMILL_HOST")]
+    pub host: Option<Host>,
+
+    /// Port to listen on; 0 takes a free one [default: 8000]
+    #[arg(short, long, value_name = "PORT", env = "FLOWMILL_PORT")]
+    pub port: Option<u16>,
+
+    /// How long POST /run waits for its run before it answers 202 with a handle [default: 30s]
+    #[arg(long, value_name = "TIME", env = "FLOWMILL_SYNC_TIMEOUT")]
+    pub sync_timeout: Option<Time>,
+
+    /// Longest wait a client may ask for with Prefer: wait=N [default: 5m]
+    #[arg(long, value_name = "TIME", env = "FLOWMILL_MAX_WAIT")]
+    pub max_wait: Option<Time>,
+
+    /// Largest request body [default: 10MB]
+    #[arg(long, value_name = "SIZE", env = "FLOWMILL_BODY_LIMIT")]
+    pub body_limit: Option<Size>,
+
+    /// How long runs in flight may go on after SIGTERM or Ctrl-C [default: 30s]
+    #[arg(long, value_name = "TIME", env = "FLOWMILL_DRAIN_TIMEOUT")]
+    pub drain_timeout: Option<Time>,
+
+    /// Load a workflow file again when it changes
+    #[arg(
+        short, long, value_name = "BOOL", env = "FLOWMILL_WATCH",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true
+    )]
+    pub watch: Option<bool>,
+
+    /// Where jobs are kept [default: memory]
+    #[arg(long, value_name = "STORE", env = "FLOWMILL_STORE")]
+    pub store: Option<Store>,
+
+    /// Listen on an address that others can reach, although anyone who reaches it may run workflows
+    #[arg(
+        long, value_name = "BOOL", env = "FLOWMILL_INSECURE",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true
+    )]
+    pub insecure: Option<bool>,
+}
+
+/// Where jobs are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Store {
+    /// In this process: lost when it ends.
+    #[default]
+    Memory,
+}
+
+/// An IP address, or `localhost` for the loopback one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Host(pub IpAddr);
+
+impl std::str::FromStr for Host {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "localhost" {
+            return Ok(Self(Ipv4Addr::LOCALHOST.into()));
+        }
+        // `[::1]`, as in a URL, means the same as `::1`.
+        let bare = text
+            .strip_prefix('[')
+            .and_then(|text| text.strip_suffix(']'))
+            .unwrap_or(text);
+        bare.parse().map(Self).map_err(|_| {
+            format!("`{text}` is no IP address; write one such as 127.0.0.1 or 0.0.0.0")
+        })
+    }
+}
+
+impl TryFrom<String> for Host {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// Decided.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Settings {
+    /// Where to listen.
+    pub host: IpAddr,
+    /// 0 takes a free one.
+    pub port: u16,
+    /// Of `POST /run`.
+    pub sync_timeout: Duration,
+    /// Of `Prefer: wait=N`.
+    pub max_wait: Duration,
+    /// In bytes.
+    pub body_limit: usize,
+    /// For runs in flight.
+    pub drain_timeout: Duration,
+    /// Reload changed files.
+    pub watch: bool,
+    /// Of jobs.
+    pub store: Store,
+}
+
+impl Options {
+    /// The keys of the section.
+    pub(crate) const KEYS: &[&str] = &[
+        "host",
+        "port",
+        "sync_timeout",
+        "max_wait",
+        "body_limit",
+        "drain_timeout",
+        "watch",
+        "store",
+        "insecure",
+    ];
+
+    /// Takes what is unset from the file, then the defaults. Refuses an address others can reach unless `insecure`.
+    pub(crate) fn settle(self, file: &Self) -> Result<Settings> {
+        let host = self
+            .host
+            .or(file.host)
+            .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |host| host.0);
+        let insecure = self.insecure.or(file.insecure).unwrap_or_default();
+        if !host.is_loopback() && !insecure {
+            return Err(Failure::usage(format!(
+                "{host} can be reached by others, and no API keys are set up: anyone could run workflows at your expense"
+            ))
+            .hint("listen on 127.0.0.1, or add --insecure if something else guards the port"));
+        }
+        let time = |ours: Option<Time>, theirs: Option<Time>, default| {
+            ours.or(theirs).map_or(default, |time| time.0)
+        };
+        let sync_timeout = time(
+            self.sync_timeout,
+            file.sync_timeout,
+            Duration::from_secs(30),
+        );
+        Ok(Settings {
+            host,
+            port: self.port.or(file.port).unwrap_or(8000),
+            sync_timeout,
+            // A default below what the server waits by itself would make no sense.
+            max_wait: time(
+                self.max_wait,
+                file.max_wait,
+                Duration::from_secs(300).max(sync_timeout),
+            ),
+            body_limit: self
+                .body_limit
+                .or(file.body_limit)
+                .map_or(10 << 20, |size| size.0),
+            drain_timeout: time(
+                self.drain_timeout,
+                file.drain_timeout,
+                Duration::from_secs(30),
+            ),
+            watch: self.watch.or(file.watch).unwrap_or_default(),
+            store: self.store.or(file.store).unwrap_or_default(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listening_on(host: &str, insecure: bool) -> Result<Settings> {
+        let options = Options {
+            host: Some(host.parse().expect("an address")),
+            insecure: Some(insecure),
+            ..Options::default()
+        };
+        options.settle(&Options::default())
+    }
+
+    #[test]
+    fn only_loopback_is_open_to_everyone() {
+        for host in ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost"] {
+            assert!(listening_on(host, false).is_ok(), "{host}");
+        }
+        for host in ["0.0.0.0", "::", "192.168.1.5"] {
+            assert!(listening_on(host, false).is_err(), "{host}");
+            assert!(listening_on(host, true).is_ok(), "{host} --insecure");
+        }
+    }
+
+    #[test]
+    fn the_file_is_below_the_command_line_and_above_the_defaults() {
+        let file = Options {
+            port: Some(1),
+            body_limit: Some(Size(7)),
+            ..Options::default()
+        };
+        let settings = Options {
+            port: Some(2),
+            ..Options::default()
+        }
+        .settle(&file)
+        .expect("loopback");
+        assert_eq!((settings.port, settings.body_limit), (2, 7));
+        assert_eq!(settings.sync_timeout, Duration::from_secs(30));
+    }
+}

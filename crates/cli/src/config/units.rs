@@ -1,0 +1,147 @@
+//! Durations and sizes as people write them: `30s`, `5m`, `1h 30m`, `10MB`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+
+/// A duration above zero; a bare number is seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Time(pub Duration);
+
+/// A number of bytes; `k`, `M` and `G` are powers of 1024.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size(pub usize);
+
+impl FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let duration = match text.parse::<f64>() {
+            Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+            Err(_) => text
+                .parse::<jiff::SignedDuration>()
+                .ok()
+                .and_then(|duration| Duration::try_from(duration).ok()),
+        };
+        match duration {
+            Some(duration) if !duration.is_zero() => Ok(Self(duration)),
+            _ => Err(format!(
+                "`{text}` is no duration above zero; write one such as 30s, 5m or 1h"
+            )),
+        }
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let digits = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let factor = match unit.trim().to_ascii_lowercase().as_str() {
+            "" | "b" => Some(1),
+            "k" | "kb" | "kib" => Some(1 << 10),
+            "m" | "mb" | "mib" => Some(1 << 20),
+            "g" | "gb" | "gib" => Some(1 << 30),
+            _ => None,
+        };
+        let bytes = number
+            .parse::<usize>()
+            .ok()
+            .zip(factor)
+            .and_then(|(number, factor)| number.checked_mul(factor));
+        bytes
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is no size; write one such as 512kB or 10MB"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer
+            .deserialize_any(TextOrNumber("a duration such as \"30s\""))
+            .and_then(|text| text.parse().map_err(de::Error::custom))
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer
+            .deserialize_any(TextOrNumber("a size such as \"10MB\""))
+            .and_then(|text| text.parse().map_err(de::Error::custom))
+    }
+}
+
+/// Reads a text or a number as text; holds what was expected.
+struct TextOrNumber(&'static str);
+
+impl de::Visitor<'_> for TextOrNumber {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<String, E> {
+        Ok(number.to_string())
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<String, E> {
+        Ok(number.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        let check = |text: &str, expected: Option<u64>| {
+            let read = text.parse::<Time>().ok().map(|time| time.0.as_millis());
+            assert_eq!(read, expected.map(u128::from), "{text}");
+        };
+        check("30s", Some(30_000));
+        check("5m", Some(300_000));
+        check("1h", Some(3_600_000));
+        check("1h 30m", Some(5_400_000));
+        check("250ms", Some(250));
+        check("30", Some(30_000));
+        check("0.5", Some(500));
+        check("0", None);
+        check("-3s", None);
+        check("soon", None);
+        check("", None);
+        check("inf", None);
+        check("NaN", None);
+    }
+
+    #[test]
+    fn sizes() {
+        let check = |text: &str, expected: Option<usize>| {
+            assert_eq!(
+                text.parse::<Size>().ok().map(|size| size.0),
+                expected,
+                "{text}"
+            );
+        };
+        check("1000", Some(1000));
+        check("512kB", Some(512 * 1024));
+        check("10 MB", Some(10 * 1024 * 1024));
+        check("1GiB", Some(1 << 30));
+        check("-1", None);
+        check("1.5MB", None);
+        check("99999999999999999999", None);
+        check("10 apples", None);
+    }
+}

@@ -1,0 +1,49 @@
+//! The real clock, ids and randomness: the only place in the product that takes them from the machine.
+
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use engine::host::Host;
+
+/// This machine.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    started: Instant,
+}
+
+impl Machine {
+    /// Monotonic time counts from here.
+    pub(crate) fn new() -> Self {
+        Self {
+            started: Instant::now(),
+        }
+    }
+}
+
+#[async_trait]
+impl Host for Machine {
+    #[expect(clippy::disallowed_methods, reason = "the injected clock itself")]
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the injected source of ids itself"
+    )]
+    fn new_id(&self) -> uuid::Uuid {
+        uuid::Uuid::now_v7()
+    }
+
+    fn random(&self) -> f64 {
+        fastrand::f64()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}

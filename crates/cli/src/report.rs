@@ -1,0 +1,159 @@
+//! How a command ends when it does not succeed: one sentence, its details, a way out, an exit code.
+//!
+//! Owns the exit codes and the look of errors and warnings on stderr; what is wrong with a workflow
+//! file is a `lang::diagnostic::Diagnostic` and rendered there.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Style};
+
+use crate::printer;
+
+/// Result of a command: success carries how it ended, because a run that failed has printed its answer.
+pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
+
+/// Exit codes, a promise to scripts. [`EXIT_CODES`] is their text in `--help`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// All went well.
+    Success = 0,
+    /// The run was started and failed; a server that could not go on.
+    Failed = 1,
+    /// The command line, the environment or `flowmill.toml` is wrong.
+    Usage = 2,
+    /// The workflow or its inputs are invalid.
+    Invalid = 3,
+    /// A file could not be read or written, an address not bound.
+    Io = 4,
+    /// A model is not set up, or the workflow needs a part that is not supported yet.
+    NotReady = 5,
+    /// Ctrl-C.
+    Interrupted = 130,
+}
+
+/// Shown below `flowmill --help`.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0    success
+  1    the run failed
+  2    wrong usage: the command line, the environment, or flowmill.toml
+  3    an invalid workflow, or inputs that do not fit it
+  4    a file could not be read or written, or an address not bound
+  5    the workflow cannot run here: a model is not set up, or a part is not supported yet
+  130  interrupted";
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Failure {
+    /// How the process ends.
+    pub exit: Exit,
+    /// One sentence for people.
+    pub message: String,
+    /// Lines below it, such as one per faulty input.
+    pub details: Vec<String>,
+    /// The way out.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure with its sentence alone.
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            message: message.into(),
+            details: Vec::new(),
+            hint: None,
+        }
+    }
+
+    /// Wrong usage.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// Adds the way out.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the lines below the sentence.
+    pub(crate) fn details(mut self, details: Vec<String>) -> Self {
+        self.details = details;
+        self
+    }
+
+    /// As it is printed, styled.
+    fn render(&self) -> String {
+        let mut text = labelled("error", AnsiColor::Red, &self.message);
+        for detail in &self.details {
+            let _ = write!(text, "\n  {detail}");
+        }
+        if let Some(hint) = &self.hint {
+            let _ = write!(text, "\n{}", labelled("hint", AnsiColor::Cyan, hint));
+        }
+        text
+    }
+}
+
+/// Prints a failure to stderr.
+pub(crate) fn failure(failure: &Failure) {
+    printer::note(&failure.render());
+}
+
+/// Prints a warning to stderr.
+pub(crate) fn warning(message: &str) {
+    printer::note(&labelled("warning", AnsiColor::Yellow, message));
+}
+
+/// `label: text`, the label in bold colour.
+fn labelled(label: &str, color: AnsiColor, text: &str) -> String {
+    let style = Style::new().bold().fg_color(Some(color.into()));
+    format!("{style}{label}{style:#}: {text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_show_sentence_details_and_way_out() {
+        let failure = Failure::new(Exit::Invalid, "2 inputs do not fit")
+            .details(vec!["a: missing".to_owned(), "b: missing".to_owned()])
+            .hint("add --input a=…");
+        let text = anstream::adapter::strip_str(&failure.render()).to_string();
+        assert_eq!(
+            text,
+            "error: 2 inputs do not fit\n  a: missing\n  b: missing\nhint: add --input a=…"
+        );
+    }
+
+    #[test]
+    fn every_exit_code_is_in_the_help() {
+        for exit in [
+            Exit::Success,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::Invalid,
+            Exit::Io,
+            Exit::NotReady,
+            Exit::Interrupted,
+        ] {
+            let code = (exit as u8).to_string();
+            assert!(
+                EXIT_CODES
+                    .lines()
+                    .any(|line| line.trim_start().starts_with(&code)),
+                "{exit:?} ({code})"
+            );
+        }
+    }
+}

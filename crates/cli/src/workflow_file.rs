@@ -1,0 +1,130 @@
+//! A workflow file on its way from the disk to a checked workflow: read, checked, and its findings shown.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use lang::Checked;
+use lang::diagnostic::{Diagnostic, Severity, render};
+use lang::source::Source;
+use lang::workflow::Workflow;
+
+use crate::config::text;
+use crate::printer::{self, Look};
+use crate::report::{Exit, Failure, Result};
+
+/// A file that was read and checked.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// Its text.
+    pub source: Source,
+    /// What checking it found.
+    pub checked: Checked,
+}
+
+impl Report {
+    /// Reads and checks a file; fails only when it cannot be read.
+    pub(crate) fn of(path: &Path) -> Result<Self> {
+        Ok(Self::check(text::read_workflow(path)?))
+    }
+
+    /// Checks a text.
+    pub(crate) fn check(source: Source) -> Self {
+        let checked = lang::check(&source);
+        Self { source, checked }
+    }
+
+    /// Its findings, on stderr.
+    pub(crate) fn print_findings(&self) {
+        let findings = render_human(
+            &self.source,
+            &self.checked.diagnostics,
+            printer::stderr_look(),
+        );
+        if !findings.is_empty() {
+            printer::note(&findings);
+        }
+    }
+
+    /// Whether it may be used; with `strict`, warnings count as errors.
+    pub(crate) fn is_valid(&self, strict: bool) -> bool {
+        self.checked.workflow.is_some() && (!strict || self.checked.diagnostics.is_empty())
+    }
+}
+
+/// Reads and checks a file that is about to be used. Its findings go to stderr; an error among them ends the command.
+pub(crate) fn load(path: &Path) -> Result<(Source, Arc<Workflow>)> {
+    let report = Report::of(path)?;
+    report.print_findings();
+    let Some(workflow) = report.checked.workflow else {
+        let counts = Counts::of(&report.checked.diagnostics);
+        return Err(Failure::new(
+            Exit::Invalid,
+            format!("{} is not valid: {counts}", report.source.name),
+        ));
+    };
+    Ok((report.source, workflow))
+}
+
+/// The findings with source excerpts, fitted to the stream; empty without findings. A pointer to `explain`
+/// comes last.
+pub(crate) fn render_human(source: &Source, diagnostics: &[Diagnostic], look: Look) -> String {
+    let worst = diagnostics
+        .iter()
+        .find(|diagnostic| diagnostic.severity == Severity::Error);
+    let Some(example) = worst.or(diagnostics.first()) else {
+        return String::new();
+    };
+    let findings = render::human(source, diagnostics, look.color, look.width);
+    format!(
+        "{}\n\nfor more about a code, try `flowmill explain {}`\n",
+        findings.trim_end(),
+        example.code
+    )
+}
+
+/// How many findings there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// These forbid a run.
+    pub errors: usize,
+    /// These do not.
+    pub warnings: usize,
+}
+
+impl Counts {
+    pub(crate) fn of(diagnostics: &[Diagnostic]) -> Self {
+        let errors = diagnostics
+            .iter()
+            .filter(|diagnostic| diagnostic.severity == Severity::Error)
+            .count();
+        Self {
+            errors,
+            warnings: diagnostics.len() - errors,
+        }
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.errors, self.warnings) {
+            (errors, 0) => f.write_str(&many(errors, "error")),
+            (0, warnings) => f.write_str(&many(warnings, "warning")),
+            (errors, warnings) => write!(
+                f,
+                "{} and {}",
+                many(errors, "error"),
+                many(warnings, "warning")
+            ),
+        }
+    }
+}
+
+/// `1 node`, `2 nodes`.
+pub(crate) fn many(count: usize, noun: &str) -> String {
+    if count == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{count} {noun}s")
+    }
+}

@@ -1,0 +1,138 @@
+//! The small commands: `schema`, `explain`, `init`, `completions`, and help.
+
+use serde_json::json;
+use testing::TempProject;
+
+use crate::support::{greeting, run_in, words};
+
+#[test]
+fn help_names_every_command_and_exit_code() {
+    let project = TempProject::new();
+    let ended = run_in(project.root(), ["--help"]).exits(0);
+    for part in [
+        "run",
+        "validate",
+        "serve",
+        "schema",
+        "explain",
+        "init",
+        "completions",
+        "Exit codes:",
+        "130",
+    ] {
+        assert!(ended.stdout.contains(part), "{part} in:\n{}", ended.stdout);
+    }
+    assert_eq!(ended.stderr, "");
+    run_in(project.root(), ["--version"]).exits(0);
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_a_suggestion() {
+    let project = TempProject::new();
+    let check = |line: &str, says: &[&str]| {
+        let ended = run_in(project.root(), words(line)).exits(2).says(says);
+        assert_eq!(ended.stdout, "");
+    };
+    check("", &["Usage:"]);
+    check("vaildate x.yaml", &["validate"]);
+    check("run", &["<FILE>"]);
+    check("serve x.yaml --prot 1", &["--port"]);
+    check("schema", &["<FILE>"]);
+    check("run x.yaml --timeout soon", &["no duration above zero"]);
+}
+
+#[test]
+fn schema_prints_inputs_and_outputs() {
+    let schemas = run_in(greeting().root(), words("schema greeting.yaml"))
+        .exits(0)
+        .json();
+    assert_eq!(schemas["input"]["required"], json!(["name"]));
+    assert!(
+        schemas["output"]["properties"]["greeting"].is_object(),
+        "{schemas}"
+    );
+}
+
+#[test]
+fn the_language_has_a_schema_that_the_examples_fit() {
+    let schema = run_in(greeting().root(), words("schema --language"))
+        .exits(0)
+        .json();
+    let validator = jsonschema::validator_for(&schema).expect("a JSON Schema");
+    for example in crate::examples::examples() {
+        let text = std::fs::read_to_string(&example).expect("an example");
+        let document: serde_json::Value = serde_norway::from_str(&text).expect("YAML");
+        let errors: Vec<String> = validator
+            .iter_errors(&document)
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect();
+        assert_eq!(errors, [] as [&str; 0], "{}", example.display());
+    }
+}
+
+#[test]
+fn explain_knows_every_code_it_lists() {
+    let project = TempProject::new();
+    let list = run_in(project.root(), ["explain"]).exits(0).stdout;
+    assert!(list.lines().count() > 40, "{list}");
+    let line = list
+        .lines()
+        .find(|line| line.starts_with("FM0121"))
+        .expect("listed");
+    assert!(line.len() > "FM0121  ".len(), "a title: {line}");
+    let page = run_in(project.root(), ["explain", "fm0121"])
+        .exits(0)
+        .stdout;
+    assert!(page.contains("FM0121"), "{page}");
+    run_in(project.root(), ["explain", "FM9999"])
+        .exits(2)
+        .says(&["there is no code `FM9999`", "lists all codes"]);
+}
+
+#[test]
+fn init_writes_a_workflow_that_runs_offline() {
+    let project = TempProject::new();
+    run_in(project.root(), words("init greeter"))
+        .exits(0)
+        .says(&["wrote greeter.yaml", "flowmill run greeter.yaml"]);
+    let ended = run_in(project.root(), words("validate greeter.yaml --strict")).exits(0);
+    assert_eq!(ended.stdout, "");
+    let outputs = run_in(
+        project.root(),
+        words("run greeter.yaml --input topic=bees --offline"),
+    )
+    .exits(0)
+    .json();
+    assert_eq!(outputs["topic"], json!("bees"));
+    assert!(outputs["score"].is_i64(), "{outputs}");
+}
+
+#[test]
+fn init_keeps_what_is_there_unless_forced() {
+    let project = TempProject::with_file("workflow.yaml", "mine");
+    run_in(project.root(), ["init"])
+        .exits(4)
+        .says(&["`workflow.yaml` exists already", "--force"]);
+    assert_eq!(project.read("workflow.yaml"), "mine");
+    run_in(project.root(), words("init --force")).exits(0);
+    assert!(project.read("workflow.yaml").contains("schema_version"));
+    run_in(project.root(), words("init deep/down/my.yml")).exits(0);
+    assert!(project.read("deep/down/my.yml").contains("name: \"my\""));
+    run_in(project.root(), words("init notes.txt"))
+        .exits(2)
+        .says(&["flowmill init notes.yaml"]);
+}
+
+#[test]
+fn completions_are_there_for_the_usual_shells() {
+    let project = TempProject::new();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = run_in(project.root(), ["completions", shell])
+            .exits(0)
+            .stdout;
+        assert!(
+            script.contains("flowmill") && script.contains("validate"),
+            "{shell}"
+        );
+    }
+}
