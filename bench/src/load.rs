@@ -1,0 +1,208 @@
+//! The load generator: a fixed number of keep-alive connections to one address of this machine.
+//!
+//! Every load is bounded, in time or in requests, and stops by itself.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+const BODY: Bytes = Bytes::from_static(br#"{"name":"Ada"}"#);
+
+/// Connections that may be in the making at the same time, below every listener's backlog.
+const CONNECTING: usize = 256;
+/// No single answer takes longer, or the measurement has failed.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+
+/// What a load saw. Every request succeeded.
+pub(crate) struct Sample {
+    elapsed: Duration,
+    /// Ascending; at least one.
+    latencies: Vec<Duration>,
+}
+
+impl Sample {
+    pub(crate) fn requests(&self) -> usize {
+        self.latencies.len()
+    }
+
+    /// Requests per second.
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52 requests")]
+    pub(crate) fn throughput(&self) -> f64 {
+        self.requests() as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// The latency that `percent` of the requests did not exceed.
+    pub(crate) fn percentile(&self, percent: usize) -> Duration {
+        let rank = (self.latencies.len() * percent).div_ceil(100);
+        self.latencies[rank.saturating_sub(1)]
+    }
+}
+
+/// What became of many runs at the same time.
+pub(crate) struct Flight {
+    pub(crate) succeeded: usize,
+    /// From the first connection to the last answer.
+    pub(crate) elapsed: Duration,
+    /// Why the first failed run failed.
+    pub(crate) failure: Option<anyhow::Error>,
+}
+
+/// The body of one answer.
+pub(crate) async fn ask_once(address: SocketAddr) -> Result<Bytes> {
+    on_connection(address, async |sender| ask(sender).await).await
+}
+
+/// Asks `runs` times on one connection.
+pub(crate) async fn ask_in_turn(address: SocketAddr, runs: usize) -> Result<()> {
+    on_connection(address, async |sender| {
+        for _ in 0..runs {
+            ask(sender).await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Asks over and over on each connection until the time is up.
+pub(crate) async fn repeat(
+    address: SocketAddr,
+    connections: usize,
+    length: Duration,
+) -> Result<Sample> {
+    let start = Instant::now();
+    let end = start + length;
+    let mut clients = JoinSet::new();
+    for _ in 0..connections {
+        clients.spawn(on_connection(address, async move |sender| {
+            let mut latencies = Vec::new();
+            while Instant::now() < end {
+                let asked = Instant::now();
+                ask(sender).await?;
+                latencies.push(asked.elapsed());
+            }
+            Ok(latencies)
+        }));
+    }
+    let mut latencies = Vec::new();
+    while let Some(client) = clients.join_next().await {
+        latencies.extend(client??);
+    }
+    let elapsed = start.elapsed();
+    ensure!(
+        !latencies.is_empty(),
+        "the load ended before the first request"
+    );
+    latencies.sort_unstable();
+    Ok(Sample { elapsed, latencies })
+}
+
+/// Asks once on each of `runs` connections, all open at the same time.
+pub(crate) async fn all_at_once(address: SocketAddr, runs: usize) -> Flight {
+    let start = Instant::now();
+    let connecting = Arc::new(Semaphore::new(CONNECTING));
+    let mut clients = JoinSet::new();
+    for _ in 0..runs {
+        let connecting = Arc::clone(&connecting);
+        clients.spawn(async move {
+            let permit = connecting.acquire_owned().await?;
+            let run = on_connection(address, async move |sender| {
+                drop(permit);
+                ask(sender).await
+            });
+            tokio::time::timeout(ANSWER_LIMIT, run).await?
+        });
+    }
+    let mut flight = Flight {
+        succeeded: 0,
+        elapsed: Duration::ZERO,
+        failure: None,
+    };
+    while let Some(client) = clients.join_next().await {
+        match client.map_err(anyhow::Error::from).flatten() {
+            Ok(_) => flight.succeeded += 1,
+            Err(error) => flight.failure = flight.failure.or(Some(error)),
+        }
+    }
+    flight.elapsed = start.elapsed();
+    flight
+}
+
+type Sender = SendRequest<Full<Bytes>>;
+
+/// Opens a connection and drives it, in the caller's task, for as long as `work` takes.
+async fn on_connection<T>(
+    address: SocketAddr,
+    work: impl AsyncFnOnce(&mut Sender) -> Result<T>,
+) -> Result<T> {
+    let stream = TcpStream::connect(address)
+        .await
+        .context("cannot connect")?;
+    stream.set_nodelay(true)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::select! {
+        done = work(&mut sender) => done,
+        ended = connection => match ended {
+            Ok(()) => bail!("the server closed the connection"),
+            Err(error) => Err(error).context("the connection broke"),
+        },
+    }
+}
+
+async fn ask(sender: &mut Sender) -> Result<Bytes> {
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri("/run")
+        .header(HOST, "bench")
+        .header(CONTENT_TYPE, "application/json")
+        .body(Full::new(BODY))
+        .expect("a correct request");
+    sender.ready().await?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let body = response.into_body().collect().await?.to_bytes();
+    ensure!(
+        status == StatusCode::OK,
+        "status {status}: {}",
+        String::from_utf8_lossy(&body)
+    );
+    Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(requests: u64, percent: usize, expected_ms: u64) {
+        let latencies = (1..=requests).map(Duration::from_millis).collect();
+        let sample = Sample {
+            elapsed: Duration::from_secs(1),
+            latencies,
+        };
+        assert_eq!(
+            sample.percentile(percent),
+            Duration::from_millis(expected_ms)
+        );
+    }
+
+    #[test]
+    fn a_percentile_is_the_smallest_latency_that_enough_requests_kept() {
+        check(1, 50, 1);
+        check(1, 99, 1);
+        check(10, 50, 5);
+        check(100, 99, 99);
+        check(1000, 99, 990);
+        check(10, 99, 10);
+    }
+}

@@ -1,0 +1,83 @@
+//! A model server that costs as little as possible: every chat completion gets the same answer.
+
+use std::convert::Infallible;
+use std::io::{self, Write};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use anyhow::Result;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::net::TcpSocket;
+use tokio::task::JoinSet;
+
+use crate::options::ModelServerOptions;
+
+/// The structured answer: what the greeting workflow's node asks for.
+pub(crate) const GREETING: &str = "Hello, Ada, how good to see you!";
+
+/// Connections the kernel may hold while the server is busy; 10,000 arrive at once.
+const BACKLOG: u32 = 4096;
+
+static COMPLETION: LazyLock<Bytes> = LazyLock::new(|| {
+    let answer = json!({"greeting": GREETING}).to_string();
+    let completion = json!({
+        "id": "chatcmpl-bench",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "bench",
+        "choices": [{
+            "index": 0,
+            "message": {"role": "assistant", "content": answer},
+            "finish_reason": "stop",
+        }],
+        "usage": {"prompt_tokens": 12, "completion_tokens": 9, "total_tokens": 21},
+    });
+    completion.to_string().into()
+});
+
+/// Prints the address and serves until it is killed.
+pub(crate) async fn serve(options: ModelServerOptions) -> Result<()> {
+    rlimit::increase_nofile_limit(u64::MAX)?;
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(([127, 0, 0, 1], 0).into())?;
+    let listener = socket.listen(BACKLOG)?;
+    writeln!(io::stdout(), "{}", listener.local_addr()?)?;
+
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let (stream, _) = accepted?;
+                stream.set_nodelay(true)?;
+                let service = service_fn(move |request| answer(request, options.delay_ms));
+                connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            }
+            // A client that broke off is its own affair.
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    delay: Duration,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    // The connection can only be used again once the request is read.
+    let _ = request.into_body().collect().await;
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+    let mut response = Response::new(Full::new(COMPLETION.clone()));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}

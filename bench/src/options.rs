@@ -1,0 +1,95 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Measures flowmill against a minimal reference in the same run.
+#[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) run: RunOptions,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Measure (what happens without a subcommand)
+    Run(RunOptions),
+    /// A fast model server with one fixed answer; prints its address
+    ModelServer(ModelServerOptions),
+    /// The smallest program that does what flowmill is measured at; prints its address
+    Reference(ReferenceOptions),
+    /// A number of runs, one after the other, at a server that is up already: to count instructions
+    Ask(AskOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunOptions {
+    /// A smoke test of a few seconds: too short for figures one could quote
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Exit 1 when something is over budget
+    #[arg(long)]
+    pub(crate) enforce: bool,
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+    /// The flowmill binary; otherwise the one beside this program
+    #[arg(long, value_name = "PATH")]
+    pub(crate) flowmill: Option<PathBuf>,
+    /// Measure only these parts
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Start, Part::Load, Part::InFlight, Part::Validate])]
+    pub(crate) only: Vec<Part>,
+    /// Measure the reference against itself, which shows how far the figures can be trusted here
+    #[arg(long)]
+    pub(crate) noise: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    #[default]
+    Table,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// Time to the first healthy answer, idle memory
+    Start,
+    /// Throughput, latency and memory at 1, 32 and 256 connections
+    Load,
+    /// 10,000 runs at the same time on a slow model
+    InFlight,
+    /// `validate` of a large file
+    Validate,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ModelServerOptions {
+    /// Wait this long before each answer
+    #[arg(long, value_name = "MS", default_value = "0", value_parser = milliseconds)]
+    pub(crate) delay_ms: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReferenceOptions {
+    /// Base address of the model's API
+    #[arg(long, value_name = "URL")]
+    pub(crate) model_url: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AskOptions {
+    /// Where the server listens
+    pub(crate) address: SocketAddr,
+    /// How many runs
+    pub(crate) runs: usize,
+}
+
+fn milliseconds(text: &str) -> Result<Duration, std::num::ParseIntError> {
+    text.parse().map(Duration::from_millis)
+}

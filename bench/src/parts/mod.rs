@@ -1,0 +1,141 @@
+//! The parts of the measurement, a file each.
+
+mod in_flight;
+mod load;
+mod start;
+mod validate;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::options::{Part, RunOptions};
+use crate::process::Process;
+use crate::report::{Line, Report};
+use crate::target::Program;
+
+/// How much is measured.
+struct Scale {
+    /// Alternations between the two programs.
+    rounds: usize,
+    /// The load on one program in one round.
+    round: Duration,
+    /// Starts of each program, runs of `validate`.
+    starts: usize,
+    /// Runs at the same time, and how long their model takes.
+    in_flight: usize,
+    slow_model: Duration,
+    in_flight_rounds: usize,
+}
+
+const FULL: Scale = Scale {
+    rounds: 7,
+    round: Duration::from_secs(2),
+    starts: 11,
+    in_flight: 10_000,
+    slow_model: Duration::from_secs(5),
+    in_flight_rounds: 3,
+};
+
+const QUICK: Scale = Scale {
+    rounds: 1,
+    round: Duration::from_millis(300),
+    starts: 3,
+    in_flight: 200,
+    slow_model: Duration::from_millis(500),
+    in_flight_rounds: 1,
+};
+
+/// What every part needs.
+struct Bench {
+    scale: &'static Scale,
+    reference: Program,
+    flowmill: Program,
+    folder: tempfile::TempDir,
+    notes: Vec<String>,
+}
+
+/// Runs the chosen parts, one after the other.
+pub(crate) async fn measure_all(options: &RunOptions) -> Result<Report> {
+    let mut bench = Bench {
+        scale: if options.quick { &QUICK } else { &FULL },
+        reference: Program::Reference,
+        flowmill: if options.noise {
+            Program::Reference
+        } else {
+            Program::Flowmill(flowmill_binary(options.flowmill.as_deref())?)
+        },
+        folder: tempfile::tempdir()?,
+        notes: Vec::new(),
+    };
+    if options.quick {
+        bench
+            .notes
+            .push("--quick is a smoke test; do not quote its figures".to_owned());
+    }
+    if options.noise {
+        bench
+            .notes
+            .push("--noise: both columns are the reference".to_owned());
+    }
+    if cfg!(debug_assertions) {
+        bench
+            .notes
+            .push("this program was not built with --release".to_owned());
+    }
+    let mut lines: Vec<Line> = Vec::new();
+    for part in &options.only {
+        lines.extend(match part {
+            Part::Start => start::measure(&bench).await?,
+            Part::Load => load::measure(&bench).await?,
+            Part::InFlight => in_flight::measure(&mut bench).await?,
+            Part::Validate => validate::measure(&bench)?,
+        });
+    }
+    let cores = std::thread::available_parallelism()?.get();
+    Ok(Report {
+        cores,
+        lines,
+        notes: bench.notes,
+    })
+}
+
+impl Bench {
+    fn programs(&self) -> [&Program; 2] {
+        [&self.reference, &self.flowmill]
+    }
+
+    fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+fn start_model(delay: Duration) -> Result<(Process, SocketAddr)> {
+    Process::start_own(&["model-server", "--delay-ms", &delay.as_millis().to_string()])
+}
+
+fn flowmill_binary(given: Option<&Path>) -> Result<PathBuf> {
+    let path = match given {
+        Some(path) => path.to_owned(),
+        None => std::env::current_exe()?.with_file_name("flowmill"),
+    };
+    ensure!(
+        path.is_file(),
+        "there is no {}; build it with `cargo build --release -p flowmill`, or give --flowmill PATH",
+        path.display()
+    );
+    path.canonicalize()
+        .with_context(|| format!("cannot resolve {}", path.display()))
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// Megabytes, as budgets count them: 10^6 bytes.
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}

@@ -1,0 +1,124 @@
+//! A server in a process of its own: started, read out, killed.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+/// What `/proc/<pid>/stat` counts processor time in: `USER_HZ`, 100 on every Linux.
+const TICK: Duration = Duration::from_millis(10);
+
+/// A running program. Killed by its id on drop.
+pub(crate) struct Process {
+    child: Child,
+}
+
+impl Process {
+    /// Starts a command with nothing to read and nothing to say but errors, which go to `log`.
+    pub(crate) fn start(command: &mut Command, log: &Path) -> Result<Self> {
+        let log = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+        Ok(Self { child })
+    }
+
+    /// Starts one of this program's own servers and reads the address it prints.
+    pub(crate) fn start_own(arguments: &[&str]) -> Result<(Self, SocketAddr)> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {arguments:?} of this program"))?;
+        let stdout = child.stdout.take().expect("it is piped");
+        let process = Self { child };
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let address = line
+            .trim()
+            .parse()
+            .with_context(|| format!("{arguments:?} printed no address: {line:?}"))?;
+        Ok((process, address))
+    }
+
+    /// Fails when the program has ended.
+    pub(crate) fn still_runs(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            Some(status) => bail!("it ended with {status}"),
+            None => Ok(()),
+        }
+    }
+
+    /// Physical memory in use, bytes.
+    pub(crate) fn memory(&self) -> Result<u64> {
+        self.status("VmRSS:")
+    }
+
+    /// The most physical memory ever in use, bytes.
+    pub(crate) fn peak_memory(&self) -> Result<u64> {
+        self.status("VmHWM:")
+    }
+
+    /// Processor time used since the start, all threads, to 10 ms.
+    pub(crate) fn processor_time(&self) -> Result<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The name in parentheses may hold anything; user and system time are fields 14 and 15.
+        let (_, fields) = stat
+            .rsplit_once(") ")
+            .context("an unknown /proc/<pid>/stat")?;
+        let ticks: Vec<u32> = fields
+            .split(' ')
+            .skip(11)
+            .take(2)
+            .map(str::parse)
+            .collect::<Result<_, _>>()?;
+        Ok(TICK * ticks.iter().sum())
+    }
+
+    fn status(&self, key: &str) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let kibibytes = status
+            .lines()
+            .find_map(|line| line.strip_prefix(key)?.trim().strip_suffix(" kB"));
+        let kibibytes: u64 = kibibytes
+            .with_context(|| format!("no {key} in /proc/<pid>/status"))?
+            .parse()?;
+        Ok(kibibytes * 1024)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Fails only when it has ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_process_is_gone_and_was_readable_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut process =
+            Process::start(Command::new("sleep").arg("60"), &folder.path().join("log")).unwrap();
+        process.still_runs().unwrap();
+        assert!(process.memory().unwrap() <= process.peak_memory().unwrap());
+        assert!(process.processor_time().unwrap() < Duration::from_secs(1));
+
+        let proc = format!("/proc/{}", process.child.id());
+        assert!(Path::new(&proc).exists());
+        drop(process);
+        assert!(!Path::new(&proc).exists());
+    }
+}

@@ -1,0 +1,135 @@
+//! The two programs under measurement, started the same way and asked the same thing.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::load;
+use crate::model_server::GREETING;
+use crate::process::Process;
+
+/// How long a program may take to its first healthy answer before the measurement is given up.
+const START_LIMIT: Duration = Duration::from_secs(10);
+/// Between two questions whether it is healthy; bounds the error of the start time.
+const START_POLL: Duration = Duration::from_micros(250);
+
+const WORKFLOW: &str = include_str!("../workflows/greeting.yaml");
+
+/// What can be started.
+#[derive(Debug, Clone)]
+pub(crate) enum Program {
+    /// The yardstick.
+    Reference,
+    /// The binary.
+    Flowmill(PathBuf),
+}
+
+/// A started program.
+pub(crate) struct Target {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
+    /// From the start of the process to its first healthy answer.
+    pub(crate) start_time: Duration,
+}
+
+impl Program {
+    /// Starts the program in front of a model server; returns once it is healthy.
+    pub(crate) fn start(&self, model: SocketAddr, folder: &Path) -> Result<Target> {
+        let model_url = format!("http://{model}/v1");
+        let started = Instant::now();
+        let (mut process, address, log) = match self {
+            Self::Reference => {
+                let (process, address) =
+                    Process::start_own(&["reference", "--model-url", &model_url])?;
+                (process, address, None)
+            }
+            Self::Flowmill(path) => {
+                let address = free_address()?;
+                let log = folder.join("flowmill.log");
+                let workflow = folder.join("greeting.yaml");
+                std::fs::write(&workflow, WORKFLOW)?;
+                let mut command = Command::new(path);
+                command
+                    .args([
+                        "serve",
+                        "greeting.yaml",
+                        "--host",
+                        "127.0.0.1",
+                        "--model",
+                        "openai/bench",
+                    ])
+                    .args(["--port", &address.port().to_string()])
+                    // No setting of whoever measures may leak in.
+                    .env_clear()
+                    .env("OPENAI_BASE_URL", &model_url)
+                    .env("OPENAI_API_KEY", "bench")
+                    .current_dir(folder);
+                (Process::start(&mut command, &log)?, address, Some(log))
+            }
+        };
+        while !is_healthy(address) {
+            let log = || {
+                log.as_deref()
+                    .and_then(|log| std::fs::read_to_string(log).ok())
+                    .unwrap_or_default()
+            };
+            process
+                .still_runs()
+                .with_context(log)
+                .with_context(|| format!("{self:?} did not start"))?;
+            if started.elapsed() > START_LIMIT {
+                bail!(
+                    "{self:?} gave no healthy answer within {START_LIMIT:?}: {}",
+                    log()
+                );
+            }
+            std::thread::sleep(START_POLL);
+        }
+        let start_time = started.elapsed();
+        Ok(Target {
+            process,
+            address,
+            start_time,
+        })
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Reference => "reference",
+            Self::Flowmill(_) => "flowmill",
+        }
+    }
+}
+
+impl Target {
+    /// Makes sure that a run really answers what the model said, before anything is measured.
+    pub(crate) async fn check(&self) -> Result<()> {
+        let answer = load::ask_once(self.address).await?;
+        let answer: Value = serde_json::from_slice(&answer).context("the answer is not JSON")?;
+        let right = answer["status"] == "success" && answer["outputs"]["greeting"] == GREETING;
+        ensure!(right, "an unexpected answer: {answer}");
+        Ok(())
+    }
+}
+
+/// A port that was free a moment ago.
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+fn is_healthy(address: SocketAddr) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(START_LIMIT))?;
+        stream.write_all(b"GET /health HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n")?;
+        let mut status = [0; 12];
+        stream.read_exact(&mut status)?;
+        Ok(status == *b"HTTP/1.1 200")
+    };
+    ask().unwrap_or(false)
+}
