@@ -10,7 +10,7 @@ pub(crate) fn raise() {
         Ok(limit) => tracing::warn!(
             limit,
             wanted = WANTED,
-            "few connections at once: the limit on open files could not be raised further; see ulimit -n"
+            "the limit on open files, and so on connections, could not be raised further; see ulimit -n"
         ),
         Err(error) => {
             tracing::warn!(%error, "the limit on open files could not be raised; see ulimit -n");

@@ -220,7 +220,7 @@ fn name(node: &str, item: Option<usize>) -> String {
     item.map_or_else(|| node.to_owned(), |item| format!("{node}[{item}]"))
 }
 
-/// ` (31 tokens, $0.0002, openai/gpt-4.1-mini)`; empty for a node that asked no model.
+/// ` (31 tokens, $0.0002, openai/gpt-4o-mini)`; empty for a node that asked no model.
 fn node_cost(usage: &NodeUsage) -> String {
     let Some(model) = &usage.model else {
         return String::new();

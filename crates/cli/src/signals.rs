@@ -1,30 +1,35 @@
 //! Ctrl-C and SIGTERM.
 
-use std::future::pending;
-use std::pin::pin;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use futures_util::future::{Either, select};
-use tokio::signal::unix::{SignalKind, signal};
+use crate::report::{Exit, Failure, Result};
 
-/// Waits for the next Ctrl-C or SIGTERM. Where the system refuses to tell of one, its default stays: it ends the process.
-pub(crate) async fn terminated() {
-    let next = |kind| async move {
-        match signal(kind) {
-            Ok(mut signals) => {
-                signals.recv().await;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a signal cannot be listened for");
-                pending::<()>().await;
-            }
+/// Both signals, from the moment this is made: none is missed between two waits.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Takes the signals over; without this they end the process. Needs a Tokio runtime.
+    pub(crate) fn listen() -> Result<Self> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| {
+                Failure::new(Exit::Io, format!("signals cannot be listened for: {error}"))
+            })
+        };
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for the next of either.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
-    };
-    match select(
-        pin!(next(SignalKind::interrupt())),
-        pin!(next(SignalKind::terminate())),
-    )
-    .await
-    {
-        Either::Left(_) | Either::Right(_) => {}
     }
 }

@@ -4,4 +4,5 @@
 pub mod job;
 pub mod json;
 pub mod memory;
+pub mod sqlite;
 pub mod store;

@@ -27,9 +27,9 @@ use crate::job::{Definition, Ending, Job, JobId, NewJob, Status, Step, Work};
 use crate::json::Json;
 use crate::store::{
     CancelRequested, Claimant, Claimed, Counts, Error, Filter, JobStore, Lease, LeaseState, Page,
-    StoredEvent, SubmitOptions, Submitted,
+    StoredEvent, SubmitOptions, Submitted, later,
 };
-use tables::{Tables, later};
+use tables::Tables;
 
 /// Events kept per job; beyond it the oldest go, and a replay begins with the oldest that is left.
 pub const MAX_EVENTS: usize = 10_000;
@@ -329,6 +329,20 @@ impl JobStore for MemoryStore {
         for forgotten in 0..limit {
             match tables.ended.first().copied() {
                 Some((completed_at, id)) if completed_at < before => {
+                    tables.forget(completed_at, id);
+                }
+                _ => return Ok(forgotten),
+            }
+        }
+        Ok(limit)
+    }
+
+    async fn expire_over(&self, max_bytes: u64, limit: usize) -> Result<usize, Error> {
+        let max_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX);
+        let mut tables = self.tables();
+        for forgotten in 0..limit {
+            match tables.ended.first().copied() {
+                Some((completed_at, id)) if tables.ended_bytes > max_bytes => {
                     tables.forget(completed_at, id);
                 }
                 _ => return Ok(forgotten),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::job::{Definition, Ending, Job, JobId, NewJob, Status, Work};
 use crate::json::Json;
@@ -242,6 +242,10 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
     /// Forgets up to `limit` jobs that ended before `before`, oldest end first; returns how many.
     async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, Error>;
 
+    /// Forgets up to `limit` ended jobs, oldest end first, until the store takes no more than
+    /// `max_bytes`; returns how many.
+    async fn expire_over(&self, max_bytes: u64, limit: usize) -> Result<usize, Error>;
+
     /// How many jobs there are.
     async fn counts(&self) -> Result<Counts, Error>;
 
@@ -250,4 +254,12 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
 
     /// Whether jobs outlive the process: decides what a shutdown does with those that have not ended.
     fn is_durable(&self) -> bool;
+}
+
+/// The end of time rather than an overflow.
+pub(crate) fn later(at: Timestamp, by: Duration) -> Timestamp {
+    SignedDuration::try_from(by)
+        .ok()
+        .and_then(|by| at.checked_add(by).ok())
+        .unwrap_or(Timestamp::MAX)
 }

@@ -184,6 +184,12 @@ fn lower(file: &File<'_>, context: &mut Context<'_>) -> Workflow {
                 .push(crate::workflow::NodeId(index));
         }
     }
+    for (fan_out, _) in &edges.fan_outs {
+        let writers = &mut fields.list[fan_out.collect.0].written_by;
+        if !writers.contains(&fan_out.target) {
+            writers.push(fan_out.target);
+        }
+    }
     config::check(file, context);
     let additional = [
         file.state

@@ -2,9 +2,12 @@
 //!
 //! The environment variable `FLOWMILL_RIGS` names a folder of Python virtual environments, one per
 //! rig. Without it the tests that need a rig say so and pass; where `CI=true` they fail instead, so
-//! that a rig that went missing is noticed.
+//! that a rig that went missing is noticed. What is skipped is also written to the file that
+//! `FLOWMILL_SKIP_LOG` names, because the test runner hides what passing tests print.
 
 use std::env;
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// The program `program` (such as `python` or `llmock`) of the virtual environment `rig`.
@@ -24,14 +27,12 @@ pub fn program(rig: &str, program: &str) -> Option<PathBuf> {
 /// A file or folder that lies outside the project and may be absent, such as a shared set of cases.
 ///
 /// `None` means the test should return; why was printed.
-///
-/// # Panics
-/// When it is absent and `CI=true`.
 pub fn outside(what: &str, path: &Path) -> Option<PathBuf> {
     if path.exists() {
         return Some(path.to_owned());
     }
-    skip(what, "the folder is not there")
+    tell_skipped(what, "it lies outside the project and is not there");
+    None
 }
 
 fn find(folder: Option<&Path>, rig: &str, program: &str) -> Result<PathBuf, String> {
@@ -44,21 +45,33 @@ fn find(folder: Option<&Path>, rig: &str, program: &str) -> Result<PathBuf, Stri
     }
 }
 
-/// Prints why `what` is skipped, for a test to pass over it.
+/// Tells why `what` is skipped, for a test to pass over it.
 ///
 /// # Panics
-/// When `CI=true`: nothing is skipped there.
-#[expect(
-    clippy::print_stderr,
-    reason = "whoever runs the tests must see what did not run"
-)]
+/// When `CI=true`: nothing of the project's own is skipped there.
 pub fn skip<T>(what: &str, why: &str) -> Option<T> {
     assert!(
         env::var_os("CI").is_none_or(|ci| ci != "true"),
         "{what}: {why}"
     );
-    eprintln!("skipped: {what}: {why}");
+    tell_skipped(what, why);
     None
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "whoever runs the tests must see what did not run"
+)]
+fn tell_skipped(what: &str, why: &str) {
+    eprintln!("skipped: {what}: {why}");
+    if let Some(log) = env::var_os("FLOWMILL_SKIP_LOG") {
+        let written = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(log)
+            .and_then(|mut log| writeln!(log, "{what}: {why}"));
+        written.expect("the file for what is skipped can be written");
+    }
 }
 
 #[cfg(test)]

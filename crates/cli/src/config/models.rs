@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use llm::model::ModelSpec;
 use serde::Deserialize;
 
@@ -15,14 +16,14 @@ use crate::report::{Failure, Result};
 #[command(next_help_heading = "Models")]
 #[group(skip)]
 pub(crate) struct Options {
-    /// Ask this model at every node, whatever the workflow says, such as openai/gpt-4.1-mini
+    /// Ask this model at every node, whatever the workflow says, such as openai/gpt-4o-mini
     #[arg(long, value_name = "PROVIDER/MODEL", env = "FLOWMILL_MODEL")]
     pub model: Option<String>,
 
     /// Ask the built-in offline model: no key, no network, made-up answers that fit
     #[arg(
         long, value_name = "BOOL", env = "FLOWMILL_OFFLINE",
-        num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new()
     )]
     pub offline: Option<bool>,
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
+use clap::builder::BoolishValueParser;
 use lang::workflow::Budget;
 use serde::Deserialize;
 
@@ -24,7 +25,7 @@ pub(crate) struct Options {
     /// No progress on stderr, only warnings and errors
     #[arg(
         short, long, value_name = "BOOL", env = "FLOWMILL_QUIET",
-        num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new()
     )]
     pub quiet: Option<bool>,
 

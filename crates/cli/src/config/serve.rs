@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use clap::ValueEnum;
+use clap::builder::BoolishValueParser;
 use serde::Deserialize;
 
 use super::units::{Size, Time};
@@ -42,7 +43,7 @@ pub(crate) struct Options {
     /// Load a workflow file again when it changes
     #[arg(
         short, long, value_name = "BOOL", env = "FLOWMILL_WATCH",
-        num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new()
     )]
     pub watch: Option<bool>,
 
@@ -53,7 +54,7 @@ pub(crate) struct Options {
     /// Listen on an address that others can reach, although anyone who reaches it may run workflows
     #[arg(
         long, value_name = "BOOL", env = "FLOWMILL_INSECURE",
-        num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new()
     )]
     pub insecure: Option<bool>,
 }

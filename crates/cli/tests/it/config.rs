@@ -60,6 +60,22 @@ fn a_flag_that_names_the_models_beats_the_environment() {
 }
 
 #[test]
+fn switches_take_the_usual_words_and_can_be_undone() {
+    let project = greeting();
+    let run = |value: &str, more: &[&str], code: i32| {
+        let mut command = flowmill(project.root(), words("run greeting.yaml --input name=Ada"));
+        Ended::of(command.args(more).env("FLOWMILL_OFFLINE", value)).exits(code);
+    };
+    for yes in ["true", "1", "yes", "on"] {
+        run(yes, &[], 0);
+    }
+    // The workflow's own model has no key here.
+    run("0", &[], 5);
+    run("1", &["--offline=false"], 5);
+    run("maybe", &[], 2);
+}
+
+#[test]
 fn keys_and_addresses_come_from_dotenv() {
     let model = FakeModel::start();
     let project = greeting();

@@ -360,7 +360,7 @@ fn an_unset_key_is_a_failure_before_any_call_that_names_the_variable() {
         words("run greeting.yaml --input name=Ada --model openai/test"),
     )
     .exits(5)
-    .says(&["OPENAI_API_KEY", "hint: or add --offline"]);
+    .says(&["OPENAI_API_KEY", "--offline"]);
 }
 
 #[test]

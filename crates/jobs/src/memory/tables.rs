@@ -3,14 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{Limits, MAX_EVENTS};
 use crate::job::{Definition, Idempotency, Job, JobId, NewJob, Status, Step, Work};
 use crate::store::{
-    Claimant, Claimed, Error, Filter, IDEMPOTENCY_KEPT, Lease, StoredEvent, Submitted,
+    Claimant, Claimed, Error, Filter, IDEMPOTENCY_KEPT, Lease, StoredEvent, Submitted, later,
 };
 
 /// What a record takes beside its payloads, roughly, in bytes.
@@ -23,7 +22,7 @@ pub(super) struct Tables {
     pub(super) deadlines: BTreeSet<(Timestamp, JobId)>,
     pub(super) leases: BTreeSet<(Timestamp, JobId)>,
     pub(super) ended: BTreeSet<(Timestamp, JobId)>,
-    ended_bytes: usize,
+    pub(super) ended_bytes: usize,
     keys: HashMap<Key, KeyUse>,
     pub(super) definitions: HashMap<Arc<str>, (Arc<Definition>, usize)>,
 }
@@ -282,12 +281,4 @@ impl Filter {
                 .as_deref()
                 .is_none_or(|owner| job.owner.as_deref() == Some(owner))
     }
-}
-
-/// The end of time rather than an overflow.
-pub(super) fn later(at: Timestamp, by: Duration) -> Timestamp {
-    SignedDuration::try_from(by)
-        .ok()
-        .and_then(|by| at.checked_add(by).ok())
-        .unwrap_or(Timestamp::MAX)
 }

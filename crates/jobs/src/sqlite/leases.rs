@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::params;
+use rusqlite::{Row, params};
 
 use super::fault::Failure;
 use super::tables::Tables;
@@ -22,15 +22,17 @@ impl Tables<'_> {
         most: usize,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Failure> {
-        let mut due = self.collect(
-            "SELECT seq FROM jobs WHERE lease_expires_at <= ?1 ORDER BY lease_expires_at, id LIMIT ?2",
+        let seq = |row: &Row<'_>| row.get(0);
+        let mut due: Vec<i64> = self.collect(
+            "SELECT seq FROM jobs INDEXED BY jobs_by_lease WHERE lease_expires_at <= ?1
+             ORDER BY lease_expires_at, id LIMIT ?2",
             params![Time(now), limit(most)],
-            |row| row.get(0),
+            seq,
         )?;
         due.extend(self.collect(
-            "SELECT seq FROM jobs WHERE status = 0 ORDER BY id LIMIT ?1",
+            "SELECT seq FROM jobs INDEXED BY jobs_by_status WHERE status = 0 ORDER BY id LIMIT ?1",
             [limit(most - due.len())],
-            |row| row.get(0),
+            seq,
         )?);
         self.take_all(due, by, now)
     }
@@ -42,7 +44,8 @@ impl Tables<'_> {
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Failure> {
         let due = self.collect(
-            "SELECT seq FROM jobs WHERE status = 0 AND deadline <= ?1 ORDER BY deadline, id LIMIT ?2",
+            "SELECT seq FROM jobs INDEXED BY jobs_by_deadline WHERE status = 0 AND deadline <= ?1
+             ORDER BY deadline, id LIMIT ?2",
             params![Time(now), limit(most)],
             |row| row.get(0),
         )?;

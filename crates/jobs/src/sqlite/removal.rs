@@ -1,20 +1,14 @@
-//! Forgetting jobs that ended, and giving the space back to the file system.
+//! Forgetting jobs that ended.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, params};
+use rusqlite::{Row, params};
 
 use super::fault::Failure;
+use super::space::used_bytes;
 use super::tables::Tables;
 use super::values::{Time, limit};
 use crate::job::{JobId, Status};
 use crate::store::Error;
-
-/// Free pages are kept for what comes next up to this many, and up to one in [`KEPT_SHARE`].
-const KEPT_PAGES: u64 = 256;
-const KEPT_SHARE: u64 = 8;
-
-/// Pages given back in one step: some milliseconds.
-const STEP_PAGES: u64 = 256;
 
 impl Tables<'_> {
     pub(super) fn delete(&mut self, id: JobId) -> Result<(), Failure> {
@@ -29,50 +23,37 @@ impl Tables<'_> {
         Ok(self.forget(seq, status)?)
     }
 
-    pub(super) fn expire(&mut self, before: Timestamp, most: usize) -> Result<usize, Failure> {
+    pub(super) fn expire(&mut self, before: Timestamp, most: usize) -> Result<Vec<JobId>, Failure> {
         let ended = self.collect(
-            "SELECT seq, status FROM jobs WHERE completed_at < ?1 ORDER BY completed_at, id LIMIT ?2",
+            "SELECT id, seq, status FROM jobs INDEXED BY jobs_by_end WHERE completed_at < ?1
+             ORDER BY completed_at, id LIMIT ?2",
             params![Time(before), limit(most)],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            ended,
         )?;
-        for &(seq, status) in &ended {
-            self.forget(seq, status)?;
-        }
-        Ok(ended.len())
+        let forget = |(id, seq, status)| self.forget(seq, status).map(|()| id);
+        Ok(ended.into_iter().map(forget).collect::<Result<_, _>>()?)
     }
 
-    pub(super) fn expire_over(&mut self, max_bytes: u64, most: usize) -> Result<usize, Failure> {
-        for forgotten in 0..most {
-            if used_bytes(self.connection)? <= max_bytes {
-                return Ok(forgotten);
-            }
+    pub(super) fn expire_over(
+        &mut self,
+        max_bytes: u64,
+        most: usize,
+    ) -> Result<Vec<JobId>, Failure> {
+        let mut forgotten = Vec::new();
+        while forgotten.len() < most && used_bytes(self.connection)? > max_bytes {
             let oldest = self.find(
-                "SELECT seq, status FROM jobs WHERE completed_at IS NOT NULL
-                 ORDER BY completed_at, id LIMIT 1",
+                "SELECT id, seq, status FROM jobs INDEXED BY jobs_by_end
+                 WHERE completed_at IS NOT NULL ORDER BY completed_at, id LIMIT 1",
                 [],
-                |row| Ok((row.get(0)?, row.get(1)?)),
+                ended,
             )?;
-            let Some((seq, status)) = oldest else {
-                return Ok(forgotten);
+            let Some((id, seq, status)) = oldest else {
+                break;
             };
             self.forget(seq, status)?;
+            forgotten.push(id);
         }
-        Ok(most)
-    }
-
-    /// Shortens the file a little where too much of it is free; tells whether more is to be done.
-    pub(super) fn give_back_space(&self) -> Result<bool, Failure> {
-        let free = pragma(self.connection, "freelist_count")?;
-        let pages = pragma(self.connection, "page_count")?;
-        let excess = free.saturating_sub(KEPT_PAGES.max(pages / KEPT_SHARE));
-        if excess > 0 {
-            let sql = format!("PRAGMA incremental_vacuum({})", excess.min(STEP_PAGES));
-            let mut statement = self.connection.prepare(&sql)?;
-            let mut rows = statement.query([])?;
-            // Each step of it frees one page.
-            while rows.next()?.is_some() {}
-        }
-        Ok(excess > STEP_PAGES)
+        Ok(forgotten)
     }
 
     /// Everything else of the job goes with its row.
@@ -95,14 +76,6 @@ impl Tables<'_> {
     }
 }
 
-/// What the file takes without its free pages.
-fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
-    let pages = pragma(connection, "page_count")? - pragma(connection, "freelist_count")?;
-    Ok(pages * pragma(connection, "page_size")?)
-}
-
-fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<u64> {
-    connection
-        .prepare_cached(&format!("PRAGMA {name}"))?
-        .query_row([], |row| row.get(0))
+fn ended(row: &Row<'_>) -> rusqlite::Result<(JobId, i64, Status)> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
 }

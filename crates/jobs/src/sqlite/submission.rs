@@ -7,9 +7,7 @@ use super::leases::take;
 use super::tables::{Tables, whole_job};
 use super::values::Time;
 use crate::job::{Definition, Idempotency, Job, NewJob, Status};
-use crate::store::{
-    Claimed, Error, IDEMPOTENCY_KEPT, Lease, SubmitOptions, Submitted, later,
-};
+use crate::store::{Claimed, Error, IDEMPOTENCY_KEPT, Lease, SubmitOptions, Submitted, later};
 
 impl Tables<'_> {
     pub(super) fn submit(
@@ -114,7 +112,13 @@ impl Tables<'_> {
             self.execute(
                 "REPLACE INTO idempotency_keys (scope, key, fingerprint, used_at, job)
                  VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![key.scope, key.key, key.fingerprint, Time(job.created_at), seq],
+                params![
+                    key.scope,
+                    key.key,
+                    key.fingerprint,
+                    Time(job.created_at),
+                    seq
+                ],
             )?;
         }
         self.allow_skew(job)

@@ -9,7 +9,7 @@ use super::values::{AFTER_JOB, JOB, JOBS, job};
 use crate::job::{Job, JobId, Status};
 use crate::store::Counts;
 
-/// Every statement of the writer stays prepared.
+/// Enough for every statement of a connection to stay prepared.
 pub(super) const STATEMENTS: usize = 64;
 
 #[derive(Debug)]

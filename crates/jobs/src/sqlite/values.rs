@@ -20,7 +20,10 @@ pub(super) const JOBS: &str = "jobs j JOIN definitions d ON d.seq = j.definition
 
 /// A job without its outputs.
 pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
-    let time = |column| Ok(row.get::<_, Option<Time>>(column)?.map(|time| time.0));
+    let time = |column| {
+        let time: rusqlite::Result<Option<Time>> = row.get(column);
+        time.map(|time| time.map(|time| time.0))
+    };
     Ok(Job {
         id: row.get(0)?,
         workflow: row.get(1)?,

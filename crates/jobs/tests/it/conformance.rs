@@ -9,7 +9,7 @@ pub(crate) mod listing;
 pub(crate) mod removal;
 pub(crate) mod submission;
 
-/// Runs every case against the store an expression makes.
+/// Runs every case against the store an expression makes, with what has to live as long as the store.
 macro_rules! suite {
     ($store_name:ident, $store:expr) => {
         mod $store_name {
@@ -49,6 +49,7 @@ macro_rules! suite {
                 endings::the_last_events_are_stored_with_the_end,
                 endings::an_event_saved_again_is_stored_once,
                 endings::events_are_read_from_any_position,
+                endings::the_oldest_events_of_a_very_long_job_go,
                 endings::work_outlives_the_end,
                 cancel::a_waiting_job_is_cancelled_and_never_claimed,
                 cancel::a_running_job_is_told,
@@ -59,6 +60,7 @@ macro_rules! suite {
                 removal::a_deleted_job_is_gone_with_all_it_had,
                 removal::a_deleted_job_frees_its_key,
                 removal::the_oldest_ends_expire_first_up_to_the_limit,
+                removal::the_oldest_ends_go_while_the_store_takes_too_much,
                 removal::active_jobs_never_expire,
                 listing::rows_are_newest_first_without_outputs,
                 listing::every_filter_holds,
@@ -77,7 +79,8 @@ macro_rules! cases {
         $(
             #[tokio::test]
             async fn $case() {
-                let store: std::sync::Arc<dyn jobs::store::JobStore> = std::sync::Arc::new($store);
+                let (store, _kept) = $store;
+                let store: std::sync::Arc<dyn jobs::store::JobStore> = std::sync::Arc::new(store);
                 crate::conformance::$file::$case(store).await;
             }
         )*

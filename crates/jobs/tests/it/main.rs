@@ -1,9 +1,11 @@
-//! What every store does, and what is particular to the one in memory.
+//! What every store does, and what is particular to each.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
 
 mod conformance;
 mod fixtures;
 mod memory;
+mod sqlite;
 
-conformance::suite!(memory_store, jobs::memory::MemoryStore::default());
+conformance::suite!(memory_store, (jobs::memory::MemoryStore::default(), ()));
+conformance::suite!(sqlite_store, crate::sqlite::fresh());

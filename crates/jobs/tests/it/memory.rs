@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use jobs::job::Work;
 use jobs::json::Json;
-use jobs::memory::{Limits, MAX_EVENTS, MemoryStore};
+use jobs::memory::{Limits, MemoryStore};
 use jobs::store::{JobStore, SubmitOptions, Submitted};
 
-use crate::fixtures::{event, id, keyed, new_job, run, start, submit};
+use crate::fixtures::{id, keyed, new_job, run, start, submit};
 
 async fn kept(store: &MemoryStore, numbers: std::ops::RangeInclusive<u128>) -> Vec<u128> {
     let mut kept = Vec::new();
@@ -86,24 +86,4 @@ async fn a_forgotten_job_takes_its_key_along() {
         .await
         .unwrap();
     assert!(matches!(again, Submitted::New(_)), "{again:?}");
-}
-
-#[tokio::test]
-async fn the_oldest_events_of_a_very_long_job_go() {
-    let store = MemoryStore::default();
-    let lease = start(&store, new_job(1)).await.lease;
-    let most = MAX_EVENTS as u64;
-    store
-        .checkpoint(&lease, None, (1..=most).map(event).collect())
-        .await
-        .unwrap();
-    store
-        .checkpoint(&lease, None, vec![event(most + 1), event(most + 2)])
-        .await
-        .unwrap();
-    assert_eq!(store.events(id(1), 0, 1).await.unwrap(), [event(3)]);
-    assert_eq!(
-        store.events(id(1), most, 9).await.unwrap(),
-        [event(most + 1), event(most + 2)]
-    );
 }

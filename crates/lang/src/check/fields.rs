@@ -294,7 +294,7 @@ fn inside(item: &Item<'_>, path: &[PathSegment]) -> Place {
             _ => None,
         };
         key_path = match segment {
-            PathSegment::Key(key) => key_path.key(key),
+            PathSegment::Key(key) => key_path.key(key.as_str()),
             PathSegment::Index(index) => key_path.index(*index),
         };
         span = inner.map_or(span, |inner| inner.span);

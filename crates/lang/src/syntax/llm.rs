@@ -21,12 +21,12 @@ pub(crate) static LLM: Table = Table::new(
         ),
         key(
             "api_base",
-            Shape::Name,
+            Shape::Text,
             "base address of the API, for compatible and local servers",
         ),
         key(
             "api_key_env",
-            Shape::Name,
+            Shape::Text,
             "name of the environment variable that holds the key",
         ),
     ],
@@ -45,7 +45,11 @@ pub(crate) static LLM: Table = Table::new(
 /// The settings a section gives.
 pub(crate) fn read(view: &View<'_>) -> LlmSettings {
     let provider = view.string("provider");
-    let trimmed = |name: &str| view.string(name).map(|text| text.trim().to_owned());
+    // An empty text is none, as when a template left it out.
+    let trimmed = |name: &str| {
+        let text = view.string(name)?.trim().to_owned();
+        (!text.is_empty()).then_some(text)
+    };
     LlmSettings {
         model: trimmed("model"),
         temperature: view.float("temperature"),

@@ -23,7 +23,7 @@ enum Name {
 
 impl Path {
     /// The path of a mapping's entry.
-    pub(crate) fn key(&self, key: &str) -> Self {
+    pub(crate) fn key(&self, key: impl Into<Rc<str>>) -> Self {
         Self(Some(Rc::new(Step {
             parent: self.clone(),
             name: Name::Key(key.into()),

@@ -64,7 +64,7 @@ impl Checker<'_> {
             (Shape::Open(kind, inner, least), Data::Map(entries)) => {
                 self.at_least(entries.len(), *least, node.span, path, owner);
                 for entry in entries {
-                    let path = path.key(&entry.key.text);
+                    let path = path.key(entry.key.text.clone());
                     if !entry.key.is_text {
                         self.key_not_text(kind, entry, &path);
                     }
@@ -100,7 +100,7 @@ impl Checker<'_> {
         let mut seen: Vec<&'static str> = Vec::new();
         for entry in entries {
             let name = &*entry.key.text;
-            let path = path.key(name);
+            let path = path.key(entry.key.text.clone());
             if let Some(key) = table.key(name) {
                 if seen.contains(&key.name) {
                     self.same_key_twice(entry, key, &path, owner);

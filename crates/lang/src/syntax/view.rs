@@ -107,7 +107,7 @@ impl<'a> Item<'a> {
                     .map(|entry| {
                         (
                             &entry.key,
-                            Self::at(self.place.path.key(&entry.key.text), &entry.value),
+                            Self::at(self.place.path.key(entry.key.text.clone()), &entry.value),
                         )
                     })
                     .collect(),
@@ -131,27 +131,31 @@ impl<'a> Item<'a> {
 impl<'a> View<'a> {
     /// The value of a key, by its name in the table; null counts as absent.
     pub(crate) fn get(&self, name: &str) -> Option<Item<'a>> {
-        let (_, item) = self.entry(name)?;
-        (!matches!(item.node.data, Data::Null)).then_some(item)
+        self.node(name)?;
+        self.entry(name).map(|(_, item)| item)
     }
 
     /// A key as written, and its value, null included.
     pub(crate) fn entry(&self, name: &str) -> Option<(&'a Key, Item<'a>)> {
+        let entry = self.find(name)?;
+        let path = self.place.path.key(entry.key.text.clone());
+        Some((&entry.key, Item::at(path, &entry.value)))
+    }
+
+    /// As [`Self::get`], for where the place does not matter.
+    fn node(&self, name: &str) -> Option<&'a Node> {
+        let node = &*self.find(name)?.value;
+        (!matches!(node.data, Data::Null)).then_some(node)
+    }
+
+    fn find(&self, name: &str) -> Option<&'a Entry> {
         let aliases = self.table.key(name).map_or(&[][..], |key| key.aliases);
         let mut spellings = std::iter::once(name).chain(aliases.iter().copied());
-        let entry = spellings.find_map(|spelling| {
+        spellings.find_map(|spelling| {
             self.entries
                 .iter()
                 .find(|entry| *entry.key.text == *spelling)
-        })?;
-        let path = self.place.path.key(&entry.key.text);
-        Some((
-            &entry.key,
-            Item {
-                node: &entry.value,
-                place: Place::new(path, entry.value.span),
-            },
-        ))
+        })
     }
 
     pub(crate) fn text(&self, name: &str) -> Option<Text<'a>> {
@@ -159,19 +163,22 @@ impl<'a> View<'a> {
     }
 
     pub(crate) fn string(&self, name: &str) -> Option<String> {
-        self.text(name).map(|text| text.value.to_string())
+        match &self.node(name)?.data {
+            Data::Text(text) => Some(text.value.to_string()),
+            _ => None,
+        }
     }
 
     pub(crate) fn bool(&self, name: &str) -> Option<bool> {
-        lax::bool(self.get(name)?.node)
+        lax::bool(self.node(name)?)
     }
 
     pub(crate) fn int(&self, name: &str) -> Option<i64> {
-        lax::int(self.get(name)?.node)
+        lax::int(self.node(name)?)
     }
 
     pub(crate) fn float(&self, name: &str) -> Option<f64> {
-        lax::float(self.get(name)?.node)
+        lax::float(self.node(name)?)
     }
 
     pub(crate) fn list(&self, name: &str) -> Option<Vec<Item<'a>>> {

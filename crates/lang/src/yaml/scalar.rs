@@ -241,31 +241,3 @@ mod tests {
         }
     }
 }
-
-#[cfg(test)]
-mod oracle {
-    #[test]
-    fn oracle_compare() {
-        let list: Vec<(String, String)> = serde_json::from_str(&std::fs::read_to_string("/tmp/oracle.json").unwrap()).unwrap();
-        let mut bad = 0;
-        for (word, expected) in list {
-            let root = crate::yaml::read_yaml(&format!("k: {word}\n"), &mut crate::diagnostic::Findings::default());
-            let got = match root.as_deref().map(|n| &n.data) {
-                Some(crate::yaml::Data::Map(e)) => match &e[0].value.data {
-                    super::Data::Null => "null".to_owned(),
-                    super::Data::Bool(b) => format!("bool:{b}"),
-                    super::Data::NonFinite => "nonfinite".into(),
-                    super::Data::Date(_) => "date".into(),
-                    super::Data::Text(_) => "text".into(),
-                    super::Data::Number(n) if n.is_f64() => format!("float:{}", n.as_f64().unwrap()),
-                    super::Data::Number(n) => format!("int:{n}"),
-                    _ => "other".into(),
-                },
-                _ => "unreadable".into(),
-            };
-            let same = got == expected || (got.starts_with("float:") && expected.starts_with("float:") && got[6..].parse::<f64>() == expected[6..].parse::<f64>());
-            if !same { bad += 1; println!("{word:?}: python {expected}, ours {got}"); }
-        }
-        panic!("{bad} differ");
-    }
-}

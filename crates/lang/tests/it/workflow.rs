@@ -62,7 +62,9 @@ fn flow_and_state() {
         workflow.rules[1].reads,
         [field(&workflow, "mood").1, field(&workflow, "topic").1]
     );
-    assert_eq!(field(&workflow, "draft").0.written_by, [NodeId(0)]);
+    let written_by = |name| field(&workflow, name).0.written_by.as_slice();
+    assert_eq!(written_by("draft"), [NodeId(0)]);
+    assert_eq!(written_by("all"), [workflow.node("each").unwrap()]);
 }
 
 #[test]

@@ -106,6 +106,16 @@ impl Transport {
     fn broken(&self, url: &reqwest::Url, error: &reqwest::Error) -> Broken {
         let place = place(url);
         if error.is_connect() {
+            let cause = root(error);
+            if cause.contains("invalid peer certificate") {
+                return Broken {
+                    kind: ErrorKind::Config,
+                    message: format!(
+                        "{place} has a certificate that is not trusted ({cause}); \
+                         if its authority is your own, name it with `--ca FILE`"
+                    ),
+                };
+            }
             let message = if error.is_timeout() {
                 format!(
                     "no connection to {place} within {} s",
@@ -113,8 +123,7 @@ impl Transport {
                 )
             } else {
                 format!(
-                    "no connection to {place} ({}); is the server running, and the address right?",
-                    root(error)
+                    "no connection to {place} ({cause}); is the server running, and the address right?"
                 )
             };
             return Broken {

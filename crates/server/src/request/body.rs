@@ -124,12 +124,13 @@ pub(crate) struct Object {
 /// The body as a JSON object.
 ///
 /// An empty body and `null` are a missing one. A body whose content type says something other than
-/// JSON is taken as text, and so is no object.
+/// JSON is taken as text, and so is no object; save that `curl -d '{…}'`, which says that it sends a
+/// form, is believed by its body: a form would have that brace escaped.
 pub(crate) fn json_object(headers: &HeaderMap, bytes: &[u8]) -> Result<Object, Refusal> {
     if bytes.is_empty() {
         return Err(missing());
     }
-    if !is_json(headers) {
+    if !(is_json(headers) || is_form(headers) && bytes.trim_ascii_start().starts_with(b"{")) {
         return Err(not_an_object(Value::String(
             String::from_utf8_lossy(bytes).into_owned(),
         )));
@@ -162,19 +163,27 @@ pub(crate) fn json_object(headers: &HeaderMap, bytes: &[u8]) -> Result<Object, R
 
 /// No content type at all is JSON too.
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(CONTENT_TYPE) else {
+    if !headers.contains_key(CONTENT_TYPE) {
         return true;
-    };
-    let Ok(value) = value.to_str() else {
-        return false;
-    };
-    let essence = value.split(';').next().unwrap_or_default().trim();
-    let Some((kind, subtype)) = essence.split_once('/') else {
+    }
+    let Some((kind, subtype)) = media_type(headers).and_then(|essence| essence.split_once('/'))
+    else {
         return false;
     };
     let has_suffix =
         subtype.len() > 5 && subtype.as_bytes()[subtype.len() - 5..].eq_ignore_ascii_case(b"+json");
     kind.eq_ignore_ascii_case("application") && (subtype.eq_ignore_ascii_case("json") || has_suffix)
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    media_type(headers)
+        .is_some_and(|essence| essence.eq_ignore_ascii_case("application/x-www-form-urlencoded"))
+}
+
+/// The content type without its parameters.
+fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    value.split(';').next().map(str::trim)
 }
 
 fn missing() -> Refusal {
@@ -219,6 +228,20 @@ mod tests {
         check(Some("application/json"), true);
         check(Some("Application/JSON; charset=utf-8"), true);
         check(Some("application/vnd.api+json"), true);
+    }
+
+    #[test]
+    fn what_curl_sends_with_d_is_json_and_a_form_is_not() {
+        let headers = [(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/x-www-form-urlencoded"),
+        )]
+        .into_iter()
+        .collect();
+        let object = json_object(&headers, br#"{"name": "Ada"}"#).expect("read as JSON");
+        assert_eq!(object.members["name"], "Ada");
+        assert!(json_object(&headers, b"name=Ada").is_err());
+        assert!(json_object(&headers, br#"{"name": "#).is_err());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use engine::run::{Environment, Limits, Start};
 use jobs::job::JobId;
 use lang::workflow::InitialState;
 use serde_json::{Value, json};
-use service::problem::Problem;
+use service::problem::{ErrorSource, Problem};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -26,14 +26,15 @@ use crate::config::{models, run};
 use crate::host::Machine;
 use crate::progress::{Mode, Progress};
 use crate::report::{self, Exit, Failure, Result};
-use crate::{assemble, logging, printer, signals, workflow_file};
+use crate::signals::Signals;
+use crate::{assemble, logging, printer, workflow_file};
 
 /// Run a workflow once; its outputs go to stdout, progress to stderr
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   flowmill run greeting.yaml --input name=Ada --offline
-  flowmill run article.yaml --inputs inputs.json --model openai/gpt-4.1-mini
+  flowmill run article.yaml --inputs inputs.json --model openai/gpt-4o-mini
   echo '{\"name\": \"Ada\"}' | flowmill run greeting.yaml --inputs - --format json | jq .outputs")]
 pub(super) struct Args {
     /// Workflow file (.yaml, .yml, .json)
@@ -85,16 +86,19 @@ struct Prepared {
 
 /// Reads and checks everything before the first model call.
 fn prepare(args: &Args, context: &Context) -> Result<Prepared, Refused> {
-    let (_, workflow) = workflow_file::load(&args.file).map_err(Refused::by("workflow_invalid"))?;
-    let given = inputs::read(&args.inputs, &workflow).map_err(Refused::by("input_invalid"))?;
+    let (_, workflow) = workflow_file::load(&args.file)
+        .map_err(Refused::by("workflow_invalid", ErrorSource::Workflow))?;
+    let given = inputs::read(&args.inputs, &workflow)
+        .map_err(Refused::by("input_invalid", ErrorSource::Request))?;
     let state = refusal::accept(&workflow, given)?;
     let layers = args
         .models
         .clone()
         .layers(|id| context.is_flag(id), context.project.models.clone());
-    let settings = models::Options::settle(layers).map_err(Refused::by("usage"))?;
-    let answering =
-        assemble::models(&settings, &context.environment).map_err(Refused::by("model_config"))?;
+    let settings =
+        models::Options::settle(layers).map_err(Refused::by("usage", ErrorSource::Request))?;
+    let answering = assemble::models(&settings, &context.environment)
+        .map_err(Refused::by("model_config", ErrorSource::Request))?;
     let plan = Plan::new(workflow);
     engine::run::preflight(&plan, &*answering.models).map_err(Refused::Preflight)?;
     Ok(Prepared {
@@ -145,11 +149,15 @@ fn execute(
         .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))?;
     let finished = runtime.block_on(async {
         let cancel = CancellationToken::new();
-        let _watch = tokio::spawn(cancel_on_signal(cancel.clone()));
-        engine::run::run(&plan, Start::Fresh(state), limits, &environment, cancel).await
+        tokio::spawn(cancel_on_signal(Signals::listen()?, cancel.clone()));
+        engine::run::run(&plan, Start::Fresh(state), limits, &environment, cancel)
+            .await
+            .map_err(|error| Failure::new(Exit::Failed, error.to_string()))
     });
+    // A name lookup that hangs must not keep the process.
+    runtime.shutdown_background();
     progress.finish();
-    let finished = finished.map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    let finished = finished?;
     conclude(args, settings, finished, job_id)
 }
 
@@ -216,12 +224,9 @@ fn conclude(
 }
 
 /// The first Ctrl-C or SIGTERM cancels the run, which aborts its model calls; the second ends the process.
-async fn cancel_on_signal(cancel: CancellationToken) {
-    for press in 0.. {
-        signals::terminated().await;
-        if press > 0 {
-            std::process::exit(Exit::Interrupted as i32);
-        }
-        cancel.cancel();
-    }
+async fn cancel_on_signal(mut signals: Signals, cancel: CancellationToken) {
+    signals.next().await;
+    cancel.cancel();
+    signals.next().await;
+    std::process::exit(Exit::Interrupted as i32);
 }

@@ -20,6 +20,8 @@ pub(super) enum Refused {
     Other {
         /// Of the problem.
         code: &'static str,
+        /// Of the problem.
+        source: ErrorSource,
         /// For people.
         failure: Failure,
     },
@@ -36,8 +38,12 @@ pub(super) enum Refused {
 
 impl Refused {
     /// Makes a refusal of a failure.
-    pub(super) fn by(code: &'static str) -> impl Fn(Failure) -> Self {
-        move |failure| Self::Other { code, failure }
+    pub(super) fn by(code: &'static str, source: ErrorSource) -> impl Fn(Failure) -> Self {
+        move |failure| Self::Other {
+            code,
+            source,
+            failure,
+        }
     }
 
     /// For people.
@@ -51,8 +57,12 @@ impl Refused {
     /// What `--format json` prints: the same keys as for a run, null where there was none.
     pub(super) fn envelope(&self) -> Value {
         let (error, problem) = match self {
-            Self::Other { code, failure } => {
-                let problem = Problem::new(422, *code, ErrorSource::Request, &*failure.message);
+            Self::Other {
+                code,
+                source,
+                failure,
+            } => {
+                let problem = Problem::new(422, *code, *source, &*failure.message);
                 (&failure.message, json!(problem))
             }
             Self::Inputs { entries, failure } => {
@@ -138,7 +148,6 @@ pub(super) fn accept(workflow: &Workflow, given: Given) -> Result<InitialState, 
 /// A failed run for people, with the way out where the failure itself does not say it.
 pub(super) fn of_run(failure: &outcome::Failure, exit: Exit) -> Failure {
     let hint = match failure.code {
-        FailureCode::ModelConfig => Some("or add --offline to try the workflow without a model"),
         FailureCode::OutputInvalid => Some(
             "a clearer prompt, descriptions in output_schema, or a stronger model (--model) may help",
         ),

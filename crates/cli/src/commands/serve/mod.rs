@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use engine::host::Host;
-use jobs::memory::MemoryStore;
+use jobs::memory::{Limits, MemoryStore};
 use jobs::store::JobStore;
 use lang::source::Source;
 use lang::workflow::Workflow;
+use llm::model::Models;
 use service::catalog::LoadedWorkflow;
 use service::{Config, Service};
 use tokio::net::TcpListener;
@@ -27,8 +27,9 @@ use crate::config::serve::{Settings, Store};
 use crate::config::{models, serve};
 use crate::host::Machine;
 use crate::report::{self, Exit, Failure, Result};
+use crate::signals::Signals;
 use crate::workflow_file::many;
-use crate::{assemble, descriptors, logging, printer, signals, workflow_file};
+use crate::{assemble, descriptors, logging, printer, workflow_file};
 
 /// Serve workflows as an HTTP API
 #[derive(Debug, clap::Args)]
@@ -121,13 +122,64 @@ async fn serve_until_told(
     answering: assemble::Answering,
     loaded: Vec<Loaded>,
 ) -> Result<Exit> {
-    let host: Arc<dyn Host> = Arc::new(Machine::new());
+    // Before anybody is told that the server is there, and might tell it to stop.
+    let mut signals = Signals::listen()?;
+    let (service, watched) = start_service(&settings, answering.models, loaded)?;
+    let listener = bind(&settings)?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| Failure::new(Exit::Io, format!("the address is unknown: {error}")))?;
+    let workflows = service.catalog().all();
+    printer::note(
+        &banner::banner(
+            address,
+            answering.notice.as_deref(),
+            &workflows,
+            settings.watch,
+        )
+        .await,
+    );
+
+    let app = server::App::new(service.clone(), server_settings(&settings));
+    let stop = CancellationToken::new();
+    let mut serving = tokio::spawn(server::serve(listener, app, stop.clone()));
+    let watching = settings
+        .watch
+        .then(|| tokio::spawn(watch::watch(service.clone(), watched, stop.clone())));
+
+    tokio::select! {
+        () = signals.next() => {}
+        _ = &mut serving => return Err(Failure::new(Exit::Failed, "the server ended by itself")),
+    }
+    if drain(&service, &settings, &mut signals).await == Exit::Interrupted {
+        report::warning("ended at once; runs in flight are lost");
+        return Ok(Exit::Interrupted);
+    }
+    stop.cancel();
+    tokio::select! {
+        _ = serving => {}
+        () = signals.next() => return Ok(Exit::Interrupted),
+    }
+    if let Some(watching) = watching {
+        // It ends by the same token.
+        let _ = watching.await;
+    }
+    Ok(Exit::Success)
+}
+
+/// Starts the service with its workflows. One that could only fail is found out now, not by the first caller.
+fn start_service(
+    settings: &Settings,
+    models: Arc<dyn Models>,
+    loaded: Vec<Loaded>,
+) -> Result<(Service, Vec<Watched>)> {
     let store: Arc<dyn JobStore> = match settings.store {
-        Store::Memory => Arc::new(MemoryStore::new(jobs::memory::Limits::default())),
+        Store::Memory => Arc::new(MemoryStore::new(Limits::default())),
     };
+    let host = Arc::new(Machine::new());
     let service = Service::new(Config {
         store,
-        models: answering.models,
+        models,
         host,
         settings: service::Settings::default(),
     });
@@ -142,42 +194,23 @@ async fn serve_until_told(
         let workflow = service
             .catalog()
             .put(LoadedWorkflow::new(&source, workflow));
-        // Found out now, not by the first caller.
         if let Err(failure) = workflow.preflight(&**service.models()) {
             failures.push(format!("{}: {}", path.display(), failure.message));
         }
         watched.push(Watched::new(path, &source, &workflow));
     }
-    if !failures.is_empty() {
-        return Err(Failure::new(
-            Exit::NotReady,
-            "the server was not started: its runs would fail",
-        )
-        .details(failures)
-        .hint("set up what is missing, or add --offline to try the API without a model"));
+    if failures.is_empty() {
+        return Ok((service, watched));
     }
-    let listener = bind(&settings)?;
-    let address = listener
-        .local_addr()
-        .map_err(|error| Failure::new(Exit::Io, format!("the address is unknown: {error}")))?;
-    printer::note(
-        &banner::banner(
-            address,
-            answering.notice.as_deref(),
-            &service.catalog().all(),
-            settings.watch,
-        )
-        .await,
-    );
+    Err(Failure::new(
+        Exit::NotReady,
+        "the server was not started: its runs would fail",
+    )
+    .details(failures))
+}
 
-    let app = server::App::new(service.clone(), server_settings(&settings));
-    let stop = CancellationToken::new();
-    let serving = tokio::spawn(server::serve(listener, app, stop.clone()));
-    let watching = settings
-        .watch
-        .then(|| tokio::spawn(watch::watch(service.clone(), watched, stop.clone())));
-
-    signals::terminated().await;
+/// Lets runs in flight end. Interrupted when another signal does not want to wait for them.
+async fn drain(service: &Service, settings: &Settings, signals: &mut Signals) -> Exit {
     let mut drain = pin!(service.drain(settings.drain_timeout));
     // Looked at once before it is announced: whoever reads the line finds the server draining.
     let drained = match futures_util::poll!(drain.as_mut()) {
@@ -186,10 +219,7 @@ async fn serve_until_told(
             printer::note("stopping: runs in flight may finish; once more ends at once");
             tokio::select! {
                 drained = drain => drained,
-                () = signals::terminated() => {
-                    report::warning("ended at once; runs in flight are lost");
-                    return Ok(Exit::Interrupted);
-                }
+                () = signals.next() => return Exit::Interrupted,
             }
         }
     };
@@ -199,16 +229,7 @@ async fn serve_until_told(
             many(drained.cancelled, "run")
         ));
     }
-    stop.cancel();
-    tokio::select! {
-        _ = serving => {}
-        () = signals::terminated() => return Ok(Exit::Interrupted),
-    }
-    if let Some(watching) = watching {
-        // It ends by the same token.
-        let _ = watching.await;
-    }
-    Ok(Exit::Success)
+    Exit::Success
 }
 
 fn bind(settings: &Settings) -> Result<TcpListener> {

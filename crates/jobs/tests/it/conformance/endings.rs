@@ -1,5 +1,6 @@
 use jobs::job::{End, Ending, Status};
 use jobs::json::Json;
+use jobs::memory::MAX_EVENTS;
 use jobs::store::Error;
 use serde_json::json;
 
@@ -145,6 +146,24 @@ pub(crate) async fn events_are_read_from_any_position(store: Store) {
         );
     }
     assert!(store.events(id(2), 0, 10).await.unwrap().is_empty());
+}
+
+pub(crate) async fn the_oldest_events_of_a_very_long_job_go(store: Store) {
+    let lease = start(&*store, new_job(1)).await.lease;
+    let most = MAX_EVENTS as u64;
+    store
+        .checkpoint(&lease, None, (1..=most).map(event).collect())
+        .await
+        .unwrap();
+    store
+        .checkpoint(&lease, None, vec![event(most + 1), event(most + 2)])
+        .await
+        .unwrap();
+    assert_eq!(store.events(id(1), 0, 1).await.unwrap(), [event(3)]);
+    assert_eq!(
+        store.events(id(1), most, 9).await.unwrap(),
+        [event(most + 1), event(most + 2)]
+    );
 }
 
 pub(crate) async fn work_outlives_the_end(store: Store) {

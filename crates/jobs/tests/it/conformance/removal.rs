@@ -50,10 +50,21 @@ pub(crate) async fn the_oldest_ends_expire_first_up_to_the_limit(store: Store) {
     assert!(store.get(id(4)).await.unwrap().is_some());
 }
 
+pub(crate) async fn the_oldest_ends_go_while_the_store_takes_too_much(store: Store) {
+    for (number, end) in [(1, 30), (2, 10), (3, 20), (4, 40)] {
+        run(&*store, new_job(number), end).await;
+    }
+    assert_eq!(store.expire_over(u64::MAX, 10).await.unwrap(), 0);
+    assert_eq!(store.expire_over(0, 2).await.unwrap(), 2);
+    assert!(store.get(id(2)).await.unwrap().is_none() && store.get(id(3)).await.unwrap().is_none());
+    assert_eq!(store.expire_over(0, 9).await.unwrap(), 2);
+}
+
 pub(crate) async fn active_jobs_never_expire(store: Store) {
     submit(&*store, new_job(1)).await;
     start(&*store, new_job(2)).await;
     assert_eq!(store.expire(at(1_000_000), 10).await.unwrap(), 0);
+    assert_eq!(store.expire_over(0, 10).await.unwrap(), 0);
     assert_eq!(
         store.counts().await.unwrap().pending + store.counts().await.unwrap().running,
         2

@@ -1,0 +1,358 @@
+//! The store in one SQLite file: for servers whose jobs outlive the process.
+//!
+//! **Tables** (`sqlite/schema_1.sql`). `jobs` has a row per job with what a listing shows. What is large
+//! or seldom read lies in tables of its own by the row's number: `work` (inputs, options), `progress`,
+//! `outputs`, `events`; so scans stay narrow and a checkpoint rewrites nothing but the progress. A
+//! definition is stored once, with the number of jobs that have it. `idempotency_keys` lead to their
+//! jobs. Whatever belongs to a job goes with its row.
+//!
+//! **Indexes.** Each verb finds its rows in one: `jobs_by_status` is the queue (the pending ones by id)
+//! and, with those by workflow and owner, the order of listings; `jobs_by_lease` has the running ones by
+//! lapse, `jobs_by_deadline` the pending ones by deadline, `jobs_by_end` the ended ones in the order in
+//! which they are forgotten. So everything costs O(log n) for each job touched. How many jobs there are
+//! is counted once, when the file is opened, and then kept by the writer.
+//!
+//! **Threads.** One thread writes, and commits together what many callers ask for (`writer`); a few
+//! threads read beside it (`readers`), so that a poll waits for no commit. Verbs that touch many jobs
+//! are cut into pieces, and others come in between.
+//!
+//! **Durability.** Write-ahead log, `synchronous = FULL`: what was answered is on the disk. A lock beside
+//! the file keeps other stores off it, and is released by the operating system when the process ends,
+//! however it does.
+
+mod fault;
+mod leases;
+mod listing;
+mod open;
+mod readers;
+mod removal;
+mod space;
+mod submission;
+mod tables;
+mod values;
+mod writer;
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, params};
+
+use crate::job::{Definition, Ending, Job, JobId, NewJob, Work};
+use crate::json::Json;
+use crate::store::{
+    CancelRequested, Claimant, Claimed, Counts, Error, Filter, JobStore, Lease, LeaseState, Page,
+    StoredEvent, SubmitOptions, Submitted,
+};
+use fault::Failure;
+use readers::Readers;
+use tables::{Tables, whole_job};
+use writer::{Log, Writer};
+
+pub use open::OpenError;
+pub use writer::Activity;
+
+/// Jobs that one command of the writer touches at most.
+const PIECE: usize = 128;
+
+/// How to open a store.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How long a lock that another program holds on the file is waited for.
+    pub busy_timeout: Duration,
+    /// The file's greatest size; beyond it writes fail as on a full disk. `None`: as the disk allows.
+    pub max_bytes: Option<u64>,
+    /// From when on readers are made to wait so that the write-ahead log can begin anew.
+    pub max_log_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            busy_timeout: Duration::from_secs(5),
+            max_bytes: None,
+            max_log_bytes: 64 << 20,
+        }
+    }
+}
+
+/// See the module. Dropping it commits what was asked for, and ends its threads.
+#[derive(Debug)]
+pub struct SqliteStore {
+    // Dropped in this order: the lock is held until the file is closed.
+    readers: Readers,
+    writer: Writer,
+    _lock: File,
+}
+
+impl SqliteStore {
+    /// Opens a file, or creates it; its directory has to be there. Blocks, for as long as reading the
+    /// index of a million jobs takes where there are so many: less than a second.
+    pub fn open(path: &Path, options: &Options) -> Result<Self, OpenError> {
+        let file = open::locate(path)?;
+        let lock = open::lock(&file)?;
+        let connection = open::connect_writer(&file, options)?;
+        let log = Log {
+            path: open::beside(&file, "-wal"),
+            max_bytes: options.max_log_bytes,
+            busy_timeout: options.busy_timeout,
+        };
+        Ok(Self {
+            writer: Writer::start(connection, log)?,
+            readers: Readers::start(&file, options.busy_timeout)?,
+            _lock: lock,
+        })
+    }
+
+    /// What has been written since it was opened, and in how many commits.
+    pub fn activity(&self) -> Activity {
+        self.writer.activity()
+    }
+
+    /// Does up to `limit`, up to [`PIECE`] at a time, until there is no more. A failure after the first
+    /// piece only ends it: what was done stays done.
+    async fn in_pieces<T, F>(&self, limit: usize, verb: F) -> Result<Vec<T>, Error>
+    where
+        T: Send + 'static,
+        F: Fn(&mut Tables<'_>, usize) -> Result<Vec<T>, Failure> + Clone + Send + 'static,
+    {
+        let mut done = Vec::new();
+        while done.len() < limit {
+            let most = PIECE.min(limit - done.len());
+            let verb = verb.clone();
+            match self.writer.write(move |tables| verb(tables, most)).await {
+                Ok(piece) => {
+                    let is_last = piece.len() < most;
+                    done.extend(piece);
+                    if is_last {
+                        break;
+                    }
+                }
+                Err(error) if done.is_empty() => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(done)
+    }
+
+    /// In small steps. What cannot be given back now stays free for new jobs, until the next time.
+    async fn give_back_space(&self) {
+        while let Ok(true) = self.writer.write(|tables| tables.give_back_space()).await {}
+    }
+}
+
+#[async_trait]
+impl JobStore for SqliteStore {
+    async fn submit(&self, job: NewJob, options: SubmitOptions) -> Result<Submitted, Error> {
+        self.writer
+            .write(move |tables| tables.submit(&job, &options))
+            .await
+    }
+
+    async fn claim(
+        &self,
+        by: &Claimant,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>, Error> {
+        let by = by.clone();
+        self.in_pieces(limit, move |tables, most| tables.claim(&by, most, now))
+            .await
+    }
+
+    async fn claim_overdue(
+        &self,
+        by: &Claimant,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>, Error> {
+        let by = by.clone();
+        self.in_pieces(limit, move |tables, most| {
+            tables.claim_overdue(&by, most, now)
+        })
+        .await
+    }
+
+    async fn heartbeat(
+        &self,
+        leases: &[Lease],
+        lease_for: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<LeaseState>, Error> {
+        let mut states = Vec::with_capacity(leases.len());
+        for leases in leases.chunks(PIECE) {
+            let leases = leases.to_vec();
+            states.extend(
+                self.writer
+                    .write(move |tables| tables.heartbeat(&leases, lease_for, now))
+                    .await?,
+            );
+        }
+        Ok(states)
+    }
+
+    async fn checkpoint(
+        &self,
+        lease: &Lease,
+        progress: Option<Json>,
+        events: Vec<StoredEvent>,
+    ) -> Result<(), Error> {
+        let lease = lease.clone();
+        self.writer
+            .write(move |tables| tables.checkpoint(&lease, progress.as_ref(), &events))
+            .await
+    }
+
+    async fn finish(
+        &self,
+        lease: &Lease,
+        ending: Ending,
+        events: Vec<StoredEvent>,
+    ) -> Result<Job, Error> {
+        let lease = lease.clone();
+        self.writer
+            .write(move |tables| tables.finish(&lease, &ending, &events))
+            .await
+    }
+
+    async fn hand_back(&self, lease: &Lease) -> Result<(), Error> {
+        let lease = lease.clone();
+        self.writer
+            .write(move |tables| tables.hand_back(&lease))
+            .await
+    }
+
+    async fn request_cancel(&self, id: JobId, now: Timestamp) -> Result<CancelRequested, Error> {
+        self.writer
+            .write(move |tables| tables.request_cancel(id, now))
+            .await
+    }
+
+    async fn get(&self, id: JobId) -> Result<Option<Job>, Error> {
+        self.readers
+            .read(move |connection| whole_job(connection, id))
+            .await
+    }
+
+    async fn work(&self, id: JobId) -> Result<Option<Work>, Error> {
+        self.readers
+            .read(move |connection| {
+                connection
+                    .prepare_cached(
+                        "SELECT w.inputs, w.options, p.data FROM jobs j JOIN work w ON w.job = j.seq
+                         LEFT JOIN progress p ON p.job = j.seq WHERE j.id = ?1",
+                    )?
+                    .query_row([id], |row| {
+                        Ok(Work {
+                            inputs: row.get(0)?,
+                            options: row.get(1)?,
+                            progress: row.get(2)?,
+                        })
+                    })
+                    .optional()
+            })
+            .await
+    }
+
+    async fn definition(&self, hash: &str) -> Result<Option<Arc<Definition>>, Error> {
+        let hash: Arc<str> = hash.into();
+        self.readers
+            .read(move |connection| {
+                connection
+                    .prepare_cached(
+                        "SELECT d.name, t.text FROM definitions d
+                         JOIN definition_texts t ON t.definition = d.seq WHERE d.hash = ?1",
+                    )?
+                    .query_row([&hash], |row| {
+                        Ok(Arc::new(Definition {
+                            hash: hash.clone(),
+                            name: row.get(0)?,
+                            text: row.get(1)?,
+                        }))
+                    })
+                    .optional()
+            })
+            .await
+    }
+
+    async fn list(
+        &self,
+        filter: &Filter,
+        cursor: Option<JobId>,
+        limit: usize,
+    ) -> Result<Page, Error> {
+        let filter = filter.clone();
+        let id_skew_ms = self.writer.id_skew_ms();
+        self.readers
+            .read(move |connection| listing::page(connection, &filter, cursor, limit, id_skew_ms))
+            .await
+    }
+
+    async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<StoredEvent>, Error> {
+        // What a client sends as its last event may be any number.
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        self.readers
+            .read(move |connection| {
+                connection
+                    .prepare_cached(
+                        "SELECT e.id, e.kind, e.data FROM jobs j JOIN events e ON e.job = j.seq
+                         WHERE j.id = ?1 AND e.id > ?2 ORDER BY e.id LIMIT ?3",
+                    )?
+                    .query_map(params![id, after, values::limit(limit)], |row| {
+                        Ok(StoredEvent {
+                            id: row.get(0)?,
+                            kind: Cow::Owned(row.get(1)?),
+                            data: row.get(2)?,
+                        })
+                    })?
+                    .collect()
+            })
+            .await
+    }
+
+    async fn delete(&self, id: JobId) -> Result<(), Error> {
+        self.writer.write(move |tables| tables.delete(id)).await
+    }
+
+    async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, Error> {
+        let verb = move |tables: &mut Tables<'_>, most| tables.expire(before, most);
+        let forgotten = self.in_pieces(limit, verb).await?.len();
+        if forgotten < limit {
+            self.give_back_space().await;
+        }
+        Ok(forgotten)
+    }
+
+    async fn expire_over(&self, max_bytes: u64, limit: usize) -> Result<usize, Error> {
+        let verb = move |tables: &mut Tables<'_>, most| tables.expire_over(max_bytes, most);
+        let forgotten = self.in_pieces(limit, verb).await?.len();
+        if forgotten < limit {
+            self.give_back_space().await;
+        }
+        Ok(forgotten)
+    }
+
+    async fn counts(&self) -> Result<Counts, Error> {
+        Ok(self.writer.counts())
+    }
+
+    /// Reads; and where something could not be written before, finds out whether it can now.
+    async fn ping(&self) -> Result<(), Error> {
+        self.readers
+            .read(|connection| connection.query_row("SELECT ms FROM id_skew", [], |_| Ok(())))
+            .await?;
+        if self.writer.take_failing() {
+            self.writer.write(|tables| tables.pad()).await?;
+            self.writer.write(|tables| tables.unpad()).await?;
+        }
+        Ok(())
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+}

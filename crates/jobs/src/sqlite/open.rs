@@ -1,0 +1,230 @@
+//! Opening a file: who may, whether it is one of ours, and in which shape it has to be.
+
+use std::ffi::OsString;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+use super::Options;
+use super::fault::sentence;
+use super::tables::STATEMENTS;
+use super::writer::StartError;
+
+/// Marks the files that are ours: `FLOW`.
+const APPLICATION_ID: i32 = 0x464c_4f57;
+
+/// In their order; `user_version` counts those a file has been through. Never edit one that was
+/// released: add the next.
+const MIGRATIONS: [&str; 1] = [include_str!("schema_1.sql")];
+
+/// Pages of the log after which SQLite copies them into the file: 8 MB.
+const CHECKPOINT_PAGES: u32 = 2_000;
+
+/// The writer's and a reader's cache, in KiB.
+const WRITER_CACHE_KIB: i32 = 16_000;
+const READER_CACHE_KIB: i32 = 4_000;
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another one has it, in this process or another.
+    #[error("another process is using this store; stop it, or choose another file")]
+    InUse,
+    /// A later version has written it.
+    #[error(
+        "a newer version of flowmill has written this store (format {found}; this version knows \
+         formats up to {known}); use that version, or choose another file"
+    )]
+    Newer {
+        /// The file's format.
+        found: u32,
+        /// The last one this program knows.
+        known: u32,
+    },
+    /// Something else is in the file.
+    #[error("this file is no flowmill store; choose another file")]
+    NotAStore,
+    /// The directory, the lock beside the file or a thread could not be had.
+    #[error("the store cannot be opened: {0}")]
+    Io(#[from] io::Error),
+    /// SQLite could not do it. A sentence.
+    #[error("the store cannot be opened: {0}")]
+    Failed(String),
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => Self::NotAStore,
+            _ => Self::Failed(sentence(&error)),
+        }
+    }
+}
+
+impl From<StartError> for OpenError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Thread(error) => error.into(),
+            StartError::Sqlite(error) => error.into(),
+        }
+    }
+}
+
+/// The file's one true path: a link to it must not lead to another lock and another log.
+pub(super) fn locate(path: &Path) -> io::Result<PathBuf> {
+    match fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let name = path.file_name().ok_or(error)?;
+            let directory = match path.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent,
+                _ => Path::new("."),
+            };
+            Ok(fs::canonicalize(directory)?.join(name))
+        }
+        found => found,
+    }
+}
+
+/// `flowmill.db` → `flowmill.db-wal`.
+pub(super) fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(file);
+    name.push(suffix);
+    name.into()
+}
+
+/// Keeps every other store off the file for as long as the result lives, or its process.
+///
+/// It is another file because to close any handle of the database itself would release the locks that
+/// SQLite holds on it in this process.
+pub(super) fn lock(file: &Path) -> Result<File, OpenError> {
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(beside(file, ".lock"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+/// The writer's connection, to tables in their latest shape.
+pub(super) fn connect_writer(file: &Path, options: &Options) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = connect(file, flags, options.busy_timeout)?;
+    if is_empty(&connection)? {
+        // Only possible before the first table.
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    } else {
+        expect_ours(&connection)?;
+    }
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(OpenError::Failed(
+            "its file system cannot share memory between programs; choose a local disk".to_owned(),
+        ));
+    }
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(
+        None,
+        "journal_size_limit",
+        i64::try_from(options.max_log_bytes).unwrap_or(i64::MAX),
+    )?;
+    if let Some(bytes) = options.max_bytes {
+        let page_bytes: u64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+        let pages = u32::try_from(bytes / page_bytes).unwrap_or(u32::MAX);
+        connection.pragma_update(None, "max_page_count", pages)?;
+    }
+    migrate(&mut connection)?;
+    Ok(connection)
+}
+
+pub(super) fn connect_reader(file: &Path, busy_timeout: Duration) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = connect(file, flags, busy_timeout)?;
+    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    Ok(connection)
+}
+
+fn connect(file: &Path, flags: OpenFlags, busy_timeout: Duration) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(file, flags)?;
+    connection.busy_timeout(busy_timeout)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Or else SQLite would plan a prepared statement anew for every value bound to it, which takes
+    // longer than to run it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(connection)
+}
+
+/// Nothing in it: new, or left behind by a process that ended before the first migration.
+fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
+    let unmarked = application_id(connection)? == 0 && version(connection)? == 0;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(unmarked && tables == 0)
+}
+
+fn expect_ours(connection: &Connection) -> Result<(), OpenError> {
+    if application_id(connection)? != APPLICATION_ID {
+        return Err(OpenError::NotAStore);
+    }
+    let (found, known) = (version(connection)?, MIGRATIONS.len());
+    match u32::try_from(known) {
+        Ok(known) if found > known => Err(OpenError::Newer { found, known }),
+        _ => Ok(()),
+    }
+}
+
+fn application_id(connection: &Connection) -> rusqlite::Result<i32> {
+    connection.pragma_query_value(None, "application_id", |row| row.get(0))
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// Each migration happens as a whole, with its number.
+pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    for (version_after, script) in (1u32..).zip(MIGRATIONS) {
+        if version(connection)? >= version_after {
+            continue;
+        }
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(script)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", version_after)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::locate;
+
+    #[test]
+    fn a_file_that_is_not_there_yet_has_its_path_already() {
+        let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+        let name = "no-such-file.db";
+        assert_eq!(locate(Path::new(name)).unwrap(), here.join(name));
+        assert_eq!(
+            locate(&here.join("src/..").join(name)).unwrap(),
+            here.join(name)
+        );
+        assert!(locate(Path::new("no/such/directory/file.db")).is_err());
+        assert!(locate(Path::new("..")).is_ok());
+    }
+}

@@ -1,0 +1,57 @@
+//! The file's size: what is used, what is given back, and whether there is more to be had.
+
+use rusqlite::Connection;
+
+use super::fault::Failure;
+use super::tables::Tables;
+
+/// Free pages are kept for what comes next up to this many, and up to one in [`KEPT_SHARE`].
+const KEPT_PAGES: u64 = 256;
+const KEPT_SHARE: u64 = 8;
+
+/// Pages given back in one step: some milliseconds.
+const STEP_PAGES: u64 = 256;
+
+/// Written to find out whether there is space again: more than free places within pages can hold.
+const PADDING_BYTES: u64 = 64 << 10;
+
+impl Tables<'_> {
+    /// Shortens the file a little where too much of it is free; tells whether more is to be done.
+    pub(super) fn give_back_space(&self) -> Result<bool, Failure> {
+        let free = pragma(self.connection, "freelist_count")?;
+        let pages = pragma(self.connection, "page_count")?;
+        let excess = free.saturating_sub(KEPT_PAGES.max(pages / KEPT_SHARE));
+        if excess > 0 {
+            let sql = format!("PRAGMA incremental_vacuum({})", excess.min(STEP_PAGES));
+            let mut statement = self.connection.prepare(&sql)?;
+            let mut rows = statement.query([])?;
+            // Each step of it frees one page.
+            while rows.next()?.is_some() {}
+        }
+        Ok(excess > STEP_PAGES)
+    }
+
+    /// Fails where there is no space. To be followed by [`Tables::unpad`] in the next transaction:
+    /// within one, nothing would be written.
+    pub(super) fn pad(&self) -> Result<(), Failure> {
+        self.execute("INSERT INTO padding VALUES (zeroblob(?1))", [PADDING_BYTES])?;
+        Ok(())
+    }
+
+    pub(super) fn unpad(&self) -> Result<(), Failure> {
+        self.execute("DELETE FROM padding", [])?;
+        Ok(())
+    }
+}
+
+/// What the file takes without its free pages.
+pub(super) fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    let pages = pragma(connection, "page_count")? - pragma(connection, "freelist_count")?;
+    Ok(pages * pragma(connection, "page_size")?)
+}
+
+fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached(&format!("PRAGMA {name}"))?
+        .query_row([], |row| row.get(0))
+}

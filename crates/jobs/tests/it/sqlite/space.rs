@@ -1,0 +1,118 @@
+//! The file's size, and that of the log beside it.
+
+use std::fs;
+use std::path::Path;
+
+use jobs::job::{NewJob, Work};
+use jobs::json::Json;
+use jobs::sqlite::{Options, SqliteStore};
+use jobs::store::JobStore;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::{file, fresh, jobs, open};
+use crate::fixtures::{at, id, new_job, run, submit};
+
+const MB: u64 = 1_000_000;
+
+/// A job that takes a tenth of a megabyte.
+fn large(number: u32) -> NewJob {
+    NewJob {
+        work: Work {
+            inputs: Json::of(&"x".repeat(100_000)),
+            options: None,
+            progress: None,
+        },
+        ..new_job(number)
+    }
+}
+
+fn size(file: &Path) -> u64 {
+    fs::metadata(file).unwrap().len()
+}
+
+fn log_size(directory: &TempDir) -> u64 {
+    size(&directory.path().join("flowmill.db-wal"))
+}
+
+#[tokio::test]
+async fn the_file_shrinks_when_jobs_expire() {
+    let (store, directory) = fresh();
+    for number in 1..=100 {
+        run(&store, large(number), i64::from(number)).await;
+    }
+    submit(&store, large(200)).await;
+    drop(store);
+    let file = file(&directory);
+    assert!(size(&file) > 10 * MB);
+    let store = open(&file);
+    assert_eq!(store.expire(at(1_000), 1_000).await.unwrap(), 100);
+    assert_eq!(jobs(&store).await.len(), 1);
+    drop(store);
+    assert!(size(&file) < 2 * MB, "{}", size(&file));
+}
+
+#[tokio::test]
+async fn jobs_expire_until_the_rest_fits() {
+    let (store, directory) = fresh();
+    for number in 1..=40 {
+        run(&store, large(number), i64::from(number)).await;
+    }
+    let forgotten = store.expire_over(2 * MB, 1_000).await.unwrap();
+    assert!((20..30).contains(&forgotten), "{forgotten}");
+    assert_eq!(jobs(&store).await.len(), 40 - forgotten);
+    assert!(store.get(id(40)).await.unwrap().is_some());
+    assert_eq!(store.expire_over(2 * MB, 1_000).await.unwrap(), 0);
+    drop(store);
+    // Free pages that are kept for what comes next included.
+    let file = file(&directory);
+    assert!(size(&file) < 2 * MB + (256 << 12), "{}", size(&file));
+}
+
+#[tokio::test]
+async fn the_log_stays_short() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options {
+        max_log_bytes: MB,
+        ..Options::default()
+    };
+    let store = SqliteStore::open(&file(&directory), &options).unwrap();
+    let mut longest = 0;
+    for number in 1..=50 {
+        submit(&store, large(number)).await;
+        longest = longest.max(log_size(&directory));
+    }
+    assert!(longest < 2 * MB, "{longest}");
+    assert_eq!(jobs(&store).await.len(), 50);
+}
+
+#[tokio::test]
+async fn somebody_who_reads_on_stops_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options {
+        max_log_bytes: MB,
+        ..Options::default()
+    };
+    let store = SqliteStore::open(&file(&directory), &options).unwrap();
+    submit(&store, large(1)).await;
+    let other = Connection::open(file(&directory)).unwrap();
+    let count = || -> u32 {
+        other
+            .query_row("SELECT count(*) FROM jobs", [], |row| row.get(0))
+            .unwrap()
+    };
+    other.execute_batch("BEGIN").unwrap();
+    assert_eq!(count(), 1);
+    for number in 2..=50 {
+        submit(&store, large(number)).await;
+    }
+    assert_eq!(count(), 1);
+    assert!(log_size(&directory) > 4 * MB);
+    other.execute_batch("COMMIT").unwrap();
+    assert_eq!(count(), 50);
+    drop(other);
+    for number in 51..=100 {
+        submit(&store, large(number)).await;
+    }
+    assert!(log_size(&directory) < 10 * MB);
+}
