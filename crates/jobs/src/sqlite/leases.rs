@@ -163,9 +163,8 @@ impl Tables<'_> {
         ending: &Ending,
         events: &[StoredEvent],
     ) -> Result<Job, Failure> {
-        let (seq, mut job) = self.held(lease)?;
-        let status = job
-            .status
+        let (seq, from) = self.held(lease)?;
+        let status = from
             .after(Step::End(ending.end))
             .ok_or(Error::NotCancelling(lease.job))?;
         self.append(seq, events)?;
@@ -189,21 +188,20 @@ impl Tables<'_> {
                 ending.usage,
             ],
         )?;
-        self.moved(Some(job.status), Some(status));
-        job.status = status;
-        job.completed_at = Some(ending.at);
-        job.execution_time_ms = Some(ending.execution_time_ms);
-        job.outputs.clone_from(&ending.outputs);
-        job.error.clone_from(&ending.error);
-        job.problem.clone_from(&ending.problem);
-        job.usage.clone_from(&ending.usage);
-        Ok(job)
+        self.moved(Some(from), Some(status));
+        let ended = self
+            .connection
+            .prepare_cached(&format!("SELECT {JOB} FROM {JOBS} WHERE j.seq = ?1"))?
+            .query_row([seq], job)?;
+        Ok(Job {
+            outputs: ending.outputs.clone(),
+            ..ended
+        })
     }
 
     pub(super) fn hand_back(&mut self, lease: &Lease) -> Result<(), Failure> {
-        let (seq, job) = self.held(lease)?;
-        let status = job
-            .status
+        let (seq, from) = self.held(lease)?;
+        let status = from
             .after(Step::HandBack)
             .ok_or(Error::LeaseLost(lease.job))?;
         let lapsed_at = (status != Status::Pending).then_some(Time(Timestamp::MIN));
@@ -213,7 +211,7 @@ impl Tables<'_> {
              WHERE seq = ?1",
             params![seq, status, lapsed_at],
         )?;
-        self.moved(Some(job.status), Some(status));
+        self.moved(Some(from), Some(status));
         Ok(())
     }
 
@@ -243,15 +241,12 @@ impl Tables<'_> {
         })
     }
 
-    /// The job a lease still gives the right to write to.
-    fn held(&self, lease: &Lease) -> Result<(i64, Job), Failure> {
+    /// The number and status of the job that a lease still gives the right to write to.
+    fn held(&self, lease: &Lease) -> Result<(i64, Status), Failure> {
         self.find(
-            &format!(
-                "SELECT {JOB}, j.seq FROM {JOBS}
-                 WHERE j.id = ?1 AND j.token = ?2 AND j.status IN (1, 2)"
-            ),
+            "SELECT seq, status FROM jobs WHERE id = ?1 AND token = ?2 AND status IN (1, 2)",
             params![lease.job, lease.token],
-            |row| Ok((row.get(AFTER_JOB)?, job(row)?)),
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )?
         .ok_or(Failure::Refused(Error::LeaseLost(lease.job)))
     }

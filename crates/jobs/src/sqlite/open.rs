@@ -213,7 +213,24 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
 mod tests {
     use std::path::Path;
 
-    use super::locate;
+    use rusqlite::StatementStatus;
+
+    use super::{connect_writer, locate};
+    use crate::sqlite::Options;
+
+    #[test]
+    fn a_prepared_statement_is_not_planned_anew_for_each_value() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("flowmill.db");
+        let connection = connect_writer(&file, &Options::default()).unwrap();
+        let mut statement = connection
+            .prepare("SELECT max(id) FROM events WHERE job = ?1")
+            .unwrap();
+        for job in 0..9 {
+            assert!(statement.exists([job]).unwrap());
+        }
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+    }
 
     #[test]
     fn a_file_that_is_not_there_yet_has_its_path_already() {
