@@ -188,10 +188,12 @@ impl Parser {
             Token::Open => {
                 let inner = self.nested(|parser| parser.parse_binary(Binding::Or))?;
                 let end = self.close(&Token::Close, span, ")")?;
-                return Ok(Node {
-                    span: Span::new(span.start, end),
-                    ..inner
-                });
+                // A word keeps its own place: what is wrong with a part of it is underlined there.
+                let span = match inner.kind {
+                    Kind::Word { .. } => inner.span,
+                    _ => Span::new(span.start, end),
+                };
+                return Ok(Node { span, ..inner });
             }
             Token::OpenList => {
                 let (items, end) = self.nested(|parser| parser.parse_items(span))?;

@@ -210,6 +210,17 @@ fn unknown_names_are_errors() {
 }
 
 #[test]
+fn an_unknown_name_in_parentheses_is_underlined_without_them() {
+    find("(elephantՠ)", "elephantՠ", FindingKind::UnknownName, None);
+    find(
+        "((colour)) == 'red'",
+        "colour",
+        FindingKind::UnknownName,
+        None,
+    );
+}
+
+#[test]
 fn operators_that_never_work_are_errors() {
     use FindingKind::Nonsense;
     find("len(state.score) > 1", "state.score", Nonsense, None);
