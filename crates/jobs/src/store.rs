@@ -4,11 +4,12 @@
 //! `tests/it/conformance.rs` is what every store must pass.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::job::{Definition, Ending, Job, JobId, NewJob, Status, Work};
 use crate::json::Json;
@@ -175,6 +176,28 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error>;
 
+    /// As [`claim`](Self::claim), but among the jobs that wait each is the oldest of the workflow of which
+    /// the fewest run: the number given in `running` (none: 0) and those taken by this call. So a workflow
+    /// with a long queue does not keep the others waiting. A store that does not tell workflows apart goes
+    /// by age alone.
+    async fn claim_fairly(
+        &self,
+        by: &Claimant,
+        limit: usize,
+        running: &BTreeMap<Arc<str>, usize>,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>, Error> {
+        let _ = running;
+        self.claim(by, limit, now).await
+    }
+
+    /// Lets every lease lapse now, and tells how many. For a process that knows that no other one uses
+    /// the store, before it claims anything: whoever held those leases is dead. A store that may be shared
+    /// does nothing; there leases lapse in their time.
+    async fn release_leases(&self) -> Result<usize, Error> {
+        Ok(0)
+    }
+
     /// Takes up to `limit` waiting jobs whose deadline had passed by `now`: to be ended, not run.
     async fn claim_overdue(
         &self,
@@ -242,6 +265,10 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
     /// Forgets up to `limit` jobs that ended before `before`, oldest end first; returns how many.
     async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, Error>;
 
+    /// Forgets up to `limit` ended jobs, oldest end first, until the store takes no more than
+    /// `max_bytes`; returns how many.
+    async fn expire_over(&self, max_bytes: u64, limit: usize) -> Result<usize, Error>;
+
     /// How many jobs there are.
     async fn counts(&self) -> Result<Counts, Error>;
 
@@ -250,4 +277,12 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
 
     /// Whether jobs outlive the process: decides what a shutdown does with those that have not ended.
     fn is_durable(&self) -> bool;
+}
+
+/// The end of time rather than an overflow.
+pub(crate) fn later(at: Timestamp, by: Duration) -> Timestamp {
+    SignedDuration::try_from(by)
+        .ok()
+        .and_then(|by| at.checked_add(by).ok())
+        .unwrap_or(Timestamp::MAX)
 }
