@@ -105,6 +105,10 @@ impl Shared {
             claim: run.map(|_| self.claimant.clone()),
             max_pending: self.settings.max_queued,
         };
+        let (id, created_at) = (job.id, job.created_at);
+        if run.is_some() {
+            self.arrives(id, created_at);
+        }
         let mut here = Err(NotHere);
         let answer = match self.store.submit(job, options).await {
             Ok(Submitted::New(claimed)) => {
@@ -127,6 +131,7 @@ impl Shared {
             Ok(Submitted::KeyReused) => Err(SubmitError::KeyReused),
             Err(error) => Err(error.into()),
         };
+        self.has_arrived(id, created_at);
         // Whoever asked may have gone; the job is accepted all the same.
         let _ = reply.send(answer);
         here

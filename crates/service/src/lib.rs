@@ -5,7 +5,7 @@
 //! claims it in the same commit; a task of its own executes it, whoever waits for it or goes away. Where
 //! no slot is free the job waits in the store, and only there, until the worker claims it. While it runs
 //! the worker renews its lease. Its end is stored together with its last event, and only then told to
-//! anybody. Whichever process goes on with a job after a crash begins at its [`position`].
+//! anybody. After a crash a job goes on from its progress and the events after it.
 
 mod admission;
 mod backoff;

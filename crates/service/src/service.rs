@@ -1,11 +1,12 @@
 //! The service itself: what it is made of, and the requests it only passes on to the store.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use engine::host::Host;
+use jiff::Timestamp;
 use jobs::job::{Job, JobId};
 use jobs::store::{CancelRequested, Claimant, Error, Filter, JobStore, Page};
 use llm::model::Models;
@@ -18,6 +19,7 @@ use crate::catalog::{Catalog, LoadedWorkflow};
 use crate::expiry;
 use crate::live::LiveRun;
 use crate::older::OlderVersions;
+use crate::runs::later;
 use crate::worker;
 
 /// What a service is made of.
@@ -135,6 +137,10 @@ struct Runs {
     by_workflow: BTreeMap<Arc<str>, usize>,
     /// Jobs that were cancelled while they were not here: one may have been claimed and be about to come.
     cancelled: HashSet<JobId>,
+    /// Jobs that are being stored and claimed, by the time from which their leases count.
+    arriving: BTreeSet<(Timestamp, JobId)>,
+    /// A run came whose lease was half over.
+    has_old_leases: bool,
 }
 
 impl Runs {
@@ -280,6 +286,10 @@ impl Shared {
         if runs.cancelled.remove(&run.id()) {
             run.cancel.cancel();
         }
+        if let Some(lease) = run.granted() {
+            let half_over = later(self.host.now(), self.settings.lease / 2);
+            runs.has_old_leases |= lease.expires_at < half_over;
+        }
         let of_workflow = runs.by_workflow.entry(run.workflow().clone());
         *of_workflow.or_default() += 1;
         if let Some(earlier) = runs.here.insert(run.id(), run.clone()) {
@@ -324,9 +334,31 @@ impl Shared {
         }
     }
 
-    /// Runs that come from now on learn of a cancel by their claim or their first heartbeat.
-    pub(crate) fn forget_cancels(&self) {
-        self.runs().cancelled.clear();
+    /// Runs that come from now on learn of a cancel by their claim or their first heartbeat, and those
+    /// that are here have their leases renewed.
+    pub(crate) fn forget_arrivals(&self) {
+        let mut runs = self.runs();
+        runs.cancelled.clear();
+        runs.has_old_leases = false;
+    }
+
+    /// Whether a run has come since its lease was half over, which a renewal has not mended yet.
+    pub(crate) fn has_old_leases(&self) -> bool {
+        self.runs().has_old_leases
+    }
+
+    /// A job is being stored, with a lease from that time on.
+    pub(crate) fn arrives(&self, id: JobId, at: Timestamp) {
+        self.runs().arriving.insert((at, id));
+    }
+
+    /// It was stored and its run is registered, or it was not.
+    pub(crate) fn has_arrived(&self, id: JobId, at: Timestamp) {
+        self.runs().arriving.remove(&(at, id));
+    }
+
+    pub(crate) fn oldest_arrival(&self) -> Option<Timestamp> {
+        self.runs().arriving.first().map(|(at, _)| *at)
     }
 
     fn runs(&self) -> MutexGuard<'_, Runs> {

@@ -46,10 +46,8 @@ async fn take_turn(
         }
         *orphans_wait = false;
     }
-    // Leases are renewed before jobs are claimed: after a pause in which all lapsed, our own runs must not
-    // look like those of a dead process.
-    if heartbeats.are_due(&*shared.host) {
-        let begun = Heartbeats::now(&*shared.host);
+    let begun = Clocks::read(&*shared.host);
+    if !heartbeats.last.are_within(heartbeats.every, begun) || shared.has_old_leases() {
         renew_leases(shared).await?;
         heartbeats.last = begun;
     }
@@ -57,35 +55,62 @@ async fn take_turn(
     let _claims = shared.tasks.token();
     if !shared.is_draining() || !shared.store.is_durable() {
         end_overdue_jobs(shared).await?;
-        claim_jobs(shared).await?;
+        claim_jobs(shared, heartbeats).await?;
     }
     Ok(())
 }
 
-/// When leases are to be renewed. Leases lapse by the wall clock, which may be set, and which goes on
-/// while the machine sleeps and the monotonic clock stands still: either clock can make it time.
+/// When leases are to be renewed.
 struct Heartbeats {
     every: Duration,
-    last: (Duration, Timestamp),
+    /// Leases are claimed only within this time of a renewal.
+    valid: Duration,
+    last: Clocks,
 }
 
 impl Heartbeats {
     fn new(shared: &Shared) -> Self {
         Self {
             every: shared.settings.lease / 3,
-            last: Self::now(&*shared.host),
+            valid: shared.settings.lease / 2,
+            last: Clocks::read(&*shared.host),
         }
     }
 
-    fn now(host: &dyn Host) -> (Duration, Timestamp) {
-        (host.elapsed(), host.now())
+    /// The time by which lapsed leases may be claimed. `None` while a lease of our own may have lapsed by
+    /// then, as after a pause of the process or of the store: our own runs must not look like those of a
+    /// dead process.
+    fn claim_time(&self, shared: &Shared) -> Option<Timestamp> {
+        let now = Clocks::read(&*shared.host);
+        let renewed = self.last.are_within(self.valid, now) && !shared.has_old_leases();
+        let stored = shared.oldest_arrival().is_none_or(|arrival| {
+            Duration::try_from(now.wall.duration_since(arrival)).is_ok_and(|age| age < self.valid)
+        });
+        (renewed && stored).then_some(now.wall)
+    }
+}
+
+/// Leases lapse by the wall clock, which may be set, and which goes on while the machine sleeps and the
+/// monotonic clock stands still: either clock can make it time to renew them.
+#[derive(Clone, Copy)]
+struct Clocks {
+    monotonic: Duration,
+    wall: Timestamp,
+}
+
+impl Clocks {
+    fn read(host: &dyn Host) -> Self {
+        Self {
+            monotonic: host.elapsed(),
+            wall: host.now(),
+        }
     }
 
-    fn are_due(&self, host: &dyn Host) -> bool {
-        let now = Self::now(host);
-        let by_wall = Duration::try_from(now.1.duration_since(self.last.1));
-        let is_recent = |since: Duration| since < self.every;
-        !is_recent(now.0.saturating_sub(self.last.0)) || !by_wall.is_ok_and(is_recent)
+    /// Whether so little time has passed since, by both clocks.
+    fn are_within(self, time: Duration, now: Self) -> bool {
+        let by_wall = Duration::try_from(now.wall.duration_since(self.wall));
+        now.monotonic.saturating_sub(self.monotonic) < time
+            && by_wall.is_ok_and(|passed| passed < time)
     }
 }
 
@@ -98,7 +123,7 @@ fn log_failure(result: Result<(), Error>) {
 
 /// Extends the lease of every run here; passes on what the store knows of them.
 async fn renew_leases(shared: &Shared) -> Result<(), Error> {
-    shared.forget_cancels();
+    shared.forget_arrivals();
     for runs in shared.all_running().chunks(BATCH) {
         let (runs, leases): (Vec<_>, Vec<_>) = runs
             .iter()
@@ -138,8 +163,8 @@ async fn end_overdue_jobs(shared: &Arc<Shared>) -> Result<(), Error> {
 }
 
 /// Starts as many jobs as there are free slots.
-async fn claim_jobs(shared: &Arc<Shared>) -> Result<(), Error> {
-    loop {
+async fn claim_jobs(shared: &Arc<Shared>, heartbeats: &Heartbeats) -> Result<(), Error> {
+    while let Some(now) = heartbeats.claim_time(shared) {
         let slots: Vec<OwnedSemaphorePermit> =
             std::iter::from_fn(|| shared.slots.clone().try_acquire_owned().ok())
                 .take(BATCH)
@@ -155,7 +180,7 @@ async fn claim_jobs(shared: &Arc<Shared>) -> Result<(), Error> {
                 &shared.claimant,
                 slots.len(),
                 &shared.running_by_workflow(),
-                shared.host.now(),
+                now,
             )
             .await;
         let claimed: Vec<Claimed> =
@@ -169,4 +194,5 @@ async fn claim_jobs(shared: &Arc<Shared>) -> Result<(), Error> {
         }
         shared.backlog.store(true, Ordering::SeqCst);
     }
+    Ok(())
 }

@@ -144,3 +144,21 @@ async fn a_job_that_is_stored_during_a_drain_is_handed_back() {
     assert_eq!((job.status, job.attempts), (Status::Pending, 0));
     assert_eq!(fixture.models.in_flight(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_lapsed_while_its_job_was_stored_is_renewed_before_anything_is_claimed() {
+    let store = Arc::new(SharedStore::default());
+    let fixture = Fixture::with(store.clone(), Settings::default(), |_, _| {
+        Answer::After(Duration::from_secs(50), "done")
+    });
+    settle().await;
+    store.hold_submissions();
+    let submitting = submit(&fixture, request());
+    fixture.models.next_call().await;
+    tokio::time::sleep(Duration::from_secs(40)).await;
+    store.let_submit(1);
+    let accepted = submitting.await.unwrap().unwrap();
+    let job = fixture.ended(&accepted).await;
+    assert_eq!((job.status, job.attempts), (Status::Completed, 1));
+    assert_eq!(fixture.models.all_calls(), 2);
+}
