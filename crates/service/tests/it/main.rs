@@ -13,4 +13,5 @@ mod idempotency;
 mod queueing;
 mod recovery;
 mod retrying;
+mod simulation;
 mod submitting;
