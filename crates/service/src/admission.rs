@@ -101,14 +101,11 @@ impl Shared {
         accepted: Accepted,
         reply: Reply,
     ) -> Result<(), NotHere> {
+        let (id, created_at) = (job.id, job.created_at);
         let options = SubmitOptions {
-            claim: run.map(|_| self.claimant.clone()),
+            claim: run.map(|_| self.arrives(id, created_at)),
             max_pending: self.settings.max_queued,
         };
-        let (id, created_at) = (job.id, job.created_at);
-        if run.is_some() {
-            self.arrives(id, created_at);
-        }
         let mut here = Err(NotHere);
         let answer = match self.store.submit(job, options).await {
             Ok(Submitted::New(claimed)) => {

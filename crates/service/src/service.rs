@@ -139,6 +139,8 @@ struct Runs {
     cancelled: HashSet<JobId>,
     /// Jobs that are being stored and claimed, by the time from which their leases count.
     arriving: BTreeSet<(Timestamp, JobId)>,
+    /// The time by which leases are being claimed at the moment.
+    claiming_at: Option<Timestamp>,
     /// A run came whose lease was half over.
     has_old_leases: bool,
 }
@@ -347,9 +349,23 @@ impl Shared {
         self.runs().has_old_leases
     }
 
-    /// A job is being stored, with a lease from that time on.
-    pub(crate) fn arrives(&self, id: JobId, at: Timestamp) {
-        self.runs().arriving.insert((at, id));
+    /// A job is being stored, with a lease from that time on. The clock may have been set back since a claim
+    /// that is under way was made: the lease must not have lapsed by the time of that claim.
+    pub(crate) fn arrives(&self, id: JobId, at: Timestamp) -> Claimant {
+        let mut runs = self.runs();
+        runs.arriving.insert((at, id));
+        let set_back = runs
+            .claiming_at
+            .and_then(|claiming_at| Duration::try_from(claiming_at.duration_since(at)).ok());
+        Claimant {
+            lease_for: self.claimant.lease_for + set_back.unwrap_or_default(),
+            ..self.claimant.clone()
+        }
+    }
+
+    /// Leases that have lapsed by that time are being claimed, or no longer.
+    pub(crate) fn claims(&self, at: Option<Timestamp>) {
+        self.runs().claiming_at = at;
     }
 
     /// It was stored and its run is registered, or it was not.

@@ -174,6 +174,7 @@ async fn claim_jobs(shared: &Arc<Shared>, heartbeats: &Heartbeats) -> Result<(),
         }
         // Before the claim: what is submitted during it raises this again.
         shared.backlog.store(false, Ordering::SeqCst);
+        shared.claims(Some(now));
         let claimed = shared
             .store
             .claim_fairly(
@@ -183,6 +184,7 @@ async fn claim_jobs(shared: &Arc<Shared>, heartbeats: &Heartbeats) -> Result<(),
                 now,
             )
             .await;
+        shared.claims(None);
         let claimed: Vec<Claimed> =
             claimed.inspect_err(|_| shared.backlog.store(true, Ordering::SeqCst))?;
         let was_all = claimed.len() < slots.len();
