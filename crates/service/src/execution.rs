@@ -36,9 +36,13 @@ pub(crate) struct Execution {
 impl Execution {
     /// Of a job that is about to be stored.
     pub(crate) fn of_new(shared: &Arc<Shared>, job: &NewJob) -> Self {
+        let run = LiveRun::new(shared, job.id, job.workflow.clone(), 0);
+        if RunOptions::of(&job.work).stream {
+            run.keep_place();
+        }
         Self {
             shared: shared.clone(),
-            run: Arc::new(LiveRun::new(shared, job.id, job.workflow.clone(), 0)),
+            run: Arc::new(run),
             deadline: job.deadline,
             work: job.work.clone(),
         }
@@ -170,12 +174,7 @@ impl Execution {
     /// `None` when the run stopped without an end.
     async fn execute(&self, workflow: &LoadedWorkflow, start: Start) -> Option<Finished> {
         let shared = &self.shared;
-        let options: RunOptions = self
-            .work
-            .options
-            .as_ref()
-            .and_then(|json| json.read().ok())
-            .unwrap_or_default();
+        let options = RunOptions::of(&self.work);
         let limits = Limits {
             deadline: self
                 .deadline

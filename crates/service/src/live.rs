@@ -68,6 +68,8 @@ struct Log {
     waiting: VecDeque<Waiting>,
     /// Made for the first who watches.
     watchers: Option<broadcast::Sender<Told>>,
+    /// A place that is kept for whoever asked for the run.
+    kept_place: Option<broadcast::Receiver<Told>>,
     closed: bool,
 }
 
@@ -111,6 +113,7 @@ impl LiveRun {
                 progress_id: 0,
                 waiting: VecDeque::new(),
                 watchers: None,
+                kept_place: None,
                 closed: false,
             }),
             writing: tokio::sync::Mutex::default(),
@@ -153,14 +156,23 @@ impl LiveRun {
         if log.closed {
             return None;
         }
-        let watchers = log
-            .watchers
-            .get_or_insert_with(|| broadcast::Sender::new(self.event_buffer.max(1)));
-        let receiver = watchers.subscribe();
+        let receiver = log.watchers(self.event_buffer).subscribe();
         if !log.waiting.is_empty() {
             self.unsaved.notify_one();
         }
         Some(receiver)
+    }
+
+    /// Keeps a place from which the whole run will be seen, its first deltas too, for somebody who can
+    /// only come when it has begun.
+    pub(crate) fn keep_place(&self) {
+        let mut log = self.log();
+        log.kept_place = Some(log.watchers(self.event_buffer).subscribe());
+    }
+
+    /// The place that was kept.
+    pub(crate) fn take_place(&self) -> Option<broadcast::Receiver<Told>> {
+        self.log().kept_place.take()
     }
 
     /// Waits until the run leaves this process; `None` when it did so without an end.
@@ -269,6 +281,11 @@ impl LiveRun {
 }
 
 impl Log {
+    fn watchers(&mut self, buffer: usize) -> &broadcast::Sender<Told> {
+        self.watchers
+            .get_or_insert_with(|| broadcast::Sender::new(buffer.max(1)))
+    }
+
     fn is_watched(&self) -> bool {
         self.watchers
             .as_ref()

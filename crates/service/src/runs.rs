@@ -126,6 +126,14 @@ impl RunOptions {
         }
     }
 
+    /// What was asked for with a job.
+    pub(crate) fn of(work: &Work) -> Self {
+        let options = work.options.as_ref();
+        options
+            .and_then(|json| json.read().ok())
+            .unwrap_or_default()
+    }
+
     /// Nothing where nothing was asked for.
     fn to_json(&self) -> Option<Json> {
         (*self != Self::default()).then(|| Json::of(self))
