@@ -17,6 +17,7 @@ use serde::Serialize;
 use tokio::sync::broadcast::Receiver;
 
 use crate::live::{Told, written};
+use crate::runs::Accepted;
 use crate::service::{Service, Shared};
 
 /// Events read from the store at once.
@@ -118,9 +119,37 @@ impl Service {
         id: JobId,
         after: u64,
     ) -> impl Stream<Item = Result<Event, Error>> + Send + use<> {
+        self.watch(id, after, None)
+    }
+
+    /// All events of a run that was just accepted, with the deltas from before anybody could watch it where
+    /// the request asked for them.
+    pub fn follow(
+        &self,
+        accepted: &Accepted,
+    ) -> impl Stream<Item = Result<Event, Error>> + Send + use<> {
+        let place = accepted.run.as_ref().and_then(|run| run.take_place());
+        self.watch(accepted.id, 0, place)
+    }
+
+    fn watch(
+        &self,
+        id: JobId,
+        after: u64,
+        place: Option<Receiver<Told>>,
+    ) -> impl Stream<Item = Result<Event, Error>> + Send + use<> {
         let shared = self.shared.clone();
         try_stream! {
             let mut last = after;
+            if let Some(mut live) = place {
+                while let Some(event) = next(&mut live, &mut last).await {
+                    let ended = event.is_final();
+                    yield event;
+                    if ended {
+                        return;
+                    }
+                }
+            }
             loop {
                 // In this order: what happens after `watch` is told, what was stored before is read, and
                 // a job that has ended by the time it is looked at has all its events in the store.

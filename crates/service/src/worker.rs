@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use engine::host::Host;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use jobs::store::{Claimed, Error};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -15,66 +15,102 @@ use crate::service::Shared;
 /// Longest time between two looks at the store.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Between two looks for jobs that are old enough to be forgotten.
-const EXPIRY_TICK: Duration = Duration::from_secs(60);
-
 /// Jobs handled in one call of the store, so that none holds it long.
 const BATCH: usize = 256;
 
 /// Works until told to stop.
 pub(crate) async fn work(shared: Arc<Shared>) {
     let mut heartbeats = Heartbeats::new(&shared);
-    let mut next_expiry = shared.host.elapsed() + EXPIRY_TICK;
+    let mut orphans_wait = shared.settings.exclusive_store;
     loop {
-        // Leases are renewed before jobs are claimed: after a pause in which all lapsed, our own runs
-        // must not look like those of a dead process.
-        if heartbeats.are_due(&*shared.host) {
-            log_failure(renew_leases(&shared).await);
-        }
-        let now = shared.host.elapsed();
-        if now >= next_expiry {
-            next_expiry = now + EXPIRY_TICK;
-            log_failure(forget_old_jobs(&shared).await);
-        }
-        // Taken before looking at `draining`: a drain that begins now waits for these claims.
-        let claims = shared.tasks.token();
-        if !shared.is_draining() || !shared.store.is_durable() {
-            log_failure(end_overdue_jobs(&shared).await);
-            log_failure(claim_jobs(&shared).await);
-        }
-        drop(claims);
+        log_failure(take_turn(&shared, &mut heartbeats, &mut orphans_wait).await);
         tokio::select! {
-            () = shared.stop_worker.cancelled() => return,
+            biased;
+            () = shared.stopped.cancelled() => return,
             () = shared.wake.notified() => {}
             () = shared.host.sleep(TICK.min(heartbeats.every)) => {}
         }
     }
 }
 
-/// When leases are to be renewed. Leases lapse by the wall clock, which may be set, and which goes on
-/// while the machine sleeps and the monotonic clock stands still: either clock can make it time.
+async fn take_turn(
+    shared: &Arc<Shared>,
+    heartbeats: &mut Heartbeats,
+    orphans_wait: &mut bool,
+) -> Result<(), Error> {
+    // Before anything is claimed: these leases must not be our own.
+    if *orphans_wait {
+        let left = shared.store.release_leases().await?;
+        if left > 0 {
+            tracing::info!(jobs = left, "runs of an earlier process go on");
+        }
+        *orphans_wait = false;
+    }
+    let begun = Clocks::read(&*shared.host);
+    if !heartbeats.last.are_within(heartbeats.every, begun) || shared.has_old_leases() {
+        renew_leases(shared).await?;
+        heartbeats.last = begun;
+    }
+    // Taken before looking at `draining`: a drain that begins now waits for these claims.
+    let _claims = shared.tasks.token();
+    if !shared.is_draining() || !shared.store.is_durable() {
+        end_overdue_jobs(shared).await?;
+        claim_jobs(shared, heartbeats).await?;
+    }
+    Ok(())
+}
+
+/// When leases are to be renewed.
 struct Heartbeats {
     every: Duration,
-    last: (Duration, Timestamp),
+    /// Leases are claimed only within this time of a renewal.
+    valid: Duration,
+    last: Clocks,
 }
 
 impl Heartbeats {
     fn new(shared: &Shared) -> Self {
         Self {
             every: shared.settings.lease / 3,
-            last: (shared.host.elapsed(), shared.host.now()),
+            valid: shared.settings.lease / 2,
+            last: Clocks::read(&*shared.host),
         }
     }
 
-    fn are_due(&mut self, host: &dyn Host) -> bool {
-        let now = (host.elapsed(), host.now());
-        let by_wall = Duration::try_from(now.1.duration_since(self.last.1));
-        let is_recent = |since: Duration| since < self.every;
-        let due = !is_recent(now.0.saturating_sub(self.last.0)) || !by_wall.is_ok_and(is_recent);
-        if due {
-            self.last = now;
+    /// The time by which lapsed leases may be claimed. `None` while a lease of our own may have lapsed by
+    /// then, as after a pause of the process or of the store: our own runs must not look like those of a
+    /// dead process.
+    fn claim_time(&self, shared: &Shared) -> Option<Timestamp> {
+        let now = Clocks::read(&*shared.host);
+        let renewed = self.last.are_within(self.valid, now) && !shared.has_old_leases();
+        let stored = shared.oldest_arrival().is_none_or(|arrival| {
+            Duration::try_from(now.wall.duration_since(arrival)).is_ok_and(|age| age < self.valid)
+        });
+        (renewed && stored).then_some(now.wall)
+    }
+}
+
+/// Leases lapse by the wall clock, which may be set, and which goes on while the machine sleeps and the
+/// monotonic clock stands still: either clock can make it time to renew them.
+#[derive(Clone, Copy)]
+struct Clocks {
+    monotonic: Duration,
+    wall: Timestamp,
+}
+
+impl Clocks {
+    fn read(host: &dyn Host) -> Self {
+        Self {
+            monotonic: host.elapsed(),
+            wall: host.now(),
         }
-        due
+    }
+
+    /// Whether so little time has passed since, by both clocks.
+    fn are_within(self, time: Duration, now: Self) -> bool {
+        let by_wall = Duration::try_from(now.wall.duration_since(self.wall));
+        now.monotonic.saturating_sub(self.monotonic) < time
+            && by_wall.is_ok_and(|passed| passed < time)
     }
 }
 
@@ -87,32 +123,23 @@ fn log_failure(result: Result<(), Error>) {
 
 /// Extends the lease of every run here; passes on what the store knows of them.
 async fn renew_leases(shared: &Shared) -> Result<(), Error> {
-    shared.forget_cancels();
+    shared.forget_arrivals();
     for runs in shared.all_running().chunks(BATCH) {
-        let leases: Vec<_> = runs.iter().map(|run| run.lease().clone()).collect();
+        let (runs, leases): (Vec<_>, Vec<_>) = runs
+            .iter()
+            .filter_map(|run| Some((run, run.granted()?.clone())))
+            .unzip();
         let states = shared
             .store
             .heartbeat(&leases, shared.settings.lease, shared.host.now())
             .await?;
-        for (run, state) in runs.iter().zip(states) {
+        for (run, state) in runs.into_iter().zip(states) {
             if state.lease.is_none() {
                 run.abandon.cancel();
             } else if state.cancel {
                 run.cancel.cancel();
             }
         }
-        tokio::task::yield_now().await;
-    }
-    Ok(())
-}
-
-async fn forget_old_jobs(shared: &Shared) -> Result<(), Error> {
-    let retention =
-        SignedDuration::try_from(shared.settings.retention).unwrap_or(SignedDuration::MAX);
-    let Ok(before) = shared.host.now().checked_sub(retention) else {
-        return Ok(());
-    };
-    while shared.store.expire(before, BATCH).await? == BATCH {
         tokio::task::yield_now().await;
     }
     Ok(())
@@ -127,7 +154,7 @@ async fn end_overdue_jobs(shared: &Arc<Shared>) -> Result<(), Error> {
             .await?;
         let was_all = overdue.len() < BATCH;
         for claimed in overdue {
-            Execution::new(shared, claimed, None).start(None);
+            Execution::start(shared, claimed, None);
         }
         if was_all {
             return Ok(());
@@ -136,8 +163,8 @@ async fn end_overdue_jobs(shared: &Arc<Shared>) -> Result<(), Error> {
 }
 
 /// Starts as many jobs as there are free slots.
-async fn claim_jobs(shared: &Arc<Shared>) -> Result<(), Error> {
-    loop {
+async fn claim_jobs(shared: &Arc<Shared>, heartbeats: &Heartbeats) -> Result<(), Error> {
+    while let Some(now) = heartbeats.claim_time(shared) {
         let slots: Vec<OwnedSemaphorePermit> =
             std::iter::from_fn(|| shared.slots.clone().try_acquire_owned().ok())
                 .take(BATCH)
@@ -147,19 +174,27 @@ async fn claim_jobs(shared: &Arc<Shared>) -> Result<(), Error> {
         }
         // Before the claim: what is submitted during it raises this again.
         shared.backlog.store(false, Ordering::SeqCst);
+        shared.claims(Some(now));
         let claimed = shared
             .store
-            .claim(&shared.claimant, slots.len(), shared.host.now())
+            .claim_fairly(
+                &shared.claimant,
+                slots.len(),
+                &shared.running_by_workflow(),
+                now,
+            )
             .await;
+        shared.claims(None);
         let claimed: Vec<Claimed> =
             claimed.inspect_err(|_| shared.backlog.store(true, Ordering::SeqCst))?;
         let was_all = claimed.len() < slots.len();
         for (claimed, slot) in claimed.into_iter().zip(slots) {
-            Execution::new(shared, claimed, Some(slot)).start(None);
+            Execution::start(shared, claimed, Some(slot));
         }
         if was_all {
             return Ok(());
         }
         shared.backlog.store(true, Ordering::SeqCst);
     }
+    Ok(())
 }

@@ -156,7 +156,7 @@ fn follow(app: &App, accepted: &Accepted) -> Response {
         }
     };
     let mut answer = sse::respond(
-        app.service().events(accepted.id, 0),
+        app.service().follow(accepted),
         result,
         app.settings().comment_every,
     );

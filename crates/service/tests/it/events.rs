@@ -267,3 +267,35 @@ async fn the_last_event_of_a_job_cancelled_in_the_queue_is_the_same_each_time() 
     assert_eq!(fixture.all_events(waiting.id, 0).await, events);
     assert!(fixture.all_events(waiting.id, 1).await.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_asked_for_a_run_sees_its_first_deltas() {
+    let (fixture, permits) = streaming(Settings::default(), &["be", "es"]);
+    permits.add_permits(4);
+    let request = RunRequest {
+        stream: true,
+        ..request()
+    };
+    let accepted = fixture
+        .service
+        .submit(&fixture.workflow, request)
+        .await
+        .unwrap();
+    fixture.ended(&accepted).await;
+    let events = collect(fixture.service.follow(&accepted)).await;
+    let expected = [
+        "run_started",
+        "node_started",
+        "llm_delta",
+        "llm_delta",
+        "node_completed",
+        "node_started",
+        "llm_delta",
+        "llm_delta",
+        "node_completed",
+        "run_completed",
+    ];
+    assert_eq!(kinds(&events), expected);
+    let again = collect(fixture.service.follow(&accepted)).await;
+    assert_eq!(kinds(&again), WHOLE_RUN);
+}

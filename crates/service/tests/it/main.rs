@@ -2,12 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
 
+mod admitting;
 mod cancelling;
+mod checkpoints;
 mod draining;
 mod events;
+mod expiring;
 mod fixture;
 mod idempotency;
 mod queueing;
 mod recovery;
 mod retrying;
+mod simulation;
 mod submitting;
