@@ -42,6 +42,11 @@ impl Context<'_> {
         Duration::from_millis(self.earlier_ms).saturating_add(self.since(self.started))
     }
 
+    /// Id of the last event and the run's time so far, for [`Progress`](crate::progress::Progress).
+    pub(crate) fn reached(&self) -> (u64, u64) {
+        (self.events.last(), millis(self.run_time()))
+    }
+
     /// Time left until the run's deadline.
     pub(crate) fn remaining(&self) -> Option<Duration> {
         self.deadline

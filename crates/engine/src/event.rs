@@ -11,7 +11,8 @@ use crate::outcome::{FailureCode, NodeUsage, Usage};
 /// One event of one run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunEvent {
-    /// From 1, rising by 1 within the run (also across a resumption).
+    /// From 1, rising by 1 within the run (also across a resumption). A delta, which nobody stores,
+    /// repeats the id of the event before it.
     pub id: u64,
     /// RFC 3339 UTC with `Z`.
     pub at: jiff::Timestamp,
@@ -61,6 +62,7 @@ pub enum EventKind {
         outputs: Value,
         usage: NodeUsage,
         duration_ms: u64,
+        elapsed_ms: u64,
     },
     NodeFailed {
         node: Arc<str>,
@@ -124,7 +126,9 @@ impl<'a> Emitter<'a> {
         // Held while the observer is told, so that it sees ids in order whoever emits. An observer
         // that panicked leaves the number as it should be.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        *last += 1;
+        if !matches!(kind, EventKind::LlmDelta { .. }) {
+            *last += 1;
+        }
         self.observer.observe(&RunEvent {
             id: *last,
             at: self.host.now(),

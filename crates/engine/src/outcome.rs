@@ -22,6 +22,34 @@ pub struct Usage {
     pub nodes: BTreeMap<String, NodeUsage>,
 }
 
+impl Usage {
+    /// Adds what one execution of a node took.
+    pub(crate) fn add(&mut self, node: &str, taken: &NodeUsage) {
+        self.input_tokens += taken.input_tokens;
+        self.cached_tokens += taken.cached_tokens;
+        self.output_tokens += taken.output_tokens;
+        self.llm_calls += taken.llm_calls;
+        self.cost_usd = sum(self.cost_usd, taken.cost_usd);
+        if taken.llm_calls == 0 {
+            return;
+        }
+        let of_node = self.nodes.entry(node.to_owned()).or_default();
+        if taken.model.is_some() {
+            of_node.model.clone_from(&taken.model);
+        }
+        of_node.input_tokens += taken.input_tokens;
+        of_node.cached_tokens += taken.cached_tokens;
+        of_node.output_tokens += taken.output_tokens;
+        of_node.llm_calls += taken.llm_calls;
+        of_node.cost_usd = sum(of_node.cost_usd, taken.cost_usd);
+    }
+}
+
+/// Unknown as soon as a part of it is.
+fn sum(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    a.zip(b).map(|(a, b)| a + b)
+}
+
 impl Default for Usage {
     /// Nothing spent yet: a known cost of zero.
     fn default() -> Self {

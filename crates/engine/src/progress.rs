@@ -1,12 +1,19 @@
 //! Where a run stands, so that it can go on after a crash: state, position, counters, and the finished
 //! parts of the step in progress. Serialisable; opaque to everyone but the engine.
+//!
+//! It is saved as a whole when a step ends. Within a step, the `node_completed` events tell what else
+//! is done: a progress and the events after it are as good as a later progress ([`Progress::replay`]),
+//! and a fan-out over many items does not write them all again after each of them.
 
 use async_trait::async_trait;
 use lang::workflow::{InitialState, NodeId, Target, Workflow};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::event::{EventKind, RunEvent};
 use crate::outcome::Usage;
+use crate::plan::Plan;
+use crate::steps::fan_out;
 
 /// A run's position. Node positions are stable because a job pins its definition by hash.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -23,10 +30,10 @@ pub struct Progress {
     pub(crate) counters: Vec<Counters>,
     /// Finished steps.
     pub(crate) steps: u64,
-    /// Spent so far.
+    /// Spent by the executions that are done.
     pub usage: Usage,
     /// Id of the last event the run had emitted when this was saved. Whoever resumes a run and knows
-    /// of later events raises it first, so that no id is used twice.
+    /// of later events replays them first, so that nothing is done and no id is used twice.
     pub last_event: u64,
     /// Time spent running until this was saved.
     pub elapsed_ms: u64,
@@ -91,6 +98,53 @@ impl Progress {
         }
     }
 
+    /// Brings a progress up to an event that came after it was saved. To be called with all of them, in
+    /// their order.
+    pub fn replay(&mut self, plan: &Plan, event: &RunEvent) -> Result<(), ForeignEvent> {
+        if let EventKind::NodeCompleted {
+            node,
+            item,
+            outputs,
+            usage,
+            elapsed_ms,
+            ..
+        } = &event.kind
+        {
+            let done = self.done(plan, node, *item, outputs);
+            self.done.push(done.ok_or(ForeignEvent(event.id))?);
+            self.usage.add(node, usage);
+            self.elapsed_ms = *elapsed_ms;
+        }
+        self.last_event = event.id;
+        Ok(())
+    }
+
+    /// An execution of the step in progress that an event tells of. No two pieces of work in one step
+    /// run the same node, unless one of them is a fan-out without items: both would write its outputs.
+    fn done(&self, plan: &Plan, node: &str, item: Option<usize>, outputs: &Value) -> Option<Done> {
+        let workflow = plan.workflow();
+        let node = workflow.node(node).filter(|_| self.fits(workflow))?;
+        let runs_it = |work: &Work| {
+            plan.runs(*work) == node
+                && match (*work, item) {
+                    (Work::Node(_), item) => item.is_none(),
+                    (Work::FanOut(source), Some(index)) => {
+                        index < fan_out::items(&self.state, plan.fan_out(source).items).len()
+                    }
+                    (Work::FanOut(_), None) => false,
+                }
+        };
+        let outputs = plan.node(node).output.fields.iter().map(|output| {
+            let name = &workflow.fields[output.target.0].name;
+            outputs.get(name).cloned()
+        });
+        Some(Done {
+            work: self.pending.iter().position(runs_it)?,
+            item,
+            outputs: Some(outputs.collect::<Option<_>>()?),
+        })
+    }
+
     /// Whether this can be a position in that workflow at all: every index is within bounds.
     pub(crate) fn fits(&self, workflow: &Workflow) -> bool {
         let nodes = workflow.nodes.len();
@@ -121,12 +175,24 @@ impl Progress {
     }
 }
 
+/// The event with this id is not of the run whose progress it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("event {0} does not belong to the saved progress")]
+pub struct ForeignEvent(pub u64);
+
 /// Makes progress durable. The engine awaits it after every execution of a node or an item, before it
-/// starts another.
+/// starts another; only the end of a run is left to its owner. An error stops the run without an end
+/// (someone else owns it, or the store is gone).
 #[async_trait]
 pub trait Checkpoint: Send + Sync {
-    /// Saves; an error stops the run without an end (someone else owns it, or the store is gone).
+    /// Saves the whole progress: when a step has ended.
     async fn save(&self, progress: &Progress) -> Result<(), CheckpointError>;
+
+    /// Saves that one more execution of the step is done. It will do to save the events so far, from
+    /// which [`Progress::replay`] makes the same of the progress saved last.
+    async fn save_execution(&self, progress: &Progress) -> Result<(), CheckpointError> {
+        self.save(progress).await
+    }
 
     /// Whether saving does anything; if not, the engine does not even prepare what would be saved.
     fn is_durable(&self) -> bool {

@@ -16,7 +16,7 @@ use crate::scope::Variables;
 use crate::steps;
 use crate::steps::fan_out;
 
-/// Takes steps until nothing is pending.
+/// Takes steps until nothing is pending; each is saved when it has ended.
 pub(crate) async fn run(context: &Context<'_>, progress: &mut Progress) -> Result<(), Stop> {
     let plan = context.plan;
     while !progress.pending.is_empty() {
@@ -31,6 +31,12 @@ pub(crate) async fn run(context: &Context<'_>, progress: &mut Progress) -> Resul
         steps::run(context, progress, &step).await?;
         finish(plan, progress, &step)?;
         progress.steps += 1;
+        // The end of the last step is the run's, which is saved as such.
+        let checkpoint = context.environment.checkpoint.as_ref();
+        if checkpoint.is_durable() && !progress.pending.is_empty() {
+            (progress.last_event, progress.elapsed_ms) = context.reached();
+            checkpoint.save(progress).await?;
+        }
     }
     Ok(())
 }

@@ -7,11 +7,11 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use lang::workflow::{FieldId, NodeId};
 
-use crate::context::{Context, Stop, millis};
+use crate::context::{Context, Stop};
 use crate::outcome::{Failure, FailureCode};
 use crate::progress::{Done, Progress, Work};
 use crate::scope::Variables;
-use model_call::Execution;
+use model_call::{Executed, Execution};
 
 /// An execution that is to be done in a step.
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +59,7 @@ pub(crate) async fn run(
             in_flight.push(start(unit));
             items_in_flight += 1;
         }
-        let Some((unit, result)) = in_flight.next().await else {
+        let Some((unit, Executed { result, usage })) = in_flight.next().await else {
             return Ok(());
         };
         items_in_flight -= usize::from(unit.item.is_some());
@@ -68,16 +68,23 @@ pub(crate) async fn run(
             Err(failure) if ends_loop(context, unit, &failure, before) => None,
             Err(failure) => return Err(failure.into()),
         };
+        let is_told = outputs.is_some();
+        progress.usage.add(&context.plan.node(unit.node).id, &usage);
         progress.done.push(Done {
             work: unit.work,
             item: unit.item.map(|(_, index)| index),
             outputs,
         });
-        if context.environment.checkpoint.is_durable() {
-            progress.usage = context.ledger.usage(context.plan);
-            progress.last_event = context.events.last();
-            progress.elapsed_ms = millis(context.run_time());
-            context.environment.checkpoint.save(progress).await?;
+        // The last one is saved with the end of the step.
+        let is_last = in_flight.is_empty() && items.len() == 0;
+        let checkpoint = context.environment.checkpoint.as_ref();
+        if checkpoint.is_durable() && !is_last {
+            (progress.last_event, progress.elapsed_ms) = context.reached();
+            if is_told {
+                checkpoint.save_execution(progress).await?;
+            } else {
+                checkpoint.save(progress).await?;
+            }
         }
     }
 }

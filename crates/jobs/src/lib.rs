@@ -1,6 +1,7 @@
 //! Job records and the stores that keep them. Knows nothing of workflows, models or HTTP: inputs,
 //! outputs, progress and events are opaque [`Json`](json::Json).
 
+mod fairness;
 pub mod job;
 pub mod json;
 pub mod memory;

@@ -3,7 +3,7 @@
 //! One mutex guards one set of tables, and is never held across an await:
 //!
 //! - `jobs`: every record by id. Ids sort by creation, so a listing is this map walked backwards.
-//! - `pending`: ids that wait; the smallest is the oldest.
+//! - `pending`, and the same by workflow: ids that wait; the smallest is the oldest.
 //! - `deadlines`: of those, the ones with a deadline, by it.
 //! - `leases`: ids that run, by the time their lease lapses.
 //! - `ended`: ids that ended, by when: the order in which they are forgotten.
@@ -16,6 +16,7 @@
 
 mod tables;
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use crate::fairness;
 use crate::job::{Definition, Ending, Job, JobId, NewJob, Status, Step, Work};
 use crate::json::Json;
 use crate::store::{
@@ -110,19 +112,47 @@ impl JobStore for MemoryStore {
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error> {
         let mut tables = self.tables();
-        let lapsed = tables
-            .leases
-            .iter()
-            .take_while(|(expires_at, _)| *expires_at <= now)
-            .map(|(_, id)| *id);
-        let due: Vec<JobId> = lapsed
+        let due = tables
+            .lapsed(now)
             .chain(tables.pending.iter().copied())
             .take(limit)
             .collect();
-        Ok(due
-            .into_iter()
-            .filter_map(|id| tables.claim(id, by, now))
-            .collect())
+        Ok(tables.claim_all(due, by, now))
+    }
+
+    async fn claim_fairly(
+        &self,
+        by: &Claimant,
+        limit: usize,
+        running: &BTreeMap<Arc<str>, usize>,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>, Error> {
+        let mut tables = self.tables();
+        let lapsed = tables.lapsed(now).take(limit).collect();
+        let mut claimed = tables.claim_all(lapsed, by, now);
+        let mut running = running.clone();
+        for claimed in &claimed {
+            *running.entry(claimed.job.workflow.clone()).or_default() += 1;
+        }
+        let queues = tables
+            .pending_by_workflow
+            .iter()
+            .map(|(workflow, ids)| (workflow.clone(), ids.iter().copied()));
+        let due = fairness::deal(queues, &running, limit - claimed.len());
+        claimed.extend(tables.claim_all(due, by, now));
+        Ok(claimed)
+    }
+
+    async fn release_leases(&self) -> Result<usize, Error> {
+        let mut tables = self.tables();
+        let ids: Vec<JobId> = tables.leases.iter().map(|(_, id)| *id).collect();
+        tables.leases = ids.iter().map(|id| (Timestamp::MIN, *id)).collect();
+        for id in &ids {
+            if let Some(record) = tables.jobs.get_mut(id) {
+                record.lease_expires_at = Timestamp::MIN;
+            }
+        }
+        Ok(ids.len())
     }
 
     async fn claim_overdue(
@@ -137,11 +167,8 @@ impl JobStore for MemoryStore {
             .iter()
             .take_while(|(deadline, _)| *deadline <= now)
             .map(|(_, id)| *id);
-        let due: Vec<JobId> = passed.take(limit).collect();
-        Ok(due
-            .into_iter()
-            .filter_map(|id| tables.claim(id, by, now))
-            .collect())
+        let due = passed.take(limit).collect();
+        Ok(tables.claim_all(due, by, now))
     }
 
     async fn heartbeat(
@@ -226,11 +253,11 @@ impl JobStore for MemoryStore {
         record.token += 1;
         record.job.attempts -= 1;
         record.job.status = status;
-        let deadline = record.job.deadline;
+        let job = record.job.clone();
         let lapses_at = std::mem::replace(&mut record.lease_expires_at, Timestamp::MIN);
         tables.leases.remove(&(lapses_at, lease.job));
         if status == Status::Pending {
-            tables.enqueue(lease.job, deadline);
+            tables.enqueue(&job);
         } else {
             tables.leases.insert((Timestamp::MIN, lease.job));
         }
@@ -243,8 +270,8 @@ impl JobStore for MemoryStore {
         match record.job.status.after(Step::RequestCancel) {
             None => Ok(CancelRequested::Ended(record.job.status)),
             Some(status) if status.is_final() => {
-                let deadline = record.job.deadline;
-                tables.dequeue(id, deadline);
+                let job = record.job.clone();
+                tables.dequeue(&job);
                 tables.end(id, status, now);
                 tables.forget_beyond(&self.limits, now);
                 Ok(CancelRequested::Cancelled)

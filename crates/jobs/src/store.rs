@@ -4,6 +4,7 @@
 //! `tests/it/conformance.rs` is what every store must pass.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -174,6 +175,28 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error>;
+
+    /// As [`claim`](Self::claim), but among the jobs that wait each is the oldest of the workflow of which
+    /// the fewest run: the number given in `running` (none: 0) and those taken by this call. So a workflow
+    /// with a long queue does not keep the others waiting. A store that does not tell workflows apart goes
+    /// by age alone.
+    async fn claim_fairly(
+        &self,
+        by: &Claimant,
+        limit: usize,
+        running: &BTreeMap<Arc<str>, usize>,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>, Error> {
+        let _ = running;
+        self.claim(by, limit, now).await
+    }
+
+    /// Lets every lease lapse now, and tells how many. For a process that knows that no other one uses
+    /// the store, before it claims anything: whoever held those leases is dead. A store that may be shared
+    /// does nothing; there leases lapse in their time.
+    async fn release_leases(&self) -> Result<usize, Error> {
+        Ok(0)
+    }
 
     /// Takes up to `limit` waiting jobs whose deadline had passed by `now`: to be ended, not run.
     async fn claim_overdue(

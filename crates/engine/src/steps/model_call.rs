@@ -31,11 +31,17 @@ impl Execution<'_> {
     }
 }
 
-/// Runs it to its outputs, one value per output of the node. Emits its events.
-pub(crate) async fn execute(
-    context: &Context<'_>,
-    execution: Execution<'_>,
-) -> Result<Vec<Value>, Failure> {
+/// How an execution went.
+#[derive(Debug)]
+pub(crate) struct Executed {
+    /// One value per output of the node.
+    pub(crate) result: Result<Vec<Value>, Failure>,
+    /// Also where it failed.
+    pub(crate) usage: NodeUsage,
+}
+
+/// Runs it to its outputs. Emits its events, the last of them when it is done.
+pub(crate) async fn execute(context: &Context<'_>, execution: Execution<'_>) -> Executed {
     let id = &context.plan.node_plan(execution.node).id;
     let item = execution.index();
     let started = context.host().elapsed();
@@ -58,8 +64,9 @@ pub(crate) async fn execute(
             node: id.clone(),
             item,
             outputs: named(context, execution.node, outputs),
-            usage,
+            usage: usage.clone(),
             duration_ms: millis(context.since(started)),
+            elapsed_ms: millis(context.run_time()),
         },
         Err(failure) => EventKind::NodeFailed {
             node: id.clone(),
@@ -68,7 +75,7 @@ pub(crate) async fn execute(
             error: failure.message.clone(),
         },
     });
-    result
+    Executed { result, usage }
 }
 
 fn named(context: &Context<'_>, node: NodeId, outputs: &[Value]) -> Value {

@@ -16,6 +16,8 @@ use engine::run::{Environment, Limits, Start, run};
 use llm::chat::{ChatReply, ChatRequest, Content, Delta, FinishReason, Usage};
 use llm::error::ErrorKind;
 use llm::model::{ChatModel, ModelSpec, Models};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -344,7 +346,7 @@ impl Host for TestHost {
 }
 
 #[derive(Default)]
-struct Recorder(Mutex<Vec<RunEvent>>);
+pub(crate) struct Recorder(pub(crate) Mutex<Vec<RunEvent>>);
 
 impl Observer for Recorder {
     fn observe(&self, event: &RunEvent) {
@@ -355,21 +357,39 @@ impl Observer for Recorder {
 /// Keeps what was saved; refuses from the given save on.
 #[derive(Default)]
 pub(crate) struct Saves {
+    /// At the ends of steps.
     pub(crate) saved: Mutex<Vec<Progress>>,
+    /// Saves so far, of steps and of executions.
+    pub(crate) count: AtomicUsize,
     pub(crate) refuse_from: Option<usize>,
+}
+
+impl Saves {
+    fn count(&self) -> Result<(), CheckpointError> {
+        let before = self.count.load(Ordering::SeqCst);
+        if self.refuse_from.is_some_and(|from| before >= from) {
+            return Err(CheckpointError("the lease is lost".to_owned()));
+        }
+        self.count.store(before + 1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+/// Through text and back, as in a store.
+pub(crate) fn stored<T: Serialize + DeserializeOwned>(value: &T) -> T {
+    serde_json::from_str(&serde_json::to_string(value).unwrap()).unwrap()
 }
 
 #[async_trait]
 impl Checkpoint for Saves {
     async fn save(&self, progress: &Progress) -> Result<(), CheckpointError> {
-        let mut saved = self.saved.lock().unwrap();
-        if self.refuse_from.is_some_and(|from| saved.len() >= from) {
-            return Err(CheckpointError("the lease is lost".to_owned()));
-        }
-        // As a store would: through text and back.
-        let text = serde_json::to_string(progress).unwrap();
-        saved.push(serde_json::from_str(&text).unwrap());
+        self.count()?;
+        self.saved.lock().unwrap().push(stored(progress));
         Ok(())
+    }
+
+    async fn save_execution(&self, _progress: &Progress) -> Result<(), CheckpointError> {
+        self.count()
     }
 }
 
@@ -412,7 +432,15 @@ impl Fixture {
     }
 
     pub(crate) async fn start(self, start: Start) -> Result<Ran, CheckpointError> {
-        let recorder = Arc::new(Recorder::default());
+        self.start_telling(start, Arc::default()).await
+    }
+
+    /// Tells also of a run that comes to no end.
+    pub(crate) async fn start_telling(
+        self,
+        start: Start,
+        recorder: Arc<Recorder>,
+    ) -> Result<Ran, CheckpointError> {
         let environment = Environment {
             models: Arc::new(Shared(self.models)),
             host: Arc::new(TestHost::new()),

@@ -2,15 +2,18 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use engine::event::{EventKind, RunEvent};
 use engine::outcome::FailureCode;
 use engine::plan::Plan;
-use engine::progress::Progress;
+use engine::progress::{ForeignEvent, Progress};
 use engine::run::Start;
+use llm::error::ErrorKind;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::fixture::{Answer, FakeModels, Fixture, Ran, Saves, accepted, plan};
+use crate::fixture::{Answer, FakeModels, Fixture, Ran, Recorder, Saves, accepted, plan, stored};
 
 /// What a generated node is like, apart from its edges.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -136,59 +139,117 @@ fn models(recipes: &[Recipe]) -> Arc<FakeModels> {
     })
 }
 
-/// The saves of a run that loses its job at the given save, or of one that never does.
-async fn saves_of(
-    plan: &Arc<Plan>,
-    models: &Arc<FakeModels>,
-    refuse_from: Option<usize>,
-) -> (Option<Ran>, Vec<Progress>) {
+/// What a run left behind that loses its job at the given save, or one that never does.
+struct Left {
+    ended: Option<Ran>,
+    /// Saved at the ends of steps.
+    saved: Vec<Progress>,
+    saves: usize,
+    events: Vec<RunEvent>,
+}
+
+async fn left_by(plan: &Arc<Plan>, models: &Arc<FakeModels>, refuse_from: Option<usize>) -> Left {
     let checkpoint = Arc::new(Saves {
         refuse_from,
         ..Saves::default()
     });
+    let recorder = Arc::new(Recorder::default());
     let mut fixture = Fixture::new(plan, models);
     fixture.checkpoint = checkpoint.clone();
-    let ran = fixture
-        .start(Start::Fresh(accepted(plan, &Value::Null)))
-        .await;
-    let saved = std::mem::take(&mut *checkpoint.saved.lock().unwrap());
-    (ran.ok(), saved)
+    let start = Start::Fresh(accepted(plan, &Value::Null));
+    let ended = fixture.start_telling(start, recorder.clone()).await.ok();
+    let events = match &ended {
+        Some(ran) => ran.events.clone(),
+        None => std::mem::take(&mut *recorder.0.lock().unwrap()),
+    };
+    Left {
+        ended,
+        saved: std::mem::take(&mut *checkpoint.saved.lock().unwrap()),
+        saves: checkpoint.count.load(Ordering::SeqCst),
+        events,
+    }
 }
 
-async fn resumes_from_every_checkpoint(recipes: &[Recipe]) {
+impl Left {
+    /// Where the run goes on when the events up to that one were stored, with what was saved by then.
+    fn position(&self, plan: &Plan, last_event: u64) -> Progress {
+        let saved = self
+            .saved
+            .iter()
+            .rfind(|progress| progress.last_event <= last_event);
+        let mut progress = saved
+            .cloned()
+            .unwrap_or_else(|| Progress::new(plan.workflow(), accepted(plan, &Value::Null)));
+        let after = progress.last_event;
+        for event in &self.events {
+            if (after + 1..=last_event).contains(&event.id) {
+                progress.replay(plan, &stored(event)).unwrap();
+            }
+        }
+        assert_eq!(progress.last_event, last_event);
+        progress
+    }
+
+    /// Executions that had completed by then.
+    fn completed(&self, last_event: u64) -> usize {
+        let events = self.events.iter().filter(|event| event.id <= last_event);
+        events.filter(|event| is_completion(event)).count()
+    }
+}
+
+fn is_completion(event: &RunEvent) -> bool {
+    matches!(event.kind, EventKind::NodeCompleted { .. })
+}
+
+async fn resumes_from_everywhere(recipes: &[Recipe]) {
     let plan = plan(&workflow(recipes));
     let all_models = models(recipes);
-    let (whole, all_saves) = saves_of(&plan, &all_models, None).await;
-    let whole = whole.expect("nothing was refused");
+    let whole = left_by(&plan, &all_models, None).await;
+    let outputs = whole.ended.as_ref().expect("nothing was refused").outputs();
     let calls = all_models.calls().len();
-    assert_eq!(all_saves.len(), calls, "each call is saved once it is done");
+    assert_eq!(
+        whole.saves,
+        calls - 1,
+        "each call is saved once it is done, the last with the end of the run"
+    );
+    let last = whole.events.len() as u64 - 1;
 
-    for crash in 1..=calls {
-        let (ended, saves) =
-            saves_of(&plan, &models(recipes), (crash < calls).then_some(crash)).await;
-        assert_eq!(ended.is_some(), crash == calls);
-        let progress = saves.last().expect("at least one save came before").clone();
-        let (calls_before, last_event) = (progress.usage.llm_calls, progress.last_event);
+    // Whatever was stored last, and whether or not the run had gone on from there.
+    let completions = whole.events.iter().filter(|event| is_completion(event));
+    for last_event in completions.map(|event| event.id).chain([0, 1, last]) {
+        let progress = whole.position(&plan, last_event);
+        let done = whole.completed(last_event);
+        assert_eq!(progress.usage.llm_calls, done as u64);
         let models = models(recipes);
         let resumed = Fixture::new(&plan, &models)
-            .start(Start::Resume(Box::new(progress)))
+            .start(Start::Resume(Box::new(stored(&progress))))
             .await
             .unwrap();
-        assert_eq!(
-            resumed.outputs(),
-            whole.outputs(),
-            "after a crash at save {crash}"
-        );
+        assert_eq!(resumed.outputs(), outputs, "after event {last_event}");
         assert_eq!(
             models.calls().len(),
-            calls - crash,
-            "calls after a crash at save {crash}"
+            calls - done,
+            "calls after event {last_event}"
+        );
+        assert_eq!(resumed.finished.usage.llm_calls, calls as u64);
+        assert_eq!(resumed.events[0].id, last_event + 1);
+    }
+
+    for refused in 0..whole.saves {
+        let models = models(recipes);
+        let left = left_by(&plan, &models, Some(refused)).await;
+        assert!(left.ended.is_none());
+        let started = |event: &&RunEvent| matches!(event.kind, EventKind::NodeStarted { .. });
+        assert_eq!(left.saves, refused);
+        assert_eq!(
+            left.events.iter().filter(started).count(),
+            models.calls().len()
         );
         assert_eq!(
-            resumed.finished.usage.llm_calls,
-            calls_before + models.calls().len() as u64
+            left.completed(u64::MAX),
+            refused + 1,
+            "the run stops at the save after execution {refused}"
         );
-        assert_eq!(resumed.events[0].id, last_event + 1);
     }
 }
 
@@ -196,11 +257,11 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(32) })]
 
     #[test]
-    fn a_run_resumed_from_any_checkpoint_ends_the_same_and_repeats_nothing(
+    fn a_run_resumed_after_any_event_ends_the_same_and_repeats_nothing(
         recipes in proptest::collection::vec(recipe(), 2..7),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(resumes_from_every_checkpoint(&recipes));
+        runtime.block_on(resumes_from_everywhere(&recipes));
     }
 }
 
@@ -216,9 +277,10 @@ fn slow() -> Arc<FakeModels> {
 #[tokio::test(start_paused = true)]
 async fn a_resumed_run_says_so_and_goes_on_counting() {
     let plan = plan(TWO);
-    let (_, saves) = saves_of(&plan, &slow(), Some(1)).await;
+    let left = left_by(&plan, &slow(), Some(1)).await;
+    assert!(left.ended.is_some(), "the second node's end is the run's");
     let resumed = Fixture::new(&plan, &slow())
-        .start(Start::Resume(Box::new(saves[0].clone())))
+        .start(Start::Resume(Box::new(left.saved[0].clone())))
         .await
         .unwrap();
     assert_eq!(
@@ -243,23 +305,111 @@ async fn a_resumed_run_says_so_and_goes_on_counting() {
 #[tokio::test(start_paused = true)]
 async fn no_call_starts_after_a_save_was_refused() {
     let models = slow();
-    let (ended, _) = saves_of(&plan(TWO), &models, Some(0)).await;
-    assert!(ended.is_none());
+    let left = left_by(&plan(TWO), &models, Some(0)).await;
+    assert!(left.ended.is_none());
     assert_eq!(models.prompts(), ["x: x"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn progress_of_another_workflow_is_refused() {
-    let (_, saves) = saves_of(&plan(TWO), &slow(), None).await;
+    let left = left_by(&plan(TWO), &slow(), None).await;
     let other = plan(&TWO.replace(
         "b: {type: str, default: \"\"}",
         "b: {type: str}, c: {type: str}",
     ));
     let models = slow();
+    let mut progress = left.saved[0].clone();
     let ran = Fixture::new(&other, &models)
-        .start(Start::Resume(Box::new(saves[0].clone())))
+        .start(Start::Resume(Box::new(progress.clone())))
         .await
         .unwrap();
     assert_eq!(ran.failure().code, FailureCode::Internal);
     assert!(models.calls().is_empty());
+
+    let completion = left
+        .events
+        .iter()
+        .rfind(|event| is_completion(event))
+        .unwrap();
+    assert_eq!(
+        progress.replay(&other, completion),
+        Err(ForeignEvent(completion.id))
+    );
+}
+
+/// A fan-out over the items 0 to 9, four at once, then a node.
+const ITEMS: &str = "state: {fields: {items: {type: list, default: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]}, one: {type: str, default: \"\"}, \
+                     all: {type: list, default: []}, end: {type: str, default: \"\"}}}\nnodes:\n  \
+                     - {id: first, prompt: x, output_schema: {type: str}, outputs: [end]}\n  \
+                     - {id: each, prompt: \"{_parallel_item}\", output_schema: {type: str}, outputs: [one]}\n  \
+                     - {id: last, prompt: \"{all}\", output_schema: {type: str}, outputs: [end]}\nedges:\n  \
+                     - {from: START, to: first}\n  \
+                     - {from: first, parallel: {items_field: items, target_node: each, collect_field: all}}\n  \
+                     - {from: each, to: last}\n  - {from: last, to: END}\n";
+
+#[tokio::test(start_paused = true)]
+async fn the_items_of_a_fan_out_are_saved_by_their_events_alone() {
+    let plan = plan(ITEMS);
+    let whole = left_by(&plan, &slow(), None).await;
+    assert_eq!((whole.saves, whole.saved.len()), (11, 2));
+    let sixth = whole
+        .events
+        .iter()
+        .filter(|event| is_completion(event))
+        .nth(6)
+        .unwrap();
+    let progress = whole.position(&plan, sixth.id);
+    assert_eq!(progress.elapsed_ms, 200);
+    let models = slow();
+    let resumed = Fixture::new(&plan, &models)
+        .start(Start::Resume(Box::new(progress)))
+        .await
+        .unwrap();
+    assert_eq!(resumed.outputs(), whole.ended.unwrap().outputs());
+    assert_eq!(
+        models.prompts()[..4],
+        ["each: 6", "each: 7", "each: 8", "each: 9"]
+    );
+    assert_eq!(models.calls().len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_ends_a_loop_is_not_repeated() {
+    let plan = plan(
+        "state: {fields: {a: {type: str, default: \"\"}, b: {type: str, default: \"\"}}}\nnodes:\n  \
+         - {id: x, prompt: x, output_schema: {type: str}, outputs: [a], loop: {max_iterations: 3, break_on_error: true}}\n  \
+         - {id: y, prompt: y, output_schema: {type: str}, outputs: [b], loop: {max_iterations: 2}}\nedges:\n  \
+         - {from: START, to: [x, y]}\n  - {from: x, to: END}\n  - {from: y, to: END}\n\
+         config: {execution: {max_retries: 1}}\n",
+    );
+    let answers = || {
+        FakeModels::new(|call| match (&*call.node, call.nth) {
+            ("x", 1) => Answer::error(ErrorKind::BadRequest).after(10),
+            ("y", _) => Answer::result("y").after(100),
+            _ => Answer::result("x"),
+        })
+    };
+    let whole = left_by(&plan, &answers(), None).await;
+    let failed = whole
+        .events
+        .iter()
+        .position(|event| matches!(event.kind, EventKind::NodeFailed { .. }));
+    let failed = failed.expect("the second round fails") as u64 + 1;
+    let progress = whole.position(&plan, failed);
+    let calls = progress.usage.llm_calls;
+    let models = answers();
+    let resumed = Fixture::new(&plan, &models)
+        .start(Start::Resume(Box::new(progress)))
+        .await
+        .unwrap();
+    assert_eq!(resumed.outputs(), whole.ended.unwrap().outputs());
+    assert!(
+        models.prompts().iter().all(|prompt| prompt == "y: y"),
+        "{:?}",
+        models.prompts()
+    );
+    assert_eq!(
+        resumed.finished.usage.llm_calls,
+        calls + models.calls().len() as u64
+    );
 }

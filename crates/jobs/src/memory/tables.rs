@@ -19,6 +19,7 @@ const RECORD_BYTES: usize = 768;
 pub(super) struct Tables {
     pub(super) jobs: BTreeMap<JobId, Record>,
     pub(super) pending: BTreeSet<JobId>,
+    pub(super) pending_by_workflow: BTreeMap<Arc<str>, BTreeSet<JobId>>,
     pub(super) deadlines: BTreeSet<(Timestamp, JobId)>,
     pub(super) leases: BTreeSet<(Timestamp, JobId)>,
     pub(super) ended: BTreeSet<(Timestamp, JobId)>,
@@ -110,7 +111,7 @@ impl Tables {
             retried_from: new.retried_from,
             attempts: 0,
         };
-        self.enqueue(new.id, new.deadline);
+        self.enqueue(&job);
         let record = Record {
             job,
             work: new.work,
@@ -122,17 +123,46 @@ impl Tables {
         self.jobs.insert(new.id, record);
     }
 
-    pub(super) fn enqueue(&mut self, id: JobId, deadline: Option<Timestamp>) {
-        self.pending.insert(id);
+    pub(super) fn enqueue(&mut self, job: &Job) {
+        self.pending.insert(job.id);
+        self.pending_by_workflow
+            .entry(job.workflow.clone())
+            .or_default()
+            .insert(job.id);
         self.deadlines
-            .extend(deadline.map(|deadline| (deadline, id)));
+            .extend(job.deadline.map(|deadline| (deadline, job.id)));
     }
 
-    pub(super) fn dequeue(&mut self, id: JobId, deadline: Option<Timestamp>) {
-        self.pending.remove(&id);
-        if let Some(deadline) = deadline {
-            self.deadlines.remove(&(deadline, id));
+    pub(super) fn dequeue(&mut self, job: &Job) {
+        self.pending.remove(&job.id);
+        if let Some(of_workflow) = self.pending_by_workflow.get_mut(&job.workflow) {
+            of_workflow.remove(&job.id);
+            if of_workflow.is_empty() {
+                self.pending_by_workflow.remove(&job.workflow);
+            }
         }
+        if let Some(deadline) = job.deadline {
+            self.deadlines.remove(&(deadline, job.id));
+        }
+    }
+
+    /// Jobs whose lease had lapsed by then, the longest ago first.
+    pub(super) fn lapsed(&self, now: Timestamp) -> impl Iterator<Item = JobId> {
+        self.leases
+            .iter()
+            .take_while(move |(expires_at, _)| *expires_at <= now)
+            .map(|(_, id)| *id)
+    }
+
+    pub(super) fn claim_all(
+        &mut self,
+        due: Vec<JobId>,
+        by: &Claimant,
+        now: Timestamp,
+    ) -> Vec<Claimed> {
+        due.into_iter()
+            .filter_map(|id| self.claim(id, by, now))
+            .collect()
     }
 
     /// Leases a job that waits or whose lease lapsed.
@@ -155,7 +185,7 @@ impl Tables {
             work: record.work.clone(),
             last_event: record.last_event(),
         };
-        self.dequeue(id, claimed.job.deadline);
+        self.dequeue(&claimed.job);
         self.leases.remove(&(lapsed_at, id));
         self.leases.insert((expires_at, id));
         Some(claimed)

@@ -3,6 +3,7 @@
 pub(crate) mod cancel;
 pub(crate) mod claims;
 pub(crate) mod endings;
+pub(crate) mod fairness;
 pub(crate) mod histories;
 pub(crate) mod leases;
 pub(crate) mod listing;
@@ -32,6 +33,10 @@ macro_rules! suite {
                 claims::a_claim_carries_what_was_saved,
                 claims::only_waiting_jobs_become_overdue,
                 claims::two_claims_at_once_share_no_job,
+                fairness::a_long_queue_leaves_the_others_their_turn,
+                fairness::a_lapsed_lease_goes_before_every_queue,
+                fairness::what_left_a_queue_is_not_dealt,
+                fairness::released_leases_can_be_claimed_at_once,
                 leases::a_heartbeat_extends_the_lease,
                 leases::a_lapsed_lease_that_nobody_took_is_still_held,
                 leases::a_heartbeat_answers_for_each_lease_in_order,
