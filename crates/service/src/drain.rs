@@ -35,6 +35,7 @@ impl Service {
     pub async fn drain(&self, timeout: Duration) -> Drained {
         let shared = &self.shared;
         let ended_before = shared.ended.load(Ordering::SeqCst);
+        let handed_back_before = shared.handed_back.load(Ordering::SeqCst);
         shared.draining.store(true, Ordering::SeqCst);
         shared.tasks.close();
         tokio::select! {
@@ -43,16 +44,12 @@ impl Service {
             () = shared.host.sleep(timeout) => {}
         }
         let finished = shared.ended.load(Ordering::SeqCst) - ended_before;
-        let rest = shared.all_running();
         let mut drained = Drained {
             finished,
             ..Drained::default()
         };
         if shared.store.is_durable() {
-            for run in &rest {
-                run.abandon.cancel();
-            }
-            drained.handed_back = rest.len();
+            shared.abandon_runs.cancel();
         } else {
             match shared.cancel_all().await {
                 Ok(cancelled) => drained.cancelled = cancelled,
@@ -66,8 +63,9 @@ impl Service {
             () = shared.tasks.wait() => {}
             () = shared.host.sleep(GRACE) => tracing::warn!("some runs did not stop in time"),
         }
-        shared.stop_worker.cancel();
-        shared.worker.wait().await;
+        shared.stopped.cancel();
+        shared.workers.wait().await;
+        drained.handed_back = shared.handed_back.load(Ordering::SeqCst) - handed_back_before;
         drained
     }
 }

@@ -1,4 +1,4 @@
-//! Executing a claimed job, from its lease to its end.
+//! Executing a job, from its lease or its acceptance to its end.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -6,16 +6,18 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use engine::outcome::{Failure, FailureCode, FailureSource, Finished, Outcome, Usage};
-use engine::progress::Progress;
 use engine::run::{Environment, Limits, Start};
 use futures_util::FutureExt;
-use jobs::job::{End, Ending, Job, Status, Work};
+use jiff::Timestamp;
+use jobs::job::{End, Ending, Job, NewJob, Status, Work};
 use jobs::json::Json;
 use jobs::store::{Claimed, Error};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::backoff::Backoff;
 use crate::catalog::LoadedWorkflow;
 use crate::live::LiveRun;
+use crate::position;
 use crate::problem::Problem;
 use crate::runs::RunOptions;
 use crate::service::Shared;
@@ -23,90 +25,114 @@ use crate::service::Shared;
 /// What is executed, and from where.
 pub(crate) type Begin = (Arc<LoadedWorkflow>, Start);
 
-/// A claimed job, with its slot if it is to be executed and not just ended.
+/// A job on its way to its end in this process.
 pub(crate) struct Execution {
     shared: Arc<Shared>,
     run: Arc<LiveRun>,
-    job: Job,
+    deadline: Option<Timestamp>,
     work: Work,
-    slot: Option<OwnedSemaphorePermit>,
 }
 
 impl Execution {
-    pub(crate) fn new(
+    /// Of a job that is about to be stored.
+    pub(crate) fn of_new(shared: &Arc<Shared>, job: &NewJob) -> Self {
+        Self {
+            shared: shared.clone(),
+            run: Arc::new(LiveRun::new(shared, job.id, job.workflow.clone(), 0)),
+            deadline: job.deadline,
+            work: job.work.clone(),
+        }
+    }
+
+    /// Executes a job from where its record says it stands, on a task of its own; with its slot if it is
+    /// to be executed and not just ended.
+    pub(crate) fn start(
         shared: &Arc<Shared>,
         claimed: Claimed,
         slot: Option<OwnedSemaphorePermit>,
-    ) -> Self {
+    ) {
         let Claimed {
             job,
             lease,
             work,
             last_event,
         } = claimed;
-        let run = LiveRun::new(shared, lease, last_event);
-        Self {
+        let run = LiveRun::new(shared, job.id, job.workflow.clone(), last_event);
+        let execution = Self {
             shared: shared.clone(),
             run: Arc::new(run),
-            job,
+            deadline: job.deadline,
             work,
-            slot,
-        }
+        };
+        execution.run.grant(lease);
+        shared.register(&execution.run);
+        shared.tasks.spawn(async move {
+            let end = tokio::select! {
+                biased;
+                () = execution.shared.stopped.cancelled() => None,
+                end = execution.resume(&job, last_event) => end,
+            };
+            execution.leave(end, slot);
+        });
     }
 
-    /// Executes the job on a task of its own; without `begin`, from where its record says it stands.
-    pub(crate) fn start(self, begin: Option<Begin>) -> Arc<LiveRun> {
-        let run = self.run.clone();
-        self.shared.register(&run);
-        let tasks = self.shared.tasks.clone();
-        tasks.spawn(async move {
-            let end = self.to_its_end(begin).await;
-            self.shared.unregister(&self.run);
-            self.run.leave(end);
-            drop(self.slot);
-            if self.shared.backlog.load(Ordering::SeqCst) {
-                self.shared.wake.notify_one();
-            }
-        });
-        run
+    pub(crate) fn run(&self) -> &Arc<LiveRun> {
+        &self.run
+    }
+
+    /// Lets everybody know that the run is over here.
+    pub(crate) fn leave(&self, end: Option<Job>, slot: Option<OwnedSemaphorePermit>) {
+        self.shared.unregister(&self.run);
+        self.run.leave(end);
+        drop(slot);
+        if self.shared.backlog.load(Ordering::SeqCst) {
+            self.shared.wake.notify_one();
+        }
     }
 
     /// The ended job; `None` when it has no end here.
-    async fn to_its_end(&self, begin: Option<Begin>) -> Option<Job> {
-        if let Some(outcome) = self.obstacle() {
-            return self.finish(self.unexecuted(outcome)).await;
-        }
-        let begin = match begin {
-            Some(begin) => Some(begin),
-            None => match self.read_work().await {
-                Ok(begin) => begin,
-                Err(error) => {
-                    tracing::warn!(job = %self.job.id, %error, "the definition of a job could not be read; it is left for later");
-                    return None;
-                }
-            },
+    async fn resume(&self, job: &Job, last_event: u64) -> Option<Job> {
+        let begin = tokio::select! {
+            biased;
+            () = self.run.abandon.cancelled() => {
+                self.hand_back().await;
+                return None;
+            }
+            begin = self.read_record(job, last_event) => begin,
         };
-        let Some((workflow, start)) = begin else {
-            let message = "The run cannot go on: this version of flowmill cannot read its workflow or its progress.";
-            let outcome = failed(FailureCode::Internal, message.to_owned());
-            return self.finish(self.unexecuted(outcome)).await;
+        let taken = begin
+            .as_ref()
+            .map_or_else(Default::default, |(_, start)| position::taken(start));
+        let outcome = match (self.obstacle(job), begin) {
+            (None, Some(begin)) => return self.to_its_end(begin).await,
+            (None, None) => {
+                let message = "The run cannot go on: this version of flowmill cannot read its workflow or its progress.";
+                failed(FailureCode::Internal, message.to_owned())
+            }
+            (Some(obstacle), _) => obstacle,
         };
+        self.finish(unexecuted(outcome, taken)).await
+    }
+
+    /// The ended job; `None` when it has no end here.
+    pub(crate) async fn to_its_end(&self, begin: Begin) -> Option<Job> {
+        let (workflow, start) = begin;
         let finished = self.execute(&workflow, start).await?;
         self.finish(finished).await
     }
 
     /// What ends the job before anything of it is executed.
-    fn obstacle(&self) -> Option<Outcome> {
+    fn obstacle(&self, job: &Job) -> Option<Outcome> {
         let now = self.shared.host.now();
         let most = self.shared.settings.max_attempts;
-        if self.job.status == Status::Cancelling {
+        if job.status == Status::Cancelling {
             return Some(Outcome::Cancelled);
         }
-        if self.job.deadline.is_some_and(|deadline| deadline <= now) {
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
             let message = "The run's deadline passed before it could start.".to_owned();
             return Some(failed(FailureCode::DeadlineExceeded, message));
         }
-        if self.job.attempts > most {
+        if job.attempts > most {
             return Some(failed(
                 FailureCode::Internal,
                 format!(
@@ -117,13 +143,28 @@ impl Execution {
         None
     }
 
-    /// Workflow and position from the record; `None` where they cannot be understood.
-    async fn read_work(&self) -> Result<Option<Begin>, Error> {
-        let Some(workflow) = self.shared.workflow_of(&self.job).await? else {
-            return Ok(None);
-        };
-        let start = start_of(&workflow, &self.work);
-        Ok(start.map(|start| (workflow, start)))
+    /// Workflow and position from the record, however long the store takes to answer; `None` where they
+    /// cannot be understood.
+    async fn read_record(&self, job: &Job, last_event: u64) -> Option<Begin> {
+        let mut backoff = Backoff::for_store();
+        loop {
+            let read = async {
+                let Some(workflow) = self.shared.workflow_of(job).await? else {
+                    return Ok(None);
+                };
+                let store = &*self.shared.store;
+                let start =
+                    position::of(store, job.id, &workflow, &self.work, Some(last_event)).await?;
+                Ok::<_, Error>(start.map(|start| (workflow, start)))
+            };
+            match read.await {
+                Ok(begin) => return begin,
+                Err(error) => {
+                    tracing::warn!(job = %job.id, %error, "the record of a job could not be read; trying again");
+                    backoff.pause(&*self.shared.host).await;
+                }
+            }
+        }
     }
 
     /// `None` when the run stopped without an end.
@@ -137,7 +178,6 @@ impl Execution {
             .unwrap_or_default();
         let limits = Limits {
             deadline: self
-                .job
                 .deadline
                 .map(|deadline| left_until(deadline, shared.host.now())),
             budget: options.budget(),
@@ -150,6 +190,7 @@ impl Execution {
             observer: self.run.clone(),
             checkpoint: self.run.clone(),
         };
+        let taken = position::taken(&start);
         let running = engine::run::run(
             &workflow.plan,
             start,
@@ -166,39 +207,31 @@ impl Execution {
         match ended {
             Some(Ok(Ok(finished))) => Some(finished),
             Some(Ok(Err(error))) => {
-                tracing::warn!(job = %self.job.id, %error, "a run stopped; its job goes on when its lease has lapsed");
+                tracing::warn!(job = %self.run.id(), %error, "a run stopped; its job goes on when its lease has lapsed");
                 None
             }
             // The panic hook has told the log where and why.
             Some(Err(_panic)) => {
                 let message =
                     "The run hit a fault inside flowmill; the server's log says where.".to_owned();
-                Some(self.unexecuted(failed(FailureCode::Internal, message)))
+                Some(unexecuted(failed(FailureCode::Internal, message), taken))
             }
             None => {
-                if let Err(error) = self.run.hand_back().await {
-                    tracing::debug!(job = %self.job.id, %error, "a run stopped; its job was not ours to hand back");
-                }
+                self.hand_back().await;
                 None
             }
         }
     }
 
-    /// An outcome that the engine did not come to; what earlier attempts took is not forgotten.
-    fn unexecuted(&self, outcome: Outcome) -> Finished {
-        let earlier: Option<Progress> = self
-            .work
-            .progress
-            .as_ref()
-            .and_then(|json| json.read().ok());
-        let (usage, execution_time_ms) = earlier.map_or((Usage::default(), 0), |progress| {
-            (progress.usage, progress.elapsed_ms)
-        });
-        Finished {
-            outcome,
-            usage,
-            execution_time_ms,
-            gate_warnings: Vec::new(),
+    /// Gives the job back unfinished, where it is still ours.
+    async fn hand_back(&self) {
+        match self.run.hand_back().await {
+            Ok(()) => {
+                self.shared.handed_back.fetch_add(1, Ordering::SeqCst);
+            }
+            Err(error) => {
+                tracing::debug!(job = %self.run.id(), %error, "a run stopped; its job was not ours to hand back");
+            }
         }
     }
 
@@ -227,41 +260,35 @@ impl Execution {
             }
             Outcome::Failed(failure) => {
                 ending.end = End::Failed;
-                ending.problem = Some(Json::of(&Problem::of_failure(&failure, Some(self.job.id))));
+                ending.problem = Some(Json::of(&Problem::of_failure(
+                    &failure,
+                    Some(self.run.id()),
+                )));
                 ending.error = Some(failure.message.into());
             }
             Outcome::Cancelled => {}
         }
-        let stored = tokio::select! {
-            biased;
-            stored = self.run.finish(&ending) => stored,
-            () = self.run.abandon.cancelled() => return None,
-        };
-        match stored {
+        match self.run.finish(&ending).await {
             Ok(job) => {
                 self.shared.ended.fetch_add(1, Ordering::SeqCst);
                 Some(job)
             }
             Err(error) => {
-                tracing::warn!(job = %self.job.id, %error, "the end of a run was refused");
+                tracing::warn!(job = %self.run.id(), %error, "the end of a run was refused");
                 None
             }
         }
     }
 }
 
-/// Where a stored job begins or goes on; `None` where its record cannot be understood.
-pub(crate) fn start_of(workflow: &LoadedWorkflow, work: &Work) -> Option<Start> {
-    match &work.progress {
-        Some(progress) => progress
-            .read()
-            .ok()
-            .map(|progress| Start::Resume(Box::new(progress))),
-        None => workflow
-            .workflow
-            .accept_inputs(&work.inputs.read().ok()?)
-            .ok()
-            .map(Start::Fresh),
+/// An outcome that the engine did not come to; what the run had taken before is not forgotten.
+fn unexecuted(outcome: Outcome, taken: (Usage, u64)) -> Finished {
+    let (usage, execution_time_ms) = taken;
+    Finished {
+        outcome,
+        usage,
+        execution_time_ms,
+        gate_warnings: Vec::new(),
     }
 }
 
@@ -281,6 +308,6 @@ fn failed(code: FailureCode, message: String) -> Outcome {
 }
 
 /// Zero where it has passed.
-fn left_until(deadline: jiff::Timestamp, now: jiff::Timestamp) -> Duration {
+fn left_until(deadline: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(deadline.duration_since(now)).unwrap_or(Duration::ZERO)
 }

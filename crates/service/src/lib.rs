@@ -2,17 +2,22 @@
 //! cancelling, retrying, draining. Joins the engine, the models and the job store.
 //!
 //! The life of a run: [`Service::submit`] checks the inputs, stores the job and, where a slot is free,
-//! claims it in the same commit; a task of its own then executes it, whoever waits for it or goes away.
-//! Where no slot is free the job waits in the store until the worker claims it. While it runs the worker
-//! renews its lease. Its end is stored together with its last event, and only then told to anybody.
+//! claims it in the same commit; a task of its own executes it, whoever waits for it or goes away. Where
+//! no slot is free the job waits in the store, and only there, until the worker claims it. While it runs
+//! the worker renews its lease. Its end is stored together with its last event, and only then told to
+//! anybody. Whichever process goes on with a job after a crash begins at its [`position`].
 
+mod admission;
 mod backoff;
 pub mod catalog;
 mod drain;
 pub mod events;
 mod execution;
+mod expiry;
 mod inputs;
 mod live;
+mod older;
+mod position;
 pub mod problem;
 mod retry;
 pub mod runs;
@@ -20,5 +25,6 @@ mod service;
 mod worker;
 
 pub use drain::Drained;
+pub use expiry::UNREAD_KEPT;
 pub use retry::{RetryError, RetryFrom};
 pub use service::{Config, NotReady, Service, Settings};

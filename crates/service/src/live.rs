@@ -4,6 +4,9 @@
 //! or at another process. While nobody watches, events wait for the next checkpoint; somebody who
 //! watches, or many events at once, have them stored right away. Deltas are never stored: they pass
 //! through in order, for those who watch at that moment.
+//!
+//! A run may begin before its job is stored. Until then it has no lease, and whatever it would store
+//! waits for one: so nothing of it is told, and it does not end.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -16,9 +19,10 @@ use engine::progress::{Checkpoint, CheckpointError, Progress};
 use jiff::Timestamp;
 use jobs::job::{Ending, Job, JobId};
 use jobs::json::Json;
+use jobs::memory::MAX_EVENTS;
 use jobs::store::{Error, JobStore, Lease, StoredEvent};
 use serde::Serialize;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, SetOnce, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
@@ -28,11 +32,17 @@ use crate::service::Shared;
 /// Events that wait at most before they are stored without anybody watching.
 const UNSAVED: usize = 64;
 
+/// Events after which the whole progress is saved again: stores drop the oldest ones of a job, and those
+/// since the last whole progress are needed to go on from it.
+const REPLAYED: u64 = MAX_EVENTS as u64 / 4;
+
 #[derive(Debug)]
 pub(crate) struct LiveRun {
     store: Arc<dyn JobStore>,
     host: Arc<dyn Host>,
-    lease: Lease,
+    id: JobId,
+    workflow: Arc<str>,
+    lease: SetOnce<Lease>,
     log: Mutex<Log>,
     /// Held during a write to the store: events are stored in their order.
     writing: tokio::sync::Mutex<()>,
@@ -50,9 +60,10 @@ pub(crate) struct LiveRun {
 
 #[derive(Debug)]
 struct Log {
-    /// Ids are given here, not by the engine: it cannot know of events stored after its last checkpoint.
     last_id: u64,
     saved_id: u64,
+    /// The last event that the progress saved last knows of.
+    progress_id: u64,
     /// In order: events to be stored, and deltas that must not overtake them.
     waiting: VecDeque<Waiting>,
     /// Made for the first who watches.
@@ -86,14 +97,18 @@ struct Numbered<'a, K> {
 }
 
 impl LiveRun {
-    pub(crate) fn new(shared: &Shared, lease: Lease, last_event: u64) -> Self {
+    /// `last_event` is the id of the last one stored, or 0.
+    pub(crate) fn new(shared: &Shared, id: JobId, workflow: Arc<str>, last_event: u64) -> Self {
         Self {
             store: shared.store.clone(),
             host: shared.host.clone(),
-            lease,
+            id,
+            workflow,
+            lease: SetOnce::new(),
             log: Mutex::new(Log {
                 last_id: last_event,
                 saved_id: last_event,
+                progress_id: 0,
                 waiting: VecDeque::new(),
                 watchers: None,
                 closed: false,
@@ -102,18 +117,34 @@ impl LiveRun {
             unsaved: Notify::new(),
             event_buffer: shared.settings.event_buffer,
             cancel: CancellationToken::new(),
-            abandon: CancellationToken::new(),
+            abandon: shared.abandon_runs.child_token(),
             end: OnceLock::new(),
             left: Notify::new(),
         }
     }
 
     pub(crate) fn id(&self) -> JobId {
-        self.lease.job
+        self.id
     }
 
-    pub(crate) fn lease(&self) -> &Lease {
-        &self.lease
+    pub(crate) fn workflow(&self) -> &Arc<str> {
+        &self.workflow
+    }
+
+    /// The job is stored and ours. To be called once.
+    pub(crate) fn grant(&self, lease: Lease) {
+        // A second lease could only be another one of the same job; the store decides which holds.
+        let _ = self.lease.set(lease);
+    }
+
+    /// Waits until the job is stored.
+    pub(crate) async fn lease(&self) -> &Lease {
+        self.lease.wait().await
+    }
+
+    /// `None` until the job is stored.
+    pub(crate) fn granted(&self) -> Option<&Lease> {
+        self.lease.get()
     }
 
     /// From now on everything that happens; `None` when nothing will any more.
@@ -166,6 +197,7 @@ impl LiveRun {
 
     /// Stores the end of the job, with its last event.
     pub(crate) async fn finish(&self, ending: &Ending) -> Result<Job, Error> {
+        let lease = self.lease().await;
         let _turn = self.writing.lock().await;
         let mut events = self.log().unsaved();
         let last = FinalEvent::of(ending);
@@ -175,7 +207,7 @@ impl LiveRun {
         let job = loop {
             match self
                 .store
-                .finish(&self.lease, ending.clone(), events.clone())
+                .finish(lease, ending.clone(), events.clone())
                 .await
             {
                 Err(Error::Unavailable(error)) => self.try_again(&error, &mut backoff).await,
@@ -191,6 +223,7 @@ impl LiveRun {
 
     /// Stores the events that wait, and progress where there is some.
     async fn save(&self, progress: Option<Json>) -> Result<(), Error> {
+        let lease = self.lease().await;
         let _turn = self.writing.lock().await;
         let events = self.log().unsaved();
         if progress.is_none() && events.is_empty() {
@@ -201,7 +234,7 @@ impl LiveRun {
         loop {
             match self
                 .store
-                .checkpoint(&self.lease, progress.clone(), events.clone())
+                .checkpoint(lease, progress.clone(), events.clone())
                 .await
             {
                 Err(Error::Unavailable(error)) => self.try_again(&error, &mut backoff).await,
@@ -221,7 +254,13 @@ impl LiveRun {
     /// Gives the job back to the store, with the events it has had here.
     pub(crate) async fn hand_back(&self) -> Result<(), Error> {
         self.save(None).await?;
-        self.store.hand_back(&self.lease).await
+        let mut backoff = Backoff::for_store();
+        loop {
+            match self.store.hand_back(self.lease().await).await {
+                Err(Error::Unavailable(error)) => self.try_again(&error, &mut backoff).await,
+                result => return result,
+            }
+        }
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
@@ -295,8 +334,8 @@ impl Observer for LiveRun {
                 }
             }
             kind => {
-                log.last_id += 1;
-                let event = stored(log.last_id, event.at, name(kind), kind);
+                log.last_id = event.id;
+                let event = stored(event.id, event.at, name(kind), kind);
                 log.waiting.push_back(Waiting::Event(event));
                 if log.is_watched() || log.waiting.len() >= UNSAVED {
                     self.unsaved.notify_one();
@@ -310,6 +349,18 @@ impl Observer for LiveRun {
 impl Checkpoint for LiveRun {
     async fn save(&self, progress: &Progress) -> Result<(), CheckpointError> {
         LiveRun::save(self, Some(Json::of(progress)))
+            .await
+            .map_err(|error| CheckpointError(error.to_string()))?;
+        self.log().progress_id = progress.last_event;
+        Ok(())
+    }
+
+    async fn save_execution(&self, progress: &Progress) -> Result<(), CheckpointError> {
+        let since = self.log().progress_id + REPLAYED;
+        if progress.last_event >= since {
+            return Checkpoint::save(self, progress).await;
+        }
+        LiveRun::save(self, None)
             .await
             .map_err(|error| CheckpointError(error.to_string()))
     }

@@ -11,7 +11,7 @@ use jobs::json::Json;
 use jobs::store::Error;
 
 use crate::catalog::LoadedWorkflow;
-use crate::execution::start_of;
+use crate::position;
 use crate::runs::{Accepted, SubmitError};
 use crate::service::Service;
 
@@ -78,7 +78,11 @@ impl Service {
             .workflow_of(&job)
             .await?
             .ok_or(RetryError::Unreadable)?;
-        let start = begin(&workflow, &work, from)?;
+        let store = &*shared.store;
+        let stopped_at = position::of(store, id, &workflow, &work, None)
+            .await?
+            .ok_or(RetryError::Unreadable)?;
+        let start = begin(&workflow, stopped_at, from)?;
         workflow
             .preflight(&*shared.models)
             .map_err(SubmitError::Preflight)?;
@@ -98,7 +102,11 @@ impl Service {
     }
 }
 
-fn begin(workflow: &LoadedWorkflow, work: &Work, from: RetryFrom) -> Result<Start, RetryError> {
+fn begin(
+    workflow: &LoadedWorkflow,
+    stopped_at: Start,
+    from: RetryFrom,
+) -> Result<Start, RetryError> {
     let node = match from {
         RetryFrom::Failed => None,
         RetryFrom::Node(id) => Some(
@@ -108,10 +116,7 @@ fn begin(workflow: &LoadedWorkflow, work: &Work, from: RetryFrom) -> Result<Star
                 .ok_or(RetryError::UnknownNode(id))?,
         ),
     };
-    let mut progress = match (
-        start_of(workflow, work).ok_or(RetryError::Unreadable)?,
-        node,
-    ) {
+    let mut progress = match (stopped_at, node) {
         (fresh @ Start::Fresh(_), None) => return Ok(fresh),
         (Start::Fresh(state), Some(_)) => Box::new(Progress::new(&workflow.workflow, state)),
         (Start::Resume(progress), _) => progress,

@@ -1,7 +1,6 @@
 //! Submitting runs and waiting for them.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use engine::outcome::Failure;
@@ -9,7 +8,7 @@ use engine::run::Start;
 use jiff::{SignedDuration, Timestamp};
 use jobs::job::{Idempotency, Job, JobId, NewJob, Work};
 use jobs::json::Json;
-use jobs::store::{Error, SubmitOptions, Submitted};
+use jobs::store::Error;
 use lang::fault::Fault;
 use lang::workflow::Budget;
 use serde::{Deserialize, Serialize};
@@ -17,7 +16,6 @@ use serde_json::{Map, Value};
 
 use crate::backoff::Backoff;
 use crate::catalog::LoadedWorkflow;
-use crate::execution::Execution;
 use crate::inputs;
 use crate::live::LiveRun;
 use crate::service::{Service, Shared};
@@ -86,7 +84,7 @@ pub struct Accepted {
     /// When it was accepted.
     pub created_at: Timestamp,
     /// Where the run is here: its end is told even if the store forgets it at once.
-    run: Option<Arc<LiveRun>>,
+    pub(crate) run: Option<Arc<LiveRun>>,
 }
 
 /// What a job keeps of its request beside inputs and deadline.
@@ -181,77 +179,28 @@ impl Service {
     /// Waits for an accepted run to end; `None` when it has not within `timeout`.
     pub async fn wait(&self, accepted: &Accepted, timeout: Duration) -> Result<Option<Job>, Error> {
         let shared = &self.shared;
-        tokio::select! {
+        let ended = tokio::select! {
             biased;
-            ended = shared.ended(accepted.id, accepted.run.clone()) => ended,
-            () = shared.host.sleep(timeout) => Ok(None),
-        }
+            ended = shared.ended(accepted.id, accepted.run.clone()) => ended?,
+            () = shared.host.sleep(timeout) => None,
+        };
+        Ok(ended.inspect(|job| shared.was_read(job)))
     }
 
     /// Waits for a job to end and returns it as it then stands, or as it stands after `timeout`; `None`
     /// when there is no such job.
     pub async fn wait_for(&self, id: JobId, timeout: Duration) -> Result<Option<Job>, Error> {
         let shared = &self.shared;
-        tokio::select! {
+        let job = tokio::select! {
             biased;
-            ended = shared.ended(id, None) => ended,
-            () = shared.host.sleep(timeout) => shared.store.get(id).await,
-        }
+            ended = shared.ended(id, None) => ended?,
+            () = shared.host.sleep(timeout) => shared.store.get(id).await?,
+        };
+        Ok(job.inspect(|job| shared.was_read(job)))
     }
 }
 
 impl Shared {
-    /// Stores a job and starts it where a slot is free.
-    pub(crate) async fn admit(
-        self: &Arc<Self>,
-        workflow: &Arc<LoadedWorkflow>,
-        job: NewJob,
-        start: Start,
-    ) -> Result<Accepted, SubmitError> {
-        // Taken before looking at `draining`: a drain that begins now waits for this submission.
-        let _submission = self.tasks.token();
-        if self.is_draining() {
-            return Err(SubmitError::Draining);
-        }
-        let (id, created_at) = (job.id, job.created_at);
-        let waiting = self.backlog.load(Ordering::SeqCst);
-        let slot = if waiting {
-            None
-        } else {
-            self.slots.clone().try_acquire_owned().ok()
-        };
-        let options = SubmitOptions {
-            claim: slot.is_some().then(|| self.claimant.clone()),
-            max_pending: self.settings.max_pending,
-        };
-        let run = match self.store.submit(job, options).await? {
-            Submitted::KeyReused => return Err(SubmitError::KeyReused),
-            Submitted::Existing(job) => {
-                let run = self.running(job.id);
-                return Ok(Accepted {
-                    id: job.id,
-                    replayed: true,
-                    created_at: job.created_at,
-                    run,
-                });
-            }
-            Submitted::New(Some(claimed)) => {
-                Some(Execution::new(self, *claimed, slot).start(Some((workflow.clone(), start))))
-            }
-            Submitted::New(None) => {
-                self.backlog.store(true, Ordering::SeqCst);
-                self.wake.notify_one();
-                None
-            }
-        };
-        Ok(Accepted {
-            id,
-            replayed: false,
-            created_at,
-            run,
-        })
-    }
-
     /// A job's end, however long it takes; `None` when there is no such job.
     async fn ended(&self, id: JobId, mut run: Option<Arc<LiveRun>>) -> Result<Option<Job>, Error> {
         let mut backoff = Backoff::for_polling();

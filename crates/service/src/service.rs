@@ -1,20 +1,23 @@
 //! The service itself: what it is made of, and the requests it only passes on to the store.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use engine::host::Host;
 use jobs::job::{Job, JobId};
 use jobs::store::{CancelRequested, Claimant, Error, Filter, JobStore, Page};
 use llm::model::Models;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::catalog::{Catalog, LoadedWorkflow};
+use crate::expiry;
 use crate::live::LiveRun;
+use crate::older::OlderVersions;
 use crate::worker;
 
 /// What a service is made of.
@@ -36,7 +39,10 @@ pub struct Settings {
     /// Runs at once; more of them wait in the store.
     pub max_running: usize,
     /// Jobs that may wait; more are refused. `None`: any number.
-    pub max_pending: Option<usize>,
+    pub max_queued: Option<usize>,
+    /// No other process uses the store while this one does: whatever ran in it when this one began was
+    /// left by a dead one, and goes on at once instead of when its lease has lapsed.
+    pub exclusive_store: bool,
     /// How long a job stays with a process that gives no sign of life.
     pub lease: Duration,
     /// Claims of a job that does not end before it is given up as one that takes its process down.
@@ -48,21 +54,26 @@ pub struct Settings {
     /// Events and deltas a watcher may lag behind a run before it is sent to the store for them (where
     /// it does not find the deltas). Memory is taken only while somebody watches.
     pub event_buffer: usize,
-    /// Jobs are forgotten this long after their end.
+    /// Jobs are forgotten this long after their end. Zero: as soon as somebody has read how they ended;
+    /// those that nobody asks for are kept for [`UNREAD_KEPT`](crate::UNREAD_KEPT).
     pub retention: Duration,
+    /// Bytes the store may take; beyond it the jobs that ended first are forgotten before their time.
+    pub max_store_bytes: Option<u64>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             max_running: 16_384,
-            max_pending: None,
+            max_queued: Some(100_000),
+            exclusive_store: false,
             lease: Duration::from_secs(30),
             max_attempts: 5,
             default_deadline: None,
             fan_out: 16,
             event_buffer: 256,
             retention: Duration::from_secs(7 * 24 * 60 * 60),
+            max_store_bytes: None,
         }
     }
 }
@@ -92,8 +103,7 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) claimant: Claimant,
     pub(crate) catalog: Catalog,
-    /// Versions that are no longer current, as long as a run uses them.
-    older: Mutex<HashMap<Arc<str>, Weak<LoadedWorkflow>>>,
+    older: OlderVersions,
     runs: Mutex<Runs>,
     /// One permit per run.
     pub(crate) slots: Arc<Semaphore>,
@@ -104,18 +114,38 @@ pub(crate) struct Shared {
     pub(crate) draining: AtomicBool,
     /// Runs that ended here.
     pub(crate) ended: AtomicUsize,
+    /// Runs that were given back to the store.
+    pub(crate) handed_back: AtomicUsize,
     /// Runs, and submissions that may still become runs.
     pub(crate) tasks: TaskTracker,
-    /// The worker, and its end.
-    pub(crate) worker: TaskTracker,
-    pub(crate) stop_worker: CancellationToken,
+    /// All runs are to stop here without an end, also those that are about to begin.
+    pub(crate) abandon_runs: CancellationToken,
+    /// The worker and the expiry.
+    pub(crate) workers: TaskTracker,
+    /// Nothing is to be done any more.
+    pub(crate) stopped: CancellationToken,
+    /// Takes jobs whose end was read, where none is to be kept.
+    read: UnboundedSender<JobId>,
 }
 
 #[derive(Debug, Default)]
 struct Runs {
-    here: HashMap<JobId, Arc<LiveRun>>,
+    here: BTreeMap<JobId, Arc<LiveRun>>,
+    /// How many of them each workflow has.
+    by_workflow: BTreeMap<Arc<str>, usize>,
     /// Jobs that were cancelled while they were not here: one may have been claimed and be about to come.
     cancelled: HashSet<JobId>,
+}
+
+impl Runs {
+    fn count_down(&mut self, workflow: &Arc<str>) {
+        if let Some(runs) = self.by_workflow.get_mut(workflow) {
+            *runs -= 1;
+            if *runs == 0 {
+                self.by_workflow.remove(workflow);
+            }
+        }
+    }
 }
 
 impl Service {
@@ -134,28 +164,35 @@ impl Service {
             worker: host.new_id().to_string().into(),
             lease_for: settings.lease,
         };
+        let (read, to_forget) = unbounded_channel();
         let shared = Arc::new(Shared {
             slots: Arc::new(Semaphore::new(
                 settings.max_running.min(Semaphore::MAX_PERMITS),
             )),
             claimant,
-            backlog: AtomicBool::new(store.is_durable()),
+            // Until the worker has looked.
+            backlog: AtomicBool::new(store.is_durable() || settings.exclusive_store),
             store,
             models,
             host,
             settings,
             catalog: Catalog::default(),
-            older: Mutex::default(),
+            older: OlderVersions::default(),
             runs: Mutex::default(),
             wake: Notify::new(),
             draining: AtomicBool::new(false),
             ended: AtomicUsize::new(0),
+            handed_back: AtomicUsize::new(0),
             tasks: TaskTracker::new(),
-            worker: TaskTracker::new(),
-            stop_worker: CancellationToken::new(),
+            abandon_runs: CancellationToken::new(),
+            workers: TaskTracker::new(),
+            stopped: CancellationToken::new(),
+            read,
         });
-        shared.worker.spawn(worker::work(shared.clone()));
-        shared.worker.close();
+        let workers = &shared.workers;
+        workers.spawn(worker::work(shared.clone()));
+        workers.spawn(expiry::forget_jobs(shared.clone(), to_forget));
+        workers.close();
         Self { shared }
     }
 
@@ -189,7 +226,8 @@ impl Service {
 
     /// One job.
     pub async fn get(&self, id: JobId) -> Result<Option<Job>, Error> {
-        self.shared.store.get(id).await
+        let job = self.shared.store.get(id).await?;
+        Ok(job.inspect(|job| self.shared.was_read(job)))
     }
 
     /// Jobs, newest first, those older than `cursor`; without outputs.
@@ -242,8 +280,11 @@ impl Shared {
         if runs.cancelled.remove(&run.id()) {
             run.cancel.cancel();
         }
+        let of_workflow = runs.by_workflow.entry(run.workflow().clone());
+        *of_workflow.or_default() += 1;
         if let Some(earlier) = runs.here.insert(run.id(), run.clone()) {
             earlier.abandon.cancel();
+            runs.count_down(earlier.workflow());
         }
     }
 
@@ -255,6 +296,20 @@ impl Shared {
             .is_some_and(|current| Arc::ptr_eq(current, run))
         {
             runs.here.remove(&run.id());
+            runs.count_down(run.workflow());
+        }
+    }
+
+    /// How many runs each workflow has here.
+    pub(crate) fn running_by_workflow(&self) -> BTreeMap<Arc<str>, usize> {
+        self.runs().by_workflow.clone()
+    }
+
+    /// Somebody was given a job: where none is to be kept, one that has ended is forgotten.
+    pub(crate) fn was_read(&self, job: &Job) {
+        if self.settings.retention.is_zero() && job.status.is_final() {
+            // It fails when the service has ended; the next process forgets the job in its time.
+            let _ = self.read.send(job.id);
         }
     }
 
@@ -278,28 +333,15 @@ impl Shared {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The workflow with that definition: the current one, one in use, or the one stored with the job.
+    /// The workflow with the definition of a job: the current one, or the one stored with the job.
     pub(crate) async fn workflow_of(
         &self,
         job: &Job,
     ) -> Result<Option<Arc<LoadedWorkflow>>, Error> {
         let hash = &job.definition_hash;
-        let in_use = || {
-            let older = self.older.lock().unwrap_or_else(PoisonError::into_inner);
-            older.get(hash).and_then(Weak::upgrade)
-        };
-        if let Some(loaded) = self.catalog.with_hash(hash).or_else(in_use) {
-            return Ok(Some(loaded));
+        match self.catalog.with_hash(hash) {
+            Some(current) => Ok(Some(current)),
+            None => self.older.find(&*self.store, hash).await,
         }
-        let Some(definition) = self.store.definition(hash).await? else {
-            return Ok(None);
-        };
-        let Some(loaded) = LoadedWorkflow::from_definition(&definition).map(Arc::new) else {
-            return Ok(None);
-        };
-        let mut older = self.older.lock().unwrap_or_else(PoisonError::into_inner);
-        older.retain(|_, loaded| loaded.strong_count() > 0);
-        older.insert(hash.clone(), Arc::downgrade(&loaded));
-        Ok(Some(loaded))
     }
 }

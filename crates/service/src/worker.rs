@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use engine::host::Host;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use jobs::store::{Claimed, Error};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -15,40 +15,51 @@ use crate::service::Shared;
 /// Longest time between two looks at the store.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Between two looks for jobs that are old enough to be forgotten.
-const EXPIRY_TICK: Duration = Duration::from_secs(60);
-
 /// Jobs handled in one call of the store, so that none holds it long.
 const BATCH: usize = 256;
 
 /// Works until told to stop.
 pub(crate) async fn work(shared: Arc<Shared>) {
     let mut heartbeats = Heartbeats::new(&shared);
-    let mut next_expiry = shared.host.elapsed() + EXPIRY_TICK;
+    let mut orphans_wait = shared.settings.exclusive_store;
     loop {
-        // Leases are renewed before jobs are claimed: after a pause in which all lapsed, our own runs
-        // must not look like those of a dead process.
-        if heartbeats.are_due(&*shared.host) {
-            log_failure(renew_leases(&shared).await);
-        }
-        let now = shared.host.elapsed();
-        if now >= next_expiry {
-            next_expiry = now + EXPIRY_TICK;
-            log_failure(forget_old_jobs(&shared).await);
-        }
-        // Taken before looking at `draining`: a drain that begins now waits for these claims.
-        let claims = shared.tasks.token();
-        if !shared.is_draining() || !shared.store.is_durable() {
-            log_failure(end_overdue_jobs(&shared).await);
-            log_failure(claim_jobs(&shared).await);
-        }
-        drop(claims);
+        log_failure(take_turn(&shared, &mut heartbeats, &mut orphans_wait).await);
         tokio::select! {
-            () = shared.stop_worker.cancelled() => return,
+            biased;
+            () = shared.stopped.cancelled() => return,
             () = shared.wake.notified() => {}
             () = shared.host.sleep(TICK.min(heartbeats.every)) => {}
         }
     }
+}
+
+async fn take_turn(
+    shared: &Arc<Shared>,
+    heartbeats: &mut Heartbeats,
+    orphans_wait: &mut bool,
+) -> Result<(), Error> {
+    // Before anything is claimed: these leases must not be our own.
+    if *orphans_wait {
+        let left = shared.store.release_leases().await?;
+        if left > 0 {
+            tracing::info!(jobs = left, "runs of an earlier process go on");
+        }
+        *orphans_wait = false;
+    }
+    // Leases are renewed before jobs are claimed: after a pause in which all lapsed, our own runs must not
+    // look like those of a dead process.
+    if heartbeats.are_due(&*shared.host) {
+        let begun = Heartbeats::now(&*shared.host);
+        renew_leases(shared).await?;
+        heartbeats.last = begun;
+    }
+    // Taken before looking at `draining`: a drain that begins now waits for these claims.
+    let _claims = shared.tasks.token();
+    if !shared.is_draining() || !shared.store.is_durable() {
+        end_overdue_jobs(shared).await?;
+        claim_jobs(shared).await?;
+    }
+    Ok(())
 }
 
 /// When leases are to be renewed. Leases lapse by the wall clock, which may be set, and which goes on
@@ -62,19 +73,19 @@ impl Heartbeats {
     fn new(shared: &Shared) -> Self {
         Self {
             every: shared.settings.lease / 3,
-            last: (shared.host.elapsed(), shared.host.now()),
+            last: Self::now(&*shared.host),
         }
     }
 
-    fn are_due(&mut self, host: &dyn Host) -> bool {
-        let now = (host.elapsed(), host.now());
+    fn now(host: &dyn Host) -> (Duration, Timestamp) {
+        (host.elapsed(), host.now())
+    }
+
+    fn are_due(&self, host: &dyn Host) -> bool {
+        let now = Self::now(host);
         let by_wall = Duration::try_from(now.1.duration_since(self.last.1));
         let is_recent = |since: Duration| since < self.every;
-        let due = !is_recent(now.0.saturating_sub(self.last.0)) || !by_wall.is_ok_and(is_recent);
-        if due {
-            self.last = now;
-        }
-        due
+        !is_recent(now.0.saturating_sub(self.last.0)) || !by_wall.is_ok_and(is_recent)
     }
 }
 
@@ -89,30 +100,21 @@ fn log_failure(result: Result<(), Error>) {
 async fn renew_leases(shared: &Shared) -> Result<(), Error> {
     shared.forget_cancels();
     for runs in shared.all_running().chunks(BATCH) {
-        let leases: Vec<_> = runs.iter().map(|run| run.lease().clone()).collect();
+        let (runs, leases): (Vec<_>, Vec<_>) = runs
+            .iter()
+            .filter_map(|run| Some((run, run.granted()?.clone())))
+            .unzip();
         let states = shared
             .store
             .heartbeat(&leases, shared.settings.lease, shared.host.now())
             .await?;
-        for (run, state) in runs.iter().zip(states) {
+        for (run, state) in runs.into_iter().zip(states) {
             if state.lease.is_none() {
                 run.abandon.cancel();
             } else if state.cancel {
                 run.cancel.cancel();
             }
         }
-        tokio::task::yield_now().await;
-    }
-    Ok(())
-}
-
-async fn forget_old_jobs(shared: &Shared) -> Result<(), Error> {
-    let retention =
-        SignedDuration::try_from(shared.settings.retention).unwrap_or(SignedDuration::MAX);
-    let Ok(before) = shared.host.now().checked_sub(retention) else {
-        return Ok(());
-    };
-    while shared.store.expire(before, BATCH).await? == BATCH {
         tokio::task::yield_now().await;
     }
     Ok(())
@@ -127,7 +129,7 @@ async fn end_overdue_jobs(shared: &Arc<Shared>) -> Result<(), Error> {
             .await?;
         let was_all = overdue.len() < BATCH;
         for claimed in overdue {
-            Execution::new(shared, claimed, None).start(None);
+            Execution::start(shared, claimed, None);
         }
         if was_all {
             return Ok(());
@@ -149,13 +151,18 @@ async fn claim_jobs(shared: &Arc<Shared>) -> Result<(), Error> {
         shared.backlog.store(false, Ordering::SeqCst);
         let claimed = shared
             .store
-            .claim(&shared.claimant, slots.len(), shared.host.now())
+            .claim_fairly(
+                &shared.claimant,
+                slots.len(),
+                &shared.running_by_workflow(),
+                shared.host.now(),
+            )
             .await;
         let claimed: Vec<Claimed> =
             claimed.inspect_err(|_| shared.backlog.store(true, Ordering::SeqCst))?;
         let was_all = claimed.len() < slots.len();
         for (claimed, slot) in claimed.into_iter().zip(slots) {
-            Execution::new(shared, claimed, Some(slot)).start(None);
+            Execution::start(shared, claimed, Some(slot));
         }
         if was_all {
             return Ok(());

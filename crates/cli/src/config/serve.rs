@@ -62,13 +62,18 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", env = "FLOWMILL_MAX_RUNNING")]
     pub max_running: Option<NonZeroU32>,
 
-    /// Jobs that may wait; more are refused with 503
+    /// Jobs that may wait; more are refused with 503 [default: 100000]
     #[arg(long, value_name = "N", env = "FLOWMILL_MAX_QUEUED")]
     pub max_queued: Option<usize>,
 
-    /// How long a job is kept after its end [default: 7d]
+    /// How long a job is kept after its end; with 0, until its answer was read [default: 7d]
     #[arg(long, value_name = "TIME", env = "FLOWMILL_JOB_RETENTION")]
     pub job_retention: Option<Age>,
+
+    /// Most that the store may take; beyond it the jobs that ended first go before their time [default: no
+    /// limit]
+    #[arg(long, value_name = "SIZE", env = "FLOWMILL_JOB_MAX_BYTES")]
+    pub job_max_bytes: Option<Size>,
 
     /// Listen on an address that others can reach, although anyone who reaches it may run workflows
     #[arg(
@@ -136,6 +141,8 @@ pub(crate) struct Settings {
     pub max_queued: Option<usize>,
     /// After a job's end.
     pub job_retention: Option<Duration>,
+    /// Of the store; `None`: any size.
+    pub job_max_bytes: Option<u64>,
 }
 
 impl Options {
@@ -153,6 +160,7 @@ impl Options {
         "max_running",
         "max_queued",
         "job_retention",
+        "job_max_bytes",
         "insecure",
     ];
 
@@ -212,6 +220,10 @@ impl Options {
                 .job_retention
                 .or(file.job_retention)
                 .map(|retention| retention.0),
+            job_max_bytes: self
+                .job_max_bytes
+                .or(file.job_max_bytes)
+                .and_then(|size| u64::try_from(size.0).ok()),
         })
     }
 }

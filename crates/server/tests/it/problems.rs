@@ -107,7 +107,7 @@ async fn faults_come_as_a_problem_to_those_who_ask_for_one() {
 async fn a_full_queue_is_told_before_acceptance() {
     let limits = service::Settings {
         max_running: 1,
-        max_pending: Some(1),
+        max_queued: Some(1),
         ..service::Settings::default()
     };
     let server = Server::with(Part::Gated, &[ECHO], server::Settings::default(), limits);

@@ -163,3 +163,69 @@ async fn what_is_left_in_a_durable_store_goes_on_in_the_next_process() {
     assert_eq!(kinds(&events), expected);
     assert!(events.is_sorted_by(|earlier, later| earlier.id < later.id));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_handed_back_when_the_store_answers_again() {
+    let store = Arc::new(SharedStore::default());
+    let fixture = Fixture::with(store.clone(), Settings::default(), |_, _| Answer::Never);
+    let accepted = fixture.submit().await;
+    fixture.models.next_call().await;
+    store.set_down(true);
+    let service = fixture.service.clone();
+    let draining = tokio::spawn(async move { service.drain(Duration::ZERO).await });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    store.set_down(false);
+    assert_eq!(draining.await.unwrap().handed_back, 1);
+    let job = fixture.service.get(accepted.id).await.unwrap().unwrap();
+    assert_eq!((job.status, job.attempts), (Status::Pending, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_does_not_wait_for_ever_for_its_store() {
+    let store = Arc::new(SharedStore::default());
+    let fixture = Fixture::with(store.clone(), Settings::default(), |_, _| Answer::Never);
+    let accepted = fixture.submit().await;
+    fixture.models.next_call().await;
+    store.set_down(true);
+    let begun = tokio::time::Instant::now();
+    assert_eq!(fixture.service.drain(MINUTE).await, Drained::default());
+    assert!(begun.elapsed() < MINUTE * 2);
+    assert_eq!(fixture.models.in_flight(), 0);
+    store.set_down(false);
+    tokio::time::sleep(HOUR).await;
+    assert_eq!(
+        fixture.status(accepted.id).await,
+        Status::Running,
+        "nothing is done any more; the next process takes it over"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_runs_are_handed_back_with_their_attempts_unspent() {
+    let (store, host) = (Arc::new(SharedStore::default()), Arc::new(TestHost::new()));
+    let models = FakeModels::new(|_, nth| match nth {
+        0..=300 => Answer::Never,
+        _ => Answer::Text("done"),
+    });
+    let fixture = || {
+        Fixture::on(
+            store.clone(),
+            host.clone(),
+            Settings::default(),
+            models.clone(),
+        )
+    };
+    let first = fixture();
+    let mut jobs = Vec::new();
+    for _ in 0..300 {
+        jobs.push(first.submit().await.id);
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(models.in_flight(), 300);
+    assert_eq!(first.service.drain(Duration::ZERO).await.handed_back, 300);
+    let second = fixture();
+    for id in jobs {
+        let job = second.service.wait_for(id, HOUR).await.unwrap().unwrap();
+        assert_eq!((job.status, job.attempts), (Status::Completed, 1));
+    }
+}

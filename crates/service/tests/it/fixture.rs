@@ -1,6 +1,6 @@
 //! A service with fake models, and a workflow whose nodes follow one another.
 
-mod shared_store;
+mod faulty_store;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -27,7 +27,7 @@ use service::{Config, Service, Settings};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-pub(crate) use shared_store::SharedStore;
+pub(crate) use faulty_store::SharedStore;
 
 /// What a fake model does with one call.
 #[derive(Debug, Clone)]

@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
 
+mod admitting;
 mod cancelling;
+mod checkpoints;
 mod draining;
 mod events;
+mod expiring;
 mod fixture;
 mod idempotency;
 mod queueing;

@@ -6,7 +6,7 @@ use jobs::memory::MemoryStore;
 use service::Settings;
 use service::runs::{RunRequest, SubmitError};
 
-use crate::fixture::{Answer, Fixture, HOUR, problem_code, request};
+use crate::fixture::{Answer, Fixture, load, problem_code, request};
 
 fn one_at_a_time() -> Settings {
     Settings {
@@ -44,7 +44,7 @@ async fn more_jobs_than_slots_run_one_after_the_other_oldest_first() {
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_refuses() {
     let fixture = slowly(Settings {
-        max_pending: Some(1),
+        max_queued: Some(1),
         ..one_at_a_time()
     });
     let first = fixture.submit().await;
@@ -119,26 +119,31 @@ async fn thousands_of_runs_are_in_flight_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ended_jobs_are_forgotten_after_the_retention() {
+async fn a_long_queue_of_one_workflow_leaves_another_its_turn() {
     let settings = Settings {
-        retention: Duration::from_secs(600),
+        max_running: 4,
         ..Settings::default()
     };
-    let fixture = Fixture::with(Arc::new(MemoryStore::default()), settings, |_, _| {
-        Answer::Text("done")
-    });
-    let job = fixture.run().await;
-    tokio::time::advance(Duration::from_secs(500)).await;
-    let missing = jobs::job::JobId(uuid::Uuid::nil());
-    assert!(
-        fixture
-            .service
-            .wait_for(missing, HOUR)
-            .await
-            .unwrap()
-            .is_none()
-    );
-    assert!(fixture.service.get(job.id).await.unwrap().is_some());
-    tokio::time::sleep(Duration::from_secs(200)).await;
-    assert!(fixture.service.get(job.id).await.unwrap().is_none());
+    let fixture = slowly(settings);
+    let mut long = Vec::new();
+    for _ in 0..100 {
+        long.push(fixture.submit().await);
+    }
+    let other = Arc::new(load(
+        "schema_version: \"1.0\"\nflow: {name: other}\nstate: {fields: {topic: {type: str}, a: {type: str, default: \"\"}}}\n\
+         nodes:\n  - {id: a, prompt: x, output_schema: {type: str}, outputs: [a]}\n\
+         edges: [{from: START, to: a}, {from: a, to: END}]\n",
+    ));
+    let mut late = Vec::new();
+    for _ in 0..4 {
+        late.push(fixture.service.submit(&other, request()).await.unwrap());
+    }
+    for accepted in &late {
+        let job = fixture.ended(accepted).await;
+        let waited = job.started_at.unwrap().duration_since(job.created_at);
+        assert!(waited.as_secs() <= 50, "{waited}");
+    }
+    for accepted in &long {
+        assert_eq!(fixture.ended(accepted).await.status, Status::Completed);
+    }
 }

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jobs::job::Status;
-use jobs::store::{CancelRequested, Claimant, JobStore};
+use engine::host::Host;
+use jiff::Timestamp;
+use jobs::job::{JobId, NewJob, Status, Work};
+use jobs::json::Json;
+use jobs::store::{CancelRequested, Claimant, JobStore, SubmitOptions};
 use serde_json::json;
 use service::runs::SubmitError;
-use service::{NotReady, Settings};
+use service::{Config, NotReady, Service, Settings};
 use tokio::sync::Semaphore;
 
 use crate::fixture::{
-    Answer, FakeModels, Fixture, HOUR, SharedStore, TestHost, chain, output, request,
+    Answer, FakeModels, Fakes, Fixture, HOUR, SharedStore, TestHost, chain, output, request,
 };
 
 fn two_on_one_store(
@@ -255,4 +258,102 @@ async fn an_end_that_cannot_be_stored_is_stored_when_the_store_is_back() {
         (fixture.models.calls("a"), fixture.models.calls("b")),
         (1, 1)
     );
+}
+
+/// Jobs of the chain `a`, `b` that a process that is dead holds for another hour.
+async fn orphans(store: &SharedStore, number: u128, now: Timestamp) -> Vec<JobId> {
+    let workflow = chain(&["a", "b"]);
+    let mut ids = Vec::new();
+    for number in 1..=number {
+        let id = JobId(uuid::Uuid::from_u128(number));
+        let job = NewJob {
+            id,
+            workflow: workflow.name.clone(),
+            definition: workflow.definition.clone(),
+            work: Work {
+                inputs: Json::of(&json!({"topic": "bees"})),
+                options: None,
+                progress: None,
+            },
+            metadata: None,
+            created_at: now,
+            deadline: None,
+            owner: None,
+            retried_from: None,
+            idempotency: None,
+        };
+        let options = SubmitOptions {
+            claim: Some(Claimant {
+                worker: "dead".into(),
+                lease_for: HOUR,
+            }),
+            max_pending: None,
+        };
+        store.submit(job, options).await.unwrap();
+        ids.push(id);
+    }
+    ids
+}
+
+#[tokio::test(start_paused = true)]
+async fn alone_on_its_store_a_process_goes_on_at_once_with_what_a_dead_one_left() {
+    let (store, host) = (Arc::new(SharedStore::default()), Arc::new(TestHost::new()));
+    let ids = orphans(&store, 3_000, host.now()).await;
+    let models = FakeModels::new(|_, _| Answer::Text("done"));
+    let settings = Settings {
+        exclusive_store: true,
+        ..Settings::default()
+    };
+    let service = Service::new(Config {
+        store: store.clone(),
+        models: Arc::new(Fakes(models.clone())),
+        host,
+        settings,
+    });
+    let begun = tokio::time::Instant::now();
+    for id in ids {
+        let job = service.wait_for(id, HOUR).await.unwrap().unwrap();
+        assert_eq!((job.status, job.attempts), (Status::Completed, 2));
+    }
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(
+        store.definitions_read(),
+        1,
+        "the workflow is not served any more"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_shared_store_a_lease_is_waited_for() {
+    let (store, host) = (Arc::new(SharedStore::default()), Arc::new(TestHost::new()));
+    let id = orphans(&store, 1, host.now()).await[0];
+    let models = FakeModels::new(|_, _| Answer::Text("done"));
+    let fixture = Fixture::on(store, host, Settings::default(), models);
+    let service = &fixture.service;
+    let early = service.wait_for(id, Duration::from_secs(3_590)).await;
+    assert_eq!(early.unwrap().unwrap().status, Status::Running);
+    let late = service.wait_for(id, HOUR).await;
+    assert_eq!(late.unwrap().unwrap().status, Status::Completed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_for_longer_than_a_lease_makes_no_run_start_again() {
+    for milliseconds in (31_000..42_000).step_by(1_000) {
+        let store = Arc::new(SharedStore::default());
+        let fixture = Fixture::with(store.clone(), Settings::default(), |_, _| {
+            Answer::After(Duration::from_secs(55), "done")
+        });
+        let accepted = fixture.submit().await;
+        fixture.models.next_call().await;
+        store.set_down(true);
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        store.set_down(false);
+        let job = fixture.ended(&accepted).await;
+        assert_eq!((job.status, job.attempts), (Status::Completed, 1));
+        assert_eq!(fixture.models.all_calls(), 2, "away for {milliseconds} ms");
+    }
 }

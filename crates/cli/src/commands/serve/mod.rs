@@ -266,8 +266,11 @@ fn service_settings(settings: &Settings) -> service::Settings {
     let default = service::Settings::default();
     service::Settings {
         max_running: settings.max_running.unwrap_or(default.max_running),
-        max_pending: settings.max_queued.or(default.max_pending),
+        max_queued: settings.max_queued.or(default.max_queued),
+        // A store in memory is nobody else's, and a SQLite file is locked.
+        exclusive_store: true,
         retention: settings.job_retention.unwrap_or(default.retention),
+        max_store_bytes: settings.job_max_bytes,
         ..default
     }
 }

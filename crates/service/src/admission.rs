@@ -1,0 +1,143 @@
+//! Accepting a job: storing it, and where a slot is free starting it meanwhile.
+//!
+//! A run that nobody could have asked for before begins while its job is being committed: its first
+//! model call is under way when the store answers. Nothing of it can be stored or told until then
+//! ([`LiveRun::lease`](crate::live::LiveRun::lease)), and if the store refuses the job the run is dropped.
+//! With an idempotency key it waits for the commit, which tells whether the run exists already.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use engine::run::Start;
+use futures_util::future::try_join;
+use jobs::job::NewJob;
+use jobs::store::{SubmitOptions, Submitted};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::catalog::LoadedWorkflow;
+use crate::execution::Execution;
+use crate::live::LiveRun;
+use crate::runs::{Accepted, SubmitError};
+use crate::service::Shared;
+
+type Reply = oneshot::Sender<Result<Accepted, SubmitError>>;
+
+/// The job is not executed here and now; whoever asked for it has been told.
+struct NotHere;
+
+impl Shared {
+    /// Stores a job and starts it where a slot is free.
+    pub(crate) async fn admit(
+        self: &Arc<Self>,
+        workflow: &Arc<LoadedWorkflow>,
+        job: NewJob,
+        start: Start,
+    ) -> Result<Accepted, SubmitError> {
+        // Taken before looking at `draining`: a drain that begins now waits for this submission.
+        let submission = self.tasks.token();
+        if self.is_draining() {
+            return Err(SubmitError::Draining);
+        }
+        let slot = if self.backlog.load(Ordering::SeqCst) {
+            None
+        } else {
+            self.slots.clone().try_acquire_owned().ok()
+        };
+        let (reply, answer) = oneshot::channel();
+        // On a task of its own: a caller that goes away must not leave a job that is stored and has
+        // nobody to run it.
+        let (shared, workflow) = (self.clone(), workflow.clone());
+        self.tasks.spawn(async move {
+            match slot {
+                Some(slot) => shared.start(workflow, job, start, slot, reply).await,
+                None => shared.enqueue(job, reply).await,
+            }
+            drop(submission);
+        });
+        answer.await.unwrap_or(Err(SubmitError::Draining))
+    }
+
+    async fn enqueue(&self, job: NewJob, reply: Reply) {
+        let accepted = accepted(&job, None);
+        // In both cases it has been told.
+        let (Ok(()) | Err(NotHere)) = self.submit(job, None, accepted, reply).await;
+    }
+
+    async fn start(
+        self: &Arc<Self>,
+        workflow: Arc<LoadedWorkflow>,
+        job: NewJob,
+        start: Start,
+        slot: OwnedSemaphorePermit,
+        reply: Reply,
+    ) {
+        let execution = Execution::of_new(self, &job);
+        let may_exist = job.idempotency.is_some();
+        let accepted = accepted(&job, Some(execution.run().clone()));
+        let executed = async {
+            if may_exist {
+                execution.run().lease().await;
+            }
+            Ok(execution.to_its_end((workflow, start)).await)
+        };
+        // In this order: the store is at work before the first prompt is made.
+        let both = try_join(
+            self.submit(job, Some(execution.run()), accepted, reply),
+            executed,
+        );
+        let end = tokio::select! {
+            biased;
+            () = self.stopped.cancelled() => None,
+            both = both => both.map_or(None, |((), end)| end),
+        };
+        execution.leave(end, Some(slot));
+    }
+
+    /// Stores a job, for the run if there is one, and tells whoever asked for it.
+    async fn submit(
+        &self,
+        job: NewJob,
+        run: Option<&Arc<LiveRun>>,
+        accepted: Accepted,
+        reply: Reply,
+    ) -> Result<(), NotHere> {
+        let options = SubmitOptions {
+            claim: run.map(|_| self.claimant.clone()),
+            max_pending: self.settings.max_queued,
+        };
+        let mut here = Err(NotHere);
+        let answer = match self.store.submit(job, options).await {
+            Ok(Submitted::New(claimed)) => {
+                if let (Some(claimed), Some(run)) = (claimed, run) {
+                    run.grant(claimed.lease);
+                    self.register(run);
+                    here = Ok(());
+                } else {
+                    self.backlog.store(true, Ordering::SeqCst);
+                    self.wake.notify_one();
+                }
+                Ok(accepted)
+            }
+            Ok(Submitted::Existing(job)) => Ok(Accepted {
+                id: job.id,
+                replayed: true,
+                created_at: job.created_at,
+                run: self.running(job.id),
+            }),
+            Ok(Submitted::KeyReused) => Err(SubmitError::KeyReused),
+            Err(error) => Err(error.into()),
+        };
+        // Whoever asked may have gone; the job is accepted all the same.
+        let _ = reply.send(answer);
+        here
+    }
+}
+
+fn accepted(job: &NewJob, run: Option<Arc<LiveRun>>) -> Accepted {
+    Accepted {
+        id: job.id,
+        replayed: false,
+        created_at: job.created_at,
+        run,
+    }
+}

@@ -1,0 +1,48 @@
+//! Versions of workflows that are no longer served, from the definitions stored with their jobs.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use jobs::store::{Error, JobStore};
+use tokio::sync::Mutex;
+
+use crate::catalog::LoadedWorkflow;
+
+/// Versions kept for the next job that needs one; runs keep the versions they use themselves.
+const KEPT: usize = 16;
+
+#[derive(Debug, Default)]
+pub(crate) struct OlderVersions {
+    /// The one used last stands last. Locked while one is loaded: ten thousand jobs of one version that
+    /// go on after a restart load it once.
+    loaded: Mutex<VecDeque<Arc<LoadedWorkflow>>>,
+}
+
+impl OlderVersions {
+    /// The version with that hash; `None` where the store does not have it or this version of flowmill
+    /// refuses it.
+    pub(crate) async fn find(
+        &self,
+        store: &dyn JobStore,
+        hash: &str,
+    ) -> Result<Option<Arc<LoadedWorkflow>>, Error> {
+        let mut loaded = self.loaded.lock().await;
+        let has_hash = |version: &Arc<LoadedWorkflow>| &*version.definition.hash == hash;
+        let found = if let Some(position) = loaded.iter().position(has_hash) {
+            loaded.remove(position)
+        } else {
+            let definition = store.definition(hash).await?;
+            let version = definition
+                .as_deref()
+                .and_then(LoadedWorkflow::from_definition);
+            version.map(Arc::new)
+        };
+        if let Some(version) = &found {
+            loaded.push_back(version.clone());
+            if loaded.len() > KEPT {
+                loaded.pop_front();
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,82 @@
+//! Where a stored job stands: its progress, and what its events tell beyond it.
+
+use engine::outcome::Usage;
+use engine::progress::Progress;
+use engine::run::Start;
+use jobs::job::{JobId, Work};
+use jobs::store::{Error, JobStore};
+
+use crate::catalog::LoadedWorkflow;
+
+/// Events read from the store at once.
+const PAGE: usize = 256;
+
+/// Where a job begins or goes on; `None` where its record cannot be understood. `last_event` is the id of
+/// the last one stored, where that is known.
+pub(crate) async fn of(
+    store: &dyn JobStore,
+    id: JobId,
+    workflow: &LoadedWorkflow,
+    work: &Work,
+    last_event: Option<u64>,
+) -> Result<Option<Start>, Error> {
+    let Some(begun) = recorded(workflow, work) else {
+        return Ok(None);
+    };
+    let mut last = match &begun {
+        Start::Fresh(_) => 0,
+        Start::Resume(progress) => progress.last_event,
+    };
+    let mut later = Vec::new();
+    while last_event.is_none_or(|last_event| last < last_event) {
+        let page = store.events(id, last, PAGE).await?;
+        last = page.last().map_or(last, |event| event.id);
+        let is_last_page = page.len() < PAGE;
+        later.extend(page);
+        if is_last_page {
+            break;
+        }
+    }
+    if later.is_empty() {
+        return Ok(Some(begun));
+    }
+    let mut progress = match begun {
+        Start::Fresh(state) => Box::new(Progress::new(&workflow.workflow, state)),
+        Start::Resume(progress) => progress,
+    };
+    for event in later {
+        if event.kind == "node_completed" {
+            let Ok(event) = event.data.read() else {
+                return Ok(None);
+            };
+            if progress.replay(&workflow.plan, &event).is_err() {
+                return Ok(None);
+            }
+        }
+        progress.last_event = event.id;
+    }
+    Ok(Some(Start::Resume(progress)))
+}
+
+/// By the record alone.
+fn recorded(workflow: &LoadedWorkflow, work: &Work) -> Option<Start> {
+    match &work.progress {
+        Some(progress) => progress
+            .read()
+            .ok()
+            .map(|progress| Start::Resume(Box::new(progress))),
+        None => workflow
+            .workflow
+            .accept_inputs(&work.inputs.read().ok()?)
+            .ok()
+            .map(Start::Fresh),
+    }
+}
+
+/// What a run had taken before it starts there, in tokens and in milliseconds.
+pub(crate) fn taken(start: &Start) -> (Usage, u64) {
+    match start {
+        Start::Fresh(_) => (Usage::default(), 0),
+        Start::Resume(progress) => (progress.usage.clone(), progress.elapsed_ms),
+    }
+}
