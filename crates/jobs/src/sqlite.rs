@@ -188,7 +188,9 @@ impl JobStore for SqliteStore {
     }
 
     async fn release_leases(&self) -> Result<usize, Error> {
-        self.writer.write(|tables| tables.release_leases()).await
+        self.writer
+            .write(|tables| Ok(tables.release_leases()?))
+            .await
     }
 
     async fn claim_overdue(

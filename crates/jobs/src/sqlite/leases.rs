@@ -95,11 +95,11 @@ impl Tables<'_> {
         )
     }
 
-    pub(super) fn release_leases(&mut self) -> Result<usize, Failure> {
-        Ok(self.execute(
+    pub(super) fn release_leases(&self) -> rusqlite::Result<usize> {
+        self.execute(
             "UPDATE jobs SET lease_expires_at = ?1 WHERE lease_expires_at IS NOT NULL",
             [Time(Timestamp::MIN)],
-        )?)
+        )
     }
 
     pub(super) fn claim_overdue(
