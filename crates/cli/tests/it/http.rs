@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::Value;
 use testing::{FakeModel, TempProject};
 
@@ -22,11 +22,16 @@ fn serve(project: &TempProject, line: &str) -> Command {
 
 /// A server whose runs ask `model`.
 pub(crate) fn start_with(model: &FakeModel, project: &TempProject, line: &str) -> Running {
+    start_as("none", model, project, line)
+}
+
+/// A server whose runs ask `model`, which can tell it by its key.
+pub(crate) fn start_as(key: &str, model: &FakeModel, project: &TempProject, line: &str) -> Running {
     let mut command = serve(project, line);
     command
         .args(["--model", "openai/test"])
         .env("OPENAI_BASE_URL", model.base_url())
-        .env("OPENAI_API_KEY", "none");
+        .env("OPENAI_API_KEY", key);
     Running::start(&mut command)
 }
 
@@ -64,6 +69,56 @@ pub(crate) async fn get(url: String) -> (StatusCode, Value) {
 
 pub(crate) async fn post(url: String, body: Value) -> (StatusCode, Value) {
     call(Method::POST, url, None, Some(body)).await
+}
+
+/// The events of a job after one of them: `Last-Event-ID`.
+pub(crate) struct Events {
+    response: Response,
+    /// Arrived, and not a whole event yet.
+    rest: String,
+}
+
+impl Events {
+    pub(crate) async fn of(url: &str, job: &str, after: u64) -> Self {
+        let response = client()
+            .get(format!("{url}/jobs/{job}/events"))
+            .header("last-event-id", after.to_string())
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(response.status(), 200);
+        Self {
+            response,
+            rest: String::new(),
+        }
+    }
+
+    /// The next stored event; `None` at the end, or when the server goes away.
+    pub(crate) async fn next(&mut self) -> Option<Value> {
+        loop {
+            while let Some((event, rest)) = self.rest.split_once("\n\n") {
+                let (event, rest) = (event.to_owned(), rest.to_owned());
+                self.rest = rest;
+                let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
+                if field("id: ").is_some() {
+                    let data = field("data: ").expect("an event has data");
+                    return Some(serde_json::from_str(data).expect("JSON"));
+                }
+            }
+            let bytes = self.response.chunk().await.ok().flatten()?;
+            self.rest
+                .push_str(std::str::from_utf8(&bytes).expect("these events are ASCII"));
+        }
+    }
+
+    /// All that are left.
+    pub(crate) async fn rest(mut self) -> Vec<Value> {
+        let mut events = Vec::new();
+        while let Some(event) = self.next().await {
+            events.push(event);
+        }
+        events
+    }
 }
 
 /// Waits until something holds. Unlike `FakeModel::called`, this works while the model's own thread is held up.
