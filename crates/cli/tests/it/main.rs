@@ -7,6 +7,7 @@ mod docs;
 mod durable;
 mod examples;
 mod http;
+mod jobs;
 mod output;
 mod run;
 mod serve;

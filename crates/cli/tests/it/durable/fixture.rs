@@ -92,8 +92,12 @@ impl Rig {
     /// Starts the server on the project's store. Its model key tells which life of the server it is.
     pub(super) fn serve(&self, options: &str) -> Server {
         let life = self.lives.fetch_add(1, Ordering::SeqCst);
-        let line = format!("story.yaml {options}");
-        let mut process = start_as(&format!("life-{life}"), &self.model, &self.project, &line);
+        let mut process = start_as(
+            &format!("life-{life}"),
+            &self.model,
+            &self.project,
+            &format!("story.yaml {options}"),
+        );
         let url = process.url();
         Server {
             process,
