@@ -62,6 +62,8 @@ impl Program {
                         "127.0.0.1",
                         "--model",
                         "openai/bench",
+                        "--store",
+                        "memory",
                     ])
                     .args(["--port", &address.port().to_string()])
                     // No setting of whoever measures may leak in.

@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod descriptors;
 mod host;
+mod job_store;
 mod logging;
 mod printer;
 mod progress;

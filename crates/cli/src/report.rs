@@ -19,13 +19,14 @@ pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
 pub(crate) enum Exit {
     /// All went well.
     Success = 0,
-    /// The run was started and failed; a server that could not go on.
+    /// The run was started and failed; a server that could not go on; a job that is not there or not in
+    /// a state for what was asked.
     Failed = 1,
     /// The command line, the environment or `flowmill.toml` is wrong.
     Usage = 2,
     /// The workflow or its inputs are invalid.
     Invalid = 3,
-    /// A file could not be read or written, an address not bound.
+    /// A file could not be read or written, an address not bound, a server not reached.
     Io = 4,
     /// A model is not set up, or the workflow needs a part that is not supported yet.
     NotReady = 5,
@@ -37,10 +38,10 @@ pub(crate) enum Exit {
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0    success
-  1    the run failed
+  1    the run failed; a job is not there, or not so that this could be done to it
   2    wrong usage: the command line, the environment, or flowmill.toml
   3    an invalid workflow, or inputs that do not fit it
-  4    a file could not be read or written, or an address not bound
+  4    a file could not be read or written, an address not bound, or a server not reached
   5    the workflow cannot run here: a model is not set up, or a part is not supported yet
   130  interrupted";
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use crate::job::JobId;
+use crate::store::Claimed;
 
 /// Up to `limit` of the waiting jobs, whose ids are given by workflow, oldest first. Each one taken is the
 /// oldest of the workflow of which the fewest run, counting those taken before; among equals, the oldest.
@@ -33,6 +34,13 @@ pub(crate) fn deal<Q: Iterator<Item = JobId>>(
         }
     }
     dealt
+}
+
+/// Adds jobs that were taken to the numbers that run.
+pub(crate) fn count(running: &mut BTreeMap<Arc<str>, usize>, taken: &[Claimed]) {
+    for claimed in taken {
+        *running.entry(claimed.job.workflow.clone()).or_default() += 1;
+    }
 }
 
 #[cfg(test)]

@@ -131,9 +131,7 @@ impl JobStore for MemoryStore {
         let lapsed = tables.lapsed(now).take(limit).collect();
         let mut claimed = tables.claim_all(lapsed, by, now);
         let mut running = running.clone();
-        for claimed in &claimed {
-            *running.entry(claimed.job.workflow.clone()).or_default() += 1;
-        }
+        fairness::count(&mut running, &claimed);
         let queues = tables
             .pending_by_workflow
             .iter()

@@ -33,6 +33,7 @@ mod values;
 mod writer;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
+use crate::fairness;
 use crate::job::{Definition, Ending, Job, JobId, NewJob, Work};
 use crate::json::Json;
 use crate::store::{
@@ -113,18 +115,22 @@ impl SqliteStore {
         self.writer.activity()
     }
 
-    /// Does up to `limit`, up to [`PIECE`] at a time, until there is no more. A failure after the first
-    /// piece only ends it: what was done stays done.
-    async fn in_pieces<T, F>(&self, limit: usize, verb: F) -> Result<Vec<T>, Error>
+    /// Does up to `limit`, up to [`PIECE`] at a time, until there is no more; `verb` gets what was done
+    /// before. A failure after the first piece only ends it: what was done stays done.
+    async fn in_pieces<T, V>(
+        &self,
+        limit: usize,
+        verb: impl Fn(&[T], usize) -> V + Send,
+    ) -> Result<Vec<T>, Error>
     where
         T: Send + 'static,
-        F: Fn(&mut Tables<'_>, usize) -> Result<Vec<T>, Failure> + Clone + Send + 'static,
+        V: Fn(&mut Tables<'_>) -> Result<Vec<T>, Failure> + Send + 'static,
     {
         let mut done = Vec::new();
         while done.len() < limit {
             let most = PIECE.min(limit - done.len());
-            let verb = verb.clone();
-            match self.writer.write(move |tables| verb(tables, most)).await {
+            let verb = verb(&done, most);
+            match self.writer.write(verb).await {
                 Ok(piece) => {
                     let is_last = piece.len() < most;
                     done.extend(piece);
@@ -159,8 +165,31 @@ impl JobStore for SqliteStore {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error> {
-        let by = by.clone();
-        self.in_pieces(limit, move |tables, most| tables.claim(&by, most, now))
+        self.in_pieces(limit, |_, most| {
+            let by = by.clone();
+            move |tables: &mut Tables<'_>| tables.claim(&by, most, now)
+        })
+        .await
+    }
+
+    async fn claim_fairly(
+        &self,
+        by: &Claimant,
+        limit: usize,
+        running: &BTreeMap<Arc<str>, usize>,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>, Error> {
+        self.in_pieces(limit, |claimed: &[Claimed], most| {
+            let (by, mut running) = (by.clone(), running.clone());
+            fairness::count(&mut running, claimed);
+            move |tables: &mut Tables<'_>| tables.claim_fairly(&by, most, &running, now)
+        })
+        .await
+    }
+
+    async fn release_leases(&self) -> Result<usize, Error> {
+        self.writer
+            .write(|tables| Ok(tables.release_leases()?))
             .await
     }
 
@@ -170,9 +199,9 @@ impl JobStore for SqliteStore {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error> {
-        let by = by.clone();
-        self.in_pieces(limit, move |tables, most| {
-            tables.claim_overdue(&by, most, now)
+        self.in_pieces(limit, |_, most| {
+            let by = by.clone();
+            move |tables: &mut Tables<'_>| tables.claim_overdue(&by, most, now)
         })
         .await
     }
@@ -319,7 +348,7 @@ impl JobStore for SqliteStore {
     }
 
     async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, Error> {
-        let verb = move |tables: &mut Tables<'_>, most| tables.expire(before, most);
+        let verb = |_: &[_], most| move |tables: &mut Tables<'_>| tables.expire(before, most);
         let forgotten = self.in_pieces(limit, verb).await?.len();
         if forgotten < limit {
             self.give_back_space().await;
@@ -328,7 +357,8 @@ impl JobStore for SqliteStore {
     }
 
     async fn expire_over(&self, max_bytes: u64, limit: usize) -> Result<usize, Error> {
-        let verb = move |tables: &mut Tables<'_>, most| tables.expire_over(max_bytes, most);
+        let verb =
+            |_: &[_], most| move |tables: &mut Tables<'_>| tables.expire_over(max_bytes, most);
         let forgotten = self.in_pieces(limit, verb).await?.len();
         if forgotten < limit {
             self.give_back_space().await;

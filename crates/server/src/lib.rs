@@ -14,7 +14,7 @@ mod router;
 mod routes;
 mod serve;
 mod ui;
-mod views;
+pub mod views;
 
 pub use app::{App, Settings};
 pub use serve::{bind, serve};

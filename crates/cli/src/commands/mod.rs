@@ -4,6 +4,7 @@
 mod completions;
 mod explain;
 mod init;
+mod jobs;
 mod run;
 mod schema;
 mod serve;
@@ -60,6 +61,7 @@ enum Command {
     Run(run::Args),
     Validate(validate::Args),
     Serve(serve::Args),
+    Jobs(jobs::Args),
     Schema(schema::Args),
     Explain(explain::Args),
     Init(init::Args),
@@ -115,6 +117,7 @@ pub(crate) fn main() -> Result<Exit> {
         Command::Run(args) => run::run(&args, &context()?),
         Command::Validate(args) => validate::validate(&args),
         Command::Serve(args) => serve::serve(args, &context()?),
+        Command::Jobs(args) => jobs::jobs(args, &context()?),
         Command::Schema(args) => schema::schema(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Init(args) => init::init(&args),

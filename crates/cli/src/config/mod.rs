@@ -10,5 +10,6 @@ pub(crate) mod models;
 pub(crate) mod project;
 pub(crate) mod run;
 pub(crate) mod serve;
+pub(crate) mod store;
 pub(crate) mod text;
 pub(crate) mod units;

@@ -1,13 +1,15 @@
-//! `[serve]`: the server's address, its times and its limits.
+//! `[serve]`: the server's address, its times and its limits, and where jobs are kept.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::ValueEnum;
 use clap::builder::BoolishValueParser;
 use serde::Deserialize;
 
-use super::units::{Size, Time};
+use super::store::Store;
+use super::units::{Age, Size, Time};
 use crate::report::{Failure, Result};
 
 /// As given on the command line, in the environment, or in the file.
@@ -47,9 +49,31 @@ pub(crate) struct Options {
     )]
     pub watch: Option<bool>,
 
-    /// Where jobs are kept [default: memory]
+    /// Where jobs are kept: sqlite:PATH, or memory to lose them when the process ends [default:
+    /// sqlite:flowmill.db in the data directory]
     #[arg(long, value_name = "STORE", env = "FLOWMILL_STORE")]
     pub store: Option<Store>,
+
+    /// Where files of the server's own go; made if it is not there [default: the working directory]
+    #[arg(long, value_name = "FOLDER", env = "FLOWMILL_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Runs at once; more of them wait [default: 16384]
+    #[arg(long, value_name = "N", env = "FLOWMILL_MAX_RUNNING")]
+    pub max_running: Option<NonZeroU32>,
+
+    /// Jobs that may wait; more are refused with 503 [default: 100000]
+    #[arg(long, value_name = "N", env = "FLOWMILL_MAX_QUEUED")]
+    pub max_queued: Option<usize>,
+
+    /// How long a job is kept after its end; with 0, until its answer was read [default: 7d]
+    #[arg(long, value_name = "TIME", env = "FLOWMILL_JOB_RETENTION")]
+    pub job_retention: Option<Age>,
+
+    /// Most that the store may take; beyond it the jobs that ended first go before their time [default: no
+    /// limit]
+    #[arg(long, value_name = "SIZE", env = "FLOWMILL_JOB_MAX_BYTES")]
+    pub job_max_bytes: Option<Size>,
 
     /// Listen on an address that others can reach, although anyone who reaches it may run workflows
     #[arg(
@@ -57,15 +81,6 @@ pub(crate) struct Options {
         num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new()
     )]
     pub insecure: Option<bool>,
-}
-
-/// Where jobs are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Store {
-    /// In this process: lost when it ends.
-    #[default]
-    Memory,
 }
 
 /// An IP address, or `localhost` for the loopback one.
@@ -118,6 +133,16 @@ pub(crate) struct Settings {
     pub watch: bool,
     /// Of jobs.
     pub store: Store,
+    /// To be made if it is not there.
+    pub data_dir: Option<PathBuf>,
+    /// Runs at once; the service's own default where unset, as in the two below.
+    pub max_running: Option<usize>,
+    /// Jobs that may wait.
+    pub max_queued: Option<usize>,
+    /// After a job's end.
+    pub job_retention: Option<Duration>,
+    /// Of the store; `None`: any size.
+    pub job_max_bytes: Option<u64>,
 }
 
 impl Options {
@@ -131,6 +156,11 @@ impl Options {
         "drain_timeout",
         "watch",
         "store",
+        "data_dir",
+        "max_running",
+        "max_queued",
+        "job_retention",
+        "job_max_bytes",
         "insecure",
     ];
 
@@ -150,6 +180,7 @@ impl Options {
         let time = |ours: Option<Time>, theirs: Option<Time>, default| {
             ours.or(theirs).map_or(default, |time| time.0)
         };
+        let data_dir = self.data_dir.or_else(|| file.data_dir.clone());
         let sync_timeout = time(
             self.sync_timeout,
             file.sync_timeout,
@@ -175,7 +206,24 @@ impl Options {
                 Duration::from_secs(30),
             ),
             watch: self.watch.or(file.watch).unwrap_or_default(),
-            store: self.store.or(file.store).unwrap_or_default(),
+            store: self
+                .store
+                .or_else(|| file.store.clone())
+                .unwrap_or_else(|| Store::default_in(data_dir.as_deref().unwrap_or("".as_ref()))),
+            data_dir,
+            max_running: self
+                .max_running
+                .or(file.max_running)
+                .and_then(|runs| usize::try_from(runs.get()).ok()),
+            max_queued: self.max_queued.or(file.max_queued),
+            job_retention: self
+                .job_retention
+                .or(file.job_retention)
+                .map(|retention| retention.0),
+            job_max_bytes: self
+                .job_max_bytes
+                .or(file.job_max_bytes)
+                .and_then(|size| u64::try_from(size.0).ok()),
         })
     }
 }
@@ -219,5 +267,22 @@ mod tests {
         .expect("loopback");
         assert_eq!((settings.port, settings.body_limit), (2, 7));
         assert_eq!(settings.sync_timeout, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_named_store_is_where_its_path_says_whatever_the_data_directory() {
+        let check = |store: Option<&str>, data_dir: Option<&str>, expected: &str| {
+            let options = Options {
+                store: store.map(|store| store.parse().expect("a store")),
+                data_dir: data_dir.map(PathBuf::from),
+                ..Options::default()
+            };
+            let settings = options.settle(&Options::default()).expect("loopback");
+            assert_eq!(settings.store.to_string(), expected);
+        };
+        check(None, None, "sqlite:flowmill.db");
+        check(None, Some("data"), "sqlite:data/flowmill.db");
+        check(Some("sqlite:a.db"), Some("data"), "sqlite:a.db");
+        check(Some("memory"), Some("data"), "memory");
     }
 }

@@ -10,6 +10,10 @@ use serde::{Deserialize, Deserializer, de};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Time(pub Duration);
 
+/// A duration that may be zero: how old something may get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Age(pub Duration);
+
 /// A number of bytes; `k`, `M` and `G` are powers of 1024.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size(pub usize);
@@ -18,21 +22,40 @@ impl FromStr for Time {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        let duration = match text.parse::<f64>() {
-            Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
-            Err(_) => text
-                .parse::<jiff::SignedDuration>()
-                .ok()
-                .and_then(|duration| Duration::try_from(duration).ok()),
-        };
-        match duration {
+        match duration(text) {
             Some(duration) if !duration.is_zero() => Ok(Self(duration)),
             _ => Err(format!(
-                "`{text}` is no duration above zero; write one such as 30s, 5m or 1h"
+                "`{}` is no duration above zero; write one such as 30s, 5m or 1h",
+                text.trim()
             )),
         }
     }
+}
+
+impl FromStr for Age {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        duration(text).map(Self).ok_or_else(|| {
+            format!(
+                "`{}` is no duration; write one such as 7d, 12h or 0",
+                text.trim()
+            )
+        })
+    }
+}
+
+/// A day is 24 hours. `None` below zero, or where it is no duration.
+fn duration(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let span: jiff::Span = text.parse().ok()?;
+    let duration = span
+        .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
+        .ok()?;
+    Duration::try_from(duration).ok()
 }
 
 impl FromStr for Size {
@@ -66,6 +89,14 @@ impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer
             .deserialize_any(TextOrNumber("a duration such as \"30s\""))
+            .and_then(|text| text.parse().map_err(de::Error::custom))
+    }
+}
+
+impl<'de> Deserialize<'de> for Age {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer
+            .deserialize_any(TextOrNumber("a duration such as \"7d\""))
             .and_then(|text| text.parse().map_err(de::Error::custom))
     }
 }
@@ -116,6 +147,9 @@ mod tests {
         check("1h", Some(3_600_000));
         check("1h 30m", Some(5_400_000));
         check("250ms", Some(250));
+        check("7d", Some(604_800_000));
+        check("1w", Some(604_800_000));
+        check("1 month", None);
         check("30", Some(30_000));
         check("0.5", Some(500));
         check("0", None);
@@ -124,6 +158,19 @@ mod tests {
         check("", None);
         check("inf", None);
         check("NaN", None);
+    }
+
+    #[test]
+    fn ages_may_be_zero() {
+        let check = |text: &str, expected: Option<u64>| {
+            let read = text.parse::<Age>().ok().map(|age| age.0.as_secs());
+            assert_eq!(read, expected, "{text}");
+        };
+        check("0", Some(0));
+        check("0s", Some(0));
+        check("7d", Some(604_800));
+        check("-1d", None);
+        check("never", None);
     }
 
     #[test]

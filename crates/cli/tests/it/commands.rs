@@ -13,6 +13,7 @@ fn help_names_every_command_and_exit_code() {
         "run",
         "validate",
         "serve",
+        "jobs",
         "schema",
         "explain",
         "init",

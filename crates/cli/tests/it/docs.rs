@@ -4,12 +4,19 @@ use std::collections::BTreeSet;
 
 use testing::TempProject;
 
-use crate::support::{root, run_in};
+use crate::support::{root, run_in, words};
 
 const COMMANDS: &[&str] = &[
     "run",
     "validate",
     "serve",
+    "jobs",
+    "jobs list",
+    "jobs show",
+    "jobs events",
+    "jobs cancel",
+    "jobs retry",
+    "jobs delete",
     "schema",
     "explain",
     "init",
@@ -32,7 +39,9 @@ fn every_option_and_variable_is_in_the_document() {
     let project = TempProject::new();
     let mut missing = Vec::new();
     for command in COMMANDS {
-        let help = run_in(project.root(), [command, "--help"]).exits(0).stdout;
+        let help = run_in(project.root(), words(&format!("{command} --help")))
+            .exits(0)
+            .stdout;
         let options = mentioned(&help, |word| {
             word.starts_with("--") && word.len() > 3 && word != "--help" && word != "--version"
         });

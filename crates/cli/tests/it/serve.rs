@@ -3,82 +3,13 @@
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::mpsc;
-use std::time::Duration;
 
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use testing::{FakeModel, Reply, TempProject};
 
-use crate::support::{GREETING, PATIENCE, Running, flowmill, greeting, run_in, words};
-
-/// A server on a free port.
-fn start(project: &TempProject, line: &str) -> Running {
-    Running::start(&mut serve(project, line))
-}
-
-fn serve(project: &TempProject, line: &str) -> Command {
-    let mut command = flowmill(project.root(), words("serve --port 0"));
-    command.args(words(line));
-    command
-}
-
-/// A server whose runs ask `model`.
-fn start_with(model: &FakeModel, project: &TempProject, line: &str) -> Running {
-    let mut command = serve(project, line);
-    command
-        .args(["--model", "openai/test"])
-        .env("OPENAI_BASE_URL", model.base_url())
-        .env("OPENAI_API_KEY", "none");
-    Running::start(&mut command)
-}
-
-fn client() -> Client {
-    // Another test may have installed it.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::builder()
-        .timeout(PATIENCE)
-        .build()
-        .expect("a client without TLS roots of its own")
-}
-
-/// An answer: status, and body as JSON (null where it is none).
-async fn call(
-    method: Method,
-    url: String,
-    prefer: Option<&str>,
-    body: Option<Value>,
-) -> (StatusCode, Value) {
-    let mut request = client().request(method, url);
-    if let Some(prefer) = prefer {
-        request = request.header("prefer", prefer);
-    }
-    if let Some(body) = body {
-        request = request.json(&body);
-    }
-    let response = request.send().await.expect("an answer");
-    let status = response.status();
-    (status, response.json().await.unwrap_or_default())
-}
-
-async fn get(url: String) -> (StatusCode, Value) {
-    call(Method::GET, url, None, None).await
-}
-
-async fn post(url: String, body: Value) -> (StatusCode, Value) {
-    call(Method::POST, url, None, Some(body)).await
-}
-
-/// Waits until something holds. Unlike `FakeModel::called`, this works while the model's own thread is held up.
-async fn until(holds: impl Fn() -> bool) {
-    let waiting = async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting)
-        .await
-        .expect("it holds in the end");
-}
+use crate::http::{call, client, get, post, start, start_with, until};
+use crate::support::{GREETING, PATIENCE, greeting, run_in, words};
 
 #[tokio::test]
 async fn a_workflow_is_an_api() {
@@ -402,6 +333,8 @@ async fn a_served_workflow_can_be_scripted_recorded_and_replayed() {
         let (_, answer) = post(format!("{url}/run"), json!({"name": "Ada"})).await;
         assert_eq!(answer["outputs"]["greeting"], json!(expected));
     }
+    // A store has one server at a time.
+    drop(server);
     let model = FakeModel::answering(|_| Reply::json(json!({"result": "recorded"})));
     let mut server = start_with(&model, &project, "greeting.yaml --record tape.jsonl");
     let url = server.url();

@@ -1,13 +1,16 @@
 //! Taking jobs, and what a lease gives the right to.
 
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Row, params};
+use rusqlite::params;
 
 use super::fault::Failure;
 use super::tables::Tables;
 use super::values::{AFTER_JOB, JOB, JOBS, Time, job, limit};
+use crate::fairness;
 use crate::job::{Ending, Job, JobId, Status, Step, Work};
 use crate::json::Json;
 use crate::memory::MAX_EVENTS;
@@ -22,19 +25,81 @@ impl Tables<'_> {
         most: usize,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Failure> {
-        let seq = |row: &Row<'_>| row.get(0);
-        let mut due: Vec<i64> = self.collect(
+        let mut due = self.lapsed(most, now)?;
+        due.extend(self.collect::<i64>(
+            "SELECT seq FROM jobs INDEXED BY jobs_by_status WHERE status = 0 ORDER BY id LIMIT ?1",
+            [limit(most - due.len())],
+            |row| row.get(0),
+        )?);
+        self.take_all(due, by, now)
+    }
+
+    pub(super) fn claim_fairly(
+        &mut self,
+        by: &Claimant,
+        most: usize,
+        running: &BTreeMap<Arc<str>, usize>,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>, Failure> {
+        let lapsed = self.lapsed(most, now)?;
+        let mut taken = self.take_all(lapsed, by, now)?;
+        let mut running = running.clone();
+        fairness::count(&mut running, &taken);
+        let most = most - taken.len();
+        let mut queues = Vec::new();
+        let mut seqs = HashMap::new();
+        for workflow in self.waiting_workflows()? {
+            let queue: Vec<(JobId, i64)> = self.collect(
+                "SELECT id, seq FROM jobs INDEXED BY jobs_by_workflow
+                 WHERE workflow = ?1 AND status = 0 ORDER BY id LIMIT ?2",
+                params![workflow, limit(most)],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )?;
+            seqs.extend(queue.iter().copied());
+            queues.push((workflow, queue.into_iter().map(|(id, _)| id)));
+        }
+        let due = fairness::deal(queues, &running, most)
+            .into_iter()
+            .map(|id| seqs[&id])
+            .collect();
+        taken.extend(self.take_all(due, by, now)?);
+        Ok(taken)
+    }
+
+    /// Jobs whose lease had lapsed by then, the longest ago first.
+    fn lapsed(&self, most: usize, now: Timestamp) -> rusqlite::Result<Vec<i64>> {
+        self.collect(
             "SELECT seq FROM jobs INDEXED BY jobs_by_lease WHERE lease_expires_at <= ?1
              ORDER BY lease_expires_at, id LIMIT ?2",
             params![Time(now), limit(most)],
-            seq,
-        )?;
-        due.extend(self.collect(
-            "SELECT seq FROM jobs INDEXED BY jobs_by_status WHERE status = 0 ORDER BY id LIMIT ?1",
-            [limit(most - due.len())],
-            seq,
-        )?);
-        self.take_all(due, by, now)
+            |row| row.get(0),
+        )
+    }
+
+    /// Workflows that jobs wait for: a step through the index for each workflow there is.
+    fn waiting_workflows(&self) -> rusqlite::Result<Vec<Arc<str>>> {
+        self.collect(
+            "WITH RECURSIVE known (workflow) AS (
+                 SELECT min(workflow) FROM jobs INDEXED BY jobs_by_workflow
+                 UNION ALL
+                 SELECT (SELECT min(workflow) FROM jobs INDEXED BY jobs_by_workflow
+                         WHERE workflow > known.workflow)
+                 FROM known WHERE known.workflow IS NOT NULL
+             )
+             SELECT workflow FROM known WHERE EXISTS (
+                 SELECT 1 FROM jobs INDEXED BY jobs_by_workflow
+                 WHERE workflow = known.workflow AND status = 0
+             )",
+            [],
+            |row| row.get(0),
+        )
+    }
+
+    pub(super) fn release_leases(&self) -> rusqlite::Result<usize> {
+        self.execute(
+            "UPDATE jobs SET lease_expires_at = ?1 WHERE lease_expires_at IS NOT NULL",
+            [Time(Timestamp::MIN)],
+        )
     }
 
     pub(super) fn claim_overdue(

@@ -9,7 +9,7 @@ use super::time::Time;
 
 /// One job, with its result.
 #[derive(Serialize)]
-pub(crate) struct Document<'a> {
+pub struct Document<'a> {
     job_id: JobId,
     status: Status,
     created_at: Time,
@@ -47,7 +47,7 @@ impl<'a> From<&'a Job> for Document<'a> {
 
 /// One line of a listing: no outputs.
 #[derive(Serialize)]
-pub(crate) struct Row<'a> {
+pub struct Row<'a> {
     job_id: JobId,
     status: Status,
     created_at: Time,

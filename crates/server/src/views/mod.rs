@@ -8,3 +8,5 @@ pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod sse;
 pub(crate) mod time;
+
+pub use job::{Document, Row};

@@ -1,4 +1,4 @@
-//! What a server says at its start: where it is, who answers, and a request that works when pasted.
+//! What a server says at its start: where it is, who answers, where jobs are kept, and a request that works when pasted.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,6 +11,8 @@ use llm::offline::Offline;
 use serde_json::{Value, json};
 use service::catalog::LoadedWorkflow;
 
+use crate::config::serve::Settings;
+use crate::config::store::Store;
 use crate::shell;
 use crate::workflow_file::many;
 
@@ -19,7 +21,7 @@ pub(super) async fn banner(
     address: SocketAddr,
     notice: Option<&str>,
     workflows: &[Arc<LoadedWorkflow>],
-    watch: bool,
+    settings: &Settings,
 ) -> String {
     let url = format!("http://{}", reachable(address));
     let mut text = match workflows {
@@ -37,7 +39,11 @@ pub(super) async fn banner(
     if let Some(notice) = notice {
         let _ = writeln!(text, "{notice}");
     }
-    if watch {
+    let _ = match &settings.store {
+        Store::Memory => writeln!(text, "jobs are in memory, and lost when the process ends"),
+        Store::Sqlite(path) => writeln!(text, "jobs are kept in {}", path.display()),
+    };
+    if settings.watch {
         text.push_str("watching for changes\n");
     }
     let docs = match workflows {

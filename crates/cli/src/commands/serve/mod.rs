@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use jobs::memory::{Limits, MemoryStore};
 use jobs::store::JobStore;
 use lang::source::Source;
 use lang::workflow::Workflow;
@@ -23,13 +22,14 @@ use tokio_util::sync::CancellationToken;
 use self::watch::Watched;
 use super::Context;
 use crate::config::log::Level;
-use crate::config::serve::{Settings, Store};
+use crate::config::serve::Settings;
+use crate::config::store::Store;
 use crate::config::{models, serve};
 use crate::host::Machine;
 use crate::report::{self, Exit, Failure, Result};
 use crate::signals::Signals;
 use crate::workflow_file::many;
-use crate::{assemble, descriptors, logging, printer, workflow_file};
+use crate::{assemble, descriptors, job_store, logging, printer, workflow_file};
 
 /// Serve workflows as an HTTP API
 #[derive(Debug, clap::Args)]
@@ -131,13 +131,7 @@ async fn serve_until_told(
         .map_err(|error| Failure::new(Exit::Io, format!("the address is unknown: {error}")))?;
     let workflows = service.catalog().all();
     printer::note(
-        &banner::banner(
-            address,
-            answering.notice.as_deref(),
-            &workflows,
-            settings.watch,
-        )
-        .await,
+        &banner::banner(address, answering.notice.as_deref(), &workflows, &settings).await,
     );
 
     let app = server::App::new(service.clone(), server_settings(&settings));
@@ -152,7 +146,10 @@ async fn serve_until_told(
         _ = &mut serving => return Err(Failure::new(Exit::Failed, "the server ended by itself")),
     }
     if drain(&service, &settings, &mut signals).await == Exit::Interrupted {
-        report::warning("ended at once; runs in flight are lost");
+        report::warning(match settings.store {
+            Store::Memory => "ended at once; runs in flight are lost",
+            Store::Sqlite(_) => "ended at once; runs in flight go on at the next start",
+        });
         return Ok(Exit::Interrupted);
     }
     stop.cancel();
@@ -173,15 +170,13 @@ fn start_service(
     models: Arc<dyn Models>,
     loaded: Vec<Loaded>,
 ) -> Result<(Service, Vec<Watched>)> {
-    let store: Arc<dyn JobStore> = match settings.store {
-        Store::Memory => Arc::new(MemoryStore::new(Limits::default())),
-    };
+    let store = open_store(settings)?;
     let host = Arc::new(Machine::new());
     let service = Service::new(Config {
         store,
         models,
         host,
-        settings: service::Settings::default(),
+        settings: service_settings(settings),
     });
     let mut watched = Vec::new();
     let mut failures = Vec::new();
@@ -209,6 +204,17 @@ fn start_service(
     .details(failures))
 }
 
+/// The store, in a data directory that is made if somebody named it.
+fn open_store(settings: &Settings) -> Result<Arc<dyn JobStore>> {
+    if let (Store::Sqlite(_), Some(folder)) = (&settings.store, &settings.data_dir) {
+        std::fs::create_dir_all(folder).map_err(|error| {
+            let shown = folder.display();
+            Failure::new(Exit::Io, format!("`{shown}` could not be made: {error}"))
+        })?;
+    }
+    job_store::open(&settings.store)
+}
+
 /// Lets runs in flight end. Interrupted when another signal does not want to wait for them.
 async fn drain(service: &Service, settings: &Settings, signals: &mut Signals) -> Exit {
     let mut drain = pin!(service.drain(settings.drain_timeout));
@@ -227,6 +233,12 @@ async fn drain(service: &Service, settings: &Settings, signals: &mut Signals) ->
         report::warning(&format!(
             "{} did not end in time and were cancelled",
             many(drained.cancelled, "run")
+        ));
+    }
+    if drained.handed_back > 0 {
+        printer::note(&format!(
+            "{} did not end in time and will go on at the next start",
+            many(drained.handed_back, "run")
         ));
     }
     Exit::Success
@@ -248,6 +260,19 @@ fn bind(settings: &Settings) -> Result<TcpListener> {
             _ => failure,
         }
     })
+}
+
+fn service_settings(settings: &Settings) -> service::Settings {
+    let default = service::Settings::default();
+    service::Settings {
+        max_running: settings.max_running.unwrap_or(default.max_running),
+        max_queued: settings.max_queued.or(default.max_queued),
+        // A store in memory is nobody else's, and a SQLite file is locked.
+        exclusive_store: true,
+        retention: settings.job_retention.unwrap_or(default.retention),
+        max_store_bytes: settings.job_max_bytes,
+        ..default
+    }
 }
 
 fn server_settings(settings: &Settings) -> server::Settings {

@@ -1,0 +1,149 @@
+//! The jobs in a store file that no server holds. Shows them as the server would.
+
+use std::sync::Arc;
+
+use engine::host::Host as _;
+use jobs::job::{JobId, Status};
+use jobs::store::{CancelRequested, Error, Filter, JobStore};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use server::views::{Document, Row};
+
+use super::Listing;
+use crate::config::store::Store;
+use crate::host::Machine;
+use crate::job_store;
+use crate::report::{Exit, Failure, Result};
+
+/// Events read at once.
+const EVENTS: usize = 256;
+
+/// An open store.
+pub(super) struct File {
+    store: Arc<dyn JobStore>,
+}
+
+impl File {
+    /// Opens a file that has to be there.
+    pub(super) fn open(store: &Store) -> Result<Self> {
+        match store {
+            Store::Memory => Err(Failure::usage(
+                "jobs in memory can only be seen through their server; use --server",
+            )),
+            Store::Sqlite(path) if !path.exists() => Err(Failure::new(
+                Exit::Io,
+                format!("`{}` does not exist", path.display()),
+            )),
+            Store::Sqlite(_) => job_store::open(store)
+                .map(|store| Self { store })
+                .map_err(|failure| failure.hint("a running server is asked with --server URL")),
+        }
+    }
+
+    pub(super) async fn list(
+        &self,
+        listing: &Listing,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Value> {
+        let filter = Filter {
+            workflow: listing.workflow.clone(),
+            status: read("--status", listing.status.as_deref())?,
+            created_after: read("--created-after", listing.created_after.as_deref())?,
+            created_before: read("--created-before", listing.created_before.as_deref())?,
+            owner: None,
+        };
+        let cursor: Option<JobId> = read("--cursor", cursor)?;
+        let page = self
+            .store
+            .list(&filter, cursor, limit)
+            .await
+            .map_err(|error| failed(&error))?;
+        let rows: Vec<Row<'_>> = page.jobs.iter().map(Row::from).collect();
+        Ok(json!({ "jobs": rows, "next_cursor": page.next }))
+    }
+
+    pub(super) async fn show(&self, id: &str) -> Result<Value> {
+        let job = self
+            .store
+            .get(job_id(id)?)
+            .await
+            .map_err(|error| failed(&error))?;
+        let job = job.ok_or_else(|| failed(&Error::NotFound))?;
+        Ok(json!(Document::from(&job)))
+    }
+
+    pub(super) async fn events(
+        &self,
+        id: &str,
+        mut after: u64,
+        print: impl Fn(&Value) -> Result<()>,
+    ) -> Result<()> {
+        self.show(id).await?;
+        let id = job_id(id)?;
+        loop {
+            let events = self
+                .store
+                .events(id, after, EVENTS)
+                .await
+                .map_err(|error| failed(&error))?;
+            let Some(last) = events.last() else {
+                return Ok(());
+            };
+            after = last.id;
+            for event in &events {
+                print(&json!(event.data))?;
+            }
+        }
+    }
+
+    /// A job that waits is cancelled; one that had begun is to be ended by the next server.
+    pub(super) async fn cancel(&self, id: &str) -> Result<Value> {
+        let id = job_id(id)?;
+        let now = Machine::new().now();
+        let status = match self
+            .store
+            .request_cancel(id, now)
+            .await
+            .map_err(|error| failed(&error))?
+        {
+            CancelRequested::Cancelled | CancelRequested::Ended(Status::Cancelled) => {
+                Status::Cancelled
+            }
+            CancelRequested::Cancelling => Status::Cancelling,
+            CancelRequested::Ended(status) => {
+                let message = format!("the job has {} already", status.as_str());
+                return Err(Failure::new(Exit::Failed, message));
+            }
+        };
+        Ok(json!({ "job_id": id, "status": status }))
+    }
+
+    pub(super) async fn delete(&self, id: &str) -> Result<()> {
+        self.store
+            .delete(job_id(id)?)
+            .await
+            .map_err(|error| failed(&error))
+    }
+}
+
+fn job_id(text: &str) -> Result<JobId> {
+    text.parse().map_err(|_| failed(&Error::NotFound))
+}
+
+/// A filter as the API reads it.
+fn read<T: DeserializeOwned>(option: &str, text: Option<&str>) -> Result<Option<T>> {
+    text.map(|text| {
+        serde_json::from_value(json!(text))
+            .map_err(|error| Failure::usage(format!("{option} `{text}`: {error}")))
+    })
+    .transpose()
+}
+
+fn failed(error: &Error) -> Failure {
+    let exit = match error {
+        Error::Unavailable(_) => Exit::Io,
+        _ => Exit::Failed,
+    };
+    Failure::new(exit, error.to_string())
+}

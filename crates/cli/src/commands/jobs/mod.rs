@@ -1,0 +1,252 @@
+//! `flowmill jobs`: looks at jobs and steers them, at a running server or in the store file of one that
+//! is stopped. What is shown is the JSON of the HTTP API, or tables made of it.
+
+mod file;
+mod remote;
+mod table;
+
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::Context;
+use crate::config::log::Level;
+use crate::config::store::Store;
+use crate::report::{Exit, Failure, Result};
+use crate::{logging, printer};
+use file::File;
+use remote::Remote;
+
+/// Jobs of a page that is asked for at once: the most the API gives.
+const PAGE: usize = 200;
+
+/// List, show, watch, cancel, retry and delete jobs
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  flowmill jobs list --status failed
+  flowmill jobs show 0199c0de-0000-7000-8000-000000000000 --format json
+  flowmill jobs list --store sqlite:flowmill.db --all")]
+pub(super) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+
+    /// Address of the server [default: port 8000 of this machine]
+    #[arg(long, value_name = "URL", env = "FLOWMILL_SERVER", global = true)]
+    server: Option<String>,
+
+    /// Open this store, sqlite:PATH, instead of asking a server; no server may be using it
+    #[arg(long, value_name = "STORE", global = true)]
+    store: Option<Store>,
+
+    /// What stdout gets
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        global = true
+    )]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Format {
+    /// Tables and sentences.
+    #[default]
+    Table,
+    /// The documents of the HTTP API; events a line each.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// List jobs, newest first
+    List(Listing),
+    /// Show a job with its outputs
+    Show {
+        /// The job
+        id: String,
+    },
+    /// Show what has happened in a job
+    Events {
+        /// The job
+        id: String,
+        /// Only events after this one
+        #[arg(long, value_name = "ID", default_value_t)]
+        after: u64,
+        /// Go on until the job has ended
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// Stop a job
+    Cancel {
+        /// The job
+        id: String,
+    },
+    /// Repeat an ended job as a new one; what had completed is not paid for again
+    Retry {
+        /// The job
+        id: String,
+        /// Node to begin at [default: where the job failed]
+        #[arg(long, value_name = "NODE")]
+        from: Option<String>,
+    },
+    /// Forget an ended job
+    Delete {
+        /// The job
+        id: String,
+    },
+}
+
+/// Which jobs to list.
+#[derive(Debug, clap::Args)]
+struct Listing {
+    /// Only of this workflow
+    #[arg(long, value_name = "NAME")]
+    workflow: Option<String>,
+
+    /// Only those that stand so: pending, running, cancelling, completed, failed, cancelled
+    #[arg(long, value_name = "STATUS")]
+    status: Option<String>,
+
+    /// Only those accepted later than this, such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    created_after: Option<String>,
+
+    /// Only those accepted earlier
+    #[arg(long, value_name = "TIME")]
+    created_before: Option<String>,
+
+    /// Most jobs to list
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+
+    /// All of them
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
+
+    /// Go on where an earlier listing ended
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
+}
+
+/// Where the jobs are.
+enum Source {
+    Remote(Remote),
+    File(File),
+}
+
+pub(super) fn jobs(args: Args, context: &Context) -> Result<Exit> {
+    logging::start(
+        &context.log,
+        context.environment.rust_log().as_deref(),
+        Level::Warn,
+    );
+    if args.store.is_some() && context.is_flag("server") {
+        return Err(Failure::usage(
+            "--server and --store are two answers to one question; give one",
+        ));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))?;
+    let source = match &args.store {
+        Some(store) => Source::File(File::open(store)?),
+        None => Source::Remote(Remote::new(args.server.as_deref())?),
+    };
+    runtime.block_on(act(args.verb, args.format, &source))?;
+    Ok(Exit::Success)
+}
+
+async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
+    let (document, sentence) = match verb {
+        Verb::List(listing) => return list(&listing, format, source).await,
+        Verb::Events { id, after, follow } => {
+            let print = |event: &Value| {
+                printer::data(&match format {
+                    Format::Json => event.to_string(),
+                    Format::Table => table::event(event),
+                })
+            };
+            return match source {
+                Source::Remote(remote) => remote.events(&id, after, follow, print).await,
+                Source::File(file) => file.events(&id, after, print).await,
+            };
+        }
+        Verb::Show { id } => {
+            let job = match source {
+                Source::Remote(remote) => remote.show(&id).await?,
+                Source::File(file) => file.show(&id).await?,
+            };
+            let text = table::job(&job);
+            (job, text)
+        }
+        Verb::Cancel { id } => {
+            let job = match source {
+                Source::Remote(remote) => remote.cancel(&id).await?,
+                Source::File(file) => file.cancel(&id).await?,
+            };
+            let text = match job["status"].as_str() {
+                Some("cancelling") => format!("{id} is being stopped"),
+                _ => format!("{id} is cancelled"),
+            };
+            (job, text)
+        }
+        Verb::Retry { id, from } => {
+            let job = match source {
+                Source::Remote(remote) => remote.retry(&id, from.as_deref()).await?,
+                Source::File(_) => {
+                    return Err(Failure::usage("a retry needs a server to run it")
+                        .hint("start one with `flowmill serve`, then leave --store out"));
+                }
+            };
+            let text = format!("{id} goes on as {}", table::text(&job["job_id"]));
+            (job, text)
+        }
+        Verb::Delete { id } => {
+            match source {
+                Source::Remote(remote) => remote.delete(&id).await?,
+                Source::File(file) => file.delete(&id).await?,
+            }
+            let text = format!("{id} is forgotten");
+            (json!({ "job_id": id }), text)
+        }
+    };
+    printer::data(&match format {
+        Format::Json => document.to_string(),
+        Format::Table => sentence,
+    })
+}
+
+async fn list(listing: &Listing, format: Format, source: &Source) -> Result<()> {
+    let limit = if listing.all {
+        usize::MAX
+    } else {
+        listing.limit
+    };
+    let mut jobs = Vec::new();
+    let mut cursor = listing.cursor.clone();
+    while jobs.len() < limit {
+        let most = PAGE.min(limit - jobs.len());
+        let mut page = match source {
+            Source::Remote(remote) => remote.list(listing, cursor.as_deref(), most).await?,
+            Source::File(file) => file.list(listing, cursor.as_deref(), most).await?,
+        };
+        if let Value::Array(some) = page["jobs"].take() {
+            jobs.extend(some);
+        }
+        cursor = page["next_cursor"].as_str().map(str::to_owned);
+        if cursor.is_none() {
+            break;
+        }
+    }
+    if format == Format::Json {
+        return printer::data(&json!({ "jobs": jobs, "next_cursor": cursor }).to_string());
+    }
+    printer::data(&table::jobs(&jobs))?;
+    if let Some(cursor) = cursor {
+        printer::note(&format!("there are more: --cursor {cursor}, or --all"));
+    }
+    Ok(())
+}

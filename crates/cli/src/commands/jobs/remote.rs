@@ -1,0 +1,209 @@
+//! The jobs of a running server, over its HTTP API.
+
+use std::time::Duration;
+
+use reqwest::{Client, Method, RequestBuilder, Response, Url};
+use serde_json::{Value, json};
+
+use super::Listing;
+use crate::report::{Exit, Failure, Result};
+
+/// Where a server listens unless it was told otherwise.
+const DEFAULT_SERVER: &str = "http://127.0.0.1:8000";
+
+/// Without `--follow`: when nothing has come for so long, all that was stored has been seen.
+const QUIET: Duration = Duration::from_millis(500);
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A server.
+pub(super) struct Remote {
+    client: Client,
+    server: Url,
+}
+
+impl Remote {
+    pub(super) fn new(server: Option<&str>) -> Result<Self> {
+        let text = server.unwrap_or(DEFAULT_SERVER);
+        let server = Url::parse(text)
+            .ok()
+            .filter(|url| url.has_host() && !url.cannot_be_a_base())
+            .ok_or_else(|| {
+                Failure::usage(format!(
+                    "`{text}` is no address of a server; write one such as {DEFAULT_SERVER}"
+                ))
+            })?;
+        let client = Client::builder()
+            .user_agent(concat!("flowmill/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .build()
+            .map_err(|error| {
+                Failure::new(
+                    Exit::Io,
+                    format!("the HTTP client cannot be set up: {error}"),
+                )
+            })?;
+        Ok(Self { client, server })
+    }
+
+    pub(super) async fn list(
+        &self,
+        listing: &Listing,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Value> {
+        let mut url = self.url(&["jobs"]);
+        let filters = [
+            ("workflow", listing.workflow.as_deref()),
+            ("status", listing.status.as_deref()),
+            ("created_after", listing.created_after.as_deref()),
+            ("created_before", listing.created_before.as_deref()),
+            ("cursor", cursor),
+        ];
+        let given = filters
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
+        url.query_pairs_mut()
+            .extend_pairs(given)
+            .append_pair("limit", &limit.to_string());
+        json_of(self.send(self.client.get(url)).await?).await
+    }
+
+    pub(super) async fn show(&self, id: &str) -> Result<Value> {
+        json_of(self.ask(Method::GET, &["jobs", id]).await?).await
+    }
+
+    pub(super) async fn cancel(&self, id: &str) -> Result<Value> {
+        json_of(self.ask(Method::POST, &["jobs", id, "cancel"]).await?).await
+    }
+
+    pub(super) async fn retry(&self, id: &str, from: Option<&str>) -> Result<Value> {
+        let request = self
+            .client
+            .post(self.url(&["jobs", id, "retry"]))
+            .json(&json!({ "from": from }));
+        json_of(self.send(request).await?).await
+    }
+
+    pub(super) async fn delete(&self, id: &str) -> Result<()> {
+        self.ask(Method::DELETE, &["jobs", id]).await.map(drop)
+    }
+
+    /// Prints events to the job's end, or to where it stands. Resumes where a connection breaks.
+    pub(super) async fn events(
+        &self,
+        id: &str,
+        mut after: u64,
+        follow: bool,
+        print: impl Fn(&Value) -> Result<()>,
+    ) -> Result<()> {
+        loop {
+            let request = self
+                .client
+                .get(self.url(&["jobs", id, "events"]))
+                .header("last-event-id", after.to_string());
+            let mut response = self.send(request).await?;
+            let mut unread = Vec::new();
+            loop {
+                let chunk = response.chunk();
+                let arrived = if follow {
+                    chunk.await
+                } else {
+                    match tokio::time::timeout(QUIET, chunk).await {
+                        Ok(arrived) => arrived,
+                        Err(_) => return Ok(()),
+                    }
+                };
+                // A connection that broke ends like one whose server is restarting.
+                let Ok(Some(bytes)) = arrived else { break };
+                unread.extend_from_slice(&bytes);
+                while let Some(event) = next_event(&mut unread) {
+                    print(&event.data)?;
+                    after = event.id.unwrap_or(after);
+                }
+            }
+            if self.show(id).await?["completed_at"].is_string() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn ask(&self, method: Method, path: &[&str]) -> Result<Response> {
+        self.send(self.client.request(method, self.url(path))).await
+    }
+
+    fn url(&self, path: &[&str]) -> Url {
+        let mut url = self.server.clone();
+        url.path_segments_mut()
+            .expect("`new` takes only addresses that can have a path")
+            .pop_if_empty()
+            .extend(path);
+        url
+    }
+
+    /// The answer, if it is what was asked for.
+    async fn send(&self, request: RequestBuilder) -> Result<Response> {
+        let response = request.send().await.map_err(|error| {
+            let message = format!("{} cannot be reached: {}", self.server, cause(&error));
+            Failure::new(Exit::Io, message)
+                .hint("start it with `flowmill serve`, or name another with --server URL; --store sqlite:PATH opens a file")
+        })?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body: Value = response.json().await.unwrap_or_default();
+        let exit = match status.as_u16() {
+            422 => Exit::Usage,
+            500.. => Exit::Io,
+            _ => Exit::Failed,
+        };
+        let message = match &body["detail"] {
+            Value::String(detail) => detail.clone(),
+            Value::Array(faults) => faults
+                .iter()
+                .map(|fault| format!("{}: {}", fault["loc"][1], fault["msg"]))
+                .collect::<Vec<_>>()
+                .join("; "),
+            _ => format!("the server answered {status}"),
+        };
+        Err(Failure::new(exit, message))
+    }
+}
+
+async fn json_of(response: Response) -> Result<Value> {
+    response.json().await.map_err(|error| {
+        Failure::new(
+            Exit::Io,
+            format!("the server's answer could not be read: {}", cause(&error)),
+        )
+    })
+}
+
+/// The innermost reason: those around it name the request once more.
+fn cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+struct Event {
+    id: Option<u64>,
+    data: Value,
+}
+
+/// Takes the first whole event out of what arrived; comments are passed over.
+fn next_event(unread: &mut Vec<u8>) -> Option<Event> {
+    loop {
+        let end = unread.windows(2).position(|pair| pair == b"\n\n")?;
+        let block: Vec<u8> = unread.drain(..end + 2).collect();
+        let block = String::from_utf8_lossy(&block);
+        let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
+        if let Some(data) = field("data: ").and_then(|data| serde_json::from_str(data).ok()) {
+            let id = field("id: ").and_then(|id| id.parse().ok());
+            return Some(Event { id, data });
+        }
+    }
+}

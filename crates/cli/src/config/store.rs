@@ -1,0 +1,94 @@
+//! Where jobs are kept, as people write it: `sqlite:PATH` or `memory`.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+/// The file of a store that nobody named.
+const FILE_NAME: &str = "flowmill.db";
+
+/// A job store.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum Store {
+    /// In the process: lost when it ends.
+    Memory,
+    /// In a SQLite file. The path is relative to the working directory.
+    Sqlite(PathBuf),
+}
+
+impl Store {
+    /// The one that is used where none is named.
+    pub(crate) fn default_in(data_dir: &Path) -> Self {
+        Self::Sqlite(data_dir.join(FILE_NAME))
+    }
+}
+
+/// As it would be written.
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory"),
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+        }
+    }
+}
+
+impl FromStr for Store {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "memory" => Ok(Self::Memory),
+            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
+            _ => Err(format!(
+                "`{text}` is no store; write sqlite:PATH, such as sqlite:{FILE_NAME}, or memory"
+            )),
+        }
+    }
+}
+
+impl TryFrom<String> for Store {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stores_are_read_as_they_are_written() {
+        let check = |text: &str, expected: Option<Store>| {
+            let read = text.parse::<Store>().ok();
+            if let Some(store) = &read {
+                assert_eq!(store.to_string(), text);
+            }
+            assert_eq!(read, expected, "{text}");
+        };
+        let sqlite = |path: &str| Some(Store::Sqlite(path.into()));
+        check("memory", Some(Store::Memory));
+        check("sqlite:jobs.db", sqlite("jobs.db"));
+        check("sqlite:/var/lib/a b.db", sqlite("/var/lib/a b.db"));
+        check("sqlite:c:odd", sqlite("c:odd"));
+        check("sqlite:", None);
+        check("sqlite", None);
+        check("memory:", None);
+        check("flowmill.db", None);
+        check("redis:x", None);
+    }
+
+    #[test]
+    fn the_default_is_in_the_data_directory() {
+        let check = |folder: &str, expected: &str| {
+            assert_eq!(Store::default_in(Path::new(folder)).to_string(), expected);
+        };
+        check("", "sqlite:flowmill.db");
+        check("data", "sqlite:data/flowmill.db");
+    }
+}

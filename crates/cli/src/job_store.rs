@@ -1,0 +1,38 @@
+//! Opening the job store that the settings name, with failures that show its path as the user gave it.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+
+use jobs::memory::{Limits, MemoryStore};
+use jobs::sqlite::{OpenError, Options, SqliteStore};
+use jobs::store::JobStore;
+
+use crate::config::store::Store;
+use crate::report::{Exit, Failure, Result};
+
+/// Opens the store; a SQLite file that is not there is created.
+pub(crate) fn open(store: &Store) -> Result<Arc<dyn JobStore>> {
+    Ok(match store {
+        Store::Memory => Arc::new(MemoryStore::new(Limits::default())),
+        Store::Sqlite(path) => Arc::new(
+            SqliteStore::open(path, &Options::default()).map_err(|error| failed(path, &error))?,
+        ),
+    })
+}
+
+fn failed(path: &Path, error: &OpenError) -> Failure {
+    let shown = path.display();
+    match error {
+        OpenError::Io(error) if error.kind() == ErrorKind::NotFound => Failure::new(
+            Exit::Io,
+            format!("`{shown}` cannot be created: its folder does not exist"),
+        ),
+        OpenError::Io(error) if error.kind() == ErrorKind::PermissionDenied => Failure::new(
+            Exit::Io,
+            format!("`{shown}` cannot be opened: permission denied"),
+        )
+        .hint("the store's file and its folder have to be writable; choose others with --store"),
+        _ => Failure::new(Exit::Io, format!("`{shown}`: {error}")),
+    }
+}
