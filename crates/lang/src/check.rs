@@ -28,7 +28,7 @@ use crate::syntax::{self, FILE_SHAPE, File, shape};
 use crate::workflow::{AdditionalInputs, Workflow};
 use crate::yaml;
 
-/// Checks a workflow file's text; see [`crate::check`].
+/// Checks a workflow file's text; see [`crate::check()`].
 pub(crate) fn check(source: &Source) -> Checked {
     let mut findings = Findings::default();
     let workflow = read(source, &mut findings);

@@ -2,7 +2,7 @@
 //! and [`Diagnostic`](diagnostic::Diagnostic)s out.
 //!
 //! This crate is pure: no file, network, clock or async. The caller reads the file, hands its text
-//! to [`check`], and renders the diagnostics.
+//! to [`check()`], and renders the diagnostics.
 
 mod check;
 pub mod diagnostic;

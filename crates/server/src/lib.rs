@@ -1,9 +1,9 @@
 //! flowmill's HTTP API: routes, JSON shapes, status codes, `OpenAPI`, server-sent events, the embedded
 //! pages. The one crate that knows axum and hyper; it decides nothing, [`service`] does.
 //!
-//! [`router`] is the table of contents. A request passes [`middleware`], is read by [`request`],
-//! handled by one file of [`routes`], and shown by [`views`]; what is refused is a
-//! [`refusal::Refusal`] and rendered in one place.
+//! `router` is the table of contents. A request passes `middleware`, is read by `request`,
+//! handled by one file of `routes`, and shown by `views`; what is refused is a
+//! `refusal::Refusal` and rendered in one place.
 
 mod app;
 mod middleware;
