@@ -161,6 +161,8 @@ impl Schedule {
         self.world.calm_down();
         // Leases of the dead lapse, whatever the clock was set to when they were taken.
         self.world.set_clock(7_200);
+        // A submission may still be on its way.
+        while self.clients.join_next().await.is_some() {}
         let given_up = self.world.elapsed() + SECOND * 1_000;
         while self.world.elapsed() < given_up
             && self
@@ -172,7 +174,6 @@ impl Schedule {
         {
             tokio::time::sleep(SECOND).await;
         }
-        while self.clients.join_next().await.is_some() {}
         let watchers = async { while self.watchers.join_next().await.is_some() {} };
         let patience = tokio::time::timeout(SECOND * 600, watchers);
         patience.await.expect("every watcher sees the end");
