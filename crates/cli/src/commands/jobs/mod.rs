@@ -99,23 +99,23 @@ enum Verb {
 }
 
 /// Which jobs to list.
-#[derive(Debug, clap::Args)]
-struct Listing {
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Listing {
     /// Only of this workflow
     #[arg(long, value_name = "NAME")]
-    workflow: Option<String>,
+    pub(super) workflow: Option<String>,
 
     /// Only those that stand so: pending, running, cancelling, completed, failed, cancelled
     #[arg(long, value_name = "STATUS")]
-    status: Option<String>,
+    pub(super) status: Option<String>,
 
     /// Only those accepted later than this, such as 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME")]
-    created_after: Option<String>,
+    pub(super) created_after: Option<String>,
 
     /// Only those accepted earlier
     #[arg(long, value_name = "TIME")]
-    created_before: Option<String>,
+    pub(super) created_before: Option<String>,
 
     /// Most jobs to list
     #[arg(long, value_name = "N", default_value_t = 50)]
@@ -131,9 +131,37 @@ struct Listing {
 }
 
 /// Where the jobs are.
-enum Source {
+pub(super) enum Source {
     Remote(Remote),
     File(File),
+}
+
+impl Source {
+    /// A store's file where one is named, else a server.
+    pub(super) fn open(store: Option<&Store>, server: Option<&str>) -> Result<Self> {
+        Ok(match store {
+            Some(store) => Self::File(File::open(store)?),
+            None => Self::Remote(Remote::new(server)?),
+        })
+    }
+
+    /// A page of jobs, newest first, and the cursor of the next. Each is a row of the HTTP API; a file's has
+    /// the key that made the job, too, as `owner`.
+    pub(super) async fn page(
+        &self,
+        listing: &Listing,
+        cursor: Option<&str>,
+    ) -> Result<(Vec<Value>, Option<String>)> {
+        let mut page = match self {
+            Self::Remote(remote) => remote.list(listing, cursor, PAGE).await?,
+            Self::File(file) => file.list_with_owners(listing, cursor, PAGE).await?,
+        };
+        let next = page["next_cursor"].as_str().map(str::to_owned);
+        match page["jobs"].take() {
+            Value::Array(jobs) => Ok((jobs, next)),
+            _ => Ok((Vec::new(), None)),
+        }
+    }
 }
 
 pub(super) fn jobs(args: Args, context: &Context) -> Result<Exit> {
@@ -151,10 +179,7 @@ pub(super) fn jobs(args: Args, context: &Context) -> Result<Exit> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))?;
-    let source = match &args.store {
-        Some(store) => Source::File(File::open(store)?),
-        None => Source::Remote(Remote::new(args.server.as_deref())?),
-    };
+    let source = Source::open(args.store.as_ref(), args.server.as_deref())?;
     runtime.block_on(act(args.verb, args.format, &source))?;
     Ok(Exit::Success)
 }

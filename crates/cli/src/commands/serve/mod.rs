@@ -61,12 +61,16 @@ pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
     let layers = args
         .models
         .layers(|id| context.is_flag(id), context.project.models.clone());
-    let answering = assemble::models(&models::Options::settle(layers)?, &context.environment)?;
+    let models = models::Options::settle(layers)?;
     let loaded = args
         .files
         .iter()
         .map(|file| Loaded::read(file))
         .collect::<Result<Vec<_>>>()?;
+    for loaded in &loaded {
+        assemble::refuse_recording(models.record.as_deref(), &loaded.workflow)?;
+    }
+    let answering = assemble::models(&models, &context.environment)?;
     refuse_same_names(&loaded)?;
     descriptors::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -124,6 +128,7 @@ async fn serve_until_told(
 ) -> Result<Exit> {
     // Before anybody is told that the server is there, and might tell it to stop.
     let mut signals = Signals::listen()?;
+    let is_recording = answering.is_recording;
     let (service, watched) = start_service(&settings, answering.models, loaded)?;
     let listener = bind(&settings)?;
     let address = listener
@@ -137,9 +142,14 @@ async fn serve_until_told(
     let app = server::App::new(service.clone(), server_settings(&settings));
     let stop = CancellationToken::new();
     let mut serving = tokio::spawn(server::serve(listener, app, stop.clone()));
-    let watching = settings
-        .watch
-        .then(|| tokio::spawn(watch::watch(service.clone(), watched, stop.clone())));
+    let watching = settings.watch.then(|| {
+        tokio::spawn(watch::watch(
+            service.clone(),
+            watched,
+            is_recording,
+            stop.clone(),
+        ))
+    });
 
     tokio::select! {
         () = signals.next() => {}
@@ -271,6 +281,7 @@ fn service_settings(settings: &Settings) -> service::Settings {
         exclusive_store: true,
         retention: settings.job_retention.unwrap_or(default.retention),
         max_store_bytes: settings.job_max_bytes,
+        capture: settings.capture,
         ..default
     }
 }
