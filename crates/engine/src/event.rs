@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::host::Host;
 use crate::outcome::{FailureCode, NodeUsage, Usage};
 
-/// One event of one run.
+/// One event of one run. Cheap to clone: what may be large is shared.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunEvent {
     /// From 1, rising by 1 within the run (also across a resumption). A delta, which nobody stores,
@@ -59,7 +59,7 @@ pub enum EventKind {
         node: Arc<str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         item: Option<usize>,
-        outputs: Value,
+        outputs: Arc<Value>,
         usage: NodeUsage,
         duration_ms: u64,
         elapsed_ms: u64,
@@ -76,14 +76,14 @@ pub enum EventKind {
         message: String,
     },
     RunCompleted {
-        outputs: Value,
-        usage: Usage,
+        outputs: Arc<Map<String, Value>>,
+        usage: Arc<Usage>,
         execution_time_ms: u64,
     },
     RunFailed {
         error: String,
         problem: Value,
-        usage: Usage,
+        usage: Arc<Usage>,
         execution_time_ms: u64,
     },
     RunCancelled {

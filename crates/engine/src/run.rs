@@ -110,13 +110,13 @@ pub async fn run(
         ended = to_the_end(&context, &mut progress) => ended,
     };
 
-    let usage = context.ledger.usage(plan);
+    let usage = Arc::new(context.ledger.usage(plan));
     let execution_time_ms = millis(context.run_time());
     let (outcome, gate_warnings) = match ended {
         Ok(gate_warnings) => {
-            let outputs = workflow.state_object(&progress.state);
+            let outputs = Arc::new(workflow.state_object(&progress.state));
             context.events.emit(EventKind::RunCompleted {
-                outputs: outputs.clone().into(),
+                outputs: outputs.clone(),
                 usage: usage.clone(),
                 execution_time_ms,
             });
@@ -161,6 +161,9 @@ async fn to_the_end(context: &Context<'_>, progress: &mut Progress) -> Result<Ve
         .into());
     }
     schedule::run(context, progress).await?;
+    if workflow.gates.gates.is_empty() {
+        return Ok(Vec::new());
+    }
 
     let usage = context.ledger.usage(context.plan);
     let failed = gates::failed(workflow, &usage, context.run_time());

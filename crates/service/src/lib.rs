@@ -16,6 +16,7 @@ mod execution;
 mod expiry;
 mod inputs;
 mod live;
+mod numbered;
 mod older;
 mod position;
 pub mod problem;

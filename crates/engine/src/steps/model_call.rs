@@ -1,6 +1,7 @@
 //! One execution of a model node: render the prompt, ask, read the answer, and try again where that
 //! can help.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lang::workflow::NodeId;
@@ -63,7 +64,7 @@ pub(crate) async fn execute(context: &Context<'_>, execution: Execution<'_>) -> 
         Ok(outputs) => EventKind::NodeCompleted {
             node: id.clone(),
             item,
-            outputs: named(context, execution.node, outputs),
+            outputs: Arc::new(named(context, execution.node, outputs)),
             usage: usage.clone(),
             duration_ms: millis(context.since(started)),
             elapsed_ms: millis(context.run_time()),
@@ -121,8 +122,9 @@ async fn ask(
         let (reason, wait) = match call(context, model.as_ref(), &request, execution.index()).await
         {
             Ok(reply) => {
-                usage.add(&reply);
-                context.ledger.book(execution.node, &reply);
+                let taken = NodeUsage::of(&reply);
+                usage.add(&taken);
+                context.ledger.book(execution.node, &taken);
                 match repair::read(&node.output, &reply) {
                     Ok(outputs) => return Ok(outputs),
                     Err(misfit) if attempt >= attempts => {
