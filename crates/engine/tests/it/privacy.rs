@@ -98,7 +98,7 @@ async fn a_run_shows_nothing_sensitive_and_works_on_it_all_the_same() {
             format!("find: Find about I heard: {CANARY}!"),
         ]
     );
-    let masked = Value::Object(ran.finished.masked_outputs.clone().unwrap());
+    let masked = Value::Object((*ran.finished.masked_outputs.clone().unwrap()).clone());
     assert_eq!(
         masked,
         json!({

@@ -191,6 +191,7 @@ fn conclude(
         // The last event has told everything already.
         Outcome::Completed { .. } if args.events => Ok(Exit::Success),
         Outcome::Completed { outputs } => {
+            let outputs = Arc::unwrap_or_clone(outputs);
             let text = match settings.format {
                 run::Format::Pretty => format!("{:#}", Value::Object(outputs)),
                 run::Format::Yaml => serde_norway::to_string(&outputs)
