@@ -1,6 +1,7 @@
 //! Cancelling a run at the moment in which it completes.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use reqwest::StatusCode;
@@ -11,13 +12,10 @@ use super::fixture::{Rig, Server};
 const LANES: u64 = 16;
 const ROUNDS: u64 = 25;
 
-/// One run and its cancel; how they ended.
-async fn race(server: &Server, n: u64, random: &mut fastrand::Rng) -> (StatusCode, Value) {
+/// One run, and its cancel after that time; how they ended.
+async fn race(server: &Server, n: u64, head_start: Duration) -> (StatusCode, Value) {
     let id = server.submit(n).await;
-    for _ in 0..random.usize(..60) {
-        tokio::task::yield_now().await;
-    }
-    tokio::time::sleep(std::time::Duration::from_micros(random.u64(..30_000))).await;
+    tokio::time::sleep(head_start).await;
     let cancel = server
         .client
         .post(format!("{}/jobs/{id}/cancel", server.url));
@@ -39,10 +37,17 @@ async fn cancel_and_completion_come_to_one_end_that_stays() {
     let rig = Rig::new();
     let server = rig.serve("");
     let lanes = join_all((0..LANES).map(async |lane| {
-        let mut random = fastrand::Rng::with_seed(lane);
+        // Whoever loses gets a better start: so the races become close, however fast the machine is.
+        let mut head_start = Duration::from_millis(1 + lane);
         let mut ends = Vec::new();
         for round in 0..ROUNDS {
-            ends.push(race(&server, lane * ROUNDS + round, &mut random).await);
+            let end = race(&server, lane * ROUNDS + round, head_start).await;
+            head_start = if end.1["status"] == json!("completed") {
+                head_start.mul_f64(0.7)
+            } else {
+                head_start.mul_f64(1.6)
+            };
+            ends.push(end);
         }
         ends
     }))
