@@ -19,5 +19,5 @@ pub mod rigs;
 pub use fake_model::FakeModel;
 pub use ollama::FakeOllama;
 pub use project::TempProject;
-pub use reply::Reply;
+pub use reply::{Gate, Reply};
 pub use request::Request;

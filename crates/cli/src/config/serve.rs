@@ -14,6 +14,9 @@ use super::store::Store;
 use super::units::{Age, Size, Time};
 use crate::report::{Failure, Result};
 
+/// A third of it, the time between two renewals, must be well above the time that a commit takes.
+const MIN_LEASE: Duration = Duration::from_millis(100);
+
 /// As given on the command line, in the environment, or in the file.
 #[derive(Debug, Clone, Default, clap::Args, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,6 +70,11 @@ pub(crate) struct Options {
     /// Jobs that may wait; more are refused with 503 [default: 100000]
     #[arg(long, value_name = "N", env = "FLOWMILL_MAX_QUEUED")]
     pub max_queued: Option<usize>,
+
+    /// How long a run stays with a server that gives no sign of life; a paused one that wakes up later may
+    /// find its runs taken over [default: 30s]
+    #[arg(long, value_name = "TIME", env = "FLOWMILL_JOB_LEASE")]
+    pub job_lease: Option<Time>,
 
     /// How long a job is kept after its end; with 0, until its answer was read [default: 7d]
     #[arg(long, value_name = "TIME", env = "FLOWMILL_JOB_RETENTION")]
@@ -142,10 +150,12 @@ pub(crate) struct Settings {
     pub store: Store,
     /// To be made if it is not there.
     pub data_dir: Option<PathBuf>,
-    /// Runs at once; the service's own default where unset, as in the two below.
+    /// Runs at once; the service's own default where unset, as in the next ones.
     pub max_running: Option<usize>,
     /// Jobs that may wait.
     pub max_queued: Option<usize>,
+    /// Of a run, without a sign of life of its server.
+    pub job_lease: Option<Duration>,
     /// After a job's end.
     pub job_retention: Option<Duration>,
     /// Of the store; `None`: any size.
@@ -168,6 +178,7 @@ impl Options {
         "data_dir",
         "max_running",
         "max_queued",
+        "job_lease",
         "job_retention",
         "job_max_bytes",
         "capture",
@@ -190,6 +201,13 @@ impl Options {
         let time = |ours: Option<Time>, theirs: Option<Time>, default| {
             ours.or(theirs).map_or(default, |time| time.0)
         };
+        let job_lease = self.job_lease.or(file.job_lease);
+        if job_lease.is_some_and(|lease| lease.0 < MIN_LEASE) {
+            return Err(Failure::usage(format!(
+                "a lease has to be renewed several times while it lasts: --job-lease may not be less than {} ms",
+                MIN_LEASE.as_millis()
+            )));
+        }
         let data_dir = self.data_dir.or_else(|| file.data_dir.clone());
         let sync_timeout = time(
             self.sync_timeout,
@@ -226,6 +244,7 @@ impl Options {
                 .or(file.max_running)
                 .and_then(|runs| usize::try_from(runs.get()).ok()),
             max_queued: self.max_queued.or(file.max_queued),
+            job_lease: job_lease.map(|lease| lease.0),
             job_retention: self
                 .job_retention
                 .or(file.job_retention)

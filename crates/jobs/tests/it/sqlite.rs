@@ -8,6 +8,7 @@ mod space;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use jobs::job::{Job, JobId, NewJob, Status};
@@ -227,6 +228,36 @@ async fn many_callers_at_once_share_no_job_and_lose_none() {
         ..Counts::default()
     };
     assert_eq!(store.counts().await.unwrap(), counts);
+}
+
+#[tokio::test]
+async fn polls_and_pages_leave_the_writer_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options {
+        busy_timeout: Duration::from_secs(60),
+        ..Options::default()
+    };
+    let store = SqliteStore::open(&file(&directory), &options).unwrap();
+    run(&store, new_job(1), 9).await;
+    submit(&store, new_job(2)).await;
+    // The writer hangs on the lock of another program.
+    let other = Connection::open(file(&directory)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut writing = std::pin::pin!(store.submit(new_job(3), SubmitOptions::default()));
+    assert!(futures_util::poll!(writing.as_mut()).is_pending());
+    let before = store.activity();
+    for _ in 0..100 {
+        let job = store.get(id(1)).await.unwrap().unwrap();
+        assert_eq!(job.status, Status::Completed);
+        assert_eq!(jobs(&store).await.len(), 2);
+        assert_eq!(store.events(id(1), 0, 9).await.unwrap(), []);
+        assert_eq!(store.counts().await.unwrap().pending, 1);
+    }
+    assert_eq!(store.activity(), before);
+    assert!(futures_util::poll!(writing.as_mut()).is_pending());
+    other.execute_batch("COMMIT").unwrap();
+    writing.await.unwrap();
+    assert_eq!(store.activity().commands, before.commands + 1);
 }
 
 /// An id of version 7 made at that time.

@@ -62,17 +62,16 @@ pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
         .models
         .layers(|id| context.is_flag(id), context.project.models.clone());
     let models = models::Options::settle(layers)?;
-    let loaded = args
-        .files
-        .iter()
-        .map(|file| Loaded::read(file))
-        .collect::<Result<Vec<_>>>()?;
+    let loaded = match read_all(&args.files) {
+        Ok(loaded) => loaded,
+        Err(exit) => return Ok(exit),
+    };
     for loaded in &loaded {
         assemble::refuse_recording(models.record.as_deref(), &loaded.workflow)?;
     }
     let answering = assemble::models(&models, &context.environment)?;
     refuse_same_names(&loaded)?;
-    descriptors::raise();
+    descriptors::raise(settings.max_running);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -99,6 +98,26 @@ impl Loaded {
             source,
             workflow,
         })
+    }
+}
+
+/// Reads every file, and says what is wrong with each. The worst of the ends is how the command ends.
+fn read_all(files: &[PathBuf]) -> Result<Vec<Loaded>, Exit> {
+    let mut loaded = Vec::new();
+    let mut worst = Exit::Success;
+    for file in files {
+        match Loaded::read(file) {
+            Ok(one) => loaded.push(one),
+            Err(failure) => {
+                report::failure(&failure);
+                worst = worst.max(failure.exit);
+            }
+        }
+    }
+    if worst == Exit::Success {
+        Ok(loaded)
+    } else {
+        Err(worst)
     }
 }
 
@@ -279,6 +298,7 @@ fn service_settings(settings: &Settings) -> service::Settings {
         max_queued: settings.max_queued.or(default.max_queued),
         // A store in memory is nobody else's, and a SQLite file is locked.
         exclusive_store: true,
+        lease: settings.job_lease.unwrap_or(default.lease),
         retention: settings.job_retention.unwrap_or(default.retention),
         max_store_bytes: settings.job_max_bytes,
         capture: settings.capture,
