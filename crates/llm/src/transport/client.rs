@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, NoProxy, Proxy};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 
 use crate::Error;
 use crate::error::ErrorKind;
 use crate::settings::{Environment, Settings};
+use crate::tls;
 
 /// Never sent through a proxy, whatever `NO_PROXY` says: local model servers.
 const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
@@ -18,7 +16,7 @@ const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
 pub(super) fn build(settings: &Settings) -> Result<Client, Error> {
     let mut builder = Client::builder()
         .user_agent(concat!("flowmill/", env!("CARGO_PKG_VERSION")))
-        .tls_backend_preconfigured(tls(settings.extra_roots_pem.as_deref())?)
+        .tls_backend_preconfigured(tls::client(settings.extra_roots_pem.as_deref())?)
         .connect_timeout(settings.connect_timeout)
         // A redirected POST would arrive as a GET, or carry the key to another host.
         .redirect(Policy::none())
@@ -32,40 +30,6 @@ pub(super) fn build(settings: &Settings) -> Result<Client, Error> {
     builder
         .build()
         .map_err(|error| config(format!("the HTTP client cannot be set up: {error}")))
-}
-
-/// The bundled roots, so that neither the system's store nor a process-wide crypto provider matters.
-fn tls(extra_pem: Option<&[u8]>) -> Result<ClientConfig, Error> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
-    if let Some(pem) = extra_pem {
-        let mut found = false;
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            let added = certificate
-                .map_err(|error| error.to_string())
-                .and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()));
-            added.map_err(|error| {
-                config(format!(
-                    "an extra certificate cannot be read: {error}; give a PEM file"
-                ))
-            })?;
-            found = true;
-        }
-        if !found {
-            return Err(config(
-                "the extra certificates hold no `BEGIN CERTIFICATE` block; give a PEM file"
-                    .to_owned(),
-            ));
-        }
-    }
-    let provider = rustls::crypto::ring::default_provider();
-    let mut tls = ClientConfig::builder_with_provider(provider.into())
-        .with_safe_default_protocol_versions()
-        .expect("ring supports the default versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(tls)
 }
 
 /// Makes a proxy of an address.
