@@ -5,11 +5,13 @@
 //! claims it in the same commit; a task of its own executes it, whoever waits for it or goes away. Where
 //! no slot is free the job waits in the store, and only there, until the worker claims it. While it runs
 //! the worker renews its lease. Its end is stored together with its last event, and only then told to
-//! anybody. After a crash a job goes on from its progress and the events after it.
+//! anybody. After a crash a job goes on from its progress and the events after it. Where a webhook is to
+//! be told of the end, that is owed from the same commit on ([`webhooks`]).
 
 mod admission;
 mod backoff;
 pub mod catalog;
+pub mod document;
 mod drain;
 pub mod events;
 mod execution;
@@ -22,6 +24,7 @@ pub mod problem;
 mod retry;
 pub mod runs;
 mod service;
+pub mod webhooks;
 mod worker;
 
 pub use drain::Drained;

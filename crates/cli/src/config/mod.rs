@@ -5,6 +5,7 @@
 //! A section's options are one struct, read from the command line and from the file alike.
 
 pub(crate) mod environment;
+pub(crate) mod jobs;
 pub(crate) mod log;
 pub(crate) mod models;
 pub(crate) mod project;
@@ -13,3 +14,4 @@ pub(crate) mod serve;
 pub(crate) mod store;
 pub(crate) mod text;
 pub(crate) mod units;
+pub(crate) mod webhooks;

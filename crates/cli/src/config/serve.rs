@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::store::Store;
 use super::units::{Age, Size, Time};
+use super::webhooks::{self, Allowed, Secret};
 use crate::report::{Failure, Result};
 
 /// As given on the command line, in the environment, or in the file.
@@ -74,6 +75,29 @@ pub(crate) struct Options {
     /// limit]
     #[arg(long, value_name = "SIZE", env = "FLOWMILL_JOB_MAX_BYTES")]
     pub job_max_bytes: Option<Size>,
+
+    /// Where the end of each job is told that names no webhook of its own
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "FLOWMILL_WEBHOOK_URL",
+        hide_env_values = true
+    )]
+    pub webhook_url: Option<Secret>,
+
+    /// What messages to --webhook-url are signed with: whsec_ and base64. Better given by its variable
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "FLOWMILL_WEBHOOK_SECRET",
+        hide_env_values = true
+    )]
+    pub webhook_secret: Option<Secret>,
+
+    /// Hosts, addresses and networks that webhooks may reach besides the public internet, such as
+    /// hooks.internal,10.0.0.0/8
+    #[arg(long, value_name = "LIST", env = "FLOWMILL_WEBHOOK_ALLOW")]
+    pub webhook_allow: Option<Allowed>,
 
     /// Listen on an address that others can reach, although anyone who reaches it may run workflows
     #[arg(
@@ -143,6 +167,8 @@ pub(crate) struct Settings {
     pub job_retention: Option<Duration>,
     /// Of the store; `None`: any size.
     pub job_max_bytes: Option<u64>,
+    /// How ends of jobs are told.
+    pub webhooks: webhooks::Settings,
 }
 
 impl Options {
@@ -161,6 +187,9 @@ impl Options {
         "max_queued",
         "job_retention",
         "job_max_bytes",
+        "webhook_url",
+        "webhook_secret",
+        "webhook_allow",
         "insecure",
     ];
 
@@ -180,6 +209,7 @@ impl Options {
         let time = |ours: Option<Time>, theirs: Option<Time>, default| {
             ours.or(theirs).map_or(default, |time| time.0)
         };
+        let webhooks = webhooks::Settings::settle(&self, file);
         let data_dir = self.data_dir.or_else(|| file.data_dir.clone());
         let sync_timeout = time(
             self.sync_timeout,
@@ -224,6 +254,7 @@ impl Options {
                 .job_max_bytes
                 .or(file.job_max_bytes)
                 .and_then(|size| u64::try_from(size.0).ok()),
+            webhooks,
         })
     }
 }

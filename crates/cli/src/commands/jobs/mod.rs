@@ -9,10 +9,11 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::Context;
+use crate::config::jobs::Options;
 use crate::config::log::Level;
 use crate::config::store::Store;
 use crate::report::{Exit, Failure, Result};
-use crate::{logging, printer};
+use crate::{assemble, logging, printer};
 use file::File;
 use remote::Remote;
 
@@ -30,9 +31,8 @@ pub(super) struct Args {
     #[command(subcommand)]
     verb: Verb,
 
-    /// Address of the server [default: port 8000 of this machine]
-    #[arg(long, value_name = "URL", env = "FLOWMILL_SERVER", global = true)]
-    server: Option<String>,
+    #[command(flatten)]
+    options: Options,
 
     /// Open this store, sqlite:PATH, instead of asking a server; no server may be using it
     #[arg(long, value_name = "STORE", global = true)]
@@ -153,7 +153,11 @@ pub(super) fn jobs(args: Args, context: &Context) -> Result<Exit> {
         .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))?;
     let source = match &args.store {
         Some(store) => Source::File(File::open(store)?),
-        None => Source::Remote(Remote::new(args.server.as_deref())?),
+        None => {
+            let Options { server, ca } = args.options.or(&context.project.jobs);
+            let tls = assemble::tls(ca.as_deref())?;
+            Source::Remote(Remote::new(server.as_deref(), tls)?)
+        }
     };
     runtime.block_on(act(args.verb, args.format, &source))?;
     Ok(Exit::Success)

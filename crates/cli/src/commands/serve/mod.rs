@@ -15,6 +15,7 @@ use lang::source::Source;
 use lang::workflow::Workflow;
 use llm::model::Models;
 use service::catalog::LoadedWorkflow;
+use service::webhooks::Webhooks;
 use service::{Config, Service};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -61,7 +62,9 @@ pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
     let layers = args
         .models
         .layers(|id| context.is_flag(id), context.project.models.clone());
-    let answering = assemble::models(&models::Options::settle(layers)?, &context.environment)?;
+    let models = models::Options::settle(layers)?;
+    let webhooks = assemble::webhooks(&settings.webhooks, models.ca.as_deref())?;
+    let answering = assemble::models(&models, &context.environment)?;
     let loaded = args
         .files
         .iter()
@@ -73,7 +76,7 @@ pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))?;
-    let exit = runtime.block_on(serve_until_told(settings, answering, loaded));
+    let exit = runtime.block_on(serve_until_told(settings, answering, webhooks, loaded));
     // A task that hangs in the system must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     exit
@@ -120,11 +123,12 @@ fn refuse_same_names(loaded: &[Loaded]) -> Result<()> {
 async fn serve_until_told(
     settings: Settings,
     answering: assemble::Answering,
+    webhooks: Webhooks,
     loaded: Vec<Loaded>,
 ) -> Result<Exit> {
     // Before anybody is told that the server is there, and might tell it to stop.
     let mut signals = Signals::listen()?;
-    let (service, watched) = start_service(&settings, answering.models, loaded)?;
+    let (service, watched) = start_service(&settings, answering.models, webhooks, loaded)?;
     let listener = bind(&settings)?;
     let address = listener
         .local_addr()
@@ -168,6 +172,7 @@ async fn serve_until_told(
 fn start_service(
     settings: &Settings,
     models: Arc<dyn Models>,
+    webhooks: Webhooks,
     loaded: Vec<Loaded>,
 ) -> Result<(Service, Vec<Watched>)> {
     let store = open_store(settings)?;
@@ -176,6 +181,7 @@ fn start_service(
         store,
         models,
         host,
+        webhooks: Some(webhooks),
         settings: service_settings(settings),
     });
     let mut watched = Vec::new();
