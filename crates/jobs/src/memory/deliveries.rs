@@ -24,13 +24,13 @@ pub(super) struct Owed {
 }
 
 impl Owed {
-    pub(super) fn new(webhook: Webhook) -> Box<Self> {
-        Box::new(Self {
+    pub(super) fn new(webhook: Webhook) -> Self {
+        Self {
             webhook,
             due_at: Timestamp::MIN,
             token: 0,
             is_claimed: false,
-        })
+        }
     }
 }
 

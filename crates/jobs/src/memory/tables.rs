@@ -125,7 +125,7 @@ impl Tables {
             events: VecDeque::new(),
             token: 0,
             lease_expires_at: Timestamp::MIN,
-            owed: new.webhook.map(Owed::new),
+            owed: new.webhook.map(Owed::new).map(Box::new),
             key,
         };
         self.jobs.insert(new.id, record);
