@@ -276,6 +276,9 @@ impl Execution {
         {
             Ok(job) => {
                 self.shared.ended.fetch_add(1, Ordering::SeqCst);
+                if job.webhook.is_some() {
+                    self.shared.wake_deliveries.notify_one();
+                }
                 Some(job)
             }
             Err(error) => {

@@ -308,6 +308,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::Gate;
 
     fn client() -> reqwest::Client {
         // A second test of this process finds it installed.

@@ -6,6 +6,7 @@
 
 pub(crate) mod capture;
 pub(crate) mod environment;
+pub(crate) mod jobs;
 pub(crate) mod log;
 pub(crate) mod models;
 pub(crate) mod project;
@@ -14,3 +15,4 @@ pub(crate) mod serve;
 pub(crate) mod store;
 pub(crate) mod text;
 pub(crate) mod units;
+pub(crate) mod webhooks;

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::capture::Capture;
 use super::store::Store;
 use super::units::{Age, Size, Time};
+use super::webhooks::{self, Allowed, Secret};
 use crate::report::{Failure, Result};
 
 /// A third of it, the time between two renewals, must be well above the time that a commit takes.
@@ -89,6 +90,28 @@ pub(crate) struct Options {
     /// [default: full]
     #[arg(long, value_name = "LEVEL", env = "FLOWMILL_CAPTURE")]
     pub capture: Option<Capture>,
+    /// Where the end of each job is told that names no webhook of its own
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "FLOWMILL_WEBHOOK_URL",
+        hide_env_values = true
+    )]
+    pub webhook_url: Option<Secret>,
+
+    /// What messages to --webhook-url are signed with: whsec_ and base64. Better given by its variable
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "FLOWMILL_WEBHOOK_SECRET",
+        hide_env_values = true
+    )]
+    pub webhook_secret: Option<Secret>,
+
+    /// Hosts, addresses and networks that webhooks may reach besides the public internet, such as
+    /// hooks.internal,10.0.0.0/8
+    #[arg(long, value_name = "LIST", env = "FLOWMILL_WEBHOOK_ALLOW")]
+    pub webhook_allow: Option<Allowed>,
 
     /// Listen on an address that others can reach, although anyone who reaches it may run workflows
     #[arg(
@@ -162,6 +185,8 @@ pub(crate) struct Settings {
     pub job_max_bytes: Option<u64>,
     /// Of any run.
     pub capture: CaptureLevel,
+    /// How ends of jobs are told.
+    pub webhooks: webhooks::Settings,
 }
 
 impl Options {
@@ -182,6 +207,9 @@ impl Options {
         "job_retention",
         "job_max_bytes",
         "capture",
+        "webhook_url",
+        "webhook_secret",
+        "webhook_allow",
         "insecure",
     ];
 
@@ -208,6 +236,7 @@ impl Options {
                 MIN_LEASE.as_millis()
             )));
         }
+        let webhooks = webhooks::Settings::settle(&self, file);
         let data_dir = self.data_dir.or_else(|| file.data_dir.clone());
         let sync_timeout = time(
             self.sync_timeout,
@@ -258,6 +287,7 @@ impl Options {
                 .or(file.capture)
                 .map(CaptureLevel::from)
                 .unwrap_or_default(),
+            webhooks,
         })
     }
 }

@@ -219,6 +219,13 @@ impl Running {
         assert!(status.success());
     }
 
+    /// Ends it at once; all it has said on stderr.
+    pub(crate) fn said(mut self) -> String {
+        self.child.kill().expect("it was started");
+        self.seen.extend(self.lines.iter());
+        self.seen.join("\n")
+    }
+
     /// Waits for its end: exit code, and all of stdout.
     #[track_caller]
     pub(crate) fn end(self) -> (Option<i32>, String) {

@@ -15,6 +15,7 @@ use lang::source::Source;
 use lang::workflow::Workflow;
 use llm::model::Models;
 use service::catalog::LoadedWorkflow;
+use service::webhooks::Webhooks;
 use service::{Config, Service};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -69,6 +70,7 @@ pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
     for loaded in &loaded {
         assemble::refuse_recording(models.record.as_deref(), &loaded.workflow)?;
     }
+    let webhooks = assemble::webhooks(&settings.webhooks, models.ca.as_deref())?;
     let answering = assemble::models(&models, &context.environment)?;
     refuse_same_names(&loaded)?;
     descriptors::raise(settings.max_running);
@@ -76,7 +78,7 @@ pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))?;
-    let exit = runtime.block_on(serve_until_told(settings, answering, loaded));
+    let exit = runtime.block_on(serve_until_told(settings, answering, webhooks, loaded));
     // A task that hangs in the system must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     exit
@@ -143,12 +145,13 @@ fn refuse_same_names(loaded: &[Loaded]) -> Result<()> {
 async fn serve_until_told(
     settings: Settings,
     answering: assemble::Answering,
+    webhooks: Webhooks,
     loaded: Vec<Loaded>,
 ) -> Result<Exit> {
     // Before anybody is told that the server is there, and might tell it to stop.
     let mut signals = Signals::listen()?;
     let is_recording = answering.is_recording;
-    let (service, watched) = start_service(&settings, answering.models, loaded)?;
+    let (service, watched) = start_service(&settings, answering.models, webhooks, loaded)?;
     let listener = bind(&settings)?;
     let address = listener
         .local_addr()
@@ -197,6 +200,7 @@ async fn serve_until_told(
 fn start_service(
     settings: &Settings,
     models: Arc<dyn Models>,
+    webhooks: Webhooks,
     loaded: Vec<Loaded>,
 ) -> Result<(Service, Vec<Watched>)> {
     let store = open_store(settings)?;
@@ -205,6 +209,7 @@ fn start_service(
         store,
         models,
         host,
+        webhooks: Some(webhooks),
         settings: service_settings(settings),
     });
     let mut watched = Vec::new();
