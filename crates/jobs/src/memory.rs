@@ -101,12 +101,11 @@ impl JobStore for MemoryStore {
         let (id, now) = (job.id, job.created_at);
         tables.insert(job);
         tables.forget_beyond(&self.limits, now);
-        Ok(Submitted::New(
-            options
-                .claim
-                .and_then(|by| tables.claim(id, &by, now))
-                .map(Box::new),
-        ))
+        let Some(by) = options.claim else {
+            tables.enqueue(id);
+            return Ok(Submitted::New(None));
+        };
+        Ok(Submitted::New(tables.claim(id, &by, now).map(Box::new)))
     }
 
     async fn claim(
@@ -256,11 +255,10 @@ impl JobStore for MemoryStore {
         record.token += 1;
         record.job.attempts -= 1;
         record.job.status = status;
-        let job = record.job.clone();
         let lapses_at = std::mem::replace(&mut record.lease_expires_at, Timestamp::MIN);
         tables.leases.remove(&(lapses_at, lease.job));
         if status == Status::Pending {
-            tables.enqueue(&job);
+            tables.enqueue(lease.job);
         } else {
             tables.leases.insert((Timestamp::MIN, lease.job));
         }

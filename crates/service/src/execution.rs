@@ -294,7 +294,7 @@ fn unexecuted(outcome: Outcome, taken: (Usage, u64)) -> Finished {
     let (usage, execution_time_ms) = taken;
     Finished {
         outcome,
-        usage,
+        usage: Arc::new(usage),
         execution_time_ms,
         gate_warnings: Vec::new(),
         masked_outputs: None,

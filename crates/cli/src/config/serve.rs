@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
+use lang::workflow::CaptureLevel;
 use serde::Deserialize;
 
+use super::capture::Capture;
 use super::store::Store;
 use super::units::{Age, Size, Time};
 use super::webhooks::{self, Allowed, Secret};
@@ -99,6 +101,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "LIST", env = "FLOWMILL_WEBHOOK_ALLOW")]
     pub webhook_allow: Option<Allowed>,
 
+    /// Most that telemetry may keep of prompts, answers, inputs and outputs, whatever a workflow allows
+    /// [default: full]
+    #[arg(long, value_name = "LEVEL", env = "FLOWMILL_CAPTURE")]
+    pub capture: Option<Capture>,
+
     /// Listen on an address that others can reach, although anyone who reaches it may run workflows
     #[arg(
         long, value_name = "BOOL", env = "FLOWMILL_INSECURE",
@@ -169,6 +176,8 @@ pub(crate) struct Settings {
     pub job_max_bytes: Option<u64>,
     /// How ends of jobs are told.
     pub webhooks: webhooks::Settings,
+    /// Of any run.
+    pub capture: CaptureLevel,
 }
 
 impl Options {
@@ -190,6 +199,7 @@ impl Options {
         "webhook_url",
         "webhook_secret",
         "webhook_allow",
+        "capture",
         "insecure",
     ];
 
@@ -255,6 +265,11 @@ impl Options {
                 .or(file.job_max_bytes)
                 .and_then(|size| u64::try_from(size.0).ok()),
             webhooks,
+            capture: self
+                .capture
+                .or(file.capture)
+                .map(CaptureLevel::from)
+                .unwrap_or_default(),
         })
     }
 }

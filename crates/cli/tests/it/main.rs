@@ -10,6 +10,8 @@ mod http;
 mod https;
 mod jobs;
 mod output;
+mod privacy;
+mod reports;
 mod run;
 mod serve;
 mod support;

@@ -204,7 +204,14 @@ impl Running {
 
     /// Waits for its end: exit code, and all of stdout.
     #[track_caller]
-    pub(crate) fn end(mut self) -> (Option<i32>, String) {
+    pub(crate) fn end(self) -> (Option<i32>, String) {
+        let ended = self.ended();
+        (ended.code, ended.stdout)
+    }
+
+    /// Waits for its end: all that it has ever said.
+    #[track_caller]
+    pub(crate) fn ended(mut self) -> Ended {
         let deadline = Instant::now() + PATIENCE;
         // A closed stderr is the end of the process; what it still says on the way is remembered.
         loop {
@@ -225,7 +232,11 @@ impl Running {
             &mut stdout,
         )
         .expect("UTF-8");
-        (self.child.wait().expect("it was started").code(), stdout)
+        Ended {
+            code: self.child.wait().expect("it was started").code(),
+            stdout,
+            stderr: self.seen.join("\n"),
+        }
     }
 }
 

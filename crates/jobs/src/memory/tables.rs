@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::deliveries::Owed;
 use super::{Limits, MAX_EVENTS};
 use crate::job::{Definition, Idempotency, Job, JobId, NewJob, Status, Step, Work};
+use crate::json::Json;
 use crate::store::{
     Claimant, Claimed, Error, Filter, IDEMPOTENCY_KEPT, Lease, StoredEvent, Submitted, later,
 };
@@ -77,7 +78,7 @@ impl Tables {
         Some(Submitted::Existing(Box::new(record.job.clone())))
     }
 
-    /// A new record, waiting.
+    /// A new record; whether it is claimed at once or put in the queue is up to the caller.
     pub(super) fn insert(&mut self, new: NewJob) {
         let definition_hash = new.definition.hash.clone();
         let (_, jobs) = self
@@ -118,7 +119,6 @@ impl Tables {
             attempts: 0,
             webhook: new.webhook.as_ref().map(Webhook::untried),
         };
-        self.enqueue(&job);
         let record = Record {
             job,
             work: new.work,
@@ -131,14 +131,18 @@ impl Tables {
         self.jobs.insert(new.id, record);
     }
 
-    pub(super) fn enqueue(&mut self, job: &Job) {
-        self.pending.insert(job.id);
+    /// Puts a job in the queue.
+    pub(super) fn enqueue(&mut self, id: JobId) {
+        let Some(Record { job, .. }) = self.jobs.get(&id) else {
+            return;
+        };
+        self.pending.insert(id);
         self.pending_by_workflow
             .entry(job.workflow.clone())
             .or_default()
-            .insert(job.id);
+            .insert(id);
         self.deadlines
-            .extend(job.deadline.map(|deadline| (deadline, job.id)));
+            .extend(job.deadline.map(|deadline| (deadline, id)));
     }
 
     pub(super) fn dequeue(&mut self, job: &Job) {
@@ -304,12 +308,12 @@ impl Record {
         let events = self
             .events
             .iter()
-            .map(|event| size_of::<StoredEvent>() + event.data.as_str().len());
+            .map(|event| size_of::<StoredEvent>() + event.data.bytes());
         RECORD_BYTES
             + payloads
                 .into_iter()
                 .flatten()
-                .map(|json| json.as_str().len())
+                .map(Json::bytes)
                 .chain(events)
                 .sum::<usize>()
     }

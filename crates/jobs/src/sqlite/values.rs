@@ -1,5 +1,6 @@
 //! How our types stand in columns, and a job in a row.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -115,7 +116,10 @@ impl FromSql for JobId {
 
 impl ToSql for Json {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(self.as_str().into())
+        Ok(match self.text() {
+            Cow::Borrowed(text) => text.into(),
+            Cow::Owned(text) => text.into(),
+        })
     }
 }
 

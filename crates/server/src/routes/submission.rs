@@ -7,6 +7,7 @@ use engine::outcome::FailureCode;
 use jobs::store::Error;
 use lang::fault::{Fault, FaultKind, PathSegment};
 use serde_json::Value;
+use service::attended::Attended;
 use service::catalog::LoadedWorkflow;
 use service::problem::Problem;
 use service::runs::{Accepted, RunRequest, SubmitError};
@@ -47,6 +48,19 @@ pub(crate) async fn submit(
 ) -> Result<Accepted, Refusal> {
     app.service()
         .submit(workflow, request)
+        .await
+        .map_err(|error| refused(error, place))
+}
+
+/// As [`submit`], for a caller who waits for the end.
+pub(crate) async fn attend(
+    app: &App,
+    workflow: &Arc<LoadedWorkflow>,
+    request: RunRequest,
+    place: &[&str],
+) -> Result<Attended, Refusal> {
+    app.service()
+        .attend(workflow, request)
         .await
         .map_err(|error| refused(error, place))
 }

@@ -97,6 +97,8 @@ fn prepare(args: &Args, context: &Context) -> Result<Prepared, Refused> {
         .layers(|id| context.is_flag(id), context.project.models.clone());
     let settings =
         models::Options::settle(layers).map_err(Refused::by("usage", ErrorSource::Request))?;
+    assemble::refuse_recording(settings.record.as_deref(), &workflow)
+        .map_err(Refused::by("usage", ErrorSource::Request))?;
     let answering = assemble::models(&settings, &context.environment)
         .map_err(Refused::by("model_config", ErrorSource::Request))?;
     let plan = Plan::new(workflow);
@@ -142,7 +144,7 @@ fn execute(
         budget: settings.budget.clone(),
         fan_out: service::Settings::default().fan_out,
         stream: args.events || mode == Mode::InPlace,
-        ..Limits::default()
+        capture: settings.capture,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -189,6 +191,7 @@ fn conclude(
         // The last event has told everything already.
         Outcome::Completed { .. } if args.events => Ok(Exit::Success),
         Outcome::Completed { outputs } => {
+            let outputs = Arc::unwrap_or_clone(outputs);
             let text = match settings.format {
                 run::Format::Pretty => format!("{:#}", Value::Object(outputs)),
                 run::Format::Yaml => serde_norway::to_string(&outputs)

@@ -64,12 +64,15 @@ pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
         .layers(|id| context.is_flag(id), context.project.models.clone());
     let models = models::Options::settle(layers)?;
     let webhooks = assemble::webhooks(&settings.webhooks, models.ca.as_deref())?;
-    let answering = assemble::models(&models, &context.environment)?;
     let loaded = args
         .files
         .iter()
         .map(|file| Loaded::read(file))
         .collect::<Result<Vec<_>>>()?;
+    for loaded in &loaded {
+        assemble::refuse_recording(models.record.as_deref(), &loaded.workflow)?;
+    }
+    let answering = assemble::models(&models, &context.environment)?;
     refuse_same_names(&loaded)?;
     descriptors::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -128,6 +131,7 @@ async fn serve_until_told(
 ) -> Result<Exit> {
     // Before anybody is told that the server is there, and might tell it to stop.
     let mut signals = Signals::listen()?;
+    let is_recording = answering.is_recording;
     let (service, watched) = start_service(&settings, answering.models, webhooks, loaded)?;
     let listener = bind(&settings)?;
     let address = listener
@@ -141,9 +145,14 @@ async fn serve_until_told(
     let app = server::App::new(service.clone(), server_settings(&settings));
     let stop = CancellationToken::new();
     let mut serving = tokio::spawn(server::serve(listener, app, stop.clone()));
-    let watching = settings
-        .watch
-        .then(|| tokio::spawn(watch::watch(service.clone(), watched, stop.clone())));
+    let watching = settings.watch.then(|| {
+        tokio::spawn(watch::watch(
+            service.clone(),
+            watched,
+            is_recording,
+            stop.clone(),
+        ))
+    });
 
     tokio::select! {
         () = signals.next() => {}
@@ -277,6 +286,7 @@ fn service_settings(settings: &Settings) -> service::Settings {
         exclusive_store: true,
         retention: settings.job_retention.unwrap_or(default.retention),
         max_store_bytes: settings.job_max_bytes,
+        capture: settings.capture,
         ..default
     }
 }
