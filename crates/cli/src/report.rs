@@ -19,8 +19,8 @@ pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
 pub(crate) enum Exit {
     /// All went well.
     Success = 0,
-    /// The run was started and failed; a server that could not go on; a job that is not there or not in
-    /// a state for what was asked.
+    /// The run was started and failed; a server that could not go on or is not healthy; a job that is not
+    /// there or not in a state for what was asked; a deployment that a gate refused or that did not come up.
     Failed = 1,
     /// The command line, the environment or `flowmill.toml` is wrong.
     Usage = 2,
@@ -28,7 +28,7 @@ pub(crate) enum Exit {
     Invalid = 3,
     /// A file could not be read or written, an address not bound, a server not reached.
     Io = 4,
-    /// A model is not set up, or the workflow needs a part that is not supported yet.
+    /// A model is not set up, the workflow needs a part that is not supported yet, or Docker is missing.
     NotReady = 5,
     /// Ctrl-C.
     Interrupted = 130,
@@ -38,11 +38,13 @@ pub(crate) enum Exit {
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0    success
-  1    the run failed; a job is not there, or not so that this could be done to it
+  1    the run failed; a job is not there, or not so that this could be done to it; a server
+       is not healthy; a deployment was refused by a gate, or did not come up
   2    wrong usage: the command line, the environment, or flowmill.toml
   3    an invalid workflow, or inputs that do not fit it
   4    a file could not be read or written, an address not bound, or a server not reached
-  5    the workflow cannot run here: a model is not set up, or a part is not supported yet
+  5    the workflow cannot run here: a model is not set up, a part is not supported yet, or
+       Docker or the program for an image is missing
   130  interrupted";
 
 impl From<Exit> for ExitCode {

@@ -2,12 +2,15 @@
 //! arguments comes in a [`Context`].
 
 mod completions;
+mod deploy;
 mod explain;
+mod health;
 mod init;
 mod jobs;
 mod run;
 mod schema;
 mod serve;
+mod undeploy;
 mod validate;
 
 use std::path::PathBuf;
@@ -62,6 +65,9 @@ enum Command {
     Validate(validate::Args),
     Serve(serve::Args),
     Jobs(jobs::Args),
+    Deploy(Box<deploy::Args>),
+    Undeploy(undeploy::Args),
+    Health(health::Args),
     Schema(schema::Args),
     Explain(explain::Args),
     Init(init::Args),
@@ -118,6 +124,9 @@ pub(crate) fn main() -> Result<Exit> {
         Command::Validate(args) => validate::validate(&args),
         Command::Serve(args) => serve::serve(args, &context()?),
         Command::Jobs(args) => jobs::jobs(args, &context()?),
+        Command::Deploy(args) => deploy::deploy(&args, &context()?),
+        Command::Undeploy(args) => undeploy::undeploy(&args),
+        Command::Health(args) => health::health(&args, &context()?),
         Command::Schema(args) => schema::schema(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Init(args) => init::init(&args),
