@@ -182,6 +182,7 @@ impl Execution {
             budget: options.budget(),
             fan_out: shared.settings.fan_out,
             stream: options.stream,
+            capture: shared.settings.capture,
         };
         let environment = Environment {
             models: shared.models.clone(),
@@ -240,6 +241,7 @@ impl Execution {
             outcome,
             usage,
             execution_time_ms,
+            masked_outputs,
             ..
         } = finished;
         let usage = Json::of(&usage);
@@ -267,7 +269,11 @@ impl Execution {
             }
             Outcome::Cancelled => {}
         }
-        match self.run.finish(&ending).await {
+        match self
+            .run
+            .finish(&ending, masked_outputs.as_ref().map(Json::of))
+            .await
+        {
             Ok(job) => {
                 self.shared.ended.fetch_add(1, Ordering::SeqCst);
                 Some(job)
@@ -288,6 +294,7 @@ fn unexecuted(outcome: Outcome, taken: (Usage, u64)) -> Finished {
         usage,
         execution_time_ms,
         gate_warnings: Vec::new(),
+        masked_outputs: None,
     }
 }
 

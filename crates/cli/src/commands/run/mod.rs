@@ -142,6 +142,7 @@ fn execute(
         budget: settings.budget.clone(),
         fan_out: service::Settings::default().fan_out,
         stream: args.events || mode == Mode::InPlace,
+        ..Limits::default()
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
