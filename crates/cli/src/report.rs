@@ -38,13 +38,11 @@ pub(crate) enum Exit {
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0    success
-  1    the run failed; a job is not there, or not so that this could be done to it; a server
-       is not healthy; a deployment was refused by a gate, or did not come up
+  1    a run, a deployment or a health check failed; a job is not there, or not fit for this
   2    wrong usage: the command line, the environment, or flowmill.toml
   3    an invalid workflow, or inputs that do not fit it
   4    a file could not be read or written, an address not bound, or a server not reached
-  5    the workflow cannot run here: a model is not set up, a part is not supported yet, or
-       Docker or the program for an image is missing
+  5    the workflow cannot run here: no model set up, a part not supported yet, Docker missing
   130  interrupted";
 
 impl From<Exit> for ExitCode {

@@ -41,9 +41,7 @@ fn literal(value: &Value) -> String {
         Value::Object(members) => {
             let members: Vec<String> = members
                 .iter()
-                .map(|(key, value)| {
-                    format!("{}: {}", Value::from(key.as_str()), literal(value))
-                })
+                .map(|(key, value)| format!("{}: {}", Value::from(key.as_str()), literal(value)))
                 .collect();
             format!("{{{}}}", members.join(", "))
         }

@@ -124,7 +124,12 @@ mod tests {
             let (_, text) = there.iter().find(|(there, _)| *there == path)?;
             Some(text.as_bytes().to_vec())
         });
-        let owned = |paths: &[&str]| paths.iter().map(|&path| path.to_owned()).collect::<Vec<_>>();
+        let owned = |paths: &[&str]| {
+            paths
+                .iter()
+                .map(|&path| path.to_owned())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(changes.write, owned(write));
         assert_eq!(changes.changed_by_hand, owned(by_hand));
         assert_eq!(changes.remove, owned(remove));

@@ -57,7 +57,10 @@ impl Package {
         }
         add("openapi.json", format!("{:#}\n", plan.openapi));
         add(".gitignore", include_str!("templates/gitignore").to_owned());
-        add("data/README", include_str!("templates/data-readme").to_owned());
+        add(
+            "data/README",
+            include_str!("templates/data-readme").to_owned(),
+        );
         Self { files }
     }
 
@@ -239,8 +242,12 @@ impl<'a> Context<'a> {
             workflow_file: plan.workflow_file(),
             answers: match &plan.answering {
                 Answering::Workflow => None,
-                Answering::Model(_) => Some("Every node asks one model, whatever the workflow says"),
-                Answering::Offline => Some("The built-in model makes the answers up; no model is called"),
+                Answering::Model(_) => {
+                    Some("Every node asks one model, whatever the workflow says")
+                }
+                Answering::Offline => {
+                    Some("The built-in model makes the answers up; no model is called")
+                }
                 Answering::Replay => Some("The answers come from a cassette; no model is called"),
                 Answering::Replies => Some("The answers come from a script; no model is called"),
             },

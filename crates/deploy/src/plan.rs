@@ -228,6 +228,9 @@ impl Plan<'_> {
             Store::File(name) => format!("sqlite:{DATA}/{name}"),
         };
         option("--store", store);
+        if self.store != Store::Memory {
+            option("--data-dir", DATA.to_owned());
+        }
         option("--drain-timeout", written(self.drain_timeout));
         if let Some(timeout) = self.sync_timeout {
             option("--sync-timeout", written(timeout));
@@ -238,7 +241,10 @@ impl Plan<'_> {
             option("--model", parts.join("/"));
         }
         for attached in &self.attached {
-            option(attached.purpose.option(), attached.purpose.path().to_owned());
+            option(
+                attached.purpose.option(),
+                attached.purpose.path().to_owned(),
+            );
         }
         if self.answering == Answering::Offline {
             arguments.push("--offline".to_owned());

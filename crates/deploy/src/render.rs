@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value as Jinja};
 use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value as Jinja};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -81,7 +81,9 @@ pub(crate) fn render(template: Template, context: &impl Serialize) -> String {
     environment.set_auto_escape_callback(|name| AutoEscape::Custom(name.to_owned().into()));
     environment.set_formatter(|out, state, value| {
         if value.is_safe() {
-            return out.write_str(value.as_str().unwrap_or_default()).map_err(Error::from);
+            return out
+                .write_str(value.as_str().unwrap_or_default())
+                .map_err(Error::from);
         }
         let template = Template::ALL
             .into_iter()
@@ -100,7 +102,11 @@ pub(crate) fn render(template: Template, context: &impl Serialize) -> String {
     environment.add_filter("code", |text: &str| Jinja::from_safe_string(code(text)));
     environment
         .add_template(template.name(), template.text())
-        .and_then(|()| environment.get_template(template.name())?.render(Jinja::from(Serde(context))))
+        .and_then(|()| {
+            environment
+                .get_template(template.name())?
+                .render(Jinja::from(Serde(context)))
+        })
         .expect("the templates are ours, and tests render each")
 }
 
@@ -145,7 +151,9 @@ fn one_line(text: &str) -> String {
 fn markdown(text: &str) -> String {
     let mut escaped = String::new();
     for character in one_line(text).chars() {
-        if character.is_ascii_punctuation() && !matches!(character, ',' | '.' | ':' | ';' | '\'' | '/' | '%') {
+        if character.is_ascii_punctuation()
+            && !matches!(character, ',' | '.' | ':' | ';' | '\'' | '/' | '%')
+        {
             escaped.push('\\');
         }
         escaped.push(character);
@@ -203,7 +211,10 @@ mod tests {
         let read: Value = serde_norway::from_str(&format!("x: {text}\n")).expect("YAML");
         assert_eq!(read["x"][0], json!(NASTY));
         assert_eq!(read["x"][1]["k: v"], json!([1, true, null]));
-        assert!(text.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{text}");
+        assert!(
+            text.bytes().all(|byte| (b' '..=b'~').contains(&byte)),
+            "{text}"
+        );
     }
 
     #[test]

@@ -85,7 +85,12 @@ fn both(asked: &Variables, nodes: &[&str]) -> Vec<Variable> {
         [first, second] => format!("the nodes {first} and {second}"),
         several => format!("{} nodes", several.len()),
     };
-    let own = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    let own = |names: &[&str]| {
+        names
+            .iter()
+            .map(|&name| name.to_owned())
+            .collect::<Vec<_>>()
+    };
     let mut both = Vec::new();
     if let [name, others @ ..] = asked.key.as_slice() {
         let or = others
@@ -110,7 +115,10 @@ fn both(asked: &Variables, nodes: &[&str]) -> Vec<Variable> {
         });
     }
     if !asked.address.is_empty() {
-        let (default, is_here) = (&asked.default_address, is_this_machine(&asked.default_address));
+        let (default, is_here) = (
+            &asked.default_address,
+            is_this_machine(&asked.default_address),
+        );
         let comment = if is_here {
             format!(
                 "Where {provider} is, which {nodes} asks. Required: {MACHINE} is the machine that the container runs on."

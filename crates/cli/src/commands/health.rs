@@ -55,7 +55,9 @@ pub(super) fn health(args: &Args, context: &Context) -> Result<Exit> {
     } else {
         "/health/ready"
     };
-    let url = url.join(path).expect("a path joins any address with a host");
+    let url = url
+        .join(path)
+        .expect("a path joins any address with a host");
     ask(&url, args.timeout.0)?;
     printer::data("healthy")?;
     Ok(Exit::Success)

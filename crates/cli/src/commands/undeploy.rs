@@ -35,11 +35,11 @@ enum Format {
 pub(super) fn undeploy(args: &Args) -> Result<Exit> {
     let name = args.name.as_str();
     let Some(container) = Container::find(name)? else {
-        return Err(Failure::new(
-            Exit::Failed,
-            format!("there is no container `{name}`"),
-        )
-        .hint("`docker ps --all --filter label=io.flowmill.deployment` lists the deployments"));
+        return Err(
+            Failure::new(Exit::Failed, format!("there is no container `{name}`")).hint(
+                "`docker ps --all --filter label=io.flowmill.deployment` lists the deployments",
+            ),
+        );
     };
     if !container.is_ours() {
         return Err(Failure::new(
@@ -47,12 +47,15 @@ pub(super) fn undeploy(args: &Args) -> Result<Exit> {
             format!("flowmill did not make the container `{name}`, so it does not remove it"),
         ));
     }
-    let volumes = container.volumes();
+    let mut volumes = container.volumes();
     docker(["stop", name])?;
     match container.compose_project() {
-        None => drop(docker(["rm", name])?),
+        None => {
+            // Those without a name, which nobody could find again.
+            docker(["rm", "--volumes", name])?;
+        }
         // What else belongs to the project goes with it: its network, and MLflow.
-        Some(project) => remove_project(project)?,
+        Some(project) => volumes = remove_project(project)?,
     }
     let image = container.image();
     // Another container may use it.
@@ -79,7 +82,9 @@ pub(super) fn undeploy(args: &Args) -> Result<Exit> {
                 printer::data(&if args.volumes {
                     format!("its volume {volume} is removed, and the jobs in it")
                 } else {
-                    format!("its jobs are kept in the volume {volume}; `docker volume rm {volume}` removes them")
+                    format!(
+                        "its jobs are kept in the volume {volume}; `docker volume rm {volume}` removes them"
+                    )
                 })?;
             }
         }
@@ -87,28 +92,19 @@ pub(super) fn undeploy(args: &Args) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// By its labels: the Compose file may be gone, and so may Compose.
-fn remove_project(project: &str) -> Result<()> {
-    let containers = docker([
-        "ps",
-        "--all",
-        "--quiet",
-        "--filter",
-        &format!("label=com.docker.compose.project={project}"),
-    ])?;
+/// Removes containers and networks by their labels: the Compose file may be gone, and so may Compose. Gives
+/// the names of the project's volumes.
+fn remove_project(project: &str) -> Result<Vec<String>> {
+    let label = format!("label=com.docker.compose.project={project}");
+    let containers = docker(["ps", "--all", "--quiet", "--filter", &label])?;
     for container in containers.lines() {
         docker(["stop", container])?;
-        docker(["rm", container])?;
+        docker(["rm", "--volumes", container])?;
     }
-    let networks = docker([
-        "network",
-        "ls",
-        "--quiet",
-        "--filter",
-        &format!("label=com.docker.compose.project={project}"),
-    ])?;
+    let networks = docker(["network", "ls", "--quiet", "--filter", &label])?;
     for network in networks.lines() {
         docker(["network", "rm", network])?;
     }
-    Ok(())
+    let volumes = docker(["volume", "ls", "--quiet", "--filter", &label])?;
+    Ok(volumes.lines().map(str::to_owned).collect())
 }

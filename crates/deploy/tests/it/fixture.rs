@@ -78,7 +78,8 @@ impl Read {
 }
 
 /// Texts that would break out of every format if they were written as they are.
-pub(crate) const NASTY: &str = "a\"b'c\\ $HOME ${X} `id`\n```\nRUN rm -rf / # {{ x }} | <b> : - \u{7f} é 💡";
+pub(crate) const NASTY: &str =
+    "a\"b'c\\ $HOME ${X} `id`\n```\nRUN rm -rf / # {{ x }} | <b> : - \u{7f} é 💡";
 
 /// A workflow that is full of them.
 pub(crate) fn nasty() -> Read {

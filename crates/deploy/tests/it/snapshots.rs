@@ -15,7 +15,9 @@ fn check(name: &str, plan: &Plan<'_>) {
     let mut package = Package::of(plan);
     assert_eq!(package, Package::of(plan), "the same plan, the same bytes");
     assert_eq!(package.text(plan.workflow_file()), Some(plan.source));
-    package.files.retain(|file| file.path != plan.workflow_file());
+    package
+        .files
+        .retain(|file| file.path != plan.workflow_file());
     insta::assert_snapshot!(name, listing(&package));
 }
 

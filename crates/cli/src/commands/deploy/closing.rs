@@ -52,12 +52,18 @@ impl Closing<'_> {
                     let _ = writeln!(text, "  {label:<10} {value}");
                 };
                 line("logs", &format!("docker logs --follow {name}"));
-                line("jobs", &format!("docker exec {name} /app/{PROGRAM} jobs list"));
+                line(
+                    "jobs",
+                    &format!("docker exec {name} /app/{PROGRAM} jobs list"),
+                );
                 match self.compose {
                     None => line("stop", &format!("docker stop {name}")),
                     Some(compose) => line(
                         "stop",
-                        &format!("cd {folder} && {} --project-name {name} stop", compose.shown()),
+                        &format!(
+                            "cd {folder} && {} --project-name {name} stop",
+                            compose.shown()
+                        ),
                     ),
                 }
                 line("update", "the same command with --replace");
@@ -72,12 +78,18 @@ impl Closing<'_> {
                         &format!("kubectl create secret generic {secret} --from-file=.env=.env"),
                     );
                 }
-                line("apply", &format!("kubectl apply -f {folder}/kubernetes.yaml"));
+                line(
+                    "apply",
+                    &format!("kubectl apply -f {folder}/kubernetes.yaml"),
+                );
             }
             (None, None) => {
                 line("package", &folder);
                 line("next", &format!("see {folder}/README.md"));
-                line("build", &format!("docker build --tag {} {folder}", self.plan.image()));
+                line(
+                    "build",
+                    &format!("docker build --tag {} {folder}", self.plan.image()),
+                );
             }
         }
         text.trim_end().to_owned()

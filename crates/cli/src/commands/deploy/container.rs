@@ -10,9 +10,9 @@ use ::deploy::plan::{DATA, MEMORY_MB, PORT, Plan, Store};
 use ::deploy::variables::MACHINE;
 use reqwest::Url;
 
+use super::START;
 use super::docker::{Compose, Container, docker, run};
 use super::steps::Steps;
-use super::START;
 use crate::health;
 use crate::report::{Exit, Failure, Result};
 
@@ -79,7 +79,7 @@ pub(super) fn start(
             "drain",
             || {
                 if Container::find(&before)?.is_some_and(|container| container.is_ours()) {
-                    docker(["rm", "--force", &before])?;
+                    docker(["rm", "--force", "--volumes", &before])?;
                 }
                 // SIGTERM, and as long as that container was promised.
                 docker(["stop", name])?;
@@ -97,11 +97,11 @@ pub(super) fn start(
         |()| format!("container {name} is ready"),
     );
     match (started, existing) {
-        (Ok(()), Some(_)) => docker(["rm", &before]).map(drop),
+        (Ok(()), Some(_)) => docker(["rm", "--volumes", &before]).map(drop),
         (Ok(()), None) => Ok(()),
         (Err(failure), existing) => {
             // Gone already, or never made: nothing is lost with it.
-            let _ = docker(["rm", "--force", name]);
+            let _ = docker(["rm", "--force", "--volumes", name]);
             if existing.is_none() {
                 return Err(failure);
             }
@@ -127,9 +127,17 @@ fn command(
         IpAddr::V6(host) => format!("[{host}]"),
     };
     command.args(["run", "--detach", "--name", plan.name.as_str()]);
-    command.args(["--restart", "unless-stopped", "--read-only", "--cap-drop", "ALL"]);
+    command.args([
+        "--restart",
+        "unless-stopped",
+        "--read-only",
+        "--cap-drop",
+        "ALL",
+    ]);
     command.args(["--security-opt", "no-new-privileges", "--pids-limit", "256"]);
-    let mut option = |name: &str, value: String| drop(command.args([name, &value]));
+    let mut option = |name: &str, value: String| {
+        command.args([name, &value]);
+    };
     option("--memory", format!("{MEMORY_MB}m"));
     option("--stop-timeout", plan.stop_timeout().as_secs().to_string());
     option("--publish", format!("{host}:{}:{PORT}", plan.port));
@@ -139,11 +147,17 @@ fn command(
     }
     if plan.store != Store::Memory {
         let volume = plan.name.volume();
-        option("--mount", format!("type=volume,source={volume},target={DATA}"));
+        option(
+            "--mount",
+            format!("type=volume,source={volume},target={DATA}"),
+        );
     }
     if plan.secrets {
         let source = csv(&format!("source={}", folder.join(SECRETS.1).display()));
-        option("--mount", format!("type=bind,{source},target=/app/.env,readonly"));
+        option(
+            "--mount",
+            format!("type=bind,{source},target=/app/.env,readonly"),
+        );
     }
     if let Some(platform) = platform {
         option("--platform", format!("linux/{platform}"));
@@ -175,8 +189,7 @@ fn wait(plan: &Plan<'_>) -> Result<()> {
             look = Instant::now() + Duration::from_millis(500);
             let container = Container::find(name)?;
             if !container.as_ref().is_some_and(Container::is_running) {
-                let code = container.map_or(0, |container| container.exit_code());
-                return Err(failed(name, &format!("ended with exit code {code}")));
+                return Err(failed(name, "ended at its start"));
             }
         }
         if Instant::now() > deadline {
@@ -189,7 +202,9 @@ fn wait(plan: &Plan<'_>) -> Result<()> {
 
 /// With the last lines the container said.
 fn failed(name: &str, what: &str) -> Failure {
-    let said = Command::new("docker").args(["logs", "--tail", "12", name]).output();
+    let said = Command::new("docker")
+        .args(["logs", "--tail", "12", name])
+        .output();
     let said = said.map_or_else(
         |_| String::new(),
         |output| String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),

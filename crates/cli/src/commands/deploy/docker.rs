@@ -43,13 +43,19 @@ fn not_started(name: &str, error: &std::io::Error) -> Failure {
         )
         .hint("install Docker Engine (https://docs.docker.com/engine/install), or add --generate to write the files only")
     } else {
-        Failure::new(Exit::NotReady, format!("`{name}` cannot be started: {error}"))
+        Failure::new(
+            Exit::NotReady,
+            format!("`{name}` cannot be started: {error}"),
+        )
     }
 }
 
 fn refused(what: &str, output: &Output) -> Failure {
     let said = String::from_utf8_lossy(&output.stderr);
-    let said: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
+    let said: Vec<&str> = said
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
     let last = said.len().saturating_sub(12);
     Failure::new(Exit::Failed, format!("`{what}` failed"))
         .details(said[last..].iter().map(|&line| line.to_owned()).collect())
@@ -74,11 +80,12 @@ pub(super) fn platform_of_engine() -> Result<String> {
     } else {
         "start it (`sudo systemctl start docker`, or Docker Desktop), or add --generate to write the files only"
     };
-    Err(
-        Failure::new(Exit::NotReady, "Docker is installed, and its engine does not answer")
-            .details(said.lines().map(str::to_owned).collect())
-            .hint(hint),
+    Err(Failure::new(
+        Exit::NotReady,
+        "Docker is installed, and its engine does not answer",
     )
+    .details(said.lines().map(str::to_owned).collect())
+    .hint(hint))
 }
 
 /// Waits for a process, and ends it when it takes too long.
@@ -139,14 +146,12 @@ impl Container {
         self.0["Config"]["Labels"][LABEL].is_string()
     }
 
-    /// Whether a process runs in it.
+    /// Whether its first process still runs: one that ended may have been started again.
     pub(super) fn is_running(&self) -> bool {
-        self.0["State"]["Running"] == Value::Bool(true)
-    }
-
-    /// How its process ended.
-    pub(super) fn exit_code(&self) -> i64 {
-        self.0["State"]["ExitCode"].as_i64().unwrap_or_default()
+        let state = &self.0["State"];
+        state["Running"] == Value::Bool(true)
+            && state["Restarting"] != Value::Bool(true)
+            && self.0["RestartCount"].as_u64().unwrap_or_default() == 0
     }
 
     /// The image it was made from, as it was named.
@@ -192,11 +197,15 @@ impl Compose {
         if docker(["compose", "version"]).is_ok() {
             return Ok(Self::Plugin);
         }
-        match run(Command::new("docker-compose").arg("version"), "docker-compose") {
+        match run(
+            Command::new("docker-compose").arg("version"),
+            "docker-compose",
+        ) {
             Ok(_) => Ok(Self::Program),
             Err(_) => Err(
-                Failure::new(Exit::NotReady, "Docker Compose is not installed")
-                    .hint("install the plugin docker-compose-plugin, or leave --target compose out"),
+                Failure::new(Exit::NotReady, "Docker Compose is not installed").hint(
+                    "install the plugin docker-compose-plugin, or leave --target compose out",
+                ),
             ),
         }
     }

@@ -75,7 +75,10 @@ impl<'a> Writing<'a> {
         if let Some(program) = program {
             written += usize::from(self.copy_program(program)?);
         }
-        self.put(manifest::FILE, Manifest::of(self.package).to_text().as_bytes())?;
+        self.put(
+            manifest::FILE,
+            Manifest::of(self.package).to_text().as_bytes(),
+        )?;
         Ok(written)
     }
 

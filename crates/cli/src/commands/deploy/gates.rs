@@ -92,7 +92,10 @@ async fn latest(
             for event in events.iter().filter(|event| event.kind == "gate_failed") {
                 any = true;
                 let event: Value = event.data.read().unwrap_or_default();
-                if event["metric"].as_str().is_some_and(|metric| blocking.contains(metric)) {
+                if event["metric"]
+                    .as_str()
+                    .is_some_and(|metric| blocking.contains(metric))
+                {
                     failed.push(event["message"].as_str().unwrap_or_default().to_owned());
                 }
             }

@@ -276,7 +276,11 @@ pub(super) fn deploy(args: &Args, context: &Context) -> Result<Exit> {
         let size = build(&image, &folder, args.platform, &mut steps)?;
         closing.image = Some((image.clone(), size));
         if args.push {
-            steps.step("push", || docker::docker(["push", &image]), |_| format!("pushed {image}"))?;
+            steps.step(
+                "push",
+                || docker::docker(["push", &image]),
+                |_| format!("pushed {image}"),
+            )?;
         }
         closing.compose = engine.compose;
         match args.target {
@@ -302,14 +306,20 @@ pub(super) fn deploy(args: &Args, context: &Context) -> Result<Exit> {
 /// What clap cannot say.
 fn check_options(args: &Args) -> Result<()> {
     if args.mlflow && args.target != Target::Compose {
-        return Err(Failure::usage("--mlflow starts a second container beside the workflow's")
-            .hint("add --target compose"));
+        return Err(
+            Failure::usage("--mlflow starts a second container beside the workflow's")
+                .hint("add --target compose"),
+        );
     }
     if args.mlflow && args.mlflow_port == 0 {
-        return Err(Failure::usage("--mlflow and --mlflow-port 0 contradict each other"));
+        return Err(Failure::usage(
+            "--mlflow and --mlflow-port 0 contradict each other",
+        ));
     }
     if args.port == 0 {
-        return Err(Failure::usage("a deployment needs a port of its own, not 0"));
+        return Err(Failure::usage(
+            "a deployment needs a port of its own, not 0",
+        ));
     }
     let host = host(args);
     if !host.is_loopback() && !args.insecure {
@@ -322,7 +332,8 @@ fn check_options(args: &Args) -> Result<()> {
 }
 
 fn host(args: &Args) -> IpAddr {
-    args.host.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |host| host.0)
+    args.host
+        .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |host| host.0)
 }
 
 /// What was read and found to be in order.
@@ -342,7 +353,13 @@ impl<'a> Prepared<'a> {
         let (source, workflow) = steps.step(
             "validate",
             || workflow_file::load(&args.file),
-            |(_, workflow)| format!("{} is valid: workflow `{}`", args.file.display(), workflow.name),
+            |(_, workflow)| {
+                format!(
+                    "{} is valid: workflow `{}`",
+                    args.file.display(),
+                    workflow.name
+                )
+            },
         )?;
         if !args.ignore_gates {
             gates::check(&workflow, &gate_store(args, context))?;
@@ -355,17 +372,23 @@ impl<'a> Prepared<'a> {
         let (answering, attached) = answering(&models)?;
         let loaded = LoadedWorkflow::new(&source, Arc::clone(&workflow));
 
-        let mut secrets = Secrets::read(args.env_file.as_deref(), args.no_env_file || args.generate)?;
+        let mut secrets =
+            Secrets::read(args.env_file.as_deref(), args.no_env_file || args.generate)?;
         let wanted = variables::of(&workflow, &answering);
         if !args.generate {
             secrets.add_from_shell(&wanted);
             secrets.check(&wanted)?;
-            secrets.warnings(&wanted).iter().for_each(|warning| report::warning(warning));
+            secrets
+                .warnings(&wanted)
+                .iter()
+                .for_each(|warning| report::warning(warning));
             preflight(&loaded, &answering, &secrets)?;
         }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
-            .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))?;
+            .map_err(|error| {
+                Failure::new(Exit::Io, format!("the runtime could not start: {error}"))
+            })?;
         Ok(Self {
             openapi: server::openapi_document(&loaded),
             sample: runtime.block_on(sample::of(&loaded.input_schema)),
@@ -393,12 +416,17 @@ impl<'a> Prepared<'a> {
                 .map_err(|error| Failure::usage(error.to_string()))?,
         };
         // Without Docker nobody knows yet what there will be; whoever asks for keys gets a place for them.
-        let needs_any = variables::of(workflow, &self.answering).iter().any(|variable| variable.required);
+        let needs_any = variables::of(workflow, &self.answering)
+            .iter()
+            .any(|variable| variable.required);
         Ok(Plan {
             name,
             workflow,
             source: &self.source.text,
-            is_json: args.file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")),
+            is_json: args
+                .file
+                .extension()
+                .is_some_and(|extension| extension.eq_ignore_ascii_case("json")),
             settings: self.settings,
             answering: self.answering.clone(),
             attached: self.attached.clone(),
@@ -425,8 +453,13 @@ fn gate_store(args: &Args, context: &Context) -> Store {
         .or_else(|| context.environment.variable("FLOWMILL_STORE")?.parse().ok())
         .or_else(|| serve.store.clone())
         .unwrap_or_else(|| {
-            let folder = context.environment.variable("FLOWMILL_DATA_DIR").map(PathBuf::from);
-            let folder = folder.or_else(|| serve.data_dir.clone()).unwrap_or_default();
+            let folder = context
+                .environment
+                .variable("FLOWMILL_DATA_DIR")
+                .map(PathBuf::from);
+            let folder = folder
+                .or_else(|| serve.data_dir.clone())
+                .unwrap_or_default();
             Store::default_in(&folder)
         })
 }
@@ -434,10 +467,10 @@ fn gate_store(args: &Args, context: &Context) -> Store {
 /// Who answers, with the files that this takes.
 fn answering(settings: &models::Settings) -> Result<(Answering, Vec<Attached>)> {
     if settings.record.is_some() {
-        return Err(
-            Failure::usage("a deployment records no cassette: its file system is read-only")
-                .hint("leave --record and FLOWMILL_RECORD out"),
-        );
+        return Err(Failure::usage(
+            "a deployment records no cassette: its file system is read-only",
+        )
+        .hint("leave --record and FLOWMILL_RECORD out"));
     }
     let mut attached = Vec::new();
     let mut attach = |purpose, path: &Path| -> Result<()> {
@@ -475,7 +508,9 @@ fn preflight(loaded: &LoadedWorkflow, answering: &Answering, secrets: &Secrets) 
         Answering::Workflow => secrets.models(None)?,
         Answering::Model(spec) => secrets.models(Some(spec))?,
         // Whatever is asked for, they answer.
-        Answering::Offline | Answering::Replay | Answering::Replies => Arc::new(llm::offline::Offline),
+        Answering::Offline | Answering::Replay | Answering::Replies => {
+            Arc::new(llm::offline::Offline)
+        }
     };
     loaded.preflight(&*models).map_err(|failure| {
         Failure::new(
@@ -500,59 +535,64 @@ impl Engine {
         prepared: &Prepared<'_>,
         steps: &mut Steps,
     ) -> Result<Self> {
-        steps.step(
-            "checks",
-            || {
-                let engine = docker::platform_of_engine()?;
-                let platform = args.platform.or_else(|| platform(&engine).ok());
-                let compose = match args.target {
-                    Target::Compose => Some(Compose::find()?),
-                    _ => None,
-                };
-                let existing = match args.target {
-                    Target::Kubernetes => None,
-                    _ => Existing::find(plan, args.replace)?,
-                };
-                let is_ours = existing.as_ref().is_some_and(|existing| existing.publishes(plan.port));
-                if args.target != Target::Kubernetes && !is_ours {
-                    check_port(plan.host, plan.port, "--port")?;
-                }
-                if args.mlflow && existing.is_none() {
-                    check_port(plan.host, args.mlflow_port, "--mlflow-port")?;
-                }
-                Ok((
-                    engine,
-                    Self {
-                        platform,
-                        compose,
-                        existing,
-                    },
-                ))
-            },
-            |(engine, _)| {
-                let from_shell = match prepared.secrets.from_shell.as_slice() {
-                    [] => String::new(),
-                    names => format!("; {} from the shell", names.join(", ")),
-                };
-                let from_file = match &prepared.secrets.file {
-                    Some(file) => format!("; variables from {}", file.display()),
-                    None => String::new(),
-                };
-                format!("Docker answers ({engine}){from_file}{from_shell}")
-            },
-        )
-        .map(|(_, engine)| engine)
+        steps
+            .step(
+                "checks",
+                || {
+                    let engine = docker::platform_of_engine()?;
+                    let platform = args.platform.or_else(|| platform(&engine).ok());
+                    let compose = match args.target {
+                        Target::Compose => Some(Compose::find()?),
+                        _ => None,
+                    };
+                    let existing = match args.target {
+                        Target::Kubernetes => None,
+                        _ => Existing::find(plan, args.replace)?,
+                    };
+                    let is_ours = existing
+                        .as_ref()
+                        .is_some_and(|existing| existing.publishes(plan.port));
+                    if args.target != Target::Kubernetes && !is_ours {
+                        check_port(plan.host, plan.port, "--port")?;
+                    }
+                    if args.mlflow && existing.is_none() {
+                        check_port(plan.host, args.mlflow_port, "--mlflow-port")?;
+                    }
+                    Ok((
+                        engine,
+                        Self {
+                            platform,
+                            compose,
+                            existing,
+                        },
+                    ))
+                },
+                |(engine, _)| {
+                    let from_shell = match prepared.secrets.from_shell.as_slice() {
+                        [] => String::new(),
+                        names => format!("; {} from the shell", names.join(", ")),
+                    };
+                    let from_file = match &prepared.secrets.file {
+                        Some(file) => format!("; variables from {}", file.display()),
+                        None => String::new(),
+                    };
+                    format!("Docker answers ({engine}){from_file}{from_shell}")
+                },
+            )
+            .map(|(_, engine)| engine)
     }
 }
 
 fn check_port(host: IpAddr, port: u16, option: &str) -> Result<()> {
     match TcpListener::bind((host, port)) {
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(Failure::new(
-            Exit::Io,
-            format!("port {port} of {host} is in use"),
-        )
-        .hint(format!("choose another with {option}, or stop what listens there"))),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            Err(
+                Failure::new(Exit::Io, format!("port {port} of {host} is in use")).hint(format!(
+                    "choose another with {option}, or stop what listens there"
+                )),
+            )
+        }
         // Privileges and addresses are the engine's business, not ours.
         Err(_) => Ok(()),
     }
@@ -576,7 +616,10 @@ fn build(
             docker::run(command.arg(folder), "docker")?;
             let size = docker::docker(["image", "inspect", "--format", "{{.Size}}", image])?;
             size.parse().map_err(|_| {
-                Failure::new(Exit::Failed, format!("`docker image inspect` gave no size: {size}"))
+                Failure::new(
+                    Exit::Failed,
+                    format!("`docker image inspect` gave no size: {size}"),
+                )
             })
         },
         |size| format!("image {image} built ({})", megabytes(*size)),

@@ -223,7 +223,14 @@ mod tests {
 
     #[test]
     fn values_of_the_shell_come_out_as_they_went_in() {
-        for value in ["sk-1", "a b#c", "it's", "a\"b\\c$HOME'", "two\nlines", "\\n"] {
+        for value in [
+            "sk-1",
+            "a b#c",
+            "it's",
+            "a\"b\\c$HOME'",
+            "two\nlines",
+            "\\n",
+        ] {
             let text = format!("KEY={}\n", quoted(value));
             let (variables, problems) = environment::parse(&text, "x");
             assert_eq!(problems, [""; 0], "{text}");

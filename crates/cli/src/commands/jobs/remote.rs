@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, Method, RequestBuilder, Response, Url};
+use reqwest::{Certificate, Client, Method, RequestBuilder, Response, Url};
 use serde_json::{Value, json};
 
 use super::Listing;
@@ -33,10 +33,15 @@ impl Remote {
                     "`{text}` is no address of a server; write one such as {DEFAULT_SERVER}"
                 ))
             })?;
-        let client = Client::builder()
-            .user_agent(concat!("flowmill/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
+        let builder = || {
+            Client::builder()
+                .user_agent(concat!("flowmill/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(CONNECT_TIMEOUT)
+        };
+        let client = builder()
             .build()
+            // In an image that holds nothing else there are no roots of a system, and no client with them.
+            .or_else(|_| builder().tls_certs_only(bundled_roots()).build())
             .map_err(|error| {
                 Failure::new(
                     Exit::Io,
@@ -169,6 +174,12 @@ impl Remote {
         };
         Err(Failure::new(exit, message))
     }
+}
+
+fn bundled_roots() -> impl Iterator<Item = Certificate> {
+    webpki_root_certs::TLS_SERVER_ROOT_CERTS
+        .iter()
+        .filter_map(|root| Certificate::from_der(root).ok())
 }
 
 async fn json_of(response: Response) -> Result<Value> {
