@@ -13,7 +13,7 @@ const PT_INTERP: u32 = 3;
 pub enum Architecture {
     /// x86-64.
     Amd64,
-    /// AArch64.
+    /// 64-bit ARM.
     Arm64,
 }
 

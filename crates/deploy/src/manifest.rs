@@ -35,8 +35,7 @@ impl Manifest {
 
     /// As it is written.
     pub fn to_text(&self) -> String {
-        let text = serde_json::to_string_pretty(self).expect("texts by texts are JSON");
-        format!("{text}\n")
+        format!("{:#}\n", serde_json::json!(self))
     }
 }
 

@@ -54,13 +54,12 @@ impl Template {
     fn write(self, value: &Value) -> String {
         match (self, value) {
             (Self::Dockerfile, Value::String(text)) => dockerfile(text),
-            // What commands and COPY take.
-            (Self::Dockerfile, Value::Array(_)) => value.to_string(),
             // Compose replaces `$NAME` in every text.
             (Self::Compose, _) => yaml(value).replace('$', "$$"),
             (Self::Kubernetes, _) => yaml(value),
             (Self::Env, Value::String(text)) => one_line(text),
             (Self::Readme, Value::String(text)) => markdown(text),
+            // Numbers; and lists in a Dockerfile, where commands and COPY take JSON.
             _ => value.to_string(),
         }
     }

@@ -95,8 +95,7 @@ fn both(asked: &Variables, nodes: &[&str]) -> Vec<Variable> {
     if let [name, others @ ..] = asked.key.as_slice() {
         let or = others
             .iter()
-            .map(|other| format!(", or in {other}"))
-            .collect::<String>();
+            .fold(String::new(), |or, other| or + ", or in " + other);
         let need = if asked.needs_key {
             "Required"
         } else {
