@@ -276,6 +276,9 @@ impl Execution {
         {
             Ok(job) => {
                 self.shared.ended.fetch_add(1, Ordering::SeqCst);
+                if job.webhook.is_some() {
+                    self.shared.wake_deliveries.notify_one();
+                }
                 Some(job)
             }
             Err(error) => {
@@ -291,7 +294,7 @@ fn unexecuted(outcome: Outcome, taken: (Usage, u64)) -> Finished {
     let (usage, execution_time_ms) = taken;
     Finished {
         outcome,
-        usage,
+        usage: Arc::new(usage),
         execution_time_ms,
         gate_warnings: Vec::new(),
         masked_outputs: None,

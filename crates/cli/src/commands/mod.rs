@@ -7,6 +7,7 @@ mod explain;
 mod health;
 mod init;
 mod jobs;
+mod report;
 mod run;
 mod schema;
 mod serve;
@@ -65,6 +66,7 @@ enum Command {
     Validate(validate::Args),
     Serve(serve::Args),
     Jobs(jobs::Args),
+    Report(report::Args),
     Deploy(Box<deploy::Args>),
     Undeploy(undeploy::Args),
     Health(health::Args),
@@ -124,6 +126,7 @@ pub(crate) fn main() -> Result<Exit> {
         Command::Validate(args) => validate::validate(&args),
         Command::Serve(args) => serve::serve(args, &context()?),
         Command::Jobs(args) => jobs::jobs(args, &context()?),
+        Command::Report(args) => report::report(&args, &context()?),
         Command::Deploy(args) => deploy::deploy(&args, &context()?),
         Command::Undeploy(args) => undeploy::undeploy(&args),
         Command::Health(args) => health::health(&args, &context()?),

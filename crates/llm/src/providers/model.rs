@@ -4,8 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use reqwest::Url;
-use reqwest::header::HeaderMap;
+use url::Url;
 
 use super::{Assembly, Dialect, Fault};
 use crate::Error;
@@ -16,7 +15,7 @@ use crate::model::ChatModel;
 use crate::pricing::PriceTable;
 use crate::transport::failure::Subject;
 use crate::transport::frames::Frames;
-use crate::transport::{self, Broken, Transport};
+use crate::transport::{self, Broken, Endpoint, Transport};
 
 type OnDelta<'a> = &'a (dyn Fn(Delta) + Send + Sync);
 
@@ -25,9 +24,8 @@ pub(crate) struct HttpModel<D> {
     name: String,
     provider: &'static str,
     model: String,
-    whole: Url,
-    streamed: Url,
-    headers: HeaderMap,
+    whole: Endpoint,
+    streamed: Endpoint,
     key: Option<Key>,
     dialect: D,
     transport: Transport,
@@ -44,11 +42,9 @@ pub(crate) struct Key {
 /// Keys stay out of logs, and so do credentials inside an address.
 impl<D> fmt::Debug for HttpModel<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (place, path) = (transport::place(&self.whole), self.whole.path());
-        let address = format!("{}://{place}{path}", self.whole.scheme());
         f.debug_struct("HttpModel")
             .field("name", &self.name)
-            .field("address", &address)
+            .field("address", &self.whole)
             .finish_non_exhaustive()
     }
 }
@@ -75,15 +71,6 @@ impl<D: Dialect> HttpModel<D> {
             base,
             key,
         } = place;
-        let address = |stream| {
-            let url = Url::parse(&D::address(base, model, stream))
-                .ok()
-                .filter(|url| matches!(url.scheme(), "http" | "https"));
-            url.ok_or_else(|| {
-                let message = format!("`{base}` is no address for {provider}; write one such as `http://127.0.0.1:8080/v1`");
-                Error::new(ErrorKind::Config, message)
-            })
-        };
         let headers = D::headers(key.as_ref().map(|key| key.value.as_str())).ok_or_else(|| {
             let variable = key.as_ref().map_or("the key", |key| key.variable.as_str());
             Error::new(
@@ -91,13 +78,20 @@ impl<D: Dialect> HttpModel<D> {
                 format!("{variable} holds characters no key has; copy the {provider} key again"),
             )
         })?;
+        let endpoint = |stream| {
+            let url = Url::parse(&D::address(base, model, stream)).ok();
+            let endpoint = url.and_then(|url| transport.endpoint(&url, headers.clone()));
+            endpoint.ok_or_else(|| {
+                let message = format!("`{base}` is no address for {provider}; write one such as `http://127.0.0.1:8080/v1`");
+                Error::new(ErrorKind::Config, message)
+            })
+        };
         Ok(Self {
             name: format!("{provider}/{model}"),
             provider,
             model: model.to_owned(),
-            whole: address(false)?,
-            streamed: address(true)?,
-            headers,
+            whole: endpoint(false)?,
+            streamed: endpoint(true)?,
             key,
             dialect,
             transport,
@@ -106,7 +100,7 @@ impl<D: Dialect> HttpModel<D> {
     }
 
     async fn ask(&self, request: &ChatRequest, on_delta: OnDelta<'_>) -> Result<ChatReply, Error> {
-        let url = if request.stream {
+        let endpoint = if request.stream {
             &self.streamed
         } else {
             &self.whole
@@ -124,7 +118,7 @@ impl<D: Dialect> HttpModel<D> {
                 })?;
             let answer = self
                 .transport
-                .post(url, &self.headers, body)
+                .post(endpoint, body)
                 .await
                 .map_err(|broken| self.broken(&broken))?;
             if answer.status.is_success() {

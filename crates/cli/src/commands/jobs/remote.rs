@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, Method, RequestBuilder, Response, Url};
+use reqwest::{Client, Method, RequestBuilder, Response, Url};
 use serde_json::{Value, json};
 
 use super::Listing;
@@ -23,7 +23,7 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    pub(super) fn new(server: Option<&str>) -> Result<Self> {
+    pub(super) fn new(server: Option<&str>, tls: rustls::ClientConfig) -> Result<Self> {
         let text = server.unwrap_or(DEFAULT_SERVER);
         let server = Url::parse(text)
             .ok()
@@ -33,15 +33,11 @@ impl Remote {
                     "`{text}` is no address of a server; write one such as {DEFAULT_SERVER}"
                 ))
             })?;
-        let builder = || {
-            Client::builder()
-                .user_agent(concat!("flowmill/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(CONNECT_TIMEOUT)
-        };
-        let client = builder()
+        let client = Client::builder()
+            .user_agent(concat!("flowmill/", env!("CARGO_PKG_VERSION")))
+            .tls_backend_preconfigured(tls)
+            .connect_timeout(CONNECT_TIMEOUT)
             .build()
-            // In an image that holds nothing else there are no roots of a system, and no client with them.
-            .or_else(|_| builder().tls_certs_only(bundled_roots()).build())
             .map_err(|error| {
                 Failure::new(
                     Exit::Io,
@@ -149,8 +145,12 @@ impl Remote {
     /// The answer, if it is what was asked for.
     async fn send(&self, request: RequestBuilder) -> Result<Response> {
         let response = request.send().await.map_err(|error| {
-            let message = format!("{} cannot be reached: {}", self.server, cause(&error));
-            Failure::new(Exit::Io, message)
+            let cause = cause(&error);
+            let failure = Failure::new(Exit::Io, format!("{} cannot be reached: {cause}", self.server));
+            if cause.contains("invalid peer certificate") {
+                return failure.hint("if the authority of its certificate is your own, name it with --ca FILE");
+            }
+            failure
                 .hint("start it with `flowmill serve`, or name another with --server URL; --store sqlite:PATH opens a file")
         })?;
         let status = response.status();
@@ -174,12 +174,6 @@ impl Remote {
         };
         Err(Failure::new(exit, message))
     }
-}
-
-fn bundled_roots() -> impl Iterator<Item = Certificate> {
-    webpki_root_certs::TLS_SERVER_ROOT_CERTS
-        .iter()
-        .filter_map(|root| Certificate::from_der(root).ok())
 }
 
 async fn json_of(response: Response) -> Result<Value> {
