@@ -181,7 +181,8 @@ impl Container {
             .flat_map(|bindings| bindings.values())
             .filter_map(Value::as_array)
             .flatten()
-            .any(|binding| binding["HostPort"] == port.to_string())
+            .filter_map(|binding| binding["HostPort"].as_str())
+            .any(|bound| bound.parse() == Ok(port))
     }
 }
 
