@@ -7,13 +7,14 @@ mod assemble;
 mod commands;
 mod config;
 mod descriptors;
+mod health;
 mod host;
 mod job_store;
 mod logging;
 mod printer;
 mod progress;
 mod report;
-mod shell;
+mod sample;
 mod signals;
 mod workflow_file;
 

@@ -2,13 +2,16 @@
 //! arguments comes in a [`Context`].
 
 mod completions;
+mod deploy;
 mod explain;
+mod health;
 mod init;
 mod jobs;
 mod report;
 mod run;
 mod schema;
 mod serve;
+mod undeploy;
 mod validate;
 
 use std::path::PathBuf;
@@ -64,6 +67,9 @@ enum Command {
     Serve(serve::Args),
     Jobs(jobs::Args),
     Report(report::Args),
+    Deploy(Box<deploy::Args>),
+    Undeploy(undeploy::Args),
+    Health(health::Args),
     Schema(schema::Args),
     Explain(explain::Args),
     Init(init::Args),
@@ -121,6 +127,9 @@ pub(crate) fn main() -> Result<Exit> {
         Command::Serve(args) => serve::serve(args, &context()?),
         Command::Jobs(args) => jobs::jobs(args, &context()?),
         Command::Report(args) => report::report(&args, &context()?),
+        Command::Deploy(args) => deploy::deploy(&args, &context()?),
+        Command::Undeploy(args) => undeploy::undeploy(&args),
+        Command::Health(args) => health::health(&args, &context()?),
         Command::Schema(args) => schema::schema(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Init(args) => init::init(&args),

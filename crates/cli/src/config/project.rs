@@ -25,6 +25,9 @@ pub(crate) struct Project {
     pub jobs: jobs::Options,
     /// `[log]`
     pub log: log::Options,
+    /// The file's text, for whoever takes it elsewhere; `None` where there is no file.
+    #[serde(skip)]
+    pub text: Option<String>,
 }
 
 /// The sections and their keys.
@@ -62,8 +65,13 @@ impl Project {
             None if Path::new(FILE_NAME).is_file() => Path::new(FILE_NAME),
             None => return Ok(Self::default()),
         };
-        Self::parse(&text::read(path)?)
-            .map_err(|reason| Failure::usage(format!("`{}`: {reason}", path.display())))
+        let text = text::read(path)?;
+        let project = Self::parse(&text)
+            .map_err(|reason| Failure::usage(format!("`{}`: {reason}", path.display())))?;
+        Ok(Self {
+            text: Some(text),
+            ..project
+        })
     }
 
     fn parse(text: &str) -> Result<Self, String> {

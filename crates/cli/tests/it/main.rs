@@ -3,6 +3,7 @@
 mod cases;
 mod commands;
 mod config;
+mod deploy;
 mod docs;
 mod durable;
 mod examples;

@@ -37,17 +37,25 @@ pub(crate) struct Documented {
     pub(crate) docs: Docs,
 }
 
+/// The document that a server of this one workflow gives at `/openapi.json`.
+pub fn of_only(loaded: &LoadedWorkflow) -> Value {
+    of(&crate::router::documented(true), loaded, Scope::Root)
+}
+
 /// The document of a workflow, with the paths of the place it was asked for at.
 pub(crate) fn document(app: &App, selected: &Selected) -> Value {
-    let workflow = &selected.loaded.workflow;
     let scope = if selected.by_name {
         Scope::Named
     } else {
         Scope::Root
     };
+    of(app.documented(), &selected.loaded, scope)
+}
+
+fn of(documented: &[Documented], loaded: &LoadedWorkflow, scope: Scope) -> Value {
+    let workflow = &loaded.workflow;
     let mut paths = Map::new();
-    for endpoint in app
-        .documented()
+    for endpoint in documented
         .iter()
         .filter(|endpoint| [scope, Scope::Shared].contains(&endpoint.scope))
     {
@@ -71,11 +79,11 @@ pub(crate) fn document(app: &App, selected: &Selected) -> Value {
         "info": {
             "title": workflow.name,
             "version": workflow.version.as_deref().unwrap_or("unversioned"),
-            "description": description(&selected.loaded),
+            "description": description(loaded),
         },
         "paths": paths,
         "webhooks": webhooks(),
-        "components": { "schemas": components::schemas(&selected.loaded) },
+        "components": { "schemas": components::schemas(loaded) },
         "tags": [
             { "name": RUN, "description": "Run the workflow." },
             { "name": JOBS, "description": "Every run is a job: look at it, watch it, cancel it, repeat it." },
