@@ -70,6 +70,7 @@ pub(super) fn start(
     folder: &Path,
     existing: Option<Existing>,
     platform: Option<::deploy::elf::Architecture>,
+    restore: impl FnOnce() -> Result<()>,
     steps: &mut Steps,
 ) -> Result<()> {
     let name = plan.name.as_str();
@@ -105,7 +106,10 @@ pub(super) fn start(
             if existing.is_none() {
                 return Err(failure);
             }
-            let back = docker(["rename", &before, name]).and_then(|_| docker(["start", name]));
+            // With the keys it had: it mounts the same file.
+            let back = restore()
+                .and_then(|()| docker(["rename", &before, name]))
+                .and_then(|_| docker(["start", name]));
             let hint = match back {
                 Ok(_) => "the container before was started again; nothing has changed".to_owned(),
                 Err(_) => format!("start the container before by hand: docker start {before}"),

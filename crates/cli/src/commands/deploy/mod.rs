@@ -97,9 +97,11 @@ pub(super) fn deploy(args: &Args, context: &Context) -> Result<Exit> {
     };
     if let Some(engine) = engine {
         let folder = folder::absolute(&args.output_dir)?;
-        if plan.secrets {
-            prepared.secrets.write(&folder)?;
-        }
+        let keys_before = if plan.secrets {
+            prepared.secrets.write(&folder)?
+        } else {
+            None
+        };
         let size = build(&image, &folder, args.platform, &mut steps)?;
         closing.image = Some((image.clone(), size));
         if args.push {
@@ -113,7 +115,15 @@ pub(super) fn deploy(args: &Args, context: &Context) -> Result<Exit> {
         match args.target {
             Target::Kubernetes => {}
             Target::Docker => {
-                container::start(&plan, &folder, engine.existing, args.platform, &mut steps)?;
+                let restore = || secrets::restore(&folder, keys_before.as_deref());
+                container::start(
+                    &plan,
+                    &folder,
+                    engine.existing,
+                    args.platform,
+                    restore,
+                    &mut steps,
+                )?;
                 closing.url = Some(container::url(&plan));
             }
             Target::Compose => {

@@ -172,35 +172,46 @@ impl Secrets {
     }
 
     /// Writes the file that is mounted. Its folder is closed to others; the file itself has to be readable
-    /// for the container's user, who is nobody here.
-    pub(super) fn write(&self, package: &Path) -> Result<()> {
-        let (folder, file) = (package.join(SECRETS.0), package.join(SECRETS.1));
-        let write = || -> std::io::Result<()> {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&folder)?;
-            fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
-            // Anew: a container that still has the old one mounted keeps it.
-            if file.exists() {
-                fs::remove_file(&file)?;
-            }
-            let mut options = fs::OpenOptions::new();
-            let mut file = options
-                .write(true)
-                .create_new(true)
-                .mode(0o444)
-                .open(&file)?;
-            file.set_permissions(fs::Permissions::from_mode(0o444))?;
-            file.write_all(self.text.as_bytes())
-        };
-        write().map_err(|error| {
-            Failure::new(
-                Exit::Io,
-                format!("`{}` could not be written: {error}", file.display()),
-            )
-        })
+    /// for the container's user, who is nobody here. Gives what was there before, for [`restore`].
+    pub(super) fn write(&self, package: &Path) -> Result<Option<Vec<u8>>> {
+        let before = fs::read(package.join(SECRETS.1)).ok();
+        put(package, self.text.as_bytes())?;
+        Ok(before)
     }
+}
+
+/// Puts back what a container that is started again was started with.
+pub(super) fn restore(package: &Path, before: Option<&[u8]>) -> Result<()> {
+    before.map_or(Ok(()), |before| put(package, before))
+}
+
+fn put(package: &Path, bytes: &[u8]) -> Result<()> {
+    let (folder, file) = (package.join(SECRETS.0), package.join(SECRETS.1));
+    let write = || -> std::io::Result<()> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)?;
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
+        // Anew: a container that still has the old one mounted keeps it.
+        if file.exists() {
+            fs::remove_file(&file)?;
+        }
+        let mut options = fs::OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create_new(true)
+            .mode(0o444)
+            .open(&file)?;
+        file.set_permissions(fs::Permissions::from_mode(0o444))?;
+        file.write_all(bytes)
+    };
+    write().map_err(|error| {
+        Failure::new(
+            Exit::Io,
+            format!("`{}` could not be written: {error}", file.display()),
+        )
+    })
 }
 
 /// A value as `.env` files hold it.

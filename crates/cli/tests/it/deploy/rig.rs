@@ -169,7 +169,7 @@ impl Drop for Deployment {
 }
 
 /// This machine's address on the engine's bridge: the one it would ask a container from.
-fn bridge() -> IpAddr {
+pub(super) fn bridge() -> IpAddr {
     let format = "{{range .IPAM.Config}}{{println .Subnet}}{{end}}";
     let subnets = docker(["network", "inspect", "--format", format, "bridge"]);
     let subnet = subnets
