@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io::{self, Write};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -22,6 +23,19 @@ use crate::options::ModelServerOptions;
 
 /// The structured answer: what the greeting workflow's node asks for.
 pub(crate) const GREETING: &str = "Hello, Ada, how good to see you!";
+
+/// Answers with the most calls that were open at the same time, where calls take a while.
+pub(crate) const MOST_AT_ONCE: &str = "/most-at-once";
+
+static CALLS: Calls = Calls {
+    now: AtomicUsize::new(0),
+    most: AtomicUsize::new(0),
+};
+
+struct Calls {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
 
 /// Connections the kernel may hold while the server is busy; 10,000 arrive at once.
 const BACKLOG: u32 = 4096;
@@ -70,10 +84,17 @@ async fn answer(
     request: Request<Incoming>,
     delay: Duration,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
+    if request.uri().path() == MOST_AT_ONCE {
+        let most = CALLS.most.load(Ordering::Relaxed).to_string();
+        return Ok(Response::new(Full::new(most.into())));
+    }
     // The connection can only be used again once the request is read.
     let _ = request.into_body().collect().await;
     if !delay.is_zero() {
+        let now = CALLS.now.fetch_add(1, Ordering::Relaxed) + 1;
+        CALLS.most.fetch_max(now, Ordering::Relaxed);
         tokio::time::sleep(delay).await;
+        CALLS.now.fetch_sub(1, Ordering::Relaxed);
     }
     let mut response = Response::new(Full::new(COMPLETION.clone()));
     response

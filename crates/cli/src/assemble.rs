@@ -1,17 +1,22 @@
-//! Joins the parts: the models that answer, the service, the server's settings.
+//! Joins the parts: the models that answer, the webhooks that tell, and what both trust.
 
 use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 
+use lang::workflow::{FieldId, Workflow};
 use llm::cassette::{Player, Recorder};
 use llm::model::{Models, Override};
 use llm::offline::Offline;
 use llm::pricing::PriceTable;
 use llm::scripted::Scripted;
+use outbound::policy::Unfit;
+use outbound::{Client, Policy};
+use service::webhooks::{DefaultWebhook, Webhooks};
 
 use crate::config::environment::Environment;
 use crate::config::models::{Settings, Source};
-use crate::config::text;
+use crate::config::{text, webhooks};
 use crate::report::{Exit, Failure, Result};
 
 /// Who answers, and how to name it to people.
@@ -21,6 +26,26 @@ pub(crate) struct Answering {
     pub models: Arc<dyn Models>,
     /// Said on stderr where the answers do not come from the models that the workflow names.
     pub notice: Option<String>,
+    /// A cassette is written.
+    pub is_recording: bool,
+}
+
+/// A cassette holds prompts and answers as they are, or it could not be played: none is made of a
+/// workflow with values that are not to be shown.
+pub(crate) fn refuse_recording(record: Option<&Path>, workflow: &Workflow) -> Result<()> {
+    let Some(sensitive) = workflow.sensitive.as_ref().filter(|_| record.is_some()) else {
+        return Ok(());
+    };
+    let mut fields = (0..workflow.fields.len()).filter(|index| sensitive.touches(FieldId(*index)));
+    let name = fields
+        .next()
+        .map_or("", |index| &workflow.fields[index].name);
+    let message = format!(
+        "--record would write the sensitive field `{name}` of workflow `{}` into the cassette for all to read",
+        workflow.name
+    );
+    let hint = "record with made-up values and a copy of the file without `sensitive`; the cassette plays with either";
+    Err(Failure::usage(message).hint(hint))
 }
 
 /// Builds the answering side.
@@ -33,12 +58,7 @@ pub(crate) fn models(settings: &Settings, environment: &Environment) -> Result<A
                 .with_overrides(&text::read(path)?)
                 .map_err(|error| Failure::usage(format!("`{shown}`: {error}")))?;
         }
-        let extra_roots_pem = settings
-            .ca
-            .as_deref()
-            .map(text::read)
-            .transpose()?
-            .map(String::into_bytes);
+        let extra_roots_pem = settings.ca.as_deref().map(roots).transpose()?;
         let settings = llm::Settings {
             environment: environment.variables().collect(),
             extra_roots_pem,
@@ -94,7 +114,11 @@ pub(crate) fn models(settings: &Settings, environment: &Environment) -> Result<A
         }
     };
     let Some(path) = &settings.record else {
-        return Ok(Answering { models, notice });
+        return Ok(Answering {
+            models,
+            notice,
+            is_recording: false,
+        });
     };
     let shown = path.display();
     let unwritable =
@@ -106,7 +130,57 @@ pub(crate) fn models(settings: &Settings, environment: &Environment) -> Result<A
     Ok(Answering {
         models: Arc::new(recorder),
         notice: Some(notice),
+        is_recording: true,
     })
+}
+
+/// Builds the telling side.
+pub(crate) fn webhooks(settings: &webhooks::Settings, ca: Option<&Path>) -> Result<Webhooks> {
+    let policy = Arc::new(Policy::new(settings.allow.0.iter().cloned()));
+    let default = match (&settings.url, &settings.secret) {
+        (None, None) => None,
+        (None, Some(_)) => {
+            return Err(Failure::usage(
+                "--webhook-secret signs the messages to --webhook-url, which is not given",
+            ));
+        }
+        (Some(url), secret) => {
+            // Neither is repeated: an address may hold a secret, too.
+            let url = policy.read(url.reveal()).map_err(|unfit| {
+                let failure = Failure::usage(format!("--webhook-url cannot be used: {unfit}"));
+                match unfit {
+                    Unfit::NotAllowed => {
+                        failure.hint("allow its host or address with --webhook-allow")
+                    }
+                    Unfit::NoUrl | Unfit::Scheme => failure,
+                }
+            })?;
+            let key = secret
+                .as_ref()
+                .map(|secret| secret.reveal().parse())
+                .transpose();
+            let key = key
+                .map_err(|bad| Failure::usage(format!("--webhook-secret cannot be used: {bad}")))?;
+            Some(DefaultWebhook { url, key })
+        }
+    };
+    let client = Client::new(policy.clone(), tls(ca)?)
+        .map_err(|error| Failure::new(Exit::NotReady, error.to_string()))?;
+    Ok(Webhooks {
+        sender: Arc::new(client),
+        policy,
+        default,
+    })
+}
+
+/// What TLS clients trust: the built-in roots, and those of a file.
+pub(crate) fn tls(ca: Option<&Path>) -> Result<rustls::ClientConfig> {
+    let pem = ca.map(roots).transpose()?;
+    llm::tls::client(pem.as_deref()).map_err(|error| Failure::new(Exit::NotReady, error.message))
+}
+
+fn roots(path: &Path) -> Result<Vec<u8>> {
+    text::read(path).map(String::into_bytes)
 }
 
 fn spec_name(spec: &llm::model::ModelSpec) -> String {

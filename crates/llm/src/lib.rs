@@ -17,6 +17,7 @@ mod providers;
 pub mod registry;
 pub mod scripted;
 pub mod settings;
+pub mod tls;
 mod transport;
 
 pub use error::Error;

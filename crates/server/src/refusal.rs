@@ -60,7 +60,7 @@ impl Trouble {
     /// Not now; the client should ask again after some seconds.
     pub(crate) fn unavailable(
         code: &'static str,
-        detail: &'static str,
+        detail: impl Into<String>,
         retry_after_seconds: u32,
     ) -> Self {
         let problem = Problem::new(

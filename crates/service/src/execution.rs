@@ -182,6 +182,7 @@ impl Execution {
             budget: options.budget(),
             fan_out: shared.settings.fan_out,
             stream: options.stream,
+            capture: shared.settings.capture,
         };
         let environment = Environment {
             models: shared.models.clone(),
@@ -240,6 +241,7 @@ impl Execution {
             outcome,
             usage,
             execution_time_ms,
+            masked_outputs,
             ..
         } = finished;
         let usage = Json::of(&usage);
@@ -267,9 +269,16 @@ impl Execution {
             }
             Outcome::Cancelled => {}
         }
-        match self.run.finish(&ending).await {
+        match self
+            .run
+            .finish(&ending, masked_outputs.as_ref().map(Json::of))
+            .await
+        {
             Ok(job) => {
                 self.shared.ended.fetch_add(1, Ordering::SeqCst);
+                if job.webhook.is_some() {
+                    self.shared.wake_deliveries.notify_one();
+                }
                 Some(job)
             }
             Err(error) => {
@@ -288,6 +297,7 @@ fn unexecuted(outcome: Outcome, taken: (Usage, u64)) -> Finished {
         usage: Arc::new(usage),
         execution_time_ms,
         gate_warnings: Vec::new(),
+        masked_outputs: None,
     }
 }
 

@@ -6,12 +6,14 @@
 //! [`Service::attend`] whoever waits for it executes it, until it ends or they go away. Where no slot is
 //! free the job waits in the store, and only there, until the worker claims it. While it runs the worker
 //! renews its lease. Its end is stored together with its last event, and only then told to anybody. After
-//! a crash a job goes on from its progress and the events after it.
+//! a crash a job goes on from its progress and the events after it. Where a webhook is to be told of the end,
+//! that is owed from the same commit on ([`webhooks`]).
 
 mod admission;
 pub mod attended;
 mod backoff;
 pub mod catalog;
+pub mod document;
 mod drain;
 pub mod events;
 mod execution;
@@ -22,9 +24,11 @@ mod numbered;
 mod older;
 mod position;
 pub mod problem;
+pub mod report;
 mod retry;
 pub mod runs;
 mod service;
+pub mod webhooks;
 mod worker;
 
 pub use drain::Drained;

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
-use engine::event::{EventKind, Observer, RunEvent};
+use engine::event::{EventKind, Kept, Observer, RunEvent};
 use engine::host::Host;
 use engine::progress::{Checkpoint, CheckpointError, Progress};
 use jobs::job::{Ending, Job, JobId};
@@ -197,12 +197,17 @@ impl LiveRun {
         }
     }
 
-    /// Stores the end of the job, with its last event.
-    pub(crate) async fn finish(&self, ending: &Ending) -> Result<Job, Error> {
+    /// Stores the end of the job, with its last event; that shows other outputs than the job's own where
+    /// some of them are sensitive.
+    pub(crate) async fn finish(
+        &self,
+        ending: &Ending,
+        masked_outputs: Option<Json>,
+    ) -> Result<Job, Error> {
         let lease = self.lease().await;
         let _turn = self.writing.lock().await;
         let mut events = self.log().unsaved();
-        let last = FinalEvent::of(ending);
+        let last = FinalEvent::of(ending, masked_outputs);
         let last = {
             let log = self.log();
             let (id, at) = (log.last_id + 1, ending.at);
@@ -366,12 +371,25 @@ impl Observer for LiveRun {
             }
             kind => {
                 log.last_id = event.id;
-                let numbered = Numbered {
-                    id: event.id,
-                    at: event.at,
-                    kind: kind.clone(),
+                let (id, at) = (event.id, event.at);
+                let event = match kind {
+                    EventKind::NodeCompleted {
+                        sealed: Some(_), ..
+                    } => StoredEvent {
+                        id,
+                        kind: Cow::Borrowed(name(kind)),
+                        data: Numbered {
+                            id,
+                            at,
+                            kind: Kept::of(kind),
+                        }
+                        .written(),
+                    },
+                    _ => {
+                        let kind = kind.clone();
+                        self.stored(&log, name(&event.kind), Numbered { id, at, kind })
+                    }
                 };
-                let event = self.stored(&log, name(kind), numbered);
                 log.waiting.push_back(Waiting::Event(event));
                 if log.is_watched() || log.waiting.len() >= UNSAVED {
                     self.unsaved.notify_one();

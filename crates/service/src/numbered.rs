@@ -18,11 +18,13 @@ pub(crate) struct Numbered<K> {
     pub(crate) kind: K,
 }
 
-impl<K: Kind> Numbered<K> {
+impl<K: Serialize> Numbered<K> {
     pub(crate) fn written(&self) -> Json {
         Json::of(self)
     }
+}
 
+impl<K: Kind> Numbered<K> {
     pub(crate) fn written_later(self) -> Json {
         Json::later(self)
     }

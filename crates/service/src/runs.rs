@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use jobs::job::{Idempotency, Job, JobId, NewJob, Work};
 use jobs::json::Json;
 use jobs::store::Error;
+use jobs::webhook::Webhook;
 use lang::fault::Fault;
 use lang::workflow::{Budget, InitialState};
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,8 @@ pub struct RunRequest {
     pub owner: Option<Arc<str>>,
     /// Ask models to stream.
     pub stream: bool,
+    /// Where its end is told; `None`: where the server itself is set up to.
+    pub webhook: Option<Webhook>,
 }
 
 /// Why a run was not accepted.
@@ -203,6 +206,7 @@ impl Service {
             owner: request.owner,
             retried_from: None,
             idempotency,
+            webhook: request.webhook.or_else(|| shared.own_webhook()),
         };
         Ok((job, state))
     }

@@ -4,7 +4,9 @@
 //! Settings are layered: flags, then the environment, then `.env`, then `flowmill.toml`, then defaults.
 //! A section's options are one struct, read from the command line and from the file alike.
 
+pub(crate) mod capture;
 pub(crate) mod environment;
+pub(crate) mod jobs;
 pub(crate) mod log;
 pub(crate) mod models;
 pub(crate) mod project;
@@ -13,3 +15,4 @@ pub(crate) mod serve;
 pub(crate) mod store;
 pub(crate) mod text;
 pub(crate) mod units;
+pub(crate) mod webhooks;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{log, models, run, serve, text};
+use super::{jobs, log, models, run, serve, text};
 use crate::report::{Failure, Result};
 
 /// Read from the working directory when `--config` names no other.
@@ -21,6 +21,8 @@ pub(crate) struct Project {
     pub run: run::Options,
     /// `[serve]`
     pub serve: serve::Options,
+    /// `[jobs]`
+    pub jobs: jobs::Options,
     /// `[log]`
     pub log: log::Options,
 }
@@ -30,6 +32,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("models", models::Options::KEYS),
     ("run", run::Options::KEYS),
     ("serve", serve::Options::KEYS),
+    ("jobs", jobs::Options::KEYS),
     ("log", log::Options::KEYS),
 ];
 
@@ -168,6 +171,11 @@ mod tests {
             "serve",
             serve::Options::KEYS,
             serve::Options::augment_args(command()),
+        );
+        check(
+            "jobs",
+            jobs::Options::KEYS,
+            jobs::Options::augment_args(command()),
         );
         check(
             "log",

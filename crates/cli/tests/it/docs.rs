@@ -17,6 +17,7 @@ const COMMANDS: &[&str] = &[
     "jobs cancel",
     "jobs retry",
     "jobs delete",
+    "report",
     "schema",
     "explain",
     "init",

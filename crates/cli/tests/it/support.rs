@@ -176,6 +176,30 @@ impl Running {
         panic!("no line with `{text}` in:\n{}", self.seen.join("\n"));
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for the server's address; `None` when it ends before it tells one.
+    #[track_caller]
+    pub(crate) fn url_or_end(&mut self) -> Option<String> {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    if let Some(start) = line.find("http://") {
+                        return Some(line[start..].trim_end().to_owned());
+                    }
+                    self.seen.push(line);
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    panic!("neither an address nor an end:\n{}", self.seen.join("\n"))
+                }
+            }
+        }
+    }
+
     /// Waits for the server's address.
     #[track_caller]
     pub(crate) fn url(&mut self) -> String {
@@ -195,9 +219,23 @@ impl Running {
         assert!(status.success());
     }
 
+    /// Ends it at once; all it has said on stderr.
+    pub(crate) fn said(mut self) -> String {
+        self.child.kill().expect("it was started");
+        self.seen.extend(self.lines.iter());
+        self.seen.join("\n")
+    }
+
     /// Waits for its end: exit code, and all of stdout.
     #[track_caller]
-    pub(crate) fn end(mut self) -> (Option<i32>, String) {
+    pub(crate) fn end(self) -> (Option<i32>, String) {
+        let ended = self.ended();
+        (ended.code, ended.stdout)
+    }
+
+    /// Waits for its end: all that it has ever said.
+    #[track_caller]
+    pub(crate) fn ended(mut self) -> Ended {
         let deadline = Instant::now() + PATIENCE;
         // A closed stderr is the end of the process; what it still says on the way is remembered.
         loop {
@@ -218,7 +256,11 @@ impl Running {
             &mut stdout,
         )
         .expect("UTF-8");
-        (self.child.wait().expect("it was started").code(), stdout)
+        Ended {
+            code: self.child.wait().expect("it was started").code(),
+            stdout,
+            stderr: self.seen.join("\n"),
+        }
     }
 }
 

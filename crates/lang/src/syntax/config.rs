@@ -96,6 +96,12 @@ pub(crate) const DEFAULT_ATTEMPTS: i64 = 3;
 static OBSERVABILITY: Table = Table::new(
     "observability",
     &[
+        key(
+            "capture",
+            CAPTURE,
+            "what telemetry keeps of prompts, answers, inputs, outputs and tool data",
+        )
+        .default("\"full\""),
         key("logging", Shape::Mapping(&LOGGING), "how much is logged"),
         key(
             "mlflow",
@@ -104,6 +110,9 @@ static OBSERVABILITY: Table = Table::new(
         ),
     ],
 );
+
+/// `capture`, of the workflow or of a node.
+pub(crate) const CAPTURE: Shape = Shape::Word(&["none", "metadata", "full"]);
 
 static LOGGING: Table = Table::new(
     "logging",
@@ -195,6 +204,16 @@ impl<'a> Config<'a> {
             attempts: number("max_retries").unwrap_or(DEFAULT_ATTEMPTS),
             view,
         }
+    }
+
+    /// `observability`.
+    pub(crate) fn observability(&self) -> Option<View<'a>> {
+        self.view.as_ref()?.mapping("observability", &OBSERVABILITY)
+    }
+
+    /// `observability.mlflow`.
+    pub(crate) fn tracking(&self) -> Option<View<'a>> {
+        self.observability()?.mapping("mlflow", &TRACKING)
     }
 
     /// `storage.backend` as written, where it is another than the known one.

@@ -12,14 +12,12 @@ use hyper::header::HeaderValue;
 use hyper_util::client::legacy;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 
 use super::connector::Connector;
 use crate::Error;
 use crate::error::ErrorKind;
 use crate::settings::{Environment, Settings};
+use crate::tls;
 
 pub(super) type Client = legacy::Client<Connector, Full<Bytes>>;
 
@@ -34,7 +32,7 @@ const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
 pub(super) fn build(settings: &Settings) -> Result<(Client, Arc<Matcher>), Error> {
     let proxies = Arc::new(proxies(&settings.environment)?);
     let connector = Connector::new(
-        tls(settings.extra_roots_pem.as_deref())?,
+        tls::client(settings.extra_roots_pem.as_deref())?,
         proxies.clone(),
         USER_AGENT,
         settings.connect_timeout,
@@ -46,40 +44,6 @@ pub(super) fn build(settings: &Settings) -> Result<(Client, Arc<Matcher>), Error
         .pool_idle_timeout(Duration::from_secs(90))
         .build(connector);
     Ok((client, proxies))
-}
-
-/// The bundled roots, so that neither the system's store nor a process-wide crypto provider matters.
-fn tls(extra_pem: Option<&[u8]>) -> Result<ClientConfig, Error> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
-    if let Some(pem) = extra_pem {
-        let mut found = false;
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            let added = certificate
-                .map_err(|error| error.to_string())
-                .and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()));
-            added.map_err(|error| {
-                config(format!(
-                    "an extra certificate cannot be read: {error}; give a PEM file"
-                ))
-            })?;
-            found = true;
-        }
-        if !found {
-            return Err(config(
-                "the extra certificates hold no `BEGIN CERTIFICATE` block; give a PEM file"
-                    .to_owned(),
-            ));
-        }
-    }
-    let provider = rustls::crypto::ring::default_provider();
-    let mut tls = ClientConfig::builder_with_provider(provider.into())
-        .with_safe_default_protocol_versions()
-        .expect("ring supports the default versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(tls)
 }
 
 fn proxies(environment: &Environment) -> Result<Matcher, Error> {

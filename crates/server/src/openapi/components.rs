@@ -25,12 +25,26 @@ pub(super) fn schemas(loaded: &LoadedWorkflow) -> Value {
             "message": { "type": "string" },
         })),
         "Job": object(
-            &["job_id", "status", "created_at", "completed_at", "execution_time_ms", "outputs", "error", "workflow", "started_at", "usage", "problem", "metadata", "retried_from"],
+            &["job_id", "status", "created_at", "completed_at", "execution_time_ms", "outputs", "error", "workflow", "started_at", "usage", "problem", "metadata", "retried_from", "webhook"],
             job_properties(&[
+                ("webhook", or_null(webhook())),
                 ("outputs", or_null(if_of_this_workflow(&outputs))),
                 ("problem", or_null(json!({ "type": "object", "description": "RFC 9457 members, once failed." }))),
             ]),
         ),
+        "JobEnded": object(&["type", "timestamp", "data"], json!({
+            "type": { "enum": ["job.completed", "job.failed", "job.cancelled"] },
+            "timestamp": { "type": "string", "format": "date-time" },
+            "data": {
+                "type": "object",
+                "description": "The job without `webhook`.",
+                "required": ["job_id", "status", "created_at", "completed_at", "execution_time_ms", "outputs", "error", "workflow", "started_at", "usage", "problem", "metadata", "retried_from"],
+                "properties": job_properties(&[
+                    ("outputs", or_null(if_of_this_workflow(&outputs))),
+                    ("problem", or_null(json!({ "type": "object" }))),
+                ]),
+            },
+        })),
         "JobRow": object(
             &["job_id", "status", "created_at", "completed_at", "execution_time_ms", "error", "workflow", "started_at", "usage", "metadata", "retried_from"],
             job_properties(&[]),
@@ -62,6 +76,20 @@ pub(super) fn schemas(loaded: &LoadedWorkflow) -> Value {
                     },
                     "additionalProperties": false,
                 },
+                "webhook": {
+                    "type": ["object", "null"],
+                    "description": "Where the job's end is told (Standard Webhooks).",
+                    "required": ["url"],
+                    "properties": {
+                        "url": { "type": "string", "format": "uri", "maxLength": 2048 },
+                        "secret": {
+                            "type": ["string", "null"],
+                            "writeOnly": true,
+                            "description": "Messages are signed with it: `whsec_` and the base64 of 24 to 64 random bytes.",
+                        },
+                    },
+                    "additionalProperties": false,
+                },
             },
             "additionalProperties": false,
         },
@@ -78,7 +106,16 @@ pub(super) fn schemas(loaded: &LoadedWorkflow) -> Value {
             "output_tokens": count(),
             "llm_calls": count(),
             "cost_usd": { "type": ["number", "null"], "description": "Null as soon as one call has no known price." },
-            "nodes": { "type": "object", "description": "The same by node id.", "additionalProperties": { "type": "object" } },
+            "price_table": { "type": ["string", "null"], "description": "Version of the price table that costs were worked out by; null where none was used." },
+            "nodes": { "type": "object", "description": "By node id.", "additionalProperties": reference("NodeUsage") },
+        })),
+        "NodeUsage": object(&["model", "input_tokens", "cached_tokens", "output_tokens", "llm_calls", "cost_usd"], json!({
+            "model": { "type": ["string", "null"], "description": "`provider/model` that answered last." },
+            "input_tokens": count(),
+            "cached_tokens": count(),
+            "output_tokens": count(),
+            "llm_calls": count(),
+            "cost_usd": { "type": ["number", "null"], "description": "Null where a call has no known price." },
         })),
         "Problem": object(&["type", "title", "status", "detail", "instance", "code", "retryable", "error_source"], json!({
             "type": { "type": "string", "format": "uri-reference" },
@@ -149,6 +186,20 @@ fn job_properties(more: &[(&str, Value)]) -> Value {
         properties[*name] = schema.clone();
     }
     properties
+}
+
+fn webhook() -> Value {
+    let properties = json!({
+        "url": { "type": "string", "description": "Without credentials and query; of the server's own webhook only the host." },
+        "state": { "enum": ["waiting", "pending", "delivered", "gone", "given_up"] },
+        "attempts": count(),
+        "last_error": { "type": ["string", "null"] },
+        "next_attempt_at": { "type": ["string", "null"], "format": "date-time" },
+    });
+    object(
+        &["url", "state", "attempts", "last_error", "next_attempt_at"],
+        properties,
+    )
 }
 
 /// A job may be another workflow's, whose outputs are not described here.

@@ -99,6 +99,16 @@ pub(crate) fn draining() -> Trouble {
     )
 }
 
+/// As [`store_failed`], for whoever operates the server: with the reason, a sentence without paths.
+pub(crate) fn store_not_ready(error: &Error) -> Refusal {
+    tracing::error!(%error, "the job store failed");
+    let detail = match error {
+        Error::Unavailable(reason) => format!("The job store does not answer: {reason}."),
+        other => format!("The job store does not answer: {other}."),
+    };
+    Trouble::unavailable("store_unavailable", detail, RETRY_AFTER).into()
+}
+
 /// The store said no for a reason of its own.
 pub(crate) fn store_failed(error: &Error) -> Refusal {
     tracing::error!(%error, "the job store failed");

@@ -3,7 +3,7 @@
 mod inputs;
 mod refusal;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine::event::Observer;
@@ -13,7 +13,7 @@ use engine::plan::Plan;
 use engine::progress::NoCheckpoint;
 use engine::run::{Environment, Limits, Start};
 use jobs::job::JobId;
-use lang::workflow::InitialState;
+use lang::workflow::{InitialState, Workflow};
 use serde_json::{Value, json};
 use service::problem::{ErrorSource, Problem};
 use tokio_util::sync::CancellationToken;
@@ -77,6 +77,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit> {
     }
 }
 
+fn load(file: &Path) -> Result<Arc<Workflow>, Refused> {
+    let report = workflow_file::Report::of(file)
+        .map_err(Refused::by("workflow_invalid", ErrorSource::Workflow))?;
+    report.print_findings();
+    let workflow = report.checked.workflow.clone();
+    workflow.ok_or_else(|| Refused::Workflow(Box::new(report)))
+}
+
 /// Everything a run needs, found to be in order.
 struct Prepared {
     plan: Plan,
@@ -86,8 +94,7 @@ struct Prepared {
 
 /// Reads and checks everything before the first model call.
 fn prepare(args: &Args, context: &Context) -> Result<Prepared, Refused> {
-    let (_, workflow) = workflow_file::load(&args.file)
-        .map_err(Refused::by("workflow_invalid", ErrorSource::Workflow))?;
+    let workflow = load(&args.file)?;
     let given = inputs::read(&args.inputs, &workflow)
         .map_err(Refused::by("input_invalid", ErrorSource::Request))?;
     let state = refusal::accept(&workflow, given)?;
@@ -97,6 +104,8 @@ fn prepare(args: &Args, context: &Context) -> Result<Prepared, Refused> {
         .layers(|id| context.is_flag(id), context.project.models.clone());
     let settings =
         models::Options::settle(layers).map_err(Refused::by("usage", ErrorSource::Request))?;
+    assemble::refuse_recording(settings.record.as_deref(), &workflow)
+        .map_err(Refused::by("usage", ErrorSource::Request))?;
     let answering = assemble::models(&settings, &context.environment)
         .map_err(Refused::by("model_config", ErrorSource::Request))?;
     let plan = Plan::new(workflow);
@@ -142,6 +151,7 @@ fn execute(
         budget: settings.budget.clone(),
         fan_out: service::Settings::default().fan_out,
         stream: args.events || mode == Mode::InPlace,
+        capture: settings.capture,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -15,6 +15,7 @@ use lang::source::Source;
 use lang::workflow::Workflow;
 use llm::model::Models;
 use service::catalog::LoadedWorkflow;
+use service::webhooks::Webhooks;
 use service::{Config, Service};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -61,19 +62,23 @@ pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
     let layers = args
         .models
         .layers(|id| context.is_flag(id), context.project.models.clone());
-    let answering = assemble::models(&models::Options::settle(layers)?, &context.environment)?;
-    let loaded = args
-        .files
-        .iter()
-        .map(|file| Loaded::read(file))
-        .collect::<Result<Vec<_>>>()?;
+    let models = models::Options::settle(layers)?;
+    let loaded = match read_all(&args.files) {
+        Ok(loaded) => loaded,
+        Err(exit) => return Ok(exit),
+    };
+    for loaded in &loaded {
+        assemble::refuse_recording(models.record.as_deref(), &loaded.workflow)?;
+    }
+    let webhooks = assemble::webhooks(&settings.webhooks, models.ca.as_deref())?;
+    let answering = assemble::models(&models, &context.environment)?;
     refuse_same_names(&loaded)?;
-    descriptors::raise();
+    descriptors::raise(settings.max_running);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))?;
-    let exit = runtime.block_on(serve_until_told(settings, answering, loaded));
+    let exit = runtime.block_on(serve_until_told(settings, answering, webhooks, loaded));
     // A task that hangs in the system must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     exit
@@ -95,6 +100,26 @@ impl Loaded {
             source,
             workflow,
         })
+    }
+}
+
+/// Reads every file, and says what is wrong with each. The worst of the ends is how the command ends.
+fn read_all(files: &[PathBuf]) -> Result<Vec<Loaded>, Exit> {
+    let mut loaded = Vec::new();
+    let mut worst = Exit::Success;
+    for file in files {
+        match Loaded::read(file) {
+            Ok(one) => loaded.push(one),
+            Err(failure) => {
+                report::failure(&failure);
+                worst = worst.max(failure.exit);
+            }
+        }
+    }
+    if worst == Exit::Success {
+        Ok(loaded)
+    } else {
+        Err(worst)
     }
 }
 
@@ -120,11 +145,13 @@ fn refuse_same_names(loaded: &[Loaded]) -> Result<()> {
 async fn serve_until_told(
     settings: Settings,
     answering: assemble::Answering,
+    webhooks: Webhooks,
     loaded: Vec<Loaded>,
 ) -> Result<Exit> {
     // Before anybody is told that the server is there, and might tell it to stop.
     let mut signals = Signals::listen()?;
-    let (service, watched) = start_service(&settings, answering.models, loaded)?;
+    let is_recording = answering.is_recording;
+    let (service, watched) = start_service(&settings, answering.models, webhooks, loaded)?;
     let listener = bind(&settings)?;
     let address = listener
         .local_addr()
@@ -137,9 +164,14 @@ async fn serve_until_told(
     let app = server::App::new(service.clone(), server_settings(&settings));
     let stop = CancellationToken::new();
     let mut serving = tokio::spawn(server::serve(listener, app, stop.clone()));
-    let watching = settings
-        .watch
-        .then(|| tokio::spawn(watch::watch(service.clone(), watched, stop.clone())));
+    let watching = settings.watch.then(|| {
+        tokio::spawn(watch::watch(
+            service.clone(),
+            watched,
+            is_recording,
+            stop.clone(),
+        ))
+    });
 
     tokio::select! {
         () = signals.next() => {}
@@ -168,6 +200,7 @@ async fn serve_until_told(
 fn start_service(
     settings: &Settings,
     models: Arc<dyn Models>,
+    webhooks: Webhooks,
     loaded: Vec<Loaded>,
 ) -> Result<(Service, Vec<Watched>)> {
     let store = open_store(settings)?;
@@ -176,6 +209,7 @@ fn start_service(
         store,
         models,
         host,
+        webhooks: Some(webhooks),
         settings: service_settings(settings),
     });
     let mut watched = Vec::new();
@@ -269,8 +303,10 @@ fn service_settings(settings: &Settings) -> service::Settings {
         max_queued: settings.max_queued.or(default.max_queued),
         // A store in memory is nobody else's, and a SQLite file is locked.
         exclusive_store: true,
+        lease: settings.job_lease.unwrap_or(default.lease),
         retention: settings.job_retention.unwrap_or(default.retention),
         max_store_bytes: settings.job_max_bytes,
+        capture: settings.capture,
         ..default
     }
 }
