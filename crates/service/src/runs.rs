@@ -1,5 +1,6 @@
 //! Submitting runs and waiting for them.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -228,8 +229,21 @@ impl Service {
         mut attended: Attended,
         timeout: Duration,
     ) -> Result<Option<Job>, Error> {
-        let ended = self.wait(&attended.accepted, timeout);
-        attended.work.until(ended).await
+        let shared = &self.shared;
+        let mut patience = pin!(shared.host.sleep(timeout));
+        // The end is not listened for meanwhile: to be told of it by oneself costs a wake-up.
+        tokio::select! {
+            biased;
+            () = attended.work.finish() => {}
+            () = &mut patience => return Ok(None),
+        }
+        let Accepted { id, run, .. } = &attended.accepted;
+        let ended = tokio::select! {
+            biased;
+            ended = shared.ended(*id, run.clone()) => ended?,
+            () = patience => None,
+        };
+        Ok(ended.inspect(|job| shared.was_read(job)))
     }
 
     /// Waits for a job to end and returns it as it then stands, or as it stands after `timeout`; `None`
