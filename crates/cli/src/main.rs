@@ -15,6 +15,7 @@ mod progress;
 mod report;
 mod shell;
 mod signals;
+mod watching;
 mod workflow_file;
 
 use std::process::ExitCode;

@@ -2,11 +2,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use llm::chat::{ChatReply, ChatRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::host::Host;
 use crate::outcome::{FailureCode, NodeUsage, Usage};
+use crate::trace::TraceParent;
+use crate::watch::{Call, Step};
 
 /// One event of one run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -95,6 +98,29 @@ pub enum EventKind {
 pub trait Observer: Send + Sync {
     /// One event.
     fn observe(&self, event: &RunEvent);
+
+    /// A model is about to be asked. What is returned goes out with the call, as its parent.
+    fn call_begins(&self, _call: &Call<'_>) -> Option<TraceParent> {
+        None
+    }
+
+    /// An attempt at a model ended; not told when it was aborted. Lent, not given: nothing is copied for
+    /// an observer that does not look.
+    fn call_ended(
+        &self,
+        _call: &Call<'_>,
+        _request: &ChatRequest,
+        _result: Result<&ChatReply, &llm::Error>,
+    ) {
+    }
+
+    /// A step is in the state.
+    fn step_ended(&self, _step: &Step<'_>) {}
+
+    /// Whether [`step_ended`](Self::step_ended) does anything.
+    fn wants_steps(&self) -> bool {
+        false
+    }
 }
 
 /// Observes nothing.

@@ -220,6 +220,7 @@ fn lower(file: &File<'_>, context: &mut Context<'_>) -> Workflow {
                 .as_ref(),
         ),
         gates: config::gates(file, context),
+        tracking: file.config.tracking(),
         unsupported: unsupported::list(&file.nodes, context),
         fields: fields.list,
         nodes,

@@ -54,6 +54,8 @@ pub struct Workflow {
     pub budget: Budget,
     /// `config.gates`.
     pub gates: Gates,
+    /// Where and how runs are tracked.
+    pub tracking: Tracking,
     /// Parts that are checked but that this version cannot execute yet. A run is refused while any is listed.
     pub unsupported: Vec<Unsupported>,
 }
@@ -292,6 +294,15 @@ pub struct FanOut {
     pub target: NodeId,
     /// A list field.
     pub collect: FieldId,
+}
+
+/// `config.observability.mlflow` and `config.mlflow`, as far as it is not about privacy.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tracking {
+    /// `experiment_name`.
+    pub experiment: Option<String>,
+    /// `artifact_level`: `minimal`, `standard` or `full`.
+    pub artifact_level: Option<String>,
 }
 
 /// `config.execution`.

@@ -22,3 +22,4 @@ mod transport;
 pub use error::Error;
 pub use registry::Registry;
 pub use settings::{Environment, Settings};
+pub use transport::http_client;

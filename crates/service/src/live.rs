@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use engine::event::{EventKind, Observer, RunEvent};
 use engine::host::Host;
 use engine::progress::{Checkpoint, CheckpointError, Progress};
+use engine::watch::RunObserver;
 use jiff::Timestamp;
 use jobs::job::{Ending, Job, JobId};
 use jobs::json::Json;
@@ -36,7 +37,6 @@ const UNSAVED: usize = 64;
 /// since the last whole progress are needed to go on from it.
 const REPLAYED: u64 = MAX_EVENTS as u64 / 4;
 
-#[derive(Debug)]
 pub(crate) struct LiveRun {
     store: Arc<dyn JobStore>,
     host: Arc<dyn Host>,
@@ -56,6 +56,17 @@ pub(crate) struct LiveRun {
     /// Once it has left this process: the job, if it ended here.
     end: OnceLock<Option<Job>>,
     left: Notify,
+    /// Who watches it beside those who asked for it.
+    telemetry: OnceLock<Arc<dyn RunObserver>>,
+}
+
+impl std::fmt::Debug for LiveRun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LiveRun")
+            .field("id", &self.id)
+            .field("workflow", &self.workflow)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -123,6 +134,24 @@ impl LiveRun {
             abandon: shared.abandon_runs.child_token(),
             end: OnceLock::new(),
             left: Notify::new(),
+            telemetry: OnceLock::new(),
+        }
+    }
+
+    /// It is watched from now on. To be called once.
+    pub(crate) fn watched_by(&self, telemetry: Arc<dyn RunObserver>) {
+        // A second one could only come with a second execution of the same lease, which there is not.
+        let _ = self.telemetry.set(telemetry);
+    }
+
+    pub(crate) fn telemetry(&self) -> Option<&Arc<dyn RunObserver>> {
+        self.telemetry.get()
+    }
+
+    /// Whoever waited for it no longer does.
+    pub(crate) fn handed_over(&self) {
+        if let Some(telemetry) = self.telemetry() {
+            telemetry.handed_over();
         }
     }
 

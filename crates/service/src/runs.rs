@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use engine::outcome::Failure;
 use engine::run::Start;
+use engine::watch::{Origin, Telemetry};
 use jiff::{SignedDuration, Timestamp};
 use jobs::job::{Idempotency, Job, JobId, NewJob, Work};
 use jobs::json::Json;
@@ -40,6 +41,8 @@ pub struct RunRequest {
     pub owner: Option<Arc<str>>,
     /// Ask models to stream.
     pub stream: bool,
+    /// Where the run comes from; kept only where telemetry asks for it.
+    pub origin: Origin,
 }
 
 /// Why a run was not accepted.
@@ -95,10 +98,14 @@ pub(crate) struct RunOptions {
     max_tokens: Option<u64>,
     max_llm_calls: Option<u64>,
     pub(crate) stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_parent: Option<String>,
 }
 
 impl RunOptions {
-    fn new(budget: &Budget, stream: bool) -> Self {
+    fn new(budget: &Budget, stream: bool, origin: Origin) -> Self {
         let Budget {
             max_cost_usd,
             max_tokens,
@@ -109,6 +116,18 @@ impl RunOptions {
             max_tokens,
             max_llm_calls,
             stream,
+            waits_ms: origin.waits_ms,
+            trace_parent: origin.parent.map(|parent| parent.to_string()),
+        }
+    }
+
+    pub(crate) fn origin(&self) -> Origin {
+        Origin {
+            waits_ms: self.waits_ms,
+            parent: self
+                .trace_parent
+                .as_deref()
+                .and_then(|text| text.parse().ok()),
         }
     }
 
@@ -163,6 +182,12 @@ impl Service {
             key,
             fingerprint: inputs::fingerprint(&workflow.workflow, &state),
         });
+        let wants_origin = |telemetry: &Arc<dyn Telemetry>| telemetry.wants_origin();
+        let origin = if shared.telemetry.as_ref().is_some_and(wants_origin) {
+            request.origin
+        } else {
+            Origin::default()
+        };
         let created_at = shared.host.now();
         let deadline = request.deadline.or(shared.settings.default_deadline);
         let job = NewJob {
@@ -171,7 +196,7 @@ impl Service {
             definition: workflow.definition.clone(),
             work: Work {
                 inputs: Json::of(&inputs),
-                options: RunOptions::new(&request.budget, request.stream).to_json(),
+                options: RunOptions::new(&request.budget, request.stream, origin).to_json(),
                 progress: None,
             },
             metadata: request.metadata.map(|metadata| Json::of(&metadata)),
@@ -192,6 +217,11 @@ impl Service {
             ended = shared.ended(accepted.id, accepted.run.clone()) => ended?,
             () = shared.host.sleep(timeout) => None,
         };
+        if ended.is_none()
+            && let Some(run) = accepted.run.clone().or_else(|| shared.running(accepted.id))
+        {
+            run.handed_over();
+        }
         Ok(ended.inspect(|job| shared.was_read(job)))
     }
 

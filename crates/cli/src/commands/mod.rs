@@ -5,6 +5,7 @@ mod completions;
 mod explain;
 mod init;
 mod jobs;
+mod mlflow;
 mod run;
 mod schema;
 mod serve;
@@ -62,6 +63,7 @@ enum Command {
     Validate(validate::Args),
     Serve(serve::Args),
     Jobs(jobs::Args),
+    Mlflow(mlflow::Args),
     Schema(schema::Args),
     Explain(explain::Args),
     Init(init::Args),
@@ -118,6 +120,7 @@ pub(crate) fn main() -> Result<Exit> {
         Command::Validate(args) => validate::validate(&args),
         Command::Serve(args) => serve::serve(args, &context()?),
         Command::Jobs(args) => jobs::jobs(args, &context()?),
+        Command::Mlflow(args) => mlflow::mlflow(&args, &context()?),
         Command::Schema(args) => schema::schema(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Init(args) => init::init(&args),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{log, models, run, serve, text};
+use super::{log, models, run, serve, telemetry, text};
 use crate::report::{Failure, Result};
 
 /// Read from the working directory when `--config` names no other.
@@ -21,6 +21,8 @@ pub(crate) struct Project {
     pub run: run::Options,
     /// `[serve]`
     pub serve: serve::Options,
+    /// `[telemetry]`
+    pub telemetry: telemetry::Options,
     /// `[log]`
     pub log: log::Options,
 }
@@ -30,6 +32,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("models", models::Options::KEYS),
     ("run", run::Options::KEYS),
     ("serve", serve::Options::KEYS),
+    ("telemetry", telemetry::Options::KEYS),
     ("log", log::Options::KEYS),
 ];
 
@@ -168,6 +171,11 @@ mod tests {
             "serve",
             serve::Options::KEYS,
             serve::Options::augment_args(command()),
+        );
+        check(
+            "telemetry",
+            telemetry::Options::KEYS,
+            telemetry::Options::augment_args(command()),
         );
         check(
             "log",

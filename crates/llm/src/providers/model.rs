@@ -1,11 +1,12 @@
 //! One model of one provider, reached over HTTP: the only place where dialect and transport meet.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use reqwest::Url;
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Assembly, Dialect, Fault};
 use crate::Error;
@@ -111,6 +112,7 @@ impl<D: Dialect> HttpModel<D> {
         } else {
             &self.whole
         };
+        let headers = self.headers_of(request);
         let mut plan = self.dialect.plan();
         loop {
             let body = self
@@ -124,7 +126,7 @@ impl<D: Dialect> HttpModel<D> {
                 })?;
             let answer = self
                 .transport
-                .post(url, &self.headers, body)
+                .post(url, &headers, body)
                 .await
                 .map_err(|broken| self.broken(&broken))?;
             if answer.status.is_success() {
@@ -140,6 +142,19 @@ impl<D: Dialect> HttpModel<D> {
                     plan = next;
                 }
                 None => return Err(refusal.into_error(self.subject(request), retry_after)),
+            }
+        }
+    }
+
+    /// The provider's headers, and the trace that the call belongs to.
+    fn headers_of(&self, request: &ChatRequest) -> Cow<'_, HeaderMap> {
+        let parent = request.trace_parent.as_deref();
+        match parent.and_then(|parent| HeaderValue::from_str(parent).ok()) {
+            None => Cow::Borrowed(&self.headers),
+            Some(parent) => {
+                let mut headers = self.headers.clone();
+                headers.insert(HeaderName::from_static("traceparent"), parent);
+                Cow::Owned(headers)
             }
         }
     }

@@ -56,6 +56,11 @@ pub(crate) struct Answer {
     silence_timeout: Duration,
 }
 
+/// A client with the bundled roots and the environment's proxies, for others than models.
+pub fn http_client(settings: &Settings) -> Result<reqwest::Client, Error> {
+    client::build(settings)
+}
+
 impl Transport {
     pub(crate) fn new(settings: &Settings) -> Result<Self, Error> {
         Ok(Self {

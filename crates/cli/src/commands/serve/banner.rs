@@ -19,7 +19,7 @@ use crate::workflow_file::many;
 /// The whole text. The first address in it is the server's own.
 pub(super) async fn banner(
     address: SocketAddr,
-    notice: Option<&str>,
+    notices: &[String],
     workflows: &[Arc<LoadedWorkflow>],
     settings: &Settings,
 ) -> String {
@@ -36,7 +36,7 @@ pub(super) async fn banner(
             many(several.len(), "workflow")
         ),
     };
-    if let Some(notice) = notice {
+    for notice in notices {
         let _ = writeln!(text, "{notice}");
     }
     let _ = match &settings.store {
@@ -105,6 +105,7 @@ async fn sample(input_schema: &Value) -> Value {
         max_tokens: None,
         timeout: Duration::from_secs(1),
         stream: false,
+        trace_parent: None,
     };
     let Ok(model) = Offline.find(&ModelSpec::default()) else {
         return json!({});

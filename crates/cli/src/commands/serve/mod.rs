@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use ::telemetry::{CountedStore, Telemetry};
+use engine::host::Host;
 use jobs::store::JobStore;
 use lang::source::Source;
 use lang::workflow::Workflow;
@@ -21,13 +23,15 @@ use tokio_util::sync::CancellationToken;
 
 use self::watch::Watched;
 use super::Context;
+use crate::config::environment::Environment;
 use crate::config::log::Level;
 use crate::config::serve::Settings;
 use crate::config::store::Store;
-use crate::config::{models, serve};
+use crate::config::{models, serve, telemetry};
 use crate::host::Machine;
 use crate::report::{self, Exit, Failure, Result};
 use crate::signals::Signals;
+use crate::watching::{self, CLOSE_LIMIT};
 use crate::workflow_file::many;
 use crate::{assemble, descriptors, job_store, logging, printer, workflow_file};
 
@@ -40,7 +44,8 @@ Examples:
 
 The first Ctrl-C or SIGTERM lets runs in flight finish; the second ends the process.")]
 pub(super) struct Args {
-    /// Workflow files (.yaml, .yml, .json)
+    /// Workflow files (.yaml, .yml, .json), or workflows in MLflow's registry (models:/NAME/VERSION or
+    /// models:/NAME@ALIAS)
     #[arg(required = true)]
     files: Vec<PathBuf>,
 
@@ -49,6 +54,9 @@ pub(super) struct Args {
 
     #[command(flatten)]
     models: models::Options,
+
+    #[command(flatten)]
+    telemetry: telemetry::Options,
 }
 
 pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
@@ -61,19 +69,33 @@ pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
     let layers = args
         .models
         .layers(|id| context.is_flag(id), context.project.models.clone());
-    let answering = assemble::models(&models::Options::settle(layers)?, &context.environment)?;
+    let models = models::Options::settle(layers)?;
+    let answering = assemble::models(&models, &context.environment)?;
+    let host: Arc<dyn Host> = Arc::new(Machine::new());
     let loaded = args
         .files
         .iter()
-        .map(|file| Loaded::read(file))
+        .map(|file| Loaded::read(file, models.ca.as_deref(), &context.environment, &host))
         .collect::<Result<Vec<_>>>()?;
     refuse_same_names(&loaded)?;
+    let telemetry = watching::start(
+        args.telemetry.settle(&context.project.telemetry),
+        models.ca.as_deref(),
+        &context.environment,
+        host.clone(),
+    )?;
     descriptors::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))?;
-    let exit = runtime.block_on(serve_until_told(settings, answering, loaded));
+    let exit = runtime.block_on(async {
+        let exit = serve_until_told(settings, answering, loaded, &telemetry, host).await;
+        if matches!(exit, Ok(Exit::Success)) {
+            telemetry.close(CLOSE_LIMIT).await;
+        }
+        exit
+    });
     // A task that hangs in the system must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     exit
@@ -88,8 +110,16 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn read(path: &Path) -> Result<Self> {
-        let (source, workflow) = workflow_file::load(path)?;
+    fn read(
+        path: &Path,
+        ca: Option<&Path>,
+        environment: &Environment,
+        host: &Arc<dyn Host>,
+    ) -> Result<Self> {
+        let (source, workflow) = match watching::registered(path, ca, environment, host)? {
+            Some(source) => workflow_file::load_text(source)?,
+            None => workflow_file::load(path)?,
+        };
         Ok(Self {
             path: path.to_owned(),
             source,
@@ -121,20 +151,26 @@ async fn serve_until_told(
     settings: Settings,
     answering: assemble::Answering,
     loaded: Vec<Loaded>,
+    telemetry: &Telemetry,
+    host: Arc<dyn Host>,
 ) -> Result<Exit> {
     // Before anybody is told that the server is there, and might tell it to stop.
     let mut signals = Signals::listen()?;
-    let (service, watched) = start_service(&settings, answering.models, loaded)?;
+    let (service, watched) = start_service(&settings, answering.models, loaded, telemetry, host)?;
     let listener = bind(&settings)?;
     let address = listener
         .local_addr()
         .map_err(|error| Failure::new(Exit::Io, format!("the address is unknown: {error}")))?;
     let workflows = service.catalog().all();
-    printer::note(
-        &banner::banner(address, answering.notice.as_deref(), &workflows, &settings).await,
-    );
+    let notices = [answering.notice, telemetry.notice()];
+    let notices: Vec<String> = notices.into_iter().flatten().collect();
+    printer::note(&banner::banner(address, &notices, &workflows, &settings).await);
 
-    let app = server::App::new(service.clone(), server_settings(&settings));
+    let app = server::App::observed(
+        service.clone(),
+        server_settings(&settings),
+        telemetry.clone(),
+    );
     let stop = CancellationToken::new();
     let mut serving = tokio::spawn(server::serve(listener, app, stop.clone()));
     let watching = settings
@@ -169,15 +205,18 @@ fn start_service(
     settings: &Settings,
     models: Arc<dyn Models>,
     loaded: Vec<Loaded>,
+    telemetry: &Telemetry,
+    host: Arc<dyn Host>,
 ) -> Result<(Service, Vec<Watched>)> {
     let store = open_store(settings)?;
-    let host = Arc::new(Machine::new());
-    let service = Service::new(Config {
-        store,
+    let store = CountedStore::new(store, host.clone(), telemetry.metrics());
+    let config = Config {
+        store: Arc::new(store),
         models,
         host,
         settings: service_settings(settings),
-    });
+    };
+    let service = Service::observed(config, Some(Arc::new(telemetry.clone())));
     let mut watched = Vec::new();
     let mut failures = Vec::new();
     for Loaded {
