@@ -42,7 +42,7 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "PATH")]
     pub(crate) flowmill: Option<PathBuf>,
     /// Measure only these parts
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Start, Part::Load, Part::InFlight, Part::Validate])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Start, Part::Load, Part::InFlight, Part::Validate, Part::Telemetry])]
     pub(crate) only: Vec<Part>,
     /// Measure the reference against itself, which shows how far the figures can be trusted here
     #[arg(long)]
@@ -66,6 +66,8 @@ pub(crate) enum Part {
     InFlight,
     /// `validate` of a large file
     Validate,
+    /// Throughput with runs tracked in MLflow
+    Telemetry,
 }
 
 #[derive(Debug, Args)]

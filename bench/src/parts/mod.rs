@@ -3,6 +3,7 @@
 mod in_flight;
 mod load;
 mod start;
+mod telemetry;
 mod validate;
 
 use std::net::SocketAddr;
@@ -92,6 +93,7 @@ pub(crate) async fn measure_all(options: &RunOptions) -> Result<Report> {
             Part::Load => load::measure(&bench).await?,
             Part::InFlight => in_flight::measure(&mut bench).await?,
             Part::Validate => validate::measure(&bench)?,
+            Part::Telemetry => telemetry::measure(&bench).await?,
         });
     }
     let cores = std::thread::available_parallelism()?.get();

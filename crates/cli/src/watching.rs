@@ -6,20 +6,22 @@ use std::time::Duration;
 
 use engine::host::Host;
 use lang::source::Source;
-use telemetry::mlflow::{Client, ModelUri, Registry, Settings as MlflowSettings, SettingsError};
+use telemetry::mlflow::{
+    ArtifactLevel, Client, ModelUri, Registry, Settings as MlflowSettings, SettingsError,
+};
 use telemetry::{Settings, StartError, Telemetry};
 
 use crate::config::environment::Environment;
-use crate::config::telemetry::Settings as Given;
 use crate::config::text;
 use crate::report::{Exit, Failure, Result};
 
-/// How long the process waits at its end for what is still to be sent.
-pub(crate) const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+/// How long the process waits at its end for what is still to be sent. A sink that is not there holds it up
+/// for a few seconds only.
+pub(crate) const CLOSE_LIMIT: Duration = Duration::from_secs(15);
 
 /// Telemetry as `MLFLOW_*` and `OTEL_*` have it; without them it only counts.
 pub(crate) fn start(
-    given: Given,
+    artifacts: Option<ArtifactLevel>,
     ca: Option<&Path>,
     environment: &Environment,
     host: Arc<dyn Host>,
@@ -27,8 +29,7 @@ pub(crate) fn start(
     let settings = Settings {
         environment: environment.variables().collect(),
         extra_roots_pem: certificates(ca)?,
-        capture: given.capture,
-        artifacts: given.artifacts,
+        artifacts,
     };
     Telemetry::start(&settings, host).map_err(|error| match error {
         StartError::Mlflow(error) => refused(&error),

@@ -1,6 +1,6 @@
 //! What a run has spent and whether it may spend more.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lang::workflow::{Budget, NodeId};
 use llm::chat::ChatReply;
@@ -16,6 +16,7 @@ use crate::plan::Plan;
 #[derive(Debug)]
 pub(crate) struct Ledger {
     budget: Budget,
+    price_table: Option<Arc<str>>,
     spent: Mutex<Spent>,
 }
 
@@ -28,7 +29,12 @@ struct Spent {
 
 impl Ledger {
     /// `spent` is what an earlier attempt at the same run had spent.
-    pub(crate) fn new(plan: &Plan, limit: &Budget, spent: &Usage) -> Self {
+    pub(crate) fn new(
+        plan: &Plan,
+        limit: &Budget,
+        price_table: Option<Arc<str>>,
+        spent: &Usage,
+    ) -> Self {
         let workflow = plan.workflow();
         let nodes = workflow
             .nodes
@@ -48,6 +54,7 @@ impl Ledger {
         });
         Self {
             budget: tighter(&workflow.budget, limit),
+            price_table,
             spent,
         }
     }
@@ -87,6 +94,7 @@ impl Ledger {
             output_tokens: spent.total.output_tokens,
             llm_calls: spent.total.llm_calls,
             cost_usd: spent.total.cost_usd,
+            price_table: self.price_table.clone(),
             nodes: nodes
                 .filter(|(_, usage)| usage.llm_calls > 0)
                 .map(|(node, usage)| (node.id.clone(), usage.clone()))

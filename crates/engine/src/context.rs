@@ -1,8 +1,10 @@
 //! What every part of one run shares.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::budget::Ledger;
+use crate::capture::Capture;
 use crate::event::Emitter;
 use crate::host::Host;
 use crate::outcome::{Failure, FailureCode};
@@ -25,6 +27,7 @@ pub(crate) struct Context<'a> {
     /// Fan-out items in flight at once, at least 1.
     pub(crate) fan_out: usize,
     pub(crate) stream: bool,
+    pub(crate) capture: Arc<Capture>,
 }
 
 impl Context<'_> {

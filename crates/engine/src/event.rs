@@ -6,6 +6,7 @@ use llm::chat::{ChatReply, ChatRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::capture::Capture;
 use crate::host::Host;
 use crate::outcome::{FailureCode, NodeUsage, Usage};
 use crate::trace::TraceParent;
@@ -62,7 +63,12 @@ pub enum EventKind {
         node: Arc<str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         item: Option<usize>,
+        /// Sensitive values masked.
         outputs: Value,
+        /// The outputs as they are, where that is something else: for whoever stores the event, so that the
+        /// run can go on from it. Written by [`Kept`] alone.
+        #[serde(default, skip_serializing)]
+        sealed: Option<Value>,
         usage: NodeUsage,
         duration_ms: u64,
         elapsed_ms: u64,
@@ -94,6 +100,30 @@ pub enum EventKind {
     },
 }
 
+/// An event in the form that is stored: beside what anybody is shown, the `sealed` outputs that a run
+/// needs to go on. Whoever shows a stored event takes that key off ([`SEALED`]).
+#[derive(Debug, Serialize)]
+pub struct Kept<'a> {
+    #[serde(flatten)]
+    kind: &'a EventKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sealed: Option<&'a Value>,
+}
+
+/// The key of [`Kept`] that nobody is shown.
+pub const SEALED: &str = "sealed";
+
+impl<'a> Kept<'a> {
+    /// The form in which the event is stored.
+    pub fn of(kind: &'a EventKind) -> Self {
+        let sealed = match kind {
+            EventKind::NodeCompleted { sealed, .. } => sealed.as_ref(),
+            _ => None,
+        };
+        Self { kind, sealed }
+    }
+}
+
 /// Is told of every event, in order. Must not block: it is called on the run's own task.
 pub trait Observer: Send + Sync {
     /// One event.
@@ -121,6 +151,8 @@ pub trait Observer: Send + Sync {
     fn wants_steps(&self) -> bool {
         false
     }
+    /// What of the run may be shown. Told once, before the first event; events are masked already.
+    fn begins(&self, _capture: &Arc<Capture>) {}
 }
 
 /// Observes nothing.

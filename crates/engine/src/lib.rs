@@ -5,6 +5,7 @@
 //! A workflow is made ready once ([`plan::Plan`]) and then run any number of times ([`run::run`]).
 
 mod budget;
+pub mod capture;
 mod context;
 pub mod event;
 mod gates;

@@ -1,6 +1,7 @@
 //! How a run ended, what it cost, and why it failed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -18,6 +19,9 @@ pub struct Usage {
     pub llm_calls: u64,
     /// US dollars; `null` as soon as one reply has no known price. An attempt without a reply costs nothing.
     pub cost_usd: Option<f64>,
+    /// Version of the price table that costs were worked out by; `null` where none was used.
+    #[serde(default)]
+    pub price_table: Option<Arc<str>>,
     /// By node id; only nodes that asked a model.
     pub nodes: BTreeMap<String, NodeUsage>,
 }
@@ -59,6 +63,7 @@ impl Default for Usage {
             output_tokens: 0,
             llm_calls: 0,
             cost_usd: Some(0.0),
+            price_table: None,
             nodes: BTreeMap::new(),
         }
     }
@@ -120,6 +125,8 @@ pub struct Finished {
     pub execution_time_ms: u64,
     /// Gates that failed with `warn` or `block_deploy`.
     pub gate_warnings: Vec<String>,
+    /// The outputs as anybody but the caller may see them; `None` where no field is sensitive.
+    pub masked_outputs: Option<Map<String, Value>>,
 }
 
 /// Why a run failed.

@@ -105,11 +105,13 @@ impl Progress {
             node,
             item,
             outputs,
+            sealed,
             usage,
             elapsed_ms,
             ..
         } = &event.kind
         {
+            let outputs = sealed.as_ref().unwrap_or(outputs);
             let done = self.done(plan, node, *item, outputs);
             self.done.push(done.ok_or(ForeignEvent(event.id))?);
             self.usage.add(node, usage);

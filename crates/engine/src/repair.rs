@@ -1,6 +1,7 @@
 //! Reading a model's answer, and what to tell the model when the answer does not fit.
 
 use lang::fault::Fault;
+use lang::privacy::Sensitive;
 use lang::workflow::Output;
 use llm::chat::{ChatReply, Content, FinishReason};
 use serde_json::Value;
@@ -21,8 +22,19 @@ pub(crate) struct Misfit {
     answer: String,
 }
 
+impl Misfit {
+    /// The answer as the model is shown it again.
+    pub(crate) fn answer(&self) -> &str {
+        &self.answer
+    }
+}
+
 /// The node's output values, in the order of its outputs.
-pub(crate) fn read(output: &Output, reply: &ChatReply) -> Result<Vec<Value>, Misfit> {
+pub(crate) fn read(
+    output: &Output,
+    reply: &ChatReply,
+    sensitive: Option<&Sensitive>,
+) -> Result<Vec<Value>, Misfit> {
     let misfit = |reason: String| {
         let reason = match reply.finish {
             FinishReason::Length => format!("{reason} (it was cut off at the node's `max_tokens`)"),
@@ -42,7 +54,12 @@ pub(crate) fn read(output: &Output, reply: &ChatReply) -> Result<Vec<Value>, Mis
     };
     match output.read(answer) {
         Ok(values) => Ok(values.into_iter().map(|(_, value)| value).collect()),
-        Err(faults) => Err(misfit(list(&faults))),
+        Err(mut faults) => {
+            if let Some(sensitive) = sensitive {
+                sensitive.mask_answer_faults(output, &mut faults);
+            }
+            Err(misfit(list(&faults)))
+        }
     }
 }
 

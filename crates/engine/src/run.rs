@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lang::workflow::{Budget, InitialState, Workflow};
+use lang::workflow::{Budget, CaptureLevel, InitialState, Workflow};
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Ledger;
+use crate::capture::Capture;
 use crate::context::{Context, Stop, millis};
 use crate::event::{Emitter, EventKind, Observer};
 use crate::gates::{self, FailedGate};
@@ -43,16 +44,19 @@ pub struct Limits {
     pub fan_out: usize,
     /// Ask models to stream, so that `llm_delta` events come.
     pub stream: bool,
+    /// Most that telemetry may keep, whatever the workflow allows.
+    pub capture: CaptureLevel,
 }
 
 impl Default for Limits {
-    /// No deadline, no budget beyond the workflow's own, 16 items at once, no streaming.
+    /// No deadline, no budget beyond the workflow's own, 16 items at once, no streaming, everything captured.
     fn default() -> Self {
         Self {
             deadline: None,
             budget: Budget::default(),
             fan_out: 16,
             stream: false,
+            capture: CaptureLevel::Full,
         }
     }
 }
@@ -80,6 +84,9 @@ pub async fn run(
         Start::Fresh(state) => (Progress::new(workflow, state), false),
         Start::Resume(progress) => (*progress, true),
     };
+    let capture = Arc::new(Capture::new(workflow.clone(), limits.capture));
+    capture.learn(plan, &progress);
+    environment.observer.begins(&capture);
     let context = Context {
         plan,
         environment,
@@ -88,7 +95,12 @@ pub async fn run(
             environment.observer.as_ref(),
             progress.last_event,
         ),
-        ledger: Ledger::new(plan, &limits.budget, &progress.usage),
+        ledger: Ledger::new(
+            plan,
+            &limits.budget,
+            environment.models.price_table(),
+            &progress.usage,
+        ),
         started: environment.host.elapsed(),
         earlier_ms: progress.elapsed_ms,
         deadline: limits.deadline,
@@ -98,7 +110,9 @@ pub async fn run(
             limits.fan_out.max(1)
         },
         stream: limits.stream,
+        capture,
     };
+    let capture = &context.capture;
     context.events.emit(EventKind::RunStarted {
         workflow: plan.name().clone(),
         resumed,
@@ -112,17 +126,20 @@ pub async fn run(
 
     let usage = context.ledger.usage(plan);
     let execution_time_ms = millis(context.run_time());
+    let mut masked_outputs = None;
     let (outcome, gate_warnings) = match ended {
         Ok(gate_warnings) => {
             let outputs = workflow.state_object(&progress.state);
+            masked_outputs = capture.hides().then(|| capture.masked_fields(&outputs));
             context.events.emit(EventKind::RunCompleted {
-                outputs: outputs.clone().into(),
+                outputs: masked_outputs.as_ref().unwrap_or(&outputs).clone().into(),
                 usage: usage.clone(),
                 execution_time_ms,
             });
             (Outcome::Completed { outputs }, gate_warnings)
         }
         Err(Stop::Failed(failure)) => {
+            let failure = capture.masked_failure(failure);
             context.events.emit(EventKind::RunFailed {
                 error: failure.message.clone(),
                 problem: failure.problem(),
@@ -144,6 +161,7 @@ pub async fn run(
         usage,
         execution_time_ms,
         gate_warnings,
+        masked_outputs,
     })
 }
 

@@ -5,10 +5,11 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use lang::workflow::Workflow;
+use lang::workflow::{CaptureLevel, Workflow};
 use llm::chat::{ChatReply, ChatRequest};
 use uuid::Uuid;
 
+use crate::capture::Capture;
 use crate::event::{Observer, RunEvent};
 use crate::outcome::Finished;
 use crate::trace::TraceParent;
@@ -39,6 +40,8 @@ pub struct RunInfo<'a> {
     pub resumed: bool,
     /// The span that asked for it.
     pub parent: Option<TraceParent>,
+    /// As much as the server lets telemetry keep.
+    pub ceiling: CaptureLevel,
 }
 
 /// Where a run came from.
@@ -99,6 +102,11 @@ impl Both {
 }
 
 impl Observer for Both {
+    fn begins(&self, capture: &Arc<Capture>) {
+        self.first.begins(capture);
+        self.second.begins(capture);
+    }
+
     fn observe(&self, event: &RunEvent) {
         self.first.observe(event);
         self.second.observe(event);

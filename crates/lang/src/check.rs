@@ -10,6 +10,7 @@ mod graph;
 mod names;
 mod nodes;
 mod outputs;
+mod privacy;
 mod unsupported;
 
 use std::sync::Arc;
@@ -190,6 +191,8 @@ fn lower(file: &File<'_>, context: &mut Context<'_>) -> Workflow {
             writers.push(fan_out.target);
         }
     }
+    privacy::mark_outputs(&mut fields.list, &nodes, &edges.fan_outs);
+    privacy::check(file, &fields.list, context);
     config::check(file, context);
     let additional = [
         file.state
@@ -220,7 +223,9 @@ fn lower(file: &File<'_>, context: &mut Context<'_>) -> Workflow {
                 .as_ref(),
         ),
         gates: config::gates(file, context),
-        tracking: file.config.tracking(),
+        tracking: file.config.tracked(),
+        capture: privacy::capture_of_workflow(file),
+        sensitive: crate::privacy::Sensitive::of(&fields.list),
         unsupported: unsupported::list(&file.nodes, context),
         fields: fields.list,
         nodes,

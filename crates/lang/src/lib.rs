@@ -10,6 +10,7 @@ pub mod expr;
 pub mod fault;
 pub mod json;
 pub mod names;
+pub mod privacy;
 pub mod schema;
 pub mod source;
 pub mod suggest;

@@ -10,6 +10,7 @@ mod rules;
 use std::time::Duration;
 
 use crate::expr::Condition;
+use crate::privacy::Sensitive;
 use crate::template::Template;
 use crate::types::Type;
 use crate::value::{Map, Value};
@@ -56,6 +57,10 @@ pub struct Workflow {
     pub gates: Gates,
     /// Where and how runs are tracked.
     pub tracking: Tracking,
+    /// `config.observability`: what telemetry may keep of the run as a whole.
+    pub capture: Capture,
+    /// Where its state holds sensitive values; `None` where no field is sensitive.
+    pub sensitive: Option<Sensitive>,
     /// Parts that are checked but that this version cannot execute yet. A run is refused while any is listed.
     pub unsupported: Vec<Unsupported>,
 }
@@ -73,6 +78,8 @@ pub struct Field {
     pub default: Option<Value>,
     /// For `/schema`.
     pub description: Option<String>,
+    /// Its value is shown nowhere but in the run's own result.
+    pub sensitive: bool,
     /// Beyond the type.
     pub constraints: Constraints,
     /// Custom checks (`value` is the field's value). State fields only.
@@ -164,6 +171,8 @@ pub struct Node {
     pub tools: Vec<Tool>,
     /// Code instead of a model; not executed yet.
     pub code: Option<String>,
+    /// What telemetry may keep of its prompts, answers and tool data: its own setting, else the workflow's.
+    pub capture: Capture,
 }
 
 /// A node's own variable.
@@ -359,6 +368,53 @@ pub enum OnGateFail {
     BlockDeploy,
 }
 
+/// How much of what a run says and is told telemetry may keep.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum CaptureLevel {
+    /// Nothing, not even how much there was. Times, tokens and costs are counted all the same.
+    None,
+    /// Sizes, names and kinds, but no content.
+    Metadata,
+    /// The content.
+    #[default]
+    Full,
+}
+
+/// What telemetry may keep: of a workflow as a whole, or of one of its nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capture {
+    /// Of everything.
+    pub level: CaptureLevel,
+    /// Content of prompts and answers (`log_prompts`).
+    pub prompts: bool,
+    /// Artifacts at all (`log_artifacts`).
+    pub artifacts: bool,
+}
+
+impl Default for Capture {
+    /// Everything.
+    fn default() -> Self {
+        Self {
+            level: CaptureLevel::Full,
+            prompts: true,
+            artifacts: true,
+        }
+    }
+}
+
 /// A part of the file that this version checks but cannot execute.
 #[derive(Debug, Clone)]
 pub struct Unsupported {
@@ -392,6 +448,7 @@ impl Field {
             required: false,
             default: None,
             description: None,
+            sensitive: false,
             constraints: Constraints::default(),
             checks: Vec::new(),
             written_by: Vec::new(),

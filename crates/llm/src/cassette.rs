@@ -143,6 +143,10 @@ impl Models for Recorder {
     fn is_sequential(&self) -> bool {
         self.models.is_sequential()
     }
+
+    fn price_table(&self) -> Option<Arc<str>> {
+        self.models.price_table()
+    }
 }
 
 #[derive(Debug)]

@@ -85,6 +85,11 @@ pub trait Models: Send + Sync + std::fmt::Debug {
     fn is_sequential(&self) -> bool {
         false
     }
+
+    /// Version of the price table that replies' costs come from; `None` where they come from none.
+    fn price_table(&self) -> Option<Arc<str>> {
+        None
+    }
 }
 
 /// One model in place of whatever is asked for: `--model provider/name`.
@@ -115,6 +120,10 @@ impl Models for Override {
 
     fn is_sequential(&self) -> bool {
         self.models.is_sequential()
+    }
+
+    fn price_table(&self) -> Option<Arc<str>> {
+        self.models.price_table()
     }
 }
 

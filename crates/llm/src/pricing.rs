@@ -4,6 +4,7 @@
 //! user's table names them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -14,7 +15,7 @@ use crate::error::ErrorKind;
 /// Prices by provider and model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PriceTable {
-    version: String,
+    version: Arc<str>,
     providers: BTreeMap<String, BTreeMap<String, Price>>,
 }
 
@@ -61,7 +62,7 @@ impl PriceTable {
         let file: File =
             toml::from_str(include_str!("pricing.toml")).expect("a test reads the built-in table");
         Self {
-            version: file.version.unwrap_or_default(),
+            version: file.version.unwrap_or_default().into(),
             providers: file.providers,
         }
     }
@@ -87,7 +88,8 @@ impl PriceTable {
         }
         self.version = file
             .version
-            .unwrap_or_else(|| format!("{}+overrides", self.version));
+            .unwrap_or_else(|| format!("{}+overrides", self.version))
+            .into();
         for (provider, models) in file.providers {
             self.providers.entry(provider).or_default().extend(models);
         }
@@ -95,7 +97,7 @@ impl PriceTable {
     }
 
     /// The date of the prices.
-    pub fn version(&self) -> &str {
+    pub fn version(&self) -> &Arc<str> {
         &self.version
     }
 
@@ -298,7 +300,7 @@ mod tests {
             assert_eq!(table.cost_usd("openai", "gpt-4o", &usage), Some(9.0));
             assert!(table.cost_usd("openai", "gpt-4o-mini", &usage).is_some());
             assert_eq!(
-                table.version(),
+                &**table.version(),
                 format!("{}+overrides", PriceTable::built_in().version())
             );
         }
@@ -309,7 +311,7 @@ mod tests {
         let table = PriceTable::built_in()
             .with_overrides("version = \"ours-7\"")
             .unwrap();
-        assert_eq!(table.version(), "ours-7");
+        assert_eq!(&**table.version(), "ours-7");
     }
 
     #[track_caller]

@@ -106,6 +106,10 @@ impl Models for Registry {
         let mut found = self.found.write().unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(found.entry(spec.clone()).or_insert(model)))
     }
+
+    fn price_table(&self) -> Option<Arc<str>> {
+        Some(Arc::clone(self.settings.prices.version()))
+    }
 }
 
 #[cfg(test)]

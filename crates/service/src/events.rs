@@ -9,11 +9,13 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use async_stream::try_stream;
+use engine::event::SEALED;
 use futures_util::Stream;
 use jobs::job::{End, Ending, Job, JobId};
 use jobs::json::Json;
 use jobs::store::{Error, StoredEvent};
-use serde::Serialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::Receiver;
 
 use crate::live::{Told, written};
@@ -48,8 +50,8 @@ impl From<StoredEvent> for Event {
     fn from(event: StoredEvent) -> Self {
         Self {
             id: Some(event.id),
+            data: without_sealed(&event.kind, event.data),
             kind: event.kind,
-            data: event.data,
         }
     }
 }
@@ -75,12 +77,39 @@ pub(crate) enum FinalEvent<'a> {
     Cancelled { execution_time_ms: u64 },
 }
 
+/// What was stored for resuming and is nobody's to see.
+fn without_sealed(kind: &str, data: Json) -> Json {
+    #[derive(Deserialize, Serialize)]
+    struct Shown {
+        #[serde(skip_serializing)]
+        sealed: Option<IgnoredAny>,
+        #[serde(flatten)]
+        rest: serde_json::Map<String, serde_json::Value>,
+    }
+
+    // Most events hold no such key; those that may are few enough to be read.
+    if kind != "node_completed" || !data.as_str().contains(SEALED) {
+        return data;
+    }
+    match data.read::<Shown>() {
+        Ok(Shown {
+            sealed: Some(_),
+            rest,
+        }) => Json::of(&rest),
+        Ok(_) => data,
+        // Never, and if ever, then not in the open.
+        Err(_) => Json::of(&()),
+    }
+}
+
 impl<'a> FinalEvent<'a> {
-    pub(crate) fn of(ending: &'a Ending) -> Self {
+    /// `masked_outputs` where the outputs are not for everybody.
+    pub(crate) fn of(ending: &'a Ending, masked_outputs: Option<&'a Json>) -> Self {
         let Ending {
             execution_time_ms, ..
         } = *ending;
-        let (outputs, usage) = (ending.outputs.as_ref(), ending.usage.as_ref());
+        let outputs = masked_outputs.or(ending.outputs.as_ref());
+        let usage = ending.usage.as_ref();
         let (error, problem) = (ending.error.as_deref(), ending.problem.as_ref());
         match ending.end {
             End::Completed => Self::Completed {

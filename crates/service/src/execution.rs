@@ -155,6 +155,7 @@ impl Execution {
                 .is_none_or(|waits| later(self.created_at, waits) <= self.shared.host.now()),
             resumed: matches!(start, Start::Resume(_)),
             parent: origin.parent,
+            ceiling: self.shared.settings.capture,
         };
         if let Some(observer) = telemetry.begin(&info) {
             self.run.watched_by(observer);
@@ -218,6 +219,7 @@ impl Execution {
             budget: options.budget(),
             fan_out: shared.settings.fan_out,
             stream: options.stream,
+            capture: shared.settings.capture,
         };
         let environment = Environment {
             models: shared.models.clone(),
@@ -297,7 +299,11 @@ impl Execution {
             }
             Outcome::Cancelled => {}
         }
-        match self.run.finish(&ending).await {
+        match self
+            .run
+            .finish(&ending, finished.masked_outputs.as_ref().map(Json::of))
+            .await
+        {
             Ok(job) => {
                 self.shared.ended.fetch_add(1, Ordering::SeqCst);
                 if let Some(telemetry) = self.run.telemetry() {
@@ -321,6 +327,7 @@ fn unexecuted(outcome: Outcome, taken: (Usage, u64)) -> Finished {
         usage,
         execution_time_ms,
         gate_warnings: Vec::new(),
+        masked_outputs: None,
     }
 }
 

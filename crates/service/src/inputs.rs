@@ -30,6 +30,7 @@ pub(crate) fn accept(
         }
         _ => {
             faults.sort_by_key(|fault| position(workflow, fault));
+            workflow.mask_faults(&mut faults);
             Err(faults)
         }
     }

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
-use engine::event::{EventKind, Observer, RunEvent};
+use engine::event::{EventKind, Kept, Observer, RunEvent};
 use engine::host::Host;
 use engine::progress::{Checkpoint, CheckpointError, Progress};
 use engine::watch::RunObserver;
@@ -236,12 +236,17 @@ impl LiveRun {
         }
     }
 
-    /// Stores the end of the job, with its last event.
-    pub(crate) async fn finish(&self, ending: &Ending) -> Result<Job, Error> {
+    /// Stores the end of the job, with its last event; that shows other outputs than the job's own where
+    /// some of them are sensitive.
+    pub(crate) async fn finish(
+        &self,
+        ending: &Ending,
+        masked_outputs: Option<Json>,
+    ) -> Result<Job, Error> {
         let lease = self.lease().await;
         let _turn = self.writing.lock().await;
         let mut events = self.log().unsaved();
-        let last = FinalEvent::of(ending);
+        let last = FinalEvent::of(ending, masked_outputs.as_ref());
         let last = stored(self.log().last_id + 1, ending.at, last.name(), &last);
         events.push(last.clone());
         let mut backoff = Backoff::for_store();
@@ -381,7 +386,12 @@ impl Observer for LiveRun {
             }
             kind => {
                 log.last_id = event.id;
-                let event = stored(event.id, event.at, name(kind), kind);
+                let event = match kind {
+                    EventKind::NodeCompleted {
+                        sealed: Some(_), ..
+                    } => stored(event.id, event.at, name(kind), &Kept::of(kind)),
+                    _ => stored(event.id, event.at, name(kind), kind),
+                };
                 log.waiting.push_back(Waiting::Event(event));
                 if log.is_watched() || log.waiting.len() >= UNSAVED {
                     self.unsaved.notify_one();

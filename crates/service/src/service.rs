@@ -10,6 +10,7 @@ use engine::watch::Telemetry;
 use jiff::Timestamp;
 use jobs::job::{Job, JobId};
 use jobs::store::{CancelRequested, Claimant, Counts, Error, Filter, JobStore, Page};
+use lang::workflow::CaptureLevel;
 use llm::model::Models;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, Semaphore};
@@ -62,6 +63,8 @@ pub struct Settings {
     pub retention: Duration,
     /// Bytes the store may take; beyond it the jobs that ended first are forgotten before their time.
     pub max_store_bytes: Option<u64>,
+    /// Most that telemetry may keep of any run, whatever its workflow allows.
+    pub capture: CaptureLevel,
 }
 
 impl Default for Settings {
@@ -77,6 +80,7 @@ impl Default for Settings {
             event_buffer: 256,
             retention: Duration::from_secs(7 * 24 * 60 * 60),
             max_store_bytes: None,
+            capture: CaptureLevel::Full,
         }
     }
 }

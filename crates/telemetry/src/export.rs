@@ -120,6 +120,22 @@ impl Health {
     pub(crate) fn is_down(&self) -> bool {
         self.failures > 0
     }
+
+    /// In a row.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+}
+
+/// The process ends, and this could not be sent.
+pub(crate) fn tell_lost(sink: &str, what: &str, count: usize) {
+    if count > 0 {
+        tracing::warn!(
+            sink,
+            count,
+            "not everything could be sent before the end: {what} are missing"
+        );
+    }
 }
 
 /// Says something once, and then only how often it happened since.

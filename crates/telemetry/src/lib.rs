@@ -2,10 +2,10 @@
 //! MLflow, and the look of log lines.
 //!
 //! A run is watched through the traits of [`engine::watch`]; [`Telemetry`] is the one implementation. What
-//! a sink may show of prompts, replies and data passes [`capture`] first. Everything that leaves the
+//! a sink may show of prompts, replies and data passes the run's own [`engine::capture`] first. Everything that leaves the
 //! process does so on a thread of its own, behind bounds: no sink can slow a run down or make it fail.
 
-pub mod capture;
+mod capture;
 mod counted_store;
 mod export;
 pub mod logging;

@@ -5,6 +5,7 @@ mod spans;
 
 use std::sync::Arc;
 
+use engine::capture::Capture;
 use engine::event::{Observer, RunEvent};
 use engine::host::Host;
 use engine::outcome::Finished;
@@ -26,6 +27,12 @@ pub(crate) struct RunWatch {
 }
 
 impl Observer for RunWatch {
+    fn begins(&self, capture: &Arc<Capture>) {
+        if let Some(spans) = &self.spans {
+            spans.begins(capture);
+        }
+    }
+
     fn observe(&self, event: &RunEvent) {
         self.counted.event(&self.metrics, event);
         if let Some(spans) = &self.spans {

@@ -4,15 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::capture::Capture;
 use engine::host::Host;
 use engine::trace::TraceParent;
 use engine::watch::{RunInfo, RunObserver};
 use llm::Environment;
 use prometheus::IntCounter;
-use serde_json::{Map, Value};
+use serde_json::Map;
 
-use crate::capture::{Capture, Policy, Scope};
-use crate::export::{Exporter, Worker};
+use crate::export::{Exporter, Worker, tell_lost};
 use crate::metrics::Metrics;
 use crate::mlflow::{self, ArtifactLevel, Message, RunHandle, RunHead};
 use crate::otlp::{self, Resource, SpanQueue, Spans};
@@ -33,8 +33,6 @@ pub struct Settings {
     pub environment: Environment,
     /// Certificates trusted besides the bundled roots, in PEM.
     pub extra_roots_pem: Option<Vec<u8>>,
-    /// How much of prompts, replies and data is shown.
-    pub capture: Capture,
     /// How many artifacts an MLflow run leaves, over what its workflow says.
     pub artifacts: Option<ArtifactLevel>,
 }
@@ -63,7 +61,6 @@ pub struct Telemetry(Arc<Inner>);
 struct Inner {
     metrics: Arc<Metrics>,
     host: Arc<dyn Host>,
-    capture: Capture,
     otlp: Option<Spans>,
     mlflow: Option<Tracking>,
     exporter: Option<Exporter>,
@@ -93,7 +90,6 @@ impl Telemetry {
         Self(Arc::new(Inner {
             metrics: Arc::default(),
             host,
-            capture: Capture::default(),
             otlp: None,
             mlflow: None,
             exporter: None,
@@ -165,7 +161,6 @@ impl Telemetry {
         Ok(Self(Arc::new(Inner {
             metrics,
             host,
-            capture: settings.capture,
             otlp,
             mlflow,
             exporter: Some(exporter),
@@ -236,21 +231,11 @@ impl Telemetry {
             return;
         }
         if let Some(mlflow) = &self.0.mlflow {
-            lost("mlflow", "runs", mlflow.queue.budget.entries());
+            tell_lost("mlflow", "runs", mlflow.queue.budget.entries());
         }
         if let Some(spans) = &self.0.otlp {
-            lost("otlp", "spans", spans.queue.0.budget.entries());
+            tell_lost("otlp", "spans", spans.queue.0.budget.entries());
         }
-    }
-}
-
-fn lost(sink: &str, what: &str, count: usize) {
-    if count > 0 {
-        tracing::warn!(
-            sink,
-            count,
-            "not everything could be sent before the end: {what} are missing"
-        );
     }
 }
 
@@ -291,9 +276,8 @@ impl Inner {
         let otlp = otlp
             .filter(|spans| spans.sampler.records(ids.trace_id, run.parent))
             .map(|spans| spans.queue.clone());
-        let policy = Policy::of(run.workflow, self.capture);
         let mlflow = self.mlflow.as_ref();
-        let mlflow = mlflow.and_then(|tracking| tracking.begin(run, &policy));
+        let mlflow = mlflow.and_then(|tracking| tracking.reserve(run));
         if otlp.is_none() && mlflow.is_none() {
             return None;
         }
@@ -306,7 +290,8 @@ impl Inner {
             ids,
             host: self.host.clone(),
             workflow: run.workflow.clone(),
-            policy,
+            provisional: Arc::new(Capture::new(run.workflow.clone(), run.ceiling)),
+            capture: std::sync::OnceLock::new(),
             created_at: run.created_at,
             resumed: run.resumed,
             job: run.id,
@@ -319,15 +304,14 @@ impl Inner {
 }
 
 impl Tracking {
-    fn begin(&self, run: &RunInfo<'_>, policy: &Policy) -> Option<RunHandle> {
+    fn reserve(&self, run: &RunInfo<'_>) -> Option<RunHandle> {
         let workflow = run.workflow;
         let of_workflow = &workflow.tracking;
         let level = self
             .level
             .or_else(|| ArtifactLevel::named(of_workflow.artifact_level.as_deref()?))
             .unwrap_or_default();
-        RunHandle::begin(&self.queue, &self.dropped_parts, level, || {
-            let inputs: Map<String, Value> = serde_json::from_str(run.inputs).unwrap_or_default();
+        RunHandle::reserve(&self.queue, &self.dropped_parts, level, || {
             let experiment = self
                 .experiment
                 .as_ref()
@@ -342,8 +326,8 @@ impl Tracking {
                 created_at: run.created_at,
                 is_async: run.is_async,
                 resumed: run.resumed,
-                params: policy.members(Scope::Run, &inputs),
-                inputs: policy.value(Scope::Run, &Value::Object(inputs)),
+                params: Vec::new(),
+                inputs: None,
             }
         })
     }

@@ -3,6 +3,7 @@
 //! - [`FakeModel`]: an OpenAI-compatible model server in this process that answers, misbehaves and
 //!   remembers as a test tells it to.
 //! - [`FakeOllama`]: the same for Ollama's own chat API, smaller.
+//! - [`Sink`]: takes what a program sends out by itself, or misbehaves.
 //! - [`TempProject`]: a directory with files that goes away.
 //! - [`rigs`]: software we did not write, where it is installed.
 //!
@@ -15,9 +16,11 @@ mod project;
 mod reply;
 mod request;
 pub mod rigs;
+mod sink;
 
 pub use fake_model::FakeModel;
 pub use ollama::FakeOllama;
 pub use project::TempProject;
 pub use reply::Reply;
 pub use request::Request;
+pub use sink::{Manner, Received, Sink};

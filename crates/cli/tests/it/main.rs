@@ -12,5 +12,6 @@ mod output;
 mod run;
 mod serve;
 mod support;
+mod telemetry;
 mod tidy;
 mod validate;

@@ -197,7 +197,14 @@ impl Running {
 
     /// Waits for its end: exit code, and all of stdout.
     #[track_caller]
-    pub(crate) fn end(mut self) -> (Option<i32>, String) {
+    pub(crate) fn end(self) -> (Option<i32>, String) {
+        let (code, stdout, _) = self.end_with_lines();
+        (code, stdout)
+    }
+
+    /// Waits for its end: exit code, all of stdout, and every line of stderr.
+    #[track_caller]
+    pub(crate) fn end_with_lines(mut self) -> (Option<i32>, String, Vec<String>) {
         let deadline = Instant::now() + PATIENCE;
         // A closed stderr is the end of the process; what it still says on the way is remembered.
         loop {
@@ -218,7 +225,8 @@ impl Running {
             &mut stdout,
         )
         .expect("UTF-8");
-        (self.child.wait().expect("it was started").code(), stdout)
+        let code = self.child.wait().expect("it was started").code();
+        (code, stdout, std::mem::take(&mut self.seen))
     }
 }
 

@@ -1,6 +1,7 @@
 //! One execution of a model node: render the prompt, ask, read the answer, and try again where that
 //! can help.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use lang::workflow::NodeId;
@@ -9,6 +10,7 @@ use llm::error::ErrorKind;
 use llm::model::ChatModel;
 use serde_json::{Map, Value};
 
+use crate::capture::MaskedScope;
 use crate::context::{Context, millis};
 use crate::event::EventKind;
 use crate::outcome::{Failure, FailureCode, FailureSource, NodeUsage};
@@ -58,17 +60,25 @@ pub(crate) async fn execute(context: &Context<'_>, execution: Execution<'_>) -> 
             if let Some(index) = item {
                 failure.message = format!("{} (item {index})", failure.message);
             }
-            failure
+            context.capture.masked_failure(failure)
         });
     context.events.emit(match &result {
-        Ok(outputs) => EventKind::NodeCompleted {
-            node: id.clone(),
-            item,
-            outputs: named(context, execution.node, outputs),
-            usage: usage.clone(),
-            duration_ms: millis(context.since(started)),
-            elapsed_ms: millis(context.run_time()),
-        },
+        Ok(outputs) => {
+            let outputs = named(context, execution.node, outputs);
+            let (outputs, sealed) = match context.capture.masked_outputs(&outputs) {
+                Some(masked) => (masked, Some(outputs)),
+                None => (outputs, None),
+            };
+            EventKind::NodeCompleted {
+                node: id.clone(),
+                item,
+                outputs,
+                sealed,
+                usage: usage.clone(),
+                duration_ms: millis(context.since(started)),
+                elapsed_ms: millis(context.run_time()),
+            }
+        }
         Err(failure) => EventKind::NodeFailed {
             node: id.clone(),
             item,
@@ -95,6 +105,7 @@ async fn ask(
     let node_plan = context.plan.node_plan(execution.node);
     let settings = &context.plan.workflow().execution;
     let prompt = prompt(context, execution)?;
+    let _in_flight = InFlight::enter(context, execution, &prompt);
     let model = context
         .environment
         .models
@@ -131,13 +142,17 @@ async fn ask(
         request.trace_parent = observer
             .call_begins(&this_call)
             .map(|parent| parent.to_string());
-        let result = call(context, model.as_ref(), &request, execution.index()).await;
+        let result = call(context, model.as_ref(), &request, execution).await;
         observer.call_ended(&this_call, &request, result.as_ref());
         let (reason, wait) = match result {
             Ok(reply) => {
                 usage.add(&reply);
                 context.ledger.book(execution.node, &reply);
-                match repair::read(&node.output, &reply) {
+                match repair::read(
+                    &node.output,
+                    &reply,
+                    context.plan.workflow().sensitive.as_ref(),
+                ) {
                     Ok(outputs) => return Ok(outputs),
                     Err(misfit) if attempt >= attempts => {
                         let reason = format_args!(
@@ -152,6 +167,9 @@ async fn ask(
                         ));
                     }
                     Err(misfit) => {
+                        context
+                            .capture
+                            .learn_quoted(execution.node, misfit.answer());
                         let text = &mut request.messages[0].text;
                         text.truncate(prompt_length);
                         text.push_str(&repair::remark(&misfit));
@@ -181,7 +199,10 @@ async fn ask(
             node: node_plan.id.clone(),
             item: execution.index(),
             attempt,
-            reason,
+            reason: match context.capture.text(&reason) {
+                Cow::Owned(masked) => masked,
+                Cow::Borrowed(_) => reason,
+            },
             wait_ms: millis(wait),
         });
         if !wait.is_zero() {
@@ -212,24 +233,71 @@ async fn call(
     context: &Context<'_>,
     model: &dyn ChatModel,
     request: &ChatRequest,
-    item: Option<usize>,
+    execution: &Execution<'_>,
 ) -> Result<ChatReply, llm::Error> {
+    let show = |text: Option<String>| {
+        if let Some(text) = text {
+            context.events.emit(EventKind::LlmDelta {
+                node: request.label.clone(),
+                item: execution.index(),
+                text,
+            });
+        }
+    };
+    let deltas = context.capture.deltas(execution.node);
     let on_delta = |delta: Delta| {
         let Delta::Text(text) = delta;
-        context.events.emit(EventKind::LlmDelta {
-            node: request.label.clone(),
-            item,
-            text,
-        });
+        show(deltas.push(text));
     };
-    tokio::select! {
+    let result = tokio::select! {
         biased;
         reply = model.chat(request, &on_delta) => reply,
         () = context.host().sleep(request.timeout) => {
             let message = format!("{} gave no answer within {} s", model.name(), request.timeout.as_secs_f64());
             Err(llm::Error::new(ErrorKind::Timeout, message))
         }
+    };
+    show(deltas.finish());
+    if let Ok(reply) = &result {
+        context.capture.learn_answer(execution.node, &reply.content);
     }
+    result
+}
+
+/// A prompt that [`Capture`](crate::capture::Capture) knows while it is in flight.
+struct InFlight<'a> {
+    context: &'a Context<'a>,
+    prompt: Option<String>,
+}
+
+impl<'a> InFlight<'a> {
+    fn enter(context: &'a Context<'a>, execution: &Execution<'_>, prompt: &str) -> Self {
+        let masked = masked_prompt(context, execution);
+        let prompt = masked.map(|masked| {
+            context.capture.enter_prompt(prompt, masked);
+            prompt.to_owned()
+        });
+        Self { context, prompt }
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        if let Some(prompt) = &self.prompt {
+            self.context.capture.leave_prompt(prompt);
+        }
+    }
+}
+
+/// What the prompt looks like with every sensitive placeholder masked; `None` where no field is sensitive.
+fn masked_prompt(context: &Context<'_>, execution: &Execution<'_>) -> Option<String> {
+    let node = context.plan.node(execution.node);
+    let workflow = context.plan.workflow();
+    let scope = MaskedScope::of(workflow, execution.node, execution.variables)?;
+    let inputs = node.inputs.iter().map(|input| input.template.value(&scope));
+    let inputs = inputs.collect::<Result<Vec<_>, _>>().ok()?;
+    let variables = execution.variables.with_inputs(&inputs);
+    node.prompt.render(&scope.over(variables)).ok()
 }
 
 /// ` after 3 attempts`, where there was more than one.

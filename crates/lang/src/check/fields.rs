@@ -106,6 +106,7 @@ fn lower_field(
     if let Some(view) = &written.view {
         field.required = view.bool("required").unwrap_or(false);
         field.description = view.string("description");
+        field.sensitive = view.bool("sensitive").unwrap_or(false);
         if let Some(ty) = &ty {
             field.constraints = constraints::lower(view, ty, owner, context);
             field.checks =

@@ -197,6 +197,7 @@ fn lower_node(
             .map(|tool| lower_tool(tool, &owner, context))
             .collect(),
         code: node.code.as_ref().map(|code| code.value.to_string()),
+        capture: super::privacy::capture_of_node(node, file),
     }
 }
 

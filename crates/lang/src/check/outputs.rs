@@ -224,7 +224,10 @@ impl Rules<'_> {
             }
             if let (Some(target), Some(ty)) = (target, ty) {
                 self.same_type(&ty, target, &field.ty.place, context);
-                fields.push(self.output_field(name, target, field.view.string("description")));
+                let mut output = self.output_field(name, target, field.view.string("description"));
+                output.field.sensitive |= field.view.bool("sensitive").unwrap_or(false);
+                super::privacy::mark_inner(&mut output.field.ty, &ty);
+                fields.push(output);
             }
         }
         fields
@@ -266,6 +269,7 @@ impl Rules<'_> {
         let field = Field {
             required: true,
             description: description.or_else(|| state.description.clone()),
+            sensitive: state.sensitive,
             constraints: state.constraints.clone(),
             checks: state.checks.clone(),
             ..Field::named(key, state.ty.clone())

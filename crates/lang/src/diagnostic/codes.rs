@@ -77,6 +77,8 @@ codes! {
     DEFAULT_CONSTRAINT = "FM0207";
     /// A schema on a field that is no object.
     NEEDLESS_SCHEMA = "FM0208";
+    /// A sensitive value written into the file.
+    SENSITIVE_IN_FILE = "FM0209";
 
     /// Not an identifier.
     NODE_ID = "FM0301";
@@ -151,6 +153,8 @@ codes! {
     NO_EFFECT = "FM0601";
     /// A gate that can never pass or never fail.
     GATE = "FM0602";
+    /// `log_prompts` or `log_artifacts` against a stricter `capture`.
+    CAPTURE = "FM0603";
 
     /// Checked, but not executed by this version.
     NOT_SUPPORTED = "FM0701";

@@ -96,6 +96,12 @@ pub(crate) const DEFAULT_ATTEMPTS: i64 = 3;
 static OBSERVABILITY: Table = Table::new(
     "observability",
     &[
+        key(
+            "capture",
+            CAPTURE,
+            "what telemetry keeps of prompts, answers, inputs, outputs and tool data",
+        )
+        .default("\"full\""),
         key("logging", Shape::Mapping(&LOGGING), "how much is logged"),
         key(
             "mlflow",
@@ -104,6 +110,9 @@ static OBSERVABILITY: Table = Table::new(
         ),
     ],
 );
+
+/// `capture`, of the workflow or of a node.
+pub(crate) const CAPTURE: Shape = Shape::Word(&["none", "metadata", "full"]);
 
 static LOGGING: Table = Table::new(
     "logging",
@@ -196,18 +205,29 @@ impl<'a> Config<'a> {
     }
 
     /// Where and how runs are tracked: what `observability.mlflow` says before what `mlflow` says.
-    pub(crate) fn tracking(&self) -> Tracking {
-        let section = |name: &str, table| self.view.as_ref()?.mapping(name, table);
-        let of_observability = section("observability", &OBSERVABILITY)
-            .and_then(|view| view.mapping("mlflow", &TRACKING));
-        let experiment = of_observability
+    pub(crate) fn tracked(&self) -> Tracking {
+        let tracking = self.tracking();
+        let experiment = tracking
             .as_ref()
             .and_then(|view| view.string("experiment_name"))
-            .or_else(|| section("mlflow", &MLFLOW)?.string("experiment"));
+            .or_else(|| {
+                let mlflow = self.view.as_ref()?.mapping("mlflow", &MLFLOW);
+                mlflow?.string("experiment")
+            });
         Tracking {
             experiment: experiment.filter(|name| !name.trim().is_empty()),
-            artifact_level: of_observability.and_then(|view| view.string("artifact_level")),
+            artifact_level: tracking.and_then(|view| view.string("artifact_level")),
         }
+    }
+
+    /// `observability`.
+    pub(crate) fn observability(&self) -> Option<View<'a>> {
+        self.view.as_ref()?.mapping("observability", &OBSERVABILITY)
+    }
+
+    /// `observability.mlflow`.
+    pub(crate) fn tracking(&self) -> Option<View<'a>> {
+        self.observability()?.mapping("mlflow", &TRACKING)
     }
 
     /// `storage.backend` as written, where it is another than the known one.

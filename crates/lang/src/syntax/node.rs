@@ -1,8 +1,9 @@
 //! `nodes`: the steps, what each asks for and what it writes.
 
+use super::config::CAPTURE;
 use super::grammar::{Shape, Table, key};
 use super::place::Place;
-use super::state::INNER_FIELD;
+use super::state::{INNER_FIELD, SENSITIVE};
 use super::view::{Item, Text, View};
 use super::{edge, llm, memory, optimization, sandbox, tools};
 use crate::yaml::Key;
@@ -65,6 +66,11 @@ pub(crate) static NODE: Table = Table::new(
             "optimize",
             Shape::Mapping(&optimization::OPTIMIZE),
             "accepted; has no effect",
+        ),
+        key(
+            "capture",
+            CAPTURE,
+            "what is kept of its prompts, answers and tool data, over `config.observability.capture`",
         ),
         key(
             "log_prompts",
@@ -142,6 +148,7 @@ static OUTPUT_FIELD: Table = Table::new(
             Shape::Text,
             "what it holds, told to the model",
         ),
+        SENSITIVE,
         key(
             "schema",
             Shape::Open("field", &INNER_FIELD, 1),

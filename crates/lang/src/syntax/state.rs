@@ -1,6 +1,6 @@
 //! `state`: the fields, their constraints and checks, and the rules across them.
 
-use super::grammar::{NO_LIMIT, Shape, Table, key};
+use super::grammar::{Key as TableKey, NO_LIMIT, Shape, Table, key};
 use super::place::Place;
 use super::view::{Item, Text, View};
 use crate::yaml::Key;
@@ -47,6 +47,7 @@ pub(crate) static FIELD: Table = Table::new(
             "its value when the caller gives none; null means no default",
         ),
         key("description", Shape::Text, "what it holds"),
+        SENSITIVE,
         key(
             "schema",
             Shape::Open("field", &INNER_FIELD, 1),
@@ -109,6 +110,14 @@ pub(crate) static FIELD: Table = Table::new(
     ],
 )
 .notes(&["title", "example", "examples"]);
+
+/// On a field of the state, of an object or of an output.
+pub(crate) const SENSITIVE: TableKey = key(
+    "sensitive",
+    Shape::Bool,
+    "whether its value is masked wherever the run is shown but in its own result",
+)
+.default("false");
 
 const NUMBER: Shape = Shape::Float(f64::MIN, f64::MAX);
 

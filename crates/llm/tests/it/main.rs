@@ -11,3 +11,4 @@ mod offline;
 mod ollama;
 mod openai;
 mod raw;
+mod tls;

@@ -1,7 +1,7 @@
 //! What a run tells of itself for MLflow, on its way from the run's own task to the exporter.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -47,6 +47,7 @@ pub(crate) struct RunHead {
     pub(crate) created_at: Timestamp,
     pub(crate) is_async: bool,
     pub(crate) resumed: bool,
+    /// These two as soon as it is known what may be shown.
     pub(crate) params: Vec<(String, Captured)>,
     pub(crate) inputs: Option<Captured>,
 }
@@ -124,15 +125,16 @@ pub(crate) struct RunHandle {
     job: Uuid,
     level: ArtifactLevel,
     ended: AtomicBool,
+    /// Until it is sent.
+    head: Mutex<Option<(RunHead, Place)>>,
     queue: Arc<Queue<Message>>,
     /// Parts of runs that had no room.
     dropped_parts: prometheus::IntCounter,
 }
 
 impl RunHandle {
-    /// Tells of a run that begins. `None`, counted, where the exporter cannot keep up. `head` is only asked
-    /// for where there is room.
-    pub(crate) fn begin(
+    /// For a run that is about to begin. `None`, counted, where the exporter cannot keep up.
+    pub(crate) fn reserve(
         queue: &Arc<Queue<Message>>,
         dropped_parts: &prometheus::IntCounter,
         level: ArtifactLevel,
@@ -143,15 +145,27 @@ impl RunHandle {
             return None;
         };
         let head = head();
-        let job = head.job;
-        queue.send(Message::Begun(Arc::new(head), place));
         Some(Self {
-            job,
+            job: head.job,
             level,
             ended: AtomicBool::new(false),
+            head: Mutex::new(Some((head, place))),
             queue: queue.clone(),
             dropped_parts: dropped_parts.clone(),
         })
+    }
+
+    /// Tells of the run, unless that was done before.
+    pub(crate) fn begin(&self, complete: impl FnOnce(&mut RunHead)) {
+        let head = self
+            .head
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some((mut head, place)) = head {
+            complete(&mut head);
+            self.queue.send(Message::Begun(Arc::new(head), place));
+        }
     }
 
     pub(crate) fn level(&self) -> ArtifactLevel {

@@ -215,7 +215,7 @@ impl Registry {
         }
         let body = json!({
             "name": name,
-            "source": "flowmill",
+            "source": "prompt-template",
             "tags": [
                 is_prompt,
                 {"key": "mlflow.prompt.text", "value": prompt},

@@ -25,6 +25,9 @@ const CREATE_AFTER: Duration = Duration::from_secs(1);
 /// How often a run that goes on is brought up to date.
 const UPDATE_EVERY: Duration = Duration::from_secs(5);
 
+/// Failures in a row after which the end of the process is not held up any more.
+const LAST_ATTEMPTS: u32 = 3;
+
 const TICK: Duration = Duration::from_millis(500);
 
 /// What the worker is made of.
@@ -109,6 +112,10 @@ pub(crate) async fn work(sink: Sink, mut queue: UnboundedReceiver<Message>, mut 
         worker.send();
         let all_delivered = worker.deliveries.is_empty() && worker.ready.is_empty();
         if worker.closing && all_delivered && queue.is_empty() {
+            return;
+        }
+        if worker.closing && worker.health.failures() >= LAST_ATTEMPTS {
+            crate::export::tell_lost("mlflow", "runs", worker.slots.len());
             return;
         }
     }

@@ -1,21 +1,21 @@
 //! The contents of a model call in the forms that the conventions and MLflow have for them.
 
-use llm::chat::{ChatReply, ChatRequest, Content, FinishReason, Role};
+use llm::chat::{ChatReply, ChatRequest, FinishReason, Role};
 use serde_json::{Value, json};
 
-use crate::capture::{Capture, Policy, Scope};
+use crate::capture::Shown;
 
-/// As in `gen_ai.input.messages`; only where everything may be shown.
+/// As in `gen_ai.input.messages`; only where prompts are shown as they are.
 pub(super) fn conventional_inputs(
-    policy: &Policy,
-    scope: Scope<'_>,
+    shown: &Shown,
+    node: &str,
     request: &ChatRequest,
 ) -> Option<String> {
-    if policy.capture(scope) != Capture::Full {
+    if !shown.shows_prompts(node) {
         return None;
     }
     let messages = request.messages.iter().filter_map(|message| {
-        let text = policy.text(scope, &message.text)?;
+        let text = shown.prompt(node, &message.text)?;
         Some(json!({
             "role": role(message.role),
             "parts": [{"type": "text", "content": text.as_str()}],
@@ -24,16 +24,12 @@ pub(super) fn conventional_inputs(
     Some(Value::Array(messages.collect()).to_string())
 }
 
-/// As in `gen_ai.output.messages`; only where everything may be shown.
-pub(super) fn conventional_outputs(
-    policy: &Policy,
-    scope: Scope<'_>,
-    reply: &ChatReply,
-) -> Option<String> {
-    if policy.capture(scope) != Capture::Full {
+/// As in `gen_ai.output.messages`; only where replies are shown as they are.
+pub(super) fn conventional_outputs(shown: &Shown, node: &str, reply: &ChatReply) -> Option<String> {
+    if !shown.shows_prompts(node) {
         return None;
     }
-    let text = policy.text(scope, &text(&reply.content))?;
+    let text = shown.reply(node, &reply.content)?;
     let message = json!([{
         "role": "assistant",
         "parts": [{"type": "text", "content": text.as_str()}],
@@ -44,13 +40,13 @@ pub(super) fn conventional_outputs(
 
 /// The request as MLflow shows a chat.
 pub(super) fn mlflow_inputs(
-    policy: &Policy,
-    scope: Scope<'_>,
+    shown: &Shown,
+    node: &str,
     request: &ChatRequest,
     model: &str,
 ) -> Option<String> {
     let messages = request.messages.iter().map(|message| {
-        let text = policy.text(scope, &message.text)?;
+        let text = shown.prompt(node, &message.text)?;
         Some(json!({"role": role(message.role), "content": text.as_str()}))
     });
     let messages = messages.collect::<Option<Vec<_>>>()?;
@@ -65,25 +61,14 @@ pub(super) fn mlflow_inputs(
 }
 
 /// The reply as MLflow shows a chat.
-pub(super) fn mlflow_outputs(
-    policy: &Policy,
-    scope: Scope<'_>,
-    reply: &ChatReply,
-) -> Option<String> {
-    let text = policy.text(scope, &text(&reply.content))?;
+pub(super) fn mlflow_outputs(shown: &Shown, node: &str, reply: &ChatReply) -> Option<String> {
+    let text = shown.reply(node, &reply.content)?;
     let outputs = json!({"choices": [{
         "index": 0,
         "message": {"role": "assistant", "content": text.as_str()},
         "finish_reason": finish(reply.finish),
     }]});
     Some(outputs.to_string())
-}
-
-pub(super) fn text(content: &Content) -> String {
-    match content {
-        Content::Text(text) => text.clone(),
-        Content::Json(value) => value.to_string(),
-    }
 }
 
 pub(super) fn finish(reason: FinishReason) -> &'static str {

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use engine::capture::Capture;
 use engine::event::{EventKind, RunEvent};
 use engine::host::Host;
 use engine::outcome::{Failure, Finished, Outcome, Usage};
@@ -18,7 +19,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::messages;
-use crate::capture::{Captured, Policy, Scope};
+use crate::capture::{Captured, Shown};
 use crate::mlflow::{Artifact, ArtifactLevel, End, EndStatus, RunHandle};
 use crate::otlp::SpanQueue;
 use crate::semconv as name;
@@ -73,7 +74,9 @@ pub(crate) struct Spans {
     pub(crate) ids: Ids,
     pub(crate) host: Arc<dyn Host>,
     pub(crate) workflow: Arc<Workflow>,
-    pub(crate) policy: Policy,
+    /// What may be shown; more is known of it once the engine has begun.
+    pub(crate) provisional: Arc<Capture>,
+    pub(crate) capture: OnceLock<Shown>,
     pub(crate) created_at: Timestamp,
     pub(crate) resumed: bool,
     pub(crate) job: Uuid,
@@ -116,6 +119,31 @@ struct Count {
 impl Spans {
     fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What may be shown. A run that ends before the engine has begun has nothing but its inputs, and those
+    /// are masked by their place.
+    fn shown(&self) -> &Shown {
+        self.capture.get_or_init(|| Shown(self.provisional.clone()))
+    }
+
+    /// The engine begins: only now MLflow is told of the run, for now it is known what may be.
+    pub(crate) fn begins(&self, capture: &Arc<Capture>) {
+        // Told once for each attempt, and this is one.
+        let _ = self.capture.set(Shown(capture.clone()));
+        self.announce();
+    }
+
+    fn announce(&self) {
+        if let Some(mlflow) = &self.mlflow {
+            let shown = self.shown();
+            mlflow.begin(|head| {
+                head.params = shown.members(&self.inputs);
+                if shown.keeps_artifacts(None) {
+                    head.inputs = shown.fields(&self.inputs);
+                }
+            });
+        }
     }
 
     fn emit(&self, span: Span) {
@@ -178,7 +206,7 @@ impl Spans {
                 };
                 let mut attributes = Attributes::default();
                 attributes.put(name::ATTEMPT, *attempt);
-                attributes.put(name::RETRY_REASON, self.policy.sentence(reason));
+                attributes.put(name::RETRY_REASON, self.shown().sentence(reason));
                 attributes.put(name::RETRY_WAIT_MS, *wait_ms);
                 open_node.retries.push(SpanEvent {
                     at: event.at,
@@ -201,10 +229,10 @@ impl Spans {
                     return;
                 };
                 self.emit_call(closed.last_call.take(), None);
-                let scope = Scope::Node(node);
                 let mut attributes = self.of_node(&closed);
                 attributes.put(name::LLM_CALLS, usage.llm_calls);
-                attributes.mlflow_content(name::MLFLOW_OUTPUTS, self.policy.value(scope, outputs));
+                attributes
+                    .mlflow_content(name::MLFLOW_OUTPUTS, self.shown().outputs(node, outputs));
                 self.node_ended(closed, attributes, event.at, Status::Ok);
             }
             EventKind::NodeFailed {
@@ -219,7 +247,7 @@ impl Spans {
                 self.emit_call(closed.last_call.take(), Some(error));
                 let mut attributes = self.of_node(&closed);
                 attributes.put(name::ERROR_TYPE, code_name(code));
-                let error = self.policy.sentence(error).into_string();
+                let error = self.shown().sentence(error).into_string();
                 self.node_ended(closed, attributes, event.at, Status::Error(error));
             }
             EventKind::RunFailed { .. } | EventKind::RunCancelled { .. } => {
@@ -275,6 +303,7 @@ impl Spans {
     fn node_ended(&self, node: OpenNode, attributes: Attributes, at: Timestamp, status: Status) {
         if self.keeps(ArtifactLevel::Standard)
             && !node.attempts.is_empty()
+            && self.shown().keeps_artifacts(Some(&node.node))
             && let Some(mlflow) = &self.mlflow
         {
             let item = node
@@ -317,8 +346,8 @@ impl Spans {
         result: Result<&ChatReply, &llm::Error>,
         took: Duration,
     ) {
-        let scope = Scope::Node(call.node);
-        let policy = &self.policy;
+        let id = call.node;
+        let shown = self.shown();
         let (provider, model) = call
             .model
             .split_once('/')
@@ -338,23 +367,23 @@ impl Spans {
         attributes.put(name::ATTEMPT, call.attempt);
         attributes.put_some(
             name::INPUT_MESSAGES,
-            messages::conventional_inputs(policy, scope, request),
+            messages::conventional_inputs(shown, id, request),
         );
         attributes.mlflow(name::MLFLOW_TYPE, "CHAT_MODEL");
         attributes.mlflow(name::MLFLOW_PROVIDER, provider);
-        if let Some(inputs) = messages::mlflow_inputs(policy, scope, request, model) {
+        if let Some(inputs) = messages::mlflow_inputs(shown, id, request, model) {
             attributes.mlflow(name::MLFLOW_INPUTS, inputs);
         }
         let status = match result {
             Ok(reply) => {
-                self.of_reply(&mut attributes, scope, reply);
+                self.of_reply(&mut attributes, id, reply);
                 Status::Ok
             }
             Err(error) => {
                 attributes.mlflow(name::MLFLOW_MODEL, model);
                 attributes.put(name::ERROR_TYPE, kind_name(error.kind));
                 attributes.put_some(name::HTTP_STATUS, error.status.map(u32::from));
-                Status::Error(policy.sentence(&error.message).into_string())
+                Status::Error(shown.sentence(&error.message).into_string())
             }
         };
         let end = self.host.now();
@@ -369,20 +398,19 @@ impl Spans {
             return;
         };
         if node.prompt.is_none() && self.mlflow.is_some() {
-            node.prompt = prompt.and_then(|prompt| policy.text(scope, prompt));
+            node.prompt = prompt.and_then(|prompt| shown.prompt(id, prompt));
         }
         if keeps_attempts {
-            let text = |text: Option<&str>| {
-                text.and_then(|text| policy.text(scope, text))
-                    .map(Captured::into_string)
-            };
-            let reply = result.ok().map(|reply| messages::text(&reply.content));
+            let prompt = prompt.and_then(|prompt| shown.prompt(id, prompt));
+            let reply = result
+                .ok()
+                .and_then(|reply| shown.reply(id, &reply.content));
             node.attempts.push(json!({
                 "attempt": call.attempt,
                 "model": call.model,
-                "prompt": text(prompt),
-                "reply": text(reply.as_deref()),
-                "error": result.err().map(|error| policy.sentence(&error.message).into_string()),
+                "prompt": prompt.map(Captured::into_string),
+                "reply": reply.map(Captured::into_string),
+                "error": result.err().map(|error| shown.sentence(&error.message).into_string()),
                 "usage": result.ok().map(|reply| reply.usage),
                 "cost_usd": result.ok().and_then(|reply| reply.cost_usd),
             }));
@@ -402,7 +430,7 @@ impl Spans {
         });
     }
 
-    fn of_reply(&self, attributes: &mut Attributes, scope: Scope<'_>, reply: &ChatReply) {
+    fn of_reply(&self, attributes: &mut Attributes, node: &str, reply: &ChatReply) {
         let usage = reply.usage;
         attributes.put(name::RESPONSE_MODEL, &*reply.model);
         let finish = vec![messages::finish(reply.finish).to_owned()];
@@ -415,7 +443,7 @@ impl Spans {
         attributes.put_some(name::COST, reply.cost_usd);
         attributes.put_some(
             name::OUTPUT_MESSAGES,
-            messages::conventional_outputs(&self.policy, scope, reply),
+            messages::conventional_outputs(self.shown(), node, reply),
         );
         attributes.mlflow(name::MLFLOW_MODEL, &*reply.model);
         let mut tokens = json!({
@@ -430,7 +458,7 @@ impl Spans {
         if let Some(cost) = reply.cost_usd {
             attributes.mlflow(name::MLFLOW_COST, json!({"total_cost": cost}).to_string());
         }
-        if let Some(outputs) = messages::mlflow_outputs(&self.policy, scope, reply) {
+        if let Some(outputs) = messages::mlflow_outputs(self.shown(), node, reply) {
             attributes.mlflow(name::MLFLOW_OUTPUTS, outputs);
         }
     }
@@ -439,7 +467,7 @@ impl Spans {
     fn emit_call(&self, call: Option<Span>, failed: Option<&str>) {
         if let Some(mut call) = call {
             if let (Status::Ok, Some(reason)) = (&call.status, failed) {
-                call.status = Status::Error(self.policy.sentence(reason).into_string());
+                call.status = Status::Error(self.shown().sentence(reason).into_string());
                 call.attributes.put(name::ERROR_TYPE, "output_invalid");
             }
             self.emit(call);
@@ -448,9 +476,10 @@ impl Spans {
 
     pub(crate) fn step_ended(&self, step: &Step<'_>) {
         let Some(mlflow) = &self.mlflow else { return };
-        let fields = self.workflow.fields.iter().map(|field| field.name.clone());
-        let state: Map<String, Value> = fields.zip(step.state.iter().cloned()).collect();
-        if let Some(state) = self.policy.value(Scope::Run, &Value::Object(state)) {
+        let shown = self.shown();
+        if shown.keeps_artifacts(None)
+            && let Some(state) = shown.state(step.state)
+        {
             let path = format!("state/{:04}.{}.json", step.number, step.nodes.join("+"));
             mlflow.artifact(Artifact::captured(&path, state));
         }
@@ -478,19 +507,20 @@ impl Spans {
         if let Some(version) = &self.workflow.version {
             self.tag(&mut attributes, "flowmill.version", version);
         }
-        let inputs = Value::Object(self.inputs.clone());
-        let inputs = self.policy.value(Scope::Run, &inputs);
+        self.announce();
+        let shown = self.shown();
+        let inputs = shown.fields(&self.inputs);
         attributes.mlflow_content(name::MLFLOW_INPUTS, inputs);
         let (status, end_status, outputs) = match &finished.outcome {
             Outcome::Completed { outputs } => {
-                let outputs = Value::Object(outputs.clone());
-                let outputs = self.policy.value(Scope::Run, &outputs);
+                let outputs = shown.fields(outputs);
                 attributes.mlflow_content(name::MLFLOW_OUTPUTS, outputs.clone());
+                let outputs = outputs.filter(|_| shown.keeps_artifacts(None));
                 (Status::Ok, EndStatus::Finished, outputs)
             }
             Outcome::Failed(failure) => {
                 attributes.put(name::ERROR_TYPE, code_name(&failure.code));
-                let sentence = self.policy.sentence(&failure.message);
+                let sentence = self.shown().sentence(&failure.message);
                 let outputs = json!({"error": sentence.as_str()}).to_string();
                 attributes.mlflow(name::MLFLOW_OUTPUTS, outputs);
                 (
@@ -538,7 +568,7 @@ impl Spans {
     fn failed(&self, failure: &Failure) -> EndStatus {
         EndStatus::Failed {
             class: code_name(&failure.code),
-            sentence: self.policy.sentence(&failure.message),
+            sentence: self.shown().sentence(&failure.message),
             node: failure.node.clone(),
         }
     }

@@ -164,6 +164,7 @@ fn execute(
         is_async: false,
         resumed: false,
         parent: None,
+        ceiling: Limits::default().capture,
     });
     let observer = Arc::clone(&progress) as Arc<dyn Observer>;
     let environment = Environment {
@@ -180,6 +181,7 @@ fn execute(
         budget: settings.budget.clone(),
         fan_out: service::Settings::default().fan_out,
         stream: args.events || mode == Mode::InPlace,
+        ..Limits::default()
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -113,10 +113,11 @@ pub(super) fn accept(workflow: &Workflow, given: Given) -> Result<InitialState, 
         Ok(_) => Vec::new(),
         Err(faults) => faults,
     };
-    let faults: Vec<Fault> = faults
+    let mut faults: Vec<Fault> = faults
         .into_iter()
         .filter(|fault| !is_unreadable(fault))
         .collect();
+    workflow.mask_faults(&mut faults);
     let mut details: Vec<String> = unreadable
         .iter()
         .map(|(name, reason)| format!("{name}: {reason}"))

@@ -8,7 +8,7 @@ use crate::names::{Named, Names};
 use crate::template::Root;
 use crate::types::Type;
 use crate::value::Value;
-use crate::workflow::{Budget, Constraints, Execution, Gates, NodeId, Rule};
+use crate::workflow::{Budget, Capture, Constraints, Execution, Gates, NodeId, Rule};
 
 /// A workflow of fields and rules, with no nodes.
 fn workflow(fields: Vec<Field>) -> Workflow {
@@ -27,6 +27,8 @@ fn workflow(fields: Vec<Field>) -> Workflow {
             max_attempts: 3,
         },
         budget: Budget::default(),
+        capture: Capture::default(),
+        sensitive: None,
         gates: Gates::default(),
         unsupported: Vec::new(),
     }

@@ -1,0 +1,421 @@
+//! What of a run may be shown beyond its caller: one [`Capture`] per run, made by [`run`](crate::run::run)
+//! and handed to the observer before the first event.
+//!
+//! Two rules meet here. *Sensitive* fields are masked always: in events, in failures, in whatever is kept.
+//! The *level* (`capture`: the file's own, under the server's) says whether telemetry keeps content at
+//! all; it does not concern events, which are part of the API. What the masking knows of the run it
+//! learns from the state and from every answer, before anything of them is told.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lang::privacy::{GrowingText, MASK, Secrets, Sensitive};
+use lang::template::{Root, Scope};
+use lang::workflow::{self, CaptureLevel, FieldId, Node, NodeId, Workflow};
+use llm::chat::Content;
+use serde_json::{Map, Value};
+
+use crate::outcome::Failure;
+use crate::plan::Plan;
+use crate::progress::Progress;
+
+/// What of one run may be shown. Free to ask where nothing is sensitive.
+#[derive(Debug)]
+pub struct Capture {
+    workflow: Arc<Workflow>,
+    /// No setting in a file goes beyond it.
+    ceiling: CaptureLevel,
+    /// Absent where no field is sensitive.
+    known: Option<Mutex<Known>>,
+}
+
+/// What the run has come to know.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    secrets: Secrets,
+    /// Prompts in flight, and the same with every sensitive placeholder masked: a value too short to be
+    /// looked for in text is hidden there as well.
+    prompts: Vec<(String, String)>,
+}
+
+impl Capture {
+    /// Of a run that knows nothing yet.
+    pub fn new(workflow: Arc<Workflow>, ceiling: CaptureLevel) -> Self {
+        let known = workflow.sensitive.as_ref().map(|_| Mutex::default());
+        Self {
+            workflow,
+            ceiling,
+            known,
+        }
+    }
+
+    /// How much telemetry may keep of the run's inputs, outputs and state.
+    pub fn run_level(&self) -> CaptureLevel {
+        self.workflow.capture.level.min(self.ceiling)
+    }
+
+    /// How much telemetry may keep of a node's outputs and tool data.
+    pub fn node_level(&self, node: &str) -> CaptureLevel {
+        self.setting(node).level.min(self.ceiling)
+    }
+
+    /// How much telemetry may keep of a node's prompts and answers.
+    pub fn prompt_level(&self, node: &str) -> CaptureLevel {
+        let most = if self.setting(node).prompts {
+            CaptureLevel::Full
+        } else {
+            CaptureLevel::Metadata
+        };
+        self.node_level(node).min(most)
+    }
+
+    /// Whether artifacts of the run (`None`) or of a node may be kept (`log_artifacts`).
+    pub fn keeps_artifacts(&self, node: Option<&str>) -> bool {
+        match node {
+            Some(node) => {
+                self.setting(node).artifacts && self.node_level(node) == CaptureLevel::Full
+            }
+            None => self.workflow.capture.artifacts && self.run_level() == CaptureLevel::Full,
+        }
+    }
+
+    /// A prompt as telemetry may keep it; `None` where it may keep no content.
+    pub fn prompt<'t>(&self, node: &str, prompt: &'t str) -> Option<Cow<'t, str>> {
+        (self.prompt_level(node) == CaptureLevel::Full).then(|| self.masked_prompt(prompt))
+    }
+
+    /// An answer as telemetry may keep it, structure as JSON; `None` where it may keep no content.
+    pub fn reply<'t>(&self, node: &str, content: &'t Content) -> Option<Cow<'t, str>> {
+        if self.prompt_level(node) != CaptureLevel::Full {
+            return None;
+        }
+        let touched = self
+            .workflow
+            .node(node)
+            .filter(|id| self.writes_sensitive(*id));
+        Some(match (content, touched) {
+            (Content::Text(text), None) => self.text(text),
+            // Whatever it is, the value is somewhere in it.
+            (Content::Text(_), Some(_)) => Cow::Borrowed(MASK),
+            (Content::Json(answer), None) => match self.value(answer) {
+                Cow::Borrowed(answer) => answer.to_string().into(),
+                Cow::Owned(answer) => answer.to_string().into(),
+            },
+            (Content::Json(answer), Some(id)) => self.masked_answer(id, answer).to_string().into(),
+        })
+    }
+
+    /// Inputs, outputs or a state, by field, as telemetry may keep them.
+    pub fn fields(&self, named: &Map<String, Value>) -> Option<Map<String, Value>> {
+        (self.run_level() == CaptureLevel::Full).then(|| self.masked_fields(named))
+    }
+
+    /// A state, one value per field, as telemetry may keep it.
+    pub fn state(&self, state: &[Value]) -> Option<Map<String, Value>> {
+        (self.run_level() == CaptureLevel::Full)
+            .then(|| self.masked_fields(&self.workflow.state_object(state)))
+    }
+
+    /// A node's outputs, by field, as telemetry may keep them. Those of an event are masked already;
+    /// masking them again changes nothing.
+    pub fn outputs(&self, node: &str, named: &Map<String, Value>) -> Option<Map<String, Value>> {
+        (self.node_level(node) == CaptureLevel::Full).then(|| self.masked_fields(named))
+    }
+
+    /// What went into a tool or came out of it, as telemetry may keep it.
+    pub fn tool<'v>(&self, node: &str, data: &'v Value) -> Option<Cow<'v, Value>> {
+        (self.node_level(node) == CaptureLevel::Full).then(|| self.value(data))
+    }
+
+    /// A sentence, such as an error's, with every sensitive value masked. Sentences are shown at any level:
+    /// they say what went wrong and are made without prompts and answers.
+    pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        match &self.known {
+            Some(known) => lock(known).secrets.mask(text),
+            None => Cow::Borrowed(text),
+        }
+    }
+
+    /// Any JSON, with every sensitive value masked that occurs in it.
+    pub fn value<'v>(&self, value: &'v Value) -> Cow<'v, Value> {
+        match &self.known {
+            Some(known) => lock(known).secrets.mask_value(value),
+            None => Cow::Borrowed(value),
+        }
+    }
+
+    fn setting(&self, node: &str) -> workflow::Capture {
+        match self.workflow.node(node) {
+            Some(id) => self.node(id).capture,
+            None => self.workflow.capture,
+        }
+    }
+
+    fn node(&self, id: NodeId) -> &Node {
+        &self.workflow.nodes[id.0]
+    }
+}
+
+/// For the engine: the same without the levels, and what is learnt. All of it comes to nothing where no
+/// field is sensitive.
+impl Capture {
+    /// What there is to hide, and where.
+    fn hiding(&self) -> Option<(&Sensitive, MutexGuard<'_, Known>)> {
+        Some((
+            self.workflow.sensitive.as_ref()?,
+            lock(self.known.as_ref()?),
+        ))
+    }
+
+    /// Whether anything is to be hidden.
+    pub(crate) fn hides(&self) -> bool {
+        self.known.is_some()
+    }
+
+    /// Learns from where a run begins or goes on.
+    pub(crate) fn learn(&self, plan: &Plan, progress: &Progress) {
+        let Some((sensitive, mut known)) = self.hiding() else {
+            return;
+        };
+        if !progress.fits(&self.workflow) {
+            return;
+        }
+        for (index, value) in progress.state.iter().enumerate() {
+            sensitive.learn(FieldId(index), value, &mut known.secrets);
+        }
+        for done in &progress.done {
+            let node = progress.pending.get(done.work).map(|work| plan.runs(*work));
+            let (Some(node), Some(outputs)) = (node, &done.outputs) else {
+                continue;
+            };
+            for (output, value) in self.node(node).output.fields.iter().zip(outputs) {
+                sensitive.learn(output.target, value, &mut known.secrets);
+            }
+        }
+    }
+
+    /// Learns from an answer, before anybody has looked whether it fits. One that does not is quoted to the
+    /// model, so a text from which the value cannot be told is hidden as a whole.
+    pub(crate) fn learn_answer(&self, id: NodeId, content: &Content) {
+        let Some((sensitive, mut known)) = self.hiding() else {
+            return;
+        };
+        for output in &self.node(id).output.fields {
+            if !sensitive.touches(output.target) {
+                continue;
+            }
+            match content {
+                Content::Json(Value::Object(answer)) => {
+                    if let Some(value) = answer.get(&output.key) {
+                        sensitive.learn(output.target, value, &mut known.secrets);
+                    }
+                }
+                Content::Json(other) => sensitive.learn(output.target, other, &mut known.secrets),
+                Content::Text(text) => known.secrets.add(text),
+            }
+        }
+    }
+
+    /// Learns a text that will be shown to the model again.
+    pub(crate) fn learn_quoted(&self, id: NodeId, text: &str) {
+        if let Some((_, mut known)) = self.hiding()
+            && self.writes_sensitive(id)
+        {
+            known.secrets.add(text);
+        }
+    }
+
+    /// A node's outputs as an event shows them.
+    pub(crate) fn masked_outputs(&self, named: &Value) -> Option<Value> {
+        self.known.as_ref()?;
+        Some(Value::Object(self.masked_fields(named.as_object()?)))
+    }
+
+    /// Fields by name, masked by place and then by what they say.
+    pub(crate) fn masked_fields(&self, named: &Map<String, Value>) -> Map<String, Value> {
+        if self.known.is_none() {
+            return named.clone();
+        }
+        let masked = Value::Object(self.workflow.masked(named));
+        let masked = match self.value(&masked) {
+            Cow::Owned(value) => value,
+            Cow::Borrowed(_) => masked,
+        };
+        match masked {
+            Value::Object(entries) => entries,
+            other => unreachable!("an object stays one, and is not {other}"),
+        }
+    }
+
+    /// A failure with nothing sensitive in its sentence.
+    pub(crate) fn masked_failure(&self, mut failure: Failure) -> Failure {
+        if self.hides() {
+            failure.message = self.text(&failure.message).into_owned();
+        }
+        failure
+    }
+
+    /// Remembers a prompt while it is in flight, with what it looks like masked.
+    pub(crate) fn enter_prompt(&self, prompt: &str, masked: String) {
+        if let Some(known) = &self.known {
+            lock(known).prompts.push((prompt.to_owned(), masked));
+        }
+    }
+
+    /// Forgets it.
+    pub(crate) fn leave_prompt(&self, prompt: &str) {
+        if let Some(known) = &self.known {
+            let prompts = &mut lock(known).prompts;
+            if let Some(position) = prompts.iter().position(|(real, _)| prompt == real) {
+                prompts.swap_remove(position);
+            }
+        }
+    }
+
+    fn masked_prompt<'t>(&self, prompt: &'t str) -> Cow<'t, str> {
+        let Some(known) = &self.known else {
+            return Cow::Borrowed(prompt);
+        };
+        let mut known = lock(known);
+        let Known { secrets, prompts } = &mut *known;
+        // What follows the prompt, if anything, is the remark of a repeated attempt.
+        let entered = prompts
+            .iter()
+            .filter(|(real, _)| prompt.starts_with(real))
+            .max_by_key(|(real, _)| real.len());
+        match entered {
+            Some((real, masked)) => {
+                let remark = &prompt[real.len()..];
+                format!("{}{}", secrets.mask(masked), secrets.mask(remark)).into()
+            }
+            None => secrets.mask(prompt),
+        }
+    }
+
+    fn masked_answer(&self, id: NodeId, answer: &Value) -> Value {
+        let (Value::Object(entries), Some(sensitive)) = (answer, &self.workflow.sensitive) else {
+            return Value::from(MASK);
+        };
+        let mut masked = entries.clone();
+        for output in &self.node(id).output.fields {
+            if let Some(value) = masked.get_mut(&output.key)
+                && sensitive.touches(output.target)
+            {
+                *value = sensitive.mask(output.target, value).into_owned();
+            }
+        }
+        let masked = Value::Object(masked);
+        self.value(&masked).into_owned()
+    }
+
+    /// Whether an answer of the node is or holds something sensitive.
+    pub(crate) fn writes_sensitive(&self, id: NodeId) -> bool {
+        self.workflow.sensitive.as_ref().is_some_and(|sensitive| {
+            let mut outputs = self.node(id).output.fields.iter();
+            outputs.any(|output| sensitive.touches(output.target))
+        })
+    }
+
+    /// How the pieces of one answer may be shown as they arrive.
+    pub(crate) fn deltas(&self, id: NodeId) -> Deltas<'_> {
+        match &self.known {
+            None => Deltas::AsTheyCome,
+            Some(_) if self.writes_sensitive(id) => Deltas::Never,
+            Some(known) => Deltas::Masked {
+                known,
+                text: Mutex::default(),
+            },
+        }
+    }
+}
+
+/// The pieces of one answer.
+pub(crate) enum Deltas<'a> {
+    AsTheyCome,
+    /// The answer is what is to be hidden.
+    Never,
+    Masked {
+        known: &'a Mutex<Known>,
+        text: Mutex<GrowingText>,
+    },
+}
+
+impl Deltas<'_> {
+    /// What to show when a piece has come.
+    pub(crate) fn push(&self, piece: String) -> Option<String> {
+        match self {
+            Self::AsTheyCome => Some(piece),
+            Self::Never => None,
+            Self::Masked { known, text } => lock(text).push(&piece, &mut lock(known).secrets),
+        }
+    }
+
+    /// What is left to show when the last has come.
+    pub(crate) fn finish(&self) -> Option<String> {
+        match self {
+            Self::AsTheyCome | Self::Never => None,
+            Self::Masked { known, text } => lock(text).finish(&mut lock(known).secrets),
+        }
+    }
+}
+
+/// The variables of a place with every sensitive one masked, for rendering what a prompt looks like.
+pub(crate) struct MaskedScope<'a, S> {
+    pub(crate) scope: S,
+    pub(crate) sensitive: &'a Sensitive,
+    /// The list whose item is processed, where that is sensitive.
+    pub(crate) items: Option<FieldId>,
+}
+
+impl<'a, S> MaskedScope<'a, S> {
+    /// What a node sees; `None` where no field is sensitive.
+    pub(crate) fn of(workflow: &'a Workflow, node: NodeId, scope: S) -> Option<Self> {
+        let sensitive = workflow.sensitive.as_ref()?;
+        let mut fan_outs = workflow
+            .nodes
+            .iter()
+            .filter_map(|node| node.exits.fan_out.as_ref());
+        let items = fan_outs
+            .find(|fan_out| fan_out.target == node && sensitive.touches(fan_out.items))
+            .map(|fan_out| fan_out.items);
+        Some(Self {
+            scope,
+            sensitive,
+            items,
+        })
+    }
+
+    /// The same with other variables.
+    pub(crate) fn over<T>(&self, scope: T) -> MaskedScope<'a, T> {
+        MaskedScope {
+            scope,
+            sensitive: self.sensitive,
+            items: self.items,
+        }
+    }
+}
+
+impl<S: Scope> Scope for MaskedScope<'_, S> {
+    fn get(&self, root: Root) -> Option<Cow<'_, Value>> {
+        let value = self.scope.get(root)?;
+        let field = match root {
+            Root::Field(field) => Some(field),
+            // An item of a sensitive list is masked as the list itself would be: every scalar in it.
+            Root::ParallelItem => self.items,
+            Root::Input(_) | Root::LoopIteration(_) | Root::ParallelIndex | Root::CheckedValue => {
+                None
+            }
+        };
+        Some(match field {
+            Some(field) if self.sensitive.touches(field) => {
+                Cow::Owned(self.sensitive.mask_scalars(field, &value).into_owned())
+            }
+            _ => value,
+        })
+    }
+}
+
+/// Everything in there is whole between any two of its changes, whoever panicked.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

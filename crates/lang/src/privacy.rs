@@ -1,0 +1,325 @@
+//! What nobody but the caller may see: which parts of a state are sensitive, and hiding them in values,
+//! in faults and in texts. The one place that masks; every sink uses it.
+//!
+//! A value is hidden by its *place* ([`Sensitive`]): whatever stands in a sensitive field becomes
+//! [`MASK`], of any type and length, and only null stays, because it says that there is nothing. Beyond
+//! its place, a value is looked for in *text* ([`Secrets`]): prompts, answers and error sentences.
+
+mod growing;
+mod secrets;
+
+use std::borrow::Cow;
+
+use crate::fault::{Fault, FaultKind, PathSegment};
+use crate::types::{ObjectSchema, Type};
+use crate::value::{Map, Value};
+use crate::workflow::{Field, FieldId, Output, Workflow};
+
+pub use growing::GrowingText;
+pub use secrets::Secrets;
+
+/// What stands for a value that is not shown.
+pub const MASK: &str = "[sensitive]";
+
+/// The sensitive places of a workflow's state.
+#[derive(Debug, Clone)]
+pub struct Sensitive {
+    /// By field.
+    fields: Vec<Hidden>,
+}
+
+/// How much of a value is sensitive.
+#[derive(Debug, Clone)]
+enum Hidden {
+    Nothing,
+    /// All of it. Says which keys in it are an author's names and no data.
+    All(Type),
+    /// Parts of an object.
+    Inner(Vec<(String, Hidden)>),
+}
+
+impl Sensitive {
+    /// `None` where no field is sensitive.
+    pub(crate) fn of(fields: &[Field]) -> Option<Self> {
+        let fields: Vec<Hidden> = fields.iter().map(Hidden::of).collect();
+        let any = fields
+            .iter()
+            .any(|hidden| !matches!(hidden, Hidden::Nothing));
+        any.then_some(Self { fields })
+    }
+
+    /// Whether a field is sensitive, or a part of it.
+    pub fn touches(&self, field: FieldId) -> bool {
+        !matches!(self.hidden(field), Hidden::Nothing)
+    }
+
+    /// Whether a field is sensitive as a whole.
+    pub fn covers(&self, field: FieldId) -> bool {
+        matches!(self.hidden(field), Hidden::All(_))
+    }
+
+    /// A field's value as it may be shown.
+    pub fn mask<'v>(&self, field: FieldId, value: &'v Value) -> Cow<'v, Value> {
+        match self.hidden(field) {
+            Hidden::Nothing => Cow::Borrowed(value),
+            hidden => Cow::Owned(hidden.mask(value)),
+        }
+    }
+
+    /// A field's value for rendering: every scalar in its sensitive parts is masked, so that the keys a
+    /// placeholder follows are still there.
+    pub fn mask_scalars<'v>(&self, field: FieldId, value: &'v Value) -> Cow<'v, Value> {
+        match self.hidden(field) {
+            Hidden::Nothing => Cow::Borrowed(value),
+            hidden => Cow::Owned(hidden.mask_scalars(value)),
+        }
+    }
+
+    /// Adds what is sensitive in a field's value to what is looked for in text.
+    pub fn learn(&self, field: FieldId, value: &Value, secrets: &mut Secrets) {
+        self.hidden(field).learn(value, secrets);
+    }
+
+    /// Takes what is sensitive out of the faults of a model's answer.
+    pub fn mask_answer_faults(&self, output: &Output, faults: &mut [Fault]) {
+        for fault in faults {
+            let lacks_key = fault.kind == FaultKind::Missing;
+            let Some((PathSegment::Key(key), inner)) = fault.path.split_first_mut() else {
+                fault.input = Value::from(MASK);
+                continue;
+            };
+            if lacks_key && inner.is_empty() {
+                fault.input = Value::from(MASK);
+            } else if let Some(output) = output.fields.iter().find(|output| output.key == *key) {
+                let hidden = self.hidden(output.target);
+                hidden.mask_fault(inner, lacks_key, &mut fault.input);
+            }
+        }
+    }
+
+    fn hidden(&self, field: FieldId) -> &Hidden {
+        self.fields.get(field.0).unwrap_or(&Hidden::Nothing)
+    }
+}
+
+impl Workflow {
+    /// Inputs, outputs or anything else with the state's fields by name, as it may be shown. Keys that are
+    /// no field stay as they are.
+    pub fn masked(&self, named: &Map<String, Value>) -> Map<String, Value> {
+        let mut masked = named.clone();
+        let Some(sensitive) = &self.sensitive else {
+            return masked;
+        };
+        for (field, hidden) in self.fields.iter().zip(&sensitive.fields) {
+            if let Some(value) = masked.get_mut(&field.name)
+                && !matches!(hidden, Hidden::Nothing)
+            {
+                *value = hidden.mask(value);
+            }
+        }
+        masked
+    }
+
+    /// Takes what is sensitive out of faults of inputs: out of the value each shows, and out of its path,
+    /// where that leads through the keys of a sensitive value.
+    pub fn mask_faults(&self, faults: &mut [Fault]) {
+        if self.sensitive.is_some() {
+            for fault in faults {
+                self.mask_fault(fault);
+            }
+        }
+    }
+
+    fn mask_fault(&self, fault: &mut Fault) {
+        let Some(sensitive) = &self.sensitive else {
+            return;
+        };
+        let lacks_key = fault.kind == FaultKind::Missing;
+        match fault.path.split_first_mut() {
+            Some((PathSegment::Key(name), inner)) if !(lacks_key && inner.is_empty()) => {
+                if let Some(field) = self.field(name) {
+                    let hidden = sensitive.hidden(field);
+                    hidden.mask_fault(inner, lacks_key, &mut fault.input);
+                }
+            }
+            // About all inputs together.
+            _ => {
+                if let Value::Object(inputs) = &fault.input {
+                    fault.input = Value::Object(self.masked(inputs));
+                }
+            }
+        }
+    }
+}
+
+impl Hidden {
+    fn of(field: &Field) -> Self {
+        if field.sensitive {
+            return Self::All(field.ty.clone());
+        }
+        let Type::Object(Some(schema)) = &field.ty else {
+            return Self::Nothing;
+        };
+        let parts = schema
+            .fields
+            .iter()
+            .map(|inner| (inner.name.clone(), Self::of(inner)));
+        let parts: Vec<_> = parts
+            .filter(|(_, hidden)| !matches!(hidden, Self::Nothing))
+            .collect();
+        if parts.is_empty() {
+            Self::Nothing
+        } else {
+            Self::Inner(parts)
+        }
+    }
+
+    fn mask(&self, value: &Value) -> Value {
+        self.map(value, &|value| match value {
+            Value::Null => Value::Null,
+            _ => Value::from(MASK),
+        })
+    }
+
+    fn mask_scalars(&self, value: &Value) -> Value {
+        self.map(value, &mask_scalars)
+    }
+
+    /// The value with its sensitive parts replaced.
+    fn map(&self, value: &Value, replace: &dyn Fn(&Value) -> Value) -> Value {
+        match (self, value) {
+            (Self::Nothing, value) => value.clone(),
+            (Self::All(_), value) => replace(value),
+            (Self::Inner(parts), Value::Object(entries)) => {
+                let part = |key: &str| parts.iter().find(|(name, _)| name == key);
+                let entries = entries.iter().map(|(key, value)| {
+                    let value = match part(key) {
+                        Some((_, hidden)) => hidden.map(value, replace),
+                        None => value.clone(),
+                    };
+                    (key.clone(), value)
+                });
+                Value::Object(entries.collect())
+            }
+            // No object where one should be: where its parts would be is anybody's guess.
+            (Self::Inner(_), value) => replace(value),
+        }
+    }
+
+    fn learn(&self, value: &Value, secrets: &mut Secrets) {
+        match (self, value) {
+            (Self::Nothing, _) => {}
+            (Self::All(ty), value) => learn(ty, value, secrets),
+            (Self::Inner(parts), Value::Object(entries)) => {
+                for (name, hidden) in parts {
+                    if let Some(value) = entries.get(name) {
+                        hidden.learn(value, secrets);
+                    }
+                }
+            }
+            (Self::Inner(_), value) => learn(&Type::Object(None), value, secrets),
+        }
+    }
+
+    /// Follows a fault's path from here. `lacks_key`: the last segment names what is missing, and the
+    /// value shown is what lacks it.
+    fn mask_fault(&self, path: &mut [PathSegment], lacks_key: bool, shown: &mut Value) {
+        let next = path
+            .split_first_mut()
+            .filter(|(_, rest)| !lacks_key || !rest.is_empty());
+        let Some((segment, rest)) = next else {
+            *shown = self.mask(shown);
+            return;
+        };
+        match self {
+            Self::Nothing => {}
+            Self::Inner(parts) => {
+                if let PathSegment::Key(key) = segment
+                    && let Some((_, part)) = parts.iter().find(|(name, _)| name == key)
+                {
+                    part.mask_fault(rest, lacks_key, shown);
+                }
+            }
+            Self::All(ty) => {
+                let inner = inner(ty, segment);
+                if inner.is_none()
+                    && let PathSegment::Key(key) = segment
+                {
+                    MASK.clone_into(key);
+                }
+                let inner = inner.or_else(|| match ty {
+                    Type::Dict(Some(types)) => Some(types.1.clone()),
+                    _ => None,
+                });
+                Self::All(inner.unwrap_or(Type::Object(None))).mask_fault(rest, lacks_key, shown);
+            }
+        }
+    }
+}
+
+/// What a step leads to that an author named or that is only a position; `None` for a key that is data.
+fn inner(ty: &Type, segment: &PathSegment) -> Option<Type> {
+    match (ty, segment) {
+        (Type::Object(Some(schema)), PathSegment::Key(key)) => {
+            schema.field(key).map(|field| field.ty.clone())
+        }
+        (Type::List(Some(item)), PathSegment::Index(_)) => Some((**item).clone()),
+        (_, PathSegment::Index(_)) => Some(Type::Object(None)),
+        _ => None,
+    }
+}
+
+fn mask_scalars(value: &Value) -> Value {
+    match value {
+        Value::Null => Value::Null,
+        Value::Array(items) => items.iter().map(mask_scalars).collect(),
+        Value::Object(entries) => {
+            let masked = entries
+                .iter()
+                .map(|(key, value)| (key.clone(), mask_scalars(value)));
+            Value::Object(masked.collect())
+        }
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => Value::from(MASK),
+    }
+}
+
+/// Every text and number in a sensitive value, and the keys that are data.
+fn learn(ty: &Type, value: &Value, secrets: &mut Secrets) {
+    match value {
+        Value::Null | Value::Bool(_) => {}
+        Value::Number(number) => secrets.add_number(&number.to_string()),
+        Value::String(text) => secrets.add(text),
+        Value::Array(items) => {
+            let of_item = match ty {
+                Type::List(Some(item)) => &**item,
+                _ => &Type::Object(None),
+            };
+            for item in items {
+                learn(of_item, item, secrets);
+            }
+        }
+        Value::Object(entries) => {
+            let schema = match ty {
+                Type::Object(Some(schema)) => Some(&**schema),
+                _ => None,
+            };
+            let named = |key: &str| schema.and_then(|schema: &ObjectSchema| schema.field(key));
+            for (key, value) in entries {
+                match (named(key), ty) {
+                    (Some(field), _) => learn(&field.ty, value, secrets),
+                    (None, Type::Dict(Some(types))) => {
+                        secrets.add_key(key);
+                        learn(&types.1, value, secrets);
+                    }
+                    (None, _) => {
+                        secrets.add_key(key);
+                        learn(&Type::Object(None), value, secrets);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
