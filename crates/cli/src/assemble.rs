@@ -1,8 +1,10 @@
 //! Joins the parts: the models that answer, the service, the server's settings.
 
 use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 
+use lang::workflow::{FieldId, Workflow};
 use llm::cassette::{Player, Recorder};
 use llm::model::{Models, Override};
 use llm::offline::Offline;
@@ -21,6 +23,26 @@ pub(crate) struct Answering {
     pub models: Arc<dyn Models>,
     /// Said on stderr where the answers do not come from the models that the workflow names.
     pub notice: Option<String>,
+    /// A cassette is written.
+    pub is_recording: bool,
+}
+
+/// A cassette holds prompts and answers as they are, or it could not be played: none is made of a
+/// workflow with values that are not to be shown.
+pub(crate) fn refuse_recording(record: Option<&Path>, workflow: &Workflow) -> Result<()> {
+    let Some(sensitive) = workflow.sensitive.as_ref().filter(|_| record.is_some()) else {
+        return Ok(());
+    };
+    let mut fields = (0..workflow.fields.len()).filter(|index| sensitive.touches(FieldId(*index)));
+    let name = fields
+        .next()
+        .map_or("", |index| &workflow.fields[index].name);
+    let message = format!(
+        "--record would write the sensitive field `{name}` of workflow `{}` into the cassette for all to read",
+        workflow.name
+    );
+    let hint = "record with made-up values and a copy of the file without `sensitive`; the cassette plays with either";
+    Err(Failure::usage(message).hint(hint))
 }
 
 /// Builds the answering side.
@@ -94,7 +116,11 @@ pub(crate) fn models(settings: &Settings, environment: &Environment) -> Result<A
         }
     };
     let Some(path) = &settings.record else {
-        return Ok(Answering { models, notice });
+        return Ok(Answering {
+            models,
+            notice,
+            is_recording: false,
+        });
     };
     let shown = path.display();
     let unwritable =
@@ -106,6 +132,7 @@ pub(crate) fn models(settings: &Settings, environment: &Environment) -> Result<A
     Ok(Answering {
         models: Arc::new(recorder),
         notice: Some(notice),
+        is_recording: true,
     })
 }
 

@@ -86,23 +86,22 @@ impl Capture {
 
     /// An answer as telemetry may keep it, structure as JSON; `None` where it may keep no content.
     pub fn reply<'t>(&self, node: &str, content: &'t Content) -> Option<Cow<'t, str>> {
-        if self.prompt_level(node) != CaptureLevel::Full {
-            return None;
-        }
+        (self.prompt_level(node) == CaptureLevel::Full).then(|| self.masked_reply(node, content))
+    }
+
+    /// An answer, masked, at whatever level.
+    pub fn masked_reply<'t>(&self, node: &str, content: &'t Content) -> Cow<'t, str> {
         let touched = self
             .workflow
             .node(node)
             .filter(|id| self.writes_sensitive(*id));
-        Some(match (content, touched) {
+        match (content, touched) {
             (Content::Text(text), None) => self.text(text),
             // Whatever it is, the value is somewhere in it.
             (Content::Text(_), Some(_)) => Cow::Borrowed(MASK),
-            (Content::Json(answer), None) => match self.value(answer) {
-                Cow::Borrowed(answer) => answer.to_string().into(),
-                Cow::Owned(answer) => answer.to_string().into(),
-            },
+            (Content::Json(answer), None) => self.value(answer).to_string().into(),
             (Content::Json(answer), Some(id)) => self.masked_answer(id, answer).to_string().into(),
-        })
+        }
     }
 
     /// Inputs, outputs or a state, by field, as telemetry may keep them.
@@ -231,8 +230,8 @@ impl Capture {
         Some(Value::Object(self.masked_fields(named.as_object()?)))
     }
 
-    /// Fields by name, masked by place and then by what they say.
-    pub(crate) fn masked_fields(&self, named: &Map<String, Value>) -> Map<String, Value> {
+    /// Inputs, outputs or a state, by field, masked by place and then by what they say, at whatever level.
+    pub fn masked_fields(&self, named: &Map<String, Value>) -> Map<String, Value> {
         if self.known.is_none() {
             return named.clone();
         }
@@ -272,7 +271,8 @@ impl Capture {
         }
     }
 
-    fn masked_prompt<'t>(&self, prompt: &'t str) -> Cow<'t, str> {
+    /// A prompt, masked, at whatever level.
+    pub fn masked_prompt<'t>(&self, prompt: &'t str) -> Cow<'t, str> {
         let Some(known) = &self.known else {
             return Cow::Borrowed(prompt);
         };

@@ -60,6 +60,9 @@ pub trait RunObserver: Observer {
 
     /// It ended, and that is stored.
     fn ended(&self, finished: &Finished);
+
+    /// It never came to be: it had begun while its job was being stored, and the store refused the job.
+    fn dismissed(&self);
 }
 
 /// Which attempt at which model.

@@ -189,7 +189,6 @@ impl Hidden {
     fn map(&self, value: &Value, replace: &dyn Fn(&Value) -> Value) -> Value {
         match (self, value) {
             (Self::Nothing, value) => value.clone(),
-            (Self::All(_), value) => replace(value),
             (Self::Inner(parts), Value::Object(entries)) => {
                 let part = |key: &str| parts.iter().find(|(name, _)| name == key);
                 let entries = entries.iter().map(|(key, value)| {
@@ -201,8 +200,8 @@ impl Hidden {
                 });
                 Value::Object(entries.collect())
             }
-            // No object where one should be: where its parts would be is anybody's guess.
-            (Self::Inner(_), value) => replace(value),
+            // As a whole, also what is no object where one should be: where its parts are is anybody's guess.
+            (Self::All(_) | Self::Inner(_), value) => replace(value),
         }
     }
 

@@ -92,6 +92,9 @@ impl Execution {
     /// Lets everybody know that the run is over here.
     pub(crate) fn leave(&self, end: Option<Job>, slot: Option<OwnedSemaphorePermit>) {
         self.shared.unregister(&self.run);
+        if let (None, Some(telemetry)) = (self.run.granted(), self.run.telemetry()) {
+            telemetry.dismissed();
+        }
         self.run.leave(end);
         drop(slot);
         if self.shared.backlog.load(Ordering::SeqCst) {

@@ -19,6 +19,7 @@ mod live;
 mod older;
 mod position;
 pub mod problem;
+pub mod report;
 mod retry;
 pub mod runs;
 mod service;

@@ -12,7 +12,7 @@ use jobs::store::Error;
 
 use crate::catalog::LoadedWorkflow;
 use crate::position;
-use crate::runs::{Accepted, SubmitError};
+use crate::runs::{Accepted, RunOptions, SubmitError};
 use crate::service::Service;
 
 /// Where a retry begins.
@@ -93,7 +93,11 @@ impl Service {
         };
         let job = again(
             job,
-            Work { progress, ..work },
+            Work {
+                options: RunOptions::again(&work),
+                progress,
+                ..work
+            },
             &workflow,
             JobId(shared.host.new_id()),
             now,

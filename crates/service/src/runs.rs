@@ -153,6 +153,16 @@ impl RunOptions {
             .unwrap_or_default()
     }
 
+    /// For a job that repeats another: all but where that one came from.
+    pub(crate) fn again(work: &Work) -> Option<Json> {
+        Self {
+            waits_ms: None,
+            trace_parent: None,
+            ..Self::of(work)
+        }
+        .to_json()
+    }
+
     /// Nothing where nothing was asked for.
     fn to_json(&self) -> Option<Json> {
         (*self != Self::default()).then(|| Json::of(self))

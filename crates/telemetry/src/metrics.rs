@@ -175,10 +175,11 @@ impl Metrics {
             self.running.set(count(jobs.running));
         }
         let mut text = Vec::new();
-        TextEncoder::new()
-            .encode(&self.registry.gather(), &mut text)
-            .expect("metrics of a registry have consistent names and types");
-        String::from_utf8(text).expect("the encoder writes text")
+        // Neither can happen: the names and types are this file's own, and memory takes every text.
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "the metrics could not be written");
+        }
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     /// A request was answered. The route is its pattern, so that there are only so many.
@@ -332,7 +333,7 @@ impl WorkflowMetrics {
     }
 
     fn node(&self, all: &Metrics, node: &Arc<str>) -> Arc<NodeMetrics> {
-        self.nodes.get(&**node, |node| NodeMetrics {
+        self.nodes.get(node, |node| NodeMetrics {
             seconds: all.node_seconds.with_label_values(&[&self.name, node]),
             retries: all.retries.with_label_values(&[&self.name, node]),
         })

@@ -1,5 +1,6 @@
 //! Watching one run: what is counted of it, and the spans and the MLflow run it becomes.
 
+mod figures;
 mod messages;
 mod spans;
 
@@ -72,6 +73,12 @@ impl RunObserver for RunWatch {
     fn handed_over(&self) {
         if let Some(spans) = &self.spans {
             spans.handed_over();
+        }
+    }
+
+    fn dismissed(&self) {
+        if let Some(mlflow) = self.spans.as_ref().and_then(|spans| spans.mlflow.as_ref()) {
+            mlflow.dismissed();
         }
     }
 

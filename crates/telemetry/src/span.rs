@@ -12,6 +12,10 @@ pub(crate) type SpanId = [u8; 8];
 
 /// A span that has ended.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "trace and span ids are named as everywhere"
+)]
 pub(crate) struct Span {
     pub(crate) trace_id: TraceId,
     pub(crate) span_id: SpanId,

@@ -53,14 +53,14 @@ pub(super) fn mlflow(args: &Args, context: &Context) -> Result<Exit> {
         .clone()
         .or_else(|| context.project.models.ca.clone());
     match &args.verb {
-        Verb::Check => try_server(ca.as_deref(), context, host),
-        Verb::Register { file } => register(file, ca.as_deref(), context, host),
+        Verb::Check => try_server(ca.as_deref(), context, &host),
+        Verb::Register { file } => register(file, ca.as_deref(), context, &host),
     }
 }
 
-fn try_server(ca: Option<&Path>, context: &Context, host: Arc<dyn Host>) -> Result<Exit> {
+fn try_server(ca: Option<&Path>, context: &Context, host: &Arc<dyn Host>) -> Result<Exit> {
     let client = watching::mlflow(ca, &context.environment, host.clone())?;
-    let tried = watching::runtime()?.block_on(check(&client, &*host));
+    let tried = watching::runtime()?.block_on(check(&client, &**host));
     let mut faults = Vec::new();
     for checked in tried {
         match checked.result {
@@ -79,13 +79,13 @@ fn register(
     file: &Path,
     ca: Option<&Path>,
     context: &Context,
-    host: Arc<dyn Host>,
+    host: &Arc<dyn Host>,
 ) -> Result<Exit> {
     let (source, workflow) = workflow_file::load(file)?;
     let client = watching::mlflow(ca, &context.environment, host.clone())?;
     let shown = client.shown();
     let registry = Registry::new(client);
-    let registered = watching::runtime()?.block_on(registry.register(&source, &workflow, &*host));
+    let registered = watching::runtime()?.block_on(registry.register(&source, &workflow, &**host));
     let Registered {
         name,
         version,

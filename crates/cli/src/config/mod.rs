@@ -4,6 +4,7 @@
 //! Settings are layered: flags, then the environment, then `.env`, then `flowmill.toml`, then defaults.
 //! A section's options are one struct, read from the command line and from the file alike.
 
+pub(crate) mod capture;
 pub(crate) mod environment;
 pub(crate) mod log;
 pub(crate) mod models;

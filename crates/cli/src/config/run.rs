@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use clap::builder::BoolishValueParser;
-use lang::workflow::Budget;
+use lang::workflow::{Budget, CaptureLevel};
 use serde::Deserialize;
 
+use super::capture::Capture;
 use super::units::Time;
 
 /// As given on the command line, in the environment, or in the file.
@@ -40,6 +41,11 @@ pub(crate) struct Options {
     /// Stop before the run asks a model more often
     #[arg(long, value_name = "N", env = "FLOWMILL_MAX_LLM_CALLS")]
     pub max_llm_calls: Option<u64>,
+
+    /// Most that telemetry may keep of prompts, answers, inputs and outputs, whatever a workflow allows
+    /// [default: full]
+    #[arg(long, value_name = "LEVEL", env = "FLOWMILL_CAPTURE")]
+    pub capture: Option<Capture>,
 }
 
 /// `--format`.
@@ -66,6 +72,8 @@ pub(crate) struct Settings {
     pub quiet: bool,
     /// Over the workflow's own.
     pub budget: Budget,
+    /// By telemetry.
+    pub capture: CaptureLevel,
 }
 
 impl Options {
@@ -77,6 +85,7 @@ impl Options {
         "max_cost_usd",
         "max_tokens",
         "max_llm_calls",
+        "capture",
     ];
 
     /// Takes what is unset from the file, then the defaults.
@@ -90,6 +99,11 @@ impl Options {
                 max_tokens: self.max_tokens.or(file.max_tokens),
                 max_llm_calls: self.max_llm_calls.or(file.max_llm_calls),
             },
+            capture: self
+                .capture
+                .or(file.capture)
+                .map(CaptureLevel::from)
+                .unwrap_or_default(),
         }
     }
 }

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
+use lang::workflow::CaptureLevel;
 use serde::Deserialize;
 
+use super::capture::Capture;
 use super::store::Store;
 use super::units::{Age, Size, Time};
 use crate::report::{Failure, Result};
@@ -74,6 +76,11 @@ pub(crate) struct Options {
     /// limit]
     #[arg(long, value_name = "SIZE", env = "FLOWMILL_JOB_MAX_BYTES")]
     pub job_max_bytes: Option<Size>,
+
+    /// Most that telemetry may keep of prompts, answers, inputs and outputs, whatever a workflow allows
+    /// [default: full]
+    #[arg(long, value_name = "LEVEL", env = "FLOWMILL_CAPTURE")]
+    pub capture: Option<Capture>,
 
     /// Listen on an address that others can reach, although anyone who reaches it may run workflows
     #[arg(
@@ -143,6 +150,8 @@ pub(crate) struct Settings {
     pub job_retention: Option<Duration>,
     /// Of the store; `None`: any size.
     pub job_max_bytes: Option<u64>,
+    /// Of any run.
+    pub capture: CaptureLevel,
 }
 
 impl Options {
@@ -161,6 +170,7 @@ impl Options {
         "max_queued",
         "job_retention",
         "job_max_bytes",
+        "capture",
         "insecure",
     ];
 
@@ -224,6 +234,11 @@ impl Options {
                 .job_max_bytes
                 .or(file.job_max_bytes)
                 .and_then(|size| u64::try_from(size.0).ok()),
+            capture: self
+                .capture
+                .or(file.capture)
+                .map(CaptureLevel::from)
+                .unwrap_or_default(),
         })
     }
 }

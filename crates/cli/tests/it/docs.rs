@@ -20,6 +20,7 @@ const COMMANDS: &[&str] = &[
     "mlflow",
     "mlflow check",
     "mlflow register",
+    "report",
     "schema",
     "explain",
     "init",

@@ -9,6 +9,8 @@ mod examples;
 mod http;
 mod jobs;
 mod output;
+mod privacy;
+mod reports;
 mod run;
 mod serve;
 mod support;

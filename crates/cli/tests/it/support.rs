@@ -198,13 +198,13 @@ impl Running {
     /// Waits for its end: exit code, and all of stdout.
     #[track_caller]
     pub(crate) fn end(self) -> (Option<i32>, String) {
-        let (code, stdout, _) = self.end_with_lines();
-        (code, stdout)
+        let ended = self.ended();
+        (ended.code, ended.stdout)
     }
 
-    /// Waits for its end: exit code, all of stdout, and every line of stderr.
+    /// Waits for its end: all that it has ever said.
     #[track_caller]
-    pub(crate) fn end_with_lines(mut self) -> (Option<i32>, String, Vec<String>) {
+    pub(crate) fn ended(mut self) -> Ended {
         let deadline = Instant::now() + PATIENCE;
         // A closed stderr is the end of the process; what it still says on the way is remembered.
         loop {
@@ -225,8 +225,11 @@ impl Running {
             &mut stdout,
         )
         .expect("UTF-8");
-        let code = self.child.wait().expect("it was started").code();
-        (code, stdout, std::mem::take(&mut self.seen))
+        Ended {
+            code: self.child.wait().expect("it was started").code(),
+            stdout,
+            stderr: self.seen.join("\n"),
+        }
     }
 }
 

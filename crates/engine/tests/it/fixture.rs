@@ -59,9 +59,26 @@ pub(crate) struct Answer {
     /// Input and output tokens.
     pub(crate) tokens: (u64, u64),
     pub(crate) cost_usd: Option<f64>,
+    /// How the answer arrives where it is streamed; none: as "a piece".
+    pub(crate) pieces: Vec<String>,
 }
 
 impl Answer {
+    /// An answer that is streamed in pieces of so many characters.
+    pub(crate) fn in_pieces(mut self, size: usize) -> Self {
+        let text = match &self.result {
+            Ok(Content::Json(answer)) => answer.to_string(),
+            Ok(Content::Text(text)) => text.clone(),
+            Err(error) => error.message.clone(),
+        };
+        let letters: Vec<char> = text.chars().collect();
+        self.pieces = letters
+            .chunks(size)
+            .map(|piece| piece.iter().collect())
+            .collect();
+        self
+    }
+
     pub(crate) fn json(value: Value) -> Self {
         Self::of(Ok(Content::Json(value)))
     }
@@ -103,6 +120,7 @@ impl Answer {
             result,
             tokens: (10, 5),
             cost_usd: Some(0.5),
+            pieces: Vec::new(),
         }
     }
 }
@@ -273,7 +291,12 @@ impl ChatModel for FakeModel {
         };
         let answer = (models.answer)(&call);
         if request.stream {
-            on_delta(Delta::Text("a piece".to_owned()));
+            if answer.pieces.is_empty() {
+                on_delta(Delta::Text("a piece".to_owned()));
+            }
+            for piece in &answer.pieces {
+                on_delta(Delta::Text(piece.clone()));
+            }
         }
         if !answer.after.is_zero() {
             tokio::time::sleep(answer.after).await;

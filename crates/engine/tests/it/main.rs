@@ -5,6 +5,7 @@ mod cases;
 mod fan_out;
 mod fixture;
 mod limits;
+mod privacy;
 mod resume;
 mod retries;
 mod schedule;

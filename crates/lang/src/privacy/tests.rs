@@ -189,3 +189,35 @@ fn faults_show_nothing_sensitive() {
 fn without_a_sensitive_field_there_is_nothing_to_hide() {
     assert!(workflow("    plain: {type: str}").sensitive.is_none());
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_text_around_a_value_hides_it(
+        value in "[a-zé\"\\\\\n ]{3}[a-z😀\\\\]{8,20}", before in ".{0,30}", after in ".{0,30}", deep in 0..3_usize, size in 1..9_usize
+    ) {
+        let mut written = value.clone();
+        for _ in 0..deep {
+            written = json!(written).to_string();
+        }
+        let text = format!("{before}{written}{after}");
+        let mut known = secrets(&[&value]);
+        let masked = known.mask(&text).into_owned();
+        proptest::prop_assert!(masked.contains(MASK), "{text:?}");
+        proptest::prop_assert!(!masked.contains(value.trim()), "{masked:?}");
+        let mut growing = GrowingText::default();
+        let mut shown = String::new();
+        for piece in text.chars().collect::<Vec<_>>().chunks(size) {
+            let piece: String = piece.iter().collect();
+            shown.extend(growing.push(&piece, &mut known));
+        }
+        shown.extend(growing.finish(&mut known));
+        proptest::prop_assert_eq!(shown, masked);
+    }
+
+    #[test]
+    fn any_text_can_be_masked(text in "(\\\\|u|U|x|[0-9a-fdD8{}]|.){0,60}", value in ".{0,12}") {
+        let mut known = secrets(&[&value]);
+        let _ = known.mask(&text);
+        let _ = known.mask_value(&json!({text.clone(): [text]}));
+    }
+}

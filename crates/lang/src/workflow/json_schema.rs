@@ -18,7 +18,7 @@ enum Side {
 
 impl Workflow {
     /// JSON Schema (2020-12) of the inputs: every state field, those that nodes write marked by
-    /// `x-written-by` with the nodes' ids.
+    /// `x-written-by` with the nodes' ids, sensitive ones by `x-sensitive`.
     pub fn input_schema(&self) -> Value {
         let mut schema = self.state_schema(Side::Input);
         if self.additional_inputs == AdditionalInputs::Forbid {
@@ -45,6 +45,9 @@ impl Workflow {
         }
         let properties = self.fields.iter().map(|field| {
             let mut property = field_schema(field, side, field.is_nullable());
+            if field.sensitive {
+                property.insert("x-sensitive".to_owned(), json!(true));
+            }
             if !field.written_by.is_empty() {
                 let nodes: Vec<&str> = field
                     .written_by

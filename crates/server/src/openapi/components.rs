@@ -78,7 +78,16 @@ pub(super) fn schemas(loaded: &LoadedWorkflow) -> Value {
             "output_tokens": count(),
             "llm_calls": count(),
             "cost_usd": { "type": ["number", "null"], "description": "Null as soon as one call has no known price." },
-            "nodes": { "type": "object", "description": "The same by node id.", "additionalProperties": { "type": "object" } },
+            "price_table": { "type": ["string", "null"], "description": "Version of the price table that costs were worked out by; null where none was used." },
+            "nodes": { "type": "object", "description": "By node id.", "additionalProperties": reference("NodeUsage") },
+        })),
+        "NodeUsage": object(&["model", "input_tokens", "cached_tokens", "output_tokens", "llm_calls", "cost_usd"], json!({
+            "model": { "type": ["string", "null"], "description": "`provider/model` that answered last." },
+            "input_tokens": count(),
+            "cached_tokens": count(),
+            "output_tokens": count(),
+            "llm_calls": count(),
+            "cost_usd": { "type": ["number", "null"], "description": "Null where a call has no known price." },
         })),
         "Problem": object(&["type", "title", "status", "detail", "instance", "code", "retryable", "error_source"], json!({
             "type": { "type": "string", "format": "uri-reference" },

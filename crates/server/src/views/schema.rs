@@ -34,6 +34,13 @@ struct Input<'a> {
     required: bool,
     default: Option<&'a Value>,
     description: &'a str,
+    #[serde(skip_serializing_if = "is_false")]
+    sensitive: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn by_name<S: Serializer>(fields: &[Field], serializer: S) -> Result<S::Ok, S::Error> {
@@ -43,6 +50,7 @@ fn by_name<S: Serializer>(fields: &[Field], serializer: S) -> Result<S::Ok, S::E
             required: field.required,
             default: field.default.as_ref(),
             description: field.description.as_deref().unwrap_or_default(),
+            sensitive: field.sensitive,
         };
         (&field.name, input)
     }))

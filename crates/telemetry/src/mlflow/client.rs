@@ -222,15 +222,10 @@ impl Client {
         text: String,
     ) -> Result<(), Error> {
         let path = format!("/api/2.0/mlflow-artifacts/artifacts/{folder}/{path}");
-        let content_type = if path.ends_with(".json") {
-            "application/json"
-        } else {
-            "text/plain; charset=utf-8"
-        };
+        // What kind of file it is, is told by its name.
         let request = self.http.put(self.url(&path, &[]));
-        self.send(request.header(CONTENT_TYPE, content_type).body(text))
-            .await
-            .map(drop)
+        let request = request.header(CONTENT_TYPE, "application/octet-stream");
+        self.send(request.body(text)).await.map(drop)
     }
 
     /// A file of a run.

@@ -163,36 +163,35 @@ impl Courier {
             self.client.update_run(&status).await?;
         }
         pending.named_async = pending.is_async;
-        let run = match run {
-            Some(run) => run,
-            None => {
-                let mut tags = vec![
-                    tag("flowmill.workflow", &head.workflow),
-                    tag("flowmill.definition_hash", &head.definition_hash),
-                    tag(JOB_TAG, &job),
-                    tag("mlflow.source.name", &head.workflow),
-                ];
-                if let Some(version) = &head.version {
-                    tags.push(tag("flowmill.version", version));
-                }
-                let made = self
-                    .client
-                    .create_run(&json!({
-                        "experiment_id": experiment_id,
-                        "run_name": head.name(pending.is_async),
-                        "start_time": head.created_at.as_millisecond(),
-                        "tags": tags,
-                    }))
-                    .await;
-                if made
-                    .as_ref()
-                    .is_err_and(|error| error.is("RESOURCE_DOES_NOT_EXIST"))
-                {
-                    // It was deleted since we last asked for it.
-                    self.experiments().remove(&head.experiment);
-                }
-                made?
+        let run = if let Some(run) = run {
+            run
+        } else {
+            let mut tags = vec![
+                tag("flowmill.workflow", &head.workflow),
+                tag("flowmill.definition_hash", &head.definition_hash),
+                tag(JOB_TAG, &job),
+                tag("mlflow.source.name", &head.workflow),
+            ];
+            if let Some(version) = &head.version {
+                tags.push(tag("flowmill.version", version));
             }
+            let made = self
+                .client
+                .create_run(&json!({
+                    "experiment_id": experiment_id,
+                    "run_name": head.name(pending.is_async),
+                    "start_time": head.created_at.as_millisecond(),
+                    "tags": tags,
+                }))
+                .await;
+            if made
+                .as_ref()
+                .is_err_and(|error| error.is("RESOURCE_DOES_NOT_EXIST"))
+            {
+                // It was deleted since we last asked for it.
+                self.experiments().remove(&head.experiment);
+            }
+            made?
         };
         pending.run = Some(run.clone());
         Ok(run)

@@ -117,6 +117,8 @@ pub(crate) enum Message {
     Ended(Uuid, Box<End>),
     /// It stopped here without an end.
     Left(Uuid),
+    /// It never was.
+    Dismissed(Uuid),
 }
 
 /// One run's way to the exporter.
@@ -190,6 +192,11 @@ impl RunHandle {
 
     pub(crate) fn handed_over(&self) {
         self.queue.send(Message::HandedOver(self.job));
+    }
+
+    pub(crate) fn dismissed(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+        self.queue.send(Message::Dismissed(self.job));
     }
 
     pub(crate) fn ended(&self, end: End) {

@@ -130,13 +130,17 @@ impl Worker {
             | Message::Artifact(job, ..)
             | Message::HandedOver(job)
             | Message::Ended(job, _)
-            | Message::Left(job) => *job,
+            | Message::Left(job)
+            | Message::Dismissed(job) => *job,
         };
         match (self.slots.get_mut(&job), message) {
             (Some(Slot::Away(waiting)), message) => waiting.push(message),
             (None, Message::Begun(head, place)) => {
                 let pending = Box::new(Pending::new(head, place, now));
                 self.slots.insert(job, Slot::Here(pending));
+            }
+            (Some(Slot::Here(pending)), Message::Dismissed(_)) if pending.run.is_none() => {
+                self.slots.remove(&job);
             }
             (Some(Slot::Here(pending)), message) => {
                 let was_over = pending.is_over;
@@ -147,7 +151,7 @@ impl Worker {
                     }
                     Message::HandedOver(_) => pending.is_async = true,
                     Message::Ended(_, end) => pending.ended(end),
-                    Message::Left(_) => pending.is_over = true,
+                    Message::Left(_) | Message::Dismissed(_) => pending.is_over = true,
                     // The same job came back here before its earlier attempt was told of.
                     Message::Begun(..) => pending.is_over = false,
                 }

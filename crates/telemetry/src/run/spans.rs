@@ -9,7 +9,7 @@ use std::time::Duration;
 use engine::capture::Capture;
 use engine::event::{EventKind, RunEvent};
 use engine::host::Host;
-use engine::outcome::{Failure, Finished, Outcome, Usage};
+use engine::outcome::{Failure, FailureCode, Finished, Outcome};
 use engine::trace::TraceParent;
 use engine::watch::{Call, Step};
 use jiff::{SignedDuration, Timestamp};
@@ -18,6 +18,7 @@ use llm::chat::{ChatReply, ChatRequest};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::figures::{self, Count};
 use super::messages;
 use crate::capture::{Captured, Shown};
 use crate::mlflow::{Artifact, ArtifactLevel, End, EndStatus, RunHandle};
@@ -40,11 +41,10 @@ pub(crate) struct Ids {
 impl Ids {
     /// Of a run. `attempt` tells the spans of one attempt from those of another.
     pub(crate) fn of_run(job: Uuid, parent: Option<TraceParent>, attempt: Uuid) -> Self {
-        let [.., a, b, c, d, e, f, g, h] = *job.as_bytes();
         let (high, low) = attempt.as_u64_pair();
         Self {
             trace_id: parent.map_or(*job.as_bytes(), |parent| parent.trace_id),
-            run: [a, b, c, d, e, f, g, h],
+            run: job.as_u64_pair().1.to_be_bytes(),
             parent: parent.map(|parent| parent.span_id),
             seed: high.rotate_left(32) ^ low,
             next: AtomicU64::new(1),
@@ -106,14 +106,6 @@ struct OpenNode {
     retries: Vec<SpanEvent>,
     prompt: Option<Captured>,
     attempts: Vec<Value>,
-}
-
-/// What is counted of a node in this attempt at the run.
-#[derive(Debug, Default, Clone, Copy)]
-struct Count {
-    time_ms: u64,
-    retries: u64,
-    failed: bool,
 }
 
 impl Spans {
@@ -229,7 +221,7 @@ impl Spans {
                     return;
                 };
                 self.emit_call(closed.last_call.take(), None);
-                let mut attributes = self.of_node(&closed);
+                let mut attributes = of_node(&closed);
                 attributes.put(name::LLM_CALLS, usage.llm_calls);
                 attributes
                     .mlflow_content(name::MLFLOW_OUTPUTS, self.shown().outputs(node, outputs));
@@ -245,8 +237,8 @@ impl Spans {
                     return;
                 };
                 self.emit_call(closed.last_call.take(), Some(error));
-                let mut attributes = self.of_node(&closed);
-                attributes.put(name::ERROR_TYPE, code_name(code));
+                let mut attributes = of_node(&closed);
+                attributes.put(name::ERROR_TYPE, code_name(*code));
                 let error = self.shown().sentence(error).into_string();
                 self.node_ended(closed, attributes, event.at, Status::Error(error));
             }
@@ -255,7 +247,7 @@ impl Spans {
                 let aborted = std::mem::take(&mut self.open().nodes);
                 for mut node in aborted {
                     self.emit_call(node.last_call.take(), None);
-                    let attributes = self.of_node(&node);
+                    let attributes = of_node(&node);
                     let status = Status::Error("aborted with the run".to_owned());
                     self.node_ended(node, attributes, event.at, status);
                 }
@@ -283,21 +275,6 @@ impl Spans {
             .iter()
             .position(|open| open.node == *node && open.item == item)?;
         Some(open.nodes.swap_remove(position))
-    }
-
-    fn of_node(&self, node: &OpenNode) -> Attributes {
-        let mut attributes = Attributes::default();
-        attributes.put(name::OPERATION, name::INVOKE_AGENT);
-        attributes.put(name::AGENT_NAME, &*node.node);
-        attributes.put(name::ITERATION, node.iteration);
-        attributes.put_some(name::ITEM, node.item.map(|item| item as u64));
-        attributes.mlflow(name::MLFLOW_TYPE, "AGENT");
-        let prompt = node.prompt.as_ref();
-        if let Some(prompt) = prompt {
-            let inputs = json!({"prompt": prompt.as_str()});
-            attributes.mlflow(name::MLFLOW_INPUTS, inputs.to_string());
-        }
-        attributes
     }
 
     fn node_ended(&self, node: OpenNode, attributes: Attributes, at: Timestamp, status: Status) {
@@ -519,7 +496,7 @@ impl Spans {
                 (Status::Ok, EndStatus::Finished, outputs)
             }
             Outcome::Failed(failure) => {
-                attributes.put(name::ERROR_TYPE, code_name(&failure.code));
+                attributes.put(name::ERROR_TYPE, code_name(failure.code));
                 let sentence = self.shown().sentence(&failure.message);
                 let outputs = json!({"error": sentence.as_str()}).to_string();
                 attributes.mlflow(name::MLFLOW_OUTPUTS, outputs);
@@ -553,7 +530,7 @@ impl Spans {
                 at,
                 status: end_status,
                 outputs,
-                metrics: self.measured(finished, usage),
+                metrics: figures::of(finished, &std::mem::take(&mut self.open().counts)),
             });
         }
     }
@@ -567,59 +544,10 @@ impl Spans {
 
     fn failed(&self, failure: &Failure) -> EndStatus {
         EndStatus::Failed {
-            class: code_name(&failure.code),
+            class: code_name(failure.code),
             sentence: self.shown().sentence(&failure.message),
             node: failure.node.clone(),
         }
-    }
-
-    /// Totals of the run, then of each node under `node.<id>.`.
-    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-    fn measured(&self, finished: &Finished, usage: &Usage) -> Vec<(String, f64)> {
-        let counts = std::mem::take(&mut self.open().counts);
-        let completed = matches!(finished.outcome, Outcome::Completed { .. });
-        let retries: u64 = counts.values().map(|count| count.retries).sum();
-        let mut metrics: Vec<(String, f64)> = Vec::new();
-        let mut put = |prefix: &str, values: &[(&str, Option<f64>)]| {
-            for (name, value) in values {
-                if let Some(value) = value {
-                    metrics.push((format!("{prefix}{name}"), *value));
-                }
-            }
-        };
-        put(
-            "",
-            &[
-                ("execution_time_ms", Some(finished.execution_time_ms as f64)),
-                ("success", Some(f64::from(u8::from(completed)))),
-                ("input_tokens", Some(usage.input_tokens as f64)),
-                ("output_tokens", Some(usage.output_tokens as f64)),
-                ("cached_tokens", Some(usage.cached_tokens as f64)),
-                ("cost_usd", usage.cost_usd),
-                ("model_calls", Some(usage.llm_calls as f64)),
-                ("retries", Some(retries as f64)),
-            ],
-        );
-        for (node, of_node) in &usage.nodes {
-            let count = counts.get(node.as_str()).copied();
-            put(
-                &format!("node.{node}."),
-                &[
-                    ("execution_time_ms", count.map(|count| count.time_ms as f64)),
-                    (
-                        "success",
-                        count.map(|count| f64::from(u8::from(!count.failed))),
-                    ),
-                    ("input_tokens", Some(of_node.input_tokens as f64)),
-                    ("output_tokens", Some(of_node.output_tokens as f64)),
-                    ("cached_tokens", Some(of_node.cached_tokens as f64)),
-                    ("cost_usd", of_node.cost_usd),
-                    ("model_calls", Some(of_node.llm_calls as f64)),
-                    ("retries", count.map(|count| count.retries as f64)),
-                ],
-            );
-        }
-        metrics
     }
 }
 
@@ -631,8 +559,24 @@ impl Open {
     }
 }
 
+/// What is known of a node before it ends.
+fn of_node(node: &OpenNode) -> Attributes {
+    let mut attributes = Attributes::default();
+    attributes.put(name::OPERATION, name::INVOKE_AGENT);
+    attributes.put(name::AGENT_NAME, &*node.node);
+    attributes.put(name::ITERATION, node.iteration);
+    attributes.put_some(name::ITEM, node.item.map(|item| item as u64));
+    attributes.mlflow(name::MLFLOW_TYPE, "AGENT");
+    let prompt = node.prompt.as_ref();
+    if let Some(prompt) = prompt {
+        let inputs = json!({"prompt": prompt.as_str()});
+        attributes.mlflow(name::MLFLOW_INPUTS, inputs.to_string());
+    }
+    attributes
+}
+
 /// As in JSON: `model_error`.
-fn code_name(code: &engine::outcome::FailureCode) -> String {
+fn code_name(code: FailureCode) -> String {
     word(&serde_json::to_value(code).unwrap_or_default())
 }
 

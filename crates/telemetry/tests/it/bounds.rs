@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use engine::capture::Capture;
 use engine::event::{EventKind, RunEvent};
 use engine::host::Host;
 use engine::outcome::{Finished, NodeUsage, Outcome, Usage};
@@ -31,7 +32,7 @@ struct Machine(Instant);
 #[async_trait]
 impl Host for Machine {
     fn now(&self) -> Timestamp {
-        Timestamp::from_second(1_764_000_000).unwrap()
+        some_time()
     }
 
     fn elapsed(&self) -> Duration {
@@ -51,6 +52,10 @@ impl Host for Machine {
     }
 }
 
+fn some_time() -> Timestamp {
+    Timestamp::from_second(1_764_000_000).expect("a time")
+}
+
 fn workflow() -> Arc<Workflow> {
     let checked = lang::check(&Source::new("w.yaml", TEXT));
     checked.workflow.expect("valid")
@@ -67,24 +72,27 @@ fn start(sink: &Sink) -> Telemetry {
 }
 
 fn begin(telemetry: &Telemetry, workflow: &Arc<Workflow>, number: u128) -> Arc<dyn RunObserver> {
+    let capture = Arc::new(Capture::new(workflow.clone(), CaptureLevel::Full));
     let info = RunInfo {
         id: Uuid::from_u128(number + 1),
         workflow,
         inputs: r#"{"a": "x"}"#,
-        created_at: Timestamp::from_second(1_764_000_000).unwrap(),
+        created_at: some_time(),
         is_async: false,
         resumed: false,
         parent: None,
         ceiling: CaptureLevel::Full,
     };
-    telemetry.begin(&info).expect("it counts at least")
+    let watch = telemetry.begin(&info).expect("it counts at least");
+    watch.begins(&capture);
+    watch
 }
 
 /// A node that ran, whose output takes `bytes`; and the end of the run.
 fn play(watch: &dyn RunObserver, bytes: usize) {
     let event = |id, kind| RunEvent {
         id,
-        at: Timestamp::from_second(1_764_000_000).unwrap(),
+        at: some_time(),
         kind,
     };
     watch.observe(&event(

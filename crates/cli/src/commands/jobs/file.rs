@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use engine::host::Host as _;
 use jobs::job::{JobId, Status};
-use jobs::store::{CancelRequested, Error, Filter, JobStore};
+use jobs::store::{CancelRequested, Error, Filter, JobStore, Page};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use server::views::{Document, Row};
+use service::events::Event;
 
 use super::Listing;
 use crate::config::store::Store;
@@ -46,6 +47,28 @@ impl File {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Value> {
+        let page = self.page(listing, cursor, limit).await?;
+        let rows: Vec<Row<'_>> = page.jobs.iter().map(Row::from).collect();
+        Ok(json!({ "jobs": rows, "next_cursor": page.next }))
+    }
+
+    /// The same, each with the key that made it.
+    pub(super) async fn list_with_owners(
+        &self,
+        listing: &Listing,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Value> {
+        let page = self.page(listing, cursor, limit).await?;
+        let rows = page.jobs.iter().map(|job| {
+            let mut row = json!(Row::from(job));
+            row["owner"] = json!(job.owner);
+            row
+        });
+        Ok(json!({ "jobs": rows.collect::<Vec<_>>(), "next_cursor": page.next }))
+    }
+
+    async fn page(&self, listing: &Listing, cursor: Option<&str>, limit: usize) -> Result<Page> {
         let filter = Filter {
             workflow: listing.workflow.clone(),
             status: read("--status", listing.status.as_deref())?,
@@ -54,13 +77,10 @@ impl File {
             owner: None,
         };
         let cursor: Option<JobId> = read("--cursor", cursor)?;
-        let page = self
-            .store
+        self.store
             .list(&filter, cursor, limit)
             .await
-            .map_err(|error| failed(&error))?;
-        let rows: Vec<Row<'_>> = page.jobs.iter().map(Row::from).collect();
-        Ok(json!({ "jobs": rows, "next_cursor": page.next }))
+            .map_err(|error| failed(&error))
     }
 
     pub(super) async fn show(&self, id: &str) -> Result<Value> {
@@ -91,8 +111,8 @@ impl File {
                 return Ok(());
             };
             after = last.id;
-            for event in &events {
-                print(&json!(event.data))?;
+            for event in events {
+                print(&json!(Event::from(event).data))?;
             }
         }
     }

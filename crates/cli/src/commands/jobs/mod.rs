@@ -99,41 +99,71 @@ enum Verb {
 }
 
 /// Which jobs to list.
-#[derive(Debug, clap::Args)]
-struct Listing {
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Listing {
     /// Only of this workflow
     #[arg(long, value_name = "NAME")]
-    workflow: Option<String>,
+    pub(super) workflow: Option<String>,
 
     /// Only those that stand so: pending, running, cancelling, completed, failed, cancelled
     #[arg(long, value_name = "STATUS")]
-    status: Option<String>,
+    pub(super) status: Option<String>,
 
     /// Only those accepted later than this, such as 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME")]
-    created_after: Option<String>,
+    pub(super) created_after: Option<String>,
 
     /// Only those accepted earlier
     #[arg(long, value_name = "TIME")]
-    created_before: Option<String>,
+    pub(super) created_before: Option<String>,
 
     /// Most jobs to list
     #[arg(long, value_name = "N", default_value_t = 50)]
-    limit: usize,
+    pub(super) limit: usize,
 
     /// All of them
     #[arg(long, conflicts_with = "limit")]
-    all: bool,
+    pub(super) all: bool,
 
     /// Go on where an earlier listing ended
     #[arg(long, value_name = "CURSOR")]
-    cursor: Option<String>,
+    pub(super) cursor: Option<String>,
 }
 
 /// Where the jobs are.
-enum Source {
+pub(super) struct Source(Place);
+
+enum Place {
     Remote(Remote),
     File(File),
+}
+
+impl Source {
+    /// A store's file where one is named, else a server.
+    pub(super) fn open(store: Option<&Store>, server: Option<&str>) -> Result<Self> {
+        Ok(Self(match store {
+            Some(store) => Place::File(File::open(store)?),
+            None => Place::Remote(Remote::new(server)?),
+        }))
+    }
+
+    /// A page of jobs, newest first, and the cursor of the next. Each is a row of the HTTP API; a file's has
+    /// the key that made the job, too, as `owner`.
+    pub(super) async fn page(
+        &self,
+        listing: &Listing,
+        cursor: Option<&str>,
+    ) -> Result<(Vec<Value>, Option<String>)> {
+        let mut page = match &self.0 {
+            Place::Remote(remote) => remote.list(listing, cursor, PAGE).await?,
+            Place::File(file) => file.list_with_owners(listing, cursor, PAGE).await?,
+        };
+        let next = page["next_cursor"].as_str().map(str::to_owned);
+        match page["jobs"].take() {
+            Value::Array(jobs) => Ok((jobs, next)),
+            _ => Ok((Vec::new(), None)),
+        }
+    }
 }
 
 pub(super) fn jobs(args: Args, context: &Context) -> Result<Exit> {
@@ -151,10 +181,7 @@ pub(super) fn jobs(args: Args, context: &Context) -> Result<Exit> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))?;
-    let source = match &args.store {
-        Some(store) => Source::File(File::open(store)?),
-        None => Source::Remote(Remote::new(args.server.as_deref())?),
-    };
+    let source = Source::open(args.store.as_ref(), args.server.as_deref())?;
     runtime.block_on(act(args.verb, args.format, &source))?;
     Ok(Exit::Success)
 }
@@ -169,23 +196,23 @@ async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
                     Format::Table => table::event(event),
                 })
             };
-            return match source {
-                Source::Remote(remote) => remote.events(&id, after, follow, print).await,
-                Source::File(file) => file.events(&id, after, print).await,
+            return match &source.0 {
+                Place::Remote(remote) => remote.events(&id, after, follow, print).await,
+                Place::File(file) => file.events(&id, after, print).await,
             };
         }
         Verb::Show { id } => {
-            let job = match source {
-                Source::Remote(remote) => remote.show(&id).await?,
-                Source::File(file) => file.show(&id).await?,
+            let job = match &source.0 {
+                Place::Remote(remote) => remote.show(&id).await?,
+                Place::File(file) => file.show(&id).await?,
             };
             let text = table::job(&job);
             (job, text)
         }
         Verb::Cancel { id } => {
-            let job = match source {
-                Source::Remote(remote) => remote.cancel(&id).await?,
-                Source::File(file) => file.cancel(&id).await?,
+            let job = match &source.0 {
+                Place::Remote(remote) => remote.cancel(&id).await?,
+                Place::File(file) => file.cancel(&id).await?,
             };
             let text = match job["status"].as_str() {
                 Some("cancelling") => format!("{id} is being stopped"),
@@ -194,9 +221,9 @@ async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
             (job, text)
         }
         Verb::Retry { id, from } => {
-            let job = match source {
-                Source::Remote(remote) => remote.retry(&id, from.as_deref()).await?,
-                Source::File(_) => {
+            let job = match &source.0 {
+                Place::Remote(remote) => remote.retry(&id, from.as_deref()).await?,
+                Place::File(_) => {
                     return Err(Failure::usage("a retry needs a server to run it")
                         .hint("start one with `flowmill serve`, then leave --store out"));
                 }
@@ -205,9 +232,9 @@ async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
             (job, text)
         }
         Verb::Delete { id } => {
-            match source {
-                Source::Remote(remote) => remote.delete(&id).await?,
-                Source::File(file) => file.delete(&id).await?,
+            match &source.0 {
+                Place::Remote(remote) => remote.delete(&id).await?,
+                Place::File(file) => file.delete(&id).await?,
             }
             let text = format!("{id} is forgotten");
             (json!({ "job_id": id }), text)
@@ -229,9 +256,9 @@ async fn list(listing: &Listing, format: Format, source: &Source) -> Result<()> 
     let mut cursor = listing.cursor.clone();
     while jobs.len() < limit {
         let most = PAGE.min(limit - jobs.len());
-        let mut page = match source {
-            Source::Remote(remote) => remote.list(listing, cursor.as_deref(), most).await?,
-            Source::File(file) => file.list(listing, cursor.as_deref(), most).await?,
+        let mut page = match &source.0 {
+            Place::Remote(remote) => remote.list(listing, cursor.as_deref(), most).await?,
+            Place::File(file) => file.list(listing, cursor.as_deref(), most).await?,
         };
         if let Value::Array(some) = page["jobs"].take() {
             jobs.extend(some);

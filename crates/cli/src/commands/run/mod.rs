@@ -109,6 +109,8 @@ fn prepare(args: &Args, context: &Context) -> Result<Prepared, Refused> {
         .layers(|id| context.is_flag(id), context.project.models.clone());
     let settings =
         models::Options::settle(layers).map_err(Refused::by("usage", ErrorSource::Request))?;
+    assemble::refuse_recording(settings.record.as_deref(), &workflow)
+        .map_err(Refused::by("usage", ErrorSource::Request))?;
     let answering = assemble::models(&settings, &context.environment)
         .map_err(Refused::by("model_config", ErrorSource::Request))?;
     let host = Arc::new(Machine::new());
@@ -164,7 +166,7 @@ fn execute(
         is_async: false,
         resumed: false,
         parent: None,
-        ceiling: Limits::default().capture,
+        ceiling: settings.capture,
     });
     let observer = Arc::clone(&progress) as Arc<dyn Observer>;
     let environment = Environment {
@@ -181,7 +183,7 @@ fn execute(
         budget: settings.budget.clone(),
         fan_out: service::Settings::default().fan_out,
         stream: args.events || mode == Mode::InPlace,
-        ..Limits::default()
+        capture: settings.capture,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

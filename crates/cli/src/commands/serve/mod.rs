@@ -44,8 +44,8 @@ Examples:
 
 The first Ctrl-C or SIGTERM lets runs in flight finish; the second ends the process.")]
 pub(super) struct Args {
-    /// Workflow files (.yaml, .yml, .json), or workflows in MLflow's registry (models:/NAME/VERSION or
-    /// models:/NAME@ALIAS)
+    /// Workflow files (.yaml, .yml, .json), or workflows in MLflow's registry: `models:/NAME/VERSION`,
+    /// `models:/NAME@ALIAS`
     #[arg(required = true)]
     files: Vec<PathBuf>,
 
@@ -70,13 +70,16 @@ pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
         .models
         .layers(|id| context.is_flag(id), context.project.models.clone());
     let models = models::Options::settle(layers)?;
-    let answering = assemble::models(&models, &context.environment)?;
     let host: Arc<dyn Host> = Arc::new(Machine::new());
     let loaded = args
         .files
         .iter()
         .map(|file| Loaded::read(file, models.ca.as_deref(), &context.environment, &host))
         .collect::<Result<Vec<_>>>()?;
+    for loaded in &loaded {
+        assemble::refuse_recording(models.record.as_deref(), &loaded.workflow)?;
+    }
+    let answering = assemble::models(&models, &context.environment)?;
     refuse_same_names(&loaded)?;
     let telemetry = watching::start(
         args.telemetry.settle(&context.project.telemetry),
@@ -156,6 +159,7 @@ async fn serve_until_told(
 ) -> Result<Exit> {
     // Before anybody is told that the server is there, and might tell it to stop.
     let mut signals = Signals::listen()?;
+    let is_recording = answering.is_recording;
     let (service, watched) = start_service(&settings, answering.models, loaded, telemetry, host)?;
     let listener = bind(&settings)?;
     let address = listener
@@ -173,9 +177,14 @@ async fn serve_until_told(
     );
     let stop = CancellationToken::new();
     let mut serving = tokio::spawn(server::serve(listener, app, stop.clone()));
-    let watching = settings
-        .watch
-        .then(|| tokio::spawn(watch::watch(service.clone(), watched, stop.clone())));
+    let watching = settings.watch.then(|| {
+        tokio::spawn(watch::watch(
+            service.clone(),
+            watched,
+            is_recording,
+            stop.clone(),
+        ))
+    });
 
     tokio::select! {
         () = signals.next() => {}
@@ -310,6 +319,7 @@ fn service_settings(settings: &Settings) -> service::Settings {
         exclusive_store: true,
         retention: settings.job_retention.unwrap_or(default.retention),
         max_store_bytes: settings.job_max_bytes,
+        capture: settings.capture,
         ..default
     }
 }

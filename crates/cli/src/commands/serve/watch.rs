@@ -60,7 +60,12 @@ impl Watched {
 }
 
 /// Watches until `stop`.
-pub(super) async fn watch(service: Service, mut files: Vec<Watched>, stop: CancellationToken) {
+pub(super) async fn watch(
+    service: Service,
+    mut files: Vec<Watched>,
+    is_recording: bool,
+    stop: CancellationToken,
+) {
     while stop
         .run_until_cancelled(tokio::time::sleep(PAUSE))
         .await
@@ -72,14 +77,14 @@ pub(super) async fn watch(service: Service, mut files: Vec<Watched>, stop: Cance
             // A file that is away for a moment is being replaced; one that stays away keeps its last version.
             let Ok(Ok(source)) = read else { continue };
             if file.look(&source.text) {
-                take_up(&service, file, source);
+                take_up(&service, file, source, is_recording);
             }
         }
     }
 }
 
 /// Checks a changed file and puts it in the place of its old version, or says why not.
-fn take_up(service: &Service, file: &mut Watched, source: Source) {
+fn take_up(service: &Service, file: &mut Watched, source: Source, is_recording: bool) {
     let shown = file.path.display().to_string();
     let keeps =
         |reason: &str| report::warning(&format!("{shown} {reason}; the version before it stays"));
@@ -91,6 +96,9 @@ fn take_up(service: &Service, file: &mut Watched, source: Source) {
     let name: Arc<str> = workflow.name.as_str().into();
     if name != file.name && service.catalog().get(&name).is_some() {
         return keeps(&format!("is now called `{name}` like another one"));
+    }
+    if is_recording && workflow.sensitive.is_some() {
+        return keeps("has sensitive fields now, which a cassette would hold in the open");
     }
     let loaded = LoadedWorkflow::new(&report.source, workflow);
     if let Err(failure) = loaded.preflight(&**service.models()) {

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use super::rig::{model, project, rig};
 use crate::http::{client, post, start_with};
 
-/// The value of a sample.
+/// Fails unless a sample has that value.
 #[track_caller]
-fn sample(families: &Value, name: &str, labels: &Value) -> f64 {
+fn is(families: &Value, name: &str, labels: &Value, expected: f64) {
     let samples = families
         .as_array()
         .expect("a list")
@@ -17,7 +17,8 @@ fn sample(families: &Value, name: &str, labels: &Value) -> f64 {
         .filter(|sample| sample[0] == name && sample[1] == *labels)
         .collect();
     assert_eq!(found.len(), 1, "{name} {labels} in {families:#}");
-    found[0][2].as_f64().expect("a number")
+    let value = found[0][2].as_f64().expect("a number");
+    assert!((value - expected).abs() < 1e-9, "{name} {labels}: {value}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,61 +54,60 @@ async fn everything_is_counted_in_a_form_that_prometheus_reads() {
     let families = rig.ask(&json!({"what": "metrics", "text": text}));
 
     let workflow = |status: &str| json!({"workflow": "counted", "status": status});
-    assert_eq!(
-        sample(&families, "flowmill_runs_total", &workflow("completed")),
-        2.0
+    is(
+        &families,
+        "flowmill_runs_total",
+        &workflow("completed"),
+        2.0,
     );
-    assert_eq!(
-        sample(&families, "flowmill_runs_total", &workflow("failed")),
-        1.0
-    );
-    assert_eq!(
-        sample(&families, "flowmill_runs_total", &workflow("cancelled")),
-        0.0
+    is(&families, "flowmill_runs_total", &workflow("failed"), 1.0);
+    is(
+        &families,
+        "flowmill_runs_total",
+        &workflow("cancelled"),
+        0.0,
     );
     let route = json!({"method": "POST", "route": "/run", "status": "200"});
-    assert_eq!(
-        sample(&families, "flowmill_http_requests_total", &route),
-        2.0
-    );
+    is(&families, "flowmill_http_requests_total", &route, 2.0);
     let route = json!({"method": "GET", "route": "unknown", "status": "404"});
-    assert_eq!(
-        sample(&families, "flowmill_http_requests_total", &route),
-        1.0
-    );
+    is(&families, "flowmill_http_requests_total", &route, 1.0);
     let of_model = json!({"workflow": "counted", "model": "openai/test", "outcome": "answered"});
     // Three of the first run, two of the third, one of the job.
-    assert_eq!(
-        sample(&families, "flowmill_model_calls_total", &of_model),
-        6.0
-    );
+    is(&families, "flowmill_model_calls_total", &of_model, 6.0);
     let tokens = json!({"workflow": "counted", "model": "openai/test", "kind": "input"});
-    assert_eq!(sample(&families, "flowmill_tokens_total", &tokens), 60.0);
+    is(&families, "flowmill_tokens_total", &tokens, 60.0);
     let of_model = json!({"workflow": "counted", "model": "openai/test"});
-    let cost = sample(&families, "flowmill_cost_usd_total", &of_model);
-    assert!((cost - 0.09).abs() < 1e-9, "{cost}");
+    is(&families, "flowmill_cost_usd_total", &of_model, 0.09);
     let write = json!({"workflow": "counted", "node": "write"});
-    assert_eq!(sample(&families, "flowmill_retries_total", &write), 1.0);
-    assert_eq!(
-        sample(&families, "flowmill_node_duration_seconds_count", &write),
-        3.0
+    is(&families, "flowmill_retries_total", &write, 1.0);
+    is(
+        &families,
+        "flowmill_node_duration_seconds_count",
+        &write,
+        3.0,
     );
     let counted = json!({"workflow": "counted"});
-    assert_eq!(
-        sample(&families, "flowmill_run_duration_seconds_count", &counted),
-        3.0
+    is(
+        &families,
+        "flowmill_run_duration_seconds_count",
+        &counted,
+        3.0,
     );
-    assert_eq!(sample(&families, "flowmill_jobs_running", &json!({})), 1.0);
-    assert_eq!(sample(&families, "flowmill_jobs_queued", &json!({})), 0.0);
+    is(&families, "flowmill_jobs_running", &json!({}), 1.0);
+    is(&families, "flowmill_jobs_queued", &json!({}), 0.0);
     let submit = json!({"verb": "submit"});
-    assert_eq!(
-        sample(&families, "flowmill_store_duration_seconds_count", &submit),
-        4.0
+    is(
+        &families,
+        "flowmill_store_duration_seconds_count",
+        &submit,
+        4.0,
     );
     let bucket = json!({"verb": "submit", "le": "+Inf"});
-    assert_eq!(
-        sample(&families, "flowmill_store_duration_seconds_bucket", &bucket),
-        4.0
+    is(
+        &families,
+        "flowmill_store_duration_seconds_bucket",
+        &bucket,
+        4.0,
     );
     for family in families.as_array().expect("a list") {
         assert_ne!(family["type"], "unknown", "{family}");

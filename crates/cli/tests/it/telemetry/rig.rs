@@ -166,7 +166,7 @@ pub(super) fn until<T, E: std::fmt::Debug>(mut look: impl FnMut() -> Result<T, E
 
 /// A project with the workflow under a name of its own.
 pub(super) fn project(name: &str) -> TempProject {
-    let project = TempProject::with_file("workflow.yaml", &WORKFLOW.replace("NAME", name));
+    let project = TempProject::with_file("workflow.yaml", WORKFLOW.replace("NAME", name));
     std::fs::write(project.path("prices.json"), PRICES).expect("the project can be written");
     project
 }

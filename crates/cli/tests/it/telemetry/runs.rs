@@ -258,10 +258,11 @@ fn the_level_decides_how_many_artifacts_there_are() {
     );
 }
 
+const CANARY: &str = "canary-4711-gold";
+
 #[test]
 fn what_is_sensitive_or_not_to_be_kept_is_nowhere() {
     let Some(rig) = rig() else { return };
-    const CANARY: &str = "canary-4711-gold";
     let check = |name: &str, from: &str, to: &str| {
         let (model, project) = (model(), project(name));
         let text = super::rig::WORKFLOW.replace("NAME", name).replace(from, to);
