@@ -17,10 +17,51 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-const BODY: Bytes = Bytes::from_static(br#"{"name":"Ada"}"#);
+/// What is asked over and over, and what the answer has to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Question {
+    method: Method,
+    path: String,
+    body: Bytes,
+    status: StatusCode,
+}
+
+impl Question {
+    /// A run of the greeting workflow, waited for.
+    pub(crate) fn run() -> Self {
+        Self {
+            method: Method::POST,
+            path: "/run".to_owned(),
+            body: Bytes::from_static(br#"{"name":"Ada"}"#),
+            status: StatusCode::OK,
+        }
+    }
+
+    /// The same as a job.
+    pub(crate) fn job() -> Self {
+        Self {
+            method: Method::POST,
+            path: "/jobs".to_owned(),
+            body: Bytes::from_static(br#"{"inputs":{"name":"Ada"}}"#),
+            status: StatusCode::ACCEPTED,
+        }
+    }
+
+    pub(crate) fn get(path: impl Into<String>) -> Self {
+        Self {
+            method: Method::GET,
+            path: path.into(),
+            body: Bytes::new(),
+            status: StatusCode::OK,
+        }
+    }
+}
 
 /// Connections that may be in the making at the same time, below every listener's backlog.
 const CONNECTING: usize = 256;
+/// Connections that ask how jobs stand, and their pause between two looks at the same one.
+const POLLING: usize = 32;
+const POLL: Duration = Duration::from_millis(20);
 /// No single answer takes longer, or the measurement has failed.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
@@ -59,24 +100,110 @@ pub(crate) struct Flight {
 }
 
 /// The body of one answer.
-pub(crate) async fn ask_once(address: SocketAddr) -> Result<Bytes> {
-    on_connection(address, async |sender| ask(sender).await).await
+pub(crate) async fn ask_once(address: SocketAddr, question: &Question) -> Result<Bytes> {
+    on_connection(address, async |sender| ask(sender, question).await).await
 }
 
 /// Asks `runs` times on one connection.
 pub(crate) async fn ask_in_turn(address: SocketAddr, runs: usize) -> Result<()> {
     on_connection(address, async |sender| {
         for _ in 0..runs {
-            ask(sender).await?;
+            ask(sender, &Question::run()).await?;
         }
         Ok(())
     })
     .await
 }
 
+/// Asks that many times in all, some at a time; what was answered, and how long it took.
+pub(crate) async fn ask_in_all(
+    address: SocketAddr,
+    question: &Question,
+    connections: usize,
+    times: usize,
+) -> Result<(Vec<Bytes>, Duration)> {
+    let start = Instant::now();
+    let mut clients = JoinSet::new();
+    for client in 0..connections {
+        let question = question.clone();
+        let share = times / connections + usize::from(client < times % connections);
+        clients.spawn(on_connection(address, async move |sender| {
+            let mut answers = Vec::with_capacity(share);
+            for _ in 0..share {
+                answers.push(ask(sender, &question).await?);
+            }
+            Ok(answers)
+        }));
+    }
+    let mut answers = Vec::with_capacity(times);
+    while let Some(client) = clients.join_next().await {
+        answers.extend(client??);
+    }
+    Ok((answers, start.elapsed()))
+}
+
+/// Asks each question until its answer is the wanted one, some at a time. Fails after a while.
+pub(crate) async fn ask_until(
+    address: SocketAddr,
+    questions: Vec<Question>,
+    is_wanted: fn(&[u8]) -> bool,
+) -> Result<()> {
+    let end = Instant::now() + ANSWER_LIMIT;
+    let mut clients = JoinSet::new();
+    for some in questions.chunks(questions.len().div_ceil(POLLING)) {
+        let some = some.to_vec();
+        clients.spawn(on_connection(address, async move |sender| {
+            for question in some {
+                loop {
+                    let answer = ask(sender, &question).await?;
+                    if is_wanted(&answer) {
+                        break;
+                    }
+                    ensure!(
+                        Instant::now() < end,
+                        "not within {ANSWER_LIMIT:?}: {}",
+                        String::from_utf8_lossy(&answer)
+                    );
+                    tokio::time::sleep(POLL).await;
+                }
+            }
+            Ok(())
+        }));
+    }
+    while let Some(client) = clients.join_next().await {
+        client??;
+    }
+    Ok(())
+}
+
+/// Asks that many times on one connection.
+pub(crate) async fn times(
+    address: SocketAddr,
+    question: &Question,
+    times: usize,
+) -> Result<Sample> {
+    let start = Instant::now();
+    let mut latencies = on_connection(address, async |sender| {
+        let mut latencies = Vec::with_capacity(times);
+        for _ in 0..times {
+            let asked = Instant::now();
+            ask(sender, question).await?;
+            latencies.push(asked.elapsed());
+        }
+        Ok(latencies)
+    })
+    .await?;
+    latencies.sort_unstable();
+    Ok(Sample {
+        elapsed: start.elapsed(),
+        latencies,
+    })
+}
+
 /// Asks over and over on each connection until the time is up.
 pub(crate) async fn repeat(
     address: SocketAddr,
+    question: &Question,
     connections: usize,
     length: Duration,
 ) -> Result<Sample> {
@@ -84,11 +211,12 @@ pub(crate) async fn repeat(
     let end = start + length;
     let mut clients = JoinSet::new();
     for _ in 0..connections {
+        let question = question.clone();
         clients.spawn(on_connection(address, async move |sender| {
             let mut latencies = Vec::new();
             while Instant::now() < end {
                 let asked = Instant::now();
-                ask(sender).await?;
+                ask(sender, &question).await?;
                 latencies.push(asked.elapsed());
             }
             Ok(latencies)
@@ -118,7 +246,7 @@ pub(crate) async fn all_at_once(address: SocketAddr, runs: usize) -> Flight {
             let permit = connecting.acquire_owned().await?;
             let run = on_connection(address, async move |sender| {
                 drop(permit);
-                ask(sender).await
+                ask(sender, &Question::run()).await
             });
             tokio::time::timeout(ANSWER_LIMIT, run).await?
         });
@@ -159,20 +287,20 @@ async fn on_connection<T>(
     }
 }
 
-async fn ask(sender: &mut Sender) -> Result<Bytes> {
+async fn ask(sender: &mut Sender, question: &Question) -> Result<Bytes> {
     let request = Request::builder()
-        .method(Method::POST)
-        .uri("/run")
+        .method(question.method.clone())
+        .uri(&question.path)
         .header(HOST, "bench")
         .header(CONTENT_TYPE, "application/json")
-        .body(Full::new(BODY))
+        .body(Full::new(question.body.clone()))
         .expect("a correct request");
     sender.ready().await?;
     let response = sender.send_request(request).await?;
     let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();
     ensure!(
-        status == StatusCode::OK,
+        status == question.status,
         "status {status}: {}",
         String::from_utf8_lossy(&body)
     );

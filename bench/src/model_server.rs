@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::io::{self, Write};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -23,6 +24,19 @@ use crate::options::ModelServerOptions;
 
 /// The structured answer: what the greeting workflow's node asks for.
 pub(crate) const GREETING: &str = "Hello, Ada, how good to see you!";
+
+/// Answers with the most calls that were open at the same time, where calls take a while.
+pub(crate) const MOST_AT_ONCE: &str = "/most-at-once";
+
+static CALLS: Calls = Calls {
+    now: AtomicUsize::new(0),
+    most: AtomicUsize::new(0),
+};
+
+struct Calls {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
 
 /// Connections the kernel may hold while the server is busy; 10,000 arrive at once.
 const BACKLOG: u32 = 4096;
@@ -81,12 +95,19 @@ async fn answer(
     request: Request<Incoming>,
     delay: Duration,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
+    if request.uri().path() == MOST_AT_ONCE {
+        let most = CALLS.most.load(Ordering::Relaxed).to_string();
+        return Ok(Response::new(Full::new(most.into())));
+    }
     let path = request.uri().path();
     let is_mlflow = path.starts_with("/api/2.0/mlflow") || path == "/v1/traces";
     // The connection can only be used again once the request is read.
     let _ = request.into_body().collect().await;
     if !delay.is_zero() {
+        let now = CALLS.now.fetch_add(1, Ordering::Relaxed) + 1;
+        CALLS.most.fetch_max(now, Ordering::Relaxed);
         tokio::time::sleep(delay).await;
+        CALLS.now.fetch_sub(1, Ordering::Relaxed);
     }
     let mut response = Response::new(Full::new(if is_mlflow {
         TRACKED.clone()

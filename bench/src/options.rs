@@ -42,7 +42,7 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "PATH")]
     pub(crate) flowmill: Option<PathBuf>,
     /// Measure only these parts
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Start, Part::Load, Part::InFlight, Part::Validate, Part::Telemetry])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Part::value_variants().to_vec())]
     pub(crate) only: Vec<Part>,
     /// Measure the reference against itself, which shows how far the figures can be trusted here
     #[arg(long)]
@@ -68,6 +68,12 @@ pub(crate) enum Part {
     Validate,
     /// Throughput with runs tracked in MLflow
     Telemetry,
+    /// What it costs that jobs are durable: `POST /run` beside the memory store, `POST /jobs`
+    Durable,
+    /// 10,000 jobs submitted at once, 100,000 that wait, a restart
+    Jobs,
+    /// Pages of a listing of 1,000,000 jobs
+    Listing,
 }
 
 #[derive(Debug, Args)]

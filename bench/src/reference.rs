@@ -1,12 +1,13 @@
 //! The yardstick: the smallest program that validates one field of a JSON body, makes the model
 //! call that the greeting workflow makes, and answers JSON.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::Result;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -20,11 +21,28 @@ use crate::options::ReferenceOptions;
 struct Model {
     client: reqwest::Client,
     url: String,
+    jobs: Mutex<Jobs>,
+}
+
+/// The barest job table: the inputs of each job, and its outputs once it has any.
+#[derive(Default)]
+struct Jobs {
+    by_id: HashMap<u64, Job>,
+}
+
+struct Job {
+    name: String,
+    outputs: Option<Result<Map<String, Value>, String>>,
 }
 
 #[derive(Deserialize)]
 struct Inputs {
     name: String,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    inputs: Inputs,
 }
 
 #[derive(Deserialize)]
@@ -48,10 +66,13 @@ pub(crate) async fn serve(options: ReferenceOptions) -> Result<()> {
     let model = Model {
         client: client()?,
         url: format!("{}/chat/completions", options.model_url),
+        jobs: Mutex::default(),
     };
     let router = Router::new()
         .route("/health", get(async || Json(json!({"status": "healthy"}))))
         .route("/run", post(run))
+        .route("/jobs", post(submit))
+        .route("/jobs/{id}", get(job))
         .with_state(Arc::new(model));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     writeln!(io::stdout(), "{}", listener.local_addr()?)?;
@@ -86,6 +107,58 @@ async fn run(
         .map_err(|_| StatusCode::BAD_GATEWAY)?;
     outputs.insert("name".to_owned(), inputs.name.into());
     Ok(Json(json!({"status": "success", "outputs": outputs})))
+}
+
+/// Accepts a job and runs it on a task of its own.
+async fn submit(
+    State(model): State<Arc<Model>>,
+    Json(Envelope { inputs }): Json<Envelope>,
+) -> (StatusCode, Json<Value>) {
+    let id = {
+        let mut jobs = model.jobs();
+        let id = jobs.by_id.len() as u64;
+        let job = Job {
+            name: inputs.name.clone(),
+            outputs: None,
+        };
+        jobs.by_id.insert(id, job);
+        id
+    };
+    let running = model.clone();
+    tokio::spawn(async move {
+        let outputs = ask(&running, &inputs.name).await;
+        if let Some(job) = running.jobs().by_id.get_mut(&id) {
+            job.outputs = Some(outputs.map_err(|error| error.to_string()));
+        }
+    });
+    let id = id.to_string();
+    let handle = json!({"status": "async", "job_id": id});
+    (StatusCode::ACCEPTED, Json(handle))
+}
+
+async fn job(
+    State(model): State<Arc<Model>>,
+    Path(id): Path<u64>,
+) -> Result<Json<Value>, StatusCode> {
+    let jobs = model.jobs();
+    let job = jobs.by_id.get(&id).ok_or(StatusCode::NOT_FOUND)?;
+    let status = match &job.outputs {
+        None => "running",
+        Some(Ok(_)) => "completed",
+        Some(Err(_)) => "failed",
+    };
+    Ok(Json(json!({
+        "job_id": id,
+        "status": status,
+        "name": job.name,
+        "outputs": job.outputs.as_ref().and_then(|outputs| outputs.as_ref().ok()),
+    })))
+}
+
+impl Model {
+    fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().expect("nothing panics while it is held")
+    }
 }
 
 async fn ask(model: &Model, name: &str) -> Result<Map<String, Value>> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::load;
+use crate::load::{self, Question};
 use crate::model_server::GREETING;
 use crate::process::Process;
 
@@ -40,8 +40,19 @@ pub(crate) struct Target {
 }
 
 impl Program {
-    /// Starts the program in front of a model server; returns once it is healthy.
+    /// Starts the program in front of a model server; returns once it is healthy. Jobs are in memory.
     pub(crate) fn start(&self, model: SocketAddr, folder: &Path) -> Result<Target> {
+        self.start_with(model, folder, &["--store", "memory"])
+    }
+
+    /// As [`start`](Self::start), with options of flowmill's own. Its store is a file in the folder unless
+    /// they say otherwise.
+    pub(crate) fn start_with(
+        &self,
+        model: SocketAddr,
+        folder: &Path,
+        options: &[&str],
+    ) -> Result<Target> {
         let model_url = format!("http://{model}/v1");
         let started = Instant::now();
         let (mut process, address, log) = match self {
@@ -64,10 +75,9 @@ impl Program {
                         "127.0.0.1",
                         "--model",
                         "openai/bench",
-                        "--store",
-                        "memory",
                     ])
                     .args(["--port", &address.port().to_string()])
+                    .args(options)
                     // No setting of whoever measures may leak in.
                     .env_clear()
                     .env("OPENAI_BASE_URL", &model_url)
@@ -116,7 +126,7 @@ impl Program {
 impl Target {
     /// Makes sure that a run really answers what the model said, before anything is measured.
     pub(crate) async fn check(&self) -> Result<()> {
-        let answer = load::ask_once(self.address).await?;
+        let answer = load::ask_once(self.address, &Question::run()).await?;
         let answer: Value = serde_json::from_slice(&answer).context("the answer is not JSON")?;
         let right = answer["status"] == "success" && answer["outputs"]["greeting"] == GREETING;
         ensure!(right, "an unexpected answer: {answer}");

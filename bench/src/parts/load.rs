@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::{Bench, megabytes, milliseconds, start_model};
-use crate::load::{self, Sample};
+use crate::load::{self, Question, Sample};
 use crate::report::{Budget, Line, Measure, Pair};
 use crate::target::Target;
 
@@ -26,7 +26,13 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
     for connections in CONNECTIONS {
         for target in [&reference, &flowmill] {
-            load::repeat(target.address, connections, bench.scale.round).await?;
+            load::repeat(
+                target.address,
+                &Question::run(),
+                connections,
+                bench.scale.round,
+            )
+            .await?;
         }
         let mut rounds = Vec::new();
         for _ in 0..bench.scale.rounds {
@@ -95,7 +101,7 @@ struct Round {
 impl Round {
     async fn measure(target: &Target, connections: usize, length: Duration) -> Result<Self> {
         let before = target.process.processor_time()?;
-        let sample = load::repeat(target.address, connections, length).await?;
+        let sample = load::repeat(target.address, &Question::run(), connections, length).await?;
         Ok(Self {
             sample,
             processor_time: target.process.processor_time()?.saturating_sub(before),

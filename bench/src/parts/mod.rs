@@ -1,6 +1,9 @@
 //! The parts of the measurement, a file each.
 
+mod durable;
 mod in_flight;
+mod jobs;
+mod listing;
 mod load;
 mod start;
 mod telemetry;
@@ -29,6 +32,12 @@ struct Scale {
     in_flight: usize,
     slow_model: Duration,
     in_flight_rounds: usize,
+    /// Jobs that wait at the same time: a few and many.
+    queued: [usize; 2],
+    /// Jobs in a listing.
+    listed: usize,
+    /// Times each page is asked for.
+    pages: usize,
 }
 
 const FULL: Scale = Scale {
@@ -38,6 +47,9 @@ const FULL: Scale = Scale {
     in_flight: 10_000,
     slow_model: Duration::from_secs(5),
     in_flight_rounds: 3,
+    queued: [1_000, 100_000],
+    listed: 1_000_000,
+    pages: 300,
 };
 
 const QUICK: Scale = Scale {
@@ -47,6 +59,9 @@ const QUICK: Scale = Scale {
     in_flight: 200,
     slow_model: Duration::from_millis(500),
     in_flight_rounds: 1,
+    queued: [100, 1_000],
+    listed: 10_000,
+    pages: 10,
 };
 
 /// What every part needs.
@@ -94,6 +109,9 @@ pub(crate) async fn measure_all(options: &RunOptions) -> Result<Report> {
             Part::InFlight => in_flight::measure(&mut bench).await?,
             Part::Validate => validate::measure(&bench)?,
             Part::Telemetry => telemetry::measure(&bench).await?,
+            Part::Durable => durable::measure(&bench).await?,
+            Part::Jobs => jobs::measure(&mut bench).await?,
+            Part::Listing => listing::measure(&bench).await?,
         });
     }
     let cores = std::thread::available_parallelism()?.get();
@@ -111,6 +129,11 @@ impl Bench {
 
     fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// An empty folder, for a store of its own.
+    fn fresh_folder(&self) -> Result<tempfile::TempDir> {
+        Ok(tempfile::tempdir_in(self.folder())?)
     }
 }
 

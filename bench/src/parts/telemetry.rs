@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::{Bench, start_model};
-use crate::load;
+use crate::load::{self, Question};
 use crate::report::{Budget, Line, Measure, Pair};
 use crate::target::Program;
 
@@ -22,21 +22,22 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Line>> {
     let Program::Flowmill(path) = &bench.flowmill else {
         return Ok(Vec::new());
     };
+    let run = Question::run();
     let (_model, model) = start_model(Duration::ZERO)?;
     let (_mlflow, mlflow) = start_model(MLFLOW_DELAY)?;
     let off = bench.flowmill.start(model, bench.folder())?;
     let on = Program::Tracked(path.clone(), mlflow).start(model, bench.folder())?;
     for target in [&off, &on] {
         target.check().await?;
-        load::repeat(target.address, CONNECTIONS, bench.scale.round).await?;
+        load::repeat(target.address, &run, CONNECTIONS, bench.scale.round).await?;
     }
     let mut throughput = Vec::new();
     let mut p99 = Vec::new();
     for _ in 0..bench.scale.rounds {
-        let off = load::repeat(off.address, CONNECTIONS, bench.scale.round)
+        let off = load::repeat(off.address, &run, CONNECTIONS, bench.scale.round)
             .await
             .context("without MLflow")?;
-        let on = load::repeat(on.address, CONNECTIONS, bench.scale.round)
+        let on = load::repeat(on.address, &run, CONNECTIONS, bench.scale.round)
             .await
             .context("with MLflow")?;
         throughput.push(Pair {

@@ -1,4 +1,4 @@
-//! Joins the parts: the models that answer, the service, the server's settings.
+//! Joins the parts: the models that answer, the webhooks that tell, and what both trust.
 
 use std::fs::File;
 use std::path::Path;
@@ -10,10 +10,13 @@ use llm::model::{Models, Override};
 use llm::offline::Offline;
 use llm::pricing::PriceTable;
 use llm::scripted::Scripted;
+use outbound::policy::Unfit;
+use outbound::{Client, Policy};
+use service::webhooks::{DefaultWebhook, Webhooks};
 
 use crate::config::environment::Environment;
 use crate::config::models::{Settings, Source};
-use crate::config::text;
+use crate::config::{text, webhooks};
 use crate::report::{Exit, Failure, Result};
 
 /// Who answers, and how to name it to people.
@@ -55,12 +58,7 @@ pub(crate) fn models(settings: &Settings, environment: &Environment) -> Result<A
                 .with_overrides(&text::read(path)?)
                 .map_err(|error| Failure::usage(format!("`{shown}`: {error}")))?;
         }
-        let extra_roots_pem = settings
-            .ca
-            .as_deref()
-            .map(text::read)
-            .transpose()?
-            .map(String::into_bytes);
+        let extra_roots_pem = settings.ca.as_deref().map(roots).transpose()?;
         let settings = llm::Settings {
             environment: environment.variables().collect(),
             extra_roots_pem,
@@ -134,6 +132,55 @@ pub(crate) fn models(settings: &Settings, environment: &Environment) -> Result<A
         notice: Some(notice),
         is_recording: true,
     })
+}
+
+/// Builds the telling side.
+pub(crate) fn webhooks(settings: &webhooks::Settings, ca: Option<&Path>) -> Result<Webhooks> {
+    let policy = Arc::new(Policy::new(settings.allow.0.iter().cloned()));
+    let default = match (&settings.url, &settings.secret) {
+        (None, None) => None,
+        (None, Some(_)) => {
+            return Err(Failure::usage(
+                "--webhook-secret signs the messages to --webhook-url, which is not given",
+            ));
+        }
+        (Some(url), secret) => {
+            // Neither is repeated: an address may hold a secret, too.
+            let url = policy.read(url.reveal()).map_err(|unfit| {
+                let failure = Failure::usage(format!("--webhook-url cannot be used: {unfit}"));
+                match unfit {
+                    Unfit::NotAllowed => {
+                        failure.hint("allow its host or address with --webhook-allow")
+                    }
+                    Unfit::NoUrl | Unfit::Scheme => failure,
+                }
+            })?;
+            let key = secret
+                .as_ref()
+                .map(|secret| secret.reveal().parse())
+                .transpose();
+            let key = key
+                .map_err(|bad| Failure::usage(format!("--webhook-secret cannot be used: {bad}")))?;
+            Some(DefaultWebhook { url, key })
+        }
+    };
+    let client = Client::new(policy.clone(), tls(ca)?)
+        .map_err(|error| Failure::new(Exit::NotReady, error.to_string()))?;
+    Ok(Webhooks {
+        sender: Arc::new(client),
+        policy,
+        default,
+    })
+}
+
+/// What TLS clients trust: the built-in roots, and those of a file.
+pub(crate) fn tls(ca: Option<&Path>) -> Result<rustls::ClientConfig> {
+    let pem = ca.map(roots).transpose()?;
+    llm::tls::client(pem.as_deref()).map_err(|error| Failure::new(Exit::NotReady, error.message))
+}
+
+fn roots(path: &Path) -> Result<Vec<u8>> {
+    text::read(path).map(String::into_bytes)
 }
 
 fn spec_name(spec: &llm::model::ModelSpec) -> String {

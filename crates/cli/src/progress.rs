@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn a_node_names_its_item_tokens_cost_and_model() {
         let usage = NodeUsage {
-            model: Some("openai/m".to_owned()),
+            model: Some("openai/m".into()),
             input_tokens: 20,
             output_tokens: 11,
             llm_calls: 1,

@@ -34,7 +34,7 @@ pub(crate) fn start(
     Telemetry::start(&settings, host).map_err(|error| match error {
         StartError::Mlflow(error) => refused(&error),
         StartError::Otlp(error) => Failure::usage(error.to_string()),
-        StartError::Http(error) => Failure::new(Exit::NotReady, error.message),
+        StartError::Http(error) => Failure::new(Exit::NotReady, error.to_string()),
         StartError::Thread(error) => Failure::new(Exit::Io, error.to_string()),
     })
 }
@@ -60,13 +60,8 @@ pub(crate) fn mlflow(
             Failure::usage("no MLflow server is named")
                 .hint("set MLFLOW_TRACKING_URI, such as http://127.0.0.1:5000")
         })?;
-    let http = llm::http_client(&llm::Settings {
-        environment: variables,
-        extra_roots_pem: certificates(ca)?,
-        connect_timeout: Duration::from_secs(5),
-        ..llm::Settings::default()
-    })
-    .map_err(|error| Failure::new(Exit::NotReady, error.message))?;
+    let http = telemetry::http::client(&variables, certificates(ca)?.as_deref())
+        .map_err(|error| Failure::new(Exit::NotReady, error.to_string()))?;
     Ok(Client::new(http, settings, host))
 }
 

@@ -46,6 +46,15 @@ impl Report {
         }
     }
 
+    /// Why a file with errors is not used.
+    pub(crate) fn refusal(&self) -> Failure {
+        let counts = Counts::of(&self.checked.diagnostics);
+        Failure::new(
+            Exit::Invalid,
+            format!("{} is not valid: {counts}", self.source.name),
+        )
+    }
+
     /// Whether it may be used; with `strict`, warnings count as errors.
     pub(crate) fn is_valid(&self, strict: bool) -> bool {
         self.checked.workflow.is_some() && (!strict || self.checked.diagnostics.is_empty())
@@ -61,14 +70,10 @@ pub(crate) fn load(path: &Path) -> Result<(Source, Arc<Workflow>)> {
 pub(crate) fn load_text(source: Source) -> Result<(Source, Arc<Workflow>)> {
     let report = Report::check(source);
     report.print_findings();
-    let Some(workflow) = report.checked.workflow else {
-        let counts = Counts::of(&report.checked.diagnostics);
-        return Err(Failure::new(
-            Exit::Invalid,
-            format!("{} is not valid: {counts}", report.source.name),
-        ));
-    };
-    Ok((report.source, workflow))
+    match report.checked.workflow {
+        Some(workflow) => Ok((report.source, workflow)),
+        None => Err(report.refusal()),
+    }
 }
 
 /// The findings with source excerpts, fitted to the stream; empty without findings. A pointer to `explain`

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lang::workflow::{Budget, NodeId};
 use llm::chat::ChatReply;
 
-use crate::outcome::{Failure, FailureCode, NodeUsage, Usage};
+use crate::outcome::{Failure, FailureCode, NodeUsage, Usage, sum};
 use crate::plan::Plan;
 
 /// The run's one account, shared by all its branches, loops and items.
@@ -78,10 +78,10 @@ impl Ledger {
     }
 
     /// Books what a reserved call took.
-    pub(crate) fn book(&self, node: NodeId, reply: &ChatReply) {
+    pub(crate) fn book(&self, node: NodeId, taken: &NodeUsage) {
         let mut spent = self.lock();
-        spent.total.add(reply);
-        spent.nodes[node.0].add(reply);
+        spent.total.add(taken);
+        spent.nodes[node.0].add(taken);
     }
 
     /// What the run has spent so far.
@@ -109,16 +109,28 @@ impl Ledger {
 }
 
 impl NodeUsage {
-    /// Adds what one reply took. The call itself was counted when it was reserved.
-    pub(crate) fn add(&mut self, reply: &ChatReply) {
-        self.model = Some(format!("{}/{}", reply.provider, reply.model));
-        self.input_tokens += reply.usage.input_tokens;
-        self.cached_tokens += reply.usage.cached_tokens;
-        self.output_tokens += reply.usage.output_tokens;
-        self.cost_usd = self
-            .cost_usd
-            .zip(reply.cost_usd)
-            .map(|(sum, cost)| sum + cost);
+    /// What one reply took. The call itself was counted when it was reserved.
+    pub(crate) fn of(reply: &ChatReply) -> Self {
+        Self {
+            model: Some([&reply.provider, "/", &reply.model].concat().into()),
+            input_tokens: reply.usage.input_tokens,
+            cached_tokens: reply.usage.cached_tokens,
+            output_tokens: reply.usage.output_tokens,
+            llm_calls: 0,
+            cost_usd: reply.cost_usd,
+        }
+    }
+
+    /// Adds what something else took; the model is the one that answered last.
+    pub(crate) fn add(&mut self, taken: &Self) {
+        if taken.model.is_some() {
+            self.model.clone_from(&taken.model);
+        }
+        self.input_tokens += taken.input_tokens;
+        self.cached_tokens += taken.cached_tokens;
+        self.output_tokens += taken.output_tokens;
+        self.llm_calls += taken.llm_calls;
+        self.cost_usd = sum(self.cost_usd, taken.cost_usd);
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use llm::chat::{ChatReply, ChatRequest};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::capture::Capture;
 use crate::host::Host;
@@ -12,7 +12,7 @@ use crate::outcome::{FailureCode, NodeUsage, Usage};
 use crate::trace::TraceParent;
 use crate::watch::{Call, Step};
 
-/// One event of one run.
+/// One event of one run. Cheap to clone: what may be large is shared.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunEvent {
     /// From 1, rising by 1 within the run (also across a resumption). A delta, which nobody stores,
@@ -64,11 +64,11 @@ pub enum EventKind {
         #[serde(skip_serializing_if = "Option::is_none")]
         item: Option<usize>,
         /// Sensitive values masked.
-        outputs: Value,
+        outputs: Arc<Value>,
         /// The outputs as they are, where that is something else: for whoever stores the event, so that the
         /// run can go on from it. Written by [`Kept`] alone.
         #[serde(default, skip_serializing)]
-        sealed: Option<Value>,
+        sealed: Option<Arc<Value>>,
         usage: NodeUsage,
         duration_ms: u64,
         elapsed_ms: u64,
@@ -85,14 +85,14 @@ pub enum EventKind {
         message: String,
     },
     RunCompleted {
-        outputs: Value,
-        usage: Usage,
+        outputs: Arc<Map<String, Value>>,
+        usage: Arc<Usage>,
         execution_time_ms: u64,
     },
     RunFailed {
         error: String,
         problem: Value,
-        usage: Usage,
+        usage: Arc<Usage>,
         execution_time_ms: u64,
     },
     RunCancelled {
@@ -117,7 +117,7 @@ impl<'a> Kept<'a> {
     /// The form in which the event is stored.
     pub fn of(kind: &'a EventKind) -> Self {
         let sealed = match kind {
-            EventKind::NodeCompleted { sealed, .. } => sealed.as_ref(),
+            EventKind::NodeCompleted { sealed, .. } => sealed.as_deref(),
             _ => None,
         };
         Self { kind, sealed }

@@ -34,23 +34,14 @@ impl Usage {
         self.output_tokens += taken.output_tokens;
         self.llm_calls += taken.llm_calls;
         self.cost_usd = sum(self.cost_usd, taken.cost_usd);
-        if taken.llm_calls == 0 {
-            return;
+        if taken.llm_calls > 0 {
+            self.nodes.entry(node.to_owned()).or_default().add(taken);
         }
-        let of_node = self.nodes.entry(node.to_owned()).or_default();
-        if taken.model.is_some() {
-            of_node.model.clone_from(&taken.model);
-        }
-        of_node.input_tokens += taken.input_tokens;
-        of_node.cached_tokens += taken.cached_tokens;
-        of_node.output_tokens += taken.output_tokens;
-        of_node.llm_calls += taken.llm_calls;
-        of_node.cost_usd = sum(of_node.cost_usd, taken.cost_usd);
     }
 }
 
 /// Unknown as soon as a part of it is.
-fn sum(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+pub(crate) fn sum(a: Option<f64>, b: Option<f64>) -> Option<f64> {
     a.zip(b).map(|(a, b)| a + b)
 }
 
@@ -73,7 +64,7 @@ impl Default for Usage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeUsage {
     /// `provider/model` that answered last.
-    pub model: Option<String>,
+    pub model: Option<Arc<str>>,
     /// Prompt tokens.
     pub input_tokens: u64,
     /// Of these, cached.
@@ -106,7 +97,7 @@ pub enum Outcome {
     /// The whole final state.
     Completed {
         /// Every field by name.
-        outputs: Map<String, Value>,
+        outputs: Arc<Map<String, Value>>,
     },
     /// It failed; nothing is returned from it.
     Failed(Failure),
@@ -120,13 +111,13 @@ pub struct Finished {
     /// How.
     pub outcome: Outcome,
     /// What it took, failed runs too.
-    pub usage: Usage,
+    pub usage: Arc<Usage>,
     /// Wall time of the run, the time before a resumption included.
     pub execution_time_ms: u64,
     /// Gates that failed with `warn` or `block_deploy`.
     pub gate_warnings: Vec<String>,
     /// The outputs as anybody but the caller may see them; `None` where no field is sensitive.
-    pub masked_outputs: Option<Map<String, Value>>,
+    pub masked_outputs: Option<Arc<Map<String, Value>>>,
 }
 
 /// Why a run failed.

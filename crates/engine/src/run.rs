@@ -124,15 +124,17 @@ pub async fn run(
         ended = to_the_end(&context, &mut progress) => ended,
     };
 
-    let usage = context.ledger.usage(plan);
+    let usage = Arc::new(context.ledger.usage(plan));
     let execution_time_ms = millis(context.run_time());
     let mut masked_outputs = None;
     let (outcome, gate_warnings) = match ended {
         Ok(gate_warnings) => {
-            let outputs = workflow.state_object(&progress.state);
-            masked_outputs = capture.hides().then(|| capture.masked_fields(&outputs));
+            let outputs = Arc::new(workflow.state_object(&progress.state));
+            masked_outputs = capture
+                .hides()
+                .then(|| Arc::new(capture.masked_fields(&outputs)));
             context.events.emit(EventKind::RunCompleted {
-                outputs: masked_outputs.as_ref().unwrap_or(&outputs).clone().into(),
+                outputs: masked_outputs.as_ref().unwrap_or(&outputs).clone(),
                 usage: usage.clone(),
                 execution_time_ms,
             });
@@ -179,6 +181,9 @@ async fn to_the_end(context: &Context<'_>, progress: &mut Progress) -> Result<Ve
         .into());
     }
     schedule::run(context, progress).await?;
+    if workflow.gates.gates.is_empty() {
+        return Ok(Vec::new());
+    }
 
     let usage = context.ledger.usage(context.plan);
     let failed = gates::failed(workflow, &usage, context.run_time());

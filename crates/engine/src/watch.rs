@@ -24,14 +24,14 @@ pub trait Telemetry: Send + Sync + Debug {
 }
 
 /// What is known of a run before it begins.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct RunInfo<'a> {
     /// The job's.
     pub id: Uuid,
     /// What is executed.
     pub workflow: &'a Arc<Workflow>,
-    /// The caller's inputs, as JSON text.
-    pub inputs: &'a str,
+    /// Writes the caller's inputs as JSON text, for those who look.
+    pub inputs: &'a (dyn Fn() -> String + Sync),
     /// When it was accepted.
     pub created_at: Timestamp,
     /// Nobody waits for it any more, or ever did.

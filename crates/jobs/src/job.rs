@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::json::Json;
+use crate::webhook::{Delivery, Webhook};
 
 /// A UUID of version 7: sorts by creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -141,6 +142,8 @@ pub struct NewJob {
     pub retried_from: Option<JobId>,
     /// Deduplication.
     pub idempotency: Option<Idempotency>,
+    /// Where its end is to be told.
+    pub webhook: Option<Webhook>,
 }
 
 /// What a worker needs to run a job. Opaque to stores.
@@ -193,6 +196,8 @@ pub struct Job {
     pub retried_from: Option<JobId>,
     /// Times it was claimed and not handed back.
     pub attempts: u32,
+    /// How far its end has been told, where it is to be.
+    pub webhook: Option<Delivery>,
 }
 
 /// How a job ended, in its worker's words.

@@ -1,6 +1,8 @@
-//! JSON that has been written already. Payloads are made once, by whoever knows their type, and from
-//! then on stored, cloned and sent as text: a tree of values costs several times the memory.
+//! JSON payloads. They are made once, by whoever knows their type, and from then on stored, cloned and
+//! sent as text, since a tree of values can cost several times the memory; or kept as a small value that
+//! is only written if somebody asks for it, as hardly anybody does for most events of a run.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,9 +10,24 @@ use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// One JSON value as text. Clones share it; serialising it (with `serde_json`) writes it as it stands.
+/// One JSON value. Clones share it; serialising it (with `serde_json`) writes it as it stands.
 #[derive(Clone)]
-pub struct Json(Arc<RawValue>);
+pub struct Json(Form);
+
+#[derive(Clone)]
+enum Form {
+    Written(Arc<RawValue>),
+    Unwritten(Arc<dyn Payload>),
+}
+
+/// A value that becomes JSON when somebody asks for its text.
+pub trait Payload: Send + Sync {
+    /// Its text, the same each time.
+    fn write(&self) -> Box<RawValue>;
+
+    /// What it takes in memory, roughly. Does not change.
+    fn bytes(&self) -> usize;
+}
 
 impl Json {
     /// Writes a value down.
@@ -19,24 +36,39 @@ impl Json {
     /// When the value's own `Serialize` fails or it has a map whose keys are not text: never for types
     /// that derive it.
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Self {
-        let text = serde_json::value::to_raw_value(value)
-            .expect("our payloads have text keys and no failing Serialize");
-        Self(text.into())
+        Self(Form::Written(write(value).into()))
+    }
+
+    /// Keeps a value that is written each time its text is asked for: where nobody is likely to.
+    pub fn later(value: impl Payload + 'static) -> Self {
+        Self(Form::Unwritten(Arc::new(value)))
     }
 
     /// Takes text that claims to be JSON, such as a column of a database.
     pub fn from_text(text: String) -> Result<Self, serde_json::Error> {
-        RawValue::from_string(text).map(|text| Self(text.into()))
+        RawValue::from_string(text).map(|text| Self(Form::Written(text.into())))
     }
 
     /// The text.
-    pub fn as_str(&self) -> &str {
-        self.0.get()
+    pub fn text(&self) -> Cow<'_, str> {
+        match &self.0 {
+            Form::Written(text) => text.get().into(),
+            Form::Unwritten(value) => String::from(Box::<str>::from(value.write())).into(),
+        }
+    }
+
+    /// What it takes in memory, roughly.
+    pub fn bytes(&self) -> usize {
+        match &self.0 {
+            Form::Written(text) => text.get().len(),
+            Form::Unwritten(value) => value.bytes(),
+        }
     }
 
     /// Reads it back, however deep it is nested (whoever wrote it has bounded that).
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        let mut reader = serde_json::Deserializer::from_str(self.as_str());
+        let text = self.text();
+        let mut reader = serde_json::Deserializer::from_str(&text);
         reader.disable_recursion_limit();
         T::deserialize(&mut reader)
     }
@@ -44,13 +76,13 @@ impl Json {
 
 impl fmt::Debug for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.write_str(&self.text())
     }
 }
 
 impl PartialEq for Json {
     fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
+        self.text() == other.text()
     }
 }
 
@@ -58,23 +90,55 @@ impl Eq for Json {}
 
 impl Serialize for Json {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        match &self.0 {
+            Form::Written(text) => text.serialize(serializer),
+            Form::Unwritten(value) => value.write().serialize(serializer),
+        }
     }
+}
+
+/// The text of a value, for [`Payload::write`].
+///
+/// # Panics
+/// As [`Json::of`].
+pub fn write<T: Serialize + ?Sized>(value: &T) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value)
+        .expect("our payloads have text keys and no failing Serialize")
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::value::RawValue;
     use serde_json::{Value, json};
 
-    use super::Json;
+    use super::{Json, Payload, write};
 
     #[test]
     fn is_embedded_as_it_was_written() {
         let inner = Json::of(&json!({"b": 1, "a": [0.1, null]}));
-        assert_eq!(
-            Json::of(&vec![inner]).as_str(),
-            r#"[{"b":1,"a":[0.1,null]}]"#
-        );
+        assert_eq!(Json::of(&vec![inner]).text(), r#"[{"b":1,"a":[0.1,null]}]"#);
+    }
+
+    #[test]
+    fn a_value_written_later_is_the_same_json() {
+        struct Later(Value);
+
+        impl Payload for Later {
+            fn write(&self) -> Box<RawValue> {
+                write(&self.0)
+            }
+
+            fn bytes(&self) -> usize {
+                7
+            }
+        }
+
+        let value = json!({"b": 1, "a": [0.1, null]});
+        let (now, later) = (Json::of(&value), Json::later(Later(value.clone())));
+        assert_eq!(later, now);
+        assert_eq!(later.read::<Value>().unwrap(), value);
+        assert_eq!(Json::of(&[&later]), Json::of(&[&now]));
+        assert_eq!((later.bytes(), now.bytes()), (7, now.text().len()));
     }
 
     #[test]

@@ -7,3 +7,4 @@ pub mod json;
 pub mod memory;
 pub mod sqlite;
 pub mod store;
+pub mod webhook;

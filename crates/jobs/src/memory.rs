@@ -7,6 +7,8 @@
 //! - `deadlines`: of those, the ones with a deadline, by it.
 //! - `leases`: ids that run, by the time their lease lapses.
 //! - `ended`: ids that ended, by when: the order in which they are forgotten.
+//! - `owed`: the same of those whose webhook is not settled; they are forgotten last.
+//! - `due`: of those, when their webhook may be tried or, while somebody tries it, tried by another.
 //! - `keys`: idempotency keys, dropped together with their jobs.
 //! - `definitions`: each text once, with the number of jobs that have it.
 //!
@@ -14,6 +16,7 @@
 //! its filter leaves out. Records that ended are kept within [`Limits`]; so memory is bounded by those
 //! and by the jobs in flight, whose number the caller bounds.
 
+mod deliveries;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -31,6 +34,7 @@ use crate::store::{
     CancelRequested, Claimant, Claimed, Counts, Error, Filter, JobStore, Lease, LeaseState, Page,
     StoredEvent, SubmitOptions, Submitted, later,
 };
+use crate::webhook::{ClaimedDelivery, DeliveryLease, Room, Settlement, Webhook};
 use tables::Tables;
 
 /// Events kept per job; beyond it the oldest go, and a replay begins with the oldest that is left.
@@ -97,12 +101,11 @@ impl JobStore for MemoryStore {
         let (id, now) = (job.id, job.created_at);
         tables.insert(job);
         tables.forget_beyond(&self.limits, now);
-        Ok(Submitted::New(
-            options
-                .claim
-                .and_then(|by| tables.claim(id, &by, now))
-                .map(Box::new),
-        ))
+        let Some(by) = options.claim else {
+            tables.enqueue(id);
+            return Ok(Submitted::New(None));
+        };
+        Ok(Submitted::New(tables.claim(id, &by, now).map(Box::new)))
     }
 
     async fn claim(
@@ -150,6 +153,7 @@ impl JobStore for MemoryStore {
                 record.lease_expires_at = Timestamp::MIN;
             }
         }
+        tables.release_deliveries();
         Ok(ids.len())
     }
 
@@ -251,11 +255,10 @@ impl JobStore for MemoryStore {
         record.token += 1;
         record.job.attempts -= 1;
         record.job.status = status;
-        let job = record.job.clone();
         let lapses_at = std::mem::replace(&mut record.lease_expires_at, Timestamp::MIN);
         tables.leases.remove(&(lapses_at, lease.job));
         if status == Status::Pending {
-            tables.enqueue(&job);
+            tables.enqueue(lease.job);
         } else {
             tables.leases.insert((Timestamp::MIN, lease.job));
         }
@@ -341,6 +344,29 @@ impl JobStore for MemoryStore {
         Ok(record.events.range(from..).take(limit).cloned().collect())
     }
 
+    async fn claim_deliveries(
+        &self,
+        room: &Room,
+        lease_for: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<ClaimedDelivery>, Error> {
+        Ok(self.tables().claim_deliveries(room.clone(), lease_for, now))
+    }
+
+    async fn settle_delivery(
+        &self,
+        lease: &DeliveryLease,
+        settlement: Settlement,
+    ) -> Result<(), Error> {
+        self.tables().settle_delivery(lease, &settlement)
+    }
+
+    async fn webhook(&self, id: JobId) -> Result<Option<Webhook>, Error> {
+        let tables = self.tables();
+        let owed = tables.jobs.get(&id).and_then(|job| job.owed.as_deref());
+        Ok(owed.map(|owed| owed.webhook.clone()))
+    }
+
     async fn delete(&self, id: JobId) -> Result<(), Error> {
         let mut tables = self.tables();
         let job = &tables.jobs.get(&id).ok_or(Error::NotFound)?.job;
@@ -366,7 +392,7 @@ impl JobStore for MemoryStore {
         let max_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX);
         let mut tables = self.tables();
         for forgotten in 0..limit {
-            match tables.ended.first().copied() {
+            match tables.next_to_go() {
                 Some((completed_at, id)) if tables.ended_bytes > max_bytes => {
                     tables.forget(completed_at, id);
                 }
@@ -381,7 +407,7 @@ impl JobStore for MemoryStore {
         Ok(Counts {
             pending: tables.pending.len(),
             running: tables.leases.len(),
-            ended: tables.ended.len(),
+            ended: tables.ended.len() + tables.owed.len(),
         })
     }
 

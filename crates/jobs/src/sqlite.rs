@@ -1,15 +1,17 @@
 //! The store in one SQLite file: for servers whose jobs outlive the process.
 //!
-//! **Tables** (`sqlite/schema_1.sql`). `jobs` has a row per job with what a listing shows. What is large
+//! **Tables** (`sqlite/schema_*.sql`). `jobs` has a row per job with what a listing shows. What is large
 //! or seldom read lies in tables of its own by the row's number: `work` (inputs, options), `progress`,
 //! `outputs`, `events`; so scans stay narrow and a checkpoint rewrites nothing but the progress. A
 //! definition is stored once, with the number of jobs that have it. `idempotency_keys` lead to their
-//! jobs. Whatever belongs to a job goes with its row.
+//! jobs. `webhooks` has a row per job whose end is to be told, and `jobs.owes_webhook` says that it has
+//! not been yet. Whatever belongs to a job goes with its row.
 //!
 //! **Indexes.** Each verb finds its rows in one: `jobs_by_status` is the queue (the pending ones by id)
 //! and, with those by workflow and owner, the order of listings; `jobs_by_lease` has the running ones by
 //! lapse, `jobs_by_deadline` the pending ones by deadline, `jobs_by_end` the ended ones in the order in
-//! which they are forgotten. So everything costs O(log n) for each job touched. How many jobs there are
+//! which they are forgotten, without those that owe a webhook; `webhooks_by_time` has the deliveries by
+//! when they are due, and is passed along where hosts have no room for more. Otherwise everything costs O(log n) for each job touched. How many jobs there are
 //! is counted once, when the file is opened, and then kept by the writer.
 //!
 //! **Threads.** One thread writes, and commits together what many callers ask for (`writer`); a few
@@ -20,6 +22,7 @@
 //! the file keeps other stores off it, and is released by the operating system when the process ends,
 //! however it does.
 
+mod deliveries;
 mod fault;
 mod leases;
 mod listing;
@@ -50,6 +53,7 @@ use crate::store::{
     CancelRequested, Claimant, Claimed, Counts, Error, Filter, JobStore, Lease, LeaseState, Page,
     StoredEvent, SubmitOptions, Submitted,
 };
+use crate::webhook::{ClaimedDelivery, DeliveryLease, Room, Settlement, Webhook};
 use fault::Failure;
 use readers::Readers;
 use tables::{Tables, whole_job};
@@ -189,7 +193,10 @@ impl JobStore for SqliteStore {
 
     async fn release_leases(&self) -> Result<usize, Error> {
         self.writer
-            .write(|tables| Ok(tables.release_leases()?))
+            .write(|tables| {
+                tables.release_deliveries()?;
+                Ok(tables.release_leases()?)
+            })
             .await
     }
 
@@ -339,6 +346,46 @@ impl JobStore for SqliteStore {
                         })
                     })?
                     .collect()
+            })
+            .await
+    }
+
+    async fn claim_deliveries(
+        &self,
+        room: &Room,
+        lease_for: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<ClaimedDelivery>, Error> {
+        let room = Room {
+            total: room.total.min(PIECE),
+            ..room.clone()
+        };
+        self.writer
+            .write(move |tables| tables.claim_deliveries(&room, lease_for, now))
+            .await
+    }
+
+    async fn settle_delivery(
+        &self,
+        lease: &DeliveryLease,
+        settlement: Settlement,
+    ) -> Result<(), Error> {
+        let lease = lease.clone();
+        self.writer
+            .write(move |tables| tables.settle_delivery(&lease, &settlement))
+            .await
+    }
+
+    async fn webhook(&self, id: JobId) -> Result<Option<Webhook>, Error> {
+        self.readers
+            .read(move |connection| {
+                connection
+                    .prepare_cached(
+                        "SELECT h.shown, h.host, h.url, h.secret FROM jobs j
+                         JOIN webhooks h ON h.job = j.seq WHERE j.id = ?1",
+                    )?
+                    .query_row([id], values::webhook)
+                    .optional()
             })
             .await
     }

@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::job::{Definition, Ending, Job, JobId, NewJob, Status, Work};
 use crate::json::Json;
+use crate::webhook::{ClaimedDelivery, DeliveryLease, Room, Settlement, Webhook};
 
 /// How long an `Idempotency-Key` is remembered.
 pub const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -191,7 +192,7 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
         self.claim(by, limit, now).await
     }
 
-    /// Lets every lease lapse now, and tells how many. For a process that knows that no other one uses
+    /// Lets every lease lapse now, of jobs and of deliveries, and tells of how many jobs. For a process that knows that no other one uses
     /// the store, before it claims anything: whoever held those leases is dead. A store that may be shared
     /// does nothing; there leases lapse in their time.
     async fn release_leases(&self) -> Result<usize, Error> {
@@ -224,7 +225,8 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
         events: Vec<StoredEvent>,
     ) -> Result<(), Error>;
 
-    /// Ends a job, with its last events. Exactly one ending of a job ever succeeds.
+    /// Ends a job, with its last events. Exactly one ending of a job ever succeeds. From then on its
+    /// webhook is due; so it is from a cancel that ends a job.
     async fn finish(
         &self,
         lease: &Lease,
@@ -259,14 +261,34 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
     /// Up to `limit` stored events with an id above `after`, in order; none for a job that is not there.
     async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<StoredEvent>, Error>;
 
-    /// Forgets an ended job.
+    /// Takes deliveries that were due by `now`, the longest due first, as far as there is room. Each is
+    /// given to nobody else until its lease lapses.
+    async fn claim_deliveries(
+        &self,
+        room: &Room,
+        lease_for: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<ClaimedDelivery>, Error>;
+
+    /// Says what became of a try. An older lease is refused, like that of a job that is not there.
+    async fn settle_delivery(
+        &self,
+        lease: &DeliveryLease,
+        settlement: Settlement,
+    ) -> Result<(), Error>;
+
+    /// Where a job's end is told: a retry tells its own there, too.
+    async fn webhook(&self, id: JobId) -> Result<Option<Webhook>, Error>;
+
+    /// Forgets an ended job, and its webhook though that is not delivered.
     async fn delete(&self, id: JobId) -> Result<(), Error>;
 
-    /// Forgets up to `limit` jobs that ended before `before`, oldest end first; returns how many.
+    /// Forgets up to `limit` jobs that ended before `before`, oldest end first; returns how many. Those
+    /// whose webhook is not settled stay.
     async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, Error>;
 
     /// Forgets up to `limit` ended jobs, oldest end first, until the store takes no more than
-    /// `max_bytes`; returns how many.
+    /// `max_bytes`; returns how many. Those whose webhook is not settled go last.
     async fn expire_over(&self, max_bytes: u64, limit: usize) -> Result<usize, Error>;
 
     /// How many jobs there are.

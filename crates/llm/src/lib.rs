@@ -17,9 +17,9 @@ mod providers;
 pub mod registry;
 pub mod scripted;
 pub mod settings;
+pub mod tls;
 mod transport;
 
 pub use error::Error;
 pub use registry::Registry;
 pub use settings::{Environment, Settings};
-pub use transport::http_client;

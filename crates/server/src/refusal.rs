@@ -60,7 +60,7 @@ impl Trouble {
     /// Not now; the client should ask again after some seconds.
     pub(crate) fn unavailable(
         code: &'static str,
-        detail: &'static str,
+        detail: impl Into<String>,
         retry_after_seconds: u32,
     ) -> Self {
         let problem = Problem::new(
@@ -206,7 +206,7 @@ impl Refusal {
         let mut errors = None;
         let (code, detail) = match self {
             // It names its job as its instance already.
-            Self::RunFailed(_, problem) => return problem.as_str().into(),
+            Self::RunFailed(_, problem) => return problem.text().into_owned().into(),
             Self::Problem(trouble) => {
                 let mut problem = trouble.problem.clone();
                 problem.instance.get_or_insert_with(instance);

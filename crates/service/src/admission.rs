@@ -14,6 +14,7 @@ use jobs::job::NewJob;
 use jobs::store::{SubmitOptions, Submitted};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use crate::attended::{Attended, Work};
 use crate::catalog::LoadedWorkflow;
 use crate::execution::Execution;
 use crate::live::LiveRun;
@@ -21,18 +22,45 @@ use crate::runs::{Accepted, SubmitError};
 use crate::service::Shared;
 
 type Reply = oneshot::Sender<Result<Accepted, SubmitError>>;
+type Answer = oneshot::Receiver<Result<Accepted, SubmitError>>;
 
 /// The job is not executed here and now; whoever asked for it has been told.
 struct NotHere;
 
 impl Shared {
-    /// Stores a job and starts it where a slot is free.
+    /// Stores a job and starts it where a slot is free. A caller that goes away before it is told must not
+    /// leave a job that is stored and has nobody to run it: the work is done without it.
     pub(crate) async fn admit(
         self: &Arc<Self>,
         workflow: &Arc<LoadedWorkflow>,
         job: NewJob,
         start: Start,
     ) -> Result<Accepted, SubmitError> {
+        let (work, answer) = self.begin(workflow, job, start)?;
+        // It goes on by itself.
+        drop(work);
+        answer.await.unwrap_or(Err(SubmitError::Draining))
+    }
+
+    /// As [`admit`](Self::admit), for a caller who does the work while it waits.
+    pub(crate) async fn admit_attended(
+        self: &Arc<Self>,
+        workflow: &Arc<LoadedWorkflow>,
+        job: NewJob,
+        start: Start,
+    ) -> Result<Attended, SubmitError> {
+        let (mut work, answer) = self.begin(workflow, job, start)?;
+        let answer = work.until(answer).await;
+        let accepted = answer.unwrap_or(Err(SubmitError::Draining))?;
+        Ok(Attended { accepted, work })
+    }
+
+    fn begin(
+        self: &Arc<Self>,
+        workflow: &Arc<LoadedWorkflow>,
+        job: NewJob,
+        start: Start,
+    ) -> Result<(Work, Answer), SubmitError> {
         // Taken before looking at `draining`: a drain that begins now waits for this submission.
         let submission = self.tasks.token();
         if self.is_draining() {
@@ -44,17 +72,15 @@ impl Shared {
             self.slots.clone().try_acquire_owned().ok()
         };
         let (reply, answer) = oneshot::channel();
-        // On a task of its own: a caller that goes away must not leave a job that is stored and has
-        // nobody to run it.
         let (shared, workflow) = (self.clone(), workflow.clone());
-        self.tasks.spawn(async move {
+        let work = Work::new(self.tasks.clone(), async move {
             match slot {
                 Some(slot) => shared.start(workflow, job, start, slot, reply).await,
                 None => shared.enqueue(job, reply).await,
             }
             drop(submission);
         });
-        answer.await.unwrap_or(Err(SubmitError::Draining))
+        Ok((work, answer))
     }
 
     async fn enqueue(&self, job: NewJob, reply: Reply) {

@@ -31,7 +31,7 @@ pub struct Drained {
 impl Service {
     /// Refuses new runs, lets those in flight end for as long as `timeout`, and stops the rest. The
     /// service does nothing any more afterwards. Where jobs live in memory, those that wait for a slot
-    /// count as in flight.
+    /// count as in flight. Webhooks that are being delivered get some seconds; the others stay in the store.
     pub async fn drain(&self, timeout: Duration) -> Drained {
         let shared = &self.shared;
         let ended_before = shared.ended.load(Ordering::SeqCst);
@@ -63,6 +63,8 @@ impl Service {
             () = shared.tasks.wait() => {}
             () = shared.host.sleep(GRACE) => tracing::warn!("some runs did not stop in time"),
         }
+        shared.stop_delivering.cancel();
+        shared.deliverer.wait().await;
         shared.stopped.cancel();
         shared.workers.wait().await;
         drained.handed_back = shared.handed_back.load(Ordering::SeqCst) - handed_back_before;

@@ -6,6 +6,7 @@
 //! deltas are told to those who watch when they come and never again.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_stream::try_stream;
@@ -18,7 +19,8 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::Receiver;
 
-use crate::live::{Told, written};
+use crate::live::Told;
+use crate::numbered::Numbered;
 use crate::runs::Accepted;
 use crate::service::{Service, Shared};
 
@@ -56,21 +58,21 @@ impl From<StoredEvent> for Event {
     }
 }
 
-/// The last event of a job, made of its ending.
+/// The last event of a job, made of its ending, with which it shares what may be large.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event")]
-pub(crate) enum FinalEvent<'a> {
+pub(crate) enum FinalEvent {
     #[serde(rename = "run_completed")]
     Completed {
-        outputs: Option<&'a Json>,
-        usage: Option<&'a Json>,
+        outputs: Option<Json>,
+        usage: Option<Json>,
         execution_time_ms: u64,
     },
     #[serde(rename = "run_failed")]
     Failed {
-        error: Option<&'a str>,
-        problem: Option<&'a Json>,
-        usage: Option<&'a Json>,
+        error: Option<Arc<str>>,
+        problem: Option<Json>,
+        usage: Option<Json>,
         execution_time_ms: u64,
     },
     #[serde(rename = "run_cancelled")]
@@ -88,7 +90,7 @@ fn without_sealed(kind: &str, data: Json) -> Json {
     }
 
     // Most events hold no such key; those that may are few enough to be read.
-    if kind != "node_completed" || !data.as_str().contains(SEALED) {
+    if kind != "node_completed" || !data.text().contains(SEALED) {
         return data;
     }
     match data.read::<Shown>() {
@@ -102,25 +104,22 @@ fn without_sealed(kind: &str, data: Json) -> Json {
     }
 }
 
-impl<'a> FinalEvent<'a> {
+impl FinalEvent {
     /// `masked_outputs` where the outputs are not for everybody.
-    pub(crate) fn of(ending: &'a Ending, masked_outputs: Option<&'a Json>) -> Self {
+    pub(crate) fn of(ending: &Ending, masked_outputs: Option<Json>) -> Self {
         let Ending {
             execution_time_ms, ..
         } = *ending;
-        let outputs = masked_outputs.or(ending.outputs.as_ref());
-        let usage = ending.usage.as_ref();
-        let (error, problem) = (ending.error.as_deref(), ending.problem.as_ref());
         match ending.end {
             End::Completed => Self::Completed {
-                outputs,
-                usage,
+                outputs: masked_outputs.or_else(|| ending.outputs.clone()),
+                usage: ending.usage.clone(),
                 execution_time_ms,
             },
             End::Failed => Self::Failed {
-                error,
-                problem,
-                usage,
+                error: ending.error.clone(),
+                problem: ending.problem.clone(),
+                usage: ending.usage.clone(),
                 execution_time_ms,
             },
             End::Cancelled => Self::Cancelled { execution_time_ms },
@@ -261,7 +260,12 @@ impl Shared {
         Ok(Some(Event {
             id: Some(id),
             kind: Cow::Borrowed(event.name()),
-            data: written(id, at, &event),
+            data: Numbered {
+                id,
+                at,
+                kind: event,
+            }
+            .written(),
         }))
     }
 }

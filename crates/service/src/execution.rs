@@ -149,10 +149,11 @@ impl Execution {
         };
         let origin = RunOptions::of(&self.work).origin();
         let waits = origin.waits_ms.map(Duration::from_millis);
+        let inputs = || self.work.inputs.text().into_owned();
         let info = RunInfo {
             id: self.run.id().0,
             workflow: &workflow.workflow,
-            inputs: self.work.inputs.as_str(),
+            inputs: &inputs,
             created_at: self.created_at,
             is_async: waits
                 .is_none_or(|waits| later(self.created_at, waits) <= self.shared.host.now()),
@@ -312,6 +313,9 @@ impl Execution {
                 if let Some(telemetry) = self.run.telemetry() {
                     telemetry.ended(&finished);
                 }
+                if job.webhook.is_some() {
+                    self.shared.wake_deliveries.notify_one();
+                }
                 Some(job)
             }
             Err(error) => {
@@ -327,7 +331,7 @@ fn unexecuted(outcome: Outcome, taken: (Usage, u64)) -> Finished {
     let (usage, execution_time_ms) = taken;
     Finished {
         outcome,
-        usage,
+        usage: Arc::new(usage),
         execution_time_ms,
         gate_warnings: Vec::new(),
         masked_outputs: None,

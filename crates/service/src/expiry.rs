@@ -11,13 +11,15 @@ use jobs::job::JobId;
 use jobs::store::Error;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::service::Shared;
+use crate::service::{Settings, Shared};
 
 /// How long a job is kept whose end nobody reads, where jobs are forgotten as soon as it was.
 pub const UNREAD_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Between two looks for jobs to be forgotten.
+/// Between two looks for jobs to be forgotten: one at least in each of these times, and more where jobs are
+/// kept for a short time only, or the store's size has to be watched.
 const TICK: Duration = Duration::from_secs(60);
+const SHORTEST_TICK: Duration = Duration::from_secs(1);
 
 /// Between two batches.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -28,7 +30,8 @@ const BATCH: usize = 256;
 /// Works until told to stop.
 pub(crate) async fn forget_jobs(shared: Arc<Shared>, mut read: UnboundedReceiver<JobId>) {
     let host = &*shared.host;
-    let mut next_sweep = host.elapsed() + TICK;
+    let tick = tick(&shared.settings);
+    let mut next_sweep = host.elapsed() + tick;
     let mut ids = Vec::new();
     loop {
         tokio::select! {
@@ -37,7 +40,7 @@ pub(crate) async fn forget_jobs(shared: Arc<Shared>, mut read: UnboundedReceiver
             () = host.sleep(next_sweep.saturating_sub(host.elapsed())) => {
                 let pause = match sweep(&shared).await {
                     Ok(true) => PAUSE,
-                    Ok(false) => TICK,
+                    Ok(false) => tick,
                     Err(error) => {
                         tracing::warn!(%error, "old jobs could not be forgotten; trying again");
                         TICK
@@ -50,6 +53,17 @@ pub(crate) async fn forget_jobs(shared: Arc<Shared>, mut read: UnboundedReceiver
                 join_all(ids.drain(..).map(|id| forget(&shared, id))).await;
             }
         }
+    }
+}
+
+/// So often that no more comes in between than a tenth of what is kept.
+fn tick(settings: &Settings) -> Duration {
+    if settings.max_store_bytes.is_some() {
+        return SHORTEST_TICK;
+    }
+    match settings.retention {
+        Duration::ZERO => TICK,
+        retention => (retention / 10).clamp(SHORTEST_TICK, TICK),
     }
 }
 

@@ -2,20 +2,25 @@
 //! cancelling, retrying, draining. Joins the engine, the models and the job store.
 //!
 //! The life of a run: [`Service::submit`] checks the inputs, stores the job and, where a slot is free,
-//! claims it in the same commit; a task of its own executes it, whoever waits for it or goes away. Where
-//! no slot is free the job waits in the store, and only there, until the worker claims it. While it runs
-//! the worker renews its lease. Its end is stored together with its last event, and only then told to
-//! anybody. After a crash a job goes on from its progress and the events after it.
+//! claims it in the same commit; a task of its own executes it, whoever waits for it or goes away. With
+//! [`Service::attend`] whoever waits for it executes it, until it ends or they go away. Where no slot is
+//! free the job waits in the store, and only there, until the worker claims it. While it runs the worker
+//! renews its lease. Its end is stored together with its last event, and only then told to anybody. After
+//! a crash a job goes on from its progress and the events after it. Where a webhook is to be told of the end,
+//! that is owed from the same commit on ([`webhooks`]).
 
 mod admission;
+pub mod attended;
 mod backoff;
 pub mod catalog;
+pub mod document;
 mod drain;
 pub mod events;
 mod execution;
 mod expiry;
 mod inputs;
 mod live;
+mod numbered;
 mod older;
 mod position;
 pub mod problem;
@@ -23,6 +28,7 @@ pub mod report;
 mod retry;
 pub mod runs;
 mod service;
+pub mod webhooks;
 mod worker;
 
 pub use drain::Drained;

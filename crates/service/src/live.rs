@@ -17,17 +17,16 @@ use engine::event::{EventKind, Kept, Observer, RunEvent};
 use engine::host::Host;
 use engine::progress::{Checkpoint, CheckpointError, Progress};
 use engine::watch::RunObserver;
-use jiff::Timestamp;
 use jobs::job::{Ending, Job, JobId};
 use jobs::json::Json;
 use jobs::memory::MAX_EVENTS;
 use jobs::store::{Error, JobStore, Lease, StoredEvent};
-use serde::Serialize;
 use tokio::sync::{Notify, SetOnce, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::events::{Event, FinalEvent};
+use crate::numbered::{Kind, Numbered};
 use crate::service::Shared;
 
 /// Events that wait at most before they are stored without anybody watching.
@@ -98,15 +97,6 @@ pub(crate) enum Told {
     Event { previous: u64, event: StoredEvent },
     /// A delta, and the id of the event before it.
     Delta { after: u64, event: Event },
-}
-
-/// An event as JSON.
-#[derive(Serialize)]
-struct Numbered<'a, K> {
-    id: u64,
-    at: Timestamp,
-    #[serde(flatten)]
-    kind: &'a K,
 }
 
 impl LiveRun {
@@ -246,8 +236,12 @@ impl LiveRun {
         let lease = self.lease().await;
         let _turn = self.writing.lock().await;
         let mut events = self.log().unsaved();
-        let last = FinalEvent::of(ending, masked_outputs.as_ref());
-        let last = stored(self.log().last_id + 1, ending.at, last.name(), &last);
+        let last = FinalEvent::of(ending, masked_outputs);
+        let last = {
+            let log = self.log();
+            let (id, at) = (log.last_id + 1, ending.at);
+            self.stored(&log, last.name(), Numbered { id, at, kind: last })
+        };
         events.push(last.clone());
         let mut backoff = Backoff::for_store();
         let job = loop {
@@ -306,6 +300,20 @@ impl LiveRun {
                 Err(Error::Unavailable(error)) => self.try_again(&error, &mut backoff).await,
                 result => return result,
             }
+        }
+    }
+
+    /// An event to be stored. Where nobody is known to read it, it is not written yet.
+    fn stored<K: Kind>(&self, log: &Log, kind: &'static str, event: Numbered<K>) -> StoredEvent {
+        let is_read = self.store.is_durable() || log.is_watched();
+        StoredEvent {
+            id: event.id,
+            kind: Cow::Borrowed(kind),
+            data: if is_read {
+                event.written()
+            } else {
+                event.written_later()
+            },
         }
     }
 
@@ -372,10 +380,16 @@ impl Observer for LiveRun {
             EventKind::LlmDelta { .. } if !log.is_watched() => {}
             kind @ EventKind::LlmDelta { .. } => {
                 let after = log.last_id;
+                let (name, kind) = (name(kind), kind.clone());
+                let delta = Numbered {
+                    id: after,
+                    at: event.at,
+                    kind,
+                };
                 let event = Event {
                     id: None,
-                    kind: Cow::Borrowed(name(kind)),
-                    data: written(after, event.at, kind),
+                    kind: Cow::Borrowed(name),
+                    data: delta.written(),
                 };
                 let told = Told::Delta { after, event };
                 if log.waiting.is_empty() {
@@ -386,11 +400,24 @@ impl Observer for LiveRun {
             }
             kind => {
                 log.last_id = event.id;
+                let (id, at) = (event.id, event.at);
                 let event = match kind {
                     EventKind::NodeCompleted {
                         sealed: Some(_), ..
-                    } => stored(event.id, event.at, name(kind), &Kept::of(kind)),
-                    _ => stored(event.id, event.at, name(kind), kind),
+                    } => StoredEvent {
+                        id,
+                        kind: Cow::Borrowed(name(kind)),
+                        data: Numbered {
+                            id,
+                            at,
+                            kind: Kept::of(kind),
+                        }
+                        .written(),
+                    },
+                    _ => {
+                        let kind = kind.clone();
+                        self.stored(&log, name(&event.kind), Numbered { id, at, kind })
+                    }
                 };
                 log.waiting.push_back(Waiting::Event(event));
                 if log.is_watched() || log.waiting.len() >= UNSAVED {
@@ -420,19 +447,6 @@ impl Checkpoint for LiveRun {
             .await
             .map_err(|error| CheckpointError(error.to_string()))
     }
-}
-
-fn stored<K: Serialize>(id: u64, at: Timestamp, name: &'static str, kind: &K) -> StoredEvent {
-    StoredEvent {
-        id,
-        kind: Cow::Borrowed(name),
-        data: written(id, at, kind),
-    }
-}
-
-/// `{"id", "at", "event", …}`, as [`RunEvent`] reads it.
-pub(crate) fn written<K: Serialize>(id: u64, at: Timestamp, kind: &K) -> Json {
-    Json::of(&Numbered { id, at, kind })
 }
 
 /// `event` as it stands in JSON.

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jobs::job::{Job, JobId, NewJob, Status, Work};
 use jobs::json::Json;
 use jobs::store::Error;
+use jobs::webhook::Webhook;
 
 use crate::catalog::LoadedWorkflow;
 use crate::position;
@@ -57,8 +58,8 @@ impl From<Error> for RetryError {
 
 impl Service {
     /// Repeats an ended job as a new one. Nodes that had completed before that point are not executed
-    /// again. The new job takes inputs, labels, budget and (from now) deadline of the old one, and counts
-    /// only what it takes itself.
+    /// again. The new job takes inputs, labels, budget, webhook and (from now) deadline of the old one, and
+    /// counts only what it takes itself.
     pub async fn retry(&self, id: JobId, from: RetryFrom) -> Result<Accepted, RetryError> {
         let shared = &self.shared;
         let (Some(job), Some(work)) = (shared.store.get(id).await?, shared.store.work(id).await?)
@@ -86,6 +87,10 @@ impl Service {
         workflow
             .preflight(&*shared.models)
             .map_err(SubmitError::Preflight)?;
+        let webhook = shared.store.webhook(id).await?;
+        let webhook = webhook
+            .filter(|webhook| webhook.target.is_some())
+            .or_else(|| shared.own_webhook());
         let now = shared.host.now();
         let progress = match &start {
             Start::Fresh(_) => None,
@@ -101,6 +106,7 @@ impl Service {
             &workflow,
             JobId(shared.host.new_id()),
             now,
+            webhook,
         );
         Ok(shared.admit(&workflow, job, start).await?)
     }
@@ -140,6 +146,7 @@ fn again(
     workflow: &Arc<LoadedWorkflow>,
     id: JobId,
     now: Timestamp,
+    webhook: Option<Webhook>,
 ) -> NewJob {
     NewJob {
         id,
@@ -155,5 +162,6 @@ fn again(
         owner: job.owner,
         retried_from: Some(job.id),
         idempotency: None,
+        webhook,
     }
 }

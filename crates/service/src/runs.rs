@@ -10,11 +10,13 @@ use jiff::{SignedDuration, Timestamp};
 use jobs::job::{Idempotency, Job, JobId, NewJob, Work};
 use jobs::json::Json;
 use jobs::store::Error;
+use jobs::webhook::Webhook;
 use lang::fault::Fault;
-use lang::workflow::Budget;
+use lang::workflow::{Budget, InitialState};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::attended::Attended;
 use crate::backoff::Backoff;
 use crate::catalog::LoadedWorkflow;
 use crate::inputs;
@@ -43,6 +45,8 @@ pub struct RunRequest {
     pub stream: bool,
     /// Where the run comes from; kept only where telemetry asks for it.
     pub origin: Origin,
+    /// Where its end is told; `None`: where the server itself is set up to.
+    pub webhook: Option<Webhook>,
 }
 
 /// Why a run was not accepted.
@@ -176,6 +180,27 @@ impl Service {
         workflow: &Arc<LoadedWorkflow>,
         request: RunRequest,
     ) -> Result<Accepted, SubmitError> {
+        let (job, state) = self.accept(workflow, request)?;
+        self.shared.admit(workflow, job, Start::Fresh(state)).await
+    }
+
+    /// As [`submit`](Self::submit), for a caller who waits for the end and executes the run meanwhile.
+    pub async fn attend(
+        &self,
+        workflow: &Arc<LoadedWorkflow>,
+        request: RunRequest,
+    ) -> Result<Attended, SubmitError> {
+        let (job, state) = self.accept(workflow, request)?;
+        let start = Start::Fresh(state);
+        self.shared.admit_attended(workflow, job, start).await
+    }
+
+    /// The job to be stored, and where it starts.
+    fn accept(
+        &self,
+        workflow: &Arc<LoadedWorkflow>,
+        request: RunRequest,
+    ) -> Result<(NewJob, InitialState), SubmitError> {
         let shared = &self.shared;
         let (inputs, state) =
             inputs::accept(&workflow.workflow, request.inputs, request.body_faults)
@@ -215,8 +240,9 @@ impl Service {
             owner: request.owner,
             retried_from: None,
             idempotency,
+            webhook: request.webhook.or_else(|| shared.own_webhook()),
         };
-        shared.admit(workflow, job, Start::Fresh(state)).await
+        Ok((job, state))
     }
 
     /// Waits for an accepted run to end; `None` when it has not within `timeout`.
@@ -233,6 +259,17 @@ impl Service {
             run.handed_over();
         }
         Ok(ended.inspect(|job| shared.was_read(job)))
+    }
+
+    /// Executes a run and waits for it to end; `None` when it has not within `timeout`. Then, or when this
+    /// is dropped, the run goes on by itself.
+    pub async fn wait_attending(
+        &self,
+        mut attended: Attended,
+        timeout: Duration,
+    ) -> Result<Option<Job>, Error> {
+        let ended = self.wait(&attended.accepted, timeout);
+        attended.work.until(ended).await
     }
 
     /// Waits for a job to end and returns it as it then stands, or as it stands after `timeout`; `None`

@@ -10,10 +10,11 @@ use engine::watch::Telemetry;
 use jiff::Timestamp;
 use jobs::job::{Job, JobId};
 use jobs::store::{CancelRequested, Claimant, Counts, Error, Filter, JobStore, Page};
+use jobs::webhook::Webhook;
 use lang::workflow::CaptureLevel;
 use llm::model::Models;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SetOnce};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,6 +23,7 @@ use crate::expiry;
 use crate::live::LiveRun;
 use crate::older::OlderVersions;
 use crate::runs::later;
+use crate::webhooks::{self, Webhooks};
 use crate::worker;
 
 /// What a service is made of.
@@ -33,6 +35,8 @@ pub struct Config {
     pub models: Arc<dyn Models>,
     /// Clock and ids.
     pub host: Arc<dyn Host>,
+    /// Tells others how jobs ended; `None`: nobody is told anything.
+    pub webhooks: Option<Webhooks>,
     /// Limits and times.
     pub settings: Settings,
 }
@@ -59,7 +63,8 @@ pub struct Settings {
     /// it does not find the deltas). Memory is taken only while somebody watches.
     pub event_buffer: usize,
     /// Jobs are forgotten this long after their end. Zero: as soon as somebody has read how they ended;
-    /// those that nobody asks for are kept for [`UNREAD_KEPT`](crate::UNREAD_KEPT).
+    /// those that nobody asks for are kept for [`UNREAD_KEPT`](crate::UNREAD_KEPT). A webhook that was
+    /// delivered counts as reading, and until it is settled the job stays.
     pub retention: Duration,
     /// Bytes the store may take; beyond it the jobs that ended first are forgotten before their time.
     pub max_store_bytes: Option<u64>,
@@ -107,6 +112,7 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn JobStore>,
     pub(crate) models: Arc<dyn Models>,
     pub(crate) host: Arc<dyn Host>,
+    pub(crate) webhooks: Option<Webhooks>,
     pub(crate) settings: Settings,
     pub(crate) telemetry: Option<Arc<dyn Telemetry>>,
     pub(crate) claimant: Claimant,
@@ -130,6 +136,14 @@ pub(crate) struct Shared {
     pub(crate) abandon_runs: CancellationToken,
     /// The worker and the expiry.
     pub(crate) workers: TaskTracker,
+    /// What an earlier process left in the store is ours by now.
+    pub(crate) taken_over: SetOnce<()>,
+    /// A webhook may be due.
+    pub(crate) wake_deliveries: Notify,
+    /// No delivery is to begin any more.
+    pub(crate) stop_delivering: CancellationToken,
+    /// The deliverer.
+    pub(crate) deliverer: TaskTracker,
     /// Nothing is to be done any more.
     pub(crate) stopped: CancellationToken,
     /// Takes jobs whose end was read, where none is to be kept.
@@ -180,6 +194,7 @@ impl Service {
             store,
             models,
             host,
+            webhooks,
             settings,
         } = config;
         let claimant = Claimant {
@@ -197,6 +212,7 @@ impl Service {
             store,
             models,
             host,
+            webhooks,
             settings,
             telemetry,
             catalog: Catalog::default(),
@@ -209,6 +225,10 @@ impl Service {
             tasks: TaskTracker::new(),
             abandon_runs: CancellationToken::new(),
             workers: TaskTracker::new(),
+            taken_over: SetOnce::new(),
+            wake_deliveries: Notify::new(),
+            stop_delivering: CancellationToken::new(),
+            deliverer: TaskTracker::new(),
             stopped: CancellationToken::new(),
             read,
         });
@@ -216,6 +236,11 @@ impl Service {
         workers.spawn(worker::work(shared.clone()));
         workers.spawn(expiry::forget_jobs(shared.clone(), to_forget));
         workers.close();
+        if let Some(webhooks) = shared.webhooks.clone() {
+            let deliverer = webhooks::deliver(shared.clone(), webhooks);
+            shared.deliverer.spawn(deliverer);
+        }
+        shared.deliverer.close();
         Self { shared }
     }
 
@@ -275,8 +300,10 @@ impl Service {
             .store
             .request_cancel(id, self.shared.host.now())
             .await?;
-        if found == CancelRequested::Cancelling {
-            self.shared.cancel_run(id);
+        match found {
+            CancelRequested::Cancelling => self.shared.cancel_run(id),
+            CancelRequested::Cancelled => self.shared.wake_deliveries.notify_one(),
+            CancelRequested::Ended(_) => {}
         }
         Ok(found)
     }
@@ -337,12 +364,29 @@ impl Shared {
         self.runs().by_workflow.clone()
     }
 
-    /// Somebody was given a job: where none is to be kept, one that has ended is forgotten.
+    /// Somebody was given a job: where none is to be kept, one that has ended is forgotten. One whose
+    /// webhook is owed waits for that.
     pub(crate) fn was_read(&self, job: &Job) {
-        if self.settings.retention.is_zero() && job.status.is_final() {
-            // It fails when the service has ended; the next process forgets the job in its time.
-            let _ = self.read.send(job.id);
+        let owes_nothing = job
+            .webhook
+            .as_ref()
+            .is_none_or(|delivery| delivery.state.is_settled());
+        if job.status.is_final() && owes_nothing {
+            self.was_told(job.id);
         }
+    }
+
+    /// Somebody knows how a job ended, and nobody else has to be told.
+    pub(crate) fn was_told(&self, id: JobId) {
+        if self.settings.retention.is_zero() {
+            // It fails when the service has ended; the next process forgets the job in its time.
+            let _ = self.read.send(id);
+        }
+    }
+
+    /// For a job that names no webhook.
+    pub(crate) fn own_webhook(&self) -> Option<Webhook> {
+        self.webhooks.as_ref()?.of_the_server()
     }
 
     /// Tells the run of a job that the store has as cancelling, even if it is not here quite yet.

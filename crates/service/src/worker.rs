@@ -46,6 +46,8 @@ async fn take_turn(
         }
         *orphans_wait = false;
     }
+    // From the second turn on it was set before.
+    let _ = shared.taken_over.set(());
     let begun = Clocks::read(&*shared.host);
     if !heartbeats.last.are_within(heartbeats.every, begun) || shared.has_old_leases() {
         renew_leases(shared).await?;

@@ -15,6 +15,7 @@ use jobs::store::{
     CancelRequested, Claimant, Claimed, Counts, Error, Filter, JobStore, Lease, LeaseState, Page,
     StoredEvent, SubmitOptions, Submitted,
 };
+use jobs::webhook::{ClaimedDelivery, DeliveryLease, Room, Settlement, Webhook};
 use prometheus::Histogram;
 
 use crate::metrics::Metrics;
@@ -35,6 +36,7 @@ struct Verbs {
     cancel: Histogram,
     read: Histogram,
     list: Histogram,
+    delivery: Histogram,
     remove: Histogram,
 }
 
@@ -53,6 +55,7 @@ impl CountedStore {
                 cancel: metrics.store("cancel"),
                 read: metrics.store("read"),
                 list: metrics.store("list"),
+                delivery: metrics.store("delivery"),
                 remove: metrics.store("remove"),
             },
         }
@@ -183,6 +186,29 @@ impl JobStore for CountedStore {
     async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<StoredEvent>, Error> {
         self.timed(&self.seconds.read, self.store.events(id, after, limit))
             .await
+    }
+
+    async fn claim_deliveries(
+        &self,
+        room: &Room,
+        lease_for: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<ClaimedDelivery>, Error> {
+        let work = self.store.claim_deliveries(room, lease_for, now);
+        self.timed(&self.seconds.delivery, work).await
+    }
+
+    async fn settle_delivery(
+        &self,
+        lease: &DeliveryLease,
+        settlement: Settlement,
+    ) -> Result<(), Error> {
+        let work = self.store.settle_delivery(lease, settlement);
+        self.timed(&self.seconds.delivery, work).await
+    }
+
+    async fn webhook(&self, id: JobId) -> Result<Option<Webhook>, Error> {
+        self.timed(&self.seconds.read, self.store.webhook(id)).await
     }
 
     async fn delete(&self, id: JobId) -> Result<(), Error> {

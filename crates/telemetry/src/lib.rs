@@ -8,6 +8,7 @@
 mod capture;
 mod counted_store;
 mod export;
+pub mod http;
 pub mod logging;
 pub mod metrics;
 pub mod mlflow;

@@ -13,6 +13,7 @@ use prometheus::IntCounter;
 use serde_json::Map;
 
 use crate::export::{Exporter, Worker, tell_lost};
+use crate::http;
 use crate::metrics::Metrics;
 use crate::mlflow::{self, ArtifactLevel, Message, RunHandle, RunHead};
 use crate::otlp::{self, Resource, SpanQueue, Spans};
@@ -48,7 +49,7 @@ pub enum StartError {
     Mlflow(#[from] mlflow::SettingsError),
     /// Certificates or proxies.
     #[error(transparent)]
-    Http(#[from] llm::Error),
+    Http(#[from] http::HttpError),
     /// No thread, or no runtime for it.
     #[error("the thread for telemetry could not start: {0}")]
     Thread(#[from] std::io::Error),
@@ -105,12 +106,7 @@ impl Telemetry {
             return Ok(Self::counting(host));
         }
         let metrics = Arc::new(Metrics::new());
-        let http = llm::http_client(&llm::Settings {
-            environment: environment.clone(),
-            extra_roots_pem: settings.extra_roots_pem.clone(),
-            connect_timeout: Duration::from_secs(5),
-            ..llm::Settings::default()
-        })?;
+        let http = http::client(environment, settings.extra_roots_pem.as_deref())?;
         let resource = Resource::read(environment);
         let artifacts = settings.artifacts;
         let mut otlp = None;
@@ -283,7 +279,7 @@ impl Inner {
         }
         let inputs = match mlflow {
             // Only MLflow shows them.
-            Some(_) => serde_json::from_str(run.inputs).unwrap_or_default(),
+            Some(_) => serde_json::from_str(&(run.inputs)()).unwrap_or_default(),
             None => Map::new(),
         };
         Some(run::Spans {

@@ -155,6 +155,11 @@ impl FakeModel {
         *self.shared.disconnects.borrow()
     }
 
+    /// How many calls are open: arrived, and the last byte of the answer not yet handed over.
+    pub fn in_flight(&self) -> usize {
+        self.shared.in_flight.load(Ordering::Relaxed)
+    }
+
     /// The largest number of calls that were open at the same time.
     pub fn most_in_flight(&self) -> usize {
         self.shared.most_in_flight.load(Ordering::Relaxed)
@@ -303,6 +308,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::Gate;
 
     fn client() -> reqwest::Client {
         // A second test of this process finds it installed.
@@ -423,6 +429,19 @@ mod tests {
         assert_eq!((a, b), (json!("late"), json!("late")));
         assert!(start.elapsed() >= delay);
         assert_eq!(model.most_in_flight(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_answer_behind_a_gate_comes_when_it_is_opened() {
+        let gate = Gate::shut();
+        let model = Arc::new(FakeModel::scripted([Reply::text("late").behind(&gate)]));
+        let asking = Arc::clone(&model);
+        let call = tokio::spawn(async move { content(&asking, json!({})).await });
+        model.called(1).await;
+        assert_eq!(model.in_flight(), 1);
+        gate.open();
+        assert_eq!(call.await.unwrap(), "late");
+        assert_eq!(model.in_flight(), 0);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! - [`FakeModel`]: an OpenAI-compatible model server in this process that answers, misbehaves and
 //!   remembers as a test tells it to.
 //! - [`FakeOllama`]: the same for Ollama's own chat API, smaller.
+//! - [`Receiver`]: a receiver of webhooks that remembers and misbehaves.
 //! - [`Sink`]: takes what a program sends out by itself, or misbehaves.
 //! - [`TempProject`]: a directory with files that goes away.
 //! - [`rigs`]: software we did not write, where it is installed.
@@ -13,6 +14,7 @@ mod conforming;
 mod fake_model;
 mod ollama;
 mod project;
+mod receiver;
 mod reply;
 mod request;
 pub mod rigs;
@@ -21,6 +23,7 @@ mod sink;
 pub use fake_model::FakeModel;
 pub use ollama::FakeOllama;
 pub use project::TempProject;
-pub use reply::Reply;
+pub use receiver::{Act, Received, Receiver};
+pub use reply::{Gate, Reply};
 pub use request::Request;
-pub use sink::{Manner, Received, Sink};
+pub use sink::{Arrived, Manner, Sink};

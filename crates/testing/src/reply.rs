@@ -10,6 +10,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, stream};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::Request;
 
@@ -17,10 +18,34 @@ use crate::Request;
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub(crate) delay: Duration,
+    gate: Option<Gate>,
     kind: Kind,
     input_tokens: u64,
     output_tokens: u64,
     finish_reason: &'static str,
+}
+
+/// Holds answers back until it is opened, for good. Clones are the same gate.
+#[derive(Debug, Clone)]
+pub struct Gate(watch::Sender<bool>);
+
+impl Gate {
+    /// A gate that is shut.
+    pub fn shut() -> Self {
+        Self(watch::Sender::new(false))
+    }
+
+    /// Lets every answer behind it go, now and later.
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    async fn opened(&self) {
+        // It fails when the gate is gone, and then nobody can open it any more.
+        if self.0.subscribe().wait_for(|open| *open).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -47,6 +72,7 @@ impl Reply {
     fn new(kind: Kind) -> Self {
         Self {
             delay: Duration::ZERO,
+            gate: None,
             kind,
             input_tokens: 10,
             output_tokens: 5,
@@ -115,6 +141,15 @@ impl Reply {
         Self { delay, ..self }
     }
 
+    /// Waits until the gate is open, then for the delay if there is one.
+    #[must_use]
+    pub fn behind(self, gate: &Gate) -> Self {
+        Self {
+            gate: Some(gate.clone()),
+            ..self
+        }
+    }
+
     /// The tokens the answer claims to have used; 10 and 5 otherwise.
     #[must_use]
     pub fn usage(self, input_tokens: u64, output_tokens: u64) -> Self {
@@ -161,6 +196,9 @@ impl Reply {
     }
 
     pub(crate) async fn respond(self, request: &Request) -> Response {
+        if let Some(gate) = &self.gate {
+            gate.opened().await;
+        }
         tokio::time::sleep(self.delay).await;
         match &self.kind {
             Kind::Text(text) if request.wants_stream() => {

@@ -58,6 +58,13 @@ pub fn skip<T>(what: &str, why: &str) -> Option<T> {
     None
 }
 
+/// Tells why `what` cannot be tried on this machine, such as for want of a privilege. Not a failure where
+/// `CI=true`: no installation would help.
+pub fn cannot<T>(what: &str, why: &str) -> Option<T> {
+    tell_skipped(what, why);
+    None
+}
+
 #[expect(
     clippy::print_stderr,
     reason = "whoever runs the tests must see what did not run"

@@ -29,7 +29,7 @@ pub enum Manner {
 
 /// A request that arrived, whatever became of it.
 #[derive(Debug, Clone)]
-pub struct Received {
+pub struct Arrived {
     /// Path and query.
     pub path: String,
     /// As they came.
@@ -38,7 +38,7 @@ pub struct Received {
     pub body: Bytes,
 }
 
-impl Received {
+impl Arrived {
     /// The body as JSON; null where it is none.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
@@ -57,7 +57,7 @@ pub struct Sink {
 #[derive(Debug)]
 struct Shared {
     manner: Mutex<Manner>,
-    received: Mutex<Vec<Received>>,
+    received: Mutex<Vec<Arrived>>,
 }
 
 impl Sink {
@@ -120,7 +120,7 @@ impl Sink {
     }
 
     /// Everything that has arrived at paths that begin so, in order.
-    pub fn received(&self, path: &str) -> Vec<Received> {
+    pub fn received(&self, path: &str) -> Vec<Arrived> {
         let received = lock(&self.shared.received);
         let wanted = received
             .iter()
@@ -146,7 +146,7 @@ async fn take(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let body = to_bytes(body, MAX_BODY).await.unwrap_or_default();
     let number = {
         let mut received = lock(&shared.received);
-        received.push(Received {
+        received.push(Arrived {
             path: parts.uri.to_string(),
             headers: parts.headers,
             body,

@@ -6,6 +6,7 @@
 
 pub(crate) mod capture;
 pub(crate) mod environment;
+pub(crate) mod jobs;
 pub(crate) mod log;
 pub(crate) mod models;
 pub(crate) mod project;
@@ -15,3 +16,4 @@ pub(crate) mod store;
 pub(crate) mod telemetry;
 pub(crate) mod text;
 pub(crate) mod units;
+pub(crate) mod webhooks;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{log, models, run, serve, telemetry, text};
+use super::{jobs, log, models, run, serve, telemetry, text};
 use crate::report::{Failure, Result};
 
 /// Read from the working directory when `--config` names no other.
@@ -23,6 +23,8 @@ pub(crate) struct Project {
     pub serve: serve::Options,
     /// `[telemetry]`
     pub telemetry: telemetry::Options,
+    /// `[jobs]`
+    pub jobs: jobs::Options,
     /// `[log]`
     pub log: log::Options,
 }
@@ -33,6 +35,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("run", run::Options::KEYS),
     ("serve", serve::Options::KEYS),
     ("telemetry", telemetry::Options::KEYS),
+    ("jobs", jobs::Options::KEYS),
     ("log", log::Options::KEYS),
 ];
 
@@ -176,6 +179,11 @@ mod tests {
             "telemetry",
             telemetry::Options::KEYS,
             telemetry::Options::augment_args(command()),
+        );
+        check(
+            "jobs",
+            jobs::Options::KEYS,
+            jobs::Options::augment_args(command()),
         );
         check(
             "log",

@@ -12,7 +12,11 @@ use serde::Deserialize;
 use super::capture::Capture;
 use super::store::Store;
 use super::units::{Age, Size, Time};
+use super::webhooks::{self, Allowed, Secret};
 use crate::report::{Failure, Result};
+
+/// A third of it, the time between two renewals, must be well above the time that a commit takes.
+const MIN_LEASE: Duration = Duration::from_millis(100);
 
 /// As given on the command line, in the environment, or in the file.
 #[derive(Debug, Clone, Default, clap::Args, Deserialize)]
@@ -68,6 +72,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", env = "FLOWMILL_MAX_QUEUED")]
     pub max_queued: Option<usize>,
 
+    /// How long a run stays with a server that gives no sign of life; a paused one that wakes up later may
+    /// find its runs taken over [default: 30s]
+    #[arg(long, value_name = "TIME", env = "FLOWMILL_JOB_LEASE")]
+    pub job_lease: Option<Time>,
+
     /// How long a job is kept after its end; with 0, until its answer was read [default: 7d]
     #[arg(long, value_name = "TIME", env = "FLOWMILL_JOB_RETENTION")]
     pub job_retention: Option<Age>,
@@ -81,6 +90,28 @@ pub(crate) struct Options {
     /// [default: full]
     #[arg(long, value_name = "LEVEL", env = "FLOWMILL_CAPTURE")]
     pub capture: Option<Capture>,
+    /// Where the end of each job is told that names no webhook of its own
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "FLOWMILL_WEBHOOK_URL",
+        hide_env_values = true
+    )]
+    pub webhook_url: Option<Secret>,
+
+    /// What messages to --webhook-url are signed with: whsec_ and base64. Better given by its variable
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "FLOWMILL_WEBHOOK_SECRET",
+        hide_env_values = true
+    )]
+    pub webhook_secret: Option<Secret>,
+
+    /// Hosts, addresses and networks that webhooks may reach besides the public internet, such as
+    /// hooks.internal,10.0.0.0/8
+    #[arg(long, value_name = "LIST", env = "FLOWMILL_WEBHOOK_ALLOW")]
+    pub webhook_allow: Option<Allowed>,
 
     /// Listen on an address that others can reach, although anyone who reaches it may run workflows
     #[arg(
@@ -142,16 +173,20 @@ pub(crate) struct Settings {
     pub store: Store,
     /// To be made if it is not there.
     pub data_dir: Option<PathBuf>,
-    /// Runs at once; the service's own default where unset, as in the two below.
+    /// Runs at once; the service's own default where unset, as in the next ones.
     pub max_running: Option<usize>,
     /// Jobs that may wait.
     pub max_queued: Option<usize>,
+    /// Of a run, without a sign of life of its server.
+    pub job_lease: Option<Duration>,
     /// After a job's end.
     pub job_retention: Option<Duration>,
     /// Of the store; `None`: any size.
     pub job_max_bytes: Option<u64>,
     /// Of any run.
     pub capture: CaptureLevel,
+    /// How ends of jobs are told.
+    pub webhooks: webhooks::Settings,
 }
 
 impl Options {
@@ -168,9 +203,13 @@ impl Options {
         "data_dir",
         "max_running",
         "max_queued",
+        "job_lease",
         "job_retention",
         "job_max_bytes",
         "capture",
+        "webhook_url",
+        "webhook_secret",
+        "webhook_allow",
         "insecure",
     ];
 
@@ -190,6 +229,14 @@ impl Options {
         let time = |ours: Option<Time>, theirs: Option<Time>, default| {
             ours.or(theirs).map_or(default, |time| time.0)
         };
+        let job_lease = self.job_lease.or(file.job_lease);
+        if job_lease.is_some_and(|lease| lease.0 < MIN_LEASE) {
+            return Err(Failure::usage(format!(
+                "a lease has to be renewed several times while it lasts: --job-lease may not be less than {} ms",
+                MIN_LEASE.as_millis()
+            )));
+        }
+        let webhooks = webhooks::Settings::settle(&self, file);
         let data_dir = self.data_dir.or_else(|| file.data_dir.clone());
         let sync_timeout = time(
             self.sync_timeout,
@@ -226,6 +273,7 @@ impl Options {
                 .or(file.max_running)
                 .and_then(|runs| usize::try_from(runs.get()).ok()),
             max_queued: self.max_queued.or(file.max_queued),
+            job_lease: job_lease.map(|lease| lease.0),
             job_retention: self
                 .job_retention
                 .or(file.job_retention)
@@ -239,6 +287,7 @@ impl Options {
                 .or(file.capture)
                 .map(CaptureLevel::from)
                 .unwrap_or_default(),
+            webhooks,
         })
     }
 }

@@ -14,7 +14,8 @@ pub(crate) fn start(project: &TempProject, line: &str) -> Running {
     Running::start(&mut serve(project, line))
 }
 
-fn serve(project: &TempProject, line: &str) -> Command {
+/// The command of a server on a free port.
+pub(crate) fn serve(project: &TempProject, line: &str) -> Command {
     let mut command = flowmill(project.root(), words("serve --port 0"));
     command.args(words(line));
     command
@@ -27,12 +28,15 @@ pub(crate) fn start_with(model: &FakeModel, project: &TempProject, line: &str) -
 
 /// A server whose runs ask `model`, which can tell it by its key.
 pub(crate) fn start_as(key: &str, model: &FakeModel, project: &TempProject, line: &str) -> Running {
-    let mut command = serve(project, line);
-    command
+    Running::start(ask(key, model, &mut serve(project, line)))
+}
+
+/// Lets a server's runs ask `model`.
+pub(crate) fn ask<'a>(key: &str, model: &FakeModel, server: &'a mut Command) -> &'a mut Command {
+    server
         .args(["--model", "openai/test"])
         .env("OPENAI_BASE_URL", model.base_url())
-        .env("OPENAI_API_KEY", key);
-    Running::start(&mut command)
+        .env("OPENAI_API_KEY", key)
 }
 
 /// A server whose runs ask `model`, with these variables too.

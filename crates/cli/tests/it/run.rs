@@ -386,7 +386,11 @@ fn an_invalid_workflow_shows_its_faults() {
         words("run bad.yaml --input name=Ada --offline --format json"),
     )
     .exits(3);
-    assert_eq!(ended.json()["problem"]["code"], json!("workflow_invalid"));
+    let printed = ended.json();
+    assert_eq!(printed["problem"]["code"], json!("workflow_invalid"));
+    let validated = run_in(project.root(), words("validate bad.yaml --format json")).exits(3);
+    assert_eq!(printed["diagnostics"], validated.json()["diagnostics"]);
+    assert_eq!(printed["diagnostics"][0]["path"], json!("edges.1.to"));
     ended.says(&[
         "bad.yaml:15:",
         "did you mean `END`?",

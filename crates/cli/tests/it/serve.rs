@@ -274,6 +274,22 @@ fn a_server_that_could_not_work_does_not_start() {
         &["greeting.yaml and twin.yaml are both called `greeting`"],
     );
     check("bad.yaml --offline", 3, &["did you mean `END`?"]);
+    project.write("worse.yaml", GREETING.replace("from: START", "from: STRAT"));
+    check(
+        "bad.yaml greeting.yaml absent.yaml worse.yaml --offline",
+        4,
+        &[
+            "error: bad.yaml is not valid: 1 error",
+            "`absent.yaml` does not exist",
+            "error: worse.yaml is not valid: ",
+            "did you mean `START`?",
+        ],
+    );
+    check(
+        "greeting.yaml --offline --job-lease 50ms",
+        2,
+        &["--job-lease may not be less than 100 ms"],
+    );
     check(
         "absent.yaml --offline",
         4,

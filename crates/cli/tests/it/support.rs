@@ -176,6 +176,30 @@ impl Running {
         panic!("no line with `{text}` in:\n{}", self.seen.join("\n"));
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for the server's address; `None` when it ends before it tells one.
+    #[track_caller]
+    pub(crate) fn url_or_end(&mut self) -> Option<String> {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    if let Some(start) = line.find("http://") {
+                        return Some(line[start..].trim_end().to_owned());
+                    }
+                    self.seen.push(line);
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    panic!("neither an address nor an end:\n{}", self.seen.join("\n"))
+                }
+            }
+        }
+    }
+
     /// Waits for the server's address.
     #[track_caller]
     pub(crate) fn url(&mut self) -> String {
@@ -193,6 +217,13 @@ impl Running {
             .status()
             .expect("kill is there");
         assert!(status.success());
+    }
+
+    /// Ends it at once; all it has said on stderr.
+    pub(crate) fn said(mut self) -> String {
+        self.child.kill().expect("it was started");
+        self.seen.extend(self.lines.iter());
+        self.seen.join("\n")
     }
 
     /// Waits for its end: exit code, and all of stdout.

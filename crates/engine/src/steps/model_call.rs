@@ -2,6 +2,7 @@
 //! can help.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lang::workflow::NodeId;
@@ -64,9 +65,9 @@ pub(crate) async fn execute(context: &Context<'_>, execution: Execution<'_>) -> 
         });
     context.events.emit(match &result {
         Ok(outputs) => {
-            let outputs = named(context, execution.node, outputs);
+            let outputs = Arc::new(named(context, execution.node, outputs));
             let (outputs, sealed) = match context.capture.masked_outputs(&outputs) {
-                Some(masked) => (masked, Some(outputs)),
+                Some(masked) => (Arc::new(masked), Some(outputs)),
                 None => (outputs, None),
             };
             EventKind::NodeCompleted {
@@ -146,8 +147,9 @@ async fn ask(
         observer.call_ended(&this_call, &request, result.as_ref());
         let (reason, wait) = match result {
             Ok(reply) => {
-                usage.add(&reply);
-                context.ledger.book(execution.node, &reply);
+                let taken = NodeUsage::of(&reply);
+                usage.add(&taken);
+                context.ledger.book(execution.node, &taken);
                 match repair::read(
                     &node.output,
                     &reply,

@@ -153,7 +153,9 @@ async fn observe(plan: &Arc<Plan>, entry: &Value) -> Seen {
             .await
             .unwrap();
             match finished.outcome {
-                Outcome::Completed { outputs } => Ending::Completed(Value::Object(outputs)),
+                Outcome::Completed { outputs } => {
+                    Ending::Completed(Value::Object(Arc::unwrap_or_clone(outputs)))
+                }
                 Outcome::Failed(failure) => Ending::Failed(failure),
                 Outcome::Cancelled => panic!("nobody cancelled it"),
             }

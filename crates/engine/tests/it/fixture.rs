@@ -489,7 +489,7 @@ impl Ran {
     /// The final state of a run that completed.
     pub(crate) fn outputs(&self) -> Value {
         match &self.finished.outcome {
-            Outcome::Completed { outputs } => Value::Object(outputs.clone()),
+            Outcome::Completed { outputs } => Value::Object((**outputs).clone()),
             other => panic!("expected a completed run, got {other:#?}"),
         }
     }

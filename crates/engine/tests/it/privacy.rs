@@ -98,7 +98,7 @@ async fn a_run_shows_nothing_sensitive_and_works_on_it_all_the_same() {
             format!("find: Find about I heard: {CANARY}!"),
         ]
     );
-    let masked = Value::Object(ran.finished.masked_outputs.clone().unwrap());
+    let masked = Value::Object((*ran.finished.masked_outputs.clone().unwrap()).clone());
     assert_eq!(
         masked,
         json!({
@@ -353,6 +353,8 @@ async fn a_prompt_in_flight_hides_values_too_short_to_be_looked_for() {
 
 #[tokio::test(start_paused = true)]
 async fn levels_say_what_is_kept_and_the_server_has_the_last_word() {
+    use CaptureLevel::{Full, Metadata, None};
+
     let file = |node: &str, config: &str| {
         plan(&format!(
             "state: {{fields: {{out: {{type: str}}}}}}\nnodes:\n  - {{id: ask, prompt: hi, output_schema: {{type: str}}, outputs: [out]{node}}}\n  \
@@ -374,7 +376,6 @@ async fn levels_say_what_is_kept_and_the_server_has_the_last_word() {
         ];
         assert_eq!(kept, expected, "{node} {config} {ceiling:?}");
     };
-    use CaptureLevel::{Full, Metadata, None};
     let observed = |settings: &str| format!("config: {{observability: {settings}}}");
     check("", "", Full, [true; 5]);
     check("", "", Metadata, [false; 5]);

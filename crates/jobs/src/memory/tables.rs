@@ -6,11 +6,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::deliveries::Owed;
 use super::{Limits, MAX_EVENTS};
 use crate::job::{Definition, Idempotency, Job, JobId, NewJob, Status, Step, Work};
+use crate::json::Json;
 use crate::store::{
     Claimant, Claimed, Error, Filter, IDEMPOTENCY_KEPT, Lease, StoredEvent, Submitted, later,
 };
+use crate::webhook::Webhook;
 
 /// What a record takes beside its payloads, roughly, in bytes.
 const RECORD_BYTES: usize = 768;
@@ -23,6 +26,8 @@ pub(super) struct Tables {
     pub(super) deadlines: BTreeSet<(Timestamp, JobId)>,
     pub(super) leases: BTreeSet<(Timestamp, JobId)>,
     pub(super) ended: BTreeSet<(Timestamp, JobId)>,
+    pub(super) owed: BTreeSet<(Timestamp, JobId)>,
+    pub(super) due: BTreeSet<(Timestamp, JobId)>,
     pub(super) ended_bytes: usize,
     keys: HashMap<Key, KeyUse>,
     pub(super) definitions: HashMap<Arc<str>, (Arc<Definition>, usize)>,
@@ -37,6 +42,8 @@ pub(super) struct Record {
     pub(super) token: u64,
     /// While it runs.
     pub(super) lease_expires_at: Timestamp,
+    /// Where there is a webhook.
+    pub(super) owed: Option<Box<Owed>>,
     key: Option<Box<Key>>,
 }
 
@@ -71,7 +78,7 @@ impl Tables {
         Some(Submitted::Existing(Box::new(record.job.clone())))
     }
 
-    /// A new record, waiting.
+    /// A new record; whether it is claimed at once or put in the queue is up to the caller.
     pub(super) fn insert(&mut self, new: NewJob) {
         let definition_hash = new.definition.hash.clone();
         let (_, jobs) = self
@@ -110,27 +117,32 @@ impl Tables {
             owner: new.owner,
             retried_from: new.retried_from,
             attempts: 0,
+            webhook: new.webhook.as_ref().map(Webhook::untried),
         };
-        self.enqueue(&job);
         let record = Record {
             job,
             work: new.work,
             events: VecDeque::new(),
             token: 0,
             lease_expires_at: Timestamp::MIN,
+            owed: new.webhook.map(Owed::new).map(Box::new),
             key,
         };
         self.jobs.insert(new.id, record);
     }
 
-    pub(super) fn enqueue(&mut self, job: &Job) {
-        self.pending.insert(job.id);
+    /// Puts a job in the queue.
+    pub(super) fn enqueue(&mut self, id: JobId) {
+        let Some(Record { job, .. }) = self.jobs.get(&id) else {
+            return;
+        };
+        self.pending.insert(id);
         self.pending_by_workflow
             .entry(job.workflow.clone())
             .or_default()
-            .insert(job.id);
+            .insert(id);
         self.deadlines
-            .extend(job.deadline.map(|deadline| (deadline, job.id)));
+            .extend(job.deadline.map(|deadline| (deadline, id)));
     }
 
     pub(super) fn dequeue(&mut self, job: &Job) {
@@ -211,16 +223,21 @@ impl Tables {
         record.job.status = status;
         record.job.completed_at = Some(at);
         record.events.shrink_to_fit();
-        self.ended.insert((at, id));
+        if record.owe_delivery(at) {
+            self.owed.insert((at, id));
+            self.due.insert((at, id));
+        } else {
+            self.ended.insert((at, id));
+        }
         self.ended_bytes += record.bytes();
         record.job.clone()
     }
 
     pub(super) fn forget_beyond(&mut self, limits: &Limits, now: Timestamp) {
-        while let Some((completed_at, id)) = self.ended.first().copied() {
+        while let Some((completed_at, id)) = self.next_to_go() {
             let too_old = later(completed_at, limits.max_age) < now;
             if !too_old
-                && self.ended.len() <= limits.max_jobs
+                && self.ended.len() + self.owed.len() <= limits.max_jobs
                 && self.ended_bytes <= limits.max_bytes
             {
                 return;
@@ -229,13 +246,22 @@ impl Tables {
         }
     }
 
+    /// The ended job that is forgotten first.
+    pub(super) fn next_to_go(&self) -> Option<(Timestamp, JobId)> {
+        self.ended.first().or(self.owed.first()).copied()
+    }
+
     pub(super) fn forget(&mut self, completed_at: Timestamp, id: JobId) {
         self.ended.remove(&(completed_at, id));
+        self.owed.remove(&(completed_at, id));
         let record = self
             .jobs
             .remove(&id)
             .expect("every entry of `ended` has its record");
         self.ended_bytes -= record.bytes();
+        if let Some(owed) = &record.owed {
+            self.due.remove(&(owed.due_at, id));
+        }
         if let Some(key) = record.key
             && self.keys.get(&key).is_some_and(|used| used.job == id)
         {
@@ -282,12 +308,12 @@ impl Record {
         let events = self
             .events
             .iter()
-            .map(|event| size_of::<StoredEvent>() + event.data.as_str().len());
+            .map(|event| size_of::<StoredEvent>() + event.data.bytes());
         RECORD_BYTES
             + payloads
                 .into_iter()
                 .flatten()
-                .map(|json| json.as_str().len())
+                .map(Json::bytes)
                 .chain(events)
                 .sum::<usize>()
     }

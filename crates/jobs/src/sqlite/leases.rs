@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::params;
+use rusqlite::{Row, params};
 
 use super::fault::Failure;
 use super::tables::Tables;
@@ -215,7 +215,7 @@ impl Tables<'_> {
         progress: Option<&Json>,
         events: &[StoredEvent],
     ) -> Result<(), Failure> {
-        let (seq, _) = self.held(lease)?;
+        let Held { seq, .. } = self.held(lease)?;
         if let Some(progress) = progress {
             self.save_progress(seq, progress)?;
         }
@@ -228,7 +228,11 @@ impl Tables<'_> {
         ending: &Ending,
         events: &[StoredEvent],
     ) -> Result<Job, Failure> {
-        let (seq, from) = self.held(lease)?;
+        let Held {
+            seq,
+            status: from,
+            owes_webhook,
+        } = self.held(lease)?;
         let status = from
             .after(Step::End(ending.end))
             .ok_or(Error::NotCancelling(lease.job))?;
@@ -253,6 +257,9 @@ impl Tables<'_> {
                 ending.usage,
             ],
         )?;
+        if owes_webhook {
+            self.owe_delivery(seq, ending.at)?;
+        }
         self.moved(Some(from), Some(status));
         let ended = self
             .connection
@@ -265,7 +272,9 @@ impl Tables<'_> {
     }
 
     pub(super) fn hand_back(&mut self, lease: &Lease) -> Result<(), Failure> {
-        let (seq, from) = self.held(lease)?;
+        let Held {
+            seq, status: from, ..
+        } = self.held(lease)?;
         let status = from
             .after(Step::HandBack)
             .ok_or(Error::LeaseLost(lease.job))?;
@@ -285,10 +294,16 @@ impl Tables<'_> {
         id: JobId,
         now: Timestamp,
     ) -> Result<CancelRequested, Failure> {
-        let (seq, from): (i64, Status) = self
-            .find("SELECT seq, status FROM jobs WHERE id = ?1", [id], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })?
+        let Held {
+            seq,
+            status: from,
+            owes_webhook,
+        } = self
+            .find(
+                "SELECT seq, status, owes_webhook IS NOT NULL FROM jobs WHERE id = ?1",
+                [id],
+                held,
+            )?
             .ok_or(Error::NotFound)?;
         let Some(to) = from.after(Step::RequestCancel) else {
             return Ok(CancelRequested::Ended(from));
@@ -298,6 +313,9 @@ impl Tables<'_> {
             "UPDATE jobs SET status = ?2, completed_at = ?3 WHERE seq = ?1",
             params![seq, to, completed_at],
         )?;
+        if to.is_final() && owes_webhook {
+            self.owe_delivery(seq, now)?;
+        }
         self.moved(Some(from), Some(to));
         Ok(if to.is_final() {
             CancelRequested::Cancelled
@@ -306,12 +324,13 @@ impl Tables<'_> {
         })
     }
 
-    /// The number and status of the job that a lease still gives the right to write to.
-    fn held(&self, lease: &Lease) -> Result<(i64, Status), Failure> {
+    /// The job that a lease still gives the right to write to.
+    fn held(&self, lease: &Lease) -> Result<Held, Failure> {
         self.find(
-            "SELECT seq, status FROM jobs WHERE id = ?1 AND token = ?2 AND status IN (1, 2)",
+            "SELECT seq, status, owes_webhook IS NOT NULL FROM jobs
+             WHERE id = ?1 AND token = ?2 AND status IN (1, 2)",
             params![lease.job, lease.token],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            held,
         )?
         .ok_or(Failure::Refused(Error::LeaseLost(lease.job)))
     }
@@ -351,6 +370,21 @@ impl Tables<'_> {
         }
         Ok(())
     }
+}
+
+/// What a change of a job begins with.
+struct Held {
+    seq: i64,
+    status: Status,
+    owes_webhook: bool,
+}
+
+fn held(row: &Row<'_>) -> rusqlite::Result<Held> {
+    Ok(Held {
+        seq: row.get(0)?,
+        status: row.get(1)?,
+        owes_webhook: row.get(2)?,
+    })
 }
 
 /// Gives a job that waits or whose lease lapsed to a worker.

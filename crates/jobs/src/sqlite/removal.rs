@@ -25,7 +25,8 @@ impl Tables<'_> {
 
     pub(super) fn expire(&mut self, before: Timestamp, most: usize) -> Result<Vec<JobId>, Failure> {
         let ended = self.collect(
-            "SELECT id, seq, status FROM jobs INDEXED BY jobs_by_end WHERE completed_at < ?1
+            "SELECT id, seq, status FROM jobs INDEXED BY jobs_by_end
+             WHERE completed_at < ?1 AND owes_webhook IS NULL
              ORDER BY completed_at, id LIMIT ?2",
             params![Time(before), limit(most)],
             ended,
@@ -43,15 +44,20 @@ impl Tables<'_> {
         while forgotten.len() < most && used_bytes(self.connection)? > max_bytes {
             let oldest = self.find(
                 "SELECT id, seq, status FROM jobs INDEXED BY jobs_by_end
-                 WHERE completed_at IS NOT NULL ORDER BY completed_at, id LIMIT 1",
+                 WHERE completed_at IS NOT NULL AND owes_webhook IS NULL
+                 ORDER BY completed_at, id LIMIT 1",
                 [],
                 ended,
             )?;
-            let Some((id, seq, status)) = oldest else {
+            if let Some((id, seq, status)) = oldest {
+                self.forget(seq, status)?;
+                forgotten.push(id);
+            } else if let Some(id) = self.least_promising_delivery()? {
+                self.delete(id)?;
+                forgotten.push(id);
+            } else {
                 break;
-            };
-            self.forget(seq, status)?;
-            forgotten.push(id);
+            }
         }
         Ok(forgotten)
     }

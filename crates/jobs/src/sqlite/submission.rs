@@ -8,6 +8,7 @@ use super::tables::{Tables, whole_job};
 use super::values::Time;
 use crate::job::{Definition, Idempotency, Job, NewJob, Status};
 use crate::store::{Claimed, Error, IDEMPOTENCY_KEPT, Lease, SubmitOptions, Submitted, later};
+use crate::webhook::Webhook;
 
 impl Tables<'_> {
     pub(super) fn submit(
@@ -81,8 +82,9 @@ impl Tables<'_> {
         let definition = self.definition_with_one_more_job(&new.definition)?;
         self.execute(
             "INSERT INTO jobs (id, workflow, definition, status, metadata, created_at, started_at,
-                 deadline, owner, retried_from, attempts, token, worker, lease_expires_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                 deadline, owner, retried_from, attempts, token, worker, lease_expires_at,
+                 owes_webhook)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             params![
                 job.id,
                 job.workflow,
@@ -98,6 +100,7 @@ impl Tables<'_> {
                 lease.map_or(0, |lease| lease.token),
                 worker,
                 lease.map(|lease| Time(lease.expires_at)),
+                new.webhook.as_ref().map(|_| 1),
             ],
         )?;
         let seq = self.connection.last_insert_rowid();
@@ -105,6 +108,9 @@ impl Tables<'_> {
             "INSERT INTO work (job, inputs, options) VALUES (?1, ?2, ?3)",
             params![seq, new.work.inputs, new.work.options],
         )?;
+        if let Some(webhook) = &new.webhook {
+            self.save_webhook(seq, webhook)?;
+        }
         if let Some(progress) = &new.work.progress {
             self.save_progress(seq, progress)?;
         }
@@ -163,5 +169,6 @@ fn waiting(new: &NewJob) -> Job {
         owner: new.owner.clone(),
         retried_from: new.retried_from,
         attempts: 0,
+        webhook: new.webhook.as_ref().map(Webhook::untried),
     }
 }

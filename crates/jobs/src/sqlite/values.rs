@@ -1,5 +1,8 @@
 //! How our types stand in columns, and a job in a row.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
@@ -7,16 +10,19 @@ use uuid::Uuid;
 
 use crate::job::{Job, JobId, Status};
 use crate::json::Json;
+use crate::webhook::{Delivery, DeliveryState, Hidden, Target, Webhook};
 
 /// Reads with [`job`]. `j` and `d` are what [`JOBS`] calls its tables.
 pub(super) const JOB: &str = "j.id, j.workflow, d.hash, j.status, j.metadata, j.created_at, \
     j.started_at, j.completed_at, j.execution_time_ms, j.error, j.problem, j.usage, j.deadline, \
-    j.owner, j.retried_from, j.attempts";
+    j.owner, j.retried_from, j.attempts, h.shown, h.state, h.attempts, h.last_error, h.claimed, \
+    h.due_at";
 
 /// How many columns [`JOB`] has.
-pub(super) const AFTER_JOB: usize = 16;
+pub(super) const AFTER_JOB: usize = 22;
 
-pub(super) const JOBS: &str = "jobs j JOIN definitions d ON d.seq = j.definition";
+pub(super) const JOBS: &str = "jobs j JOIN definitions d ON d.seq = j.definition \
+    LEFT JOIN webhooks h ON h.job = j.seq";
 
 /// A job without its outputs.
 pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
@@ -42,6 +48,37 @@ pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
         owner: row.get(13)?,
         retried_from: row.get(14)?,
         attempts: row.get(15)?,
+        webhook: delivery(row)?,
+    })
+}
+
+/// The columns of [`JOB`] from its 17th on.
+fn delivery(row: &Row<'_>) -> rusqlite::Result<Option<Delivery>> {
+    let Some(url) = row.get(16)? else {
+        return Ok(None);
+    };
+    let is_claimed: bool = row.get(20)?;
+    let due_at: Option<Time> = row.get(21)?;
+    Ok(Some(Delivery {
+        url,
+        state: row.get(17)?,
+        attempts: row.get(18)?,
+        last_error: row.get(19)?,
+        next_attempt_at: due_at.filter(|_| !is_claimed).map(|time| time.0),
+    }))
+}
+
+/// Of `shown`, `host`, `url` and `secret` as the first columns.
+pub(super) fn webhook(row: &Row<'_>) -> rusqlite::Result<Webhook> {
+    let text = |column| {
+        let text: rusqlite::Result<Option<Arc<str>>> = row.get(column);
+        text.map(|text| text.map(Hidden::from))
+    };
+    let (url, secret) = (text(2)?, text(3)?);
+    Ok(Webhook {
+        shown: row.get(0)?,
+        host: row.get(1)?,
+        target: url.map(|url| Target { url, secret }),
     })
 }
 
@@ -79,7 +116,10 @@ impl FromSql for JobId {
 
 impl ToSql for Json {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(self.as_str().into())
+        Ok(match self.text() {
+            Cow::Borrowed(text) => text.into(),
+            Cow::Owned(text) => text.into(),
+        })
     }
 }
 
@@ -126,6 +166,38 @@ impl FromSql for Status {
     }
 }
 
+/// In the order of their numbers.
+const DELIVERY_STATES: [DeliveryState; 5] = [
+    DeliveryState::Waiting,
+    DeliveryState::Pending,
+    DeliveryState::Delivered,
+    DeliveryState::Gone,
+    DeliveryState::GivenUp,
+];
+
+impl ToSql for DeliveryState {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let number: u8 = match self {
+            Self::Waiting => 0,
+            Self::Pending => 1,
+            Self::Delivered => 2,
+            Self::Gone => 3,
+            Self::GivenUp => 4,
+        };
+        Ok(number.into())
+    }
+}
+
+impl FromSql for DeliveryState {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let number = i64::column_result(value)?;
+        usize::try_from(number)
+            .ok()
+            .and_then(|index| DELIVERY_STATES.get(index).copied())
+            .ok_or(FromSqlError::OutOfRange(number))
+    }
+}
+
 /// For `LIMIT`.
 pub(super) fn limit(most: usize) -> i64 {
     i64::try_from(most).unwrap_or(i64::MAX)
@@ -136,8 +208,9 @@ mod tests {
     use jiff::Timestamp;
     use rusqlite::Connection;
 
-    use super::{STATUSES, Time, number};
+    use super::{DELIVERY_STATES, STATUSES, Time, number};
     use crate::job::Status;
+    use crate::webhook::DeliveryState;
 
     fn stored(time: Timestamp) -> Timestamp {
         let connection = Connection::open_in_memory().unwrap();
@@ -168,5 +241,16 @@ mod tests {
             .unwrap()
             .query_row("SELECT 6", [], |row| row.get::<_, Status>(0));
         assert!(unknown.is_err());
+    }
+
+    #[test]
+    fn every_state_of_a_delivery_reads_back() {
+        let connection = Connection::open_in_memory().unwrap();
+        for state in DELIVERY_STATES {
+            let read: DeliveryState = connection
+                .query_row("SELECT ?1", [state], |row| row.get(0))
+                .unwrap();
+            assert_eq!(read, state);
+        }
     }
 }

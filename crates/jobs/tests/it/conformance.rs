@@ -2,6 +2,7 @@
 
 pub(crate) mod cancel;
 pub(crate) mod claims;
+pub(crate) mod deliveries;
 pub(crate) mod endings;
 pub(crate) mod fairness;
 pub(crate) mod histories;
@@ -61,6 +62,20 @@ macro_rules! suite {
                 cancel::an_ended_job_says_how_it_ended,
                 cancel::a_missing_job_is_not_found,
                 cancel::cancel_and_completion_race_to_one_end,
+                deliveries::a_webhook_is_due_from_the_end_of_its_job,
+                deliveries::a_job_cancelled_before_it_began_owes_its_webhook,
+                deliveries::a_running_job_that_is_to_stop_owes_nothing_yet,
+                deliveries::a_delivery_is_given_out_once_until_its_lease_lapses,
+                deliveries::a_failed_try_is_repeated_when_its_time_has_come,
+                deliveries::a_settled_delivery_is_never_due_again,
+                deliveries::a_try_that_was_handed_back_does_not_count,
+                deliveries::released_deliveries_can_be_claimed_at_once,
+                deliveries::the_longest_due_go_first_as_far_as_there_is_room,
+                deliveries::two_claims_at_once_share_no_delivery,
+                deliveries::a_job_does_not_expire_while_its_webhook_is_owed,
+                deliveries::jobs_that_owe_a_webhook_go_last_where_there_is_no_room,
+                deliveries::a_deleted_jobs_webhook_is_gone,
+                deliveries::a_webhook_is_read_back_as_it_was_given,
                 removal::an_active_job_cannot_be_deleted,
                 removal::a_deleted_job_is_gone_with_all_it_had,
                 removal::a_deleted_job_frees_its_key,

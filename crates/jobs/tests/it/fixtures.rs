@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use jobs::job::{Definition, End, Ending, Idempotency, JobId, NewJob, Work};
 use jobs::json::Json;
 use jobs::store::{Claimant, Claimed, JobStore, StoredEvent, SubmitOptions, Submitted};
+use jobs::webhook::{Hidden, Target, Webhook};
 use serde_json::json;
 
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
@@ -53,6 +54,26 @@ pub(crate) fn new_job(number: u32) -> NewJob {
         owner: None,
         retried_from: None,
         idempotency: None,
+        webhook: None,
+    }
+}
+
+/// The same with a webhook to that host.
+pub(crate) fn hooked(number: u32, host: &str) -> NewJob {
+    NewJob {
+        webhook: Some(webhook(host)),
+        ..new_job(number)
+    }
+}
+
+pub(crate) fn webhook(host: &str) -> Webhook {
+    Webhook {
+        shown: format!("https://{host}/").into(),
+        host: host.into(),
+        target: Some(Target {
+            url: Hidden::from(format!("https://{host}/?key=k")),
+            secret: Some(Hidden::from("whsec_k")),
+        }),
     }
 }
 

@@ -7,7 +7,7 @@ use jobs::json::Json;
 use jobs::memory::{Limits, MemoryStore};
 use jobs::store::{JobStore, SubmitOptions, Submitted};
 
-use crate::fixtures::{id, keyed, new_job, run, start, submit};
+use crate::fixtures::{hooked, id, keyed, new_job, run, start, submit};
 
 async fn kept(store: &MemoryStore, numbers: std::ops::RangeInclusive<u128>) -> Vec<u128> {
     let mut kept = Vec::new();
@@ -72,6 +72,21 @@ async fn ends_are_forgotten_when_they_take_too_much_memory() {
         run(&store, job, i64::from(number)).await;
     }
     assert_eq!(kept(&store, 1..=3).await, [2, 3]);
+}
+
+#[tokio::test]
+async fn jobs_that_owe_a_webhook_are_bounded_too_and_go_last() {
+    let store = MemoryStore::new(Limits {
+        max_jobs: 2,
+        ..Limits::default()
+    });
+    for number in 1..=2 {
+        run(&store, hooked(number, "a"), number.into()).await;
+    }
+    run(&store, new_job(3), 3).await;
+    assert_eq!(kept(&store, 1..=3).await, [1, 2]);
+    run(&store, hooked(4, "a"), 4).await;
+    assert_eq!(kept(&store, 1..=4).await, [2, 4]);
 }
 
 #[tokio::test]

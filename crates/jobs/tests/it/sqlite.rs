@@ -8,6 +8,7 @@ mod space;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use jobs::job::{Job, JobId, NewJob, Status};
@@ -18,8 +19,8 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::fixtures::{
-    at, claiming, completed, definition, event, id, keyed, new_job, progress, run, start, submit,
-    worker,
+    at, claiming, completed, definition, event, hooked, id, keyed, new_job, progress, run, start,
+    submit, worker,
 };
 
 /// A store in a directory of its own.
@@ -118,6 +119,29 @@ async fn a_link_to_the_file_is_the_same_file() {
     submit(&store, new_job(1)).await;
     drop(store);
     assert_eq!(jobs(&open(&link)).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_version_is_brought_up_to_date() {
+    let directory = tempfile::tempdir().unwrap();
+    let connection = Connection::open(file(&directory)).unwrap();
+    connection
+        .execute_batch(include_str!("../../src/sqlite/schema_1.sql"))
+        .unwrap();
+    let marks = "PRAGMA application_id = 0x464c4f57; PRAGMA user_version = 1;
+        INSERT INTO definitions VALUES (1, 'h', 'w.yaml', 2);
+        INSERT INTO definition_texts VALUES (1, 'text of h');
+        INSERT INTO jobs (seq, id, workflow, definition, status, created_at, completed_at, attempts, token)
+            VALUES (1, x'00000000000000000000000000000001', 'w', 1, 3, 0, 5, 1, 1), (2, x'00000000000000000000000000000002', 'w', 1, 0, 0, NULL, 0, 0);
+        INSERT INTO work VALUES (1, '{}', NULL), (2, '{}', NULL)";
+    connection.execute_batch(marks).unwrap();
+    drop(connection);
+    let store = open(&file(&directory));
+    assert_eq!(jobs(&store).await.len(), 2);
+    assert_eq!(store.expire(at(0), 9).await.unwrap(), 1);
+    run(&store, hooked(3, "a"), 9).await;
+    assert_eq!(store.expire(at(1_000), 9).await.unwrap(), 0);
+    assert_eq!(store.claim(&worker("w"), 9, at(1)).await.unwrap().len(), 1);
 }
 
 #[test]
@@ -227,6 +251,36 @@ async fn many_callers_at_once_share_no_job_and_lose_none() {
         ..Counts::default()
     };
     assert_eq!(store.counts().await.unwrap(), counts);
+}
+
+#[tokio::test]
+async fn polls_and_pages_leave_the_writer_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options {
+        busy_timeout: Duration::from_secs(60),
+        ..Options::default()
+    };
+    let store = SqliteStore::open(&file(&directory), &options).unwrap();
+    run(&store, new_job(1), 9).await;
+    submit(&store, new_job(2)).await;
+    // The writer hangs on the lock of another program.
+    let other = Connection::open(file(&directory)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut writing = std::pin::pin!(store.submit(new_job(3), SubmitOptions::default()));
+    assert!(futures_util::poll!(writing.as_mut()).is_pending());
+    let before = store.activity();
+    for _ in 0..100 {
+        let job = store.get(id(1)).await.unwrap().unwrap();
+        assert_eq!(job.status, Status::Completed);
+        assert_eq!(jobs(&store).await.len(), 2);
+        assert_eq!(store.events(id(1), 0, 9).await.unwrap(), []);
+        assert_eq!(store.counts().await.unwrap().pending, 1);
+    }
+    assert_eq!(store.activity(), before);
+    assert!(futures_util::poll!(writing.as_mut()).is_pending());
+    other.execute_batch("COMMIT").unwrap();
+    writing.await.unwrap();
+    assert_eq!(store.activity().commands, before.commands + 1);
 }
 
 /// An id of version 7 made at that time.

@@ -13,7 +13,7 @@ pub(crate) mod test_request;
 
 use std::fmt::Debug;
 
-use reqwest::header::HeaderMap;
+use hyper::header::HeaderMap;
 
 use crate::answer::Answer;
 use crate::chat::ChatRequest;

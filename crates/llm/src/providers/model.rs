@@ -1,12 +1,11 @@
 //! One model of one provider, reached over HTTP: the only place where dialect and transport meet.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use reqwest::Url;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::header::HeaderValue;
+use url::Url;
 
 use super::{Assembly, Dialect, Fault};
 use crate::Error;
@@ -17,7 +16,7 @@ use crate::model::ChatModel;
 use crate::pricing::PriceTable;
 use crate::transport::failure::Subject;
 use crate::transport::frames::Frames;
-use crate::transport::{self, Broken, Transport};
+use crate::transport::{self, Broken, Endpoint, Transport};
 
 type OnDelta<'a> = &'a (dyn Fn(Delta) + Send + Sync);
 
@@ -26,9 +25,8 @@ pub(crate) struct HttpModel<D> {
     name: String,
     provider: &'static str,
     model: String,
-    whole: Url,
-    streamed: Url,
-    headers: HeaderMap,
+    whole: Endpoint,
+    streamed: Endpoint,
     key: Option<Key>,
     dialect: D,
     transport: Transport,
@@ -45,11 +43,9 @@ pub(crate) struct Key {
 /// Keys stay out of logs, and so do credentials inside an address.
 impl<D> fmt::Debug for HttpModel<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (place, path) = (transport::place(&self.whole), self.whole.path());
-        let address = format!("{}://{place}{path}", self.whole.scheme());
         f.debug_struct("HttpModel")
             .field("name", &self.name)
-            .field("address", &address)
+            .field("address", &self.whole)
             .finish_non_exhaustive()
     }
 }
@@ -76,15 +72,6 @@ impl<D: Dialect> HttpModel<D> {
             base,
             key,
         } = place;
-        let address = |stream| {
-            let url = Url::parse(&D::address(base, model, stream))
-                .ok()
-                .filter(|url| matches!(url.scheme(), "http" | "https"));
-            url.ok_or_else(|| {
-                let message = format!("`{base}` is no address for {provider}; write one such as `http://127.0.0.1:8080/v1`");
-                Error::new(ErrorKind::Config, message)
-            })
-        };
         let headers = D::headers(key.as_ref().map(|key| key.value.as_str())).ok_or_else(|| {
             let variable = key.as_ref().map_or("the key", |key| key.variable.as_str());
             Error::new(
@@ -92,13 +79,20 @@ impl<D: Dialect> HttpModel<D> {
                 format!("{variable} holds characters no key has; copy the {provider} key again"),
             )
         })?;
+        let endpoint = |stream| {
+            let url = Url::parse(&D::address(base, model, stream)).ok();
+            let endpoint = url.and_then(|url| transport.endpoint(&url, headers.clone()));
+            endpoint.ok_or_else(|| {
+                let message = format!("`{base}` is no address for {provider}; write one such as `http://127.0.0.1:8080/v1`");
+                Error::new(ErrorKind::Config, message)
+            })
+        };
         Ok(Self {
             name: format!("{provider}/{model}"),
             provider,
             model: model.to_owned(),
-            whole: address(false)?,
-            streamed: address(true)?,
-            headers,
+            whole: endpoint(false)?,
+            streamed: endpoint(true)?,
             key,
             dialect,
             transport,
@@ -107,12 +101,13 @@ impl<D: Dialect> HttpModel<D> {
     }
 
     async fn ask(&self, request: &ChatRequest, on_delta: OnDelta<'_>) -> Result<ChatReply, Error> {
-        let url = if request.stream {
+        let endpoint = if request.stream {
             &self.streamed
         } else {
             &self.whole
         };
-        let headers = self.headers_of(request);
+        let trace_parent = request.trace_parent.as_deref();
+        let trace_parent = trace_parent.and_then(|parent| HeaderValue::from_str(parent).ok());
         let mut plan = self.dialect.plan();
         loop {
             let body = self
@@ -126,7 +121,7 @@ impl<D: Dialect> HttpModel<D> {
                 })?;
             let answer = self
                 .transport
-                .post(url, &headers, body)
+                .post(endpoint, body, trace_parent.as_ref())
                 .await
                 .map_err(|broken| self.broken(&broken))?;
             if answer.status.is_success() {
@@ -142,19 +137,6 @@ impl<D: Dialect> HttpModel<D> {
                     plan = next;
                 }
                 None => return Err(refusal.into_error(self.subject(request), retry_after)),
-            }
-        }
-    }
-
-    /// The provider's headers, and the trace that the call belongs to.
-    fn headers_of(&self, request: &ChatRequest) -> Cow<'_, HeaderMap> {
-        let parent = request.trace_parent.as_deref();
-        match parent.and_then(|parent| HeaderValue::from_str(parent).ok()) {
-            None => Cow::Borrowed(&self.headers),
-            Some(parent) => {
-                let mut headers = self.headers.clone();
-                headers.insert(HeaderName::from_static("traceparent"), parent);
-                Cow::Owned(headers)
             }
         }
     }

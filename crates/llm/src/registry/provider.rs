@@ -139,10 +139,7 @@ impl Provider {
 }
 
 pub(super) fn host(base: &str) -> Option<String> {
-    reqwest::Url::parse(base)
-        .ok()?
-        .host_str()
-        .map(str::to_owned)
+    url::Url::parse(base).ok()?.host_str().map(str::to_owned)
 }
 
 /// Ollama's own forms of an address: `host`, `:port`, `host:port`, with or without a scheme. A server

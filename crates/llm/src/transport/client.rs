@@ -1,102 +1,79 @@
-//! Builds the reqwest client: bundled roots, proxies from the injected environment, pools and timeouts.
+//! Builds the HTTP client: bundled roots, proxies from the injected environment, pools and timeouts.
+//!
+//! It follows no redirect: a redirected POST would arrive as a GET, or carry the key to another host.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::redirect::Policy;
-use reqwest::{Client, NoProxy, Proxy};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Uri;
+use hyper::header::HeaderValue;
+use hyper_util::client::legacy;
+use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use super::connector::Connector;
 use crate::Error;
 use crate::error::ErrorKind;
 use crate::settings::{Environment, Settings};
+use crate::tls;
+
+pub(super) type Client = legacy::Client<Connector, Full<Bytes>>;
+
+/// What servers are told of who asks.
+pub(super) const USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("flowmill/", env!("CARGO_PKG_VERSION")));
 
 /// Never sent through a proxy, whatever `NO_PROXY` says: local model servers.
 const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
 
-pub(super) fn build(settings: &Settings) -> Result<Client, Error> {
-    let mut builder = Client::builder()
-        .user_agent(concat!("flowmill/", env!("CARGO_PKG_VERSION")))
-        .tls_backend_preconfigured(tls(settings.extra_roots_pem.as_deref())?)
-        .connect_timeout(settings.connect_timeout)
-        // A redirected POST would arrive as a GET, or carry the key to another host.
-        .redirect(Policy::none())
+/// The client, and the proxies it goes through.
+pub(super) fn build(settings: &Settings) -> Result<(Client, Arc<Matcher>), Error> {
+    let proxies = Arc::new(proxies(&settings.environment)?);
+    let connector = Connector::new(
+        tls::client(settings.extra_roots_pem.as_deref())?,
+        proxies.clone(),
+        USER_AGENT,
+        settings.connect_timeout,
+    );
+    let client = legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
         .pool_max_idle_per_host(usize::MAX)
         .pool_idle_timeout(Duration::from_secs(90))
-        .tcp_nodelay(true)
-        .no_proxy();
-    for proxy in proxies(&settings.environment)? {
-        builder = builder.proxy(proxy);
-    }
-    builder
-        .build()
-        .map_err(|error| config(format!("the HTTP client cannot be set up: {error}")))
+        .build(connector);
+    Ok((client, proxies))
 }
 
-/// The bundled roots, so that neither the system's store nor a process-wide crypto provider matters.
-fn tls(extra_pem: Option<&[u8]>) -> Result<ClientConfig, Error> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
-    if let Some(pem) = extra_pem {
-        let mut found = false;
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            let added = certificate
-                .map_err(|error| error.to_string())
-                .and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()));
-            added.map_err(|error| {
-                config(format!(
-                    "an extra certificate cannot be read: {error}; give a PEM file"
-                ))
-            })?;
-            found = true;
-        }
-        if !found {
-            return Err(config(
-                "the extra certificates hold no `BEGIN CERTIFICATE` block; give a PEM file"
-                    .to_owned(),
-            ));
-        }
-    }
-    let provider = rustls::crypto::ring::default_provider();
-    let mut tls = ClientConfig::builder_with_provider(provider.into())
-        .with_safe_default_protocol_versions()
-        .expect("ring supports the default versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(tls)
-}
-
-/// Makes a proxy of an address.
-type Make = fn(String) -> reqwest::Result<Proxy>;
-
-fn proxies(environment: &Environment) -> Result<Vec<Proxy>, Error> {
+fn proxies(environment: &Environment) -> Result<Matcher, Error> {
     let either = |lower: &str, upper: &str| {
         environment
             .get(lower)
             .or_else(|| environment.get(upper))
             .map(str::to_owned)
     };
+    let proxy = |lower: &str, upper: &str| {
+        let Some(address) = either(lower, upper) else {
+            return Ok(String::new());
+        };
+        let is_address = address
+            .parse::<Uri>()
+            .is_ok_and(|address| address.authority().is_some());
+        is_address.then_some(address).ok_or_else(|| {
+            config(format!(
+                "{upper} is not an address such as http://proxy.example:3128"
+            ))
+        })
+    };
     let exempt = either("no_proxy", "NO_PROXY")
         .map_or_else(|| LOOPBACK.to_owned(), |list| format!("{LOOPBACK},{list}"));
-    let mut proxies = Vec::new();
-    let kinds: [(&str, &str, Make); 3] = [
-        ("https_proxy", "HTTPS_PROXY", Proxy::https::<String>),
-        ("http_proxy", "HTTP_PROXY", Proxy::http::<String>),
-        ("all_proxy", "ALL_PROXY", Proxy::all::<String>),
-    ];
-    for (lower, upper, make) in kinds {
-        if let Some(address) = either(lower, upper) {
-            let proxy = make(address).map_err(|_| {
-                config(format!(
-                    "{upper} is not an address such as http://proxy.example:3128"
-                ))
-            })?;
-            proxies.push(proxy.no_proxy(NoProxy::from_string(&exempt)));
-        }
-    }
-    Ok(proxies)
+    Ok(Matcher::builder()
+        .https(proxy("https_proxy", "HTTPS_PROXY")?)
+        .http(proxy("http_proxy", "HTTP_PROXY")?)
+        .all(proxy("all_proxy", "ALL_PROXY")?)
+        .no(exempt)
+        .build())
 }
 
 fn config(message: String) -> Error {
@@ -117,7 +94,7 @@ mod tests {
         match (build(&settings), expected) {
             (Ok(_), Ok(())) => {}
             (Err(error), Err(part)) => assert!(error.message.contains(part), "{}", error.message),
-            (got, expected) => panic!("{got:?}, expected {expected:?}"),
+            (got, expected) => panic!("{:?}, expected {expected:?}", got.map(|_| ())),
         }
     }
 

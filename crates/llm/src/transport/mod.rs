@@ -3,19 +3,34 @@
 //! Knows HTTP but no provider's JSON; `providers` translates.
 
 mod client;
+mod connector;
+mod endpoint;
 pub(crate) mod failure;
 pub(crate) mod frames;
+mod gunzip;
 mod retry_after;
 
+use std::error::Error as StdError;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::StatusCode;
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::client::legacy;
+use hyper_util::client::proxy::matcher::Matcher;
+use url::Url;
 
 use crate::Error;
 use crate::error::ErrorKind;
 use crate::settings::Settings;
+use client::Client;
+use connector::TooSlow;
+pub(crate) use endpoint::Endpoint;
+use gunzip::Gunzip;
 
 /// Longest error body that is read; providers' own are a few hundred bytes.
 const MAX_ERROR_BODY: usize = 64 << 10;
@@ -26,7 +41,8 @@ const MAX_LINGER: Duration = Duration::from_millis(100);
 /// The shared client and its limits. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Transport {
-    client: reqwest::Client,
+    client: Client,
+    proxies: Arc<Matcher>,
     connect_timeout: Duration,
     silence_timeout: Duration,
     max_body: usize,
@@ -50,101 +66,112 @@ pub(crate) struct Answer {
     pub(crate) retry_after: Option<Duration>,
     /// The body says it is one JSON document rather than a stream of them.
     pub(crate) is_json_document: bool,
-    body: reqwest::Response,
+    body: Incoming,
+    /// Where the body is packed.
+    gunzip: Option<Gunzip>,
     left: usize,
     limit: usize,
     silence_timeout: Duration,
 }
 
-/// A client with the bundled roots and the environment's proxies, for others than models.
-pub fn http_client(settings: &Settings) -> Result<reqwest::Client, Error> {
-    client::build(settings)
-}
-
 impl Transport {
     pub(crate) fn new(settings: &Settings) -> Result<Self, Error> {
+        let (client, proxies) = client::build(settings)?;
         Ok(Self {
-            client: client::build(settings)?,
+            client,
+            proxies,
             connect_timeout: settings.connect_timeout,
             silence_timeout: settings.silence_timeout,
             max_body: settings.max_body_bytes,
         })
     }
 
-    /// Sends `body` and waits for the answer's head. The caller bounds the total time.
+    /// Prepares requests to an address; `None` where it is none over HTTP.
+    pub(crate) fn endpoint(&self, url: &Url, headers: HeaderMap) -> Option<Endpoint> {
+        Endpoint::new(url, headers, &self.proxies)
+    }
+
+    /// Sends `body`, on behalf of a trace if there is one, and waits for the answer's head. The caller bounds
+    /// the total time.
     pub(crate) async fn post(
         &self,
-        url: &reqwest::Url,
-        headers: &HeaderMap,
+        to: &Endpoint,
         body: Vec<u8>,
+        trace_parent: Option<&HeaderValue>,
     ) -> Result<Answer, Broken> {
-        let sent = self
-            .client
-            .post(url.clone())
-            .headers(headers.clone())
-            .body(body)
-            .send()
-            .await;
-        let response = sent.map_err(|error| self.broken(url, &error))?;
-        let status = response.status();
-        let limit = if status.is_success() {
+        let mut request = Request::new(Full::from(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = to.uri.clone();
+        *request.headers_mut() = to.headers.clone();
+        if let Some(parent) = trace_parent {
+            let name = HeaderName::from_static("traceparent");
+            request.headers_mut().insert(name, parent.clone());
+        }
+        let sent = self.client.request(request).await;
+        let (head, body) = sent.map_err(|error| self.broken(to, &error))?.into_parts();
+        let limit = if head.status.is_success() {
             self.max_body
         } else {
             MAX_ERROR_BODY
         };
-        let content_type = response
-            .headers()
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok());
+        let text = |name| {
+            head.headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(str::trim)
+        };
+        let is_packed = text(CONTENT_ENCODING).is_some_and(|encoding| {
+            encoding.eq_ignore_ascii_case("gzip") || encoding.eq_ignore_ascii_case("x-gzip")
+        });
         Ok(Answer {
-            status,
-            retry_after: retry_after::read(response.headers()),
-            is_json_document: content_type
+            status: head.status,
+            retry_after: retry_after::read(&head.headers),
+            is_json_document: text(CONTENT_TYPE)
                 .is_some_and(|value| value.starts_with("application/json")),
-            body: response,
+            body,
+            gunzip: is_packed.then(Gunzip::new),
             left: limit,
             limit,
             silence_timeout: self.silence_timeout,
         })
     }
 
-    fn broken(&self, url: &reqwest::Url, error: &reqwest::Error) -> Broken {
-        let place = place(url);
-        if error.is_connect() {
-            let cause = root(error);
-            if cause.contains("invalid peer certificate") {
-                return Broken {
-                    kind: ErrorKind::Config,
-                    message: format!(
-                        "{place} has a certificate that is not trusted ({cause}); \
-                         if its authority is your own, name it with `--ca FILE`"
-                    ),
-                };
-            }
-            let message = if error.is_timeout() {
-                format!(
-                    "no connection to {place} within {} s",
-                    self.connect_timeout.as_secs_f64()
-                )
-            } else {
-                format!(
-                    "no connection to {place} ({cause}); is the server running, and the address right?"
-                )
-            };
+    fn broken(&self, to: &Endpoint, error: &legacy::Error) -> Broken {
+        let place = &to.place;
+        let cause = root(error);
+        if !error.is_connect() {
             return Broken {
                 kind: ErrorKind::Network,
-                message,
+                message: format!("the connection to {place} broke: {cause}"),
             };
         }
-        if error.is_builder() {
+        let text = cause.to_string();
+        if text.contains("invalid peer certificate") {
             return Broken {
                 kind: ErrorKind::Config,
-                message: format!("the request to {place} cannot be built: {}", root(error)),
+                message: format!(
+                    "{place} has a certificate that is not trusted ({text}); \
+                     if its authority is your own, name it with `--ca FILE`"
+                ),
             };
         }
+        let is_late = cause.is::<TooSlow>()
+            || cause
+                .downcast_ref::<io::Error>()
+                .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut);
+        let message = if is_late {
+            format!(
+                "no connection to {place} within {} s",
+                self.connect_timeout.as_secs_f64()
+            )
+        } else {
+            format!(
+                "no connection to {place} ({text}); is the server running, and the address right?"
+            )
+        };
         Broken {
             kind: ErrorKind::Network,
-            message: format!("the connection to {place} broke: {}", root(error)),
+            message,
         }
     }
 }
@@ -152,31 +179,68 @@ impl Transport {
 impl Answer {
     /// The next piece of a streamed body, decompressed; `None` at its end.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Broken> {
-        match tokio::time::timeout(self.silence_timeout, self.body.chunk()).await {
-            Ok(read) => self.count(read),
-            Err(_) => Err(Broken {
-                kind: ErrorKind::Timeout,
-                message: format!(
-                    "the stream was silent for {} s",
-                    self.silence_timeout.as_secs_f64()
-                ),
-            }),
-        }
+        let silence = self.silence_timeout;
+        tokio::time::timeout(silence, self.first_chunk())
+            .await
+            .unwrap_or_else(|_| {
+                Err(Broken {
+                    kind: ErrorKind::Timeout,
+                    message: format!("the stream was silent for {} s", silence.as_secs_f64()),
+                })
+            })
     }
 
     /// The first piece of a streamed body, for which a model may think as long as the call allows.
     pub(crate) async fn first_chunk(&mut self) -> Result<Option<Bytes>, Broken> {
-        let read = self.body.chunk().await;
-        self.count(read)
+        loop {
+            let Some(frame) = self.body.frame().await else {
+                return self.last_piece();
+            };
+            let frame = frame.map_err(|error| broke_off(root(&error)))?;
+            // Trailers say nothing that we ask for.
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            let piece = match &mut self.gunzip {
+                None => data,
+                Some(gunzip) => gunzip
+                    .unpack(&data, self.left)
+                    .map_err(|fault| self.unpackable(fault))?
+                    .into(),
+            };
+            if !piece.is_empty() {
+                return self.count(piece).map(Some);
+            }
+        }
+    }
+
+    /// What is still in the packing when the body has ended.
+    fn last_piece(&mut self) -> Result<Option<Bytes>, Broken> {
+        let Some(mut gunzip) = self.gunzip.take() else {
+            return Ok(None);
+        };
+        let rest = gunzip.end(self.left);
+        let rest = rest.map_err(|fault| self.unpackable(fault))?;
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        self.count(rest.into()).map(Some)
     }
 
     /// The whole body.
-    pub(crate) async fn into_bytes(mut self) -> Result<Vec<u8>, Broken> {
-        let mut whole = Vec::new();
+    pub(crate) async fn into_bytes(mut self) -> Result<Bytes, Broken> {
+        // Nearly every body comes in one piece.
+        let Some(first) = self.first_chunk().await? else {
+            return Ok(Bytes::new());
+        };
+        let Some(second) = self.first_chunk().await? else {
+            return Ok(first);
+        };
+        let mut whole = [first, second].concat();
         while let Some(piece) = self.first_chunk().await? {
             whole.extend_from_slice(&piece);
         }
-        Ok(whole)
+        Ok(whole.into())
     }
 
     /// Reads on to the end of a body whose answer is complete, so that the connection can serve
@@ -187,37 +251,41 @@ impl Answer {
         let _ended_in_time = tokio::time::timeout(MAX_LINGER, rest).await.is_ok();
     }
 
-    fn count(&mut self, read: reqwest::Result<Option<Bytes>>) -> Result<Option<Bytes>, Broken> {
-        let piece = read.map_err(|error| Broken {
-            kind: ErrorKind::Network,
-            message: format!("the answer broke off: {}", root(&error)),
-        })?;
-        let Some(piece) = piece else { return Ok(None) };
-        match self.left.checked_sub(piece.len()) {
-            Some(left) => self.left = left,
-            None => {
-                return Err(Broken {
-                    kind: ErrorKind::BadReply,
-                    message: format!("the answer is longer than {} bytes", self.limit),
-                });
-            }
+    fn count(&mut self, piece: Bytes) -> Result<Bytes, Broken> {
+        self.left = self
+            .left
+            .checked_sub(piece.len())
+            .ok_or_else(|| self.too_long())?;
+        Ok(piece)
+    }
+
+    fn too_long(&self) -> Broken {
+        Broken {
+            kind: ErrorKind::BadReply,
+            message: format!("the answer is longer than {} bytes", self.limit),
         }
-        Ok(Some(piece))
+    }
+
+    fn unpackable(&self, fault: gunzip::Fault) -> Broken {
+        match fault {
+            gunzip::Fault::TooLong => self.too_long(),
+            gunzip::Fault::Broken(error) => broke_off(&error),
+        }
     }
 }
 
-/// Host and port only: an address may carry credentials.
-pub(crate) fn place(url: &reqwest::Url) -> String {
-    let host = url.host_str().unwrap_or("the server");
-    url.port_or_known_default()
-        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+fn broke_off(cause: &(dyn StdError + 'static)) -> Broken {
+    Broken {
+        kind: ErrorKind::Network,
+        message: format!("the answer broke off: {cause}"),
+    }
 }
 
 /// The innermost cause, which is the one that says something.
-fn root(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
+fn root<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
+    let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
-    cause.to_string()
+    cause
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use hyper::header::{DATE, HeaderMap, RETRY_AFTER};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 /// A date is measured against the answer's own `Date`, so that no clock is needed and skew does not matter.
 pub(super) fn read(headers: &HeaderMap) -> Option<Duration> {
-    let text = |value: Option<&reqwest::header::HeaderValue>| {
+    let text = |value: Option<&hyper::header::HeaderValue>| {
         value
             .and_then(|value| value.to_str().ok())
             .map(str::trim)

@@ -17,20 +17,20 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
-    pub(crate) async fn serving(answers: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) async fn serving(answers: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&connections);
-        let mut answers: Vec<String> = answers.into_iter().collect();
+        let mut answers: Vec<Vec<u8>> = answers.into_iter().map(Into::into).collect();
         answers.reverse();
         let server = tokio::spawn(async move {
             while let Some(mut answer) = answers.pop() {
                 let (mut connection, _) = listener.accept().await.unwrap();
                 counted.fetch_add(1, Ordering::Relaxed);
                 while read_request(&mut connection).await {
-                    connection.write_all(answer.as_bytes()).await.unwrap();
-                    if !answer.contains("keep-alive") {
+                    connection.write_all(&answer).await.unwrap();
+                    if !contains(&answer, b"keep-alive") {
                         break;
                     }
                     let Some(next) = answers.pop() else { return };
@@ -58,6 +58,10 @@ impl Drop for Raw {
     fn drop(&mut self) {
         self.server.abort();
     }
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
 }
 
 /// An answer with the right length.

@@ -25,12 +25,26 @@ pub(super) fn schemas(loaded: &LoadedWorkflow) -> Value {
             "message": { "type": "string" },
         })),
         "Job": object(
-            &["job_id", "status", "created_at", "completed_at", "execution_time_ms", "outputs", "error", "workflow", "started_at", "usage", "problem", "metadata", "retried_from"],
+            &["job_id", "status", "created_at", "completed_at", "execution_time_ms", "outputs", "error", "workflow", "started_at", "usage", "problem", "metadata", "retried_from", "webhook"],
             job_properties(&[
+                ("webhook", or_null(webhook())),
                 ("outputs", or_null(if_of_this_workflow(&outputs))),
                 ("problem", or_null(json!({ "type": "object", "description": "RFC 9457 members, once failed." }))),
             ]),
         ),
+        "JobEnded": object(&["type", "timestamp", "data"], json!({
+            "type": { "enum": ["job.completed", "job.failed", "job.cancelled"] },
+            "timestamp": { "type": "string", "format": "date-time" },
+            "data": {
+                "type": "object",
+                "description": "The job without `webhook`.",
+                "required": ["job_id", "status", "created_at", "completed_at", "execution_time_ms", "outputs", "error", "workflow", "started_at", "usage", "problem", "metadata", "retried_from"],
+                "properties": job_properties(&[
+                    ("outputs", or_null(if_of_this_workflow(&outputs))),
+                    ("problem", or_null(json!({ "type": "object" }))),
+                ]),
+            },
+        })),
         "JobRow": object(
             &["job_id", "status", "created_at", "completed_at", "execution_time_ms", "error", "workflow", "started_at", "usage", "metadata", "retried_from"],
             job_properties(&[]),
@@ -59,6 +73,20 @@ pub(super) fn schemas(loaded: &LoadedWorkflow) -> Value {
                         "max_cost_usd": { "type": "number", "minimum": 0 },
                         "max_tokens": { "type": "integer", "minimum": 0 },
                         "max_llm_calls": { "type": "integer", "minimum": 0 },
+                    },
+                    "additionalProperties": false,
+                },
+                "webhook": {
+                    "type": ["object", "null"],
+                    "description": "Where the job's end is told (Standard Webhooks).",
+                    "required": ["url"],
+                    "properties": {
+                        "url": { "type": "string", "format": "uri", "maxLength": 2048 },
+                        "secret": {
+                            "type": ["string", "null"],
+                            "writeOnly": true,
+                            "description": "Messages are signed with it: `whsec_` and the base64 of 24 to 64 random bytes.",
+                        },
                     },
                     "additionalProperties": false,
                 },
@@ -158,6 +186,20 @@ fn job_properties(more: &[(&str, Value)]) -> Value {
         properties[*name] = schema.clone();
     }
     properties
+}
+
+fn webhook() -> Value {
+    let properties = json!({
+        "url": { "type": "string", "description": "Without credentials and query; of the server's own webhook only the host." },
+        "state": { "enum": ["waiting", "pending", "delivered", "gone", "given_up"] },
+        "attempts": count(),
+        "last_error": { "type": ["string", "null"] },
+        "next_attempt_at": { "type": ["string", "null"], "format": "date-time" },
+    });
+    object(
+        &["url", "state", "attempts", "last_error", "next_attempt_at"],
+        properties,
+    )
 }
 
 /// A job may be another workflow's, whose outputs are not described here.

@@ -74,12 +74,47 @@ pub(crate) fn document(app: &App, selected: &Selected) -> Value {
             "description": description(&selected.loaded),
         },
         "paths": paths,
+        "webhooks": webhooks(),
         "components": { "schemas": components::schemas(&selected.loaded) },
         "tags": [
             { "name": RUN, "description": "Run the workflow." },
             { "name": JOBS, "description": "Every run is a job: look at it, watch it, cancel it, repeat it." },
             { "name": SERVER, "description": "What is served, and how it is doing." },
         ],
+    })
+}
+
+/// What is sent to those who asked for it.
+fn webhooks() -> Value {
+    let header = |name: &str, description: &str| {
+        json!({
+            "name": name, "in": "header", "required": name != "webhook-signature",
+            "description": description, "schema": { "type": "string" },
+        })
+    };
+    json!({
+        "job_ended": {
+            "post": {
+                "operationId": "webhook_job_ended",
+                "tags": [JOBS],
+                "summary": "A job has ended",
+                "description": "Sent to the job's `webhook`, or to the server's own (Standard Webhooks).",
+                "parameters": [
+                    header("webhook-id", "The same at every try."),
+                    header("webhook-timestamp", "Of this try: seconds since 1970."),
+                    header("webhook-signature", "`v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`; where there is a secret."),
+                ],
+                "requestBody": {
+                    "required": true,
+                    "content": { "application/json": { "schema": { "$ref": "#/components/schemas/JobEnded" } } },
+                },
+                "responses": {
+                    "2XX": { "description": "Received." },
+                    "410": { "description": "Not wanted any more." },
+                    "default": { "description": "Sent again later, for a day." },
+                },
+            },
+        },
     })
 }
 

@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use jobs::webhook::Webhook;
 use lang::fault::PathSegment;
 use lang::workflow::Budget;
 use serde_json::{Map, Value};
+use service::webhooks::{Unfit, WebhookFault};
 
 use crate::refusal::{Refusal, Trouble};
 use crate::request::body::Object;
 use crate::request::duration;
 use crate::views::fault::Entry;
 
-/// `{inputs, workflow?, metadata?, deadline?, budget?}`.
+/// `{inputs, workflow?, metadata?, deadline?, budget?, webhook?}`.
 #[derive(Debug, Default)]
 pub(crate) struct Envelope {
     pub(crate) inputs: Object,
@@ -21,32 +23,29 @@ pub(crate) struct Envelope {
     /// From acceptance.
     pub(crate) deadline: Option<Duration>,
     pub(crate) budget: Budget,
+    pub(crate) webhook: Option<Webhook>,
 }
+
+/// Checks a webhook's address and secret.
+pub(crate) type CheckWebhook<'a> =
+    dyn Fn(&str, Option<&str>) -> Result<Webhook, Vec<WebhookFault>> + 'a;
 
 impl Envelope {
     /// Takes the parts out; every fault of the envelope itself in one refusal.
-    pub(crate) fn read(object: Object) -> Result<Self, Refusal> {
+    pub(crate) fn read(object: Object, check: &CheckWebhook<'_>) -> Result<Self, Refusal> {
         let Object {
             mut members,
             oversized,
         } = object;
-        if members
-            .get("webhook")
-            .is_some_and(|webhook| !webhook.is_null())
-        {
-            let detail =
-                "Webhooks are not supported yet; leave `webhook` out and ask for the job's status.";
-            return Err(
-                Trouble::of_request(StatusCode::NOT_IMPLEMENTED, "not_supported", detail).into(),
-            );
-        }
-        members.shift_remove("webhook");
         let mut reader = Reader { faults: Vec::new() };
+        // First, so that no fault of another part shows what is in it.
+        let webhook = reader.webhook(members.shift_remove("webhook"), check)?;
         let mut envelope = Self {
             workflow: reader.text(members.shift_remove("workflow")),
             deadline: reader.deadline(members.shift_remove("deadline")),
             budget: reader.budget(members.shift_remove("budget")),
             metadata: reader.object("metadata", members.shift_remove("metadata")),
+            webhook,
             ..Self::default()
         };
         match members.shift_remove("inputs") {
@@ -170,6 +169,75 @@ impl Reader {
         budget
     }
 
+    /// What is given here may be secret, and is not repeated.
+    fn webhook(
+        &mut self,
+        value: Option<Value>,
+        check: &CheckWebhook<'_>,
+    ) -> Result<Option<Webhook>, Refusal> {
+        let Some(mut members) = self.object("webhook", value) else {
+            return Ok(None);
+        };
+        let faults_before = self.faults.len();
+        let mut text = |key: &str, is_required: bool| match members.shift_remove(key) {
+            None | Some(Value::Null) if !is_required => None,
+            None => {
+                self.fault("missing", &["webhook", key], "Field required", Value::Null);
+                None
+            }
+            Some(Value::String(text)) => Some(text),
+            Some(_) => {
+                let message = "Input should be a valid string";
+                self.fault("string_type", &["webhook", key], message, Value::Null);
+                None
+            }
+        };
+        let (url, secret) = (text("url", true), text("secret", false));
+        for (key, _) in members {
+            let message = "Extra inputs are not permitted";
+            self.fault("extra_forbidden", &["webhook", &key], message, Value::Null);
+        }
+        let Some(url) = url else {
+            return Ok(None);
+        };
+        match check(&url, secret.as_deref()) {
+            Ok(webhook) if self.faults.len() == faults_before => return Ok(Some(webhook)),
+            Ok(_) => {}
+            Err(faults) => {
+                for fault in faults {
+                    self.webhook_fault(fault)?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn webhook_fault(&mut self, fault: WebhookFault) -> Result<(), Refusal> {
+        let (kind, key, message) = match fault {
+            WebhookFault::NotSupported => {
+                let detail = "This server sends no webhooks; leave `webhook` out and ask for the job's status.";
+                let trouble =
+                    Trouble::of_request(StatusCode::NOT_IMPLEMENTED, "not_supported", detail);
+                return Err(trouble.into());
+            }
+            WebhookFault::Url(unfit) => {
+                let kind = match unfit {
+                    Unfit::NoUrl => "url_parsing",
+                    Unfit::Scheme => "url_scheme",
+                    Unfit::NotAllowed => "value_error",
+                };
+                (kind, "url", format!("The address cannot be used: {unfit}"))
+            }
+            WebhookFault::Secret(bad) => (
+                "value_error",
+                "secret",
+                format!("The secret cannot be used: {bad}"),
+            ),
+        };
+        self.fault(kind, &["webhook", key], &message, Value::Null);
+        Ok(())
+    }
+
     fn limit<T>(
         &mut self,
         budget: &mut Map<String, Value>,
@@ -193,6 +261,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use service::webhooks::BadSecret;
 
     use super::*;
 
@@ -200,9 +269,29 @@ mod tests {
         let Value::Object(members) = body else {
             panic!("not an object")
         };
-        Envelope::read(Object {
+        let object = Object {
             members,
             oversized: Vec::new(),
+        };
+        Envelope::read(object, &check)
+    }
+
+    /// Takes addresses that begin with `https:` and secrets that are `good`.
+    fn check(url: &str, secret: Option<&str>) -> Result<Webhook, Vec<WebhookFault>> {
+        let faults = [
+            (!url.starts_with("https:")).then_some(WebhookFault::Url(Unfit::Scheme)),
+            secret
+                .is_some_and(|secret| secret != "good")
+                .then_some(WebhookFault::Secret(BadSecret)),
+        ];
+        let faults: Vec<_> = faults.into_iter().flatten().collect();
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        Ok(Webhook {
+            shown: url.into(),
+            host: "h".into(),
+            target: None,
         })
     }
 
@@ -225,9 +314,12 @@ mod tests {
     fn every_part_is_taken() {
         let body = json!({
             "inputs": { "name": "Ada" }, "workflow": "w", "metadata": { "a": 1 }, "deadline": "5m",
-            "budget": { "max_cost_usd": 0.5, "max_tokens": 10 }, "webhook": null,
+            "budget": { "max_cost_usd": 0.5, "max_tokens": 10 },
+            "webhook": { "url": "https://h/", "secret": "good" },
         });
         let envelope = read(body).unwrap();
+        let webhook = envelope.webhook.as_ref().map(|webhook| &*webhook.shown);
+        assert_eq!(webhook, Some("https://h/"));
         assert_eq!(
             Value::from(envelope.inputs.members),
             json!({ "name": "Ada" })
@@ -270,6 +362,52 @@ mod tests {
     }
 
     #[test]
+    fn no_webhook_is_none() {
+        for body in [
+            json!({ "inputs": {} }),
+            json!({ "inputs": {}, "webhook": null }),
+        ] {
+            assert!(read(body).unwrap().webhook.is_none());
+        }
+    }
+
+    #[test]
+    fn every_fault_of_a_webhook_is_listed_and_nothing_of_it_repeated() {
+        let check = |webhook: Value, expected: Value| {
+            let body = json!({ "webhook": webhook });
+            let Err(Refusal::Invalid(faults)) = read(body.clone()) else {
+                panic!("{body} was taken")
+            };
+            let faults = serde_json::to_value(&faults).unwrap();
+            assert!(!faults.to_string().contains("letmein"), "{faults}");
+            let places: Vec<Value> = faults
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|fault| fault["loc"].clone())
+                .filter(|place| place[1] == "webhook")
+                .collect();
+            assert_eq!(Value::from(places), expected, "{body}");
+        };
+        check(json!(5), json!([["body", "webhook"]]));
+        check(json!({}), json!([["body", "webhook", "url"]]));
+        check(json!({ "url": null }), json!([["body", "webhook", "url"]]));
+        check(
+            json!({ "url": "http://letmein@h/", "secret": "letmein", "key": "letmein" }),
+            json!([
+                ["body", "webhook", "key"],
+                ["body", "webhook", "url"],
+                ["body", "webhook", "secret"]
+            ]),
+        );
+        check(
+            json!({ "url": "https://h/", "secret": ["letmein"] }),
+            json!([["body", "webhook", "secret"]]),
+        );
+        check(json!({ "url": "https://h/", "secret": "good" }), json!([]));
+    }
+
+    #[test]
     fn integers_too_large_are_refused_where_they_stand() {
         let members =
             serde_json::from_value(json!({ "inputs": { "n": 1e30 }, "metadata": { "m": 1e30 } }))
@@ -281,7 +419,7 @@ mod tests {
             members,
             oversized: vec![(at("inputs", "n"), 1e30), (at("metadata", "m"), 1e30)],
         };
-        let Err(Refusal::Invalid(faults)) = Envelope::read(object) else {
+        let Err(Refusal::Invalid(faults)) = Envelope::read(object, &check) else {
             panic!("taken")
         };
         assert_eq!(

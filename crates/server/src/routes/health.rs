@@ -4,11 +4,11 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
+use service::document::Time;
 
 use crate::app::App;
 use crate::openapi::{Operation, SERVER};
 use crate::views::reply;
-use crate::views::time::Time;
 
 pub(crate) fn docs() -> Operation {
     Operation::new(

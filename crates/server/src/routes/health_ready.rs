@@ -22,6 +22,6 @@ pub(crate) async fn handle(State(app): State<App>) -> Result<Response, Refusal> 
     match app.service().ready().await {
         Ok(()) => Ok(reply::json(StatusCode::OK, &json!({ "status": "ready" }))),
         Err(NotReady::Draining) => Err(submission::draining().into()),
-        Err(NotReady::Store(error)) => Err(submission::store_failed(&error)),
+        Err(NotReady::Store(error)) => Err(submission::store_not_ready(&error)),
     }
 }

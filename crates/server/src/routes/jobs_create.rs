@@ -55,7 +55,8 @@ pub(crate) async fn handle(State(app): State<App>, request: Request) -> Result<R
         metadata,
         deadline,
         budget,
-    } = Envelope::read(object)?;
+        webhook,
+    } = Envelope::read(object, &|url, secret| app.service().webhook(url, secret))?;
 
     let catalog = app.service().catalog();
     let workflow = match &workflow {
@@ -80,6 +81,7 @@ pub(crate) async fn handle(State(app): State<App>, request: Request) -> Result<R
         deadline: deadline.or(cancel_after),
         budget,
         idempotency_key,
+        webhook,
         ..submission::of_inputs(inputs)
     };
     let accepted = submission::submit(&app, &workflow, request, &["body", "inputs"]).await?;

@@ -14,8 +14,8 @@ use crate::app::App;
 use crate::openapi::{JOBS, Operation};
 use crate::refusal::Refusal;
 use crate::request::job_id;
+use crate::views::Row;
 use crate::views::fault::{Entry, Place};
-use crate::views::job::Row;
 use crate::views::reply;
 
 const DEFAULT_LIMIT: usize = 50;

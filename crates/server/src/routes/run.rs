@@ -92,16 +92,24 @@ pub(crate) async fn handle(
         stream: as_events,
         ..submission::of_inputs(inputs)
     };
-    let accepted = submission::submit(&app, &selected.loaded, request, &["body"]).await?;
     if as_events {
+        let accepted = submission::submit(&app, &selected.loaded, request, &["body"]).await?;
         return Ok(follow(&app, &accepted));
     }
 
-    let ended = app
-        .service()
-        .wait(&accepted, patience)
-        .await
-        .map_err(|error| submission::store_failed(&error))?;
+    let (accepted, ended) = if patience.is_zero() {
+        let accepted = submission::submit(&app, &selected.loaded, request, &["body"]).await?;
+        let ended = app.service().wait(&accepted, patience).await;
+        (accepted, ended)
+    } else {
+        let attended = submission::attend(&app, &selected.loaded, request, &["body"]).await?;
+        let accepted = attended.accepted.clone();
+        (
+            accepted,
+            app.service().wait_attending(attended, patience).await,
+        )
+    };
+    let ended = ended.map_err(|error| submission::store_failed(&error))?;
     let mut answer = ended.as_ref().map_or_else(|| pending(&accepted), of_ended);
     if let Some(applied) = preferences.applied(settings.max_wait) {
         answer.headers_mut().insert(PREFERENCE_APPLIED, applied);

@@ -15,7 +15,7 @@ use crate::refusal::Refusal;
 use crate::request::etag;
 use crate::request::job_id::{JOB_NOT_FOUND, NamedJob};
 use crate::request::preferences::Preferences;
-use crate::views::{job, reply};
+use crate::views::{Document, reply};
 
 pub(crate) fn docs() -> Operation {
     Operation::new(
@@ -57,7 +57,7 @@ pub(crate) async fn handle(
         .map_err(|error| store_failed(&error))?
         .ok_or(JOB_NOT_FOUND)?;
 
-    let body = reply::to_json(&job::Document::from(&job));
+    let body = reply::to_json(&Document::from(&job));
     let tag = etag::of(&body);
     let mut answer = if etag::is_among(&tag, &headers.get_all(IF_NONE_MATCH)) {
         StatusCode::NOT_MODIFIED.into_response()

@@ -7,6 +7,7 @@ use engine::outcome::FailureCode;
 use jobs::store::Error;
 use lang::fault::{Fault, FaultKind, PathSegment};
 use serde_json::Value;
+use service::attended::Attended;
 use service::catalog::LoadedWorkflow;
 use service::problem::Problem;
 use service::runs::{Accepted, RunRequest, SubmitError};
@@ -51,6 +52,19 @@ pub(crate) async fn submit(
         .map_err(|error| refused(error, place))
 }
 
+/// As [`submit`], for a caller who waits for the end.
+pub(crate) async fn attend(
+    app: &App,
+    workflow: &Arc<LoadedWorkflow>,
+    request: RunRequest,
+    place: &[&str],
+) -> Result<Attended, Refusal> {
+    app.service()
+        .attend(workflow, request)
+        .await
+        .map_err(|error| refused(error, place))
+}
+
 /// Why a run was not accepted.
 pub(crate) fn refused(error: SubmitError, place: &[&str]) -> Refusal {
     match error {
@@ -83,6 +97,16 @@ pub(crate) fn draining() -> Trouble {
         "The server is shutting down; try again, another one will answer.",
         RETRY_AFTER,
     )
+}
+
+/// As [`store_failed`], for whoever operates the server: with the reason, a sentence without paths.
+pub(crate) fn store_not_ready(error: &Error) -> Refusal {
+    tracing::error!(%error, "the job store failed");
+    let detail = match error {
+        Error::Unavailable(reason) => format!("The job store does not answer: {reason}."),
+        other => format!("The job store does not answer: {other}."),
+    };
+    Trouble::unavailable("store_unavailable", detail, RETRY_AFTER).into()
 }
 
 /// The store said no for a reason of its own.

@@ -41,5 +41,5 @@ fn written(event: &Event) -> sse::Event {
         Some(id) => sse::Event::default().id(id.to_string()),
         None => sse::Event::default(),
     };
-    numbered.event(&event.kind).data(event.data.as_str())
+    numbered.event(&event.kind).data(event.data.text())
 }

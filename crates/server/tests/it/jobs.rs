@@ -39,6 +39,7 @@ async fn a_job_is_started_and_looked_at() {
         "problem",
         "metadata",
         "retried_from",
+        "webhook",
     ];
     assert_eq!(keys, expected);
     assert_eq!(
@@ -64,16 +65,40 @@ async fn faults_of_the_inputs_are_placed_within_the_envelope() {
             .status,
         404
     );
-    let webhook = server
+}
+
+#[tokio::test]
+async fn a_webhook_is_checked_with_the_rest_and_shown_with_the_job() {
+    let server = Server::start(Part::Gated);
+    let refused = server
         .post(
             "/jobs",
-            r#"{"inputs": {}, "webhook": {"url": "http://localhost"}}"#,
+            r#"{"inputs": {}, "deadline": -1, "webhook": {"url": "http://localhost", "secret": "hunter2"}}"#,
         )
         .await;
-    assert_eq!(
-        (webhook.status, &webhook.json()["code"]),
-        (501, &json!("not_supported"))
-    );
+    assert_eq!(refused.status, 422);
+    let faults = refused.json();
+    assert!(!faults.to_string().contains("hunter2"), "{faults}");
+    let places: Vec<&Value> = faults["detail"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|fault| &fault["loc"])
+        .collect();
+    let expected = [
+        json!(["body", "webhook", "url"]),
+        json!(["body", "webhook", "secret"]),
+        json!(["body", "deadline"]),
+    ];
+    assert_eq!(places, expected.iter().collect::<Vec<_>>());
+
+    let body = r#"{"inputs": {"message": "hi"}, "webhook": {"url": "https://user:hunter2@example.com/hook?key=hunter2"}}"#;
+    let id = server.post("/jobs", body).await.job_id();
+    let shown = json!({
+        "url": "https://example.com/hook", "state": "waiting", "attempts": 0, "last_error": null, "next_attempt_at": null,
+    });
+    let job = server.get(&format!("/jobs/{id}")).await.json();
+    assert_eq!(job["webhook"], shown);
 }
 
 #[tokio::test]

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use jobs::memory::{Limits, MemoryStore};
 use lang::source::Source;
+use outbound::{Answer as Reply, Error as NoReply, Post, Request};
 use server::App;
 use service::catalog::LoadedWorkflow;
+use service::webhooks::Webhooks;
 use service::{Config, Service};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +17,17 @@ use tokio_util::sync::CancellationToken;
 use crate::client::{Answer, Call};
 use crate::machine::Machine;
 use crate::models::{Actor, Part};
+
+/// Takes no webhook.
+#[derive(Debug)]
+struct Nobody;
+
+#[async_trait::async_trait]
+impl Post for Nobody {
+    async fn post(&self, _: Request) -> Result<Reply, NoReply> {
+        Err(NoReply("nobody is there".to_owned()))
+    }
+}
 
 /// One node that repeats `message`.
 pub(crate) const ECHO: &str = r#"
@@ -72,6 +85,11 @@ impl Server {
             store: Arc::new(MemoryStore::new(Limits::default())),
             models: Arc::new(model.clone()),
             host: Arc::new(Machine::new()),
+            webhooks: Some(Webhooks {
+                sender: Arc::new(Nobody),
+                policy: Arc::default(),
+                default: None,
+            }),
             settings: limits,
         });
         for text in workflows {

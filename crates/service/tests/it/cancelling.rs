@@ -83,7 +83,7 @@ async fn an_ended_or_unknown_job_cannot_be_cancelled() {
 async fn cancel_and_completion_race_to_one_end() {
     let fixture = Fixture::new(|_, _| Answer::Text("done"));
     let mut ends = [0, 0];
-    for round in 0..2_000 {
+    for round in 0..10_000 {
         let accepted = fixture
             .service
             .submit(&fixture.workflow, request())

@@ -23,6 +23,7 @@ use serde_json::{Map, Value, json};
 use service::catalog::LoadedWorkflow;
 use service::events::Event;
 use service::runs::{Accepted, RunRequest};
+use service::webhooks::Webhooks;
 use service::{Config, Service, Settings};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -298,10 +299,21 @@ impl Fixture {
         settings: Settings,
         models: Arc<FakeModels>,
     ) -> Self {
+        Self::telling(store, host, settings, models, None)
+    }
+
+    pub(crate) fn telling(
+        store: Arc<dyn JobStore>,
+        host: Arc<TestHost>,
+        settings: Settings,
+        models: Arc<FakeModels>,
+        webhooks: Option<Webhooks>,
+    ) -> Self {
         let service = Service::new(Config {
             store,
             models: Arc::new(Fakes(models.clone())),
             host,
+            webhooks,
             settings,
         });
         let workflow = service.catalog().put(chain(&["a", "b"]));

@@ -15,3 +15,4 @@ mod recovery;
 mod retrying;
 mod simulation;
 mod submitting;
+mod telling;

@@ -281,6 +281,7 @@ async fn orphans(store: &SharedStore, number: u128, now: Timestamp) -> Vec<JobId
             owner: None,
             retried_from: None,
             idempotency: None,
+            webhook: None,
         };
         let options = SubmitOptions {
             claim: Some(Claimant {
@@ -308,6 +309,7 @@ async fn alone_on_its_store_a_process_goes_on_at_once_with_what_a_dead_one_left(
         store: store.clone(),
         models: Arc::new(Fakes(models.clone())),
         host,
+        webhooks: None,
         settings,
     });
     let begun = tokio::time::Instant::now();

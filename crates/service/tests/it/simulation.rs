@@ -213,13 +213,14 @@ impl Schedule {
         self.clients.spawn(async move {
             let served = async {
                 let service = &process.service;
-                let Ok(accepted) = service.submit(&workflow, request).await else {
+                let Ok(attended) = service.attend(&workflow, request).await else {
                     return;
                 };
+                let accepted = &attended.accepted;
                 world.record().accepted.push((accepted.id, topic));
                 // Nobody watches where nobody wants to.
                 let _ = accepted_as.send(accepted.id);
-                if let Ok(Some(job)) = service.wait(&accepted, patience).await {
+                if let Ok(Some(job)) = service.wait_attending(attended, patience).await {
                     world.record().told.push(job);
                 }
             };

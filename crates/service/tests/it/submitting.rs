@@ -74,6 +74,56 @@ async fn a_caller_that_goes_away_does_not_stop_its_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_run_executes_it_and_may_leave_it() {
+    let minute = Duration::from_secs(60);
+    let fixture = Fixture::new(move |_, _| Answer::After(minute, "done"));
+    let attend = async || {
+        let (service, workflow) = (&fixture.service, &fixture.workflow);
+        service.attend(workflow, request()).await.unwrap()
+    };
+    let at_its_end = fixture.service.wait_attending(attend().await, HOUR).await;
+    let job = at_its_end.unwrap().expect("it ends within the hour");
+    assert_eq!(output(&job, "b"), json!("done"));
+
+    let (out_of_patience, gone, dropped) = (attend().await, attend().await, attend().await);
+    let left = [&out_of_patience, &gone, &dropped].map(|attended| attended.accepted.clone());
+    let patience = Duration::from_secs(30);
+    let waited = fixture.service.wait_attending(out_of_patience, patience);
+    assert_eq!(waited.await.unwrap(), None);
+    let service = fixture.service.clone();
+    let caller = tokio::spawn(async move { service.wait_attending(gone, HOUR).await });
+    tokio::task::yield_now().await;
+    caller.abort();
+    assert!(caller.await.unwrap_err().is_cancelled());
+    drop(dropped);
+    for accepted in &left {
+        let job = fixture.ended(accepted).await;
+        assert_eq!(
+            (job.status, output(&job, "b")),
+            (Status::Completed, json!("done"))
+        );
+    }
+    assert_eq!(
+        (fixture.models.calls("a"), fixture.models.calls("b")),
+        (4, 4)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attended_run_can_be_cancelled() {
+    let fixture = Fixture::new(|_, _| Answer::Never);
+    let (service, workflow) = (&fixture.service, &fixture.workflow);
+    let attended = service.attend(workflow, request()).await.unwrap();
+    let id = attended.accepted.id;
+    let (ended, cancelled) = tokio::join!(service.wait_attending(attended, HOUR), async {
+        fixture.models.next_call().await;
+        service.cancel(id).await
+    });
+    cancelled.unwrap();
+    assert_eq!(ended.unwrap().unwrap().status, Status::Cancelled);
+}
+
+#[tokio::test(start_paused = true)]
 async fn waiting_for_a_job_that_takes_longer_gives_it_as_it_stands() {
     let fixture = Fixture::new(|_, _| Answer::Never);
     let accepted = fixture.submit().await;

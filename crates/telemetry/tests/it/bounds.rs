@@ -62,7 +62,6 @@ fn workflow() -> Arc<Workflow> {
 }
 
 fn start(sink: &Sink) -> Telemetry {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let variables = [("MLFLOW_TRACKING_URI", sink.url())];
     let settings = Settings {
         environment: variables.into_iter().collect(),
@@ -76,7 +75,7 @@ fn begin(telemetry: &Telemetry, workflow: &Arc<Workflow>, number: u128) -> Arc<d
     let info = RunInfo {
         id: Uuid::from_u128(number + 1),
         workflow,
-        inputs: r#"{"a": "x"}"#,
+        inputs: &|| r#"{"a": "x"}"#.to_owned(),
         created_at: some_time(),
         is_async: false,
         resumed: false,
@@ -115,9 +114,9 @@ fn play(watch: &dyn RunObserver, bytes: usize) {
     watch.observe(&event(2, completed));
     watch.ended(&Finished {
         outcome: Outcome::Completed {
-            outputs: Map::new(),
+            outputs: Arc::new(Map::new()),
         },
-        usage: Usage::default(),
+        usage: Arc::new(Usage::default()),
         execution_time_ms: 1,
         gate_warnings: Vec::new(),
         masked_outputs: None,

@@ -9,10 +9,11 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::Context;
+use crate::config::jobs::Options;
 use crate::config::log::Level;
 use crate::config::store::Store;
 use crate::report::{Exit, Failure, Result};
-use crate::{logging, printer};
+use crate::{assemble, logging, printer};
 use file::File;
 use remote::Remote;
 
@@ -30,9 +31,8 @@ pub(super) struct Args {
     #[command(subcommand)]
     verb: Verb,
 
-    /// Address of the server [default: port 8000 of this machine]
-    #[arg(long, value_name = "URL", env = "FLOWMILL_SERVER", global = true)]
-    server: Option<String>,
+    #[command(flatten)]
+    options: Options,
 
     /// Open this store, sqlite:PATH, instead of asking a server; no server may be using it
     #[arg(long, value_name = "STORE", global = true)]
@@ -140,10 +140,14 @@ enum Place {
 
 impl Source {
     /// A store's file where one is named, else a server.
-    pub(super) fn open(store: Option<&Store>, server: Option<&str>) -> Result<Self> {
+    pub(super) fn open(store: Option<&Store>, options: Options) -> Result<Self> {
         Ok(Self(match store {
             Some(store) => Place::File(File::open(store)?),
-            None => Place::Remote(Remote::new(server)?),
+            None => {
+                let Options { server, ca } = options;
+                let tls = assemble::tls(ca.as_deref())?;
+                Place::Remote(Remote::new(server.as_deref(), tls)?)
+            }
         }))
     }
 
@@ -181,7 +185,8 @@ pub(super) fn jobs(args: Args, context: &Context) -> Result<Exit> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))?;
-    let source = Source::open(args.store.as_ref(), args.server.as_deref())?;
+    let options = args.options.or(&context.project.jobs);
+    let source = Source::open(args.store.as_ref(), options)?;
     runtime.block_on(act(args.verb, args.format, &source))?;
     Ok(Exit::Success)
 }

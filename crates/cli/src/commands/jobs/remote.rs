@@ -23,7 +23,7 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    pub(super) fn new(server: Option<&str>) -> Result<Self> {
+    pub(super) fn new(server: Option<&str>, tls: rustls::ClientConfig) -> Result<Self> {
         let text = server.unwrap_or(DEFAULT_SERVER);
         let server = Url::parse(text)
             .ok()
@@ -35,6 +35,7 @@ impl Remote {
             })?;
         let client = Client::builder()
             .user_agent(concat!("flowmill/", env!("CARGO_PKG_VERSION")))
+            .tls_backend_preconfigured(tls)
             .connect_timeout(CONNECT_TIMEOUT)
             .build()
             .map_err(|error| {
@@ -144,8 +145,12 @@ impl Remote {
     /// The answer, if it is what was asked for.
     async fn send(&self, request: RequestBuilder) -> Result<Response> {
         let response = request.send().await.map_err(|error| {
-            let message = format!("{} cannot be reached: {}", self.server, cause(&error));
-            Failure::new(Exit::Io, message)
+            let cause = cause(&error);
+            let failure = Failure::new(Exit::Io, format!("{} cannot be reached: {cause}", self.server));
+            if cause.contains("invalid peer certificate") {
+                return failure.hint("if the authority of its certificate is your own, name it with --ca FILE");
+            }
+            failure
                 .hint("start it with `flowmill serve`, or name another with --server URL; --store sqlite:PATH opens a file")
         })?;
         let status = response.status();

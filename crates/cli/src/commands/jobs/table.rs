@@ -84,8 +84,29 @@ pub(super) fn text(value: &Value) -> String {
 fn cell(key: &str, value: &Value) -> String {
     match value.as_u64() {
         Some(ms) if key == "execution_time_ms" => format!("{ms} ms"),
+        _ if key == "webhook" && value.is_object() => webhook(value),
         _ => one_line(&text(value)),
     }
+}
+
+/// How far a job's end has been told.
+fn webhook(webhook: &Value) -> String {
+    let state = text(&webhook["state"]).replace('_', " ");
+    let mut line = format!("{state}: {}", text(&webhook["url"]));
+    match webhook["attempts"].as_u64() {
+        None | Some(0) => {}
+        Some(1) => line.push_str(", 1 try"),
+        Some(tries) => {
+            let _ = write!(line, ", {tries} tries");
+        }
+    }
+    if !webhook["next_attempt_at"].is_null() {
+        let _ = write!(line, ", next at {}", text(&webhook["next_attempt_at"]));
+    }
+    if !webhook["last_error"].is_null() {
+        let _ = write!(line, " ({})", one_line(&text(&webhook["last_error"])));
+    }
+    line
 }
 
 fn one_line(text: &str) -> String {
@@ -109,6 +130,26 @@ mod tests {
             "JOB  STATUS     WORKFLOW  CREATED  TOOK  ERROR\n\
              1    completed  größe     t        7 ms\n\
              22   failed     w         t              it broke"
+        );
+    }
+
+    #[test]
+    fn a_webhook_is_a_line() {
+        let check = |webhook: Value, expected: &str| {
+            let shown = job(&json!({ "webhook": webhook }));
+            assert_eq!(shown, format!("webhook            {expected}"));
+        };
+        check(
+            json!({"url": "https://h/", "state": "waiting", "attempts": 0, "last_error": null, "next_attempt_at": null}),
+            "waiting: https://h/",
+        );
+        check(
+            json!({"url": "https://h/", "state": "pending", "attempts": 2, "last_error": "it was busy", "next_attempt_at": "t"}),
+            "pending: https://h/, 2 tries, next at t (it was busy)",
+        );
+        check(
+            json!({"url": "https://h/", "state": "given_up", "attempts": 1, "last_error": null, "next_attempt_at": null}),
+            "given up: https://h/, 1 try",
         );
     }
 

@@ -14,6 +14,7 @@ use service::report::{By, Facts, Report};
 use self::layout::Columns;
 use super::Context;
 use super::jobs::{Listing, Source};
+use crate::config::jobs::Options;
 use crate::config::log::Level;
 use crate::config::store::Store;
 use crate::config::units::Age;
@@ -52,9 +53,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     format: Format,
 
-    /// Address of the server [default: port 8000 of this machine]
-    #[arg(long, value_name = "URL", env = "FLOWMILL_SERVER")]
-    server: Option<String>,
+    #[command(flatten)]
+    options: Options,
 
     /// Open this store, sqlite:PATH, instead of asking a server; no server may be using it
     #[arg(long, value_name = "STORE")]
@@ -159,7 +159,8 @@ pub(super) fn report(args: &Args, context: &Context) -> Result<Exit> {
         created_before: until.map(|until| until.to_string()),
         ..Listing::default()
     };
-    let source = Source::open(args.store.as_ref(), args.server.as_deref())?;
+    let options = args.options.clone().or(&context.project.jobs);
+    let source = Source::open(args.store.as_ref(), options)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

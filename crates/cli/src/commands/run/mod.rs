@@ -3,7 +3,7 @@
 mod inputs;
 mod refusal;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ::telemetry::Telemetry;
@@ -16,7 +16,7 @@ use engine::run::{Environment, Limits, Start};
 use engine::trace::{self, RunIds};
 use engine::watch::{Both, RunInfo, Telemetry as _};
 use jobs::job::JobId;
-use lang::workflow::InitialState;
+use lang::workflow::{InitialState, Workflow};
 use serde_json::{Value, json};
 use service::problem::{ErrorSource, Problem};
 use tokio_util::sync::CancellationToken;
@@ -84,6 +84,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit> {
     }
 }
 
+fn load(file: &Path) -> Result<Arc<Workflow>, Refused> {
+    let report = workflow_file::Report::of(file)
+        .map_err(Refused::by("workflow_invalid", ErrorSource::Workflow))?;
+    report.print_findings();
+    let workflow = report.checked.workflow.clone();
+    workflow.ok_or_else(|| Refused::Workflow(Box::new(report)))
+}
+
 /// Everything a run needs, found to be in order.
 struct Prepared {
     plan: Plan,
@@ -97,8 +105,7 @@ struct Prepared {
 
 /// Reads and checks everything before the first model call.
 fn prepare(args: &Args, context: &Context) -> Result<Prepared, Refused> {
-    let (_, workflow) = workflow_file::load(&args.file)
-        .map_err(Refused::by("workflow_invalid", ErrorSource::Workflow))?;
+    let workflow = load(&args.file)?;
     let given = inputs::read(&args.inputs, &workflow)
         .map_err(Refused::by("input_invalid", ErrorSource::Request))?;
     let given_json = Value::Object(given.values.clone()).to_string();
@@ -161,7 +168,7 @@ fn execute(
     let watch = telemetry.begin(&RunInfo {
         id: job_id,
         workflow: plan.workflow(),
-        inputs: &inputs,
+        inputs: &|| inputs.clone(),
         created_at: host.now(),
         is_async: false,
         resumed: false,
@@ -236,6 +243,7 @@ fn conclude(
         // The last event has told everything already.
         Outcome::Completed { .. } if args.events => Ok(Exit::Success),
         Outcome::Completed { outputs } => {
+            let outputs = Arc::unwrap_or_clone(outputs);
             let text = match settings.format {
                 run::Format::Pretty => format!("{:#}", Value::Object(outputs)),
                 run::Format::Yaml => serde_norway::to_string(&outputs)

@@ -1,6 +1,7 @@
 //! Why a run was not started or did not succeed: the sentence for people and the envelope for programs.
 
 use engine::outcome::{self, FailureCode};
+use lang::diagnostic::render;
 use lang::fault::{Fault, FaultKind};
 use lang::workflow::{InitialState, Workflow};
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use service::problem::{ErrorSource, Problem};
 
 use super::inputs::{self, Given};
 use crate::report::{Exit, Failure};
-use crate::workflow_file::many;
+use crate::workflow_file::{Report, many};
 
 /// Longest excerpt of a faulty value, in characters.
 const EXCERPT: usize = 60;
@@ -25,6 +26,8 @@ pub(super) enum Refused {
         /// For people.
         failure: Failure,
     },
+    /// The file was read and has errors.
+    Workflow(Box<Report>),
     /// The inputs do not fit.
     Inputs {
         /// Each fault, as programs get it.
@@ -50,12 +53,15 @@ impl Refused {
     pub(super) fn into_failure(self) -> Failure {
         match self {
             Self::Other { failure, .. } | Self::Inputs { failure, .. } => failure,
+            Self::Workflow(report) => report.refusal(),
             Self::Preflight(failure) => of_run(&failure, Exit::NotReady),
         }
     }
 
-    /// What `--format json` prints: the same keys as for a run, null where there was none.
+    /// What `--format json` prints: the same keys as for a run, null where there was none; for a workflow
+    /// with errors also the `diagnostics` that `validate` would print.
     pub(super) fn envelope(&self) -> Value {
+        let mut diagnostics = None;
         let (error, problem) = match self {
             Self::Other {
                 code,
@@ -63,7 +69,15 @@ impl Refused {
                 failure,
             } => {
                 let problem = Problem::new(422, *code, *source, &*failure.message);
-                (&failure.message, json!(problem))
+                (failure.message.clone(), json!(problem))
+            }
+            Self::Workflow(report) => {
+                let mut found = render::json(&report.source, &report.checked.diagnostics);
+                diagnostics = Some(found["diagnostics"].take());
+                let message = report.refusal().message;
+                let problem =
+                    Problem::new(422, "workflow_invalid", ErrorSource::Workflow, &*message);
+                (message, json!(problem))
             }
             Self::Inputs { entries, failure } => {
                 let mut problem = json!(Problem::new(
@@ -73,13 +87,14 @@ impl Refused {
                     &*failure.message
                 ));
                 problem["errors"] = json!(entries);
-                (&failure.message, problem)
+                (failure.message.clone(), problem)
             }
-            Self::Preflight(failure) => {
-                (&failure.message, json!(Problem::of_failure(failure, None)))
-            }
+            Self::Preflight(failure) => (
+                failure.message.clone(),
+                json!(Problem::of_failure(failure, None)),
+            ),
         };
-        json!({
+        let mut envelope = json!({
             "status": "failed",
             "outputs": null,
             "usage": null,
@@ -87,7 +102,11 @@ impl Refused {
             "job_id": null,
             "error": error,
             "problem": problem,
-        })
+        });
+        if let Some(diagnostics) = diagnostics {
+            envelope["diagnostics"] = diagnostics;
+        }
+        envelope
     }
 }
 

@@ -17,6 +17,7 @@ use lang::source::Source;
 use lang::workflow::Workflow;
 use llm::model::Models;
 use service::catalog::LoadedWorkflow;
+use service::webhooks::Webhooks;
 use service::{Config, Service};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -71,14 +72,16 @@ pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
         .layers(|id| context.is_flag(id), context.project.models.clone());
     let models = models::Options::settle(layers)?;
     let host: Arc<dyn Host> = Arc::new(Machine::new());
-    let loaded = args
-        .files
-        .iter()
-        .map(|file| Loaded::read(file, models.ca.as_deref(), &context.environment, &host))
-        .collect::<Result<Vec<_>>>()?;
+    let read =
+        |file: &PathBuf| Loaded::read(file, models.ca.as_deref(), &context.environment, &host);
+    let loaded = match read_all(&args.files, read) {
+        Ok(loaded) => loaded,
+        Err(exit) => return Ok(exit),
+    };
     for loaded in &loaded {
         assemble::refuse_recording(models.record.as_deref(), &loaded.workflow)?;
     }
+    let webhooks = assemble::webhooks(&settings.webhooks, models.ca.as_deref())?;
     let answering = assemble::models(&models, &context.environment)?;
     refuse_same_names(&loaded)?;
     let telemetry = watching::start(
@@ -87,13 +90,13 @@ pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
         &context.environment,
         host.clone(),
     )?;
-    descriptors::raise();
+    descriptors::raise(settings.max_running);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))?;
     let exit = runtime.block_on(async {
-        let exit = serve_until_told(settings, answering, loaded, &telemetry, host).await;
+        let exit = serve_until_told(settings, answering, webhooks, loaded, &telemetry, host).await;
         if matches!(exit, Ok(Exit::Success)) {
             telemetry.close(CLOSE_LIMIT).await;
         }
@@ -131,6 +134,29 @@ impl Loaded {
     }
 }
 
+/// Reads every file, and says what is wrong with each. The worst of the ends is how the command ends.
+fn read_all(
+    files: &[PathBuf],
+    read: impl Fn(&PathBuf) -> Result<Loaded>,
+) -> Result<Vec<Loaded>, Exit> {
+    let mut loaded = Vec::new();
+    let mut worst = Exit::Success;
+    for file in files {
+        match read(file) {
+            Ok(one) => loaded.push(one),
+            Err(failure) => {
+                report::failure(&failure);
+                worst = worst.max(failure.exit);
+            }
+        }
+    }
+    if worst == Exit::Success {
+        Ok(loaded)
+    } else {
+        Err(worst)
+    }
+}
+
 /// Requests name workflows, so two may not share a name.
 fn refuse_same_names(loaded: &[Loaded]) -> Result<()> {
     for (position, one) in loaded.iter().enumerate() {
@@ -153,6 +179,7 @@ fn refuse_same_names(loaded: &[Loaded]) -> Result<()> {
 async fn serve_until_told(
     settings: Settings,
     answering: assemble::Answering,
+    webhooks: Webhooks,
     loaded: Vec<Loaded>,
     telemetry: &Telemetry,
     host: Arc<dyn Host>,
@@ -160,7 +187,14 @@ async fn serve_until_told(
     // Before anybody is told that the server is there, and might tell it to stop.
     let mut signals = Signals::listen()?;
     let is_recording = answering.is_recording;
-    let (service, watched) = start_service(&settings, answering.models, loaded, telemetry, host)?;
+    let (service, watched) = start_service(
+        &settings,
+        answering.models,
+        webhooks,
+        loaded,
+        telemetry,
+        host,
+    )?;
     let listener = bind(&settings)?;
     let address = listener
         .local_addr()
@@ -213,6 +247,7 @@ async fn serve_until_told(
 fn start_service(
     settings: &Settings,
     models: Arc<dyn Models>,
+    webhooks: Webhooks,
     loaded: Vec<Loaded>,
     telemetry: &Telemetry,
     host: Arc<dyn Host>,
@@ -223,6 +258,7 @@ fn start_service(
         store: Arc::new(store),
         models,
         host,
+        webhooks: Some(webhooks),
         settings: service_settings(settings),
     };
     let service = Service::observed(config, Some(Arc::new(telemetry.clone())));
@@ -317,6 +353,7 @@ fn service_settings(settings: &Settings) -> service::Settings {
         max_queued: settings.max_queued.or(default.max_queued),
         // A store in memory is nobody else's, and a SQLite file is locked.
         exclusive_store: true,
+        lease: settings.job_lease.unwrap_or(default.lease),
         retention: settings.job_retention.unwrap_or(default.retention),
         max_store_bytes: settings.job_max_bytes,
         capture: settings.capture,

@@ -1,6 +1,6 @@
 //! `kill -9`, at moments that a seed decides.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,11 +9,11 @@ use futures_util::future::join_all;
 use serde_json::json;
 use testing::Reply;
 
-use super::fixture::{Rig, STORY, prompts};
+use super::fixture::{Rig, STORY};
 use crate::http::post;
 
 /// Says which seed to repeat when the test fails.
-struct Seed(u64);
+pub(super) struct Seed(pub(super) u64);
 
 #[expect(clippy::print_stderr, reason = "a failed test says how to repeat it")]
 impl Drop for Seed {
@@ -88,46 +88,7 @@ async fn crash_under_load(seed: u64) {
     server.kill();
     rig.is_sound();
 
-    let asked = rig.model.requests();
-    let lives_of = |prompt: &str| -> Vec<&str> {
-        let of_prompt = asked.iter().filter(|request| request.prompt() == prompt);
-        of_prompt
-            .filter_map(|request| request.header("authorization"))
-            .collect()
-    };
-    let position = |prompt: &str, first: bool| {
-        let mut positions = asked.iter().map(|request| request.prompt() == prompt);
-        let found = if first {
-            positions.position(|found| found)
-        } else {
-            positions.rposition(|found| found)
-        };
-        found.unwrap_or_else(|| panic!("`{prompt}` was never asked"))
-    };
-    for n in 0..RUNS {
-        let [plan, left, right, end] = prompts(n);
-        for prompt in [&plan, &left, &right, &end] {
-            let lives = lives_of(prompt);
-            let once_each: BTreeSet<&str> = lives.iter().copied().collect();
-            assert_eq!(
-                lives.len(),
-                once_each.len(),
-                "`{prompt}` twice in one life: {lives:?}"
-            );
-        }
-        // What follows a node shows that it had completed.
-        for (node, next) in [
-            (&plan, &left),
-            (&plan, &right),
-            (&left, &end),
-            (&right, &end),
-        ] {
-            assert!(
-                position(node, false) < position(next, true),
-                "`{node}` was asked again after `{next}`"
-            );
-        }
-    }
+    rig.nothing_was_paid_for_twice(0..RUNS);
 }
 
 #[tokio::test]

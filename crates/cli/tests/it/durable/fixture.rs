@@ -1,16 +1,19 @@
 //! A project whose server is killed and started again, and the model that it asks.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 use reqwest::Client;
+use rusqlite::Connection;
 use serde_json::{Value, json};
 use testing::{FakeModel, Reply, Request, TempProject};
 
-use crate::http::{client, get, start_as};
+use crate::http::{ask, client, serve};
 use crate::support::Running;
 
 /// Three nodes, one of them for each of two items: four calls a run, whose prompts name run and node.
@@ -91,19 +94,26 @@ impl Rig {
 
     /// Starts the server on the project's store. Its model key tells which life of the server it is.
     pub(super) fn serve(&self, options: &str) -> Server {
-        let life = self.lives.fetch_add(1, Ordering::SeqCst);
-        let mut process = start_as(
-            &format!("life-{life}"),
-            &self.model,
-            &self.project,
-            &format!("story.yaml {options}"),
-        );
+        self.started(&mut serve(&self.project, &format!("story.yaml {options}")))
+    }
+
+    /// Starts a server by a command of its own.
+    pub(super) fn started(&self, command: &mut Command) -> Server {
+        let mut process = self.spawned(command);
         let url = process.url();
-        Server {
-            process,
-            url,
-            client: client(),
-        }
+        Server::at(process, url)
+    }
+
+    /// As [`started`](Self::started), where the server may end before it is there.
+    pub(super) fn started_or_ended(&self, command: &mut Command) -> Option<Server> {
+        let mut process = self.spawned(command);
+        let url = process.url_or_end()?;
+        Some(Server::at(process, url))
+    }
+
+    fn spawned(&self, command: &mut Command) -> Running {
+        let life = self.lives.fetch_add(1, Ordering::SeqCst);
+        Running::start(ask(&format!("life-{life}"), &self.model, command))
     }
 
     /// The store's file.
@@ -120,10 +130,74 @@ impl Rig {
         asked
     }
 
+    /// Fails if a call was repeated within one life of the server, or when what follows it had been asked
+    /// already, which shows that its node had completed.
+    #[track_caller]
+    pub(super) fn nothing_was_paid_for_twice(&self, runs: impl IntoIterator<Item = u64>) {
+        let asked = self.model.requests();
+        let lives_of = |prompt: &str| -> Vec<&str> {
+            let of_prompt = asked.iter().filter(|request| request.prompt() == prompt);
+            of_prompt
+                .filter_map(|request| request.header("authorization"))
+                .collect()
+        };
+        let position = |prompt: &str, first: bool| {
+            let mut positions = asked.iter().map(|request| request.prompt() == prompt);
+            let found = if first {
+                positions.position(|found| found)
+            } else {
+                positions.rposition(|found| found)
+            };
+            found.unwrap_or_else(|| panic!("`{prompt}` was never asked"))
+        };
+        for n in runs {
+            let [plan, left, right, end] = prompts(n);
+            for prompt in [&plan, &left, &right, &end] {
+                let lives = lives_of(prompt);
+                let once_each: BTreeSet<&str> = lives.iter().copied().collect();
+                assert_eq!(
+                    lives.len(),
+                    once_each.len(),
+                    "`{prompt}` twice in one life: {lives:?}"
+                );
+            }
+            for (node, next) in [
+                (&plan, &left),
+                (&plan, &right),
+                (&left, &end),
+                (&right, &end),
+            ] {
+                assert!(
+                    position(node, false) < position(next, true),
+                    "`{node}` was asked again after `{next}`"
+                );
+            }
+        }
+    }
+
+    /// A job's row in the store's file, whoever has it open.
+    pub(super) fn row(&self, id: &str) -> Row {
+        Row::read(&self.connection(), id)
+    }
+
+    /// Another program's connection to the store's file. It waits little for locks.
+    pub(super) fn connection(&self) -> Connection {
+        let connection = Connection::open(self.file()).expect("a database");
+        connection
+            .busy_timeout(Duration::from_millis(200))
+            .expect("a time to wait");
+        connection
+    }
+
     /// Fails unless SQLite finds the file sound. The server must have ended.
     #[track_caller]
     pub(super) fn is_sound(&self) {
-        let connection = rusqlite::Connection::open(self.file()).expect("a database");
+        self.is_sound_at(&self.file());
+    }
+
+    #[track_caller]
+    pub(super) fn is_sound_at(&self, file: &Path) {
+        let connection = Connection::open(file).expect("a database");
         let verdict: String = connection
             .query_row("PRAGMA integrity_check", [], |row| row.get(0))
             .expect("it can be read");
@@ -137,6 +211,62 @@ impl Rig {
     }
 }
 
+/// What the store's file says of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Row {
+    /// As the schema numbers them: 1 running, 3 completed, …
+    pub(super) status: u8,
+    pub(super) token: u64,
+    pub(super) attempts: u32,
+    pub(super) worker: Option<String>,
+    /// Nanoseconds since 1970.
+    pub(super) lease_expires_at: Option<i64>,
+    /// Stored ones.
+    pub(super) events: u64,
+}
+
+impl Row {
+    pub(super) fn read(connection: &Connection, id: &str) -> Self {
+        let sql = "SELECT status, token, attempts, worker, lease_expires_at,
+                (SELECT count(*) FROM events WHERE job = seq)
+            FROM jobs WHERE id = ?1";
+        let read = connection.query_row(sql, [bytes(id)], |row| {
+            Ok(Self {
+                status: row.get(0)?,
+                token: row.get(1)?,
+                attempts: row.get(2)?,
+                worker: row.get(3)?,
+                lease_expires_at: row.get(4)?,
+                events: row.get(5)?,
+            })
+        });
+        read.expect("the job is there")
+    }
+
+    /// By the clock of this process.
+    pub(super) fn has_lapsed(&self) -> bool {
+        self.lease_expires_at.is_some_and(|at| at < now())
+    }
+}
+
+/// A job's id as it stands in the file.
+pub(super) fn bytes(id: &str) -> Vec<u8> {
+    let id: uuid::Uuid = id.parse().expect("an id");
+    id.as_bytes().to_vec()
+}
+
+/// Nanoseconds since 1970.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the program under test goes by the machine's clock"
+)]
+pub(super) fn now() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .expect("it is later than 1970");
+    i64::try_from(since.as_nanos()).expect("it is earlier than 2262")
+}
+
 /// A running server. Killed, as by `kill -9`, on drop.
 pub(super) struct Server {
     pub(super) process: Running,
@@ -145,6 +275,14 @@ pub(super) struct Server {
 }
 
 impl Server {
+    fn at(process: Running, url: String) -> Self {
+        Self {
+            process,
+            url,
+            client: client(),
+        }
+    }
+
     /// `kill -9`.
     pub(super) fn kill(self) {
         drop(self);
@@ -152,17 +290,39 @@ impl Server {
 
     /// Submits run `n` with a key of its own; `None` where the server is gone.
     pub(super) async fn try_submit(&self, n: u64) -> Option<String> {
+        let (status, handle) = self.post_job(n, json!({})).await?;
+        assert_eq!(status, 202, "{handle}");
+        Some(handle["job_id"].as_str().expect("an id").to_owned())
+    }
+
+    /// Submits run `n` with more in its envelope.
+    pub(super) async fn submit_with(&self, n: u64, envelope: Value) -> String {
+        let (status, handle) = self.post_job(n, envelope).await.expect("an answer");
+        assert_eq!(status, 202, "{handle}");
+        handle["job_id"].as_str().expect("an id").to_owned()
+    }
+
+    /// `POST /jobs` of run `n`, with a key of its own and more in its envelope; `None` without an answer.
+    pub(super) async fn post_job(&self, n: u64, mut envelope: Value) -> Option<(u16, Value)> {
+        envelope["inputs"] = json!({"n": n});
         let response = self
             .client
             .post(format!("{}/jobs", self.url))
             .header("idempotency-key", format!("key-{n}"))
-            .json(&json!({"inputs": {"n": n}}))
+            .json(&envelope)
             .send()
             .await
             .ok()?;
-        assert_eq!(response.status(), 202);
-        let handle: Value = response.json().await.ok()?;
-        Some(handle["job_id"].as_str().expect("an id").to_owned())
+        let status = response.status().as_u16();
+        Some((status, response.json().await.ok()?))
+    }
+
+    /// Whether requests should be sent here, and the answer.
+    pub(super) async fn readiness(&self) -> (u16, Value) {
+        let response = self.client.get(format!("{}/health/ready", self.url)).send();
+        let response = response.await.expect("an answer");
+        let status = response.status().as_u16();
+        (status, response.json().await.expect("JSON"))
     }
 
     /// Submits a run.
@@ -203,7 +363,7 @@ impl Server {
 
     /// A job as it stands.
     pub(super) async fn job(&self, id: &str) -> Value {
-        get(format!("{}/jobs/{id}", self.url)).await.1
+        self.get(&format!("/jobs/{id}")).await
     }
 
     /// How many jobs there are.
@@ -211,12 +371,22 @@ impl Server {
         let mut count = 0;
         let mut query = "limit=200".to_owned();
         loop {
-            let page = get(format!("{}/jobs?{query}", self.url)).await.1;
+            let page = self.get(&format!("/jobs?{query}")).await;
             count += page["jobs"].as_array().expect("a page").len();
             match page["next_cursor"].as_str() {
                 Some(cursor) => query = format!("limit=200&cursor={cursor}"),
                 None => return count,
             }
         }
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let response = self.client.get(format!("{}{path}", self.url)).send();
+        response
+            .await
+            .expect("an answer")
+            .json()
+            .await
+            .expect("JSON")
     }
 }

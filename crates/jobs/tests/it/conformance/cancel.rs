@@ -1,5 +1,7 @@
+use futures_util::future::join;
 use jobs::job::Status;
 use jobs::store::{CancelRequested, Error};
+use tokio::task::JoinSet;
 
 use super::Store;
 use crate::fixtures::{at, completed, id, new_job, run, start, submit, worker};
@@ -65,25 +67,43 @@ pub(crate) async fn a_missing_job_is_not_found(store: Store) {
 }
 
 pub(crate) async fn cancel_and_completion_race_to_one_end(store: Store) {
-    for number in 1..=200 {
-        let lease = start(&*store, new_job(number)).await.lease;
-        let (finishing, cancelling) = (store.clone(), store.clone());
-        let finish =
-            tokio::spawn(async move { finishing.finish(&lease, completed(9), Vec::new()).await });
-        let cancel =
-            tokio::spawn(async move { cancelling.request_cancel(id(number.into()), at(9)).await });
-        assert_eq!(finish.await.unwrap().unwrap().status, Status::Completed);
-        let found = cancel.await.unwrap().unwrap();
-        assert!(
-            matches!(
-                found,
-                CancelRequested::Cancelling | CancelRequested::Ended(Status::Completed)
-            ),
-            "{found:?}"
-        );
-        assert_eq!(
-            store.get(id(number.into())).await.unwrap().unwrap().status,
-            Status::Completed
-        );
+    const RACES: u32 = 10_000;
+    const AT_ONCE: u32 = 200;
+    let mut told = 0;
+    for first in (1..=RACES).step_by(AT_ONCE as usize) {
+        let races = (first..first + AT_ONCE).map(|number| race(store.clone(), number));
+        let races: JoinSet<bool> = races.collect();
+        told += races
+            .join_all()
+            .await
+            .into_iter()
+            .filter(|won| *won)
+            .count();
+    }
+    // Both won.
+    assert!((1..RACES as usize).contains(&told), "{told}");
+    let counts = store.counts().await.unwrap();
+    assert_eq!((counts.ended, counts.running), (RACES as usize, 0));
+}
+
+/// One race; whether the cancel came first.
+async fn race(store: Store, number: u32) -> bool {
+    let lease = start(&*store, new_job(number)).await.lease;
+    let id = id(number.into());
+    let finish = store.finish(&lease, completed(9), Vec::new());
+    let cancel = store.request_cancel(id, at(9));
+    let (ended, found) = if number.is_multiple_of(2) {
+        join(finish, cancel).await
+    } else {
+        let (found, ended) = join(cancel, finish).await;
+        (ended, found)
+    };
+    let ended = ended.unwrap();
+    assert_eq!(ended.status, Status::Completed);
+    assert_eq!(store.get(id).await.unwrap(), Some(ended));
+    match found.unwrap() {
+        CancelRequested::Cancelling => true,
+        CancelRequested::Ended(Status::Completed) => false,
+        other => panic!("{other:?}"),
     }
 }

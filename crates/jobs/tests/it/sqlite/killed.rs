@@ -15,7 +15,7 @@ use rusqlite::Connection;
 use tokio::task::JoinSet;
 
 use super::{file, open};
-use crate::fixtures::{at, completed, event, id, new_job, progress, start, submit, worker};
+use crate::fixtures::{at, completed, event, hooked, id, new_job, progress, start, submit, worker};
 
 /// Tells the child which file to write to, and the number before its first job.
 const FILE: &str = "FLOWMILL_TEST_FILE";
@@ -111,6 +111,15 @@ fn expect_whole(file: &Path, context: &str) {
         .exists([])
         .unwrap();
     assert!(!orphans, "{context}");
+    let torn: i64 = connection
+        .query_row(
+            "SELECT count(*) FROM webhooks h JOIN jobs j ON j.seq = h.job
+             WHERE (j.completed_at IS NULL) != (h.due_at IS NULL) OR j.owes_webhook IS NULL",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(torn, 0, "{context}: an end without its delivery");
     let definitions_count_jobs: bool = connection
         .query_row(
             "SELECT (SELECT ifnull(sum(jobs), 0) FROM definitions) = (SELECT count(*) FROM jobs)",
@@ -144,7 +153,7 @@ async fn child() {
                     tell(&format!("submitted {number}"));
                     continue;
                 }
-                let lease = start(&*store, new_job(number)).await.lease;
+                let lease = start(&*store, hooked(number, "a")).await.lease;
                 tell(&format!("submitted {number}"));
                 store
                     .checkpoint(&lease, Some(progress(1)), vec![event(1)])

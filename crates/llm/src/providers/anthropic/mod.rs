@@ -6,7 +6,7 @@ mod request;
 
 use std::sync::{Mutex, PoisonError};
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::detour::{self, Detour};
 use super::schema::Fitted;

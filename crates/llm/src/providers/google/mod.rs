@@ -3,7 +3,7 @@
 mod reply;
 mod request;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::schema::Fitted;
 use super::{Dialect, Fault};

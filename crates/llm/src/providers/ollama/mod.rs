@@ -3,7 +3,7 @@
 mod reply;
 mod request;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::schema::{self, Fitted};
 use super::{Dialect, Fault};

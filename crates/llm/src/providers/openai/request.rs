@@ -1,6 +1,7 @@
 //! A request in OpenAI's JSON.
 
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use super::quirks::{MaxTokens, Structure, Wording};
@@ -42,10 +43,10 @@ const STRICT: Rules = Rules {
     ],
 };
 
-/// An answer's schema as it is sent.
+/// An answer's schema as it is sent: in every request the same text.
 #[derive(Debug)]
 pub(super) struct Schemas {
-    schema: Value,
+    schema: Box<RawValue>,
     strict: bool,
 }
 
@@ -58,7 +59,10 @@ impl Schemas {
         if strict {
             schema::close(&mut schema);
         }
-        Self { schema, strict }
+        Self {
+            schema: to_raw_value(&schema).expect("a value has text keys"),
+            strict,
+        }
     }
 }
 
@@ -109,7 +113,7 @@ struct Described<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a str>,
     strict: bool,
-    schema: &'a Value,
+    schema: &'a RawValue,
 }
 
 #[derive(Serialize)]
@@ -124,7 +128,7 @@ struct Function<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a str>,
-    parameters: &'a Value,
+    parameters: &'a RawValue,
 }
 
 /// `schemas` is there exactly when the request wants structure.
@@ -178,7 +182,7 @@ pub(super) fn body(
             Structure::JsonObject => {
                 instruction = format!(
                     "Answer with one JSON object that fits this JSON Schema: {}",
-                    schemas.schema
+                    schemas.schema.get()
                 );
                 body.messages.push(Message {
                     role: Role::System,
@@ -310,6 +314,7 @@ mod tests {
         );
         let schemas = Schemas::fit(&request.output.unwrap().schema);
         assert!(!schemas.strict);
-        assert_eq!(schemas.schema["additionalProperties"], Value::Null);
+        let schema: Value = serde_json::from_str(schemas.schema.get()).unwrap();
+        assert_eq!(schema["additionalProperties"], Value::Null);
     }
 }

@@ -53,6 +53,7 @@ impl Process {
             }),
             models: Arc::new(part.clone()),
             host: Arc::new(part.clone()),
+            webhooks: None,
             settings,
         });
         // The others go on by the definitions in the store.

@@ -1,0 +1,174 @@
+//! Webhooks: due with the end of their job, claimed to be tried, settled.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::tables::{Record, Tables};
+use crate::job::JobId;
+use crate::store::{Error, later};
+use crate::webhook::{
+    ClaimedDelivery, Delivery, DeliveryLease, DeliveryState, Room, Settlement, Webhook,
+};
+
+/// A delivery, beside what is shown of it in the job.
+#[derive(Debug)]
+pub(super) struct Owed {
+    pub(super) webhook: Webhook,
+    /// As in `Tables::due`, while it is there.
+    pub(super) due_at: Timestamp,
+    /// Of the last claim.
+    token: u64,
+    /// Somebody tries it.
+    is_claimed: bool,
+}
+
+impl Owed {
+    pub(super) fn new(webhook: Webhook) -> Self {
+        Self {
+            webhook,
+            due_at: Timestamp::MIN,
+            token: 0,
+            is_claimed: false,
+        }
+    }
+}
+
+impl Record {
+    /// The job has ended; tells whether it has a webhook.
+    pub(super) fn owe_delivery(&mut self, at: Timestamp) -> bool {
+        let Some(Parts { owed, shown, .. }) = self.delivery() else {
+            return false;
+        };
+        owed.due_at = at;
+        shown.state = DeliveryState::Pending;
+        shown.next_attempt_at = Some(at);
+        true
+    }
+
+    /// Of an ended job that has a webhook.
+    fn delivery(&mut self) -> Option<Parts<'_>> {
+        Some(Parts {
+            owed: self.owed.as_mut()?,
+            shown: self.job.webhook.as_mut()?,
+            ended_at: self.job.completed_at?,
+        })
+    }
+}
+
+struct Parts<'a> {
+    owed: &'a mut Owed,
+    shown: &'a mut Delivery,
+    ended_at: Timestamp,
+}
+
+impl Tables {
+    pub(super) fn claim_deliveries(
+        &mut self,
+        room: Room,
+        lease_for: Duration,
+        now: Timestamp,
+    ) -> Vec<ClaimedDelivery> {
+        let lapses_at = later(now, lease_for);
+        let mut claimed = Vec::new();
+        for (due_at, id) in self.due_deliveries(room, now) {
+            let Some(Parts {
+                owed,
+                shown,
+                ended_at,
+            }) = self.jobs.get_mut(&id).and_then(Record::delivery)
+            else {
+                continue;
+            };
+            shown.attempts += 1;
+            shown.next_attempt_at = None;
+            owed.token += 1;
+            owed.is_claimed = true;
+            owed.due_at = lapses_at;
+            claimed.push(ClaimedDelivery {
+                lease: DeliveryLease {
+                    job: id,
+                    token: owed.token,
+                },
+                webhook: owed.webhook.clone(),
+                attempt: shown.attempts,
+                ended_at,
+            });
+            self.due.remove(&(due_at, id));
+            self.due.insert((lapses_at, id));
+        }
+        claimed
+    }
+
+    /// The longest due first, passing over those of hosts that have no room.
+    fn due_deliveries(&self, mut room: Room, now: Timestamp) -> Vec<(Timestamp, JobId)> {
+        let mut due = Vec::new();
+        for (due_at, id) in self.due.iter().take_while(|(due_at, _)| *due_at <= now) {
+            if room.total == 0 {
+                break;
+            }
+            let owed = self.jobs.get(id).and_then(|record| record.owed.as_ref());
+            if owed.is_some_and(|owed| room.take(&owed.webhook.host)) {
+                due.push((*due_at, *id));
+            }
+        }
+        due
+    }
+
+    pub(super) fn settle_delivery(
+        &mut self,
+        lease: &DeliveryLease,
+        settlement: &Settlement,
+    ) -> Result<(), Error> {
+        let id = lease.job;
+        let Parts {
+            owed,
+            shown,
+            ended_at,
+        } = self
+            .jobs
+            .get_mut(&id)
+            .and_then(Record::delivery)
+            .filter(|parts| parts.owed.is_claimed && parts.owed.token == lease.token)
+            .ok_or(Error::LeaseLost(id))?;
+        let (state, due_at, error) = settlement.parts();
+        owed.is_claimed = false;
+        self.due.remove(&(owed.due_at, id));
+        if matches!(settlement, Settlement::HandedBack { .. }) {
+            shown.attempts -= 1;
+        } else {
+            shown.last_error = error.cloned();
+        }
+        shown.state = state;
+        shown.next_attempt_at = due_at;
+        if let Some(due_at) = due_at {
+            owed.due_at = due_at;
+            self.due.insert((due_at, id));
+        } else {
+            self.owed.remove(&(ended_at, id));
+            self.ended.insert((ended_at, id));
+        }
+        Ok(())
+    }
+
+    /// Those that somebody tries become due at once.
+    pub(super) fn release_deliveries(&mut self) {
+        for (lapses_at, id) in std::mem::take(&mut self.due) {
+            let Some(Parts {
+                owed,
+                shown,
+                ended_at,
+            }) = self.jobs.get_mut(&id).and_then(Record::delivery)
+            else {
+                continue;
+            };
+            if std::mem::take(&mut owed.is_claimed) {
+                owed.due_at = ended_at;
+                shown.next_attempt_at = Some(ended_at);
+            } else {
+                owed.due_at = lapses_at;
+            }
+            self.due.insert((owed.due_at, id));
+        }
+    }
+}

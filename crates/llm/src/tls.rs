@@ -1,0 +1,49 @@
+//! What every TLS client of the process trusts.
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::Error;
+use crate::error::ErrorKind;
+
+/// The bundled roots, and those of a PEM text, so that neither the system's store nor a process-wide
+/// crypto provider matters.
+///
+/// # Panics
+/// Never: the built-in crypto provider supports the default versions of TLS.
+pub fn client(extra_pem: Option<&[u8]>) -> Result<ClientConfig, Error> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
+    if let Some(pem) = extra_pem {
+        let mut found = false;
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let added = certificate
+                .map_err(|error| error.to_string())
+                .and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()));
+            added.map_err(|error| {
+                config(&format!(
+                    "an extra certificate cannot be read: {error}; give a PEM file"
+                ))
+            })?;
+            found = true;
+        }
+        if !found {
+            return Err(config(
+                "the extra certificates hold no `BEGIN CERTIFICATE` block; give a PEM file",
+            ));
+        }
+    }
+    let provider = rustls::crypto::ring::default_provider();
+    let mut tls = ClientConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()
+        .expect("ring supports the default versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(tls)
+}
+
+fn config(message: &str) -> Error {
+    Error::new(ErrorKind::Config, message)
+}

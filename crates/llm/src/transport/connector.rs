@@ -1,0 +1,207 @@
+//! Opens connections: straight to a server or through a proxy, encrypted where the address says so.
+//!
+//! An `http` address behind a proxy is asked of the proxy itself; an `https` address is reached through
+//! a tunnel, so that a proxy sees neither keys nor prompts.
+
+use std::error::Error as StdError;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::Uri;
+use hyper::header::{HeaderMap, HeaderValue, USER_AGENT};
+use hyper::http::uri::Scheme;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+type BoxError = Box<dyn StdError + Send + Sync>;
+type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
+
+/// How often a silent connection is probed, and how often in vain before it is given up.
+const PROBE_EVERY: Duration = Duration::from_secs(15);
+const PROBES: u32 = 3;
+
+/// How long what was sent may stay unacknowledged.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
+/// Opens connections within a time limit.
+#[derive(Clone)]
+pub(super) struct Connector {
+    https: HttpsConnector<Route>,
+    limit: Duration,
+}
+
+/// The limit was reached.
+#[derive(Debug, thiserror::Error)]
+#[error("no connection in time")]
+pub(super) struct TooSlow;
+
+impl Connector {
+    pub(super) fn new(
+        tls: ClientConfig,
+        proxies: Arc<Matcher>,
+        user_agent: HeaderValue,
+        limit: Duration,
+    ) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        // Shared by the addresses of a name, so that a dead one does not use up all of it.
+        tcp.set_connect_timeout(Some(limit));
+        tcp.set_keepalive(Some(PROBE_EVERY));
+        tcp.set_keepalive_interval(Some(PROBE_EVERY));
+        tcp.set_keepalive_retries(Some(PROBES));
+        #[cfg(target_os = "linux")]
+        tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+        // A proxy is spoken to in HTTP/1.1.
+        let mut to_proxy = tls.clone();
+        to_proxy.alpn_protocols.clear();
+        let route = Route {
+            to_proxy: HttpsConnector::from((tcp.clone(), to_proxy)),
+            straight: tcp,
+            proxies,
+            user_agent,
+        };
+        Self {
+            https: HttpsConnector::from((route, tls)),
+            limit,
+        }
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<Wire>;
+    type Error = BoxError;
+    type Future = Connecting<Self::Response>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.https.poll_ready(context)
+    }
+
+    fn call(&mut self, to: Uri) -> Self::Future {
+        let connecting = tokio::time::timeout(self.limit, self.https.call(to));
+        Box::pin(async move { connecting.await.unwrap_or_else(|_| Err(TooSlow.into())) })
+    }
+}
+
+/// The way to a server.
+#[derive(Clone)]
+struct Route {
+    straight: HttpConnector,
+    to_proxy: HttpsConnector<HttpConnector>,
+    proxies: Arc<Matcher>,
+    user_agent: HeaderValue,
+}
+
+impl Service<Uri> for Route {
+    type Response = Wire;
+    type Error = BoxError;
+    type Future = Connecting<Wire>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.straight.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, to: Uri) -> Self::Future {
+        let Some(proxy) = self.proxies.intercept(&to) else {
+            let connecting = self.straight.call(to);
+            return Box::pin(async move {
+                Ok(Wire {
+                    stream: MaybeHttpsStream::Http(connecting.await?),
+                    is_proxy: false,
+                })
+            });
+        };
+        if to.scheme() == Some(&Scheme::HTTPS) {
+            let headers = HeaderMap::from_iter([(USER_AGENT, self.user_agent.clone())]);
+            let mut tunnel =
+                Tunnel::new(proxy.uri().clone(), self.to_proxy.clone()).with_headers(headers);
+            if let Some(key) = proxy.basic_auth() {
+                tunnel = tunnel.with_auth(key.clone());
+            }
+            let digging = tunnel.call(to);
+            Box::pin(async move {
+                Ok(Wire {
+                    stream: digging.await?,
+                    is_proxy: false,
+                })
+            })
+        } else {
+            let connecting = self.to_proxy.call(proxy.uri().clone());
+            Box::pin(async move {
+                Ok(Wire {
+                    stream: connecting.await?,
+                    is_proxy: true,
+                })
+            })
+        }
+    }
+}
+
+/// What leads to a server, before any encryption to the server itself.
+pub(super) struct Wire {
+    stream: MaybeHttpsStream<TokioIo<TcpStream>>,
+    /// The other end is a proxy and wants to see whole addresses.
+    is_proxy: bool,
+}
+
+impl Wire {
+    fn stream(self: Pin<&mut Self>) -> Pin<&mut MaybeHttpsStream<TokioIo<TcpStream>>> {
+        Pin::new(&mut self.get_mut().stream)
+    }
+}
+
+impl Connection for Wire {
+    fn connected(&self) -> Connected {
+        self.stream.connected().proxy(self.is_proxy)
+    }
+}
+
+impl Read for Wire {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.stream().poll_read(context, buffer)
+    }
+}
+
+impl Write for Wire {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.stream().poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.stream().poll_write_vectored(context, pieces)
+    }
+}

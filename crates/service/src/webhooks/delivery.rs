@@ -1,0 +1,298 @@
+//! The deliverer: claims what is due, tries each on a task of its own, settles it.
+//!
+//! A slow receiver costs its own places only: of all that are in flight at once, one host has a few.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jobs::job::Job;
+use jobs::store::Error;
+use jobs::webhook::{ClaimedDelivery, DeliveryLease, Room, Settlement, Webhook};
+use outbound::{Answer, Url};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::schedule::{GIVE_UP_AFTER, wait};
+use super::signature::Key;
+use super::{Webhooks, message};
+use crate::backoff::Backoff;
+use crate::runs::later;
+use crate::service::Shared;
+
+/// In flight at once.
+const TOTAL: usize = 128;
+
+/// Of those, to one host.
+const PER_HOST: usize = 16;
+
+/// How long a try may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long a delivery stays with a process that dies: longer than a try and its settling take.
+const LEASE: Duration = Duration::from_secs(90);
+
+/// Longest time between two looks at the store.
+const TICK: Duration = Duration::from_secs(1);
+
+/// At the end, how long tries that are under way may still take.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Works until told to stop.
+pub(crate) async fn deliver(shared: Arc<Shared>, webhooks: Webhooks) {
+    let deliverer = Arc::new(Deliverer {
+        shared,
+        webhooks,
+        in_flight: Mutex::default(),
+        tries: TaskTracker::new(),
+        broken_off: CancellationToken::new(),
+    });
+    let shared = &deliverer.shared;
+    // Deliveries of an earlier process are released with its jobs; ours must not be among them.
+    tokio::select! {
+        biased;
+        () = shared.stop_delivering.cancelled() => return,
+        _ = shared.taken_over.wait() => {}
+    }
+    loop {
+        deliverer.take_turn().await;
+        tokio::select! {
+            biased;
+            () = shared.stop_delivering.cancelled() => break,
+            () = shared.wake_deliveries.notified() => {}
+            () = shared.host.sleep(TICK) => {}
+        }
+    }
+    if !shared.store.is_durable() {
+        // Nobody else will.
+        deliverer.take_turn().await;
+    }
+    deliverer.tries.close();
+    tokio::select! {
+        biased;
+        () = deliverer.tries.wait() => {}
+        () = shared.host.sleep(GRACE) => {}
+    }
+    deliverer.broken_off.cancel();
+    tokio::select! {
+        biased;
+        () = deliverer.tries.wait() => {}
+        () = shared.host.sleep(GRACE) => tracing::warn!("some webhooks were left to the next start"),
+    }
+}
+
+struct Deliverer {
+    shared: Arc<Shared>,
+    webhooks: Webhooks,
+    /// Tries by host.
+    in_flight: Mutex<BTreeMap<Arc<str>, usize>>,
+    tries: TaskTracker,
+    /// Tries are to be given back.
+    broken_off: CancellationToken,
+}
+
+impl Deliverer {
+    /// Begins as many tries as there is room for.
+    async fn take_turn(self: &Arc<Self>) {
+        loop {
+            let room = self.room();
+            let total = room.total;
+            if total == 0 {
+                return;
+            }
+            let shared = &self.shared;
+            let due = shared
+                .store
+                .claim_deliveries(&room, LEASE, shared.host.now())
+                .await;
+            let due = match due {
+                Ok(due) => due,
+                Err(error) => {
+                    tracing::warn!(%error, "webhooks that are due could not be read; trying again");
+                    return;
+                }
+            };
+            let was_all = due.len() < total;
+            for delivery in due {
+                *self
+                    .in_flight()
+                    .entry(delivery.webhook.host.clone())
+                    .or_default() += 1;
+                let deliverer = self.clone();
+                self.tries
+                    .spawn(async move { deliverer.carry_out(delivery).await });
+            }
+            if was_all {
+                return;
+            }
+        }
+    }
+
+    fn room(&self) -> Room {
+        let in_flight = self.in_flight().clone();
+        Room {
+            total: TOTAL - in_flight.values().sum::<usize>().min(TOTAL),
+            per_host: PER_HOST,
+            in_flight,
+        }
+    }
+
+    async fn carry_out(&self, delivery: ClaimedDelivery) {
+        let host = delivery.webhook.host.clone();
+        let settlement = tokio::select! {
+            biased;
+            settlement = self.attempt(&delivery) => settlement,
+            () = self.broken_off.cancelled() => Some(Settlement::HandedBack { at: self.shared.host.now() }),
+        };
+        if let Some(settlement) = settlement {
+            self.settle(&delivery.lease, settlement).await;
+        }
+        let mut in_flight = self.in_flight();
+        if let Some(tries) = in_flight.get_mut(&host) {
+            *tries -= 1;
+            if *tries == 0 {
+                in_flight.remove(&host);
+            }
+        }
+        drop(in_flight);
+        self.shared.wake_deliveries.notify_one();
+    }
+
+    /// One try, and what becomes of the delivery by it; `None` where there is nothing to settle.
+    async fn attempt(&self, delivery: &ClaimedDelivery) -> Option<Settlement> {
+        let shared = &self.shared;
+        let job = match shared.store.get(delivery.lease.job).await {
+            Ok(Some(job)) => job,
+            // It was deleted, and its webhook with it.
+            Ok(None) => return None,
+            Err(error) => {
+                tracing::warn!(job = %delivery.lease.job, %error, "a job could not be read to tell its end");
+                return Some(self.failed(delivery, "the job store did not answer", None));
+            }
+        };
+        let outcome = tokio::select! {
+            biased;
+            outcome = self.send(&delivery.webhook, &job) => outcome,
+            () = shared.host.sleep(PATIENCE) => {
+                Err(format!("the receiver did not answer within {} s", PATIENCE.as_secs()))
+            }
+        };
+        Some(match outcome {
+            Ok(Answer {
+                status: 200..=299, ..
+            }) => Settlement::Delivered,
+            Ok(Answer { status: 410, .. }) => Settlement::Gone {
+                error: "the receiver answered 410: it wants no more".into(),
+            },
+            Ok(Answer {
+                status: status @ 300..=399,
+                ..
+            }) => {
+                let error =
+                    format!("the receiver answered {status}, and redirects are not followed");
+                self.failed(delivery, &error, None)
+            }
+            Ok(Answer {
+                status,
+                retry_after,
+            }) => self.failed(
+                delivery,
+                &format!("the receiver answered {status}"),
+                retry_after,
+            ),
+            Err(error) => self.failed(delivery, &error, None),
+        })
+    }
+
+    async fn send(&self, webhook: &Webhook, job: &Job) -> Result<Answer, String> {
+        let (url, key) = self.target(webhook)?;
+        let seconds = self.shared.host.now().as_second();
+        let request = message::request(url, key.as_ref(), job, seconds);
+        self.webhooks
+            .sender
+            .post(request)
+            .await
+            .map_err(|error| error.to_string())
+    }
+
+    fn target(&self, webhook: &Webhook) -> Result<(Url, Option<Key>), String> {
+        let Some(target) = &webhook.target else {
+            let default = self.webhooks.default.clone();
+            return default
+                .map(|default| (default.url, default.key))
+                .ok_or_else(|| "the server has no webhook of its own any more".to_owned());
+        };
+        // What was allowed when the job came may not be any more.
+        let url = self
+            .webhooks
+            .policy
+            .read(target.url.reveal())
+            .map_err(|unfit| format!("the webhook's address cannot be used: {unfit}"))?;
+        let secret = target.secret.as_ref();
+        let key = secret.map(|secret| secret.reveal().parse()).transpose();
+        key.map(|key| (url, key))
+            .map_err(|_| "the webhook's secret cannot be read".to_owned())
+    }
+
+    fn failed(
+        &self,
+        delivery: &ClaimedDelivery,
+        error: &str,
+        asked: Option<Duration>,
+    ) -> Settlement {
+        let host = &*self.shared.host;
+        let at = later(host.now(), wait(delivery.attempt, asked, host.random()));
+        let error = error.into();
+        if at > later(delivery.ended_at, GIVE_UP_AFTER) {
+            Settlement::GivenUp { error }
+        } else {
+            Settlement::TryAgain { at, error }
+        }
+    }
+
+    /// However long the store takes to accept it, within the lease: else the message is sent once more.
+    async fn settle(&self, lease: &DeliveryLease, settlement: Settlement) {
+        let shared = &self.shared;
+        let job = lease.job;
+        match &settlement {
+            Settlement::Delivered => tracing::debug!(%job, "webhook delivered"),
+            Settlement::TryAgain { at, error } => {
+                tracing::info!(%job, %at, %error, "a webhook is to be tried again");
+            }
+            Settlement::Gone { error } | Settlement::GivenUp { error } => {
+                tracing::warn!(%job, %error, "a webhook was given up");
+            }
+            Settlement::HandedBack { .. } => {
+                tracing::info!(%job, "a webhook is left to the next start");
+            }
+        }
+        let mut backoff = Backoff::for_store();
+        let give_up_at = shared.host.elapsed() + LEASE;
+        loop {
+            match shared
+                .store
+                .settle_delivery(lease, settlement.clone())
+                .await
+            {
+                Ok(()) => break,
+                Err(Error::Unavailable(error)) if shared.host.elapsed() < give_up_at => {
+                    tracing::warn!(%job, error, "what became of a webhook could not be stored; trying again");
+                    backoff.pause(&*shared.host).await;
+                }
+                Err(error) => {
+                    tracing::debug!(%job, %error, "a webhook was not ours to settle any more");
+                    return;
+                }
+            }
+        }
+        if settlement == Settlement::Delivered {
+            shared.was_told(job);
+        }
+    }
+
+    fn in_flight(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, usize>> {
+        self.in_flight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
