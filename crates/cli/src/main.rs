@@ -16,6 +16,7 @@ mod progress;
 mod report;
 mod sample;
 mod signals;
+mod watching;
 mod workflow_file;
 
 use std::process::ExitCode;

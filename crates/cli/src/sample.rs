@@ -35,6 +35,7 @@ pub(crate) async fn of(input_schema: &Value) -> Value {
         max_tokens: None,
         timeout: Duration::from_secs(1),
         stream: false,
+        trace_parent: None,
     };
     let Ok(model) = Offline.find(&ModelSpec::default()) else {
         return json!({});

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use service::Service;
+use telemetry::Telemetry;
 use tokio_util::task::TaskTracker;
 
 use crate::openapi::Documented;
@@ -52,12 +53,19 @@ struct Inner {
     has_root_paths: bool,
     documented: Vec<Documented>,
     drains: TaskTracker,
+    telemetry: Telemetry,
 }
 
 impl App {
     /// The API of a service. The root paths (`/run`, `/schema`, …) exist when `service` serves exactly
     /// one workflow at this moment.
     pub fn new(service: Service, settings: Settings) -> Self {
+        let telemetry = Telemetry::counting(service.host().clone());
+        Self::observed(service, settings, telemetry)
+    }
+
+    /// As [`App::new`], with the telemetry that also watches the service's runs.
+    pub fn observed(service: Service, settings: Settings, telemetry: Telemetry) -> Self {
         let has_root_paths = service.catalog().only().is_some();
         let documented = crate::router::documented(has_root_paths);
         Self(Arc::new(Inner {
@@ -66,11 +74,16 @@ impl App {
             has_root_paths,
             documented,
             drains: TaskTracker::new(),
+            telemetry,
         }))
     }
 
     pub(crate) fn service(&self) -> &Service {
         &self.0.service
+    }
+
+    pub(crate) fn telemetry(&self) -> &Telemetry {
+        &self.0.telemetry
     }
 
     pub(crate) fn settings(&self) -> &Settings {

@@ -13,7 +13,8 @@ use crate::openapi::{Docs, Documented, Scope};
 use crate::refusal::Refusal;
 use crate::routes::{
     docs_page, health, health_live, health_ready, job_cancel, job_delete, job_events, job_retry,
-    jobs_create, jobs_list, openapi_json, root, run, schema, status, ui_file, workflow, workflows,
+    jobs_create, jobs_list, metrics, openapi_json, root, run, schema, status, ui_file, workflow,
+    workflows,
 };
 
 /// `METHOD PATH => MODULE` for each endpoint: its `handle` answers, its `docs` documents it.
@@ -44,6 +45,7 @@ fn table(single: bool) -> Table {
         Get     "/health"                   => health,
         Get     "/health/live"              => health_live,
         Get     "/health/ready"             => health_ready,
+        Get     "/metrics"                  => metrics,
     } }
     // Jobs, of whichever workflow.
     routes! { table.shared {

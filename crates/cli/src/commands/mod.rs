@@ -7,6 +7,7 @@ mod explain;
 mod health;
 mod init;
 mod jobs;
+mod mlflow;
 mod report;
 mod run;
 mod schema;
@@ -66,6 +67,7 @@ enum Command {
     Validate(validate::Args),
     Serve(serve::Args),
     Jobs(jobs::Args),
+    Mlflow(mlflow::Args),
     Report(report::Args),
     Deploy(Box<deploy::Args>),
     Undeploy(undeploy::Args),
@@ -126,6 +128,7 @@ pub(crate) fn main() -> Result<Exit> {
         Command::Validate(args) => validate::validate(&args),
         Command::Serve(args) => serve::serve(args, &context()?),
         Command::Jobs(args) => jobs::jobs(args, &context()?),
+        Command::Mlflow(args) => mlflow::mlflow(&args, &context()?),
         Command::Report(args) => report::report(&args, &context()?),
         Command::Deploy(args) => deploy::deploy(&args, &context()?),
         Command::Undeploy(args) => undeploy::undeploy(&args),

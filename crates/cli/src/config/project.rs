@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{jobs, log, models, run, serve, text};
+use super::{jobs, log, models, run, serve, telemetry, text};
 use crate::report::{Failure, Result};
 
 /// Read from the working directory when `--config` names no other.
@@ -21,6 +21,8 @@ pub(crate) struct Project {
     pub run: run::Options,
     /// `[serve]`
     pub serve: serve::Options,
+    /// `[telemetry]`
+    pub telemetry: telemetry::Options,
     /// `[jobs]`
     pub jobs: jobs::Options,
     /// `[log]`
@@ -35,6 +37,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("models", models::Options::KEYS),
     ("run", run::Options::KEYS),
     ("serve", serve::Options::KEYS),
+    ("telemetry", telemetry::Options::KEYS),
     ("jobs", jobs::Options::KEYS),
     ("log", log::Options::KEYS),
 ];
@@ -179,6 +182,11 @@ mod tests {
             "serve",
             serve::Options::KEYS,
             serve::Options::augment_args(command()),
+        );
+        check(
+            "telemetry",
+            telemetry::Options::KEYS,
+            telemetry::Options::augment_args(command()),
         );
         check(
             "jobs",

@@ -16,6 +16,7 @@ mod reports;
 mod run;
 mod serve;
 mod support;
+mod telemetry;
 mod tidy;
 mod validate;
 mod webhooks;

@@ -10,6 +10,7 @@ pub(crate) mod job_events;
 pub(crate) mod job_retry;
 pub(crate) mod jobs_create;
 pub(crate) mod jobs_list;
+pub(crate) mod metrics;
 pub(crate) mod openapi_json;
 pub(crate) mod root;
 pub(crate) mod run;

@@ -140,15 +140,13 @@ enum Place {
 
 impl Source {
     /// A store's file where one is named, else a server.
-    pub(super) fn open(store: Option<&Store>, options: Options) -> Result<Self> {
-        Ok(Self(match store {
-            Some(store) => Place::File(File::open(store)?),
-            None => {
-                let Options { server, ca } = options;
-                let tls = assemble::tls(ca.as_deref())?;
-                Place::Remote(Remote::new(server.as_deref(), tls)?)
-            }
-        }))
+    pub(super) fn open(store: Option<&Store>, options: &Options) -> Result<Self> {
+        if let Some(store) = store {
+            return Ok(Self(Place::File(File::open(store)?)));
+        }
+        let tls = assemble::tls(options.ca.as_deref())?;
+        let remote = Remote::new(options.server.as_deref(), tls)?;
+        Ok(Self(Place::Remote(remote)))
     }
 
     /// A page of jobs, newest first, and the cursor of the next. Each is a row of the HTTP API; a file's has
@@ -186,7 +184,7 @@ pub(super) fn jobs(args: Args, context: &Context) -> Result<Exit> {
         .build()
         .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))?;
     let options = args.options.or(&context.project.jobs);
-    let source = Source::open(args.store.as_ref(), options)?;
+    let source = Source::open(args.store.as_ref(), &options)?;
     runtime.block_on(act(args.verb, args.format, &source))?;
     Ok(Exit::Success)
 }

@@ -15,7 +15,7 @@ use crate::workflow_file::many;
 /// The whole text. The first address in it is the server's own.
 pub(super) async fn banner(
     address: SocketAddr,
-    notice: Option<&str>,
+    notices: &[String],
     workflows: &[Arc<LoadedWorkflow>],
     settings: &Settings,
 ) -> String {
@@ -32,7 +32,7 @@ pub(super) async fn banner(
             many(several.len(), "workflow")
         ),
     };
-    if let Some(notice) = notice {
+    for notice in notices {
         let _ = writeln!(text, "{notice}");
     }
     let _ = match &settings.store {
