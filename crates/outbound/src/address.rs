@@ -27,7 +27,7 @@ const NOT_PUBLIC_V4: [([u8; 4], u32); 17] = [
     ([224, 0, 0, 0], 3),
 ];
 
-/// The same within 2000::/3; nothing outside that is public.
+/// The same within `2000::/3`; nothing outside that is public.
 const NOT_PUBLIC_V6: [([u16; 2], u32); 3] = [
     // Protocols' own, Teredo among them.
     ([0x2001, 0x0000], 23),
