@@ -34,12 +34,25 @@ pub struct Document<'a> {
     problem: Option<&'a Json>,
     metadata: Option<&'a Json>,
     retried_from: Option<JobId>,
-    /// Left out of what the webhook itself sends: that is the same at every try.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    webhook: Option<Option<Webhook<'a>>>,
+    #[serde(skip_serializing_if = "Told::is_left_out")]
+    webhook: Told<'a>,
 }
 
-/// How far the job's end has been told.
+/// How far the job's end has been told, where it is to be.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Told<'a> {
+    Webhook(Option<Webhook<'a>>),
+    /// Of what the webhook itself sends: that is the same at every try.
+    LeftOut,
+}
+
+impl Told<'_> {
+    fn is_left_out(&self) -> bool {
+        matches!(self, Self::LeftOut)
+    }
+}
+
 #[derive(Serialize)]
 struct Webhook<'a> {
     url: &'a str,
@@ -65,7 +78,7 @@ impl<'a> Document<'a> {
     /// Of a job that has ended, as its webhook sends it.
     pub(crate) fn of_end(job: &'a Job) -> Self {
         Self {
-            webhook: None,
+            webhook: Told::LeftOut,
             ..Self::from(job)
         }
     }
@@ -87,7 +100,7 @@ impl<'a> From<&'a Job> for Document<'a> {
             problem: job.problem.as_ref(),
             metadata: job.metadata.as_ref(),
             retried_from: job.retried_from,
-            webhook: Some(job.webhook.as_ref().map(Webhook::from)),
+            webhook: Told::Webhook(job.webhook.as_ref().map(Webhook::from)),
         }
     }
 }

@@ -323,6 +323,6 @@ fn verify(messages: &[Received]) {
     drop(input);
     let output = verifier.wait_with_output().expect("it ends");
     assert!(output.status.success(), "the library refuses a message");
-    let verified = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(verified.trim(), messages.len().to_string());
+    let count = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(count.trim(), messages.len().to_string());
 }

@@ -46,12 +46,12 @@ async fn what_is_allowed_arrives_as_it_was_sent() {
     assert_eq!(status(post(&client, &receiver.url()).await), 204);
     let name = by("user:pass@localhost", &receiver) + "?a=b";
     assert_eq!(status(post(&client, &name).await), 204);
-    let received = receiver.received();
-    assert_eq!(received[0].header("content-type"), "application/json");
-    assert!(received[0].header("user-agent").starts_with("flowmill/"));
-    assert_eq!(received[0].body, "{}");
-    assert_eq!(received[1].to, "/hook?a=b");
-    assert_eq!(received[1].header("authorization"), "Basic dXNlcjpwYXNz");
+    let messages = receiver.received();
+    assert_eq!(messages[0].header("content-type"), "application/json");
+    assert!(messages[0].header("user-agent").starts_with("flowmill/"));
+    assert_eq!(messages[0].body, "{}");
+    assert_eq!(messages[1].to, "/hook?a=b");
+    assert_eq!(messages[1].header("authorization"), "Basic dXNlcjpwYXNz");
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ pub(crate) async fn deliver(shared: Arc<Shared>, webhooks: Webhooks) {
     tokio::select! {
         biased;
         () = shared.stop_delivering.cancelled() => return,
-        _ = shared.taken_over.wait() => {}
+        () = shared.taken_over.wait() => {}
     }
     loop {
         deliverer.take_turn().await;
