@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rusqlite::types::ToSql;
 use rusqlite::{Row, params};
 
 use super::fault::Failure;
@@ -228,11 +229,18 @@ impl Tables<'_> {
         ending: &Ending,
         events: &[StoredEvent],
     ) -> Result<Job, Failure> {
-        let Held {
-            seq,
-            status: from,
-            owes_webhook,
-        } = self.held(lease)?;
+        let Some((running, seq, owes_webhook)) = self.find::<(Job, i64, bool)>(
+            &format!(
+                "SELECT {JOB}, j.seq, j.owes_webhook IS NOT NULL FROM {JOBS}
+                 WHERE j.id = ?1 AND j.token = ?2 AND j.status IN (1, 2)"
+            ),
+            params![lease.job, lease.token],
+            |row| Ok((job(row)?, row.get(AFTER_JOB)?, row.get(AFTER_JOB + 1)?)),
+        )?
+        else {
+            return Err(Error::LeaseLost(lease.job).into());
+        };
+        let from = running.status;
         let status = from
             .after(Step::End(ending.end))
             .ok_or(Error::NotCancelling(lease.job))?;
@@ -257,17 +265,26 @@ impl Tables<'_> {
                 ending.usage,
             ],
         )?;
-        if owes_webhook {
+        let webhook = if owes_webhook {
             self.owe_delivery(seq, ending.at)?;
-        }
+            self.connection
+                .prepare_cached(&format!("SELECT {JOB} FROM {JOBS} WHERE j.seq = ?1"))?
+                .query_row([seq], job)?
+                .webhook
+        } else {
+            running.webhook.clone()
+        };
         self.moved(Some(from), Some(status));
-        let ended = self
-            .connection
-            .prepare_cached(&format!("SELECT {JOB} FROM {JOBS} WHERE j.seq = ?1"))?
-            .query_row([seq], job)?;
         Ok(Job {
+            status,
+            completed_at: Some(ending.at),
+            execution_time_ms: Some(ending.execution_time_ms),
             outputs: ending.outputs.clone(),
-            ..ended
+            error: ending.error.clone(),
+            problem: ending.problem.clone(),
+            usage: ending.usage.clone(),
+            webhook,
+            ..running
         })
     }
 
@@ -348,18 +365,12 @@ impl Tables<'_> {
         let Some(newest) = events.last().map(|event| event.id) else {
             return Ok(());
         };
-        let last: u64 = self
-            .find(
-                "SELECT ifnull(max(id), 0) FROM events WHERE job = ?1",
-                [seq],
-                |row| row.get(0),
-            )?
-            .unwrap_or(0);
-        for event in events.iter().filter(|event| event.id > last) {
-            self.execute(
-                "INSERT INTO events (job, id, kind, data) VALUES (?1, ?2, ?3, ?4)",
-                params![seq, event.id, event.kind, event.data],
-            )?;
+        for rows in events.chunks(MOST_ROWS) {
+            let mut params: Vec<&dyn ToSql> = vec![&seq];
+            for event in rows {
+                params.extend([&event.id as &dyn ToSql, &event.kind, &event.data]);
+            }
+            self.execute(&insert_events(rows.len()), &*params)?;
         }
         let dropped = newest.saturating_sub(MAX_EVENTS as u64);
         if dropped > 0 {
@@ -370,6 +381,22 @@ impl Tables<'_> {
         }
         Ok(())
     }
+}
+
+/// Events that one statement stores at most; each number of them is a statement of its own to keep.
+const MOST_ROWS: usize = 8;
+
+/// What was stored before, by a commit whose answer was lost, stays as it is.
+fn insert_events(rows: usize) -> String {
+    let row = |row: usize| {
+        let first = 2 + 3 * row;
+        format!("(?1, ?{first}, ?{}, ?{})", first + 1, first + 2)
+    };
+    let rows: Vec<String> = (0..rows).map(row).collect();
+    format!(
+        "INSERT INTO events (job, id, kind, data) VALUES {} ON CONFLICT (job, id) DO NOTHING",
+        rows.join(", ")
+    )
 }
 
 /// What a change of a job begins with.
