@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use service::Service;
+use service::access::Access;
 use tokio_util::task::TaskTracker;
 
 use crate::openapi::Documented;
@@ -49,20 +50,27 @@ pub struct App(Arc<Inner>);
 struct Inner {
     service: Service,
     settings: Settings,
+    access: Option<Arc<Access>>,
     has_root_paths: bool,
     documented: Vec<Documented>,
     drains: TaskTracker,
 }
 
 impl App {
-    /// The API of a service. The root paths (`/run`, `/schema`, …) exist when `service` serves exactly
+    /// The API of a service, open to everyone who reaches it. The root paths (`/run`, `/schema`, …) exist when `service` serves exactly
     /// one workflow at this moment.
     pub fn new(service: Service, settings: Settings) -> Self {
+        Self::guarded(service, settings, None)
+    }
+
+    /// As [`new`](Self::new), for callers with a key where there is an `access`.
+    pub fn guarded(service: Service, settings: Settings, access: Option<Arc<Access>>) -> Self {
         let has_root_paths = service.catalog().only().is_some();
         let documented = crate::router::documented(has_root_paths);
         Self(Arc::new(Inner {
             service,
             settings,
+            access,
             has_root_paths,
             documented,
             drains: TaskTracker::new(),
@@ -71,6 +79,11 @@ impl App {
 
     pub(crate) fn service(&self) -> &Service {
         &self.0.service
+    }
+
+    /// Who lets callers in; `None`: everyone is.
+    pub(crate) fn access(&self) -> Option<&Access> {
+        self.0.access.as_deref()
     }
 
     pub(crate) fn settings(&self) -> &Settings {

@@ -5,6 +5,7 @@ mod completions;
 mod explain;
 mod init;
 mod jobs;
+mod keys;
 mod report;
 mod run;
 mod schema;
@@ -64,6 +65,7 @@ enum Command {
     Serve(serve::Args),
     Jobs(jobs::Args),
     Report(report::Args),
+    Keys(keys::Args),
     Schema(schema::Args),
     Explain(explain::Args),
     Init(init::Args),
@@ -121,6 +123,7 @@ pub(crate) fn main() -> Result<Exit> {
         Command::Serve(args) => serve::serve(args, &context()?),
         Command::Jobs(args) => jobs::jobs(args, &context()?),
         Command::Report(args) => report::report(&args, &context()?),
+        Command::Keys(args) => keys::keys(args, &context()?),
         Command::Schema(args) => schema::schema(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Init(args) => init::init(&args),

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use service::catalog::LoadedWorkflow;
 
 use crate::app::App;
+use crate::guard::Need;
 use crate::request::workflow::Selected;
 
 /// An endpoint's own documentation.
@@ -34,6 +35,7 @@ pub(crate) struct Documented {
     pub(crate) method: &'static str,
     pub(crate) path: String,
     pub(crate) scope: Scope,
+    pub(crate) need: Need,
     pub(crate) docs: Docs,
 }
 
@@ -45,11 +47,14 @@ pub(crate) fn document(app: &App, selected: &Selected) -> Value {
     } else {
         Scope::Root
     };
+    let has_keys = app.access().is_some();
     let mut paths = Map::new();
+    // What only an administrator may use is nothing without keys.
     for endpoint in app
         .documented()
         .iter()
         .filter(|endpoint| [scope, Scope::Shared].contains(&endpoint.scope))
+        .filter(|endpoint| has_keys || endpoint.need != Need::Admin)
     {
         let (path, short) = match endpoint.scope {
             Scope::Named => {
@@ -61,12 +66,18 @@ pub(crate) fn document(app: &App, selected: &Selected) -> Value {
             }
             Scope::Root | Scope::Shared => (endpoint.path.clone(), &*endpoint.path),
         };
-        let operation = (endpoint.docs)()
-            .into_value(&operation_id(endpoint.method, short), parameters_of(&path));
+        let operation = (endpoint.docs)();
+        let operation = if has_keys {
+            operation.guarded(endpoint.need)
+        } else {
+            operation
+        };
+        let operation =
+            operation.into_value(&operation_id(endpoint.method, short), parameters_of(&path));
         let item = paths.entry(path).or_insert_with(|| json!({}));
         item[endpoint.method] = operation;
     }
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": workflow.name,
@@ -81,7 +92,14 @@ pub(crate) fn document(app: &App, selected: &Selected) -> Value {
             { "name": JOBS, "description": "Every run is a job: look at it, watch it, cancel it, repeat it." },
             { "name": SERVER, "description": "What is served, and how it is doing." },
         ],
-    })
+    });
+    if has_keys {
+        document["components"]["securitySchemes"] = components::security_schemes();
+        if let Some(tags) = document["tags"].as_array_mut() {
+            tags.push(json!({ "name": KEYS, "description": "Who may use this server." }));
+        }
+    }
+    document
 }
 
 /// What is sent to those who asked for it.
@@ -122,6 +140,7 @@ fn webhooks() -> Value {
 pub(crate) const RUN: &str = "run";
 pub(crate) const JOBS: &str = "jobs";
 pub(crate) const SERVER: &str = "server";
+pub(crate) const KEYS: &str = "keys";
 
 const NAMED: &str = "/workflows/{name}";
 
@@ -167,6 +186,7 @@ fn parameters_of(path: &str) -> Vec<Value> {
     names
         .map(|name| {
             let (description, schema) = match name {
+                "key_id" => ("The key's id.", json!({ "type": "string" })),
                 "job_id" => ("The job's id.", json!({ "type": "string", "format": "uuid" })),
                 _ => ("The workflow's name.", json!({ "type": "string" })),
             };

@@ -14,6 +14,7 @@ use super::submission;
 use crate::app::App;
 use crate::openapi::{Operation, RUN};
 use crate::refusal::{Refusal, Trouble};
+use crate::request::caller::Caller;
 use crate::request::steering::Steering;
 use crate::request::workflow::Selected;
 use crate::request::{accept, body};
@@ -55,6 +56,7 @@ pub(crate) fn docs() -> Operation {
 
 pub(crate) async fn handle(
     State(app): State<App>,
+    caller: Caller,
     selected: Selected,
     request: Request,
 ) -> Result<Response, Refusal> {
@@ -76,7 +78,7 @@ pub(crate) async fn handle(
         deadline: cancel_after,
         idempotency_key,
         stream: as_events,
-        ..submission::of_inputs(inputs)
+        ..submission::of_inputs(inputs, &caller)
     };
     if as_events {
         let accepted = submission::submit(&app, &selected.loaded, request, &["body"]).await?;

@@ -3,7 +3,7 @@
 
 mod file;
 mod remote;
-mod table;
+pub(super) mod table;
 
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -13,9 +13,10 @@ use crate::config::jobs::Options;
 use crate::config::log::Level;
 use crate::config::store::Store;
 use crate::report::{Exit, Failure, Result};
-use crate::{assemble, logging, printer};
+use crate::{logging, printer};
 use file::File;
-use remote::Remote;
+
+pub(super) use remote::Remote;
 
 /// Jobs of a page that is asked for at once: the most the API gives.
 const PAGE: usize = 200;
@@ -143,11 +144,7 @@ impl Source {
     pub(super) fn open(store: Option<&Store>, options: Options) -> Result<Self> {
         Ok(Self(match store {
             Some(store) => Place::File(File::open(store)?),
-            None => {
-                let Options { server, ca } = options;
-                let tls = assemble::tls(ca.as_deref())?;
-                Place::Remote(Remote::new(server.as_deref(), tls)?)
-            }
+            None => Place::Remote(Remote::open(&options)?),
         }))
     }
 

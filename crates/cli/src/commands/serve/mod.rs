@@ -1,5 +1,6 @@
 //! `flowmill serve`: workflows as an HTTP API, until it is told to stop.
 
+mod access;
 mod banner;
 mod watch;
 
@@ -10,10 +11,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use jobs::store::JobStore;
 use lang::source::Source;
 use lang::workflow::Workflow;
-use llm::model::Models;
 use service::catalog::LoadedWorkflow;
 use service::webhooks::Webhooks;
 use service::{Config, Service};
@@ -27,6 +26,7 @@ use crate::config::serve::Settings;
 use crate::config::store::Store;
 use crate::config::{models, serve};
 use crate::host::Machine;
+use crate::job_store::Opened;
 use crate::report::{self, Exit, Failure, Result};
 use crate::signals::Signals;
 use crate::workflow_file::many;
@@ -59,6 +59,7 @@ pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
         Level::Info,
     );
     let settings = args.serve.settle(&context.project.serve)?;
+    access::refuse_early(&settings)?;
     let layers = args
         .models
         .layers(|id| context.is_flag(id), context.project.models.clone());
@@ -151,18 +152,39 @@ async fn serve_until_told(
     // Before anybody is told that the server is there, and might tell it to stop.
     let mut signals = Signals::listen()?;
     let is_recording = answering.is_recording;
-    let (service, watched) = start_service(&settings, answering.models, webhooks, loaded)?;
+    let store = open_store(&settings)?;
+    let host = Arc::new(Machine::new());
+    let access = access::open(&settings, store.keys, host.clone()).await?;
+    let config = Config {
+        store: store.jobs,
+        models: answering.models,
+        host,
+        webhooks: Some(webhooks),
+        settings: service_settings(&settings),
+    };
+    let (service, watched) = start_service(config, loaded)?;
     let listener = bind(&settings)?;
     let address = listener
         .local_addr()
         .map_err(|error| Failure::new(Exit::Io, format!("the address is unknown: {error}")))?;
     let workflows = service.catalog().all();
     printer::note(
-        &banner::banner(address, answering.notice.as_deref(), &workflows, &settings).await,
+        &banner::banner(
+            address,
+            answering.notice.as_deref(),
+            &workflows,
+            &settings,
+            access.is_some(),
+        )
+        .await,
     );
 
-    let app = server::App::new(service.clone(), server_settings(&settings));
+    let app = server::App::guarded(service.clone(), server_settings(&settings), access.clone());
     let stop = CancellationToken::new();
+    let keeping = access.map(|access| {
+        let stop = stop.clone();
+        tokio::spawn(async move { access.keep(stop).await })
+    });
     let mut serving = tokio::spawn(server::serve(listener, app, stop.clone()));
     let watching = settings.watch.then(|| {
         tokio::spawn(watch::watch(
@@ -189,29 +211,16 @@ async fn serve_until_told(
         _ = serving => {}
         () = signals.next() => return Ok(Exit::Interrupted),
     }
-    if let Some(watching) = watching {
-        // It ends by the same token.
-        let _ = watching.await;
+    // These end by the same token.
+    for task in [watching, keeping].into_iter().flatten() {
+        let _ = task.await;
     }
     Ok(Exit::Success)
 }
 
 /// Starts the service with its workflows. One that could only fail is found out now, not by the first caller.
-fn start_service(
-    settings: &Settings,
-    models: Arc<dyn Models>,
-    webhooks: Webhooks,
-    loaded: Vec<Loaded>,
-) -> Result<(Service, Vec<Watched>)> {
-    let store = open_store(settings)?;
-    let host = Arc::new(Machine::new());
-    let service = Service::new(Config {
-        store,
-        models,
-        host,
-        webhooks: Some(webhooks),
-        settings: service_settings(settings),
-    });
+fn start_service(config: Config, loaded: Vec<Loaded>) -> Result<(Service, Vec<Watched>)> {
+    let service = Service::new(config);
     let mut watched = Vec::new();
     let mut failures = Vec::new();
     for Loaded {
@@ -239,7 +248,7 @@ fn start_service(
 }
 
 /// The store, in a data directory that is made if somebody named it.
-fn open_store(settings: &Settings) -> Result<Arc<dyn JobStore>> {
+fn open_store(settings: &Settings) -> Result<Opened> {
     if let (Store::Sqlite(_), Some(folder)) = (&settings.store, &settings.data_dir) {
         std::fs::create_dir_all(folder).map_err(|error| {
             let shown = folder.display();
