@@ -1,4 +1,5 @@
-//! A model server that costs as little as possible: every chat completion gets the same answer.
+//! A model server that costs as little as possible: every chat completion gets the same answer. It plays
+//! MLflow, too, which takes every run.
 
 use std::convert::Infallible;
 use std::io::{self, Write};
@@ -57,6 +58,16 @@ static COMPLETION: LazyLock<Bytes> = LazyLock::new(|| {
     completion.to_string().into()
 });
 
+/// What MLflow's API answers, all of it in one.
+static TRACKED: LazyLock<Bytes> = LazyLock::new(|| {
+    let answer = json!({
+        "experiment": {"experiment_id": "1", "lifecycle_stage": "active"},
+        "run": {"info": {"run_id": "bench", "experiment_id": "1",
+            "artifact_uri": "mlflow-artifacts:/1/bench/artifacts"}},
+    });
+    answer.to_string().into()
+});
+
 /// Prints the address and serves until it is killed.
 pub(crate) async fn serve(options: ModelServerOptions) -> Result<()> {
     rlimit::increase_nofile_limit(u64::MAX)?;
@@ -88,6 +99,8 @@ async fn answer(
         let most = CALLS.most.load(Ordering::Relaxed).to_string();
         return Ok(Response::new(Full::new(most.into())));
     }
+    let path = request.uri().path();
+    let is_mlflow = path.starts_with("/api/2.0/mlflow") || path == "/v1/traces";
     // The connection can only be used again once the request is read.
     let _ = request.into_body().collect().await;
     if !delay.is_zero() {
@@ -96,7 +109,11 @@ async fn answer(
         tokio::time::sleep(delay).await;
         CALLS.now.fetch_sub(1, Ordering::Relaxed);
     }
-    let mut response = Response::new(Full::new(COMPLETION.clone()));
+    let mut response = Response::new(Full::new(if is_mlflow {
+        TRACKED.clone()
+    } else {
+        COMPLETION.clone()
+    }));
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

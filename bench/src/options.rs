@@ -66,6 +66,8 @@ pub(crate) enum Part {
     InFlight,
     /// `validate` of a large file
     Validate,
+    /// Throughput with runs tracked in MLflow
+    Telemetry,
     /// What it costs that jobs are durable: `POST /run` beside the memory store, `POST /jobs`
     Durable,
     /// 10,000 jobs submitted at once, 100,000 that wait, a restart

@@ -27,6 +27,8 @@ pub(crate) enum Program {
     Reference,
     /// The binary.
     Flowmill(PathBuf),
+    /// The binary, which tracks its runs in the MLflow at that address.
+    Tracked(PathBuf, SocketAddr),
 }
 
 /// A started program.
@@ -59,9 +61,9 @@ impl Program {
                     Process::start_own(&["reference", "--model-url", &model_url])?;
                 (process, address, None)
             }
-            Self::Flowmill(path) => {
+            Self::Flowmill(path) | Self::Tracked(path, _) => {
                 let address = free_address()?;
-                let log = folder.join("flowmill.log");
+                let log = folder.join(format!("flowmill-{}.log", address.port()));
                 let workflow = folder.join("greeting.yaml");
                 std::fs::write(&workflow, WORKFLOW)?;
                 let mut command = Command::new(path);
@@ -81,6 +83,9 @@ impl Program {
                     .env("OPENAI_BASE_URL", &model_url)
                     .env("OPENAI_API_KEY", "bench")
                     .current_dir(folder);
+                if let Self::Tracked(_, mlflow) = self {
+                    command.env("MLFLOW_TRACKING_URI", format!("http://{mlflow}"));
+                }
                 (Process::start(&mut command, &log)?, address, Some(log))
             }
         };
@@ -113,7 +118,7 @@ impl Program {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Reference => "reference",
-            Self::Flowmill(_) => "flowmill",
+            Self::Flowmill(_) | Self::Tracked(..) => "flowmill",
         }
     }
 }

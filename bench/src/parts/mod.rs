@@ -6,6 +6,7 @@ mod jobs;
 mod listing;
 mod load;
 mod start;
+mod telemetry;
 mod validate;
 
 use std::net::SocketAddr;
@@ -107,6 +108,7 @@ pub(crate) async fn measure_all(options: &RunOptions) -> Result<Report> {
             Part::Load => load::measure(&bench).await?,
             Part::InFlight => in_flight::measure(&mut bench).await?,
             Part::Validate => validate::measure(&bench)?,
+            Part::Telemetry => telemetry::measure(&bench).await?,
             Part::Durable => durable::measure(&bench).await?,
             Part::Jobs => jobs::measure(&mut bench).await?,
             Part::Listing => listing::measure(&bench).await?,

@@ -7,14 +7,16 @@ mod assemble;
 mod commands;
 mod config;
 mod descriptors;
+mod health;
 mod host;
 mod job_store;
 mod logging;
 mod printer;
 mod progress;
 mod report;
-mod shell;
+mod sample;
 mod signals;
+mod watching;
 mod workflow_file;
 
 use std::process::ExitCode;

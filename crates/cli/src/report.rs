@@ -19,8 +19,8 @@ pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
 pub(crate) enum Exit {
     /// All went well.
     Success = 0,
-    /// The run was started and failed; a server that could not go on; a job that is not there or not in
-    /// a state for what was asked.
+    /// The run was started and failed; a server that could not go on or is not healthy; a job that is not
+    /// there or not in a state for what was asked; a deployment that a gate refused or that did not come up.
     Failed = 1,
     /// The command line, the environment or `flowmill.toml` is wrong.
     Usage = 2,
@@ -28,7 +28,7 @@ pub(crate) enum Exit {
     Invalid = 3,
     /// A file could not be read or written, an address not bound, a server not reached.
     Io = 4,
-    /// A model is not set up, or the workflow needs a part that is not supported yet.
+    /// A model is not set up, the workflow needs a part that is not supported yet, or Docker is missing.
     NotReady = 5,
     /// Ctrl-C.
     Interrupted = 130,
@@ -38,11 +38,11 @@ pub(crate) enum Exit {
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0    success
-  1    the run failed; a job is not there, or not so that this could be done to it
+  1    a run, a deployment or a health check failed; a job is not there, or not fit for this
   2    wrong usage: the command line, the environment, or flowmill.toml
   3    an invalid workflow, or inputs that do not fit it
   4    a file could not be read or written, an address not bound, or a server not reached
-  5    the workflow cannot run here: a model is not set up, or a part is not supported yet
+  5    the workflow cannot run here: no model set up, a part not supported yet, Docker missing
   130  interrupted";
 
 impl From<Exit> for ExitCode {

@@ -63,7 +63,12 @@ impl Report {
 
 /// Reads and checks a file that is about to be used. Its findings go to stderr; an error among them ends the command.
 pub(crate) fn load(path: &Path) -> Result<(Source, Arc<Workflow>)> {
-    let report = Report::of(path)?;
+    load_text(text::read_workflow(path)?)
+}
+
+/// Checks a text that is about to be used, as [`load`] does.
+pub(crate) fn load_text(source: Source) -> Result<(Source, Arc<Workflow>)> {
+    let report = Report::check(source);
     report.print_findings();
     match report.checked.workflow {
         Some(workflow) => Ok((report.source, workflow)),

@@ -2,12 +2,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use llm::chat::{ChatReply, ChatRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::capture::Capture;
 use crate::host::Host;
 use crate::outcome::{FailureCode, NodeUsage, Usage};
+use crate::trace::TraceParent;
+use crate::watch::{Call, Step};
 
 /// One event of one run. Cheap to clone: what may be large is shared.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -126,6 +129,28 @@ pub trait Observer: Send + Sync {
     /// One event.
     fn observe(&self, event: &RunEvent);
 
+    /// A model is about to be asked. What is returned goes out with the call, as its parent.
+    fn call_begins(&self, _call: &Call<'_>) -> Option<TraceParent> {
+        None
+    }
+
+    /// An attempt at a model ended; not told when it was aborted. Lent, not given: nothing is copied for
+    /// an observer that does not look.
+    fn call_ended(
+        &self,
+        _call: &Call<'_>,
+        _request: &ChatRequest,
+        _result: Result<&ChatReply, &llm::Error>,
+    ) {
+    }
+
+    /// A step is in the state.
+    fn step_ended(&self, _step: &Step<'_>) {}
+
+    /// Whether [`step_ended`](Self::step_ended) does anything.
+    fn wants_steps(&self) -> bool {
+        false
+    }
     /// What of the run may be shown. Told once, before the first event; events are masked already.
     fn begins(&self, _capture: &Arc<Capture>) {}
 }

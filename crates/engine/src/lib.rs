@@ -19,3 +19,5 @@ pub mod run;
 mod schedule;
 mod scope;
 mod steps;
+pub mod trace;
+pub mod watch;

@@ -15,6 +15,7 @@ use crate::run::MAX_STEPS;
 use crate::scope::Variables;
 use crate::steps;
 use crate::steps::fan_out;
+use crate::watch::Step;
 
 /// Takes steps until nothing is pending; each is saved when it has ended.
 pub(crate) async fn run(context: &Context<'_>, progress: &mut Progress) -> Result<(), Stop> {
@@ -29,8 +30,22 @@ pub(crate) async fn run(context: &Context<'_>, progress: &mut Progress) -> Resul
         let step = runnable(plan, &progress.pending);
         refuse_conflict(plan, progress, &step)?;
         steps::run(context, progress, &step).await?;
+        let observer = context.environment.observer.as_ref();
+        let ran: Vec<&str> = if observer.wants_steps() {
+            let runs = |&position: &usize| plan.node(plan.runs(progress.pending[position]));
+            step.iter().map(|position| &*runs(position).id).collect()
+        } else {
+            Vec::new()
+        };
         finish(plan, progress, &step)?;
         progress.steps += 1;
+        if observer.wants_steps() {
+            observer.step_ended(&Step {
+                number: progress.steps,
+                nodes: &ran,
+                state: &progress.state,
+            });
+        }
         // The end of the last step is the run's, which is saved as such.
         let checkpoint = context.environment.checkpoint.as_ref();
         if checkpoint.is_durable() && !progress.pending.is_empty() {

@@ -223,6 +223,7 @@ fn lower(file: &File<'_>, context: &mut Context<'_>) -> Workflow {
                 .as_ref(),
         ),
         gates: config::gates(file, context),
+        tracking: file.config.tracked(),
         capture: privacy::capture_of_workflow(file),
         sensitive: crate::privacy::Sensitive::of(&fields.list),
         unsupported: unsupported::list(&file.nodes, context),

@@ -55,6 +55,8 @@ pub struct Workflow {
     pub budget: Budget,
     /// `config.gates`.
     pub gates: Gates,
+    /// Where and how runs are tracked.
+    pub tracking: Tracking,
     /// `config.observability`: what telemetry may keep of the run as a whole.
     pub capture: Capture,
     /// Where its state holds sensitive values; `None` where no field is sensitive.
@@ -301,6 +303,15 @@ pub struct FanOut {
     pub target: NodeId,
     /// A list field.
     pub collect: FieldId,
+}
+
+/// `config.observability.mlflow` and `config.mlflow`, as far as it is not about privacy.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tracking {
+    /// `experiment_name`.
+    pub experiment: Option<String>,
+    /// `artifact_level`: `minimal`, `standard` or `full`.
+    pub artifact_level: Option<String>,
 }
 
 /// `config.execution`.

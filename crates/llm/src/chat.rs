@@ -22,6 +22,8 @@ pub struct ChatRequest {
     pub timeout: Duration,
     /// Ask the provider to stream; the reply is the same either way.
     pub stream: bool,
+    /// W3C `traceparent` of the call, for whoever serves the model.
+    pub trace_parent: Option<String>,
 }
 
 /// One turn of a conversation.

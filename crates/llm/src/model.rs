@@ -110,11 +110,13 @@ impl Models for Override {
     /// A node's address and key belong to the provider it named, so they count only where the
     /// wanted model is that provider's.
     fn find(&self, spec: &ModelSpec) -> Result<Arc<dyn ChatModel>, Error> {
-        let mut wanted = self.wanted.clone();
-        if spec.provider() == wanted.provider() {
-            wanted.api_base = wanted.api_base.or_else(|| spec.api_base.clone());
-            wanted.api_key_env = wanted.api_key_env.or_else(|| spec.api_key_env.clone());
+        let has_own_place = spec.api_base.is_some() || spec.api_key_env.is_some();
+        if !has_own_place || spec.provider() != self.wanted.provider() {
+            return self.models.find(&self.wanted);
         }
+        let mut wanted = self.wanted.clone();
+        wanted.api_base = wanted.api_base.or_else(|| spec.api_base.clone());
+        wanted.api_key_env = wanted.api_key_env.or_else(|| spec.api_key_env.clone());
         self.models.find(&wanted)
     }
 

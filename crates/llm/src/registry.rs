@@ -1,6 +1,7 @@
 //! Finds the real models: provider, address and key of each spec, from the spec and the injected environment.
 
 mod provider;
+mod variables;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -18,6 +19,7 @@ use crate::providers::openai::{OpenAi, Server};
 use crate::settings::Settings;
 use crate::transport::Transport;
 use provider::{Provider, host};
+pub use variables::Variables;
 
 /// The real models, reached over HTTP. One per process: its models share connections and what was
 /// learnt about servers.

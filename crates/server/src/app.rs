@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use service::Service;
 use service::access::Access;
+use telemetry::Telemetry;
 use tokio_util::task::TaskTracker;
 
 use crate::openapi::Documented;
@@ -54,26 +55,29 @@ struct Inner {
     has_root_paths: bool,
     documented: Vec<Documented>,
     drains: TaskTracker,
+    telemetry: Telemetry,
 }
 
 impl App {
-    /// The API of a service, open to everyone who reaches it. The root paths (`/run`, `/schema`, …) exist when `service` serves exactly
-    /// one workflow at this moment.
+    /// The API of a service, open to everyone who reaches it. The root paths (`/run`,
+    /// `/schema`, …) exist when `service` serves exactly one workflow at this moment.
     pub fn new(service: Service, settings: Settings) -> Self {
-        Self::guarded(service, settings, None)
+        let telemetry = Telemetry::counting(service.host().clone());
+        Self::observed(service, settings, telemetry)
     }
 
-    /// As [`new`](Self::new), for callers with a key where there is an `access`.
-    pub fn guarded(service: Service, settings: Settings, access: Option<Arc<Access>>) -> Self {
+    /// As [`App::new`], with the telemetry that also watches the service's runs.
+    pub fn observed(service: Service, settings: Settings, telemetry: Telemetry) -> Self {
         let has_root_paths = service.catalog().only().is_some();
         let documented = crate::router::documented(has_root_paths);
         Self(Arc::new(Inner {
             service,
             settings,
-            access,
+            access: None,
             has_root_paths,
             documented,
             drains: TaskTracker::new(),
+            telemetry,
         }))
     }
 
@@ -81,9 +85,24 @@ impl App {
         &self.0.service
     }
 
+    /// The same, only for callers with a key where there is an `access`.
+    ///
+    /// # Panics
+    /// Where clones of it are about: it must not be open to some.
+    #[must_use]
+    pub fn guarded(mut self, access: Option<Arc<Access>>) -> Self {
+        let inner = Arc::get_mut(&mut self.0).expect("it is guarded before it is served");
+        inner.access = access;
+        self
+    }
+
     /// Who lets callers in; `None`: everyone is.
     pub(crate) fn access(&self) -> Option<&Access> {
         self.0.access.as_deref()
+    }
+
+    pub(crate) fn telemetry(&self) -> &Telemetry {
+        &self.0.telemetry
     }
 
     pub(crate) fn settings(&self) -> &Settings {

@@ -32,6 +32,8 @@ pub(crate) enum Need {
     /// A key with that scope.
     Read,
     /// A key with that scope.
+    Metrics,
+    /// A key with that scope.
     Admin,
 }
 
@@ -42,6 +44,7 @@ impl Need {
             Self::Open | Self::Page | Self::AnyKey => None,
             Self::Run => Some(Scope::Run),
             Self::Read => Some(Scope::Read),
+            Self::Metrics => Some(Scope::Metrics),
             Self::Admin => Some(Scope::Admin),
         }
     }

@@ -18,4 +18,5 @@ mod ui;
 pub mod views;
 
 pub use app::{App, Settings};
+pub use openapi::of_only as openapi_document;
 pub use serve::{bind, serve};

@@ -14,8 +14,8 @@ use crate::openapi::{Docs, Documented, Scope};
 use crate::refusal::Refusal;
 use crate::routes::{
     docs_page, health, health_live, health_ready, job_cancel, job_delete, job_events, job_retry,
-    jobs_create, jobs_list, key_revoke, key_rotate, keys_create, keys_list, openapi_json, root,
-    run, schema, status, ui_file, workflow, workflows,
+    jobs_create, jobs_list, key_revoke, key_rotate, keys_create, keys_list, metrics, openapi_json,
+    root, run, schema, status, ui_file, workflow, workflows,
 };
 
 /// `METHOD NEED PATH => MODULE` for each endpoint: who may use it ([`Need`]); its `handle` answers, its
@@ -47,6 +47,7 @@ fn table(single: bool) -> Table {
         Get     Open    "/health"                   => health,
         Get     Open    "/health/live"              => health_live,
         Get     Open    "/health/ready"             => health_ready,
+        Get     Metrics "/metrics"                  => metrics,
     } }
     // Jobs, of whichever workflow.
     routes! { table.shared {

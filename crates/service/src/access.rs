@@ -19,7 +19,7 @@ use jobs::key::Hidden256;
 use jobs::store::Error;
 use tokio_util::sync::CancellationToken;
 
-pub use desk::{Desk, KeyError, KeyState, KeyView, Made, NewKey};
+pub use desk::{Desk, KeyError, KeyState, KeyView, LONGEST_GRACE, Made, NewKey};
 pub use grants::{Grants, Scope};
 pub use keyring::Identity;
 pub use listed::{ListedKey, ListedKeys, UnfitList};

@@ -6,7 +6,7 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::task::Context;
+use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
@@ -52,6 +52,19 @@ impl Work {
             other.as_mut().poll(context)
         })
         .await
+    }
+
+    /// Does the work to its end.
+    pub(crate) async fn finish(&mut self) {
+        poll_fn(|context| {
+            self.go_on(context);
+            if self.rest.is_none() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
     }
 
     fn go_on(&mut self, context: &mut Context<'_>) {

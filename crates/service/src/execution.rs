@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use engine::outcome::{Failure, FailureCode, FailureSource, Finished, Outcome, Usage};
 use engine::run::{Environment, Limits, Start};
+use engine::trace::{self, RunIds};
+use engine::watch::{Both, RunInfo};
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use jobs::job::{End, Ending, Job, NewJob, Status, Work};
@@ -19,7 +21,7 @@ use crate::catalog::LoadedWorkflow;
 use crate::live::LiveRun;
 use crate::position;
 use crate::problem::Problem;
-use crate::runs::RunOptions;
+use crate::runs::{RunOptions, later};
 use crate::service::Shared;
 
 /// What is executed, and from where.
@@ -29,6 +31,7 @@ pub(crate) type Begin = (Arc<LoadedWorkflow>, Start);
 pub(crate) struct Execution {
     shared: Arc<Shared>,
     run: Arc<LiveRun>,
+    created_at: Timestamp,
     deadline: Option<Timestamp>,
     work: Work,
 }
@@ -43,6 +46,7 @@ impl Execution {
         Self {
             shared: shared.clone(),
             run: Arc::new(run),
+            created_at: job.created_at,
             deadline: job.deadline,
             work: job.work.clone(),
         }
@@ -65,6 +69,7 @@ impl Execution {
         let execution = Self {
             shared: shared.clone(),
             run: Arc::new(run),
+            created_at: job.created_at,
             deadline: job.deadline,
             work,
         };
@@ -87,6 +92,9 @@ impl Execution {
     /// Lets everybody know that the run is over here.
     pub(crate) fn leave(&self, end: Option<Job>, slot: Option<OwnedSemaphorePermit>) {
         self.shared.unregister(&self.run);
+        if let (None, Some(telemetry)) = (self.run.granted(), self.run.telemetry()) {
+            telemetry.dismissed();
+        }
         self.run.leave(end);
         drop(slot);
         if self.shared.backlog.load(Ordering::SeqCst) {
@@ -109,11 +117,15 @@ impl Execution {
             .map_or_else(Default::default, |(_, start)| position::taken(start));
         let outcome = match (self.obstacle(job), begin) {
             (None, Some(begin)) => return self.to_its_end(begin).await,
+            (Some(obstacle), Some((workflow, start))) => {
+                self.watch(&workflow, &start);
+                obstacle
+            }
             (None, None) => {
                 let message = "The run cannot go on: this version of flowmill cannot read its workflow or its progress.";
                 failed(FailureCode::Internal, message.to_owned())
             }
-            (Some(obstacle), _) => obstacle,
+            (Some(obstacle), None) => obstacle,
         };
         self.finish(unexecuted(outcome, taken)).await
     }
@@ -121,8 +133,37 @@ impl Execution {
     /// The ended job; `None` when it has no end here.
     pub(crate) async fn to_its_end(&self, begin: Begin) -> Option<Job> {
         let (workflow, start) = begin;
-        let finished = self.execute(&workflow, start).await?;
-        self.finish(finished).await
+        self.watch(&workflow, &start);
+        let parent = RunOptions::of(&self.work).origin().parent;
+        let finished = trace::within(
+            RunIds::of(self.run.id().0, parent),
+            self.execute(&workflow, start),
+        );
+        self.finish(finished.await?).await
+    }
+
+    /// Lets telemetry know of the run.
+    fn watch(&self, workflow: &LoadedWorkflow, start: &Start) {
+        let Some(telemetry) = &self.shared.telemetry else {
+            return;
+        };
+        let origin = RunOptions::of(&self.work).origin();
+        let waits = origin.waits_ms.map(Duration::from_millis);
+        let inputs = || self.work.inputs.text().into_owned();
+        let info = RunInfo {
+            id: self.run.id().0,
+            workflow: &workflow.workflow,
+            inputs: &inputs,
+            created_at: self.created_at,
+            is_async: waits
+                .is_none_or(|waits| later(self.created_at, waits) <= self.shared.host.now()),
+            resumed: matches!(start, Start::Resume(_)),
+            parent: origin.parent,
+            ceiling: self.shared.settings.capture,
+        };
+        if let Some(observer) = telemetry.begin(&info) {
+            self.run.watched_by(observer);
+        }
     }
 
     /// What ends the job before anything of it is executed.
@@ -187,7 +228,10 @@ impl Execution {
         let environment = Environment {
             models: shared.models.clone(),
             host: shared.host.clone(),
-            observer: self.run.clone(),
+            observer: match self.run.telemetry() {
+                None => self.run.clone(),
+                Some(telemetry) => Arc::new(Both::new(self.run.clone(), telemetry.clone())),
+            },
             checkpoint: self.run.clone(),
         };
         let taken = position::taken(&start);
@@ -237,45 +281,38 @@ impl Execution {
 
     /// Stores the end, however long the store takes to accept it: the work is done and paid for.
     async fn finish(&self, finished: Finished) -> Option<Job> {
-        let Finished {
-            outcome,
-            usage,
-            execution_time_ms,
-            masked_outputs,
-            ..
-        } = finished;
-        let usage = Json::of(&usage);
+        let usage = Json::of(&finished.usage);
         let mut ending = Ending {
             end: End::Cancelled,
             outputs: None,
             error: None,
             problem: None,
             usage: Some(usage.clone()),
-            execution_time_ms,
+            execution_time_ms: finished.execution_time_ms,
             at: self.shared.host.now(),
         };
-        match outcome {
+        match &finished.outcome {
             Outcome::Completed { outputs } => {
                 ending.end = End::Completed;
-                ending.outputs = Some(Json::of(&outputs));
+                ending.outputs = Some(Json::of(outputs));
             }
             Outcome::Failed(failure) => {
                 ending.end = End::Failed;
-                ending.problem = Some(Json::of(&Problem::of_failure(
-                    &failure,
-                    Some(self.run.id()),
-                )));
-                ending.error = Some(failure.message.into());
+                ending.problem = Some(Json::of(&Problem::of_failure(failure, Some(self.run.id()))));
+                ending.error = Some(failure.message.as_str().into());
             }
             Outcome::Cancelled => {}
         }
         match self
             .run
-            .finish(&ending, masked_outputs.as_ref().map(Json::of))
+            .finish(&ending, finished.masked_outputs.as_ref().map(Json::of))
             .await
         {
             Ok(job) => {
                 self.shared.ended.fetch_add(1, Ordering::SeqCst);
+                if let Some(telemetry) = self.run.telemetry() {
+                    telemetry.ended(&finished);
+                }
                 if job.webhook.is_some() {
                     self.shared.wake_deliveries.notify_one();
                 }

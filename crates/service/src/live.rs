@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use engine::event::{EventKind, Kept, Observer, RunEvent};
 use engine::host::Host;
 use engine::progress::{Checkpoint, CheckpointError, Progress};
+use engine::watch::RunObserver;
 use jobs::job::{Ending, Job, JobId};
 use jobs::json::Json;
 use jobs::memory::MAX_EVENTS;
@@ -35,7 +36,6 @@ const UNSAVED: usize = 64;
 /// since the last whole progress are needed to go on from it.
 const REPLAYED: u64 = MAX_EVENTS as u64 / 4;
 
-#[derive(Debug)]
 pub(crate) struct LiveRun {
     store: Arc<dyn JobStore>,
     host: Arc<dyn Host>,
@@ -55,6 +55,17 @@ pub(crate) struct LiveRun {
     /// Once it has left this process: the job, if it ended here.
     end: OnceLock<Option<Job>>,
     left: Notify,
+    /// Who watches it beside those who asked for it.
+    telemetry: OnceLock<Arc<dyn RunObserver>>,
+}
+
+impl std::fmt::Debug for LiveRun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LiveRun")
+            .field("id", &self.id)
+            .field("workflow", &self.workflow)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -113,6 +124,24 @@ impl LiveRun {
             abandon: shared.abandon_runs.child_token(),
             end: OnceLock::new(),
             left: Notify::new(),
+            telemetry: OnceLock::new(),
+        }
+    }
+
+    /// It is watched from now on. To be called once.
+    pub(crate) fn watched_by(&self, telemetry: Arc<dyn RunObserver>) {
+        // A second one could only come with a second execution of the same lease, which there is not.
+        let _ = self.telemetry.set(telemetry);
+    }
+
+    pub(crate) fn telemetry(&self) -> Option<&Arc<dyn RunObserver>> {
+        self.telemetry.get()
+    }
+
+    /// Whoever waited for it no longer does.
+    pub(crate) fn handed_over(&self) {
+        if let Some(telemetry) = self.telemetry() {
+            telemetry.handed_over();
         }
     }
 
@@ -372,23 +401,27 @@ impl Observer for LiveRun {
             kind => {
                 log.last_id = event.id;
                 let (id, at) = (event.id, event.at);
-                let event = match kind {
+                let is_sealed = matches!(
+                    kind,
                     EventKind::NodeCompleted {
-                        sealed: Some(_), ..
-                    } => StoredEvent {
+                        sealed: Some(_),
+                        ..
+                    }
+                );
+                let event = if is_sealed {
+                    let kept = Numbered {
+                        id,
+                        at,
+                        kind: Kept::of(kind),
+                    };
+                    StoredEvent {
                         id,
                         kind: Cow::Borrowed(name(kind)),
-                        data: Numbered {
-                            id,
-                            at,
-                            kind: Kept::of(kind),
-                        }
-                        .written(),
-                    },
-                    _ => {
-                        let kind = kind.clone();
-                        self.stored(&log, name(&event.kind), Numbered { id, at, kind })
+                        data: kept.written(),
                     }
+                } else {
+                    let kind = kind.clone();
+                    self.stored(&log, name(&event.kind), Numbered { id, at, kind })
                 };
                 log.waiting.push_back(Waiting::Event(event));
                 if log.is_watched() || log.waiting.len() >= UNSAVED {

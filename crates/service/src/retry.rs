@@ -13,7 +13,7 @@ use jobs::webhook::Webhook;
 
 use crate::catalog::LoadedWorkflow;
 use crate::position;
-use crate::runs::{Accepted, SubmitError};
+use crate::runs::{Accepted, RunOptions, SubmitError};
 use crate::service::Service;
 
 /// Where a retry begins.
@@ -98,7 +98,11 @@ impl Service {
         };
         let job = again(
             job,
-            Work { progress, ..work },
+            Work {
+                options: RunOptions::again(&work),
+                progress,
+                ..work
+            },
             &workflow,
             JobId(shared.host.new_id()),
             now,

@@ -1,10 +1,12 @@
 //! Submitting runs and waiting for them.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use engine::outcome::Failure;
 use engine::run::Start;
+use engine::watch::{Origin, Telemetry};
 use jiff::{SignedDuration, Timestamp};
 use jobs::job::{Idempotency, Job, JobId, NewJob, Work};
 use jobs::json::Json;
@@ -42,6 +44,8 @@ pub struct RunRequest {
     pub owner: Option<Arc<str>>,
     /// Ask models to stream.
     pub stream: bool,
+    /// Where the run comes from; kept only where telemetry asks for it.
+    pub origin: Origin,
     /// Where its end is told; `None`: where the server itself is set up to.
     pub webhook: Option<Webhook>,
 }
@@ -99,10 +103,14 @@ pub(crate) struct RunOptions {
     max_tokens: Option<u64>,
     max_llm_calls: Option<u64>,
     pub(crate) stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_parent: Option<String>,
 }
 
 impl RunOptions {
-    fn new(budget: &Budget, stream: bool) -> Self {
+    fn new(budget: &Budget, stream: bool, origin: Origin) -> Self {
         let Budget {
             max_cost_usd,
             max_tokens,
@@ -113,6 +121,18 @@ impl RunOptions {
             max_tokens,
             max_llm_calls,
             stream,
+            waits_ms: origin.waits_ms,
+            trace_parent: origin.parent.map(|parent| parent.to_string()),
+        }
+    }
+
+    pub(crate) fn origin(&self) -> Origin {
+        Origin {
+            waits_ms: self.waits_ms,
+            parent: self
+                .trace_parent
+                .as_deref()
+                .and_then(|text| text.parse().ok()),
         }
     }
 
@@ -136,6 +156,16 @@ impl RunOptions {
         options
             .and_then(|json| json.read().ok())
             .unwrap_or_default()
+    }
+
+    /// For a job that repeats another: all but where that one came from.
+    pub(crate) fn again(work: &Work) -> Option<Json> {
+        Self {
+            waits_ms: None,
+            trace_parent: None,
+            ..Self::of(work)
+        }
+        .to_json()
     }
 
     /// Nothing where nothing was asked for.
@@ -188,6 +218,12 @@ impl Service {
             key,
             fingerprint: inputs::fingerprint(&workflow.workflow, &state),
         });
+        let wants_origin = |telemetry: &Arc<dyn Telemetry>| telemetry.wants_origin();
+        let origin = if shared.telemetry.as_ref().is_some_and(wants_origin) {
+            request.origin
+        } else {
+            Origin::default()
+        };
         let created_at = shared.host.now();
         let deadline = request.deadline.or(shared.settings.default_deadline);
         let job = NewJob {
@@ -196,7 +232,7 @@ impl Service {
             definition: workflow.definition.clone(),
             work: Work {
                 inputs: Json::of(&inputs),
-                options: RunOptions::new(&request.budget, request.stream).to_json(),
+                options: RunOptions::new(&request.budget, request.stream, origin).to_json(),
                 progress: None,
             },
             metadata: request.metadata.map(|metadata| Json::of(&metadata)),
@@ -218,6 +254,11 @@ impl Service {
             ended = shared.ended(accepted.id, accepted.run.clone()) => ended?,
             () = shared.host.sleep(timeout) => None,
         };
+        if ended.is_none()
+            && let Some(run) = accepted.run.clone().or_else(|| shared.running(accepted.id))
+        {
+            run.handed_over();
+        }
         Ok(ended.inspect(|job| shared.was_read(job)))
     }
 
@@ -228,8 +269,21 @@ impl Service {
         mut attended: Attended,
         timeout: Duration,
     ) -> Result<Option<Job>, Error> {
-        let ended = self.wait(&attended.accepted, timeout);
-        attended.work.until(ended).await
+        let shared = &self.shared;
+        let mut patience = pin!(shared.host.sleep(timeout));
+        // The end is not listened for meanwhile: to be told of it by oneself costs a wake-up.
+        tokio::select! {
+            biased;
+            () = attended.work.finish() => {}
+            () = &mut patience => return Ok(None),
+        }
+        let Accepted { id, run, .. } = &attended.accepted;
+        let ended = tokio::select! {
+            biased;
+            ended = shared.ended(*id, run.clone()) => ended?,
+            () = patience => None,
+        };
+        Ok(ended.inspect(|job| shared.was_read(job)))
     }
 
     /// Waits for a job to end and returns it as it then stands, or as it stands after `timeout`; `None`

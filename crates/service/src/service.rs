@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use engine::host::Host;
+use engine::watch::Telemetry;
 use jiff::Timestamp;
 use jobs::job::{Job, JobId};
-use jobs::store::{CancelRequested, Claimant, Error, Filter, JobStore, Page};
+use jobs::store::{CancelRequested, Claimant, Counts, Error, Filter, JobStore, Page};
 use jobs::webhook::Webhook;
 use lang::workflow::CaptureLevel;
 use llm::model::Models;
@@ -113,6 +114,7 @@ pub(crate) struct Shared {
     pub(crate) host: Arc<dyn Host>,
     pub(crate) webhooks: Option<Webhooks>,
     pub(crate) settings: Settings,
+    pub(crate) telemetry: Option<Arc<dyn Telemetry>>,
     pub(crate) claimant: Claimant,
     pub(crate) catalog: Catalog,
     older: OlderVersions,
@@ -180,6 +182,14 @@ impl Service {
     /// # Panics
     /// Outside a Tokio runtime.
     pub fn new(config: Config) -> Self {
+        Self::observed(config, None)
+    }
+
+    /// As [`Service::new`], with somebody who watches the runs.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub fn observed(config: Config, telemetry: Option<Arc<dyn Telemetry>>) -> Self {
         let Config {
             store,
             models,
@@ -204,6 +214,7 @@ impl Service {
             host,
             webhooks,
             settings,
+            telemetry,
             catalog: Catalog::default(),
             older: OlderVersions::default(),
             runs: Mutex::default(),
@@ -254,6 +265,11 @@ impl Service {
             return Err(NotReady::Draining);
         }
         Ok(self.shared.store.ping().await?)
+    }
+
+    /// How many jobs wait, run and have ended, as the store has it.
+    pub async fn counts(&self) -> Result<Counts, Error> {
+        self.shared.store.counts().await
     }
 
     /// Whether it is shutting down.

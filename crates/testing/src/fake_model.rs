@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, ready};
@@ -77,6 +77,17 @@ impl FakeModel {
     /// # Panics
     /// As [`FakeModel::start`].
     pub fn answering(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::answering_at(Ipv4Addr::LOCALHOST.into(), answer)
+    }
+
+    /// The same on an address that others can reach, such as containers.
+    ///
+    /// # Panics
+    /// When no port of that address can be had.
+    pub fn answering_at(
+        host: IpAddr,
+        answer: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let shared = Arc::new(Shared {
             script: Mutex::default(),
             answer: Box::new(answer),
@@ -86,8 +97,7 @@ impl FakeModel {
             in_flight: AtomicUsize::new(0),
             most_in_flight: AtomicUsize::new(0),
         });
-        let listener =
-            std::net::TcpListener::bind("127.0.0.1:0").expect("a free port of 127.0.0.1");
+        let listener = std::net::TcpListener::bind((host, 0)).expect("a free port");
         listener
             .set_nonblocking(true)
             .expect("a socket can be made non-blocking");
@@ -130,7 +140,7 @@ impl FakeModel {
         lock(&self.shared.script).len()
     }
 
-    /// The API's base address: `http://127.0.0.1:<port>/v1`.
+    /// The API's base address, such as `http://127.0.0.1:<port>/v1`.
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.address)
     }

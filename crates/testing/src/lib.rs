@@ -4,6 +4,7 @@
 //!   remembers as a test tells it to.
 //! - [`FakeOllama`]: the same for Ollama's own chat API, smaller.
 //! - [`Receiver`]: a receiver of webhooks that remembers and misbehaves.
+//! - [`Sink`]: takes what a program sends out by itself, or misbehaves.
 //! - [`TempProject`]: a directory with files that goes away.
 //! - [`rigs`]: software we did not write, where it is installed.
 //!
@@ -17,6 +18,7 @@ mod receiver;
 mod reply;
 mod request;
 pub mod rigs;
+mod sink;
 
 pub use fake_model::FakeModel;
 pub use ollama::FakeOllama;
@@ -24,3 +26,4 @@ pub use project::TempProject;
 pub use receiver::{Act, Received, Receiver};
 pub use reply::{Gate, Reply};
 pub use request::Request;
+pub use sink::{Arrived, Manner, Sink};

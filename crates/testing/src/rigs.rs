@@ -35,6 +35,32 @@ pub fn outside(what: &str, path: &Path) -> Option<PathBuf> {
     None
 }
 
+/// The static flowmill for images, where a Docker Engine is installed to make some of.
+///
+/// `None` means the test should return; why was printed. Only a machine without an engine may skip these
+/// tests: one with an engine has to run them.
+///
+/// # Panics
+/// When there is an engine and `FLOWMILL_STATIC` names no program while `CI=true`.
+pub fn static_program() -> Option<PathBuf> {
+    const WHAT: &str = "deployments";
+    let path = env::var_os("PATH").unwrap_or_default();
+    let has_engine = env::split_paths(&path)
+        .chain([PathBuf::from("/usr/sbin")])
+        .any(|folder| folder.join("dockerd").is_file());
+    if !has_engine {
+        tell_skipped(WHAT, "Docker Engine (dockerd) is not installed");
+        return None;
+    }
+    match env::var_os("FLOWMILL_STATIC").map(PathBuf::from) {
+        Some(program) if program.is_file() => Some(program),
+        _ => skip(
+            WHAT,
+            "FLOWMILL_STATIC names no static flowmill; scripts/test builds one",
+        ),
+    }
+}
+
 fn find(folder: Option<&Path>, rig: &str, program: &str) -> Result<PathBuf, String> {
     let folder = folder.ok_or("FLOWMILL_RIGS is not set; it names the folder of the rigs")?;
     let path = folder.join(rig).join("bin").join(program);

@@ -2,14 +2,18 @@
 //! arguments comes in a [`Context`].
 
 mod completions;
+mod deploy;
 mod explain;
+mod health;
 mod init;
 mod jobs;
 mod keys;
+mod mlflow;
 mod report;
 mod run;
 mod schema;
 mod serve;
+mod undeploy;
 mod validate;
 
 use std::path::PathBuf;
@@ -64,8 +68,12 @@ enum Command {
     Validate(validate::Args),
     Serve(serve::Args),
     Jobs(jobs::Args),
+    Mlflow(mlflow::Args),
     Report(report::Args),
     Keys(keys::Args),
+    Deploy(Box<deploy::Args>),
+    Undeploy(undeploy::Args),
+    Health(health::Args),
     Schema(schema::Args),
     Explain(explain::Args),
     Init(init::Args),
@@ -122,8 +130,12 @@ pub(crate) fn main() -> Result<Exit> {
         Command::Validate(args) => validate::validate(&args),
         Command::Serve(args) => serve::serve(args, &context()?),
         Command::Jobs(args) => jobs::jobs(args, &context()?),
+        Command::Mlflow(args) => mlflow::mlflow(&args, &context()?),
         Command::Report(args) => report::report(&args, &context()?),
         Command::Keys(args) => keys::keys(args, &context()?),
+        Command::Deploy(args) => deploy::deploy(&args, &context()?),
+        Command::Undeploy(args) => undeploy::undeploy(&args),
+        Command::Health(args) => health::health(&args, &context()?),
         Command::Schema(args) => schema::schema(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Init(args) => init::init(&args),

@@ -33,13 +33,15 @@ impl Environment {
     }
 
     fn read(&mut self, text: &str) {
-        for entry in dotenvy::from_read_iter(text.as_bytes()) {
-            match entry {
-                // As when both are set one after the other, the last line wins.
-                Ok((name, value)) => drop(self.dotenv.insert(name, value)),
-                Err(error) => self.problems.push(unreadable(&error, text)),
-            }
-        }
+        (self.dotenv, self.problems) = parse(text, ".env");
+    }
+
+    /// What the process was started with: `.env` is left out.
+    pub(crate) fn of_process(name: &str) -> Option<String> {
+        std::env::vars_os()
+            .find(|(known, _)| known == name)
+            .and_then(|(_, value)| value.into_string().ok())
+            .filter(|value| !value.trim().is_empty())
     }
 
     /// Says on stderr what of `.env` could not be read.
@@ -64,12 +66,17 @@ impl Environment {
         self.dotenv.clone().into_iter().chain(process)
     }
 
-    /// `RUST_LOG`: filters for log lines, as every Rust program knows them.
-    pub(crate) fn rust_log(&self) -> Option<String> {
+    /// One variable; empty counts as unset.
+    pub(crate) fn variable(&self, name: &str) -> Option<String> {
         self.variables()
-            .filter(|(name, value)| name == "RUST_LOG" && !value.trim().is_empty())
+            .filter(|(known, value)| known == name && !value.trim().is_empty())
             .map(|(_, value)| value)
             .last()
+    }
+
+    /// `RUST_LOG`: filters for log lines, as every Rust program knows them.
+    pub(crate) fn rust_log(&self) -> Option<String> {
+        self.variable("RUST_LOG")
     }
 
     /// Lets clap see `.env`: below flags and the process environment, which clap reads by itself. A variable
@@ -96,8 +103,21 @@ impl Environment {
     }
 }
 
-/// Says which variable of `.env` is meant, never its value: it may be a secret.
-fn unreadable(error: &dotenvy::Error, text: &str) -> String {
+/// Reads a file of variables. Lines that cannot be read are told of, and passed over.
+pub(crate) fn parse(text: &str, file: &str) -> (HashMap<String, String>, Vec<String>) {
+    let (mut variables, mut problems) = (HashMap::new(), Vec::new());
+    for entry in dotenvy::from_read_iter(text.as_bytes()) {
+        match entry {
+            // As when both are set one after the other, the last line wins.
+            Ok((name, value)) => drop(variables.insert(name, value)),
+            Err(error) => problems.push(unreadable(&error, text, file)),
+        }
+    }
+    (variables, problems)
+}
+
+/// Says which variable of the file is meant, never its value: it may be a secret.
+fn unreadable(error: &dotenvy::Error, text: &str, file: &str) -> String {
     let line = match error {
         dotenvy::Error::LineParse(rest, _) => text.lines().find(|line| line.contains(rest.trim())),
         _ => None,
@@ -105,10 +125,10 @@ fn unreadable(error: &dotenvy::Error, text: &str) -> String {
     match line.and_then(|line| line.split_once('=')) {
         Some((name, _)) => {
             format!(
-                "`.env`: the value of `{}` cannot be read and is ignored; put it in quotes",
+                "`{file}`: the value of `{}` cannot be read and is ignored; put it in quotes",
                 name.trim()
             )
         }
-        None => "`.env`: a line that is no `NAME=value` is ignored".to_owned(),
+        None => format!("`{file}`: a line that is no `NAME=value` is ignored"),
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod project;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod store;
+pub(crate) mod telemetry;
 pub(crate) mod text;
 pub(crate) mod units;
 pub(crate) mod webhooks;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{jobs, log, models, run, serve, text};
+use super::{jobs, log, models, run, serve, telemetry, text};
 use crate::report::{Failure, Result};
 
 /// Read from the working directory when `--config` names no other.
@@ -21,10 +21,15 @@ pub(crate) struct Project {
     pub run: run::Options,
     /// `[serve]`
     pub serve: serve::Options,
+    /// `[telemetry]`
+    pub telemetry: telemetry::Options,
     /// `[jobs]`
     pub jobs: jobs::Options,
     /// `[log]`
     pub log: log::Options,
+    /// The file's text, for whoever takes it elsewhere; `None` where there is no file.
+    #[serde(skip)]
+    pub text: Option<String>,
 }
 
 /// The sections and their keys.
@@ -32,6 +37,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("models", models::Options::KEYS),
     ("run", run::Options::KEYS),
     ("serve", serve::Options::KEYS),
+    ("telemetry", telemetry::Options::KEYS),
     ("jobs", jobs::Options::KEYS),
     ("log", log::Options::KEYS),
 ];
@@ -62,8 +68,13 @@ impl Project {
             None if Path::new(FILE_NAME).is_file() => Path::new(FILE_NAME),
             None => return Ok(Self::default()),
         };
-        Self::parse(&text::read(path)?)
-            .map_err(|reason| Failure::usage(format!("`{}`: {reason}", path.display())))
+        let text = text::read(path)?;
+        let project = Self::parse(&text)
+            .map_err(|reason| Failure::usage(format!("`{}`: {reason}", path.display())))?;
+        Ok(Self {
+            text: Some(text),
+            ..project
+        })
     }
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -171,6 +182,11 @@ mod tests {
             "serve",
             serve::Options::KEYS,
             serve::Options::augment_args(command()),
+        );
+        check(
+            "telemetry",
+            telemetry::Options::KEYS,
+            telemetry::Options::augment_args(command()),
         );
         check(
             "jobs",

@@ -1,11 +1,12 @@
 //! Reading and writing text files, with messages a user can act on.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
 
 use lang::source::Source;
 
+use crate::printer;
 use crate::report::{Exit, Failure, Result};
 
 /// Longest file that is read, in bytes: more than any workflow, inputs or cassette needs.
@@ -35,6 +36,19 @@ pub(crate) fn read_stdin() -> Result<String> {
     let bytes = read_bounded(io::stdin().lock())
         .map_err(|error| Failure::new(Exit::Io, format!("stdin could not be read: {error}")))?;
     decode(bytes, "stdin")
+}
+
+/// Asks a question that `y` answers with yes. `None` where nobody sits at a terminal.
+pub(crate) fn ask(question: &str) -> Result<Option<bool>> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Ok(None);
+    }
+    printer::note(&format!("{question} [y/N]"));
+    let mut answer = String::new();
+    io::stdin()
+        .read_line(&mut answer)
+        .map_err(|error| Failure::new(Exit::Io, format!("stdin could not be read: {error}")))?;
+    Ok(Some(matches!(answer.trim(), "y" | "Y" | "yes")))
 }
 
 /// Reads a workflow file. Only its text: what it says is for `lang` to check.

@@ -39,6 +39,22 @@ pub(crate) fn ask<'a>(key: &str, model: &FakeModel, server: &'a mut Command) -> 
         .env("OPENAI_API_KEY", key)
 }
 
+/// A server whose runs ask `model`, with these variables too.
+pub(crate) fn start_in(
+    environment: &[(&str, &str)],
+    model: &FakeModel,
+    project: &TempProject,
+    line: &str,
+) -> Running {
+    let mut command = serve(project, line);
+    command
+        .args(["--model", "openai/test"])
+        .env("OPENAI_BASE_URL", model.base_url())
+        .env("OPENAI_API_KEY", "none")
+        .envs(environment.iter().copied());
+    Running::start(&mut command)
+}
+
 pub(crate) fn client() -> Client {
     // Another test may have installed it.
     let _ = rustls::crypto::ring::default_provider().install_default();

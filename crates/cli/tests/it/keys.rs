@@ -135,7 +135,7 @@ async fn from_the_first_key_to_the_last() {
     )
     .exits(0);
     assert!(
-        listed.stdout.contains("shop  revoked  run,read  greeting"),
+        listed.stdout.contains("shop   revoked  run,read  greeting"),
         "{}",
         listed.stdout
     );
@@ -222,7 +222,7 @@ fn mistakes_name_the_way_out_and_no_key() {
         "keys create --name x --scope write --store sqlite:a.db",
         none,
         2,
-        &["run, read and admin"],
+        &["run, read, metrics and admin"],
     );
     check(
         "keys create --name x --expires soon --store sqlite:a.db",

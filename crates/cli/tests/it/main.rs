@@ -3,6 +3,7 @@
 mod cases;
 mod commands;
 mod config;
+mod deploy;
 mod docs;
 mod durable;
 mod examples;
@@ -16,6 +17,7 @@ mod reports;
 mod run;
 mod serve;
 mod support;
+mod telemetry;
 mod tidy;
 mod validate;
 mod webhooks;

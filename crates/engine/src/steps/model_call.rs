@@ -17,6 +17,7 @@ use crate::event::EventKind;
 use crate::outcome::{Failure, FailureCode, FailureSource, NodeUsage};
 use crate::repair;
 use crate::scope::Variables;
+use crate::watch::Call;
 
 /// What is to be executed: a node, perhaps for one item of a fan-out.
 #[derive(Debug, Clone, Copy)]
@@ -124,13 +125,27 @@ async fn ask(
         max_tokens: node.llm.max_tokens,
         timeout: settings.timeout,
         stream: context.stream,
+        trace_parent: None,
     };
     let attempts = settings.max_attempts.max(1);
     let mut attempt = 1;
     loop {
         context.ledger.reserve(context.plan, execution.node)?;
         usage.llm_calls += 1;
-        let (reason, wait) = match call(context, model.as_ref(), &request, execution).await {
+        let this_call = Call {
+            node: &node_plan.id,
+            item: execution.index(),
+            attempt,
+            model: model.name(),
+            began: context.host().elapsed(),
+        };
+        let observer = context.environment.observer.as_ref();
+        request.trace_parent = observer
+            .call_begins(&this_call)
+            .map(|parent| parent.to_string());
+        let result = call(context, model.as_ref(), &request, execution).await;
+        observer.call_ended(&this_call, &request, result.as_ref());
+        let (reason, wait) = match result {
             Ok(reply) => {
                 let taken = NodeUsage::of(&reply);
                 usage.add(&taken);

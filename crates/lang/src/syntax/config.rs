@@ -3,7 +3,7 @@
 use super::grammar::{NO_LIMIT, Shape, Table, key};
 use super::view::View;
 use super::{budget, gates, llm, optimization};
-use crate::workflow::LlmSettings;
+use crate::workflow::{LlmSettings, Tracking};
 
 pub(crate) static CONFIG: Table = Table::new(
     "config",
@@ -31,7 +31,7 @@ pub(crate) static CONFIG: Table = Table::new(
         key(
             "observability",
             Shape::Mapping(&OBSERVABILITY),
-            "accepted; has no effect on a run",
+            "what is shown of runs; MLFLOW_TRACKING_URI switches tracking on",
         ),
         key(
             "storage",
@@ -41,7 +41,7 @@ pub(crate) static CONFIG: Table = Table::new(
         key(
             "mlflow",
             Shape::Mapping(&MLFLOW),
-            "accepted; has no effect on a run",
+            "as `observability.mlflow`, which wins",
         ),
         key(
             "ab_test",
@@ -129,9 +129,7 @@ static TRACKING: Table = Table::new(
     &[
         key("enabled", Shape::Bool, "whether runs are tracked").default("false"),
         key("tracking_uri", Shape::Text, "where they are kept").default("\"file://./mlruns\""),
-        key("experiment_name", Shape::Text, "name of the experiment")
-            .aliases(&["experiment"])
-            .default("\"configurable_agents\""),
+        key("experiment_name", Shape::Text, "name of the experiment").aliases(&["experiment"]),
         key("run_name", Shape::Text, "name of the run"),
         key("log_prompts", Shape::Bool, "whether prompts are kept").default("true"),
         key("log_artifacts", Shape::Bool, "whether artifacts are kept").default("true"),
@@ -203,6 +201,22 @@ impl<'a> Config<'a> {
             timeout_seconds: number("timeout").unwrap_or(DEFAULT_TIMEOUT_SECONDS),
             attempts: number("max_retries").unwrap_or(DEFAULT_ATTEMPTS),
             view,
+        }
+    }
+
+    /// Where and how runs are tracked: what `observability.mlflow` says before what `mlflow` says.
+    pub(crate) fn tracked(&self) -> Tracking {
+        let tracking = self.tracking();
+        let experiment = tracking
+            .as_ref()
+            .and_then(|view| view.string("experiment_name"))
+            .or_else(|| {
+                let mlflow = self.view.as_ref()?.mapping("mlflow", &MLFLOW);
+                mlflow?.string("experiment")
+            });
+        Tracking {
+            experiment: experiment.filter(|name| !name.trim().is_empty()),
+            artifact_level: tracking.and_then(|view| view.string("artifact_level")),
         }
     }
 

@@ -185,6 +185,14 @@ impl Loader<'_> {
 
     fn value(&mut self, node: Node, anchor: usize, merge: bool) -> Result<(), Fault> {
         let span = node.span;
+        if anchor == 0
+            && let Some(Open {
+                content: Content::Map { key: None, .. },
+                ..
+            }) = self.open.last()
+        {
+            return self.key(&node, span, merge);
+        }
         let node = Rc::new(node);
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
@@ -194,31 +202,29 @@ impl Loader<'_> {
 
     /// Puts a finished value where it belongs. `span` is the place it is used, for an alias too.
     fn attach(&mut self, node: Rc<Node>, span: Span, merge: bool) -> Result<(), Fault> {
-        if self.open.len() + node.depth > MAX_DEPTH {
-            return Err(Box::new(too_deep(span)));
-        }
-        let Some(parent) = self.open.last_mut() else {
+        let Some(parent) = make_room(&mut self.open, &node, span)? else {
             self.root = Some(node);
             return Ok(());
         };
-        parent.size = parent.size.saturating_add(node.size);
-        if parent.size > MAX_VALUES {
-            return Err(Box::new(too_many_values(span)));
-        }
         match &mut parent.content {
             Content::List(items) => items.push(node),
             Content::Map { entries, key } => match key.take() {
-                None => {
-                    let made = make_key(&node, span)?;
-                    *key = Some(if merge {
-                        PendingKey::Merge(made)
-                    } else {
-                        PendingKey::Key(made)
-                    });
-                }
+                None => *key = Some(make_key(&node, span, merge)?),
                 Some(PendingKey::Key(key)) => entries.insert(key, node, self.findings),
                 Some(PendingKey::Merge(key)) => entries.merge(key, node),
             },
+        }
+        Ok(())
+    }
+
+    /// As [`attach`](Self::attach), for a mapping's key, of which no node is kept.
+    fn key(&mut self, node: &Node, span: Span, merge: bool) -> Result<(), Fault> {
+        if let Some(Open {
+            content: Content::Map { key, .. },
+            ..
+        }) = make_room(&mut self.open, node, span)?
+        {
+            *key = Some(make_key(node, span, merge)?);
         }
         Ok(())
     }
@@ -295,7 +301,26 @@ impl Loader<'_> {
     }
 }
 
-fn make_key(node: &Node, span: Span) -> Result<Key, Fault> {
+/// The collection that a value goes into, which has grown by it; `None` at the top.
+fn make_room<'o>(
+    open: &'o mut [Open],
+    node: &Node,
+    span: Span,
+) -> Result<Option<&'o mut Open>, Fault> {
+    if open.len() + node.depth > MAX_DEPTH {
+        return Err(Box::new(too_deep(span)));
+    }
+    let Some(parent) = open.last_mut() else {
+        return Ok(None);
+    };
+    parent.size = parent.size.saturating_add(node.size);
+    if parent.size > MAX_VALUES {
+        return Err(Box::new(too_many_values(span)));
+    }
+    Ok(Some(parent))
+}
+
+fn make_key(node: &Node, span: Span, merge: bool) -> Result<PendingKey, Fault> {
     let (text, is_text): (Rc<str>, bool) = match &node.data {
         Data::Text(text) => (text.value.clone(), true),
         Data::Date(text) => (text.as_str().into(), false),
@@ -307,10 +332,15 @@ fn make_key(node: &Node, span: Span) -> Result<Key, Fault> {
             return Err(Box::new(fault(code::KEY_NOT_TEXT, span, message)));
         }
     };
-    Ok(Key {
+    let key = Key {
         text,
         span,
         is_text,
+    };
+    Ok(if merge {
+        PendingKey::Merge(key)
+    } else {
+        PendingKey::Key(key)
     })
 }
 
@@ -337,6 +367,11 @@ fn unknown_tag(tag: &Tag, span: Span) -> Diagnostic {
 
 /// `PyYAML` reads no control characters either; escapes in double quotes are the way to write them.
 fn refuse_control_characters(text: &str) -> Result<(), Fault> {
+    // Most files are plain ASCII, and a look at each byte costs far less than one at each character.
+    let is_plain = |byte| matches!(byte, b' '..=b'~' | b'\t' | b'\n' | b'\r');
+    if text.bytes().all(is_plain) {
+        return Ok(());
+    }
     let stray = text.char_indices().find(|&(_, letter)| {
         (letter.is_control() && !matches!(letter, '\t' | '\n' | '\r' | '\u{85}'))
             || matches!(letter, '\u{fffe}' | '\u{ffff}')

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use hyper::header::HeaderValue;
 use url::Url;
 
 use super::{Assembly, Dialect, Fault};
@@ -105,6 +106,8 @@ impl<D: Dialect> HttpModel<D> {
         } else {
             &self.whole
         };
+        let trace_parent = request.trace_parent.as_deref();
+        let trace_parent = trace_parent.and_then(|parent| HeaderValue::from_str(parent).ok());
         let mut plan = self.dialect.plan();
         loop {
             let body = self
@@ -118,7 +121,7 @@ impl<D: Dialect> HttpModel<D> {
                 })?;
             let answer = self
                 .transport
-                .post(endpoint, body)
+                .post(endpoint, body, trace_parent.as_ref())
                 .await
                 .map_err(|broken| self.broken(&broken))?;
             if answer.status.is_success() {

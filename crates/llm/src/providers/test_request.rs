@@ -23,6 +23,7 @@ pub(crate) fn free() -> ChatRequest {
         max_tokens: None,
         timeout: Duration::from_secs(5),
         stream: false,
+        trace_parent: None,
     }
 }
 

@@ -14,9 +14,9 @@ pub(super) struct Provider {
     pub(super) default_model: &'static str,
     default_base: &'static str,
     /// The first that is set counts.
-    base_variables: &'static [&'static str],
+    pub(super) base_variables: &'static [&'static str],
     /// The first that is set counts; the first is the one to recommend.
-    key_variables: &'static [&'static str],
+    pub(super) key_variables: &'static [&'static str],
 }
 
 /// Those reached over HTTP.
@@ -105,11 +105,16 @@ impl Provider {
             .iter()
             .find_map(|variable| read(variable));
         match (key, self.key_variables.first()) {
-            (None, Some(variable)) if host(base) == host(self.default_base) => {
+            (None, Some(variable)) if self.insists_on_key(base) => {
                 Err(self.missing_key(variable, environment))
             }
             (key, _) => Ok(key),
         }
+    }
+
+    /// Only the provider's own host does: servers of one's own often need none.
+    pub(super) fn insists_on_key(&self, base: &str) -> bool {
+        host(base) == host(self.default_base)
     }
 
     fn missing_key(&self, variable: &str, environment: &Environment) -> Error {

@@ -31,6 +31,7 @@ const PROBE_EVERY: Duration = Duration::from_secs(15);
 const PROBES: u32 = 3;
 
 /// How long what was sent may stay unacknowledged.
+#[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// Opens connections within a time limit.

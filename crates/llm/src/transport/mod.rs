@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::client::legacy;
 use hyper_util::client::proxy::matcher::Matcher;
@@ -91,12 +91,22 @@ impl Transport {
         Endpoint::new(url, headers, &self.proxies)
     }
 
-    /// Sends `body` and waits for the answer's head. The caller bounds the total time.
-    pub(crate) async fn post(&self, to: &Endpoint, body: Vec<u8>) -> Result<Answer, Broken> {
+    /// Sends `body`, on behalf of a trace if there is one, and waits for the answer's head. The caller bounds
+    /// the total time.
+    pub(crate) async fn post(
+        &self,
+        to: &Endpoint,
+        body: Vec<u8>,
+        trace_parent: Option<&HeaderValue>,
+    ) -> Result<Answer, Broken> {
         let mut request = Request::new(Full::from(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = to.uri.clone();
         *request.headers_mut() = to.headers.clone();
+        if let Some(parent) = trace_parent {
+            let name = HeaderName::from_static("traceparent");
+            request.headers_mut().insert(name, parent.clone());
+        }
         let sent = self.client.request(request).await;
         let (head, body) = sent.map_err(|error| self.broken(to, &error))?.into_parts();
         let limit = if head.status.is_success() {

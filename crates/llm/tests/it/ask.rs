@@ -21,6 +21,7 @@ pub(crate) fn free(prompt: &str) -> ChatRequest {
         max_tokens: None,
         timeout: Duration::from_secs(30),
         stream: false,
+        trace_parent: None,
     }
 }
 

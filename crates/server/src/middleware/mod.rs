@@ -2,6 +2,7 @@
 //! a body. One function around the router instead of a stack of layers: no box and no clone per step.
 
 mod request_id;
+mod route;
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -9,8 +10,11 @@ use std::panic::AssertUnwindSafe;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse, Response};
+use engine::trace::TraceParent;
 use futures_util::FutureExt;
+use telemetry::{Answered, RequestSpan};
 use tower::Service;
 
 use crate::app::App;
@@ -18,10 +22,16 @@ use crate::refusal::{self, Refusal, Trouble};
 use crate::request::accept;
 
 /// Answers one request.
-pub(crate) async fn answer(app: &App, router: &mut Router, request: Request<Body>) -> Response {
+pub(crate) async fn answer(app: &App, router: &mut Router, mut request: Request<Body>) -> Response {
     let request_id = request_id::choose(request.headers(), &**app.service().host());
     let as_problem = accept::names(request.headers(), accept::PROBLEM);
     let (method, uri) = (request.method().clone(), request.uri().clone());
+    let started = app.service().host().elapsed();
+    let parent = trace_parent(request.headers());
+    let span = app.telemetry().request(parent);
+    if let Some(parent) = span.as_ref().map(RequestSpan::context).or(parent) {
+        request.extensions_mut().insert(parent);
+    }
 
     let outcome = AssertUnwindSafe(router.call(request)).catch_unwind().await;
     let mut response = outcome.map_or_else(
@@ -35,10 +45,34 @@ pub(crate) async fn answer(app: &App, router: &mut Router, request: Request<Body
         format!("{}#{}", uri.path(), request_id.to_str().unwrap_or_default())
     });
     tracing::debug!(request_id = ?request_id, %method, path = uri.path(), status = response.status().as_u16(), "answered");
+    let answered = Answered {
+        method: method_label(&method),
+        route: route::pattern(uri.path()),
+        path: uri.path(),
+        status: response.status().as_u16(),
+    };
+    let took = app.service().host().elapsed().saturating_sub(started);
+    app.telemetry().answered(span, &answered, took);
     response
         .headers_mut()
         .insert(request_id::HEADER, request_id);
     response
+}
+
+/// Where the request belongs in a distributed trace; what is no `traceparent` counts as none.
+fn trace_parent(headers: &HeaderMap) -> Option<TraceParent> {
+    headers.get("traceparent")?.to_str().ok()?.parse().ok()
+}
+
+/// Methods are anything a client likes to send; labels are not.
+fn method_label(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "DELETE" => "DELETE",
+        _ => "other",
+    }
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

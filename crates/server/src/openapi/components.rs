@@ -261,7 +261,7 @@ fn key_properties() -> Value {
 }
 
 fn scope() -> Value {
-    json!({ "enum": ["run", "read", "admin"] })
+    json!({ "enum": ["run", "read", "metrics", "admin"] })
 }
 
 fn webhook() -> Value {

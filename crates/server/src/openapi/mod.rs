@@ -39,19 +39,31 @@ pub(crate) struct Documented {
     pub(crate) docs: Docs,
 }
 
+/// The document that a server of this one workflow gives at `/openapi.json` where no keys are in use.
+pub fn of_only(loaded: &LoadedWorkflow) -> Value {
+    of(&crate::router::documented(true), loaded, Scope::Root, false)
+}
+
 /// The document of a workflow, with the paths of the place it was asked for at.
 pub(crate) fn document(app: &App, selected: &Selected) -> Value {
-    let workflow = &selected.loaded.workflow;
     let scope = if selected.by_name {
         Scope::Named
     } else {
         Scope::Root
     };
-    let has_keys = app.access().is_some();
+    of(
+        app.documented(),
+        &selected.loaded,
+        scope,
+        app.access().is_some(),
+    )
+}
+
+/// With keys, it says who may use what; without, what is there only for them is left out.
+fn of(documented: &[Documented], loaded: &LoadedWorkflow, scope: Scope, has_keys: bool) -> Value {
+    let workflow = &loaded.workflow;
     let mut paths = Map::new();
-    // What only an administrator may use is nothing without keys.
-    for endpoint in app
-        .documented()
+    for endpoint in documented
         .iter()
         .filter(|endpoint| [scope, Scope::Shared].contains(&endpoint.scope))
         .filter(|endpoint| has_keys || endpoint.need != Need::Admin)
@@ -82,11 +94,11 @@ pub(crate) fn document(app: &App, selected: &Selected) -> Value {
         "info": {
             "title": workflow.name,
             "version": workflow.version.as_deref().unwrap_or("unversioned"),
-            "description": description(&selected.loaded),
+            "description": description(loaded),
         },
         "paths": paths,
         "webhooks": webhooks(),
-        "components": { "schemas": components::schemas(&selected.loaded) },
+        "components": { "schemas": components::schemas(loaded) },
         "tags": [
             { "name": RUN, "description": "Run the workflow." },
             { "name": JOBS, "description": "Every run is a job: look at it, watch it, cancel it, repeat it." },

@@ -161,7 +161,7 @@ impl Operation {
         self.security = Some(match need {
             Need::Open => json!([]),
             Need::Page => json!([with_key[0], with_key[1], anyone]),
-            Need::AnyKey | Need::Run | Need::Read | Need::Admin => json!(with_key),
+            Need::AnyKey | Need::Run | Need::Read | Need::Metrics | Need::Admin => json!(with_key),
         });
         if need == Need::Open {
             return self;

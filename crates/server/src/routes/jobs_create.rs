@@ -4,6 +4,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::Response;
+use engine::watch::Origin;
 use lang::fault::PathSegment;
 use serde_json::Value;
 use service::runs::RunRequest;
@@ -79,6 +80,10 @@ pub(crate) async fn handle(
     };
     caller.expect_to_use(&workflow.name)?;
     let request = RunRequest {
+        origin: Origin {
+            waits_ms: None,
+            parent: parts.extensions.get().copied(),
+        },
         metadata,
         deadline: deadline.or(cancel_after),
         budget,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use service::access::LONGEST_GRACE;
 
 use super::keys::{self, fault};
 use crate::app::App;
@@ -12,9 +13,6 @@ use crate::openapi::{KEYS, Operation};
 use crate::refusal::Refusal;
 use crate::request::body;
 use crate::request::workflow::path_parameter;
-
-/// The longest that an old secret may stay good.
-const LONGEST_GRACE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 pub(crate) fn docs() -> Operation {
     Operation::new(KEYS, "Rotate a key", "A new secret under the same id: jobs stay with it. The old one is good for `grace_seconds` more, at most 30 days.")

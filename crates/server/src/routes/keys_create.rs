@@ -71,7 +71,7 @@ fn read(mut members: Map<String, Value>) -> Result<NewKey, Refusal> {
             None => faults.push(fault(
                 "enum",
                 "scopes",
-                "Input should be a list of 'run', 'read' and 'admin'",
+                "Input should be a list of 'run', 'read', 'metrics' and 'admin'",
             )),
         }
     }

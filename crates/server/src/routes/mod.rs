@@ -15,6 +15,7 @@ pub(crate) mod key_rotate;
 mod keys;
 pub(crate) mod keys_create;
 pub(crate) mod keys_list;
+pub(crate) mod metrics;
 pub(crate) mod openapi_json;
 pub(crate) mod root;
 pub(crate) mod run;

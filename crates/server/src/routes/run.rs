@@ -1,10 +1,13 @@
 //! `POST /run`: the body is the workflow's inputs. Waits for the result as long as the client likes,
 //! then hands out a handle on the same run; or streams the run's events.
 
+use std::time::Duration;
+
 use axum::extract::{Request, State};
 use axum::http::header::{LOCATION, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use engine::watch::Origin;
 use jobs::job::{Job, Status};
 use serde::Deserialize;
 use service::problem::{ErrorSource, Problem};
@@ -24,6 +27,9 @@ pub(super) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("prefe
 pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 pub(super) const YES: HeaderValue = HeaderValue::from_static("true");
+
+/// How long a client that asked for the events of its run counts as waiting for it.
+const FOLLOWS: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Seconds after which the handle of a run is worth asking.
 const ASK_AFTER: HeaderValue = HeaderValue::from_static("1");
@@ -65,6 +71,7 @@ pub(crate) async fn handle(
     let bytes = body::read(&app, &parts.headers, body).await?;
     let steering = Steering::read(&parts.headers)?;
     let as_events = accept::names(&parts.headers, accept::EVENTS);
+    let parent = parts.extensions.get().copied();
     let inputs = body::json_object(&parts.headers, &bytes)?;
     // Ten thousand may wait at once: none of them keeps its request.
     drop((parts, bytes));
@@ -74,7 +81,14 @@ pub(crate) async fn handle(
         cancel_after,
         idempotency_key,
     } = steering;
+    let settings = app.settings();
+    let patience = preferences.patience(settings.sync_timeout, settings.max_wait);
+    let waits = if as_events { FOLLOWS } else { patience };
     let request = RunRequest {
+        origin: Origin {
+            waits_ms: Some(u64::try_from(waits.as_millis()).unwrap_or(u64::MAX)),
+            parent,
+        },
         deadline: cancel_after,
         idempotency_key,
         stream: as_events,
@@ -85,8 +99,6 @@ pub(crate) async fn handle(
         return Ok(follow(&app, &accepted));
     }
 
-    let settings = app.settings();
-    let patience = preferences.patience(settings.sync_timeout, settings.max_wait);
     let (accepted, ended) = if patience.is_zero() {
         let accepted = submission::submit(&app, &selected.loaded, request, &["body"]).await?;
         let ended = app.service().wait(&accepted, patience).await;

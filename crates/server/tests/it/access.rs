@@ -36,12 +36,13 @@ enum Who {
     Other,
     RunOnly,
     ReadOnly,
+    MetricsOnly,
     /// May run and read another workflow.
     Elsewhere,
     Admin,
 }
 
-const EVERYBODY: [Who; 10] = [
+const EVERYBODY: [Who; 11] = [
     Who::Nobody,
     Who::WrongKey,
     Who::Expired,
@@ -50,6 +51,7 @@ const EVERYBODY: [Who; 10] = [
     Who::Other,
     Who::RunOnly,
     Who::ReadOnly,
+    Who::MetricsOnly,
     Who::Elsewhere,
     Who::Admin,
 ];
@@ -62,7 +64,8 @@ impl Who {
             Self::Owner | Self::Other | Self::Elsewhere => Some(&[Scope::Run, Scope::Read]),
             Self::RunOnly => Some(&[Scope::Run]),
             Self::ReadOnly => Some(&[Scope::Read]),
-            Self::Admin => Some(&[Scope::Run, Scope::Read, Scope::Admin]),
+            Self::MetricsOnly => Some(&[Scope::Metrics]),
+            Self::Admin => Some(&Scope::ALL),
         }
     }
 }
@@ -74,11 +77,12 @@ enum For {
     AnyKey,
     Runners,
     Readers,
+    Scrapers,
     Admins,
 }
 
 /// All routes. One that is missing here, or does not exist, fails the test.
-const ROUTES: [(&str, &str, For); 33] = [
+const ROUTES: [(&str, &str, For); 34] = [
     ("get", "/", For::AnyKey),
     ("post", "/cancel/{job_id}", For::Runners),
     ("get", "/docs", For::AnyKey),
@@ -96,6 +100,7 @@ const ROUTES: [(&str, &str, For); 33] = [
     ("post", "/keys", For::Admins),
     ("delete", "/keys/{key_id}", For::Admins),
     ("post", "/keys/{key_id}/rotate", For::Admins),
+    ("get", "/metrics", For::Scrapers),
     ("get", "/openapi.json", For::AnyKey),
     ("post", "/run", For::Runners),
     ("get", "/schema", For::AnyKey),
@@ -261,6 +266,7 @@ impl Outcome {
             For::Everyone | For::AnyKey => None,
             For::Runners => Some(Scope::Run),
             For::Readers => Some(Scope::Read),
+            For::Scrapers => Some(Scope::Metrics),
             For::Admins => Some(Scope::Admin),
         };
         if needed.is_some_and(|scope| !scopes.contains(&scope)) {

@@ -120,6 +120,6 @@ async fn every_documented_operation_exists() {
                 operations += 1;
             }
         }
-        assert_eq!(operations, 19, "{path}");
+        assert_eq!(operations, 20, "{path}");
     }
 }

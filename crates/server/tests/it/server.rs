@@ -120,7 +120,7 @@ impl Server {
         let listener = server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let app = App::guarded(service.clone(), settings, access.map(Arc::new));
+        let app = App::new(service.clone(), settings).guarded(access.map(Arc::new));
         let serving = tokio::spawn(server::serve(listener, app, shutdown.clone()));
         Self {
             address,

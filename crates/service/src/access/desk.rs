@@ -18,6 +18,9 @@ use crate::runs::later;
 
 const LONGEST_NAME: usize = 100;
 
+/// The longest that a replaced secret may stay good.
+pub const LONGEST_GRACE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// Where keys are made.
 #[derive(Debug, Clone)]
 pub struct Desk {
@@ -189,6 +192,11 @@ impl Desk {
 
     /// Gives a key another secret; the old one stays good for `grace`.
     pub async fn rotate(&self, id: &str, grace: Duration) -> Result<Made, KeyError> {
+        if grace > LONGEST_GRACE {
+            return Err(KeyError::Unfit(
+                "the old secret may stay good for 30 days at most",
+            ));
+        }
         let now = self.host.now();
         let records = self.store.keys().await?.records;
         let found = records.iter().find(|record| &*record.id == id);

@@ -13,19 +13,22 @@ pub enum Scope {
     Run,
     /// Look at jobs and their events.
     Read,
-    /// Both, with the jobs of every key; and make, rotate and revoke keys.
+    /// Look at what is counted of all jobs: for what scrapes it, which needs no more.
+    Metrics,
+    /// All of it, with the jobs of every key; and make, rotate and revoke keys.
     Admin,
 }
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Run, Self::Read, Self::Admin];
+    pub const ALL: [Self; 4] = [Self::Run, Self::Read, Self::Metrics, Self::Admin];
 
     /// As it is written.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Run => "run",
             Self::Read => "read",
+            Self::Metrics => "metrics",
             Self::Admin => "admin",
         }
     }
@@ -38,7 +41,7 @@ impl FromStr for Scope {
         Self::ALL
             .into_iter()
             .find(|scope| scope.as_str() == text)
-            .ok_or_else(|| format!("`{text}` is no scope; there are run, read and admin"))
+            .ok_or_else(|| format!("`{text}` is no scope; there are run, read, metrics and admin"))
     }
 }
 
@@ -66,14 +69,14 @@ impl Grants {
     /// Whether they make sense together.
     pub(super) fn check(&self) -> Result<(), &'static str> {
         if self.scopes.is_empty() {
-            return Err("a key needs at least one scope: run, read or admin");
+            return Err("a key needs at least one scope: run, read, metrics or admin");
         }
         match &self.workflows {
             Some(workflows) if workflows.is_empty() => {
                 Err("a key that is restricted to workflows has to name at least one")
             }
-            Some(_) if self.has(Scope::Admin) => {
-                Err("a key with the scope admin cannot be restricted to workflows")
+            Some(_) if self.has(Scope::Admin) || self.has(Scope::Metrics) => {
+                Err("a key with the scope admin or metrics cannot be restricted to workflows")
             }
             _ => Ok(()),
         }
@@ -110,9 +113,10 @@ mod tests {
     #[test]
     fn admin_covers_the_others_and_they_cover_themselves() {
         for (granted, allowed) in [
-            (Scope::Run, [true, false, false]),
-            (Scope::Read, [false, true, false]),
-            (Scope::Admin, [true, true, true]),
+            (Scope::Run, [true, false, false, false]),
+            (Scope::Read, [false, true, false, false]),
+            (Scope::Metrics, [false, false, true, false]),
+            (Scope::Admin, [true, true, true, true]),
         ] {
             let grants = grants(&[granted], None);
             assert_eq!(
@@ -136,5 +140,6 @@ mod tests {
         assert!(grants(&[], None).check().is_err());
         assert!(grants(&[Scope::Run], Some(&[])).check().is_err());
         assert!(grants(&[Scope::Admin], Some(&["a"])).check().is_err());
+        assert!(grants(&[Scope::Metrics], Some(&["a"])).check().is_err());
     }
 }

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use deploy::shell;
+
 use crate::config::text;
+use crate::printer;
 use crate::report::{Exit, Failure, Result};
-use crate::{printer, shell};
 
 /// The workflow that is written; [`NAME`] stands where its name goes.
 const STARTER: &str = include_str!("starter.yaml");

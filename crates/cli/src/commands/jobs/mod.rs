@@ -141,10 +141,10 @@ enum Place {
 
 impl Source {
     /// A store's file where one is named, else a server.
-    pub(super) fn open(store: Option<&Store>, options: Options) -> Result<Self> {
+    pub(super) fn open(store: Option<&Store>, options: &Options) -> Result<Self> {
         Ok(Self(match store {
             Some(store) => Place::File(File::open(store)?),
-            None => Place::Remote(Remote::open(&options)?),
+            None => Place::Remote(Remote::open(options)?),
         }))
     }
 
@@ -183,7 +183,7 @@ pub(super) fn jobs(args: Args, context: &Context) -> Result<Exit> {
         .build()
         .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))?;
     let options = args.options.or(&context.project.jobs);
-    let source = Source::open(args.store.as_ref(), options)?;
+    let source = Source::open(args.store.as_ref(), &options)?;
     runtime.block_on(act(args.verb, args.format, &source))?;
     Ok(Exit::Success)
 }

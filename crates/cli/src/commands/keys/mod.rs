@@ -93,8 +93,8 @@ struct New {
     #[arg(long, value_name = "NAME")]
     name: String,
 
-    /// What it may do: run (start, repeat, cancel, delete jobs), read (look at them), admin (all of it,
-    /// for the jobs of every key, and keys)
+    /// What it may do: run (start, repeat, cancel, delete jobs), read (look at them), metrics (what is
+    /// counted of all), admin (all of it, for the jobs of every key, and keys)
     #[arg(
         long = "scope",
         value_name = "SCOPES",

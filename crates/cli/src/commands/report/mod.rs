@@ -160,7 +160,7 @@ pub(super) fn report(args: &Args, context: &Context) -> Result<Exit> {
         ..Listing::default()
     };
     let options = args.options.clone().or(&context.project.jobs);
-    let source = Source::open(args.store.as_ref(), options)?;
+    let source = Source::open(args.store.as_ref(), &options)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -6,12 +6,15 @@ mod refusal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ::telemetry::Telemetry;
 use engine::event::Observer;
 use engine::host::Host as _;
 use engine::outcome::{Finished, Outcome};
 use engine::plan::Plan;
 use engine::progress::NoCheckpoint;
 use engine::run::{Environment, Limits, Start};
+use engine::trace::{self, RunIds};
+use engine::watch::{Both, RunInfo, Telemetry as _};
 use jobs::job::JobId;
 use lang::workflow::{InitialState, Workflow};
 use serde_json::{Value, json};
@@ -22,11 +25,12 @@ use uuid::Uuid;
 use self::refusal::Refused;
 use super::Context;
 use crate::config::log::Level;
-use crate::config::{models, run};
+use crate::config::{models, run, telemetry};
 use crate::host::Machine;
 use crate::progress::{Mode, Progress};
 use crate::report::{self, Exit, Failure, Result};
 use crate::signals::Signals;
+use crate::watching::{self, CLOSE_LIMIT};
 use crate::{assemble, logging, printer, workflow_file};
 
 /// Run a workflow once; its outputs go to stdout, progress to stderr
@@ -52,6 +56,9 @@ pub(super) struct Args {
 
     #[command(flatten)]
     models: models::Options,
+
+    #[command(flatten)]
+    telemetry: telemetry::Options,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit> {
@@ -90,6 +97,10 @@ struct Prepared {
     plan: Plan,
     state: InitialState,
     answering: assemble::Answering,
+    /// The inputs as they were given, as JSON.
+    inputs: String,
+    telemetry: Telemetry,
+    host: Arc<Machine>,
 }
 
 /// Reads and checks everything before the first model call.
@@ -97,6 +108,7 @@ fn prepare(args: &Args, context: &Context) -> Result<Prepared, Refused> {
     let workflow = load(&args.file)?;
     let given = inputs::read(&args.inputs, &workflow)
         .map_err(Refused::by("input_invalid", ErrorSource::Request))?;
+    let given_json = Value::Object(given.values.clone()).to_string();
     let state = refusal::accept(&workflow, given)?;
     let layers = args
         .models
@@ -108,12 +120,23 @@ fn prepare(args: &Args, context: &Context) -> Result<Prepared, Refused> {
         .map_err(Refused::by("usage", ErrorSource::Request))?;
     let answering = assemble::models(&settings, &context.environment)
         .map_err(Refused::by("model_config", ErrorSource::Request))?;
+    let host = Arc::new(Machine::new());
+    let telemetry = watching::start(
+        args.telemetry.settle(&context.project.telemetry),
+        settings.ca.as_deref(),
+        &context.environment,
+        host.clone(),
+    )
+    .map_err(Refused::by("usage", ErrorSource::Request))?;
     let plan = Plan::new(workflow);
     engine::run::preflight(&plan, &*answering.models).map_err(Refused::Preflight)?;
     Ok(Prepared {
         plan,
         state,
         answering,
+        inputs: given_json,
+        telemetry,
+        host,
     })
 }
 
@@ -127,6 +150,9 @@ fn execute(
         plan,
         state,
         answering,
+        inputs,
+        telemetry,
+        host,
     } = prepared;
     let mode = match (settings.quiet, is_terminal) {
         (true, _) => Mode::Quiet,
@@ -138,12 +164,25 @@ fn execute(
         printer::note(notice);
     }
     let progress = Arc::new(Progress::new(mode, args.events));
-    let host = Arc::new(Machine::new());
     let job_id = host.new_id();
+    let watch = telemetry.begin(&RunInfo {
+        id: job_id,
+        workflow: plan.workflow(),
+        inputs: &|| inputs.clone(),
+        created_at: host.now(),
+        is_async: false,
+        resumed: false,
+        parent: None,
+        ceiling: settings.capture,
+    });
+    let observer = Arc::clone(&progress) as Arc<dyn Observer>;
     let environment = Environment {
         models: answering.models,
         host,
-        observer: Arc::clone(&progress) as Arc<dyn Observer>,
+        observer: match &watch {
+            None => observer,
+            Some(watch) => Arc::new(Both::new(observer, watch.clone())),
+        },
         checkpoint: Arc::new(NoCheckpoint),
     };
     let limits = Limits {
@@ -160,9 +199,15 @@ fn execute(
     let finished = runtime.block_on(async {
         let cancel = CancellationToken::new();
         tokio::spawn(cancel_on_signal(Signals::listen()?, cancel.clone()));
-        engine::run::run(&plan, Start::Fresh(state), limits, &environment, cancel)
+        let running = engine::run::run(&plan, Start::Fresh(state), limits, &environment, cancel);
+        let finished = trace::within(RunIds::of(job_id, None), running)
             .await
-            .map_err(|error| Failure::new(Exit::Failed, error.to_string()))
+            .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+        if let Some(watch) = &watch {
+            watch.ended(&finished);
+        }
+        telemetry.close(CLOSE_LIMIT).await;
+        Ok(finished)
     });
     // A name lookup that hangs must not keep the process.
     runtime.shutdown_background();

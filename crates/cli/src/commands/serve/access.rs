@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use engine::host::Host;
 use jobs::key::KeyStore;
 use service::access::{Access, Desk, ListedKeys};
 
@@ -27,7 +28,7 @@ pub(super) fn refuse_early(settings: &Settings) -> Result<()> {
 pub(super) async fn open(
     settings: &Settings,
     store: Arc<dyn KeyStore>,
-    host: Arc<Machine>,
+    host: Arc<dyn Host>,
 ) -> Result<Option<Arc<Access>>> {
     let listed = match &settings.api_keys {
         None => ListedKeys::default(),
@@ -38,8 +39,8 @@ pub(super) async fn open(
     };
     let desk = Desk {
         store,
-        host: host.clone(),
-        secrets: host,
+        host,
+        secrets: Arc::new(Machine::new()),
     };
     let access = Access::open(desk, listed)
         .await

@@ -3,23 +3,19 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
-use llm::chat::{ChatReply, ChatRequest, Content, Message, OutputFormat, Role};
-use llm::model::{ModelSpec, Models as _};
-use llm::offline::Offline;
-use serde_json::{Value, json};
+use deploy::shell;
 use service::catalog::LoadedWorkflow;
 
 use crate::config::serve::Settings;
 use crate::config::store::Store;
-use crate::shell;
+use crate::sample;
 use crate::workflow_file::many;
 
 /// The whole text. The first address in it is the server's own.
 pub(super) async fn banner(
     address: SocketAddr,
-    notice: Option<&str>,
+    notices: &[String],
     workflows: &[Arc<LoadedWorkflow>],
     settings: &Settings,
     wants_keys: bool,
@@ -37,7 +33,7 @@ pub(super) async fn banner(
             many(several.len(), "workflow")
         ),
     };
-    if let Some(notice) = notice {
+    for notice in notices {
         let _ = writeln!(text, "{notice}");
     }
     let _ = match &settings.store {
@@ -60,7 +56,7 @@ pub(super) async fn banner(
             [_] => "/run".to_owned(),
             _ => format!("/workflows/{}/run", path_segment(&workflow.name)),
         };
-        let body = shell::word(&sample(&workflow.input_schema).await.to_string());
+        let body = shell::word(&sample::of(&workflow.input_schema).await.to_string());
         let _ = write!(
             text,
             "\n  curl -X POST {}{} -H 'content-type: application/json' -d {body}",
@@ -86,63 +82,6 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
         });
     }
     address
-}
-
-/// Inputs that fit: the required ones, made up by the offline model, which answers any schema.
-async fn sample(input_schema: &Value) -> Value {
-    let mut schema = input_schema.clone();
-    let required: Vec<String> = schema["required"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|name| Some(name.as_str()?.to_owned()))
-        .collect();
-    if let Some(properties) = schema["properties"].as_object_mut() {
-        properties.retain(|name, _| required.contains(name));
-    }
-    let request = ChatRequest {
-        label: "sample".into(),
-        messages: vec![Message {
-            role: Role::User,
-            text: "sample inputs".to_owned(),
-        }],
-        output: Some(OutputFormat {
-            name: "sample".into(),
-            description: None,
-            schema: Arc::new(schema),
-        }),
-        temperature: None,
-        max_tokens: None,
-        timeout: Duration::from_secs(1),
-        stream: false,
-    };
-    let Ok(model) = Offline.find(&ModelSpec::default()) else {
-        return json!({});
-    };
-    let Ok(ChatReply {
-        content: Content::Json(mut inputs),
-        ..
-    }) = model.chat(&request, &|_| {}).await
-    else {
-        return json!({});
-    };
-    for name in required {
-        if is_any_text(&input_schema["properties"][&name]) {
-            inputs[name] = json!("example");
-        }
-    }
-    inputs
-}
-
-/// Whether every text fits: then a word reads better than what the offline model makes up.
-fn is_any_text(schema: &Value) -> bool {
-    let free = ["type", "title", "description", "minLength"];
-    let is_text =
-        schema["type"] == json!("string") && schema["minLength"].as_u64().unwrap_or_default() <= 7;
-    is_text
-        && schema
-            .as_object()
-            .is_some_and(|keys| keys.keys().all(|key| free.contains(&key.as_str())))
 }
 
 /// A workflow's name as a segment of a path.

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use ::telemetry::{CountedStore, Telemetry};
+use engine::host::Host;
 use lang::source::Source;
 use lang::workflow::Workflow;
 use service::catalog::LoadedWorkflow;
@@ -21,14 +23,16 @@ use tokio_util::sync::CancellationToken;
 
 use self::watch::Watched;
 use super::Context;
+use crate::config::environment::Environment;
 use crate::config::log::Level;
 use crate::config::serve::Settings;
 use crate::config::store::Store;
-use crate::config::{models, serve};
+use crate::config::{models, serve, telemetry};
 use crate::host::Machine;
 use crate::job_store::Opened;
 use crate::report::{self, Exit, Failure, Result};
 use crate::signals::Signals;
+use crate::watching::{self, CLOSE_LIMIT};
 use crate::workflow_file::many;
 use crate::{assemble, descriptors, job_store, logging, printer, workflow_file};
 
@@ -41,7 +45,8 @@ Examples:
 
 The first Ctrl-C or SIGTERM lets runs in flight finish; the second ends the process.")]
 pub(super) struct Args {
-    /// Workflow files (.yaml, .yml, .json)
+    /// Workflow files (.yaml, .yml, .json), or workflows in MLflow's registry: `models:/NAME/VERSION`,
+    /// `models:/NAME@ALIAS`
     #[arg(required = true)]
     files: Vec<PathBuf>,
 
@@ -50,6 +55,9 @@ pub(super) struct Args {
 
     #[command(flatten)]
     models: models::Options,
+
+    #[command(flatten)]
+    telemetry: telemetry::Options,
 }
 
 pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
@@ -64,7 +72,10 @@ pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
         .models
         .layers(|id| context.is_flag(id), context.project.models.clone());
     let models = models::Options::settle(layers)?;
-    let loaded = match read_all(&args.files) {
+    let host: Arc<dyn Host> = Arc::new(Machine::new());
+    let read =
+        |file: &PathBuf| Loaded::read(file, models.ca.as_deref(), &context.environment, &host);
+    let loaded = match read_all(&args.files, read) {
         Ok(loaded) => loaded,
         Err(exit) => return Ok(exit),
     };
@@ -74,12 +85,24 @@ pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
     let webhooks = assemble::webhooks(&settings.webhooks, models.ca.as_deref())?;
     let answering = assemble::models(&models, &context.environment)?;
     refuse_same_names(&loaded)?;
+    let telemetry = watching::start(
+        args.telemetry.settle(&context.project.telemetry),
+        models.ca.as_deref(),
+        &context.environment,
+        host.clone(),
+    )?;
     descriptors::raise(settings.max_running);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))?;
-    let exit = runtime.block_on(serve_until_told(settings, answering, webhooks, loaded));
+    let exit = runtime.block_on(async {
+        let exit = serve_until_told(settings, answering, webhooks, loaded, &telemetry, host).await;
+        if matches!(exit, Ok(Exit::Success)) {
+            telemetry.close(CLOSE_LIMIT).await;
+        }
+        exit
+    });
     // A task that hangs in the system must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     exit
@@ -94,8 +117,16 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn read(path: &Path) -> Result<Self> {
-        let (source, workflow) = workflow_file::load(path)?;
+    fn read(
+        path: &Path,
+        ca: Option<&Path>,
+        environment: &Environment,
+        host: &Arc<dyn Host>,
+    ) -> Result<Self> {
+        let (source, workflow) = match watching::registered(path, ca, environment, host)? {
+            Some(source) => workflow_file::load_text(source)?,
+            None => workflow_file::load(path)?,
+        };
         Ok(Self {
             path: path.to_owned(),
             source,
@@ -105,11 +136,14 @@ impl Loaded {
 }
 
 /// Reads every file, and says what is wrong with each. The worst of the ends is how the command ends.
-fn read_all(files: &[PathBuf]) -> Result<Vec<Loaded>, Exit> {
+fn read_all(
+    files: &[PathBuf],
+    read: impl Fn(&PathBuf) -> Result<Loaded>,
+) -> Result<Vec<Loaded>, Exit> {
     let mut loaded = Vec::new();
     let mut worst = Exit::Success;
     for file in files {
-        match Loaded::read(file) {
+        match read(file) {
             Ok(one) => loaded.push(one),
             Err(failure) => {
                 report::failure(&failure);
@@ -148,38 +182,43 @@ async fn serve_until_told(
     answering: assemble::Answering,
     webhooks: Webhooks,
     loaded: Vec<Loaded>,
+    telemetry: &Telemetry,
+    host: Arc<dyn Host>,
 ) -> Result<Exit> {
     // Before anybody is told that the server is there, and might tell it to stop.
     let mut signals = Signals::listen()?;
     let is_recording = answering.is_recording;
     let store = open_store(&settings)?;
-    let host = Arc::new(Machine::new());
     let access = access::open(&settings, store.keys, host.clone()).await?;
     let config = Config {
-        store: store.jobs,
+        store: Arc::new(CountedStore::new(
+            store.jobs,
+            host.clone(),
+            telemetry.metrics(),
+        )),
         models: answering.models,
         host,
         webhooks: Some(webhooks),
         settings: service_settings(&settings),
     };
-    let (service, watched) = start_service(config, loaded)?;
+    let (service, watched) = start_service(config, telemetry, loaded)?;
     let listener = bind(&settings)?;
     let address = listener
         .local_addr()
         .map_err(|error| Failure::new(Exit::Io, format!("the address is unknown: {error}")))?;
     let workflows = service.catalog().all();
+    let notices = [answering.notice, telemetry.notice()];
+    let notices: Vec<String> = notices.into_iter().flatten().collect();
     printer::note(
-        &banner::banner(
-            address,
-            answering.notice.as_deref(),
-            &workflows,
-            &settings,
-            access.is_some(),
-        )
-        .await,
+        &banner::banner(address, &notices, &workflows, &settings, access.is_some()).await,
     );
 
-    let app = server::App::guarded(service.clone(), server_settings(&settings), access.clone());
+    let app = server::App::observed(
+        service.clone(),
+        server_settings(&settings),
+        telemetry.clone(),
+    )
+    .guarded(access.clone());
     let stop = CancellationToken::new();
     let keeping = access.map(|access| {
         let stop = stop.clone();
@@ -219,8 +258,12 @@ async fn serve_until_told(
 }
 
 /// Starts the service with its workflows. One that could only fail is found out now, not by the first caller.
-fn start_service(config: Config, loaded: Vec<Loaded>) -> Result<(Service, Vec<Watched>)> {
-    let service = Service::new(config);
+fn start_service(
+    config: Config,
+    telemetry: &Telemetry,
+    loaded: Vec<Loaded>,
+) -> Result<(Service, Vec<Watched>)> {
+    let service = Service::observed(config, Some(Arc::new(telemetry.clone())));
     let mut watched = Vec::new();
     let mut failures = Vec::new();
     for Loaded {

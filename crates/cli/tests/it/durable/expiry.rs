@@ -83,7 +83,7 @@ async fn the_store_stays_within_its_size_and_no_active_job_goes() {
     assert_eq!(status, 404, "the oldest has gone");
     let on_disk: u64 = ["", "-wal"]
         .iter()
-        .map(|suffix| rig.project.path(&format!("flowmill.db{suffix}")))
+        .map(|suffix| rig.project.path(format!("flowmill.db{suffix}")))
         .map(|file| std::fs::metadata(file).expect("it is there").len())
         .sum();
     assert!(on_disk < 20 << 20, "{on_disk} of the 30 MB that came");

@@ -192,11 +192,11 @@ impl Rig {
     /// Fails unless SQLite finds the file sound. The server must have ended.
     #[track_caller]
     pub(super) fn is_sound(&self) {
-        self.is_sound_at(&self.file());
+        Self::is_sound_at(&self.file());
     }
 
     #[track_caller]
-    pub(super) fn is_sound_at(&self, file: &Path) {
+    pub(super) fn is_sound_at(file: &Path) {
         let connection = Connection::open(file).expect("a database");
         let verdict: String = connection
             .query_row("PRAGMA integrity_check", [], |row| row.get(0))

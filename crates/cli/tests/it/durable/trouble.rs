@@ -156,10 +156,10 @@ async fn a_full_disk_is_said_and_nothing_accepted_is_lost() {
     // A copy of it: the disk goes with its server.
     server.process.signal("STOP");
     for suffix in ["", "-wal"] {
-        let copy = rig.project.path(&format!("copy.db{suffix}"));
+        let copy = rig.project.path(format!("copy.db{suffix}"));
         std::fs::copy(disk.join(format!("jobs.db{suffix}")), copy).expect("a copy");
     }
-    rig.is_sound_at(&rig.project.path("copy.db"));
+    Rig::is_sound_at(&rig.project.path("copy.db"));
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use crate::workflow::{Budget, Capture, Constraints, Execution, Gates, NodeId, Ru
 /// A workflow of fields and rules, with no nodes.
 fn workflow(fields: Vec<Field>) -> Workflow {
     Workflow {
+        tracking: crate::workflow::Tracking::default(),
         name: "test".to_owned(),
         version: None,
         description: None,

@@ -131,6 +131,9 @@ struct Function<'a> {
     parameters: &'a RawValue,
 }
 
+/// More than a request takes beside its texts and its schema, as long as no text needs many escapes.
+const ENVELOPE: usize = 512;
+
 /// `schemas` is there exactly when the request wants structure.
 pub(super) fn body(
     model: &str,
@@ -197,7 +200,11 @@ pub(super) fn body(
             role: message.role,
             content: &message.text,
         }));
-    serde_json::to_vec(&body)
+    let texts = body.messages.iter().map(|message| message.content.len());
+    let schema = schemas.map_or(0, |schemas| schemas.schema.get().len());
+    let mut bytes = Vec::with_capacity(ENVELOPE + schema + texts.sum::<usize>());
+    serde_json::to_writer(&mut bytes, &body)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Command lines that work when pasted.
 
 /// A text as a shell takes it for one word.
-pub(crate) fn word(text: &str) -> String {
+pub fn word(text: &str) -> String {
     let is_plain = !text.is_empty()
         && text
             .chars()

@@ -1,0 +1,116 @@
+//! What is said at the end: where it is, a request that works when pasted, and what comes next.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use ::deploy::manifest;
+use ::deploy::package::{PROGRAM, Package};
+use ::deploy::plan::Plan;
+use ::deploy::shell;
+use serde_json::{Value, json};
+
+use super::docker::Compose;
+use super::megabytes;
+use super::steps::Steps;
+
+/// How the deployment ended.
+pub(super) struct Closing<'a> {
+    pub(super) plan: &'a Plan<'a>,
+    pub(super) package: &'a Package,
+    pub(super) folder: &'a Path,
+    pub(super) target: &'static str,
+    pub(super) compose: Option<Compose>,
+    /// With its bytes.
+    pub(super) image: Option<(String, u64)>,
+    /// Where it runs.
+    pub(super) url: Option<String>,
+    pub(super) has_program: bool,
+}
+
+impl Closing<'_> {
+    pub(super) fn text(&self) -> String {
+        let (name, folder) = (
+            self.plan.name.as_str(),
+            shell::word(&self.folder.display().to_string()),
+        );
+        let mut text = String::new();
+        let mut line = |label: &str, value: &str| {
+            let _ = writeln!(text, "  {label:<10} {value}");
+        };
+        match (&self.url, &self.image) {
+            (Some(url), _) => {
+                line("run", &format!("{url}/run"));
+                line("reference", &format!("{url}/docs"));
+                line("health", &format!("{url}/health/ready"));
+                let body = shell::word(&self.plan.sample.to_string());
+                let url = shell::word(&format!("{url}/run"));
+                let _ = write!(
+                    text,
+                    "\n  curl -X POST {url} -H 'content-type: application/json' -d {body}\n\n"
+                );
+                let mut line = |label: &str, value: &str| {
+                    let _ = writeln!(text, "  {label:<10} {value}");
+                };
+                line("logs", &format!("docker logs --follow {name}"));
+                line(
+                    "jobs",
+                    &format!("docker exec {name} /app/{PROGRAM} jobs list"),
+                );
+                match self.compose {
+                    None => line("stop", &format!("docker stop {name}")),
+                    Some(compose) => line(
+                        "stop",
+                        &format!(
+                            "cd {folder} && {} --project-name {name} stop",
+                            compose.shown()
+                        ),
+                    ),
+                }
+                line("update", "the same command with --replace");
+                line("remove", &format!("flowmill undeploy {name}"));
+            }
+            (None, Some((image, bytes))) => {
+                line("image", &format!("{image} ({})", megabytes(*bytes)));
+                if self.plan.secrets {
+                    let secret = format!("{}-env", self.plan.name.in_kubernetes());
+                    line(
+                        "keys",
+                        &format!("kubectl create secret generic {secret} --from-file=.env=.env"),
+                    );
+                }
+                line(
+                    "apply",
+                    &format!("kubectl apply -f {folder}/kubernetes.yaml"),
+                );
+            }
+            (None, None) => {
+                line("package", &folder);
+                line("next", &format!("see {folder}/README.md"));
+                line(
+                    "build",
+                    &format!("docker build --tag {} {folder}", self.plan.image()),
+                );
+            }
+        }
+        text.trim_end().to_owned()
+    }
+
+    pub(super) fn json(&self, steps: &Steps) -> Value {
+        let mut files: Vec<&str> = self.package.files.iter().map(|file| file.path).collect();
+        files.push(manifest::FILE);
+        if self.has_program {
+            files.push(PROGRAM);
+        }
+        json!({
+            "name": self.plan.name.as_str(),
+            "target": self.target,
+            "folder": self.folder.display().to_string(),
+            "files": files,
+            "image": self.image.as_ref().map(|(image, _)| image),
+            "image_bytes": self.image.as_ref().map(|(_, bytes)| bytes),
+            "url": self.url,
+            "volume": (self.plan.store != ::deploy::plan::Store::Memory).then(|| self.plan.name.volume()),
+            "steps": steps.to_json(),
+        })
+    }
+}

@@ -1,0 +1,250 @@
+//! Starting what was built, in the place of what is there, and waiting until it takes requests.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use ::deploy::package::{LABEL, SECRETS};
+use ::deploy::plan::{DATA, MEMORY_MB, PORT, Plan, Store};
+use ::deploy::variables::MACHINE;
+use reqwest::Url;
+
+use super::START;
+use super::docker::{Compose, Container, docker, run};
+use super::steps::Steps;
+use crate::health;
+use crate::report::{Exit, Failure, Result};
+
+/// Between two looks at a container that is starting.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A container of our name that is to be replaced.
+#[derive(Debug)]
+pub(super) struct Existing(Container);
+
+impl Existing {
+    /// Refuses to take a name from a container that is not to be replaced, or not ours.
+    pub(super) fn find(plan: &Plan<'_>, replace: bool) -> Result<Option<Self>> {
+        let name = &plan.name;
+        let Some(container) = Container::find(name.as_str())? else {
+            return Ok(None);
+        };
+        if !container.is_ours() {
+            return Err(Failure::new(
+                Exit::Io,
+                format!("there is a container `{name}` that flowmill did not make"),
+            )
+            .hint("choose another name with --name, or remove it with `docker rm`"));
+        }
+        if !replace {
+            return Err(
+                Failure::new(Exit::Io, format!("there is a container `{name}` already")).hint(
+                    "add --replace to put the new one in its place (runs finish, jobs are kept), or choose another --name",
+                ),
+            );
+        }
+        Ok(Some(Self(container)))
+    }
+
+    pub(super) fn publishes(&self, port: u16) -> bool {
+        self.0.publishes(port)
+    }
+}
+
+/// Where the server is reached from this machine.
+pub(super) fn url(plan: &Plan<'_>) -> String {
+    let host = match plan.host {
+        IpAddr::V4(host) if host.is_unspecified() => "127.0.0.1".to_owned(),
+        IpAddr::V6(host) if host.is_unspecified() => "[::1]".to_owned(),
+        IpAddr::V4(host) => host.to_string(),
+        IpAddr::V6(host) => format!("[{host}]"),
+    };
+    format!("http://{host}:{}", plan.port)
+}
+
+/// Starts the container. One that is replaced may finish its runs first, and comes back if the new one does
+/// not become ready.
+pub(super) fn start(
+    plan: &Plan<'_>,
+    folder: &Path,
+    existing: Option<Existing>,
+    platform: Option<::deploy::elf::Architecture>,
+    restore: impl FnOnce() -> Result<()>,
+    steps: &mut Steps,
+) -> Result<()> {
+    let name = plan.name.as_str();
+    let before = format!("{name}-before");
+    if existing.is_some() {
+        steps.step(
+            "drain",
+            || {
+                if Container::find(&before)?.is_some_and(|container| container.is_ours()) {
+                    docker(["rm", "--force", "--volumes", &before])?;
+                }
+                // SIGTERM, and as long as that container was promised.
+                docker(["stop", name])?;
+                docker(["rename", name, &before])
+            },
+            |_| "the container before has finished its runs".to_owned(),
+        )?;
+    }
+    let started = steps.step(
+        "start",
+        || {
+            run(&mut command(plan, folder, platform), "docker")?;
+            wait(plan)
+        },
+        |()| format!("container {name} is ready"),
+    );
+    match (started, existing) {
+        (Ok(()), Some(_)) => docker(["rm", "--volumes", &before]).map(drop),
+        (Ok(()), None) => Ok(()),
+        (Err(failure), existing) => {
+            // Gone already, or never made: nothing is lost with it.
+            let _ = docker(["rm", "--force", "--volumes", name]);
+            if existing.is_none() {
+                return Err(failure);
+            }
+            // With the keys it had: it mounts the same file.
+            let back = restore()
+                .and_then(|()| docker(["rename", &before, name]))
+                .and_then(|_| docker(["start", name]));
+            let hint = match back {
+                Ok(_) => "the container before was started again; nothing has changed".to_owned(),
+                Err(_) => format!("start the container before by hand: docker start {before}"),
+            };
+            Err(failure.hint(hint))
+        }
+    }
+}
+
+/// The `docker run` of the README, as one command.
+fn command(
+    plan: &Plan<'_>,
+    folder: &Path,
+    platform: Option<::deploy::elf::Architecture>,
+) -> Command {
+    let mut command = Command::new("docker");
+    let host = match plan.host {
+        IpAddr::V4(host) => host.to_string(),
+        IpAddr::V6(host) => format!("[{host}]"),
+    };
+    command.args(["run", "--detach", "--name", plan.name.as_str()]);
+    command.args([
+        "--restart",
+        "unless-stopped",
+        "--read-only",
+        "--cap-drop",
+        "ALL",
+    ]);
+    command.args(["--security-opt", "no-new-privileges", "--pids-limit", "256"]);
+    let mut option = |name: &str, value: String| {
+        command.args([name, &value]);
+    };
+    option("--memory", format!("{MEMORY_MB}m"));
+    option("--stop-timeout", plan.stop_timeout().as_secs().to_string());
+    option("--publish", format!("{host}:{}:{PORT}", plan.port));
+    option("--label", format!("{LABEL}={}", plan.name));
+    if plan.reaches_host() {
+        option("--add-host", format!("{MACHINE}:host-gateway"));
+    }
+    if plan.store != Store::Memory {
+        let volume = plan.name.volume();
+        option(
+            "--mount",
+            format!("type=volume,source={volume},target={DATA}"),
+        );
+    }
+    if plan.secrets {
+        let source = csv(&format!("source={}", folder.join(SECRETS.1).display()));
+        option(
+            "--mount",
+            format!("type=bind,{source},target=/app/.env,readonly"),
+        );
+    }
+    if let Some(platform) = platform {
+        option("--platform", format!("linux/{platform}"));
+    }
+    command.arg(plan.image());
+    command
+}
+
+/// A field of `--mount`, which is a line of CSV.
+fn csv(field: &str) -> String {
+    if field.contains([',', '"', '\n']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
+}
+
+/// Waits until the server takes requests, or its container has ended.
+fn wait(plan: &Plan<'_>) -> Result<()> {
+    let name = plan.name.as_str();
+    let url = Url::parse(&format!("{}/health/ready", url(plan))).expect("an address and a path");
+    let deadline = Instant::now() + START;
+    let mut look = Instant::now() + Duration::from_millis(500);
+    loop {
+        if matches!(health::status(&url, Duration::from_secs(2)), Ok(200)) {
+            return Ok(());
+        }
+        if Instant::now() > look {
+            look = Instant::now() + Duration::from_millis(500);
+            let container = Container::find(name)?;
+            if !container.as_ref().is_some_and(Container::is_running) {
+                return Err(failed(name, "ended at its start"));
+            }
+        }
+        if Instant::now() > deadline {
+            let seconds = START.as_secs();
+            return Err(failed(name, &format!("was not ready within {seconds} s")));
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// With the last lines the container said.
+fn failed(name: &str, what: &str) -> Failure {
+    let said = Command::new("docker")
+        .args(["logs", "--tail", "12", name])
+        .output();
+    let said = said.map_or_else(
+        |_| String::new(),
+        |output| String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+    );
+    Failure::new(Exit::Failed, format!("the container {name} {what}"))
+        .details(said.lines().map(str::to_owned).collect())
+        .hint("it was removed; the lines above are the last it said")
+}
+
+/// Starts the Compose project, which replaces a container of an earlier deployment by itself.
+pub(super) fn start_compose(
+    plan: &Plan<'_>,
+    folder: &Path,
+    compose: Compose,
+    mlflow: bool,
+    steps: &mut Steps,
+) -> Result<()> {
+    let name = plan.name.as_str();
+    steps.step(
+        "start",
+        || {
+            if let Some(container) = Container::find(name)? {
+                // Made without Compose, which would find its name taken.
+                if container.compose_project().is_none() {
+                    docker(["stop", name])?;
+                    docker(["rm", name])?;
+                }
+            }
+            let mut arguments = vec!["--project-name", name];
+            if mlflow {
+                arguments.extend(["--profile", "mlflow"]);
+            }
+            arguments.extend(["up", "--detach", "--no-build"]);
+            compose.run(Some(folder), &arguments)?;
+            wait(plan)
+        },
+        |()| format!("container {name} is ready"),
+    )
+}

@@ -1,0 +1,240 @@
+//! The `docker` program: what we ask of it, and what its failures mean.
+
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use deploy::package::LABEL;
+use serde_json::Value;
+
+use crate::report::{Exit, Failure, Result};
+
+/// An engine that hangs is one that does not run.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+
+/// Runs `docker` to its end; its standard output, or a failure with the end of what it said.
+pub(in crate::commands) fn docker<const N: usize>(arguments: [&str; N]) -> Result<String> {
+    run(Command::new("docker").args(arguments), "docker")
+}
+
+/// The same for any program and place.
+pub(super) fn run(command: &mut Command, name: &str) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| not_started(name, &error))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
+    let what = command
+        .get_args()
+        .next()
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    Err(refused(&format!("{name} {what}"), &output))
+}
+
+fn not_started(name: &str, error: &std::io::Error) -> Failure {
+    if error.kind() == ErrorKind::NotFound {
+        Failure::new(
+            Exit::NotReady,
+            format!("`{name}` is not installed, or not on the PATH"),
+        )
+        .hint("install Docker Engine (https://docs.docker.com/engine/install), or add --generate to write the files only")
+    } else {
+        Failure::new(
+            Exit::NotReady,
+            format!("`{name}` cannot be started: {error}"),
+        )
+    }
+}
+
+fn refused(what: &str, output: &Output) -> Failure {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said: Vec<&str> = said
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    let last = said.len().saturating_sub(12);
+    Failure::new(Exit::Failed, format!("`{what}` failed"))
+        .details(said[last..].iter().map(|&line| line.to_owned()).collect())
+}
+
+/// The engine's platform, such as `linux/amd64`, if it answers.
+pub(super) fn platform_of_engine() -> Result<String> {
+    let child = Command::new("docker")
+        .args(["version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| not_started("docker", &error))?;
+    let output = within(child, ANSWER_TIME)?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let hint = if said.contains("permission denied") {
+        "add yourself to the group `docker`, or use a rootless engine; --generate writes the files only"
+    } else {
+        "start it (`sudo systemctl start docker`, or Docker Desktop), or add --generate to write the files only"
+    };
+    Err(Failure::new(
+        Exit::NotReady,
+        "Docker is installed, and its engine does not answer",
+    )
+    .details(said.lines().map(str::to_owned).collect())
+    .hint(hint))
+}
+
+/// Waits for a process, and ends it when it takes too long.
+fn within(mut child: Child, time: Duration) -> Result<Output> {
+    let deadline = Instant::now() + time;
+    let failed = |error: std::io::Error| Failure::new(Exit::NotReady, format!("`docker`: {error}"));
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(failed)? {
+            break status;
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(Failure::new(
+                Exit::NotReady,
+                format!("Docker's engine has not answered for {} s", time.as_secs()),
+            )
+            .hint("restart it, or add --generate to write the files only"));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let read = |stream: Option<&mut dyn Read>| {
+        let mut bytes = Vec::new();
+        stream
+            .map_or(Ok(0), |stream| stream.read_to_end(&mut bytes))
+            .map(|_| bytes)
+    };
+    Ok(Output {
+        status,
+        stdout: read(child.stdout.as_mut().map(|stream| stream as _)).map_err(failed)?,
+        stderr: read(child.stderr.as_mut().map(|stream| stream as _)).map_err(failed)?,
+    })
+}
+
+/// A container as the engine describes it.
+#[derive(Debug)]
+pub(in crate::commands) struct Container(Value);
+
+impl Container {
+    /// The one of that name, if there is one.
+    pub(in crate::commands) fn find(name: &str) -> Result<Option<Self>> {
+        let names = docker(["ps", "--all", "--format", "{{.Names}}"])?;
+        if !names.lines().any(|known| known == name) {
+            return Ok(None);
+        }
+        let text = docker(["container", "inspect", "--format", "{{json .}}", name])?;
+        let value = serde_json::from_str(&text).map_err(|error| {
+            Failure::new(
+                Exit::Failed,
+                format!("`docker container inspect` gave no JSON: {error}"),
+            )
+        })?;
+        Ok(Some(Self(value)))
+    }
+
+    /// Whether `flowmill deploy` made it.
+    pub(in crate::commands) fn is_ours(&self) -> bool {
+        self.0["Config"]["Labels"][LABEL].is_string()
+    }
+
+    /// Whether its first process still runs: one that ended may have been started again.
+    pub(super) fn is_running(&self) -> bool {
+        let state = &self.0["State"];
+        state["Running"] == Value::Bool(true)
+            && state["Restarting"] != Value::Bool(true)
+            && self.0["RestartCount"].as_u64().unwrap_or_default() == 0
+    }
+
+    /// The image it was made from, as it was named.
+    pub(in crate::commands) fn image(&self) -> &str {
+        self.0["Config"]["Image"].as_str().unwrap_or_default()
+    }
+
+    /// The volumes that are mounted, by name.
+    pub(in crate::commands) fn volumes(&self) -> Vec<String> {
+        let mounts = self.0["Mounts"].as_array().into_iter().flatten();
+        mounts
+            .filter(|mount| mount["Type"] == "volume")
+            .filter_map(|mount| Some(mount["Name"].as_str()?.to_owned()))
+            .collect()
+    }
+
+    /// The Compose project it belongs to.
+    pub(in crate::commands) fn compose_project(&self) -> Option<&str> {
+        self.0["Config"]["Labels"]["com.docker.compose.project"].as_str()
+    }
+
+    /// Whether it publishes that port of the machine.
+    pub(super) fn publishes(&self, port: u16) -> bool {
+        let bindings = self.0["HostConfig"]["PortBindings"].as_object();
+        bindings
+            .into_iter()
+            .flat_map(|bindings| bindings.values())
+            .filter_map(Value::as_array)
+            .flatten()
+            .filter_map(|binding| binding["HostPort"].as_str())
+            .any(|bound| bound.parse() == Ok(port))
+    }
+}
+
+/// Compose: the plugin, or the program of its own that came before it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::commands) enum Compose {
+    Plugin,
+    Program,
+}
+
+impl Compose {
+    pub(in crate::commands) fn find() -> Result<Self> {
+        if docker(["compose", "version"]).is_ok() {
+            return Ok(Self::Plugin);
+        }
+        match run(
+            Command::new("docker-compose").arg("version"),
+            "docker-compose",
+        ) {
+            Ok(_) => Ok(Self::Program),
+            Err(_) => Err(
+                Failure::new(Exit::NotReady, "Docker Compose is not installed").hint(
+                    "install the plugin docker-compose-plugin, or leave --target compose out",
+                ),
+            ),
+        }
+    }
+
+    /// As it is typed.
+    pub(super) fn shown(self) -> &'static str {
+        match self {
+            Self::Plugin => "docker compose",
+            Self::Program => "docker-compose",
+        }
+    }
+
+    pub(in crate::commands) fn run(
+        self,
+        folder: Option<&Path>,
+        arguments: &[&str],
+    ) -> Result<String> {
+        let mut command = match self {
+            Self::Plugin => {
+                let mut command = Command::new("docker");
+                command.arg("compose");
+                command
+            }
+            Self::Program => Command::new("docker-compose"),
+        };
+        if let Some(folder) = folder {
+            command.current_dir(folder);
+        }
+        run(command.args(arguments), self.shown())
+    }
+}

@@ -1,0 +1,93 @@
+//! Looking at the engine: does it answer, and is anything of it in the way.
+
+use std::net::{IpAddr, TcpListener};
+
+use ::deploy::elf::Architecture;
+use ::deploy::plan::Plan;
+
+use super::container::Existing;
+use super::docker::{self, Compose};
+use super::options::{Args, Target, platform};
+use super::prepared::Prepared;
+use super::steps::Steps;
+use crate::report::{Exit, Failure, Result};
+
+/// The engine and what was found on it.
+pub(super) struct Engine {
+    /// What its containers run on; `None`: nothing that images are made for.
+    pub(super) platform: Option<Architecture>,
+    /// For the target that needs it.
+    pub(super) compose: Option<Compose>,
+    /// To be replaced.
+    pub(super) existing: Option<Existing>,
+}
+
+impl Engine {
+    /// Everything that could be in the way, before anything is written.
+    pub(super) fn check(
+        args: &Args,
+        plan: &Plan<'_>,
+        prepared: &Prepared<'_>,
+        steps: &mut Steps,
+    ) -> Result<Self> {
+        steps
+            .step(
+                "checks",
+                || {
+                    let engine = docker::platform_of_engine()?;
+                    let platform = args.platform.or_else(|| platform(&engine).ok());
+                    let compose = match args.target {
+                        Target::Compose => Some(Compose::find()?),
+                        _ => None,
+                    };
+                    let existing = match args.target {
+                        Target::Kubernetes => None,
+                        _ => Existing::find(plan, args.replace)?,
+                    };
+                    let is_ours = existing
+                        .as_ref()
+                        .is_some_and(|existing| existing.publishes(plan.port));
+                    if args.target != Target::Kubernetes && !is_ours {
+                        check_port(plan.host, plan.port, "--port")?;
+                    }
+                    if args.mlflow && existing.is_none() {
+                        check_port(plan.host, args.mlflow_port, "--mlflow-port")?;
+                    }
+                    Ok((
+                        engine,
+                        Self {
+                            platform,
+                            compose,
+                            existing,
+                        },
+                    ))
+                },
+                |(engine, _)| {
+                    let from_shell = match prepared.secrets.from_shell.as_slice() {
+                        [] => String::new(),
+                        names => format!("; {} from the shell", names.join(", ")),
+                    };
+                    let from_file = match &prepared.secrets.file {
+                        Some(file) => format!("; variables from {}", file.display()),
+                        None => String::new(),
+                    };
+                    format!("Docker answers ({engine}){from_file}{from_shell}")
+                },
+            )
+            .map(|(_, engine)| engine)
+    }
+}
+
+fn check_port(host: IpAddr, port: u16, option: &str) -> Result<()> {
+    // Other faults, such as privileges and addresses, are the engine's business.
+    let is_free = !TcpListener::bind((host, port))
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse);
+    if is_free {
+        return Ok(());
+    }
+    Err(
+        Failure::new(Exit::Io, format!("port {port} of {host} is in use")).hint(format!(
+            "choose another with {option}, or stop what listens there"
+        )),
+    )
+}

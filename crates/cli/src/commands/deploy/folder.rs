@@ -1,0 +1,128 @@
+//! Writing the package, without losing what somebody changed by hand.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use deploy::manifest::{self, Changes, Manifest};
+use deploy::package::{PROGRAM, Package};
+
+use crate::config::text;
+use crate::report::{Exit, Failure, Result};
+
+/// What is about to change in the folder.
+#[derive(Debug)]
+pub(super) struct Writing<'a> {
+    folder: &'a Path,
+    package: &'a Package,
+    changes: Changes,
+}
+
+impl<'a> Writing<'a> {
+    /// Compares the package with the folder. Files that were changed by hand are only overwritten by `force`,
+    /// or when whoever sits at the terminal says so.
+    pub(super) fn new(folder: &'a Path, package: &'a Package, force: bool) -> Result<Self> {
+        if folder.exists() && !folder.is_dir() {
+            return Err(Failure::new(
+                Exit::Io,
+                format!("`{}` is a file, not a folder", folder.display()),
+            )
+            .hint("choose another folder with --output-dir"));
+        }
+        let before = match fs::read_to_string(folder.join(manifest::FILE)) {
+            Ok(text) => Manifest::parse(&text),
+            Err(_) => Manifest::default(),
+        };
+        let changes = Changes::between(package, &before, |path| fs::read(folder.join(path)).ok());
+        if !changes.changed_by_hand.is_empty() && !force {
+            let files = changes.changed_by_hand.join(", ");
+            let question = format!(
+                "changed by hand in {}: {files}\noverwrite?",
+                folder.display()
+            );
+            if text::ask(&question)? != Some(true) {
+                return Err(Failure::new(
+                    Exit::Io,
+                    format!(
+                        "these files in {} were not written by flowmill, or were changed by hand: {files}",
+                        folder.display()
+                    ),
+                )
+                .hint("add --force to overwrite them, or choose another folder with --output-dir"));
+            }
+        }
+        Ok(Self {
+            folder,
+            package,
+            changes,
+        })
+    }
+
+    /// Writes what is new and the program, removes what is old. Gives the number of files written.
+    pub(super) fn write(&self, program: Option<&Path>) -> Result<usize> {
+        let mut written = 0;
+        for file in &self.package.files {
+            if self.changes.write.iter().any(|path| path == file.path) {
+                self.put(file.path, file.text.as_bytes())?;
+                written += 1;
+            }
+        }
+        for path in &self.changes.remove {
+            let path = self.folder.join(path);
+            fs::remove_file(&path).map_err(|error| unwritable(&path, &error))?;
+        }
+        if let Some(program) = program {
+            written += usize::from(self.copy_program(program)?);
+        }
+        self.put(
+            manifest::FILE,
+            Manifest::of(self.package).to_text().as_bytes(),
+        )?;
+        Ok(written)
+    }
+
+    fn put(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.folder.join(path);
+        let write = || {
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            fs::write(&path, bytes)
+        };
+        write().map_err(|error| unwritable(&path, &error))
+    }
+
+    /// Tells whether it was copied: one that is there already is left alone.
+    fn copy_program(&self, program: &Path) -> Result<bool> {
+        let to = self.folder.join(PROGRAM);
+        if fs::canonicalize(&to).ok() == fs::canonicalize(program).ok() {
+            return Ok(false);
+        }
+        let copy = || {
+            // Under another name first: a copy that broke off must not pass for the program.
+            let part = self.folder.join(format!("{PROGRAM}.part"));
+            match fs::remove_file(&part) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            fs::copy(program, &part)?;
+            fs::set_permissions(&part, fs::Permissions::from_mode(0o755))?;
+            fs::rename(&part, &to)
+        };
+        copy().map_err(|error| unwritable(&to, &error))?;
+        Ok(true)
+    }
+}
+
+/// The folder with no link and no `..` in it, as mounts need it.
+pub(super) fn absolute(folder: &Path) -> Result<PathBuf> {
+    fs::canonicalize(folder).map_err(|error| unwritable(folder, &error))
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(
+        Exit::Io,
+        format!("`{}` could not be written: {error}", path.display()),
+    )
+}

@@ -1,0 +1,108 @@
+//! `block_deploy`: a workflow whose latest recorded run failed such a gate is not deployed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jobs::job::{Job, Status};
+use jobs::store::{Filter, JobStore};
+use lang::workflow::{OnGateFail, Workflow};
+use serde_json::Value;
+
+use crate::config::store::Store;
+use crate::job_store;
+use crate::report::{Exit, Failure, Result};
+
+/// Runs that are looked at, newest first, until one tells.
+const RUNS: usize = 100;
+
+/// Events read at once.
+const EVENTS: usize = 256;
+
+/// Gates whose failure forbids a deployment.
+fn blocking(workflow: &Workflow) -> BTreeSet<&str> {
+    let gates = &workflow.gates;
+    gates
+        .gates
+        .iter()
+        .filter(|gate| gate.on_fail.unwrap_or(gates.on_fail) == OnGateFail::BlockDeploy)
+        .map(|gate| gate.metric.as_str())
+        .collect()
+}
+
+/// Refuses a workflow whose latest run in the store failed a gate. Without a store nothing was recorded.
+pub(super) fn check(workflow: &Workflow, store: &Store) -> Result<()> {
+    let blocking = blocking(workflow);
+    let Store::Sqlite(path) = store else {
+        return Ok(());
+    };
+    if blocking.is_empty() || !path.exists() {
+        return Ok(());
+    }
+    let opened = job_store::open(store).map_err(|failure| {
+        failure.hint(
+            "the gates of this workflow forbid a deployment after a failed run, so its runs have to be read: stop the \
+             server that uses this store, name another with --runs, or add --ignore-gates",
+        )
+    })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))?;
+    let latest = runtime.block_on(latest(&opened.jobs, &workflow.name, &blocking));
+    match latest.map_err(|error| Failure::new(Exit::Io, format!("{store}: {error}")))? {
+        Some(Verdict { job, failed }) if !failed.is_empty() => Err(Failure::new(
+            Exit::Failed,
+            format!(
+                "not deployed: the latest recorded run of `{}` failed a gate (job {}, {})",
+                workflow.name, job.id, job.created_at
+            ),
+        )
+        .details(failed)
+        .hint("run it again with `flowmill serve` until it passes, or add --ignore-gates")),
+        _ => Ok(()),
+    }
+}
+
+/// What the gates said of a run.
+struct Verdict {
+    job: Job,
+    /// Messages of gates that block.
+    failed: Vec<String>,
+}
+
+/// Of the newest run that came to its gates: it completed, or failed at one.
+async fn latest(
+    store: &Arc<dyn JobStore>,
+    workflow: &str,
+    blocking: &BTreeSet<&str>,
+) -> Result<Option<Verdict>, jobs::store::Error> {
+    let filter = Filter {
+        workflow: Some(workflow.to_owned()),
+        ..Filter::default()
+    };
+    for job in store.list(&filter, None, RUNS).await?.jobs {
+        if !matches!(job.status, Status::Completed | Status::Failed) {
+            continue;
+        }
+        let (mut any, mut failed, mut after) = (false, Vec::new(), 0);
+        loop {
+            let events = store.events(job.id, after, EVENTS).await?;
+            let Some(last) = events.last() else { break };
+            after = last.id;
+            for event in events.iter().filter(|event| event.kind == "gate_failed") {
+                any = true;
+                let event: Value = event.data.read().unwrap_or_default();
+                if event["metric"]
+                    .as_str()
+                    .is_some_and(|metric| blocking.contains(metric))
+                {
+                    failed.push(event["message"].as_str().unwrap_or_default().to_owned());
+                }
+            }
+        }
+        if any || job.status == Status::Completed {
+            return Ok(Some(Verdict { job, failed }));
+        }
+    }
+    Ok(None)
+}

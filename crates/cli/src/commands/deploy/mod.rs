@@ -1,0 +1,178 @@
+//! `flowmill deploy`: from a workflow file to a running container. Everything is checked first; then the
+//! package is written, the image built, the container started and waited for.
+
+mod binary;
+mod closing;
+mod container;
+pub(super) mod docker;
+mod engine;
+mod folder;
+mod gates;
+mod options;
+mod prepared;
+mod secrets;
+mod steps;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use ::deploy::elf::Architecture;
+use ::deploy::package::Package;
+
+use self::closing::Closing;
+use self::engine::Engine;
+use self::folder::Writing;
+pub(super) use self::options::Args;
+use self::options::{Format, Target};
+use self::prepared::Prepared;
+use self::steps::Steps;
+use super::Context;
+use crate::config::log::Level;
+use crate::report::{self, Exit, Failure, Result};
+use crate::{logging, printer, workflow_file};
+
+pub(super) fn deploy(args: &Args, context: &Context) -> Result<Exit> {
+    logging::start(
+        &context.log,
+        context.environment.rust_log().as_deref(),
+        Level::Warn,
+    );
+    options::check(args)?;
+    let mut steps = Steps::default();
+    let prepared = Prepared::of(args, context, &mut steps)?;
+    let plan = prepared.plan(args)?;
+    let image = plan.image();
+
+    let engine = if args.generate {
+        None
+    } else {
+        Some(Engine::check(args, &plan, &prepared, &mut steps)?)
+    };
+    let wanted = engine
+        .as_ref()
+        .and_then(|engine| engine.platform)
+        .or(args.platform)
+        .or(Architecture::own())
+        .unwrap_or(Architecture::Amd64);
+    let program = match binary::find(args.binary.as_deref(), wanted) {
+        Ok(path) => Some(path),
+        Err(failure) if args.generate && args.binary.is_none() => {
+            report::warning(&format!(
+                "the package lacks its program `flowmill`: {}",
+                failure.message
+            ));
+            None
+        }
+        Err(failure) => return Err(failure),
+    };
+
+    let package = Package::of(&plan);
+    let writing = Writing::new(&args.output_dir, &package, args.force)?;
+    steps.step(
+        "package",
+        || writing.write(program.as_deref()),
+        |written| {
+            format!(
+                "package written to {} ({})",
+                args.output_dir.display(),
+                if *written == 0 {
+                    "nothing changed".to_owned()
+                } else {
+                    workflow_file::many(*written, "file")
+                }
+            )
+        },
+    )?;
+
+    let mut closing = Closing {
+        plan: &plan,
+        package: &package,
+        folder: &args.output_dir,
+        target: args.target.name(),
+        compose: None,
+        image: None,
+        url: None,
+        has_program: program.is_some(),
+    };
+    if let Some(engine) = engine {
+        let folder = folder::absolute(&args.output_dir)?;
+        let keys_before = if plan.secrets {
+            prepared.secrets.write(&folder)?
+        } else {
+            None
+        };
+        let size = build(&image, &folder, args.platform, &mut steps)?;
+        closing.image = Some((image.clone(), size));
+        if args.push {
+            steps.step(
+                "push",
+                || docker::docker(["push", &image]),
+                |_| format!("pushed {image}"),
+            )?;
+        }
+        closing.compose = engine.compose;
+        match args.target {
+            Target::Kubernetes => {}
+            Target::Docker => {
+                let restore = || secrets::restore(&folder, keys_before.as_deref());
+                container::start(
+                    &plan,
+                    &folder,
+                    engine.existing,
+                    args.platform,
+                    restore,
+                    &mut steps,
+                )?;
+                closing.url = Some(container::url(&plan));
+            }
+            Target::Compose => {
+                let compose = engine.compose.expect("checked for this target");
+                container::start_compose(&plan, &folder, compose, args.mlflow, &mut steps)?;
+                closing.url = Some(container::url(&plan));
+            }
+        }
+    }
+    match args.format {
+        Format::Text => printer::data(&closing.text())?,
+        Format::Json => printer::data(&format!("{:#}", closing.json(&steps)))?,
+    }
+    Ok(Exit::Success)
+}
+
+/// Builds the image; its size in bytes.
+fn build(
+    image: &str,
+    folder: &Path,
+    platform: Option<Architecture>,
+    steps: &mut Steps,
+) -> Result<u64> {
+    steps.step(
+        "build",
+        || {
+            let mut command = Command::new("docker");
+            command.args(["build", "--tag", image]);
+            if let Some(platform) = platform {
+                command.arg("--platform").arg(format!("linux/{platform}"));
+            }
+            docker::run(command.arg(folder), "docker")?;
+            let size = docker::docker(["image", "inspect", "--format", "{{.Size}}", image])?;
+            size.parse().map_err(|_| {
+                Failure::new(
+                    Exit::Failed,
+                    format!("`docker image inspect` gave no size: {size}"),
+                )
+            })
+        },
+        |size| format!("image {image} built ({})", megabytes(*size)),
+    )
+}
+
+/// In millions of bytes, as Docker counts.
+fn megabytes(bytes: u64) -> String {
+    let tenths = bytes.div_ceil(100_000);
+    format!("{}.{} MB", tenths / 10, tenths % 10)
+}
+
+/// Longest time until a container has to be ready: a large store takes a moment to open.
+const START: Duration = Duration::from_secs(60);

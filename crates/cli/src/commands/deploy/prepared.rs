@@ -1,0 +1,207 @@
+//! What is read and checked before any engine is asked: the workflow, its gates, who answers, the variables.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ::deploy::name::Name;
+use ::deploy::plan::{self, Answering, Attached, Plan, Purpose};
+use ::deploy::variables;
+use serde_json::Value;
+use service::catalog::LoadedWorkflow;
+
+use super::gates;
+use super::options::{Args, host};
+use super::secrets::Secrets;
+use super::steps::Steps;
+use crate::commands::Context;
+use crate::config::models::Source;
+use crate::config::store::Store;
+use crate::config::{models, text};
+use crate::report::{self, Exit, Failure, Result};
+use crate::{sample, workflow_file};
+
+/// What was read and found to be in order.
+pub(super) struct Prepared<'a> {
+    source: lang::source::Source,
+    loaded: LoadedWorkflow,
+    settings: Option<&'a str>,
+    answering: Answering,
+    attached: Vec<Attached>,
+    pub(super) secrets: Secrets,
+    openapi: Value,
+    sample: Value,
+}
+
+impl<'a> Prepared<'a> {
+    /// Reads and checks the workflow, its gates, its models and their variables.
+    pub(super) fn of(args: &Args, context: &'a Context, steps: &mut Steps) -> Result<Self> {
+        let (source, workflow) = steps.step(
+            "validate",
+            || workflow_file::load(&args.file),
+            |(_, workflow)| {
+                format!(
+                    "{} is valid: workflow `{}`",
+                    args.file.display(),
+                    workflow.name
+                )
+            },
+        )?;
+        if !args.ignore_gates {
+            gates::check(&workflow, &gate_store(args, context))?;
+        }
+        let layers = args
+            .models
+            .clone()
+            .layers(|id| context.is_flag(id), context.project.models.clone());
+        let models = models::Options::settle(layers)?;
+        let (answering, attached) = answering(&models)?;
+        let loaded = LoadedWorkflow::new(&source, Arc::clone(&workflow));
+
+        let mut secrets =
+            Secrets::read(args.env_file.as_deref(), args.no_env_file || args.generate)?;
+        let wanted = variables::of(&workflow, &answering);
+        if !args.generate {
+            secrets.add_from_shell(&wanted);
+            secrets.check(&wanted)?;
+            secrets
+                .warnings(&wanted)
+                .iter()
+                .for_each(|warning| report::warning(warning));
+            preflight(&loaded, &answering, &secrets)?;
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .map_err(|error| {
+                Failure::new(Exit::Io, format!("the runtime could not start: {error}"))
+            })?;
+        Ok(Self {
+            openapi: server::openapi_document(&loaded),
+            sample: runtime.block_on(sample::of(&loaded.input_schema)),
+            settings: context.project.text.as_deref(),
+            source,
+            loaded,
+            answering,
+            attached,
+            secrets,
+        })
+    }
+
+    /// Every decision, from the options and what was read.
+    pub(super) fn plan(&'a self, args: &Args) -> Result<Plan<'a>> {
+        let workflow = &*self.loaded.workflow;
+        let name = match &args.name {
+            None => Name::near(&workflow.name),
+            Some(name) => Name::parse(name).map_err(|error| {
+                Failure::usage(error.to_string()).hint(format!("--name {}", error.suggestion))
+            })?,
+        };
+        let store = match &args.store {
+            None => plan::Store::default(),
+            Some(Store::Memory) => plan::Store::Memory,
+            Some(Store::Sqlite(path)) => plan::Store::file(&path.to_string_lossy())
+                .map_err(|error| Failure::usage(error.to_string()))?,
+        };
+        // Without Docker nobody knows yet what there will be; whoever asks for keys gets a place for them.
+        let needs_any = variables::of(workflow, &self.answering)
+            .iter()
+            .any(|variable| variable.required);
+        Ok(Plan {
+            name,
+            workflow,
+            source: &self.source.text,
+            is_json: args
+                .file
+                .extension()
+                .is_some_and(|extension| extension.eq_ignore_ascii_case("json")),
+            settings: self.settings,
+            answering: self.answering.clone(),
+            attached: self.attached.clone(),
+            openapi: &self.openapi,
+            sample: &self.sample,
+            store,
+            sync_timeout: args.sync_timeout.map(|time| time.0),
+            drain_timeout: args.drain_timeout.0,
+            host: host(args),
+            port: args.port,
+            mlflow: (!args.no_mlflow && args.mlflow_port != 0).then_some(args.mlflow_port),
+            secrets: !self.secrets.is_empty() || needs_any,
+            registry: args.registry.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+        })
+    }
+}
+
+/// Where `flowmill serve` here keeps its jobs.
+fn gate_store(args: &Args, context: &Context) -> Store {
+    let serve = &context.project.serve;
+    args.runs
+        .clone()
+        .or_else(|| context.environment.variable("FLOWMILL_STORE")?.parse().ok())
+        .or_else(|| serve.store.clone())
+        .unwrap_or_else(|| {
+            let folder = context
+                .environment
+                .variable("FLOWMILL_DATA_DIR")
+                .map(PathBuf::from);
+            let folder = folder
+                .or_else(|| serve.data_dir.clone())
+                .unwrap_or_default();
+            Store::default_in(&folder)
+        })
+}
+
+/// Who answers, with the files that this takes.
+fn answering(settings: &models::Settings) -> Result<(Answering, Vec<Attached>)> {
+    if settings.record.is_some() {
+        return Err(Failure::usage(
+            "a deployment records no cassette: its file system is read-only",
+        )
+        .hint("leave --record and FLOWMILL_RECORD out"));
+    }
+    let mut attached = Vec::new();
+    let mut attach = |purpose, path: &Path| -> Result<()> {
+        attached.push(Attached {
+            purpose,
+            text: text::read(path)?,
+        });
+        Ok(())
+    };
+    let answering = match &settings.source {
+        Source::Workflow => Answering::Workflow,
+        Source::Override(spec) => Answering::Model(spec.clone()),
+        Source::Offline => Answering::Offline,
+        Source::Replay(path) => {
+            attach(Purpose::Cassette, path)?;
+            Answering::Replay
+        }
+        Source::Replies(path) => {
+            attach(Purpose::Replies, path)?;
+            Answering::Replies
+        }
+    };
+    if let Some(path) = &settings.prices {
+        attach(Purpose::Prices, path)?;
+    }
+    if let Some(path) = &settings.ca {
+        attach(Purpose::Certificates, path)?;
+    }
+    Ok((answering, attached))
+}
+
+/// Finds out now what would keep the server from starting in the container.
+fn preflight(loaded: &LoadedWorkflow, answering: &Answering, secrets: &Secrets) -> Result<()> {
+    let models: Arc<dyn llm::model::Models> = match answering {
+        Answering::Workflow => secrets.models(None)?,
+        Answering::Model(spec) => secrets.models(Some(spec))?,
+        // Whatever is asked for, they answer.
+        Answering::Offline | Answering::Replay | Answering::Replies => {
+            Arc::new(llm::offline::Offline)
+        }
+    };
+    loaded.preflight(&*models).map_err(|failure| {
+        Failure::new(
+            Exit::NotReady,
+            format!("not deployed: its runs would fail: {}", failure.message),
+        )
+    })
+}

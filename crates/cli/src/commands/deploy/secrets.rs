@@ -1,0 +1,251 @@
+//! The variables that the container gets: the file with keys, and what of the shell it needs.
+//!
+//! They are mounted as a file, which the server reads as its `.env`. As variables of the container
+//! `docker inspect` would show them to everyone who may use the engine.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use deploy::package::SECRETS;
+use deploy::variables::{MACHINE, Variable, is_this_machine};
+use llm::model::{ModelSpec, Models, Override};
+use llm::pricing::PriceTable;
+
+use crate::config::environment::{self, Environment};
+use crate::config::text;
+use crate::report::{Exit, Failure, Result};
+
+/// Read where nobody names another file.
+const DEFAULT: &str = ".env";
+
+/// What the container is told.
+#[derive(Debug, Default)]
+pub(super) struct Secrets {
+    /// The file that was read.
+    pub(super) file: Option<PathBuf>,
+    /// The file's text, with what came from the shell.
+    text: String,
+    variables: HashMap<String, String>,
+    /// Names of those from the shell.
+    pub(super) from_shell: Vec<String>,
+}
+
+impl Secrets {
+    /// Reads the named file, or `.env` if there is one, unless none is wanted.
+    pub(super) fn read(named: Option<&Path>, no_file: bool) -> Result<Self> {
+        let path = match named {
+            _ if no_file => return Ok(Self::default()),
+            Some(path) => path,
+            None if Path::new(DEFAULT).is_file() => Path::new(DEFAULT),
+            None => return Ok(Self::default()),
+        };
+        let shown = path.display().to_string();
+        let text = text::read(path).map_err(|failure| {
+            failure.hint("name another file with --env-file, or add --no-env-file")
+        })?;
+        let (variables, problems) = environment::parse(&text, &shown);
+        if !problems.is_empty() {
+            let failure = Failure::usage(format!("`{shown}` cannot be read as variables"));
+            return Err(failure.details(problems).hint(
+                "write a NAME=value a line, the value in quotes where it holds blanks or #",
+            ));
+        }
+        Ok(Self {
+            file: Some(path.to_owned()),
+            text,
+            variables,
+            from_shell: Vec::new(),
+        })
+    }
+
+    /// Takes what counts and is only set in the shell.
+    pub(super) fn add_from_shell(&mut self, wanted: &[Variable]) {
+        let names = wanted
+            .iter()
+            .flat_map(|variable| variable.names.iter().chain(&variable.unless));
+        for name in names {
+            if self.is_set(name) {
+                continue;
+            }
+            if let Some(value) = Environment::of_process(name) {
+                if !self.text.is_empty() && !self.text.ends_with('\n') {
+                    self.text.push('\n');
+                }
+                let _ = writeln!(self.text, "{name}={}", quoted(&value));
+                self.variables.insert(name.clone(), value);
+                self.from_shell.push(name.clone());
+            }
+        }
+    }
+
+    fn is_set(&self, name: &str) -> bool {
+        self.variables
+            .get(name)
+            .is_some_and(|value| !value.trim().is_empty())
+    }
+
+    /// Whether there is anything to mount.
+    pub(super) fn is_empty(&self) -> bool {
+        self.file.is_none() && self.variables.is_empty()
+    }
+
+    /// Refuses what could only fail in the container for want of a variable.
+    pub(super) fn check(&self, wanted: &[Variable]) -> Result<()> {
+        let missing: Vec<&Variable> = wanted
+            .iter()
+            .filter(|variable| variable.is_missing(|name| self.is_set(name)))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let details = missing
+            .iter()
+            .map(|variable| format!("{}: {}", variable.names[0], variable.comment));
+        let example: Vec<String> = missing
+            .iter()
+            .map(|variable| {
+                let value = if variable.value.is_empty() {
+                    "…"
+                } else {
+                    &variable.value
+                };
+                format!("{}={value}", variable.names[0])
+            })
+            .collect();
+        let file = self.file.as_deref().unwrap_or(Path::new(DEFAULT)).display();
+        Err(Failure::new(
+            Exit::NotReady,
+            format!(
+                "{} not set, neither in {file} nor in the shell",
+                match missing.as_slice() {
+                    [one] => format!("{} is", one.names[0]),
+                    several => format!("{} variables are", several.len()),
+                }
+            ),
+        )
+        .details(details.collect())
+        .hint(format!(
+            "put `{}` into {file}, or add --offline to try the deployment without a model",
+            example.join("` and `")
+        )))
+    }
+
+    /// Addresses that would mean the container itself.
+    pub(super) fn warnings(&self, wanted: &[Variable]) -> Vec<String> {
+        let names = wanted
+            .iter()
+            .flat_map(|variable| variable.names.iter().chain(&variable.unless));
+        let mut warnings = Vec::new();
+        for name in names {
+            let means_itself = self
+                .variables
+                .get(name)
+                .is_some_and(|value| is_this_machine(value.trim()));
+            let warning = format!(
+                "{name} names this machine's loopback address, which in a container is the container; use {MACHINE}"
+            );
+            if means_itself && !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
+        warnings
+    }
+
+    /// The models as the container will find them.
+    pub(super) fn models(&self, wanted: Option<&ModelSpec>) -> Result<Arc<dyn Models>> {
+        let settings = llm::Settings {
+            environment: self.variables.clone().into_iter().collect(),
+            prices: Arc::new(PriceTable::built_in()),
+            ..llm::Settings::default()
+        };
+        let registry = llm::Registry::new(settings)
+            .map_err(|error| Failure::new(Exit::NotReady, error.message))?;
+        Ok(match wanted {
+            None => Arc::new(registry),
+            Some(wanted) => Arc::new(Override::new(Arc::new(registry), wanted.clone())),
+        })
+    }
+
+    /// Writes the file that is mounted. Its folder is closed to others; the file itself has to be readable
+    /// for the container's user, who is nobody here. Gives what was there before, for [`restore`].
+    pub(super) fn write(&self, package: &Path) -> Result<Option<Vec<u8>>> {
+        let before = fs::read(package.join(SECRETS.1)).ok();
+        put(package, self.text.as_bytes())?;
+        Ok(before)
+    }
+}
+
+/// Puts back what a container that is started again was started with.
+pub(super) fn restore(package: &Path, before: Option<&[u8]>) -> Result<()> {
+    before.map_or(Ok(()), |before| put(package, before))
+}
+
+fn put(package: &Path, bytes: &[u8]) -> Result<()> {
+    let (folder, file) = (package.join(SECRETS.0), package.join(SECRETS.1));
+    let write = || -> std::io::Result<()> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)?;
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
+        // Anew: a container that still has the old one mounted keeps it.
+        if file.exists() {
+            fs::remove_file(&file)?;
+        }
+        let mut options = fs::OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create_new(true)
+            .mode(0o444)
+            .open(&file)?;
+        file.set_permissions(fs::Permissions::from_mode(0o444))?;
+        file.write_all(bytes)
+    };
+    write().map_err(|error| {
+        Failure::new(
+            Exit::Io,
+            format!("`{}` could not be written: {error}", file.display()),
+        )
+    })
+}
+
+/// A value as `.env` files hold it.
+fn quoted(value: &str) -> String {
+    if value.contains('\'') || value.contains('\n') {
+        let escaped = value
+            .replace('\\', r"\\")
+            .replace('"', "\\\"")
+            .replace('$', r"\$")
+            .replace('\n', r"\n");
+        format!("\"{escaped}\"")
+    } else {
+        format!("'{value}'")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_the_shell_come_out_as_they_went_in() {
+        for value in [
+            "sk-1",
+            "a b#c",
+            "it's",
+            "a\"b\\c$HOME'",
+            "two\nlines",
+            "\\n",
+        ] {
+            let text = format!("KEY={}\n", quoted(value));
+            let (variables, problems) = environment::parse(&text, "x");
+            assert_eq!(problems, [""; 0], "{text}");
+            assert_eq!(variables["KEY"], value, "{text}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! `flowmill health`: whether a server takes requests. What a container's health check runs.
+
+use std::time::Duration;
+
+use reqwest::Url;
+
+use super::Context;
+use crate::config::serve;
+use crate::config::units::Time;
+use crate::report::{Exit, Failure, Result};
+use crate::{health, printer};
+
+/// Tell whether a server takes requests; for health checks
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exits with 0 when it does, with 1 when it does not: it cannot be reached, is draining, or its job store fails."
+)]
+pub(super) struct Args {
+    /// Address of the server, http://HOST:PORT [default: port 8000 of this machine]
+    #[arg(long, value_name = "URL", env = "FLOWMILL_SERVER")]
+    url: Option<String>,
+
+    /// Its port on this machine [default: 8000]
+    #[arg(short, long, value_name = "PORT", env = "FLOWMILL_PORT")]
+    port: Option<u16>,
+
+    /// Only whether the process is up, not whether it takes requests
+    #[arg(long)]
+    live: bool,
+
+    /// Longest time to wait for the answer
+    #[arg(long, value_name = "TIME", default_value = "3s")]
+    timeout: Time,
+}
+
+pub(super) fn health(args: &Args, context: &Context) -> Result<Exit> {
+    // A flag wins over a variable, whichever of the two it is.
+    let named = args
+        .url
+        .as_deref()
+        .filter(|_| !context.is_flag("port") || context.is_flag("url"));
+    let url = match named {
+        Some(text) => Url::parse(text)
+            .ok()
+            .filter(|url| url.scheme() == "http" && url.has_host())
+            .ok_or_else(|| {
+                Failure::usage(format!(
+                    "`{text}` is no address of a server; write one such as http://127.0.0.1:8000"
+                ))
+            })?,
+        None => local(args.port, &context.project.serve),
+    };
+    let path = if args.live {
+        "/health/live"
+    } else {
+        "/health/ready"
+    };
+    let url = url
+        .join(path)
+        .expect("a path joins any address with a host");
+    ask(&url, args.timeout.0)?;
+    printer::data("healthy")?;
+    Ok(Exit::Success)
+}
+
+/// The server of this machine, where `flowmill serve` puts it.
+fn local(port: Option<u16>, file: &serve::Options) -> Url {
+    let port = port.or(file.port).unwrap_or(8000);
+    Url::parse(&format!("http://127.0.0.1:{port}")).expect("an address and a port")
+}
+
+fn ask(url: &Url, timeout: Duration) -> Result<()> {
+    match health::status(url, timeout) {
+        Ok(200) => Ok(()),
+        Ok(status) => Err(Failure::new(
+            Exit::Failed,
+            format!("{url} answers {status}: it is draining, or its job store fails"),
+        )),
+        Err(error) => Err(Failure::new(
+            Exit::Failed,
+            format!("{url} does not answer: {error}"),
+        )),
+    }
+}

@@ -1,0 +1,110 @@
+//! `flowmill undeploy`: takes a deployment down. Its jobs stay unless they are asked for, too.
+
+use clap::ValueEnum;
+use serde_json::json;
+
+use super::deploy::docker::{Container, docker};
+use crate::printer;
+use crate::report::{Exit, Failure, Result};
+
+/// Take a deployment down; its jobs are kept
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Runs in flight may finish first, as long as the deployment gave them.")]
+pub(super) struct Args {
+    /// Name of the deployment, which is its container's
+    name: String,
+
+    /// Remove the volume with its jobs, too
+    #[arg(long)]
+    volumes: bool,
+
+    /// What stdout gets
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Format {
+    /// Sentences.
+    #[default]
+    Text,
+    /// One document: name, what was removed, what was kept.
+    Json,
+}
+
+pub(super) fn undeploy(args: &Args) -> Result<Exit> {
+    let name = args.name.as_str();
+    let Some(container) = Container::find(name)? else {
+        return Err(
+            Failure::new(Exit::Failed, format!("there is no container `{name}`")).hint(
+                "`docker ps --all --filter label=io.flowmill.deployment` lists the deployments",
+            ),
+        );
+    };
+    if !container.is_ours() {
+        return Err(Failure::new(
+            Exit::Failed,
+            format!("flowmill did not make the container `{name}`, so it does not remove it"),
+        ));
+    }
+    let mut volumes = container.volumes();
+    docker(["stop", name])?;
+    match container.compose_project() {
+        None => {
+            // Those without a name, which nobody could find again.
+            docker(["rm", "--volumes", name])?;
+        }
+        // What else belongs to the project goes with it: its network, and MLflow.
+        Some(project) => volumes = remove_project(project)?,
+    }
+    let image = container.image();
+    // Another container may use it.
+    let image_removed = docker(["image", "rm", image]).is_ok();
+    if args.volumes {
+        for volume in &volumes {
+            docker(["volume", "rm", volume])?;
+        }
+    }
+    match args.format {
+        Format::Json => printer::data(
+            &json!({
+                "name": name,
+                "image": image,
+                "image_removed": image_removed,
+                "volumes": volumes,
+                "volumes_removed": args.volumes,
+            })
+            .to_string(),
+        )?,
+        Format::Text => {
+            printer::data(&format!("{name} is removed"))?;
+            for volume in &volumes {
+                printer::data(&if args.volumes {
+                    format!("its volume {volume} is removed, and the jobs in it")
+                } else {
+                    format!(
+                        "its jobs are kept in the volume {volume}; `docker volume rm {volume}` removes them"
+                    )
+                })?;
+            }
+        }
+    }
+    Ok(Exit::Success)
+}
+
+/// Removes containers and networks by their labels: the Compose file may be gone, and so may Compose. Gives
+/// the names of the project's volumes.
+fn remove_project(project: &str) -> Result<Vec<String>> {
+    let label = format!("label=com.docker.compose.project={project}");
+    let containers = docker(["ps", "--all", "--quiet", "--filter", &label])?;
+    for container in containers.lines() {
+        docker(["stop", container])?;
+        docker(["rm", "--volumes", container])?;
+    }
+    let networks = docker(["network", "ls", "--quiet", "--filter", &label])?;
+    for network in networks.lines() {
+        docker(["network", "rm", network])?;
+    }
+    let volumes = docker(["volume", "ls", "--quiet", "--filter", &label])?;
+    Ok(volumes.lines().map(str::to_owned).collect())
+}

@@ -1,0 +1,67 @@
+//! Inputs that fit a workflow, for requests that work when pasted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use llm::chat::{ChatReply, ChatRequest, Content, Message, OutputFormat, Role};
+use llm::model::{ModelSpec, Models as _};
+use llm::offline::Offline;
+use serde_json::{Value, json};
+
+/// Inputs that fit: the required ones, made up by the offline model, which answers any schema.
+pub(crate) async fn of(input_schema: &Value) -> Value {
+    let mut schema = input_schema.clone();
+    let required: Vec<String> = schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|name| Some(name.as_str()?.to_owned()))
+        .collect();
+    if let Some(properties) = schema["properties"].as_object_mut() {
+        properties.retain(|name, _| required.contains(name));
+    }
+    let request = ChatRequest {
+        label: "sample".into(),
+        messages: vec![Message {
+            role: Role::User,
+            text: "sample inputs".to_owned(),
+        }],
+        output: Some(OutputFormat {
+            name: "sample".into(),
+            description: None,
+            schema: Arc::new(schema),
+        }),
+        temperature: None,
+        max_tokens: None,
+        timeout: Duration::from_secs(1),
+        stream: false,
+        trace_parent: None,
+    };
+    let Ok(model) = Offline.find(&ModelSpec::default()) else {
+        return json!({});
+    };
+    let Ok(ChatReply {
+        content: Content::Json(mut inputs),
+        ..
+    }) = model.chat(&request, &|_| {}).await
+    else {
+        return json!({});
+    };
+    for name in required {
+        if is_any_text(&input_schema["properties"][&name]) {
+            inputs[name] = json!("example");
+        }
+    }
+    inputs
+}
+
+/// Whether every text fits: then a word reads better than what the offline model makes up.
+fn is_any_text(schema: &Value) -> bool {
+    let free = ["type", "title", "description", "minLength"];
+    let is_text =
+        schema["type"] == json!("string") && schema["minLength"].as_u64().unwrap_or_default() <= 7;
+    is_text
+        && schema
+            .as_object()
+            .is_some_and(|keys| keys.keys().all(|key| free.contains(&key.as_str())))
+}

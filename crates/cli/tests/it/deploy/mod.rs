@@ -1,0 +1,12 @@
+//! `flowmill deploy`: what it refuses, what it writes, and containers for real where there is an engine.
+
+mod checks;
+mod compose;
+mod examples;
+mod folder;
+mod health;
+mod image;
+mod kubernetes;
+mod lifecycle;
+mod network;
+mod rig;

@@ -1,0 +1,284 @@
+//! The files of a package, each from the plan alone.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::examples;
+use crate::plan::{Answering, DATA, MEMORY_MB, PORT, Plan, Store, USER, written};
+use crate::render::{Template, render};
+use crate::variables::{self, MACHINE};
+
+/// The program in the package: the one file that is copied and not generated.
+pub const PROGRAM: &str = "flowmill";
+
+/// The folder for keys in the package, which nobody else may read, and the file in it. They are no part of
+/// the image and of no repository: the file is mounted when the container starts.
+pub const SECRETS: (&str, &str) = ("secrets", "secrets/flowmill.env");
+
+/// The label that tells our containers and images from others; its value is the deployment's name.
+pub const LABEL: &str = "io.flowmill.deployment";
+
+/// One file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GeneratedFile {
+    /// Below the package's folder, with `/`.
+    pub path: &'static str,
+    /// All of them are text.
+    pub text: String,
+}
+
+/// All files but the program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Package {
+    /// In the order they are told of.
+    pub files: Vec<GeneratedFile>,
+}
+
+impl Package {
+    /// The files of a plan.
+    pub fn of(plan: &Plan<'_>) -> Self {
+        let mut files = Vec::new();
+        let mut add = |path, text| files.push(GeneratedFile { path, text });
+        let context = Context::of(plan);
+        add("Dockerfile", dockerfile(plan));
+        add(".dockerignore", dockerignore(plan));
+        add("docker-compose.yml", render(Template::Compose, &context));
+        add("kubernetes.yaml", render(Template::Kubernetes, &context));
+        add(".env.example", render(Template::Env, &context));
+        add("README.md", render(Template::Readme, &context));
+        add(plan.workflow_file(), plan.source.to_owned());
+        if let Some(settings) = plan.settings {
+            add("flowmill.toml", settings.to_owned());
+        }
+        for attached in &plan.attached {
+            add(attached.purpose.path(), attached.text.clone());
+        }
+        add("openapi.json", format!("{:#}\n", plan.openapi));
+        add(".gitignore", include_str!("templates/gitignore").to_owned());
+        add(
+            "data/README",
+            include_str!("templates/data-readme").to_owned(),
+        );
+        Self { files }
+    }
+
+    /// The text of a file.
+    pub fn text(&self, path: &str) -> Option<&str> {
+        let file = self.files.iter().find(|file| file.path == path)?;
+        Some(&file.text)
+    }
+}
+
+/// By itself, because the image's tag tells images with other settings apart.
+pub(crate) fn dockerfile(plan: &Plan<'_>) -> String {
+    let mut in_app = vec![PROGRAM, plan.workflow_file()];
+    in_app.extend(plan.settings.map(|_| "flowmill.toml"));
+    in_app.push("/app/");
+    let context = json!({
+        "title": plan.workflow.name,
+        "version": plan.workflow.version,
+        "description": plan.workflow.description,
+        "definition": plan.workflow.definition_hash,
+        "flowmill": plan.version,
+        "deployment": plan.name.as_str(),
+        "in_app": in_app,
+        "has_files": !plan.attached.is_empty(),
+        "has_data": plan.store != Store::Memory,
+        "data_to": [DATA_FOLDER, format!("{DATA}/")],
+        "data": [DATA],
+        "user": USER,
+        "port": PORT,
+        "health": [format!("/app/{PROGRAM}"), "health".to_owned(), "--port".to_owned(), PORT.to_string()],
+        "entry": [format!("/app/{PROGRAM}")],
+        "arguments": plan.arguments(),
+    });
+    render(Template::Dockerfile, &context)
+}
+
+/// The empty folder that gives the volume its owner.
+const DATA_FOLDER: &str = "data/";
+
+/// Only what the image is made of reaches the engine at all: no key can.
+fn dockerignore(plan: &Plan<'_>) -> String {
+    let mut text = include_str!("templates/dockerignore").to_owned();
+    let mut allow = |path: &str| {
+        text.push('!');
+        text.push_str(path);
+        text.push('\n');
+    };
+    allow(PROGRAM);
+    allow(plan.workflow_file());
+    if plan.settings.is_some() {
+        allow("flowmill.toml");
+    }
+    if !plan.attached.is_empty() {
+        allow("files");
+    }
+    if plan.store != Store::Memory {
+        allow("data");
+        text.push_str("data/*\n");
+    }
+    text
+}
+
+/// What the templates are told.
+#[derive(Serialize)]
+struct Context<'a> {
+    title: &'a str,
+    version: Option<&'a str>,
+    description: Option<&'a str>,
+    flowmill: &'a str,
+    name: &'a str,
+    label: &'a str,
+    image: String,
+    port: u16,
+    publish: String,
+    publish_mlflow: Option<String>,
+    mlflow_port: Option<u16>,
+    mlflow_volume: String,
+    inner_port: u16,
+    user: u32,
+    memory: String,
+    memory_in_kubernetes: String,
+    has_data: bool,
+    data: &'a str,
+    store_path: Option<String>,
+    volume: String,
+    secrets: bool,
+    machine: Option<String>,
+    stop: String,
+    stop_seconds: u64,
+    drain: String,
+    variables: Vec<variables::Variable>,
+    kubernetes: Kubernetes,
+    url: String,
+    is_local: bool,
+    curl: String,
+    curl_job: String,
+    python: String,
+    fields: Vec<Field>,
+    secrets_file: &'a str,
+    workflow_file: &'a str,
+    answers: Option<&'a str>,
+    settings: bool,
+}
+
+/// Names of objects.
+#[derive(Serialize)]
+struct Kubernetes {
+    name: String,
+    volume: String,
+    secret: String,
+}
+
+/// An input, for the table of the README.
+#[derive(Serialize)]
+struct Field {
+    name: String,
+    kind: String,
+    required: bool,
+    default: Option<String>,
+    description: String,
+}
+
+impl<'a> Context<'a> {
+    fn of(plan: &'a Plan<'a>) -> Self {
+        let workflow = plan.workflow;
+        let host = host_text(plan.host);
+        // Whoever reads the README sits at this machine.
+        let reachable = match plan.host {
+            host if !host.is_unspecified() => host_text(host),
+            IpAddr::V4(_) => "127.0.0.1".to_owned(),
+            IpAddr::V6(_) => "[::1]".to_owned(),
+        };
+        let url = format!("http://{reachable}:{}", plan.port);
+        let in_kubernetes = plan.name.in_kubernetes();
+        Self {
+            title: &workflow.name,
+            version: workflow.version.as_deref(),
+            description: workflow.description.as_deref(),
+            flowmill: plan.version,
+            name: plan.name.as_str(),
+            label: LABEL,
+            image: plan.image(),
+            port: plan.port,
+            publish: format!("{host}:{}:{PORT}", plan.port),
+            publish_mlflow: plan.mlflow.map(|port| format!("{host}:{port}:5000")),
+            mlflow_port: plan.mlflow,
+            mlflow_volume: format!("{}-mlflow", plan.name),
+            inner_port: PORT,
+            user: USER,
+            memory: format!("{MEMORY_MB}m"),
+            memory_in_kubernetes: format!("{MEMORY_MB}Mi"),
+            has_data: plan.store != Store::Memory,
+            data: DATA,
+            store_path: match &plan.store {
+                Store::Memory => None,
+                Store::File(name) => Some(format!("{DATA}/{name}")),
+            },
+            volume: plan.name.volume(),
+            secrets: plan.secrets,
+            machine: plan
+                .reaches_host()
+                .then(|| format!("{MACHINE}:host-gateway")),
+            stop: written(plan.stop_timeout()),
+            stop_seconds: plan.stop_timeout().as_secs(),
+            drain: written(plan.drain_timeout),
+            variables: variables::of(workflow, &plan.answering),
+            kubernetes: Kubernetes {
+                volume: format!("{in_kubernetes}-data"),
+                secret: format!("{in_kubernetes}-env"),
+                name: in_kubernetes,
+            },
+            curl: examples::curl(&url, "/run", plan.sample),
+            curl_job: examples::curl(&url, "/jobs", &json!({ "inputs": plan.sample })),
+            python: examples::python(&url, plan.sample),
+            url,
+            is_local: plan.host.is_loopback(),
+            fields: fields(plan),
+            secrets_file: SECRETS.1,
+            workflow_file: plan.workflow_file(),
+            answers: match &plan.answering {
+                Answering::Workflow => None,
+                Answering::Model(_) => {
+                    Some("Every node asks one model, whatever the workflow says")
+                }
+                Answering::Offline => {
+                    Some("The built-in model makes the answers up; no model is called")
+                }
+                Answering::Replay => Some("The answers come from a cassette; no model is called"),
+                Answering::Replies => Some("The answers come from a script; no model is called"),
+            },
+            settings: plan.settings.is_some(),
+        }
+    }
+}
+
+fn host_text(host: IpAddr) -> String {
+    match host {
+        IpAddr::V4(host) => host.to_string(),
+        IpAddr::V6(host) => format!("[{host}]"),
+    }
+}
+
+/// The inputs a caller may give, the required ones first.
+fn fields(plan: &Plan<'_>) -> Vec<Field> {
+    let is_input = |field: &&lang::workflow::Field| field.required || field.written_by.is_empty();
+    let mut fields: Vec<Field> = plan
+        .workflow
+        .fields
+        .iter()
+        .filter(is_input)
+        .map(|field| Field {
+            name: field.name.clone(),
+            kind: field.ty.to_string(),
+            required: field.required,
+            default: field.default.as_ref().map(Value::to_string),
+            description: field.description.clone().unwrap_or_default(),
+        })
+        .collect();
+    fields.sort_by_key(|field| !field.required);
+    fields
+}

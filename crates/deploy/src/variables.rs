@@ -1,0 +1,180 @@
+//! Which variables of the environment the workflow's models need, and why.
+
+use lang::workflow::Workflow;
+use llm::model::ModelSpec;
+use llm::registry::Variables;
+use serde::Serialize;
+
+use crate::plan::Answering;
+
+/// How a container calls the machine it runs on.
+pub const MACHINE: &str = "host.docker.internal";
+
+/// One thing that a model needs to be told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Variable {
+    /// Any one of them; the first is the one to recommend.
+    pub names: Vec<String>,
+    /// For `.env.example`, a sentence.
+    pub comment: String,
+    /// Without it no run can succeed.
+    pub required: bool,
+    /// To begin with.
+    pub value: String,
+    /// The address that makes it unnecessary, for keys.
+    #[serde(skip)]
+    pub unless: Vec<String>,
+}
+
+impl Variable {
+    /// Whether it has to be set and is not.
+    pub fn is_missing(&self, is_set: impl Fn(&str) -> bool) -> bool {
+        let any = |names: &[String]| names.iter().any(|name| is_set(name));
+        self.required && !any(&self.names) && !any(&self.unless)
+    }
+}
+
+/// Every variable that counts, in the order of the nodes.
+pub fn of(workflow: &Workflow, answering: &Answering) -> Vec<Variable> {
+    let mut asked: Vec<(Variables, Vec<&str>)> = Vec::new();
+    for node in &workflow.nodes {
+        let Some(variables) = spec(node, answering).as_ref().and_then(Variables::of) else {
+            continue;
+        };
+        match asked.iter_mut().find(|(known, _)| *known == variables) {
+            Some((_, nodes)) => nodes.push(&node.id),
+            None => asked.push((variables, vec![&node.id])),
+        }
+    }
+    let mut found: Vec<Variable> = Vec::new();
+    for variable in asked.iter().flat_map(|(asked, nodes)| both(asked, nodes)) {
+        match found.iter_mut().find(|known| known.names == variable.names) {
+            Some(known) => known.required |= variable.required,
+            None => found.push(variable),
+        }
+    }
+    found
+}
+
+/// The model that a node asks. A node's address and key belong to the provider it named, so they count only
+/// where the wanted model is that provider's, as in [`llm::model::Override`].
+fn spec(node: &lang::workflow::Node, answering: &Answering) -> Option<ModelSpec> {
+    let own = ModelSpec {
+        provider: node.llm.provider.clone(),
+        model: node.llm.model.clone(),
+        api_base: node.llm.api_base.clone(),
+        api_key_env: node.llm.api_key_env.clone(),
+    };
+    match answering {
+        Answering::Workflow => Some(own),
+        Answering::Model(wanted) if wanted.provider() == own.provider() => Some(ModelSpec {
+            provider: wanted.provider.clone(),
+            model: wanted.model.clone(),
+            ..own
+        }),
+        Answering::Model(wanted) => Some(wanted.clone()),
+        Answering::Offline | Answering::Replay | Answering::Replies => None,
+    }
+}
+
+/// The key and the address of a model.
+fn both(asked: &Variables, nodes: &[&str]) -> Vec<Variable> {
+    let provider = asked.provider;
+    let nodes = match nodes {
+        [one] => format!("the node {one}"),
+        [first, second] => format!("the nodes {first} and {second}"),
+        several => format!("{} nodes", several.len()),
+    };
+    let own = |names: &[&str]| {
+        names
+            .iter()
+            .map(|&name| name.to_owned())
+            .collect::<Vec<_>>()
+    };
+    let mut both = Vec::new();
+    if let [name, others @ ..] = asked.key.as_slice() {
+        let or = others
+            .iter()
+            .fold(String::new(), |or, other| or + ", or in " + other);
+        let need = if asked.needs_key {
+            "Required"
+        } else {
+            "Only if the server asks for one"
+        };
+        both.push(Variable {
+            names: asked.key.clone(),
+            comment: format!("The key for {provider}, which {nodes} asks{or}. {need}."),
+            required: asked.needs_key,
+            value: String::new(),
+            unless: if is_named(asked, name) {
+                Vec::new()
+            } else {
+                own(asked.address)
+            },
+        });
+    }
+    if !asked.address.is_empty() {
+        let (default, is_here) = (
+            &asked.default_address,
+            is_this_machine(&asked.default_address),
+        );
+        let comment = if is_here {
+            format!(
+                "Where {provider} is, which {nodes} asks. Required: {MACHINE} is the machine that the container runs on."
+            )
+        } else {
+            format!("Another address for {provider}; without it {default} is asked.")
+        };
+        both.push(Variable {
+            names: own(asked.address),
+            comment,
+            required: is_here,
+            value: if is_here {
+                default.replace("localhost", MACHINE)
+            } else {
+                String::new()
+            },
+            unless: Vec::new(),
+        });
+    }
+    both
+}
+
+/// The workflow names the variable itself: then no address makes it unnecessary.
+fn is_named(asked: &Variables, name: &str) -> bool {
+    let spec = ModelSpec {
+        provider: Some(asked.provider.to_owned()),
+        ..ModelSpec::default()
+    };
+    Variables::of(&spec).is_none_or(|usual| !usual.key.iter().any(|key| key == name))
+}
+
+/// Whether an address means whatever machine asks: in a container that is the container itself.
+pub fn is_this_machine(address: &str) -> bool {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest),
+        None => authority.split(':').next().unwrap_or(authority),
+    };
+    host == "localhost" || host == "::1" || host.starts_with("127.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_this_machine() {
+        for (address, expected) in [
+            ("http://localhost:11434", true),
+            ("http://127.0.0.1/v1", true),
+            ("[::1]:80", true),
+            ("https://api.openai.com/v1", false),
+            ("http://host.docker.internal:1", false),
+            ("http://localhost.example/", false),
+        ] {
+            assert_eq!(is_this_machine(address), expected, "{address}");
+        }
+    }
+}

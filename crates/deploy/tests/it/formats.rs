@@ -1,0 +1,262 @@
+//! What readers of each format make of the files: nothing of a user's text is anything but text.
+
+use deploy::package::Package;
+use deploy::plan::{Answering, Plan, Store};
+use deploy::variables;
+use llm::model::ModelSpec;
+use serde_json::{Value, json};
+
+use crate::fixture::{NASTY, Read, nasty};
+
+fn yaml(text: &str) -> Vec<Value> {
+    text.split("\n---\n")
+        .map(|document| serde_norway::from_str(document).expect("YAML"))
+        .collect()
+}
+
+#[test]
+fn a_text_of_the_workflow_cannot_leave_its_place() {
+    let read = nasty();
+    let package = Package::of(&read.plan());
+    let text = |path| package.text(path).expect("it is in the package");
+
+    let instructions: Vec<&str> = text("Dockerfile")
+        .lines()
+        .filter(|line| line.starts_with(|first: char| first.is_ascii_uppercase()))
+        .map(|line| line.split(' ').next().expect("a word"))
+        .collect();
+    assert_eq!(
+        instructions,
+        [
+            "FROM",
+            "LABEL",
+            "COPY",
+            "COPY",
+            "VOLUME",
+            "WORKDIR",
+            "USER",
+            "EXPOSE",
+            "HEALTHCHECK",
+            "ENTRYPOINT",
+            "CMD"
+        ]
+    );
+
+    let compose = &yaml(text("docker-compose.yml"))[0];
+    assert_eq!(
+        compose["services"]["flowmill"]["labels"]
+            .as_object()
+            .map(serde_json::Map::len),
+        Some(1)
+    );
+    let objects = yaml(text("kubernetes.yaml"));
+    let kinds: Vec<&Value> = objects.iter().map(|object| &object["kind"]).collect();
+    assert_eq!(kinds, ["PersistentVolumeClaim", "Deployment", "Service"]);
+    assert_eq!(
+        objects[1]["metadata"]["annotations"]["io.flowmill/workflow"],
+        json!(NASTY)
+    );
+
+    for line in text(".env.example").lines() {
+        assert!(
+            line.is_empty() || line.starts_with('#') || line == "TEAM_KEY=",
+            "{line}"
+        );
+    }
+
+    // The blocks of code of the README are those that the template has.
+    let readme = text("README.md");
+    let fences = readme
+        .lines()
+        .filter(|line| line.starts_with("```"))
+        .count();
+    let plain = Read::example("greeting");
+    let plain = Package::of(&plain.plan());
+    let usual = plain.text("README.md").expect("it is there");
+    assert_eq!(
+        fences,
+        usual.lines().filter(|line| line.starts_with("```")).count()
+    );
+    assert!(!readme.contains("<b>\n"), "{readme}");
+}
+
+#[test]
+fn the_port_outside_is_not_the_port_inside() {
+    let read = Read::example("greeting");
+    let package = Package::of(&Plan {
+        port: 9123,
+        ..read.plan()
+    });
+    let text = |path| package.text(path).expect("it is in the package");
+    assert!(text("Dockerfile").contains(r#""health","--port","8000""#));
+    assert!(text("Dockerfile").contains(r#""--port","8000","#));
+    assert!(!text("Dockerfile").contains("9123"));
+    let compose = &yaml(text("docker-compose.yml"))[0];
+    assert_eq!(
+        compose["services"]["flowmill"]["ports"],
+        json!(["127.0.0.1:9123:8000"])
+    );
+    assert_eq!(
+        compose["services"]["mlflow"]["ports"],
+        json!(["127.0.0.1:5000:5000"])
+    );
+    assert!(text("README.md").contains("http://127.0.0.1:9123/run"));
+}
+
+#[test]
+fn the_container_is_given_time_to_drain() {
+    let read = Read::example("greeting");
+    let package = Package::of(&Plan {
+        drain_timeout: std::time::Duration::from_millis(90_500),
+        ..read.plan()
+    });
+    let text = |path| package.text(path).expect("it is in the package");
+    assert!(text("Dockerfile").contains(r#""--drain-timeout","90500ms""#));
+    let compose = &yaml(text("docker-compose.yml"))[0];
+    assert_eq!(
+        compose["services"]["flowmill"]["stop_grace_period"],
+        json!("101s")
+    );
+    let deployment = &yaml(text("kubernetes.yaml"))[1];
+    assert_eq!(
+        deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"],
+        json!(101)
+    );
+}
+
+#[test]
+fn only_the_files_of_the_image_reach_the_engine() {
+    let read = Read::example("greeting");
+    let ignore = |plan: &Plan<'_>| {
+        let package = Package::of(plan);
+        let text = package.text(".dockerignore").expect("it is in the package");
+        text.lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        ignore(&read.plan()),
+        ["*", "!flowmill", "!workflow.yaml", "!data", "data/*"]
+    );
+    let in_memory = Plan {
+        store: Store::Memory,
+        settings: Some(""),
+        ..read.plan()
+    };
+    assert_eq!(
+        ignore(&in_memory),
+        ["*", "!flowmill", "!workflow.yaml", "!flowmill.toml"]
+    );
+}
+
+#[test]
+fn images_with_other_contents_have_other_tags() {
+    let read = Read::example("greeting");
+    let image = read.plan().image();
+    assert_eq!(image, read.plan().image());
+    let others = [
+        Plan {
+            version: "0.2.0",
+            ..read.plan()
+        },
+        Plan {
+            settings: Some("[log]\n"),
+            ..read.plan()
+        },
+        Plan {
+            answering: Answering::Offline,
+            ..read.plan()
+        },
+        Plan {
+            source: "other",
+            ..read.plan()
+        },
+    ];
+    for other in others {
+        assert_ne!(other.image(), image);
+    }
+    // The port outside is no part of the image.
+    assert_eq!(
+        Plan {
+            port: 1,
+            ..read.plan()
+        }
+        .image(),
+        image
+    );
+}
+
+/// The variables of a workflow with two nodes, as names with `!` where they are required.
+fn asked(first: &Value, second: &Value, answering: &Answering) -> Vec<String> {
+    let node = |id: &str, llm: &Value| json!({ "id": id, "prompt": "{word}", "output_schema": { "type": "str" }, "outputs": ["answer"], "llm": llm });
+    let workflow = json!({
+        "schema_version": "1.0",
+        "flow": { "name": "two" },
+        "state": { "fields": { "word": { "type": "str", "required": true }, "answer": { "type": "str" } } },
+        "nodes": [node("a", first), node("b", second)],
+        "edges": [{ "from": "START", "to": "a" }, { "from": "a", "to": "b" }, { "from": "b", "to": "END" }],
+    });
+    let read = Read::json(&workflow, json!({}));
+    variables::of(&read.workflow, answering)
+        .iter()
+        .map(|variable| {
+            let required = if variable.required { "!" } else { "" };
+            format!("{}{required}", variable.names[0])
+        })
+        .collect()
+}
+
+#[test]
+fn exactly_the_variables_that_count_are_asked_for() {
+    let openai = json!({ "provider": "openai", "model": "m" });
+    let other = json!({ "provider": "openai", "model": "other" });
+    let claude = json!({ "provider": "anthropic" });
+    let own = json!({ "provider": "openai", "model": "m", "api_base": "http://box/v1" });
+    let named = json!({ "provider": "openai", "model": "m", "api_key_env": "TEAM_KEY" });
+    let llama = json!({ "provider": "ollama", "model": "m" });
+    let as_it_is = Answering::Workflow;
+    assert_eq!(
+        asked(&openai, &other, &as_it_is),
+        ["OPENAI_API_KEY!", "OPENAI_BASE_URL"]
+    );
+    assert_eq!(
+        asked(&openai, &claude, &as_it_is),
+        [
+            "OPENAI_API_KEY!",
+            "OPENAI_BASE_URL",
+            "ANTHROPIC_API_KEY!",
+            "ANTHROPIC_BASE_URL"
+        ]
+    );
+    assert_eq!(asked(&own, &own, &as_it_is), ["OPENAI_API_KEY"]);
+    assert_eq!(
+        asked(&own, &openai, &as_it_is),
+        ["OPENAI_API_KEY!", "OPENAI_BASE_URL"]
+    );
+    assert_eq!(
+        asked(&named, &named, &as_it_is),
+        ["TEAM_KEY!", "OPENAI_BASE_URL"]
+    );
+    assert_eq!(asked(&llama, &llama, &as_it_is), ["OLLAMA_HOST!"]);
+    assert!(asked(&openai, &claude, &Answering::Offline).is_empty());
+    let wanted = Answering::Model(ModelSpec::parse("anthropic/m").expect("a spec"));
+    assert_eq!(
+        asked(&openai, &named, &wanted),
+        ["ANTHROPIC_API_KEY!", "ANTHROPIC_BASE_URL"]
+    );
+}
+
+#[test]
+fn another_address_makes_the_providers_key_unnecessary() {
+    let read = Read::example("greeting");
+    let wanted = Answering::Model(ModelSpec::parse("openai/m").expect("a spec"));
+    let key = &variables::of(&read.workflow, &wanted)[0];
+    assert!(key.is_missing(|_| false));
+    assert!(!key.is_missing(|name| name == "OPENAI_API_KEY"));
+    assert!(!key.is_missing(|name| name == "OPENAI_API_BASE"));
+
+    let read = nasty();
+    let key = &variables::of(&read.workflow, &Answering::Workflow)[0];
+    assert!(key.is_missing(|name| name == "OPENAI_BASE_URL"));
+}

@@ -1,0 +1,82 @@
+//! Every generated file, to be read when it changes.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use deploy::name::Name;
+use deploy::package::Package;
+use deploy::plan::{Answering, Attached, Plan, Purpose, Store};
+use llm::model::ModelSpec;
+
+use crate::fixture::{Read, listing, nasty};
+
+/// All but the user's own files, which the package holds byte for byte.
+fn check(name: &str, plan: &Plan<'_>) {
+    let mut package = Package::of(plan);
+    assert_eq!(package, Package::of(plan), "the same plan, the same bytes");
+    assert_eq!(package.text(plan.workflow_file()), Some(plan.source));
+    package
+        .files
+        .retain(|file| file.path != plan.workflow_file());
+    insta::assert_snapshot!(name, listing(&package));
+}
+
+#[test]
+fn an_example_as_it_is() {
+    check("greeting", &Read::example("greeting").plan());
+}
+
+#[test]
+fn several_inputs_and_an_offline_model() {
+    let read = Read::example("signup");
+    let plan = Plan {
+        answering: Answering::Offline,
+        secrets: false,
+        ..read.plan()
+    };
+    check("signup_offline", &plan);
+}
+
+#[test]
+fn a_model_on_this_machine_and_every_option() {
+    let read = Read::example("profile");
+    let plan = Plan {
+        name: Name::parse("team.profile_2").expect("a name"),
+        answering: Answering::Model(ModelSpec::parse("ollama/llama3.2:1b").expect("a spec")),
+        attached: vec![
+            Attached {
+                purpose: Purpose::Prices,
+                text: "# prices\n".to_owned(),
+            },
+            Attached {
+                purpose: Purpose::Certificates,
+                text: "-----BEGIN CERTIFICATE-----\n".to_owned(),
+            },
+        ],
+        settings: Some("[serve]\nbody_limit = \"1MB\"\n"),
+        store: Store::file("jobs.db").expect("a store"),
+        sync_timeout: Some(Duration::from_millis(1500)),
+        drain_timeout: Duration::from_secs(120),
+        host: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        port: 9000,
+        registry: Some("registry.example/team/".to_owned()),
+        ..read.plan()
+    };
+    check("profile_every_option", &plan);
+}
+
+#[test]
+fn jobs_in_memory_and_no_mlflow() {
+    let read = Read::example("triage");
+    let plan = Plan {
+        store: Store::Memory,
+        mlflow: None,
+        ..read.plan()
+    };
+    check("triage_in_memory", &plan);
+}
+
+#[test]
+fn texts_that_mean_something() {
+    check("nasty", &nasty().plan());
+}

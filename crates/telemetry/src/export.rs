@@ -1,0 +1,190 @@
+//! The thread on which everything leaves the process, and how a sink that does not answer is treated: one
+//! warning, more and more time between attempts, and one line when it answers again.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+
+/// One sink's work, until it is told to come to its end.
+pub(crate) type Worker = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Tells the workers to come to their end.
+pub(crate) type Closing = watch::Receiver<bool>;
+
+/// Waits until the process is about to end.
+pub(crate) async fn closed(closing: &mut Closing) {
+    // An error means that whoever could say so has gone, which says the same.
+    let _ = closing.wait_for(|closing| *closing).await;
+}
+
+/// The thread.
+#[derive(Debug)]
+pub(crate) struct Exporter {
+    close: watch::Sender<bool>,
+    ended: Mutex<Option<oneshot::Receiver<()>>>,
+}
+
+impl Exporter {
+    /// Starts it with the workers that `make` gives.
+    pub(crate) fn start(make: impl FnOnce(Closing) -> Vec<Worker>) -> std::io::Result<Self> {
+        let (close, closing) = watch::channel(false);
+        let (tell_end, ended) = oneshot::channel();
+        let workers = make(closing);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        std::thread::Builder::new()
+            .name("telemetry".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    let workers: Vec<_> = workers.into_iter().map(tokio::spawn).collect();
+                    for worker in workers {
+                        // A panic is in the log already, and telemetry is all it takes with it.
+                        let _ = worker.await;
+                    }
+                });
+                // A name lookup that hangs must not keep the process.
+                runtime.shutdown_background();
+                let _ = tell_end.send(());
+            })?;
+        Ok(Self {
+            close,
+            ended: Mutex::new(Some(ended)),
+        })
+    }
+
+    /// Sends what is left, for at most so long. False when time was up.
+    pub(crate) async fn close(&self, limit: impl Future<Output = ()>) -> bool {
+        let _ = self.close.send(true);
+        let ended = self
+            .ended
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(ended) = ended else { return true };
+        tokio::select! {
+            biased;
+            _ = ended => true,
+            () = limit => false,
+        }
+    }
+}
+
+/// Whether a sink answers, as its worker found it.
+#[derive(Debug)]
+pub(crate) struct Health {
+    sink: &'static str,
+    failures: u32,
+    dropped_before: u64,
+}
+
+impl Health {
+    pub(crate) fn new(sink: &'static str) -> Self {
+        Self {
+            sink,
+            failures: 0,
+            dropped_before: 0,
+        }
+    }
+
+    /// It does not answer. Returns how long to leave it alone. Only the first failure in a row is told.
+    pub(crate) fn failed(&mut self, why: &str, dropped: u64, random: f64) -> Duration {
+        if self.failures == 0 {
+            self.dropped_before = dropped;
+            tracing::warn!(
+                sink = self.sink,
+                error = why,
+                "telemetry does not get through; runs go on, and it is tried again"
+            );
+        }
+        self.failures = self.failures.saturating_add(1);
+        let longest = 0.25 * f64::from(2_u32.pow(self.failures.min(7)));
+        Duration::from_secs_f64(longest * (0.75 + random / 4.0))
+    }
+
+    /// It answered.
+    pub(crate) fn answered(&mut self, dropped: u64) {
+        if self.failures > 0 {
+            tracing::info!(
+                sink = self.sink,
+                dropped = dropped.saturating_sub(self.dropped_before),
+                "telemetry gets through again"
+            );
+        }
+        self.failures = 0;
+    }
+
+    pub(crate) fn is_down(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// In a row.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+}
+
+/// The process ends, and this could not be sent.
+pub(crate) fn tell_lost(sink: &str, what: &str, count: usize) {
+    if count > 0 {
+        tracing::warn!(
+            sink,
+            count,
+            "not everything could be sent before the end: {what} are missing"
+        );
+    }
+}
+
+/// Says something once, and then only how often it happened since.
+#[derive(Debug, Default)]
+pub(crate) struct Seldom {
+    told: u64,
+}
+
+impl Seldom {
+    /// Whether it is worth telling: the first time, the 10th, the 100th, …
+    pub(crate) fn now(&mut self) -> Option<u64> {
+        self.told += 1;
+        let is_power = |number: u64| {
+            let mut power = 1_u64;
+            while power < number {
+                power = power.saturating_mul(10);
+            }
+            power == number
+        };
+        is_power(self.told).then_some(self.told)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_repeats_is_told_less_and_less() {
+        let mut seldom = Seldom::default();
+        let told: Vec<u64> = (0..1000).filter_map(|_| seldom.now()).collect();
+        assert_eq!(told, [1, 10, 100, 1000]);
+    }
+
+    #[test]
+    fn a_sink_that_stays_away_is_asked_less_and_less_up_to_half_a_minute() {
+        let mut health = Health::new("test");
+        let waits: Vec<u64> = (0..12)
+            .map(|_| {
+                health
+                    .failed("refused", 0, 1.0)
+                    .as_millis()
+                    .try_into()
+                    .unwrap()
+            })
+            .collect();
+        assert_eq!(&waits[..3], [500, 1000, 2000]);
+        assert_eq!(waits[11], 32_000);
+        health.answered(0);
+        assert!(!health.is_down());
+    }
+}

@@ -1,0 +1,214 @@
+//! What a run tells of itself for MLflow, on its way from the run's own task to the exporter.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::names;
+use crate::capture::Captured;
+use crate::queue::{Place, Queue, Room};
+use crate::span::Span;
+
+/// How many artifacts a run leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum ArtifactLevel {
+    /// Inputs, and outputs or error.
+    Minimal,
+    /// And each node's prompts and replies.
+    #[default]
+    Standard,
+    /// And the state after each step.
+    Full,
+}
+
+impl ArtifactLevel {
+    /// As it is written.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "minimal" => Some(Self::Minimal),
+            "standard" => Some(Self::Standard),
+            "full" => Some(Self::Full),
+            _ => None,
+        }
+    }
+}
+
+/// What is known when a run begins.
+#[derive(Debug)]
+pub(crate) struct RunHead {
+    pub(crate) job: Uuid,
+    pub(crate) workflow: String,
+    pub(crate) version: Option<String>,
+    pub(crate) definition_hash: String,
+    pub(crate) experiment: String,
+    pub(crate) created_at: Timestamp,
+    pub(crate) is_async: bool,
+    pub(crate) resumed: bool,
+    /// These two as soon as it is known what may be shown.
+    pub(crate) params: Vec<(String, Captured)>,
+    pub(crate) inputs: Option<Captured>,
+}
+
+impl RunHead {
+    /// `sync_<8 hex>`: the last digits of the job's id, for the first ones are a time.
+    pub(crate) fn name(&self, is_async: bool) -> String {
+        let kind = if is_async { "async" } else { "sync" };
+        let [.., a, b, c, d] = *self.job.as_bytes();
+        format!("{kind}_{:08x}", u32::from_be_bytes([a, b, c, d]))
+    }
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) at: Timestamp,
+    pub(crate) status: EndStatus,
+    pub(crate) outputs: Option<Captured>,
+    pub(crate) metrics: Vec<(String, f64)>,
+}
+
+/// In MLflow's terms.
+#[derive(Debug)]
+pub(crate) enum EndStatus {
+    Finished,
+    Failed {
+        class: String,
+        sentence: Captured,
+        node: Option<String>,
+    },
+    Killed,
+}
+
+/// A file of a run.
+#[derive(Debug)]
+pub(crate) struct Artifact {
+    pub(crate) path: String,
+    pub(crate) text: String,
+}
+
+impl Artifact {
+    /// JSON whose contents were captured.
+    pub(crate) fn json(path: &str, value: &Value) -> Self {
+        Self {
+            path: names::path(path),
+            text: format!("{value:#}"),
+        }
+    }
+
+    /// Content as it was captured.
+    pub(crate) fn captured(path: &str, content: Captured) -> Self {
+        Self {
+            path: names::path(path),
+            text: content.into_string(),
+        }
+    }
+}
+
+/// What the exporter is told.
+#[derive(Debug)]
+pub(crate) enum Message {
+    Begun(Arc<RunHead>, Place),
+    Span(Uuid, Box<Span>, Room),
+    Artifact(Uuid, Artifact, Room),
+    HandedOver(Uuid),
+    Ended(Uuid, Box<End>),
+    /// It stopped here without an end.
+    Left(Uuid),
+    /// It never was.
+    Dismissed(Uuid),
+}
+
+/// One run's way to the exporter.
+#[derive(Debug)]
+pub(crate) struct RunHandle {
+    job: Uuid,
+    level: ArtifactLevel,
+    ended: AtomicBool,
+    /// Until it is sent.
+    head: Mutex<Option<(RunHead, Place)>>,
+    queue: Arc<Queue<Message>>,
+    /// Parts of runs that had no room.
+    dropped_parts: prometheus::IntCounter,
+}
+
+impl RunHandle {
+    /// For a run that is about to begin. `None`, counted, where the exporter cannot keep up.
+    pub(crate) fn reserve(
+        queue: &Arc<Queue<Message>>,
+        dropped_parts: &prometheus::IntCounter,
+        level: ArtifactLevel,
+        head: impl FnOnce() -> RunHead,
+    ) -> Option<Self> {
+        let Some(place) = queue.budget.take_entry() else {
+            queue.dropped.inc();
+            return None;
+        };
+        let head = head();
+        Some(Self {
+            job: head.job,
+            level,
+            ended: AtomicBool::new(false),
+            head: Mutex::new(Some((head, place))),
+            queue: queue.clone(),
+            dropped_parts: dropped_parts.clone(),
+        })
+    }
+
+    /// Tells of the run, unless that was done before.
+    pub(crate) fn begin(&self, complete: impl FnOnce(&mut RunHead)) {
+        let head = self
+            .head
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some((mut head, place)) = head {
+            complete(&mut head);
+            self.queue.send(Message::Begun(Arc::new(head), place));
+        }
+    }
+
+    pub(crate) fn level(&self) -> ArtifactLevel {
+        self.level
+    }
+
+    pub(crate) fn span(&self, span: Span) {
+        match self.queue.budget.take_bytes(span.bytes()) {
+            Some(room) => self
+                .queue
+                .send(Message::Span(self.job, Box::new(span), room)),
+            None => self.dropped_parts.inc(),
+        }
+    }
+
+    pub(crate) fn artifact(&self, artifact: Artifact) {
+        match self.queue.budget.take_bytes(64 + artifact.text.len()) {
+            Some(room) => self.queue.send(Message::Artifact(self.job, artifact, room)),
+            None => self.dropped_parts.inc(),
+        }
+    }
+
+    pub(crate) fn handed_over(&self) {
+        self.queue.send(Message::HandedOver(self.job));
+    }
+
+    pub(crate) fn dismissed(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+        self.queue.send(Message::Dismissed(self.job));
+    }
+
+    pub(crate) fn ended(&self, end: End) {
+        self.ended.store(true, Ordering::Relaxed);
+        self.queue.send(Message::Ended(self.job, Box::new(end)));
+    }
+}
+
+impl Drop for RunHandle {
+    fn drop(&mut self) {
+        if !self.ended.load(Ordering::Relaxed) {
+            self.queue.send(Message::Left(self.job));
+        }
+    }
+}

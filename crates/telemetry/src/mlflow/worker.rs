@@ -1,0 +1,289 @@
+//! Keeps the runs that MLflow does not know everything of yet, and delivers them, a few at a time.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use engine::host::Host;
+use prometheus::IntCounter;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::client::{Client, Error};
+use super::deliver::{Courier, Pending};
+use super::head::Message;
+use crate::export::{Closing, Health, Seldom, closed};
+use crate::otlp::Resource;
+
+/// Deliveries at once: a server with one worker gains nothing from more.
+const AT_ONCE: usize = 4;
+
+/// How long a run may go on before MLflow is told that it has begun.
+const CREATE_AFTER: Duration = Duration::from_secs(1);
+
+/// How often a run that goes on is brought up to date.
+const UPDATE_EVERY: Duration = Duration::from_secs(5);
+
+/// Failures in a row after which the end of the process is not held up any more.
+const LAST_ATTEMPTS: u32 = 3;
+
+const TICK: Duration = Duration::from_millis(500);
+
+/// What the worker is made of.
+pub(crate) struct Sink {
+    pub(crate) client: Client,
+    pub(crate) resource: Resource,
+    pub(crate) host: Arc<dyn Host>,
+    pub(crate) dropped: IntCounter,
+}
+
+/// A run is here, or being delivered; what is told of it meanwhile waits.
+enum Slot {
+    Here(Box<Pending>),
+    Away(Vec<Message>),
+}
+
+/// A delivery that is over.
+struct Delivered {
+    pending: Box<Pending>,
+    refused: Vec<String>,
+    result: Result<(), Error>,
+}
+
+struct Worker {
+    courier: Arc<Courier>,
+    host: Arc<dyn Host>,
+    dropped: IntCounter,
+    slots: HashMap<Uuid, Slot>,
+    /// Runs that are over, in their order.
+    ready: VecDeque<Uuid>,
+    deliveries: JoinSet<Delivered>,
+    health: Health,
+    /// Nothing is sent before that time.
+    leave_alone_until: Duration,
+    refusals: Seldom,
+    closing: bool,
+}
+
+/// Until the process is about to end and everything is delivered.
+pub(crate) async fn work(sink: Sink, mut queue: UnboundedReceiver<Message>, mut closing: Closing) {
+    let mut worker = Worker {
+        courier: Arc::new(Courier {
+            client: sink.client,
+            resource: sink.resource,
+            experiments: Mutex::default(),
+        }),
+        host: sink.host.clone(),
+        dropped: sink.dropped,
+        slots: HashMap::new(),
+        ready: VecDeque::new(),
+        deliveries: JoinSet::new(),
+        health: Health::new("mlflow"),
+        leave_alone_until: Duration::ZERO,
+        refusals: Seldom::default(),
+        closing: false,
+    };
+    let mut messages = Vec::new();
+    let mut tick = sink.host.sleep(TICK);
+    loop {
+        tokio::select! {
+            biased;
+            taken = queue.recv_many(&mut messages, 256) => {
+                if taken == 0 {
+                    worker.close();
+                }
+                for message in messages.drain(..) {
+                    worker.take(message);
+                }
+            }
+            Some(done) = worker.deliveries.join_next() => {
+                // A panic is in the log already; the run it was about stays `Away` and is lost with it.
+                if let Ok(done) = done {
+                    worker.delivered(done);
+                }
+            }
+            () = closed(&mut closing), if !worker.closing => worker.close(),
+            () = &mut tick => {
+                tick = sink.host.sleep(TICK);
+                worker.look_for_news();
+            }
+        }
+        worker.send();
+        let all_delivered = worker.deliveries.is_empty() && worker.ready.is_empty();
+        if worker.closing && all_delivered && queue.is_empty() {
+            return;
+        }
+        if worker.closing && worker.health.failures() >= LAST_ATTEMPTS {
+            crate::export::tell_lost("mlflow", "runs", worker.slots.len());
+            return;
+        }
+    }
+}
+
+impl Worker {
+    fn take(&mut self, message: Message) {
+        let now = self.host.elapsed();
+        let job = match &message {
+            Message::Begun(head, _) => head.job,
+            Message::Span(job, ..)
+            | Message::Artifact(job, ..)
+            | Message::HandedOver(job)
+            | Message::Ended(job, _)
+            | Message::Left(job)
+            | Message::Dismissed(job) => *job,
+        };
+        match (self.slots.get_mut(&job), message) {
+            (Some(Slot::Away(waiting)), message) => waiting.push(message),
+            (None, Message::Begun(head, place)) => {
+                let pending = Box::new(Pending::new(head, place, now));
+                self.slots.insert(job, Slot::Here(pending));
+            }
+            (Some(Slot::Here(pending)), Message::Dismissed(_)) if pending.run.is_none() => {
+                self.slots.remove(&job);
+            }
+            (Some(Slot::Here(pending)), message) => {
+                let was_over = pending.is_over;
+                match message {
+                    Message::Span(_, span, room) => pending.spans.push((span, room)),
+                    Message::Artifact(_, artifact, room) => {
+                        pending.artifacts.push_back((artifact, Some(room)));
+                    }
+                    Message::HandedOver(_) => pending.is_async = true,
+                    Message::Ended(_, end) => pending.ended(end),
+                    Message::Left(_) | Message::Dismissed(_) => pending.is_over = true,
+                    // The same job came back here before its earlier attempt was told of.
+                    Message::Begun(..) => pending.is_over = false,
+                }
+                if pending.is_over && !was_over {
+                    self.ready.push_back(job);
+                }
+            }
+            // Of a run that was dropped.
+            (None, _) => {}
+        }
+    }
+
+    fn close(&mut self) {
+        self.closing = true;
+        for (job, slot) in &mut self.slots {
+            if let Slot::Here(pending) = slot
+                && !pending.is_over
+            {
+                pending.is_over = true;
+                self.ready.push_back(*job);
+            }
+        }
+    }
+
+    /// Runs that go on, and that MLflow has not heard of for a while.
+    fn look_for_news(&mut self) {
+        let now = self.host.elapsed();
+        let is_due = |pending: &Pending| {
+            let after = if pending.run.is_none() {
+                CREATE_AFTER
+            } else {
+                UPDATE_EVERY
+            };
+            !pending.is_over && pending.has_news() && now.saturating_sub(pending.since) >= after
+        };
+        let due = self.slots.iter().filter_map(|(job, slot)| match slot {
+            Slot::Here(pending) if is_due(pending) => Some(*job),
+            _ => None,
+        });
+        let due: Vec<Uuid> = due.filter(|job| !self.ready.contains(job)).collect();
+        self.ready.extend(due);
+    }
+
+    fn send(&mut self) {
+        if self.host.elapsed() < self.leave_alone_until {
+            return;
+        }
+        let most = if self.health.is_down() { 1 } else { AT_ONCE };
+        while self.deliveries.len() < most
+            && let Some(job) = self.ready.pop_front()
+        {
+            let mut pending = match self.slots.remove(&job) {
+                Some(Slot::Here(pending)) => pending,
+                // It was made ready twice.
+                Some(away @ Slot::Away(_)) => {
+                    self.slots.insert(job, away);
+                    continue;
+                }
+                None => continue,
+            };
+            self.slots.insert(job, Slot::Away(Vec::new()));
+            let courier = self.courier.clone();
+            self.deliveries.spawn(async move {
+                let mut refused = Vec::new();
+                let result = courier.deliver(&mut pending, &mut refused).await;
+                Delivered {
+                    pending,
+                    refused,
+                    result,
+                }
+            });
+        }
+    }
+
+    fn delivered(&mut self, done: Delivered) {
+        let Delivered {
+            mut pending,
+            refused,
+            result,
+        } = done;
+        let now = self.host.elapsed();
+        let job = pending.head.job;
+        let waiting = match self.slots.remove(&job) {
+            Some(Slot::Away(waiting)) => waiting,
+            Some(Slot::Here(_)) | None => Vec::new(),
+        };
+        for why in &refused {
+            self.tell_refused(why);
+        }
+        let is_done = match result {
+            Ok(()) => {
+                self.health.answered(self.dropped.get());
+                pending.since = now;
+                pending.is_over && waiting.is_empty()
+            }
+            Err(Error::Unreachable(why)) => {
+                let wait = self
+                    .health
+                    .failed(&why, self.dropped.get(), self.host.random());
+                self.leave_alone_until = now + wait;
+                self.ready.push_front(job);
+                false
+            }
+            Err(error @ Error::Refused { .. }) => {
+                // Without its run nothing of it can be told.
+                self.health.answered(self.dropped.get());
+                self.tell_refused(&format!("a run: {error}"));
+                self.dropped.inc();
+                true
+            }
+        };
+        if is_done {
+            return;
+        }
+        let was_over = pending.is_over;
+        self.slots.insert(job, Slot::Here(pending));
+        for message in waiting {
+            self.take(message);
+        }
+        if self.closing
+            && !was_over
+            && let Some(Slot::Here(pending)) = self.slots.get_mut(&job)
+            && !pending.is_over
+        {
+            pending.is_over = true;
+            self.ready.push_back(job);
+        }
+    }
+
+    fn tell_refused(&mut self, why: &str) {
+        if let Some(times) = self.refusals.now() {
+            tracing::warn!(error = why, times, "MLflow refuses something");
+        }
+    }
+}

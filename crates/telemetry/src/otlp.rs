@@ -1,0 +1,50 @@
+//! Spans to an OpenTelemetry collector, over OTLP/HTTP with protobuf.
+
+mod encode;
+mod sampler;
+mod settings;
+mod worker;
+
+use std::sync::Arc;
+
+use crate::queue::{Place, Queue, Room};
+use crate::span::Span;
+
+pub(crate) use encode::{Resource, for_mlflow};
+pub use sampler::Sampler;
+pub use settings::{Settings, SettingsError};
+pub(crate) use worker::{Collector, work};
+
+/// A span with what it takes of the budget.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) span: Span,
+    _place: Place,
+    _room: Room,
+}
+
+/// Spans on their way to the collector.
+#[derive(Debug)]
+pub(crate) struct SpanQueue(pub(crate) Queue<Queued>);
+
+impl SpanQueue {
+    /// Queues a span, or drops and counts it.
+    pub(crate) fn offer(&self, span: Span) {
+        let budget = &self.0.budget;
+        match (budget.take_entry(), budget.take_bytes(span.bytes())) {
+            (Some(place), Some(room)) => self.0.send(Queued {
+                span,
+                _place: place,
+                _room: room,
+            }),
+            _ => self.0.dropped.inc(),
+        }
+    }
+}
+
+/// Where the spans of requests and runs go, and which of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Spans {
+    pub(crate) queue: Arc<SpanQueue>,
+    pub(crate) sampler: Sampler,
+}

@@ -1,0 +1,89 @@
+//! The contents of a model call in the forms that the conventions and MLflow have for them.
+
+use llm::chat::{ChatReply, ChatRequest, FinishReason, Role};
+use serde_json::{Value, json};
+
+use crate::capture::Shown;
+
+/// As in `gen_ai.input.messages`; only where prompts are shown as they are.
+pub(super) fn conventional_inputs(
+    shown: &Shown,
+    node: &str,
+    request: &ChatRequest,
+) -> Option<String> {
+    if !shown.shows_prompts(node) {
+        return None;
+    }
+    let messages = request.messages.iter().filter_map(|message| {
+        let text = shown.prompt(node, &message.text)?;
+        Some(json!({
+            "role": role(message.role),
+            "parts": [{"type": "text", "content": text.as_str()}],
+        }))
+    });
+    Some(Value::Array(messages.collect()).to_string())
+}
+
+/// As in `gen_ai.output.messages`; only where replies are shown as they are.
+pub(super) fn conventional_outputs(shown: &Shown, node: &str, reply: &ChatReply) -> Option<String> {
+    if !shown.shows_prompts(node) {
+        return None;
+    }
+    let text = shown.reply(node, &reply.content)?;
+    let message = json!([{
+        "role": "assistant",
+        "parts": [{"type": "text", "content": text.as_str()}],
+        "finish_reason": finish(reply.finish),
+    }]);
+    Some(message.to_string())
+}
+
+/// The request as MLflow shows a chat.
+pub(super) fn mlflow_inputs(
+    shown: &Shown,
+    node: &str,
+    request: &ChatRequest,
+    model: &str,
+) -> Option<String> {
+    let messages = request.messages.iter().map(|message| {
+        let text = shown.prompt(node, &message.text)?;
+        Some(json!({"role": role(message.role), "content": text.as_str()}))
+    });
+    let messages = messages.collect::<Option<Vec<_>>>()?;
+    let mut inputs = json!({"model": model, "messages": messages});
+    if let Some(temperature) = request.temperature {
+        inputs["temperature"] = json!(temperature);
+    }
+    if let Some(max_tokens) = request.max_tokens {
+        inputs["max_tokens"] = json!(max_tokens);
+    }
+    Some(inputs.to_string())
+}
+
+/// The reply as MLflow shows a chat.
+pub(super) fn mlflow_outputs(shown: &Shown, node: &str, reply: &ChatReply) -> Option<String> {
+    let text = shown.reply(node, &reply.content)?;
+    let outputs = json!({"choices": [{
+        "index": 0,
+        "message": {"role": "assistant", "content": text.as_str()},
+        "finish_reason": finish(reply.finish),
+    }]});
+    Some(outputs.to_string())
+}
+
+pub(super) fn finish(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Stop | FinishReason::Other => "stop",
+        FinishReason::Length => "length",
+        FinishReason::ToolCall => "tool_call",
+        FinishReason::ContentFilter => "content_filter",
+    }
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::System => "system",
+        Role::User => "user",
+        Role::Assistant => "assistant",
+    }
+}

@@ -1,0 +1,174 @@
+//! A server for what a program sends out by itself, such as telemetry: it takes everything, or misbehaves.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use axum::Router;
+use axum::body::{Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+
+/// Longest body that is kept.
+const MAX_BODY: usize = 64 << 20;
+
+/// What it does with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// Takes it. The answer is JSON that has what MLflow's answers have.
+    Fine,
+    /// Answers with this status.
+    Status(u16),
+    /// Never answers.
+    Hang,
+}
+
+/// A request that arrived, whatever became of it.
+#[derive(Debug, Clone)]
+pub struct Arrived {
+    /// Path and query.
+    pub path: String,
+    /// As they came.
+    pub headers: HeaderMap,
+    /// As it came.
+    pub body: Bytes,
+}
+
+impl Arrived {
+    /// The body as JSON; null where it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+/// A running sink; stops on drop.
+#[derive(Debug)]
+pub struct Sink {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    manner: Mutex<Manner>,
+    received: Mutex<Vec<Arrived>>,
+}
+
+impl Sink {
+    /// On a free port.
+    ///
+    /// # Panics
+    /// When no port of 127.0.0.1 can be had.
+    pub fn start(manner: Manner) -> Self {
+        Self::start_on(0, manner)
+    }
+
+    /// On that port.
+    ///
+    /// # Panics
+    /// When it cannot be had.
+    pub fn start_on(port: u16, manner: Manner) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port of 127.0.0.1");
+        listener
+            .set_nonblocking(true)
+            .expect("a socket can be made non-blocking");
+        let address = listener
+            .local_addr()
+            .expect("a bound socket has an address");
+        let shared = Arc::new(Shared {
+            manner: Mutex::new(manner),
+            received: Mutex::default(),
+        });
+        let router = Router::new().fallback(take).with_state(shared.clone());
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(async move {
+                let listener =
+                    tokio::net::TcpListener::from_std(listener).expect("a non-blocking socket");
+                tokio::select! {
+                    served = async { axum::serve(listener, router).await } => served.expect("axum::serve never fails"),
+                    _ = stopped => {}
+                }
+            });
+        });
+        Self {
+            address,
+            shared,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    /// `http://127.0.0.1:<port>`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// From now on.
+    pub fn set(&self, manner: Manner) {
+        *lock(&self.shared.manner) = manner;
+    }
+
+    /// Everything that has arrived at paths that begin so, in order.
+    pub fn received(&self, path: &str) -> Vec<Arrived> {
+        let received = lock(&self.shared.received);
+        let wanted = received
+            .iter()
+            .filter(|received| received.path.starts_with(path));
+        wanted.cloned().collect()
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // It fails where the server has ended by itself.
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn take(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, MAX_BODY).await.unwrap_or_default();
+    let number = {
+        let mut received = lock(&shared.received);
+        received.push(Arrived {
+            path: parts.uri.to_string(),
+            headers: parts.headers,
+            body,
+        });
+        received.len()
+    };
+    let manner = *lock(&shared.manner);
+    match manner {
+        Manner::Fine => axum::Json(json!({
+            "experiment_id": "1",
+            "experiment": {"experiment_id": "1", "lifecycle_stage": "active"},
+            "run": {"info": {"run_id": format!("run-{number}"), "experiment_id": "1",
+                "artifact_uri": format!("mlflow-artifacts:/1/run-{number}/artifacts")}},
+        }))
+        .into_response(),
+        Manner::Status(status) => StatusCode::from_u16(status)
+            .expect("a status")
+            .into_response(),
+        Manner::Hang => std::future::pending().await,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
