@@ -29,6 +29,9 @@ pub(crate) async fn handle(State(app): State<App>, request: Request) -> Result<R
         .await
         .unwrap_or_default();
     let access = keys::access(&app)?;
-    let view = access.revoke(&id).await.map_err(keys::refused)?;
+    let view = access
+        .revoke(&id)
+        .await
+        .map_err(|error| keys::refused(&error))?;
     Ok(reply::json(StatusCode::OK, &view))
 }

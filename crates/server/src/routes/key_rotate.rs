@@ -37,7 +37,10 @@ pub(crate) async fn handle(State(app): State<App>, request: Request) -> Result<R
     } else {
         grace(&body::json_object(&parts.headers, &bytes)?)?
     };
-    let made = access.rotate(&id, grace).await.map_err(keys::refused)?;
+    let made = access
+        .rotate(&id, grace)
+        .await
+        .map_err(|error| keys::refused(&error))?;
     Ok(keys::made(StatusCode::OK, &made))
 }
 

@@ -43,22 +43,22 @@ pub(super) fn made(status: StatusCode, made: &Made) -> Response {
     answer
 }
 
-pub(super) fn refused(error: KeyError) -> Refusal {
+pub(super) fn refused(error: &KeyError) -> Refusal {
     let conflict = |code| {
         Trouble::of_request(
             StatusCode::CONFLICT,
             code,
-            format!("{}.", capitalized(&error)),
+            format!("{}.", capitalized(error)),
         )
         .into()
     };
-    match &error {
+    match error {
         KeyError::NotFound => Refusal::NotFound("Key not found"),
         KeyError::Revoked => conflict("key_revoked"),
         KeyError::Expired => conflict("key_expired"),
         KeyError::Listed => conflict("key_listed"),
         KeyError::Unfit(_) => {
-            Entry::body("value_error", Vec::new(), &error.to_string(), Value::Null).into()
+            Entry::body("value_error", Vec::new(), error.to_string(), Value::Null).into()
         }
         KeyError::Store(error) => store_failed(error),
     }

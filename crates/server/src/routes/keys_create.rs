@@ -32,7 +32,10 @@ pub(crate) async fn handle(State(app): State<App>, request: Request) -> Result<R
     let bytes = body::read(&app, &parts.headers, body).await?;
     let access = keys::access(&app)?;
     let new = read(body::json_object(&parts.headers, &bytes)?.members)?;
-    let made = access.create(new).await.map_err(keys::refused)?;
+    let made = access
+        .create(new)
+        .await
+        .map_err(|error| keys::refused(&error))?;
     Ok(keys::made(StatusCode::CREATED, &made))
 }
 

@@ -22,6 +22,9 @@ pub(crate) fn docs() -> Operation {
 }
 
 pub(crate) async fn handle(State(app): State<App>) -> Result<Response, Refusal> {
-    let views = keys::access(&app)?.list().await.map_err(keys::refused)?;
+    let views = keys::access(&app)?
+        .list()
+        .await
+        .map_err(|error| keys::refused(&error))?;
     Ok(reply::json(StatusCode::OK, &json!({ "keys": views })))
 }

@@ -375,8 +375,8 @@ async fn a_list_shows_each_key_its_own_jobs_and_an_admin_all() {
         jobs.map(|job| job["job_id"].as_str().unwrap().to_owned())
             .collect::<Vec<_>>()
     };
-    assert_eq!(list(Who::Owner).await, [mine.clone()]);
-    assert_eq!(list(Who::Other).await, [theirs.clone()]);
+    assert_eq!(list(Who::Owner).await, [&*mine]);
+    assert_eq!(list(Who::Other).await, [&*theirs]);
     assert_eq!(list(Who::ReadOnly).await, [""; 0]);
     assert_eq!(list(Who::Admin).await, [theirs, mine]);
 }

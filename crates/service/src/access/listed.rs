@@ -106,20 +106,19 @@ fn read(entry: &str) -> Result<ListedKey, String> {
         return Err("its id may have small letters, digits and hyphens".to_owned());
     }
     let in_key = |reason: &str| format!("`{id}`: {reason}");
-    let digest = match secret.strip_prefix(HASHED) {
-        Some(hexadecimal) => from_hexadecimal(hexadecimal).ok_or_else(|| {
+    let digest = if let Some(hexadecimal) = secret.strip_prefix(HASHED) {
+        from_hexadecimal(hexadecimal).ok_or_else(|| {
             in_key("a hash has 64 hexadecimal digits: `printf %s KEY | sha256sum`")
-        })?,
-        None => {
-            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-            let lengths = SHORTEST_SECRET..=LONGEST_SECRET;
-            if !lengths.contains(&secret.len()) || !secret.bytes().all(fits) {
-                return Err(in_key(
-                    "a secret has 32 to 256 letters, digits, hyphens and underscores; `openssl rand -hex 32` makes a good one",
-                ));
-            }
-            secret::digest(key)
+        })?
+    } else {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        let lengths = SHORTEST_SECRET..=LONGEST_SECRET;
+        if !lengths.contains(&secret.len()) || !secret.bytes().all(fits) {
+            return Err(in_key(
+                "a secret has 32 to 256 letters, digits, hyphens and underscores; `openssl rand -hex 32` makes a good one",
+            ));
         }
+        secret::digest(key)
     };
     let mut grants = Grants::default();
     if let Some(scopes) = scopes.filter(|scopes| !scopes.is_empty()) {

@@ -65,7 +65,7 @@ fn refuse_open(settings: &Settings) -> Result<()> {
     }
     let first_key = match &settings.store {
         Store::Memory => "set FLOWMILL_API_KEYS".to_owned(),
-        store => format!(
+        store @ Store::Sqlite(_) => format!(
             "make a key with `flowmill keys create --name NAME --store {store}`, or set FLOWMILL_API_KEYS"
         ),
     };

@@ -116,8 +116,8 @@ pub(crate) async fn a_revoked_key_stays_revoked(store: &dyn KeyStore) {
         },
     ];
     for change in changes {
-        let changed = store.change_key("a", change).await.unwrap();
-        assert!(matches!(changed, Changed::Revoked), "{changed:?}");
+        let outcome = store.change_key("a", change).await.unwrap();
+        assert!(matches!(outcome, Changed::Revoked), "{outcome:?}");
     }
     let found = only(store).await;
     assert_eq!(
