@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use engine::host::Host;
+use service::access::SecretSource;
 
 /// This machine.
 #[derive(Debug)]
@@ -45,5 +46,16 @@ impl Host for Machine {
 
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
+    }
+}
+
+impl SecretSource for Machine {
+    fn secret(&self) -> [u8; 32] {
+        let mut bits = [0; 32];
+        rustls::crypto::ring::default_provider()
+            .secure_random
+            .fill(&mut bits)
+            .expect("a system without randomness cannot do TLS either");
+        bits
     }
 }

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
+use jobs::key::KeyStore;
 use jobs::memory::{Limits, MemoryStore};
 use jobs::sqlite::{OpenError, Options, SqliteStore};
 use jobs::store::JobStore;
@@ -11,13 +12,31 @@ use jobs::store::JobStore;
 use crate::config::store::Store;
 use crate::report::{Exit, Failure, Result};
 
+/// One store, as its two sides.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// The jobs in it.
+    pub jobs: Arc<dyn JobStore>,
+    /// The API keys in it.
+    pub keys: Arc<dyn KeyStore>,
+}
+
+impl Opened {
+    fn new(store: Arc<impl JobStore + KeyStore + 'static>) -> Self {
+        Self {
+            jobs: store.clone(),
+            keys: store,
+        }
+    }
+}
+
 /// Opens the store; a SQLite file that is not there is created.
-pub(crate) fn open(store: &Store) -> Result<Arc<dyn JobStore>> {
+pub(crate) fn open(store: &Store) -> Result<Opened> {
     Ok(match store {
-        Store::Memory => Arc::new(MemoryStore::new(Limits::default())),
-        Store::Sqlite(path) => Arc::new(
+        Store::Memory => Opened::new(Arc::new(MemoryStore::new(Limits::default()))),
+        Store::Sqlite(path) => Opened::new(Arc::new(
             SqliteStore::open(path, &Options::default()).map_err(|error| failed(path, &error))?,
-        ),
+        )),
     })
 }
 

@@ -4,6 +4,7 @@
 mod fairness;
 pub mod job;
 pub mod json;
+pub mod key;
 pub mod memory;
 pub mod sqlite;
 pub mod store;

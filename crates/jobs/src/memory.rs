@@ -12,11 +12,14 @@
 //! - `keys`: idempotency keys, dropped together with their jobs.
 //! - `definitions`: each text once, with the number of jobs that have it.
 //!
+//! API keys have a list and a mutex of their own.
+//!
 //! So every verb costs O(log n) for each job it touches, except that a listing passes over the jobs
 //! its filter leaves out. Records that ended are kept within [`Limits`]; so memory is bounded by those
 //! and by the jobs in flight, whose number the caller bounds.
 
 mod deliveries;
+mod keys;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -30,6 +33,7 @@ use jiff::Timestamp;
 use crate::fairness;
 use crate::job::{Definition, Ending, Job, JobId, NewJob, Status, Step, Work};
 use crate::json::Json;
+use crate::key::Keys;
 use crate::store::{
     CancelRequested, Claimant, Claimed, Counts, Error, Filter, JobStore, Lease, LeaseState, Page,
     StoredEvent, SubmitOptions, Submitted, later,
@@ -67,6 +71,7 @@ impl Default for Limits {
 pub struct MemoryStore {
     limits: Limits,
     tables: Mutex<Tables>,
+    keys: Mutex<Keys>,
 }
 
 impl MemoryStore {
@@ -75,6 +80,7 @@ impl MemoryStore {
         Self {
             limits,
             tables: Mutex::default(),
+            keys: Mutex::default(),
         }
     }
 

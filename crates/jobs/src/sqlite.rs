@@ -5,7 +5,7 @@
 //! `outputs`, `events`; so scans stay narrow and a checkpoint rewrites nothing but the progress. A
 //! definition is stored once, with the number of jobs that have it. `idempotency_keys` lead to their
 //! jobs. `webhooks` has a row per job whose end is to be told, and `jobs.owes_webhook` says that it has
-//! not been yet. Whatever belongs to a job goes with its row.
+//! not been yet. Whatever belongs to a job goes with its row. `api_keys` has a row per API key.
 //!
 //! **Indexes.** Each verb finds its rows in one: `jobs_by_status` is the queue (the pending ones by id)
 //! and, with those by workflow and owner, the order of listings; `jobs_by_lease` has the running ones by
@@ -24,6 +24,7 @@
 
 mod deliveries;
 mod fault;
+mod keys;
 mod leases;
 mod listing;
 mod open;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use service::Service;
+use service::access::Access;
 use telemetry::Telemetry;
 use tokio_util::task::TaskTracker;
 
@@ -50,6 +51,7 @@ pub struct App(Arc<Inner>);
 struct Inner {
     service: Service,
     settings: Settings,
+    access: Option<Arc<Access>>,
     has_root_paths: bool,
     documented: Vec<Documented>,
     drains: TaskTracker,
@@ -57,8 +59,8 @@ struct Inner {
 }
 
 impl App {
-    /// The API of a service. The root paths (`/run`, `/schema`, …) exist when `service` serves exactly
-    /// one workflow at this moment.
+    /// The API of a service, open to everyone who reaches it. The root paths (`/run`,
+    /// `/schema`, …) exist when `service` serves exactly one workflow at this moment.
     pub fn new(service: Service, settings: Settings) -> Self {
         let telemetry = Telemetry::counting(service.host().clone());
         Self::observed(service, settings, telemetry)
@@ -71,6 +73,7 @@ impl App {
         Self(Arc::new(Inner {
             service,
             settings,
+            access: None,
             has_root_paths,
             documented,
             drains: TaskTracker::new(),
@@ -80,6 +83,22 @@ impl App {
 
     pub(crate) fn service(&self) -> &Service {
         &self.0.service
+    }
+
+    /// The same, only for callers with a key where there is an `access`.
+    ///
+    /// # Panics
+    /// Where clones of it are about: it must not be open to some.
+    #[must_use]
+    pub fn guarded(mut self, access: Option<Arc<Access>>) -> Self {
+        let inner = Arc::get_mut(&mut self.0).expect("it is guarded before it is served");
+        inner.access = access;
+        self
+    }
+
+    /// Who lets callers in; `None`: everyone is.
+    pub(crate) fn access(&self) -> Option<&Access> {
+        self.0.access.as_deref()
     }
 
     pub(crate) fn telemetry(&self) -> &Telemetry {

@@ -1,11 +1,12 @@
 //! flowmill's HTTP API: routes, JSON shapes, status codes, `OpenAPI`, server-sent events, the embedded
 //! pages. The one crate that knows axum and hyper; it decides nothing, [`service`] does.
 //!
-//! `router` is the table of contents. A request passes `middleware`, is read by `request`,
+//! `router` is the table of contents. A request passes `middleware` and `guard`, is read by `request`,
 //! handled by one file of `routes`, and shown by `views`; what is refused is a
 //! `refusal::Refusal` and rendered in one place.
 
 mod app;
+mod guard;
 mod middleware;
 mod openapi;
 mod refusal;

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use jobs::job::JobId;
@@ -45,6 +45,7 @@ pub(crate) struct Trouble {
     problem: Problem,
     retry_after_seconds: Option<u32>,
     close: bool,
+    authenticate: bool,
 }
 
 impl Trouble {
@@ -101,6 +102,12 @@ impl Trouble {
         self
     }
 
+    /// The client has to say who it is.
+    pub(crate) fn authenticate(mut self) -> Self {
+        self.authenticate = true;
+        self
+    }
+
     /// The connection cannot be used further.
     pub(crate) fn close(mut self) -> Self {
         self.close = true;
@@ -114,6 +121,7 @@ impl From<Problem> for Trouble {
             problem,
             retry_after_seconds: None,
             close: false,
+            authenticate: false,
         }
     }
 }
@@ -168,11 +176,17 @@ pub(crate) fn render(response: &mut Response, as_problem: bool, instance: impl F
         if let Some(seconds) = trouble.retry_after_seconds {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if trouble.authenticate {
+            headers.insert(WWW_AUTHENTICATE, BEARER);
+        }
         if trouble.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
 }
+
+/// How a client says who it is.
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"flowmill\"");
 
 const METHOD_NOT_ALLOWED: &str = "Method Not Allowed";
 

@@ -9,18 +9,20 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, any, on};
 
 use crate::app::App;
+use crate::guard::{Guarded, Need};
 use crate::openapi::{Docs, Documented, Scope};
 use crate::refusal::Refusal;
 use crate::routes::{
     docs_page, health, health_live, health_ready, job_cancel, job_delete, job_events, job_retry,
-    jobs_create, jobs_list, metrics, openapi_json, root, run, schema, status, ui_file, workflow,
-    workflows,
+    jobs_create, jobs_list, key_revoke, key_rotate, keys_create, keys_list, metrics, openapi_json,
+    root, run, schema, status, ui_file, workflow, workflows,
 };
 
-/// `METHOD PATH => MODULE` for each endpoint: its `handle` answers, its `docs` documents it.
+/// `METHOD NEED PATH => MODULE` for each endpoint: who may use it ([`Need`]); its `handle` answers, its
+/// `docs` documents it.
 macro_rules! routes {
-    ($table:ident.$kind:ident { $($method:ident $path:literal => $endpoint:ident,)+ }) => {
-        $($table.$kind(Method::$method, $path, $endpoint::handle, $endpoint::docs);)+
+    ($table:ident.$kind:ident { $($method:ident $need:ident $path:literal => $endpoint:ident,)+ }) => {
+        $($table.$kind((Method::$method, Need::$need), $path, $endpoint::handle, $endpoint::docs);)+
     };
 }
 
@@ -32,32 +34,39 @@ fn table(single: bool) -> Table {
     };
     // Each workflow: under `/workflows/{name}`, and at the root when it is the only one.
     routes! { table.of_workflow {
-        Post    "/run"                      => run,
-        Get     "/schema"                   => schema,
-        Get     "/openapi.json"             => openapi_json,
-        Get     "/docs"                     => docs_page,
+        Post    Run     "/run"                      => run,
+        Get     AnyKey  "/schema"                   => schema,
+        Get     AnyKey  "/openapi.json"             => openapi_json,
+        Get     Page    "/docs"                     => docs_page,
     } }
     // The server as a whole.
     routes! { table.shared {
-        Get     "/"                         => root,
-        Get     "/workflows"                => workflows,
-        Get     "/workflows/{name}"         => workflow,
-        Get     "/health"                   => health,
-        Get     "/health/live"              => health_live,
-        Get     "/health/ready"             => health_ready,
-        Get     "/metrics"                  => metrics,
+        Get     Page    "/"                         => root,
+        Get     AnyKey  "/workflows"                => workflows,
+        Get     Page    "/workflows/{name}"         => workflow,
+        Get     Open    "/health"                   => health,
+        Get     Open    "/health/live"              => health_live,
+        Get     Open    "/health/ready"             => health_ready,
+        Get     Metrics "/metrics"                  => metrics,
     } }
     // Jobs, of whichever workflow.
     routes! { table.shared {
-        Get     "/status/{job_id}"          => status,
-        Post    "/jobs"                     => jobs_create,
-        Get     "/jobs"                     => jobs_list,
-        Get     "/jobs/{job_id}"            => status,
-        Delete  "/jobs/{job_id}"            => job_delete,
-        Get     "/jobs/{job_id}/events"     => job_events,
-        Post    "/jobs/{job_id}/cancel"     => job_cancel,
-        Post    "/cancel/{job_id}"          => job_cancel,
-        Post    "/jobs/{job_id}/retry"      => job_retry,
+        Get     Read    "/status/{job_id}"          => status,
+        Post    Run     "/jobs"                     => jobs_create,
+        Get     Read    "/jobs"                     => jobs_list,
+        Get     Read    "/jobs/{job_id}"            => status,
+        Delete  Run     "/jobs/{job_id}"            => job_delete,
+        Get     Read    "/jobs/{job_id}/events"     => job_events,
+        Post    Run     "/jobs/{job_id}/cancel"     => job_cancel,
+        Post    Run     "/cancel/{job_id}"          => job_cancel,
+        Post    Run     "/jobs/{job_id}/retry"      => job_retry,
+    } }
+    // API keys.
+    routes! { table.shared {
+        Get     Admin   "/keys"                     => keys_list,
+        Post    Admin   "/keys"                     => keys_create,
+        Post    Admin   "/keys/{key_id}/rotate"     => key_rotate,
+        Delete  Admin   "/keys/{key_id}"            => key_revoke,
     } }
     // What the pages load; no part of the API.
     table.page_file("/ui/{file}", ui_file::handle);
@@ -104,6 +113,9 @@ enum Method {
     Delete,
 }
 
+/// Which requests a route is for.
+type On = (Method, Need);
+
 #[derive(Default)]
 struct Table {
     single: bool,
@@ -112,38 +124,33 @@ struct Table {
 }
 
 impl Table {
-    fn of_workflow<H, T>(&mut self, method: Method, path: &'static str, handler: H, docs: Docs)
+    fn of_workflow<H, T>(&mut self, on: On, path: &'static str, handler: H, docs: Docs)
     where
         H: Handler<T, App>,
         T: 'static,
     {
         if self.single {
             self.add(
-                method,
+                on,
                 path.to_owned(),
                 handler.clone(),
                 Some((Scope::Root, docs)),
             );
         }
         self.add(
-            method,
+            on,
             format!("/workflows/{{name}}{path}"),
             handler,
             Some((Scope::Named, docs)),
         );
     }
 
-    fn shared<H, T>(&mut self, method: Method, path: &'static str, handler: H, docs: Docs)
+    fn shared<H, T>(&mut self, on: On, path: &'static str, handler: H, docs: Docs)
     where
         H: Handler<T, App>,
         T: 'static,
     {
-        self.add(
-            method,
-            path.to_owned(),
-            handler,
-            Some((Scope::Shared, docs)),
-        );
+        self.add(on, path.to_owned(), handler, Some((Scope::Shared, docs)));
     }
 
     fn page_file<H, T>(&mut self, path: &'static str, handler: H)
@@ -151,11 +158,16 @@ impl Table {
         H: Handler<T, App>,
         T: 'static,
     {
-        self.add(Method::Get, path.to_owned(), handler, None);
+        self.add((Method::Get, Need::Open), path.to_owned(), handler, None);
     }
 
-    fn add<H, T>(&mut self, method: Method, path: String, handler: H, docs: Option<(Scope, Docs)>)
-    where
+    fn add<H, T>(
+        &mut self,
+        (method, need): On,
+        path: String,
+        handler: H,
+        docs: Option<(Scope, Docs)>,
+    ) where
         H: Handler<T, App>,
         T: 'static,
     {
@@ -169,10 +181,12 @@ impl Table {
                 method: name,
                 path: path.clone(),
                 scope,
+                need,
                 docs,
             });
         }
         let methods = self.routes.remove(&path).unwrap_or_default();
-        self.routes.insert(path, methods.merge(on(filter, handler)));
+        self.routes
+            .insert(path, methods.merge(on(filter, Guarded { need, handler })));
     }
 }

@@ -9,6 +9,7 @@
 //! a crash a job goes on from its progress and the events after it. Where a webhook is to be told of the end,
 //! that is owed from the same commit on ([`webhooks`]).
 
+pub mod access;
 mod admission;
 pub mod attended;
 mod backoff;

@@ -283,6 +283,14 @@ impl Service {
         Ok(job.inspect(|job| self.shared.was_read(job)))
     }
 
+    /// The workflow of a job that this key made; `None` where it did not, or there is no such job. Does not
+    /// count as reading the job.
+    pub async fn workflow_of_own(&self, id: JobId, owner: &str) -> Result<Option<Arc<str>>, Error> {
+        let job = self.shared.store.get(id).await?;
+        let own = job.filter(|job| job.owner.as_deref() == Some(owner));
+        Ok(own.map(|job| job.workflow))
+    }
+
     /// Jobs, newest first, those older than `cursor`; without outputs.
     pub async fn list(
         &self,

@@ -7,6 +7,7 @@ mod explain;
 mod health;
 mod init;
 mod jobs;
+mod keys;
 mod mlflow;
 mod report;
 mod run;
@@ -69,6 +70,7 @@ enum Command {
     Jobs(jobs::Args),
     Mlflow(mlflow::Args),
     Report(report::Args),
+    Keys(keys::Args),
     Deploy(Box<deploy::Args>),
     Undeploy(undeploy::Args),
     Health(health::Args),
@@ -130,6 +132,7 @@ pub(crate) fn main() -> Result<Exit> {
         Command::Jobs(args) => jobs::jobs(args, &context()?),
         Command::Mlflow(args) => mlflow::mlflow(&args, &context()?),
         Command::Report(args) => report::report(&args, &context()?),
+        Command::Keys(args) => keys::keys(args, &context()?),
         Command::Deploy(args) => deploy::deploy(&args, &context()?),
         Command::Undeploy(args) => undeploy::undeploy(&args),
         Command::Health(args) => health::health(&args, &context()?),

@@ -1,8 +1,10 @@
-//! `[jobs]`: the server that `flowmill jobs` asks.
+//! `[jobs]`: the server that `flowmill jobs`, `report` and `keys` ask.
 
 use std::path::PathBuf;
 
 use serde::Deserialize;
+
+use super::webhooks::Secret;
 
 /// As given on the command line, in the environment, or in the file.
 #[derive(Debug, Clone, Default, clap::Args, Deserialize)]
@@ -16,17 +18,28 @@ pub(crate) struct Options {
     /// Certificates to trust besides the built-in roots (PEM), for a server that is asked by https
     #[arg(long, value_name = "FILE", env = "FLOWMILL_CA", global = true)]
     pub ca: Option<PathBuf>,
+
+    /// API key for the server. Better given by its variable
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "FLOWMILL_API_KEY",
+        hide_env_values = true,
+        global = true
+    )]
+    pub api_key: Option<Secret>,
 }
 
 impl Options {
     /// The keys of the section.
-    pub(crate) const KEYS: &[&str] = &["server", "ca"];
+    pub(crate) const KEYS: &[&str] = &["server", "ca", "api_key"];
 
     /// Takes what is unset from the file.
     pub(crate) fn or(self, file: &Self) -> Self {
         Self {
             server: self.server.or_else(|| file.server.clone()),
             ca: self.ca.or_else(|| file.ca.clone()),
+            api_key: self.api_key.or_else(|| file.api_key.clone()),
         }
     }
 }

@@ -113,7 +113,17 @@ pub(crate) struct Options {
     #[arg(long, value_name = "LIST", env = "FLOWMILL_WEBHOOK_ALLOW")]
     pub webhook_allow: Option<Allowed>,
 
-    /// Listen on an address that others can reach, although anyone who reaches it may run workflows
+    /// API keys that let callers in, besides those in the store: KEY[:SCOPES[:WORKFLOWS]], with blanks or commas between.
+    /// Better given by its variable
+    #[arg(
+        long,
+        value_name = "LIST",
+        env = "FLOWMILL_API_KEYS",
+        hide_env_values = true
+    )]
+    pub api_keys: Option<Secret>,
+
+    /// Listen on an address that others can reach though there are no API keys: anyone who reaches it may run workflows
     #[arg(
         long, value_name = "BOOL", env = "FLOWMILL_INSECURE",
         num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new()
@@ -187,6 +197,10 @@ pub(crate) struct Settings {
     pub capture: CaptureLevel,
     /// How ends of jobs are told.
     pub webhooks: webhooks::Settings,
+    /// A list of API keys, not read yet.
+    pub api_keys: Option<Secret>,
+    /// Listen where others are although there are no keys.
+    pub insecure: bool,
 }
 
 impl Options {
@@ -210,22 +224,16 @@ impl Options {
         "webhook_url",
         "webhook_secret",
         "webhook_allow",
+        "api_keys",
         "insecure",
     ];
 
-    /// Takes what is unset from the file, then the defaults. Refuses an address others can reach unless `insecure`.
+    /// Takes what is unset from the file, then the defaults.
     pub(crate) fn settle(self, file: &Self) -> Result<Settings> {
         let host = self
             .host
             .or(file.host)
             .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |host| host.0);
-        let insecure = self.insecure.or(file.insecure).unwrap_or_default();
-        if !host.is_loopback() && !insecure {
-            return Err(Failure::usage(format!(
-                "{host} can be reached by others, and no API keys are set up: anyone could run workflows at your expense"
-            ))
-            .hint("listen on 127.0.0.1, or add --insecure if something else guards the port"));
-        }
         let time = |ours: Option<Time>, theirs: Option<Time>, default| {
             ours.or(theirs).map_or(default, |time| time.0)
         };
@@ -288,6 +296,8 @@ impl Options {
                 .map(CaptureLevel::from)
                 .unwrap_or_default(),
             webhooks,
+            api_keys: self.api_keys.or_else(|| file.api_keys.clone()),
+            insecure: self.insecure.or(file.insecure).unwrap_or_default(),
         })
     }
 }
@@ -295,26 +305,6 @@ impl Options {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn listening_on(host: &str, insecure: bool) -> Result<Settings> {
-        let options = Options {
-            host: Some(host.parse().expect("an address")),
-            insecure: Some(insecure),
-            ..Options::default()
-        };
-        options.settle(&Options::default())
-    }
-
-    #[test]
-    fn only_loopback_is_open_to_everyone() {
-        for host in ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost"] {
-            assert!(listening_on(host, false).is_ok(), "{host}");
-        }
-        for host in ["0.0.0.0", "::", "192.168.1.5"] {
-            assert!(listening_on(host, false).is_err(), "{host}");
-            assert!(listening_on(host, true).is_ok(), "{host} --insecure");
-        }
-    }
 
     #[test]
     fn the_file_is_below_the_command_line_and_above_the_defaults() {

@@ -10,6 +10,7 @@ mod examples;
 mod http;
 mod https;
 mod jobs;
+mod keys;
 mod output;
 mod privacy;
 mod reports;

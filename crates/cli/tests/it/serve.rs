@@ -266,7 +266,12 @@ fn a_server_that_could_not_work_does_not_start() {
     check(
         "greeting.yaml --offline --host 0.0.0.0",
         2,
-        &["0.0.0.0 can be reached by others", "--insecure"],
+        &[
+            "0.0.0.0 can be reached by others",
+            "flowmill keys create",
+            "FLOWMILL_API_KEYS",
+            "--insecure",
+        ],
     );
     check(
         "greeting.yaml twin.yaml --offline",
@@ -321,6 +326,7 @@ async fn an_open_address_can_be_insisted_on() {
         "an address one can use: {url}"
     );
     assert_eq!(get(format!("{url}/health")).await.0, 200);
+    assert!(server.said().contains("--insecure: whoever reaches"));
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ fn layers() -> HashMap<String, u8> {
 #[test]
 fn crates_use_lower_layers_only() {
     let layers = layers();
-    assert_eq!(layers.len(), 9, "{layers:?}");
+    assert_eq!(layers.len(), 10, "{layers:?}");
     let metadata = MetadataCommand::new()
         .manifest_path(root().join("Cargo.toml"))
         .no_deps()

@@ -6,6 +6,7 @@ pub(crate) mod deliveries;
 pub(crate) mod endings;
 pub(crate) mod fairness;
 pub(crate) mod histories;
+pub(crate) mod keys;
 pub(crate) mod leases;
 pub(crate) mod listing;
 pub(crate) mod removal;
@@ -89,6 +90,15 @@ macro_rules! suite {
                 listing::counts_follow_the_jobs,
                 histories::random_histories_follow_the_rules,
             }
+            crate::conformance::key_cases! { $store;
+                keys::hashes_are_keyed_with_the_same_for_ever,
+                keys::a_key_is_read_back_as_it_was_given,
+                keys::an_id_is_given_once,
+                keys::a_rotated_key_keeps_its_old_secret_as_long_as_it_is_told,
+                keys::a_revoked_key_stays_revoked,
+                keys::a_key_that_is_not_there_is_not_found,
+                keys::the_last_use_never_goes_back,
+            }
         }
     };
 }
@@ -107,7 +117,20 @@ macro_rules! cases {
     };
 }
 
-pub(crate) use {cases, suite};
+/// One test per case about API keys.
+macro_rules! key_cases {
+    ($store:expr; $($file:ident::$case:ident,)*) => {
+        $(
+            #[tokio::test]
+            async fn $case() {
+                let (store, _kept) = $store;
+                crate::conformance::$file::$case(&store).await;
+            }
+        )*
+    };
+}
+
+pub(crate) use {cases, key_cases, suite};
 
 /// The store under test.
 type Store = std::sync::Arc<dyn jobs::store::JobStore>;

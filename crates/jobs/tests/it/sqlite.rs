@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use jobs::job::{Job, JobId, NewJob, Status};
+use jobs::key::KeyStore;
 use jobs::sqlite::{OpenError, Options, SqliteStore};
 use jobs::store::{Counts, Filter, JobStore, SubmitOptions, Submitted};
 use rusqlite::Connection;
@@ -142,6 +143,17 @@ async fn a_file_of_the_first_version_is_brought_up_to_date() {
     run(&store, hooked(3, "a"), 9).await;
     assert_eq!(store.expire(at(1_000), 9).await.unwrap(), 0);
     assert_eq!(store.claim(&worker("w"), 9, at(1)).await.unwrap().len(), 1);
+    assert!(store.keys().await.unwrap().records.is_empty());
+    store.hashing_key([1; 32].into()).await.unwrap();
+}
+
+#[tokio::test]
+async fn keys_are_there_again() {
+    let (store, directory) = fresh();
+    store.hashing_key([7; 32].into()).await.unwrap();
+    drop(store);
+    let keys = open(&file(&directory)).keys().await.unwrap();
+    assert_eq!(keys.hashing_key.unwrap().reveal(), &[7; 32]);
 }
 
 #[test]

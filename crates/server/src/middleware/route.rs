@@ -39,6 +39,9 @@ pub(super) fn pattern(path: &str) -> &'static str {
         (Some("jobs"), Some(_), Some("cancel"), None) => "/jobs/{job_id}/cancel",
         (Some("jobs"), Some(_), Some("retry"), None) => "/jobs/{job_id}/retry",
         (Some("cancel"), Some(_), None, _) => "/cancel/{job_id}",
+        (Some("keys"), None, ..) => "/keys",
+        (Some("keys"), Some(_), None, _) => "/keys/{key_id}",
+        (Some("keys"), Some(_), Some("rotate"), None) => "/keys/{key_id}/rotate",
         (Some("ui"), Some(_), None, _) => "/ui/{file}",
         _ => UNKNOWN,
     }
@@ -55,6 +58,7 @@ mod tests {
         assert!(documented.len() > 20);
         for route in documented {
             let path = route.path.replace("{name}", "a").replace("{job_id}", "b");
+            let path = path.replace("{key_id}", "c");
             assert_eq!(pattern(&path), route.path);
         }
     }

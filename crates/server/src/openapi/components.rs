@@ -3,6 +3,18 @@
 use serde_json::{Value, json};
 use service::catalog::LoadedWorkflow;
 
+/// Names of the security schemes.
+pub(super) const BEARER: &str = "bearer";
+pub(super) const API_KEY: &str = "api_key";
+
+/// `components.securitySchemes`: two ways to send the same key.
+pub(super) fn security_schemes() -> Value {
+    json!({
+        BEARER: { "type": "http", "scheme": "bearer", "description": "`fm_<id>_<secret>`" },
+        API_KEY: { "type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same." },
+    })
+}
+
 /// `components.schemas`.
 pub(super) fn schemas(loaded: &LoadedWorkflow) -> Value {
     let outputs = json!({ "$ref": "#/components/schemas/Outputs" });
@@ -151,6 +163,37 @@ pub(super) fn schemas(loaded: &LoadedWorkflow) -> Value {
         "SchemaAnswer": { "oneOf": [reference("Fields"), reference("JsonSchemas")] },
         "Overview": { "type": "object" },
         "Workflows": object(&["workflows"], json!({ "workflows": { "type": "array", "items": { "type": "object" } } })),
+        "Key": object(&KEY_PROPERTIES, key_properties()),
+        "MadeKey": {
+            "allOf": [
+                reference("Key"),
+                object(&["key"], json!({ "key": { "type": "string", "description": "The whole key. It is not shown again." } })),
+            ],
+        },
+        "Keys": object(&["keys"], json!({ "keys": { "type": "array", "items": reference("Key") } })),
+        "KeyRequest": {
+            "type": "object",
+            "required": ["name"],
+            "properties": {
+                "name": { "type": "string", "minLength": 1, "maxLength": 100, "description": "For people." },
+                "scopes": { "type": ["array", "null"], "items": scope(), "minItems": 1, "default": ["run", "read"] },
+                "workflows": {
+                    "type": ["array", "null"],
+                    "items": { "type": "string" },
+                    "minItems": 1,
+                    "description": "Only these; null for all.",
+                },
+                "expires_at": { "type": ["string", "null"], "format": "date-time" },
+            },
+            "additionalProperties": false,
+        },
+        "RotateRequest": {
+            "type": "object",
+            "properties": {
+                "grace_seconds": { "type": ["integer", "null"], "minimum": 0, "maximum": 2_592_000, "default": 0 },
+            },
+            "additionalProperties": false,
+        },
         "Health": object(&["status"], json!({
             "status": { "type": "string" },
             "timestamp": { "type": "string", "format": "date-time" },
@@ -186,6 +229,39 @@ fn job_properties(more: &[(&str, Value)]) -> Value {
         properties[*name] = schema.clone();
     }
     properties
+}
+
+const KEY_PROPERTIES: [&str; 10] = [
+    "id",
+    "name",
+    "state",
+    "scopes",
+    "workflows",
+    "created_at",
+    "expires_at",
+    "last_used_at",
+    "revoked_at",
+    "previous_until",
+];
+
+fn key_properties() -> Value {
+    let time = json!({ "type": ["string", "null"], "format": "date-time" });
+    json!({
+        "id": { "type": "string" },
+        "name": { "type": "string" },
+        "state": { "enum": ["active", "expired", "revoked"] },
+        "scopes": { "type": "array", "items": scope() },
+        "workflows": { "type": ["array", "null"], "items": { "type": "string" } },
+        "created_at": time,
+        "expires_at": time,
+        "last_used_at": time,
+        "revoked_at": time,
+        "previous_until": time,
+    })
+}
+
+fn scope() -> Value {
+    json!({ "enum": ["run", "read", "metrics", "admin"] })
 }
 
 fn webhook() -> Value {

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use service::catalog::LoadedWorkflow;
 
 use crate::app::App;
+use crate::guard::Need;
 use crate::request::workflow::Selected;
 
 /// An endpoint's own documentation.
@@ -34,12 +35,13 @@ pub(crate) struct Documented {
     pub(crate) method: &'static str,
     pub(crate) path: String,
     pub(crate) scope: Scope,
+    pub(crate) need: Need,
     pub(crate) docs: Docs,
 }
 
-/// The document that a server of this one workflow gives at `/openapi.json`.
+/// The document that a server of this one workflow gives at `/openapi.json` where no keys are in use.
 pub fn of_only(loaded: &LoadedWorkflow) -> Value {
-    of(&crate::router::documented(true), loaded, Scope::Root)
+    of(&crate::router::documented(true), loaded, Scope::Root, false)
 }
 
 /// The document of a workflow, with the paths of the place it was asked for at.
@@ -49,15 +51,22 @@ pub(crate) fn document(app: &App, selected: &Selected) -> Value {
     } else {
         Scope::Root
     };
-    of(app.documented(), &selected.loaded, scope)
+    of(
+        app.documented(),
+        &selected.loaded,
+        scope,
+        app.access().is_some(),
+    )
 }
 
-fn of(documented: &[Documented], loaded: &LoadedWorkflow, scope: Scope) -> Value {
+/// With keys, it says who may use what; without, what is there only for them is left out.
+fn of(documented: &[Documented], loaded: &LoadedWorkflow, scope: Scope, has_keys: bool) -> Value {
     let workflow = &loaded.workflow;
     let mut paths = Map::new();
     for endpoint in documented
         .iter()
         .filter(|endpoint| [scope, Scope::Shared].contains(&endpoint.scope))
+        .filter(|endpoint| has_keys || endpoint.need != Need::Admin)
     {
         let (path, short) = match endpoint.scope {
             Scope::Named => {
@@ -69,12 +78,18 @@ fn of(documented: &[Documented], loaded: &LoadedWorkflow, scope: Scope) -> Value
             }
             Scope::Root | Scope::Shared => (endpoint.path.clone(), &*endpoint.path),
         };
-        let operation = (endpoint.docs)()
-            .into_value(&operation_id(endpoint.method, short), parameters_of(&path));
+        let operation = (endpoint.docs)();
+        let operation = if has_keys {
+            operation.guarded(endpoint.need)
+        } else {
+            operation
+        };
+        let operation =
+            operation.into_value(&operation_id(endpoint.method, short), parameters_of(&path));
         let item = paths.entry(path).or_insert_with(|| json!({}));
         item[endpoint.method] = operation;
     }
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": workflow.name,
@@ -89,7 +104,14 @@ fn of(documented: &[Documented], loaded: &LoadedWorkflow, scope: Scope) -> Value
             { "name": JOBS, "description": "Every run is a job: look at it, watch it, cancel it, repeat it." },
             { "name": SERVER, "description": "What is served, and how it is doing." },
         ],
-    })
+    });
+    if has_keys {
+        document["components"]["securitySchemes"] = components::security_schemes();
+        if let Some(tags) = document["tags"].as_array_mut() {
+            tags.push(json!({ "name": KEYS, "description": "Who may use this server." }));
+        }
+    }
+    document
 }
 
 /// What is sent to those who asked for it.
@@ -130,6 +152,7 @@ fn webhooks() -> Value {
 pub(crate) const RUN: &str = "run";
 pub(crate) const JOBS: &str = "jobs";
 pub(crate) const SERVER: &str = "server";
+pub(crate) const KEYS: &str = "keys";
 
 const NAMED: &str = "/workflows/{name}";
 
@@ -175,6 +198,7 @@ fn parameters_of(path: &str) -> Vec<Value> {
     names
         .map(|name| {
             let (description, schema) = match name {
+                "key_id" => ("The key's id.", json!({ "type": "string" })),
                 "job_id" => ("The job's id.", json!({ "type": "string", "format": "uuid" })),
                 _ => ("The workflow's name.", json!({ "type": "string" })),
             };

@@ -1,6 +1,10 @@
 //! Building one `OpenAPI` operation. Schemas are named as in [`super::components`].
 
 use serde_json::{Map, Value, json};
+use service::access::Scope;
+
+use super::components::{API_KEY, BEARER};
+use crate::guard::Need;
 
 /// An operation object in the making.
 #[derive(Debug)]
@@ -11,6 +15,7 @@ pub(crate) struct Operation {
     parameters: Vec<Value>,
     body: Option<Value>,
     responses: Map<String, Value>,
+    security: Option<Value>,
 }
 
 impl Operation {
@@ -22,6 +27,7 @@ impl Operation {
             parameters: Vec::new(),
             body: None,
             responses: Map::new(),
+            security: None,
         }
     }
 
@@ -147,6 +153,27 @@ impl Operation {
             .with(503, "Retry-After", "Seconds to wait.")
     }
 
+    /// Who may use it, on a server with keys.
+    pub(super) fn guarded(mut self, need: Need) -> Self {
+        let scopes: Vec<_> = need.scope().map(Scope::as_str).into_iter().collect();
+        let with_key = [json!({ BEARER: scopes }), json!({ API_KEY: scopes })];
+        let anyone = json!({});
+        self.security = Some(match need {
+            Need::Open => json!([]),
+            Need::Page => json!([with_key[0], with_key[1], anyone]),
+            Need::AnyKey | Need::Run | Need::Read | Need::Metrics | Need::Admin => json!(with_key),
+        });
+        if need == Need::Open {
+            return self;
+        }
+        self.refuses(401, "No API key, or none that is good.")
+            .with(401, "WWW-Authenticate", "How to send one.")
+            .refuses(
+                403,
+                "The API key lacks the scope, or is for other workflows.",
+            )
+    }
+
     /// The `OpenAPI` object.
     pub(super) fn into_value(self, id: &str, path_parameters: Vec<Value>) -> Value {
         let mut operation = json!({
@@ -159,6 +186,9 @@ impl Operation {
         let parameters: Vec<Value> = path_parameters.into_iter().chain(self.parameters).collect();
         if !parameters.is_empty() {
             operation["parameters"] = parameters.into();
+        }
+        if let Some(security) = self.security {
+            operation["security"] = security;
         }
         if let Some(body) = self.body {
             operation["requestBody"] = body;

@@ -90,7 +90,7 @@ async fn collect(body: &mut Body, limit: usize) -> Result<Bytes, Unreadable> {
 
 /// Reads and drops the rest of a body beside the answer. Closing a socket with unread bytes in it
 /// resets the connection, and the client would see a broken pipe instead of the 413.
-fn drain(app: &App, mut body: Body) {
+pub(crate) fn drain(app: &App, mut body: Body) {
     app.drains().spawn(timeout(DRAIN_TIME, async move {
         let mut left = DRAIN_BYTES;
         while let Some(Ok(frame)) = body.frame().await {

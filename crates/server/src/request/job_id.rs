@@ -6,21 +6,32 @@ use jobs::job::JobId;
 
 use crate::app::App;
 use crate::refusal::Refusal;
+use crate::request::caller::Caller;
 use crate::request::workflow::path_parameter;
+use crate::routes::store_failed;
 
 /// What every path answers that names no job, well-formed or not.
 pub(crate) const JOB_NOT_FOUND: Refusal = Refusal::NotFound("Job not found");
 
-/// `{job_id}` of a path.
+/// `{job_id}` of a path; of a job that is the caller's to see, or of none.
 #[derive(Debug)]
 pub(crate) struct NamedJob(pub(crate) JobId);
 
 impl FromRequestParts<App> for NamedJob {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
         let text = path_parameter(parts, "job_id").await.ok_or(JOB_NOT_FOUND)?;
-        parse(&text).map(Self).ok_or(JOB_NOT_FOUND)
+        let id = parse(&text).ok_or(JOB_NOT_FOUND)?;
+        let caller = Caller::of(parts, app);
+        if let Some(owner) = caller.sees_jobs_of() {
+            let workflow = app.service().workflow_of_own(id, &owner).await;
+            workflow
+                .map_err(|error| store_failed(&error))?
+                .filter(|workflow| caller.may_use(workflow))
+                .ok_or(JOB_NOT_FOUND)?;
+        }
+        Ok(Self(id))
     }
 }
 

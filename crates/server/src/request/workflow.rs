@@ -8,6 +8,7 @@ use service::catalog::LoadedWorkflow;
 
 use crate::app::App;
 use crate::refusal::Refusal;
+use crate::request::caller::Caller;
 
 /// The workflow, as it is loaded at this moment.
 #[derive(Debug)]
@@ -22,8 +23,9 @@ impl FromRequestParts<App> for Selected {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
         let catalog = app.service().catalog();
+        let caller = Caller::of(parts, app);
         match path_parameter(parts, "name").await {
-            Some(name) => match catalog.get(&name) {
+            Some(name) => match caller.expect_to_use(&name).map(|()| catalog.get(&name))? {
                 Some(loaded) => Ok(Self {
                     loaded,
                     by_name: true,
@@ -31,13 +33,34 @@ impl FromRequestParts<App> for Selected {
                 None => Err(Refusal::NotFound("Workflow not found")),
             },
             None => match catalog.only() {
-                Some(loaded) => Ok(Self {
+                Some(loaded) => caller.expect_to_use(&loaded.name).map(|()| Self {
                     loaded,
                     by_name: false,
                 }),
                 None => Err(Refusal::NotFound("Not Found")),
             },
         }
+    }
+}
+
+/// The workflow that a page is about. To a caller without a key every name is as good as another: what is
+/// served is found out by the page, with a key.
+#[derive(Debug)]
+pub(crate) struct PageOf {
+    /// `None`: the only one.
+    pub(crate) name: Option<String>,
+}
+
+impl FromRequestParts<App> for PageOf {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
+        if !matches!(Caller::of(parts, app), Caller::Anonymous) {
+            Selected::from_request_parts(parts, app).await?;
+        }
+        Ok(Self {
+            name: path_parameter(parts, "name").await,
+        })
     }
 }
 

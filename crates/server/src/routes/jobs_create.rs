@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::openapi::{JOBS, Operation};
 use crate::refusal::Refusal;
 use crate::request::body;
+use crate::request::caller::Caller;
 use crate::request::envelope::Envelope;
 use crate::request::steering::Steering;
 use crate::views::fault::Entry;
@@ -40,7 +41,11 @@ pub(crate) fn docs() -> Operation {
         .may_be_unavailable()
 }
 
-pub(crate) async fn handle(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
+pub(crate) async fn handle(
+    State(app): State<App>,
+    caller: Caller,
+    request: Request,
+) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
     let bytes = body::read(&app, &parts.headers, body).await?;
     let Steering {
@@ -60,8 +65,9 @@ pub(crate) async fn handle(State(app): State<App>, request: Request) -> Result<R
 
     let catalog = app.service().catalog();
     let workflow = match &workflow {
-        Some(name) => catalog
-            .get(name)
+        Some(name) => caller
+            .expect_to_use(name)
+            .map(|()| catalog.get(name))?
             .ok_or(Refusal::NotFound("Workflow not found"))?,
         None => catalog.only().ok_or_else(|| {
             Entry::body(
@@ -72,6 +78,7 @@ pub(crate) async fn handle(State(app): State<App>, request: Request) -> Result<R
             )
         })?,
     };
+    caller.expect_to_use(&workflow.name)?;
     let request = RunRequest {
         origin: Origin {
             waits_ms: None,
@@ -82,7 +89,7 @@ pub(crate) async fn handle(State(app): State<App>, request: Request) -> Result<R
         budget,
         idempotency_key,
         webhook,
-        ..submission::of_inputs(inputs)
+        ..submission::of_inputs(inputs, &caller)
     };
     let accepted = submission::submit(&app, &workflow, request, &["body", "inputs"]).await?;
     let mut answer = reply::json(StatusCode::ACCEPTED, &run::Pending::of(accepted.id));

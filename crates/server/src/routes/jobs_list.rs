@@ -13,6 +13,7 @@ use super::submission::store_failed;
 use crate::app::App;
 use crate::openapi::{JOBS, Operation};
 use crate::refusal::Refusal;
+use crate::request::caller::Caller;
 use crate::request::job_id;
 use crate::views::Row;
 use crate::views::fault::{Entry, Place};
@@ -70,12 +71,17 @@ struct Page<'a> {
     next_cursor: Option<JobId>,
 }
 
-pub(crate) async fn handle(State(app): State<App>, uri: Uri) -> Result<Response, Refusal> {
+pub(crate) async fn handle(
+    State(app): State<App>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Response, Refusal> {
     let Wanted {
-        filter,
+        mut filter,
         cursor,
         limit,
     } = Wanted::read(&uri)?;
+    filter.owner = caller.sees_jobs_of().map(|owner| owner.to_string());
     let page = app
         .service()
         .list(&filter, cursor, limit)
@@ -171,6 +177,7 @@ impl Wanted {
             status,
             created_after,
             created_before,
+            // Not the client's to choose.
             owner: None,
         };
         Ok(Self {

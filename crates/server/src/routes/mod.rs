@@ -10,6 +10,11 @@ pub(crate) mod job_events;
 pub(crate) mod job_retry;
 pub(crate) mod jobs_create;
 pub(crate) mod jobs_list;
+pub(crate) mod key_revoke;
+pub(crate) mod key_rotate;
+mod keys;
+pub(crate) mod keys_create;
+pub(crate) mod keys_list;
 pub(crate) mod metrics;
 pub(crate) mod openapi_json;
 pub(crate) mod root;
@@ -20,3 +25,5 @@ mod submission;
 pub(crate) mod ui_file;
 pub(crate) mod workflow;
 pub(crate) mod workflows;
+
+pub(crate) use submission::store_failed;

@@ -7,6 +7,7 @@ use axum::response::Response;
 use crate::app::App;
 use crate::openapi::{Operation, SERVER};
 use crate::request::accept;
+use crate::request::caller::Caller;
 use crate::ui;
 use crate::views::overview::Overview;
 use crate::views::reply;
@@ -24,11 +25,12 @@ pub(crate) fn docs() -> Operation {
     )
 }
 
-pub(crate) async fn handle(State(app): State<App>, headers: HeaderMap) -> Response {
+pub(crate) async fn handle(State(app): State<App>, caller: Caller, headers: HeaderMap) -> Response {
     if accept::prefers(&headers, accept::HTML, accept::JSON) {
         return ui::playground("./", "");
     }
-    match app.service().catalog().only() {
+    let only = app.service().catalog().only();
+    match only.filter(|only| caller.may_use(&only.name)) {
         Some(only) => reply::json(StatusCode::OK, &Overview::of(&only, "")),
         None => reply::json(StatusCode::OK, &Overview::of_several()),
     }

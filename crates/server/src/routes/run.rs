@@ -17,6 +17,7 @@ use super::submission;
 use crate::app::App;
 use crate::openapi::{Operation, RUN};
 use crate::refusal::{Refusal, Trouble};
+use crate::request::caller::Caller;
 use crate::request::steering::Steering;
 use crate::request::workflow::Selected;
 use crate::request::{accept, body};
@@ -61,6 +62,7 @@ pub(crate) fn docs() -> Operation {
 
 pub(crate) async fn handle(
     State(app): State<App>,
+    caller: Caller,
     selected: Selected,
     request: Request,
 ) -> Result<Response, Refusal> {
@@ -90,7 +92,7 @@ pub(crate) async fn handle(
         deadline: cancel_after,
         idempotency_key,
         stream: as_events,
-        ..submission::of_inputs(inputs)
+        ..submission::of_inputs(inputs, &caller)
     };
     if as_events {
         let accepted = submission::submit(&app, &selected.loaded, request, &["body"]).await?;

@@ -15,14 +15,16 @@ use service::runs::{Accepted, RunRequest, SubmitError};
 use crate::app::App;
 use crate::refusal::{Refusal, Trouble};
 use crate::request::body::Object;
+use crate::request::caller::Caller;
 use crate::views::fault::Entry;
 
 /// Seconds after which a refused client should try again.
 const RETRY_AFTER: u32 = 5;
 
-/// A request for a run with these inputs and nothing else.
-pub(crate) fn of_inputs(inputs: Object) -> RunRequest {
+/// A request of that caller for a run with these inputs and nothing else.
+pub(crate) fn of_inputs(inputs: Object, caller: &Caller) -> RunRequest {
     RunRequest {
+        owner: caller.owner(),
         inputs: inputs.members,
         body_faults: inputs.oversized.into_iter().map(oversized).collect(),
         ..RunRequest::default()

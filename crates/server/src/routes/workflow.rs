@@ -4,8 +4,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use crate::openapi::{Operation, SERVER, named_prefix};
+use crate::refusal::Refusal;
 use crate::request::accept;
-use crate::request::workflow::Selected;
+use crate::request::workflow::{PageOf, Selected};
 use crate::ui;
 use crate::views::overview::Overview;
 use crate::views::reply;
@@ -24,12 +25,17 @@ pub(crate) fn docs() -> Operation {
     .finds("No such workflow.")
 }
 
-pub(crate) async fn handle(Selected { loaded, .. }: Selected, headers: HeaderMap) -> Response {
+pub(crate) async fn handle(
+    page: PageOf,
+    selected: Result<Selected, Refusal>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
     if accept::prefers(&headers, accept::HTML, accept::JSON) {
-        return ui::playground("../", &loaded.name);
+        return Ok(ui::playground("../", &page.name.unwrap_or_default()));
     }
-    reply::json(
+    let loaded = selected?.loaded;
+    Ok(reply::json(
         StatusCode::OK,
         &Overview::of(&loaded, &named_prefix(&loaded.name)),
-    )
+    ))
 }

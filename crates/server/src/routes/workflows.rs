@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::openapi::{Operation, SERVER};
+use crate::request::caller::Caller;
 use crate::views::overview::Listed;
 use crate::views::reply;
 
@@ -14,7 +15,7 @@ pub(crate) fn docs() -> Operation {
     Operation::new(
         SERVER,
         "Workflows",
-        "Every workflow that is served, and its paths.",
+        "Every workflow that is served and that the caller may use, and its paths.",
     )
     .answers(200, "All of them.", "Workflows")
 }
@@ -24,12 +25,16 @@ struct Workflows<'a> {
     workflows: Vec<Listed<'a>>,
 }
 
-pub(crate) async fn handle(State(app): State<App>) -> Response {
+pub(crate) async fn handle(State(app): State<App>, caller: Caller) -> Response {
     let all = app.service().catalog().all();
     reply::json(
         StatusCode::OK,
         &Workflows {
-            workflows: all.iter().map(|loaded| Listed::from(&**loaded)).collect(),
+            workflows: all
+                .iter()
+                .filter(|loaded| caller.may_use(&loaded.name))
+                .map(|loaded| Listed::from(&**loaded))
+                .collect(),
         },
     )
 }

@@ -46,6 +46,7 @@ pub(crate) fn file(name: &str, request: &HeaderMap) -> Option<Response> {
         "playground.js" => (JAVASCRIPT, include_bytes!("playground.js")),
         "form.js" => (JAVASCRIPT, include_bytes!("form.js")),
         "events.js" => (JAVASCRIPT, include_bytes!("events.js")),
+        "key.js" => (JAVASCRIPT, include_bytes!("key.js")),
         "timeline.js" => (JAVASCRIPT, include_bytes!("timeline.js")),
         "docs.js" => (JAVASCRIPT, include_bytes!("docs.js")),
         "icon.svg" => ("image/svg+xml", include_bytes!("icon.svg")),

@@ -1,9 +1,10 @@
 // The playground: a form made from the workflow's own input schema, a run watched event by event.
 // Needs nothing but this server. `form.js` builds the form, `events.js` reads the stream,
-// `timeline.js` shows the nodes.
+// `timeline.js` shows the nodes, `key.js` keeps the API key.
 
 import { Form } from "./form.js";
 import { readEvents } from "./events.js";
+import { askForKey, hasKey, withKey } from "./key.js";
 import { Timeline, cost, seconds } from "./timeline.js";
 
 const at = (id) => document.getElementById(id);
@@ -19,7 +20,14 @@ at("cancel").addEventListener("click", cancel);
 at("copy-curl").addEventListener("click", (event) => copy(event.target, at("curl").textContent));
 at("copy-outputs").addEventListener("click", (event) => copy(event.target, at("outputs-json").textContent));
 
-open().catch((error) => fail(`This page could not be set up: ${error.message}`));
+start();
+
+function start() {
+  open().catch((error) => {
+    if (error.status === 401) askForKey(start);
+    else fail(`This page could not be set up: ${error.message}`);
+  });
+}
 
 async function open() {
   const { workflows } = await getJson("workflows");
@@ -63,7 +71,7 @@ async function run() {
   try {
     const response = await fetch(`${root}${page.path}run`, {
       method: "POST",
-      headers: { "Content-Type": "application/json", Accept: "text/event-stream" },
+      headers: withKey({ "Content-Type": "application/json", Accept: "text/event-stream" }),
       body: JSON.stringify(inputs),
     });
     if (!response.ok) { await refuse(response); return; }
@@ -104,6 +112,7 @@ function finish(event, data) {
 
 async function refuse(response) {
   const answer = await response.json().catch(() => null);
+  if (response.status === 401) askForKey(run);
   if (response.status === 422 && Array.isArray(answer?.detail)) {
     const left = page.form.showFaults(answer.detail.map(({ loc, msg }) => ({ path: loc.slice(1), message: msg })));
     at("state").textContent = "Nothing ran: the inputs do not fit.";
@@ -117,7 +126,7 @@ async function refuse(response) {
 async function cancel() {
   at("cancel").disabled = true;
   try {
-    await fetch(`${root}jobs/${page.jobId}/cancel`, { method: "POST" });
+    await fetch(`${root}jobs/${page.jobId}/cancel`, { method: "POST", headers: withKey() });
   } finally {
     at("cancel").disabled = false;
   }
@@ -163,7 +172,8 @@ function showTotals() {
   }
   const list = facts.map(([term, value]) => element("div", {}, element("dt", {}, term), element("dd", {}, value)));
   if (page.jobId) {
-    const link = element("a", { href: `${root}status/${page.jobId}` }, page.jobId);
+    // A link carries no key.
+    const link = hasKey() ? page.jobId : element("a", { href: `${root}status/${page.jobId}` }, page.jobId);
     list.push(element("div", {}, element("dt", {}, "Job"), element("dd", {}, link)));
   }
   at("totals").replaceChildren(...list);
@@ -175,7 +185,8 @@ function showCurl() {
   const url = new URL(`${root}${page.path}run`, document.baseURI).href;
   const body = JSON.stringify(page.form.read().inputs);
   const quoted = `'${body.replaceAll("'", "'\\''")}'`;
-  at("curl").textContent = `curl -X POST ${url} \\\n  -H 'Content-Type: application/json' \\\n  -d ${quoted}`;
+  const key = hasKey() ? `  -H "Authorization: Bearer $FLOWMILL_API_KEY" \\\n` : "";
+  at("curl").textContent = `curl -X POST ${url} \\\n${key}  -H 'Content-Type: application/json' \\\n  -d ${quoted}`;
 }
 
 async function copy(button, text) {
@@ -194,8 +205,8 @@ async function copy(button, text) {
 }
 
 async function getJson(path) {
-  const response = await fetch(`${root}${path}`, { headers: { Accept: "application/json" } });
-  if (!response.ok) throw new Error(`${path} answered ${response.status}`);
+  const response = await fetch(`${root}${path}`, { headers: withKey({ Accept: "application/json" }) });
+  if (!response.ok) throw Object.assign(new Error(`${path} answered ${response.status}`), { status: response.status });
   return response.json();
 }
 

@@ -13,6 +13,7 @@ use uuid::Uuid;
 pub(crate) struct Machine {
     started: Instant,
     ids: AtomicU64,
+    ahead: SignedDuration,
 }
 
 impl Machine {
@@ -20,6 +21,15 @@ impl Machine {
         Self {
             started: Instant::now(),
             ids: AtomicU64::new(0),
+            ahead: SignedDuration::ZERO,
+        }
+    }
+
+    /// One whose wall clock is ahead of the others'.
+    pub(crate) fn ahead_by(duration: SignedDuration) -> Self {
+        Self {
+            ahead: duration,
+            ..Self::new()
         }
     }
 }
@@ -28,7 +38,7 @@ impl Machine {
 impl Host for Machine {
     fn now(&self) -> Timestamp {
         let start = Timestamp::from_second(1_764_000_000).unwrap();
-        start + SignedDuration::try_from(self.elapsed()).unwrap()
+        start + self.ahead + SignedDuration::try_from(self.elapsed()).unwrap()
     }
 
     fn elapsed(&self) -> Duration {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here has failed the test")]
 
+mod access;
 mod client;
 mod events;
 mod http_cases;

@@ -87,6 +87,7 @@ async fn own_files_name_no_other_server() {
         "playground.js",
         "form.js",
         "events.js",
+        "key.js",
         "timeline.js",
         "playground.css",
         "docs.js",

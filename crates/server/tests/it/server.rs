@@ -8,6 +8,7 @@ use jobs::memory::{Limits, MemoryStore};
 use lang::source::Source;
 use outbound::{Answer as Reply, Error as NoReply, Post, Request};
 use server::App;
+use service::access::Access;
 use service::catalog::LoadedWorkflow;
 use service::webhooks::Webhooks;
 use service::{Config, Service};
@@ -80,6 +81,17 @@ impl Server {
         settings: server::Settings,
         limits: service::Settings,
     ) -> Self {
+        Self::guarded(part, workflows, settings, limits, None)
+    }
+
+    /// The same, for callers with a key.
+    pub(crate) fn guarded(
+        part: Part,
+        workflows: &[&str],
+        settings: server::Settings,
+        limits: service::Settings,
+        access: Option<Access>,
+    ) -> Self {
         let model = Actor::new(part);
         let service = Service::new(Config {
             store: Arc::new(MemoryStore::new(Limits::default())),
@@ -108,7 +120,7 @@ impl Server {
         let listener = server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let app = App::new(service.clone(), settings);
+        let app = App::new(service.clone(), settings).guarded(access.map(Arc::new));
         let serving = tokio::spawn(server::serve(listener, app, shutdown.clone()));
         Self {
             address,

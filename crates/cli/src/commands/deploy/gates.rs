@@ -48,7 +48,7 @@ pub(super) fn check(workflow: &Workflow, store: &Store) -> Result<()> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))?;
-    let latest = runtime.block_on(latest(&opened, &workflow.name, &blocking));
+    let latest = runtime.block_on(latest(&opened.jobs, &workflow.name, &blocking));
     match latest.map_err(|error| Failure::new(Exit::Io, format!("{store}: {error}")))? {
         Some(Verdict { job, failed }) if !failed.is_empty() => Err(Failure::new(
             Exit::Failed,

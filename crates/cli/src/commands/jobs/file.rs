@@ -36,7 +36,7 @@ impl File {
                 format!("`{}` does not exist", path.display()),
             )),
             Store::Sqlite(_) => job_store::open(store)
-                .map(|store| Self { store })
+                .map(|opened| Self { store: opened.jobs })
                 .map_err(|failure| failure.hint("a running server is asked with --server URL")),
         }
     }

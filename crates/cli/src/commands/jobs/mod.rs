@@ -3,7 +3,7 @@
 
 mod file;
 mod remote;
-mod table;
+pub(super) mod table;
 
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -13,9 +13,10 @@ use crate::config::jobs::Options;
 use crate::config::log::Level;
 use crate::config::store::Store;
 use crate::report::{Exit, Failure, Result};
-use crate::{assemble, logging, printer};
+use crate::{logging, printer};
 use file::File;
-use remote::Remote;
+
+pub(super) use remote::Remote;
 
 /// Jobs of a page that is asked for at once: the most the API gives.
 const PAGE: usize = 200;
@@ -141,12 +142,10 @@ enum Place {
 impl Source {
     /// A store's file where one is named, else a server.
     pub(super) fn open(store: Option<&Store>, options: &Options) -> Result<Self> {
-        if let Some(store) = store {
-            return Ok(Self(Place::File(File::open(store)?)));
-        }
-        let tls = assemble::tls(options.ca.as_deref())?;
-        let remote = Remote::new(options.server.as_deref(), tls)?;
-        Ok(Self(Place::Remote(remote)))
+        Ok(Self(match store {
+            Some(store) => Place::File(File::open(store)?),
+            None => Place::Remote(Remote::open(options)?),
+        }))
     }
 
     /// A page of jobs, newest first, and the cursor of the next. Each is a row of the HTTP API; a file's has

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, Response, Url};
 use serde_json::{Value, json};
 
-use super::Listing;
+use super::{Listing, table};
+use crate::assemble;
+use crate::config::jobs::Options;
+use crate::config::webhooks::Secret;
 use crate::report::{Exit, Failure, Result};
 
 /// Where a server listens unless it was told otherwise.
@@ -17,14 +21,17 @@ const QUIET: Duration = Duration::from_millis(500);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A server.
-pub(super) struct Remote {
+pub(in crate::commands) struct Remote {
     client: Client,
     server: Url,
 }
 
 impl Remote {
-    pub(super) fn new(server: Option<&str>, tls: rustls::ClientConfig) -> Result<Self> {
-        let text = server.unwrap_or(DEFAULT_SERVER);
+    /// The server that the options name. Nothing is sent yet.
+    pub(in crate::commands) fn open(options: &Options) -> Result<Self> {
+        let tls = assemble::tls(options.ca.as_deref())?;
+        let headers = options.api_key.as_ref().map(authorization).transpose()?;
+        let text = options.server.as_deref().unwrap_or(DEFAULT_SERVER);
         let server = Url::parse(text)
             .ok()
             .filter(|url| url.has_host() && !url.cannot_be_a_base())
@@ -37,6 +44,7 @@ impl Remote {
             .user_agent(concat!("flowmill/", env!("CARGO_PKG_VERSION")))
             .tls_backend_preconfigured(tls)
             .connect_timeout(CONNECT_TIMEOUT)
+            .default_headers(headers.unwrap_or_default())
             .build()
             .map_err(|error| {
                 Failure::new(
@@ -88,6 +96,27 @@ impl Remote {
 
     pub(super) async fn delete(&self, id: &str) -> Result<()> {
         self.ask(Method::DELETE, &["jobs", id]).await.map(drop)
+    }
+
+    pub(in crate::commands) async fn keys(&self) -> Result<Value> {
+        json_of(self.ask(Method::GET, &["keys"]).await?).await
+    }
+
+    pub(in crate::commands) async fn create_key(&self, key: &Value) -> Result<Value> {
+        let request = self.client.post(self.url(&["keys"])).json(key);
+        json_of(self.send(request).await?).await
+    }
+
+    pub(in crate::commands) async fn rotate_key(&self, id: &str, grace: Duration) -> Result<Value> {
+        let request = self
+            .client
+            .post(self.url(&["keys", id, "rotate"]))
+            .json(&json!({ "grace_seconds": grace.as_secs() }));
+        json_of(self.send(request).await?).await
+    }
+
+    pub(in crate::commands) async fn revoke_key(&self, id: &str) -> Result<Value> {
+        json_of(self.ask(Method::DELETE, &["keys", id]).await?).await
     }
 
     /// Prints events to the job's end, or to where it stands. Resumes where a connection breaks.
@@ -167,13 +196,34 @@ impl Remote {
             Value::String(detail) => detail.clone(),
             Value::Array(faults) => faults
                 .iter()
-                .map(|fault| format!("{}: {}", fault["loc"][1], fault["msg"]))
+                .map(|fault| match &fault["loc"][1] {
+                    Value::Null => table::text(&fault["msg"]),
+                    place => format!("{place}: {}", fault["msg"]),
+                })
                 .collect::<Vec<_>>()
                 .join("; "),
             _ => format!("the server answered {status}"),
         };
-        Err(Failure::new(exit, message))
+        let failure = Failure::new(exit, message);
+        Err(match status.as_u16() {
+            401 => failure.hint(
+                "put a key of that server in FLOWMILL_API_KEY; `flowmill keys create` makes one",
+            ),
+            _ => failure,
+        })
     }
+}
+
+/// The header that every request carries. The key is not repeated where it is wrong.
+fn authorization(key: &Secret) -> Result<HeaderMap> {
+    let mut value =
+        HeaderValue::from_str(&format!("Bearer {}", key.reveal().trim())).map_err(|_| {
+            Failure::usage(
+                "--api-key (FLOWMILL_API_KEY) is no key: it has characters that none has",
+            )
+        })?;
+    value.set_sensitive(true);
+    Ok(HeaderMap::from_iter([(AUTHORIZATION, value)]))
 }
 
 async fn json_of(response: Response) -> Result<Value> {

@@ -13,14 +13,19 @@ const COLUMNS: [(&str, &str); 6] = [
     ("ERROR", "error"),
 ];
 
-/// Rows below their headings, each column as wide as its widest cell.
+/// Rows below their headings.
 pub(super) fn jobs(jobs: &[Value]) -> String {
     let mut rows = vec![COLUMNS.map(|(heading, _)| heading.to_owned())];
     rows.extend(
         jobs.iter()
             .map(|job| COLUMNS.map(|(_, key)| cell(key, &job[key]))),
     );
-    let widths: Vec<usize> = (0..COLUMNS.len())
+    aligned(&rows)
+}
+
+/// Each column as wide as its widest cell.
+pub(in crate::commands) fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    let widths: Vec<usize> = (0..COLUMNS)
         .map(|column| {
             rows.iter()
                 .map(|row| console::measure_text_width(&row[column]))

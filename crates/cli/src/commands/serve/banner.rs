@@ -18,6 +18,7 @@ pub(super) async fn banner(
     notices: &[String],
     workflows: &[Arc<LoadedWorkflow>],
     settings: &Settings,
+    wants_keys: bool,
 ) -> String {
     let url = format!("http://{}", reachable(address));
     let mut text = match workflows {
@@ -39,6 +40,9 @@ pub(super) async fn banner(
         Store::Memory => writeln!(text, "jobs are in memory, and lost when the process ends"),
         Store::Sqlite(path) => writeln!(text, "jobs are kept in {}", path.display()),
     };
+    if wants_keys {
+        text.push_str("callers need an API key; here it is taken from $FLOWMILL_API_KEY\n");
+    }
     if settings.watch {
         text.push_str("watching for changes\n");
     }
@@ -55,8 +59,14 @@ pub(super) async fn banner(
         let body = shell::word(&sample::of(&workflow.input_schema).await.to_string());
         let _ = write!(
             text,
-            "\n  curl -X POST {} -H 'content-type: application/json' -d {body}",
-            shell::word(&format!("{url}{path}"))
+            "\n  curl -X POST {}{} -H 'content-type: application/json' -d {body}",
+            shell::word(&format!("{url}{path}")),
+            // Not the key itself: this is a log.
+            if wants_keys {
+                " -H \"authorization: Bearer $FLOWMILL_API_KEY\""
+            } else {
+                ""
+            }
         );
     }
     text.push('\n');

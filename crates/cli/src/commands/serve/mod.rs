@@ -1,5 +1,6 @@
 //! `flowmill serve`: workflows as an HTTP API, until it is told to stop.
 
+mod access;
 mod banner;
 mod watch;
 
@@ -12,10 +13,8 @@ use std::time::Duration;
 
 use ::telemetry::{CountedStore, Telemetry};
 use engine::host::Host;
-use jobs::store::JobStore;
 use lang::source::Source;
 use lang::workflow::Workflow;
-use llm::model::Models;
 use service::catalog::LoadedWorkflow;
 use service::webhooks::Webhooks;
 use service::{Config, Service};
@@ -30,6 +29,7 @@ use crate::config::serve::Settings;
 use crate::config::store::Store;
 use crate::config::{models, serve, telemetry};
 use crate::host::Machine;
+use crate::job_store::Opened;
 use crate::report::{self, Exit, Failure, Result};
 use crate::signals::Signals;
 use crate::watching::{self, CLOSE_LIMIT};
@@ -67,6 +67,7 @@ pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
         Level::Info,
     );
     let settings = args.serve.settle(&context.project.serve)?;
+    access::refuse_early(&settings)?;
     let layers = args
         .models
         .layers(|id| context.is_flag(id), context.project.models.clone());
@@ -187,14 +188,20 @@ async fn serve_until_told(
     // Before anybody is told that the server is there, and might tell it to stop.
     let mut signals = Signals::listen()?;
     let is_recording = answering.is_recording;
-    let (service, watched) = start_service(
-        &settings,
-        answering.models,
-        webhooks,
-        loaded,
-        telemetry,
+    let store = open_store(&settings)?;
+    let access = access::open(&settings, store.keys, host.clone()).await?;
+    let config = Config {
+        store: Arc::new(CountedStore::new(
+            store.jobs,
+            host.clone(),
+            telemetry.metrics(),
+        )),
+        models: answering.models,
         host,
-    )?;
+        webhooks: Some(webhooks),
+        settings: service_settings(&settings),
+    };
+    let (service, watched) = start_service(config, telemetry, loaded)?;
     let listener = bind(&settings)?;
     let address = listener
         .local_addr()
@@ -202,14 +209,21 @@ async fn serve_until_told(
     let workflows = service.catalog().all();
     let notices = [answering.notice, telemetry.notice()];
     let notices: Vec<String> = notices.into_iter().flatten().collect();
-    printer::note(&banner::banner(address, &notices, &workflows, &settings).await);
+    printer::note(
+        &banner::banner(address, &notices, &workflows, &settings, access.is_some()).await,
+    );
 
     let app = server::App::observed(
         service.clone(),
         server_settings(&settings),
         telemetry.clone(),
-    );
+    )
+    .guarded(access.clone());
     let stop = CancellationToken::new();
+    let keeping = access.map(|access| {
+        let stop = stop.clone();
+        tokio::spawn(async move { access.keep(stop).await })
+    });
     let mut serving = tokio::spawn(server::serve(listener, app, stop.clone()));
     let watching = settings.watch.then(|| {
         tokio::spawn(watch::watch(
@@ -236,31 +250,19 @@ async fn serve_until_told(
         _ = serving => {}
         () = signals.next() => return Ok(Exit::Interrupted),
     }
-    if let Some(watching) = watching {
-        // It ends by the same token.
-        let _ = watching.await;
+    // These end by the same token.
+    for task in [watching, keeping].into_iter().flatten() {
+        let _ = task.await;
     }
     Ok(Exit::Success)
 }
 
 /// Starts the service with its workflows. One that could only fail is found out now, not by the first caller.
 fn start_service(
-    settings: &Settings,
-    models: Arc<dyn Models>,
-    webhooks: Webhooks,
-    loaded: Vec<Loaded>,
+    config: Config,
     telemetry: &Telemetry,
-    host: Arc<dyn Host>,
+    loaded: Vec<Loaded>,
 ) -> Result<(Service, Vec<Watched>)> {
-    let store = open_store(settings)?;
-    let store = CountedStore::new(store, host.clone(), telemetry.metrics());
-    let config = Config {
-        store: Arc::new(store),
-        models,
-        host,
-        webhooks: Some(webhooks),
-        settings: service_settings(settings),
-    };
     let service = Service::observed(config, Some(Arc::new(telemetry.clone())));
     let mut watched = Vec::new();
     let mut failures = Vec::new();
@@ -289,7 +291,7 @@ fn start_service(
 }
 
 /// The store, in a data directory that is made if somebody named it.
-fn open_store(settings: &Settings) -> Result<Arc<dyn JobStore>> {
+fn open_store(settings: &Settings) -> Result<Opened> {
     if let (Store::Sqlite(_), Some(folder)) = (&settings.store, &settings.data_dir) {
         std::fs::create_dir_all(folder).map_err(|error| {
             let shown = folder.display();

@@ -1,0 +1,105 @@
+//! The keys in a store file that no server holds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use service::access::{Desk, Grants, KeyError, Made, NewKey, Scope};
+
+use crate::config::store::Store;
+use crate::host::Machine;
+use crate::job_store::{self, Opened};
+use crate::report::{Exit, Failure, Result};
+
+/// What [`super`] asks for, as it would ask a server.
+#[derive(Deserialize)]
+struct Request {
+    name: String,
+    scopes: Vec<Scope>,
+    workflows: Option<Vec<String>>,
+    expires_at: Option<Timestamp>,
+}
+
+/// An open store.
+pub(super) struct File {
+    desk: Desk,
+}
+
+impl File {
+    /// Opens a file. One that is not there is made if it `may_begin`: keys come before the first server.
+    pub(super) fn open(store: &Store, may_begin: bool) -> Result<Self> {
+        match store {
+            Store::Memory => Err(Failure::usage(
+                "a store in memory is gone with its server; name a file, or set FLOWMILL_API_KEYS for the server",
+            )),
+            Store::Sqlite(path) if !may_begin && !path.exists() => Err(Failure::new(
+                Exit::Io,
+                format!("`{}` does not exist", path.display()),
+            )),
+            Store::Sqlite(_) => {
+                let Opened { keys, .. } = job_store::open(store).map_err(|failure| {
+                    failure.hint("a running server is asked with --server URL, and an admin's key in FLOWMILL_API_KEY")
+                })?;
+                Ok(Self {
+                    desk: Desk {
+                        store: keys,
+                        host: Arc::new(Machine::new()),
+                        secrets: Arc::new(Machine::new()),
+                    },
+                })
+            }
+        }
+    }
+
+    pub(super) async fn create(&self, request: &Value) -> Result<Value> {
+        let request = Request::deserialize(request)
+            .map_err(|error| Failure::usage(format!("the key cannot be made: {error}")))?;
+        let new = NewKey {
+            name: request.name,
+            grants: Grants {
+                scopes: request.scopes.into_iter().collect(),
+                workflows: request.workflows.map(|names| names.into_iter().collect()),
+            },
+            expires_at: request.expires_at,
+        };
+        let made = self.desk.create(new).await;
+        made.map(|made| shown(&made))
+            .map_err(|error| failed(&error))
+    }
+
+    pub(super) async fn list(&self) -> Result<Value> {
+        let views = self.desk.list().await.map_err(|error| failed(&error))?;
+        Ok(json!({ "keys": views }))
+    }
+
+    pub(super) async fn rotate(&self, id: &str, grace: Duration) -> Result<Value> {
+        let made = self.desk.rotate(id, grace).await;
+        made.map(|made| shown(&made))
+            .map_err(|error| failed(&error))
+    }
+
+    pub(super) async fn revoke(&self, id: &str) -> Result<Value> {
+        let view = self.desk.revoke(id).await.map_err(|error| failed(&error))?;
+        Ok(json!(view))
+    }
+}
+
+/// As the server shows it.
+fn shown(made: &Made) -> Value {
+    let mut shown = json!(made.view);
+    shown["key"] = json!(made.key.reveal());
+    shown
+}
+
+fn failed(error: &KeyError) -> Failure {
+    let exit = match error {
+        KeyError::NotFound | KeyError::Revoked | KeyError::Expired | KeyError::Listed => {
+            Exit::Failed
+        }
+        KeyError::Unfit(_) => Exit::Usage,
+        KeyError::Store(_) => Exit::Io,
+    };
+    Failure::new(exit, error.to_string())
+}

@@ -1,0 +1,255 @@
+//! `flowmill keys`: makes, lists, rotates and revokes API keys, in a store file that no server holds or
+//! through a running server with an admin's key.
+
+mod file;
+mod table;
+
+use std::time::Duration;
+
+use clap::{Subcommand, ValueEnum};
+use engine::host::Host as _;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use service::access::Scope;
+
+use super::Context;
+use super::jobs::Remote;
+use crate::config::jobs::Options;
+use crate::config::log::Level;
+use crate::config::store::Store;
+use crate::config::units::Age;
+use crate::host::Machine;
+use crate::report::{Exit, Failure, Result};
+use crate::{logging, printer};
+use file::File;
+
+/// Make, list, rotate and revoke API keys
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  flowmill keys create --name operator --scope admin --store sqlite:flowmill.db
+  flowmill keys create --name shop --workflow greeting --expires 90d
+  flowmill keys rotate 5f0c2a91b3de --grace 1d
+  flowmill keys list --format json
+
+The first key is made in the store file, while its server is stopped. Later ones may be made through the
+running server, with an admin's key in FLOWMILL_API_KEY.")]
+pub(super) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+
+    #[command(flatten)]
+    options: Options,
+
+    /// Open this store, sqlite:PATH, instead of asking a server; no server may be using it
+    #[arg(long, value_name = "STORE", global = true)]
+    store: Option<Store>,
+
+    /// What stdout gets
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        global = true
+    )]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Format {
+    /// The key alone, a table, or a sentence.
+    #[default]
+    Table,
+    /// The documents of the HTTP API.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Make a key; it is shown once
+    Create(New),
+    /// List keys, never their secrets
+    List,
+    /// Give a key another secret; it is shown once
+    Rotate {
+        /// The key's id
+        id: String,
+        /// How long the old secret stays good, such as 1d, at most 30d [default: not at all]
+        #[arg(long, value_name = "TIME")]
+        grace: Option<Age>,
+    },
+    /// Make a key worthless, at once and for ever
+    Revoke {
+        /// The key's id
+        id: String,
+    },
+}
+
+/// The key to make.
+#[derive(Debug, clap::Args)]
+struct New {
+    /// For people: who has it, or what for
+    #[arg(long, value_name = "NAME")]
+    name: String,
+
+    /// What it may do: run (start, repeat, cancel, delete jobs), read (look at them), metrics (what is
+    /// counted of all), admin (all of it, for the jobs of every key, and keys)
+    #[arg(
+        long = "scope",
+        value_name = "SCOPES",
+        value_delimiter = ',',
+        default_value = "run,read"
+    )]
+    scopes: Vec<Scope>,
+
+    /// Only this workflow; repeatable [default: all]
+    #[arg(long = "workflow", value_name = "NAME")]
+    workflows: Vec<String>,
+
+    /// When it ends to be good: how long from now, such as 90d, or a time such as 2027-01-31T12:00:00Z
+    /// [default: never]
+    #[arg(long, value_name = "TIME")]
+    expires: Option<Expiry>,
+}
+
+/// An end as people write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expiry {
+    In(Duration),
+    At(Timestamp),
+}
+
+impl std::str::FromStr for Expiry {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(at) = text.parse() {
+            return Ok(Self::At(at));
+        }
+        text.parse().map(|Age(from_now)| Self::In(from_now)).map_err(|_| {
+            format!("`{text}` is no time; write how long from now, such as 90d, or 2027-01-31T12:00:00Z")
+        })
+    }
+}
+
+impl Expiry {
+    fn from(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(at) => at,
+            Self::In(from_now) => now.checked_add(from_now).unwrap_or(Timestamp::MAX),
+        }
+    }
+}
+
+/// Where the keys are.
+enum Source {
+    Remote(Remote),
+    File(File),
+}
+
+pub(super) fn keys(args: Args, context: &Context) -> Result<Exit> {
+    logging::start(
+        &context.log,
+        context.environment.rust_log().as_deref(),
+        Level::Warn,
+    );
+    if args.store.is_some() && context.is_flag("server") {
+        return Err(Failure::usage(
+            "--server and --store are two answers to one question; give one",
+        ));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))?;
+    let source = match &args.store {
+        Some(store) => {
+            let may_begin = matches!(args.verb, Verb::Create(_));
+            Source::File(File::open(store, may_begin)?)
+        }
+        None => Source::Remote(Remote::open(&args.options.or(&context.project.jobs))?),
+    };
+    runtime.block_on(act(args.verb, args.format, &source))?;
+    Ok(Exit::Success)
+}
+
+async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
+    match verb {
+        Verb::Create(new) => {
+            let now = Machine::new().now();
+            let request = json!({
+                "name": new.name,
+                "scopes": new.scopes,
+                "workflows": (!new.workflows.is_empty()).then_some(new.workflows),
+                "expires_at": new.expires.map(|expires| expires.from(now)),
+            });
+            let made = match source {
+                Source::Remote(remote) => remote.create_key(&request).await?,
+                Source::File(file) => file.create(&request).await?,
+            };
+            show_made(&made, format)
+        }
+        Verb::Rotate { id, grace } => {
+            let grace = grace.map(|Age(grace)| grace).unwrap_or_default();
+            let made = match source {
+                Source::Remote(remote) => remote.rotate_key(&id, grace).await?,
+                Source::File(file) => file.rotate(&id, grace).await?,
+            };
+            show_made(&made, format)
+        }
+        Verb::List => {
+            let keys = match source {
+                Source::Remote(remote) => remote.keys().await?,
+                Source::File(file) => file.list().await?,
+            };
+            printer::data(&match format {
+                Format::Json => keys.to_string(),
+                Format::Table => table::keys(&keys["keys"]),
+            })
+        }
+        Verb::Revoke { id } => {
+            let revoked = match source {
+                Source::Remote(remote) => remote.revoke_key(&id).await?,
+                Source::File(file) => file.revoke(&id).await?,
+            };
+            printer::data(&match format {
+                Format::Json => revoked.to_string(),
+                Format::Table => format!("{id} is revoked"),
+            })
+        }
+    }
+}
+
+/// The key on stdout, for a script to take; what is to be said of it beside.
+fn show_made(made: &Value, format: Format) -> Result<()> {
+    match format {
+        Format::Json => printer::data(&made.to_string()),
+        Format::Table => {
+            printer::data(made["key"].as_str().unwrap_or_default())?;
+            printer::note(&format!(
+                "that is the key {}: keep it, it is not shown again",
+                made["id"].as_str().unwrap_or_default()
+            ));
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_a_time_or_how_long_from_now() {
+        let now: Timestamp = "2026-11-25T12:00:00Z".parse().expect("a time");
+        let check = |text: &str, expected: &str| {
+            let expiry: Expiry = text.parse().expect("an end");
+            assert_eq!(expiry.from(now).to_string(), expected, "{text}");
+        };
+        check("24h", "2026-11-26T12:00:00Z");
+        check("90d", "2027-02-23T12:00:00Z");
+        check("2027-01-31T12:00:00Z", "2027-01-31T12:00:00Z");
+        assert!("soon".parse::<Expiry>().is_err());
+    }
+}

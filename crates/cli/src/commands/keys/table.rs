@@ -1,0 +1,70 @@
+//! Keys as people read them.
+
+use serde_json::Value;
+
+use crate::commands::jobs::table::aligned;
+
+const COLUMNS: [(&str, &str); 8] = [
+    ("ID", "id"),
+    ("NAME", "name"),
+    ("STATE", "state"),
+    ("SCOPES", "scopes"),
+    ("WORKFLOWS", "workflows"),
+    ("CREATED", "created_at"),
+    ("LAST USED", "last_used_at"),
+    ("EXPIRES", "expires_at"),
+];
+
+/// Rows below their headings.
+pub(super) fn keys(keys: &Value) -> String {
+    let mut rows = vec![COLUMNS.map(|(heading, _)| heading.to_owned())];
+    rows.extend(
+        keys.as_array()
+            .into_iter()
+            .flatten()
+            .map(|key| COLUMNS.map(|(_, column)| cell(column, &key[column]))),
+    );
+    aligned(&rows)
+}
+
+fn cell(column: &str, value: &Value) -> String {
+    match value {
+        Value::String(text) if column.ends_with("_at") => to_the_second(text),
+        Value::String(text) => text.clone(),
+        Value::Array(texts) => {
+            let texts: Vec<_> = texts.iter().filter_map(Value::as_str).collect();
+            texts.join(",")
+        }
+        _ if column == "workflows" => "all".to_owned(),
+        _ => "-".to_owned(),
+    }
+}
+
+/// `2026-11-25T12:00:00.000000Z` → `2026-11-25T12:00:00Z`
+fn to_the_second(time: &str) -> String {
+    time.split_once('.')
+        .map_or_else(|| time.to_owned(), |(seconds, _)| format!("{seconds}Z"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_a_row() {
+        let rows = json!([
+            {"id": "a1", "name": "shop", "state": "active", "scopes": ["run", "read"], "workflows": ["x", "y"],
+             "created_at": "2026-11-25T12:00:00.000000Z", "last_used_at": null, "expires_at": null},
+            {"id": "b2", "name": "me", "state": "revoked", "scopes": ["admin"], "workflows": null,
+             "created_at": "2026-11-25T12:00:00.000000Z", "last_used_at": null, "expires_at": null},
+        ]);
+        assert_eq!(
+            keys(&rows),
+            "ID  NAME  STATE    SCOPES    WORKFLOWS  CREATED               LAST USED  EXPIRES\n\
+             a1  shop  active   run,read  x,y        2026-11-25T12:00:00Z  -          -\n\
+             b2  me    revoked  admin     all        2026-11-25T12:00:00Z  -          -"
+        );
+    }
+}

@@ -1,0 +1,103 @@
+//! Whether callers need a key, and that a server which others can reach is not open by accident.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use engine::host::Host;
+use jobs::key::KeyStore;
+use service::access::{Access, Desk, ListedKeys};
+
+use crate::config::serve::Settings;
+use crate::config::store::Store;
+use crate::host::Machine;
+use crate::report::{Exit, Failure, Result};
+
+/// Refuses what can be refused before a store is opened, or made.
+pub(super) fn refuse_early(settings: &Settings) -> Result<()> {
+    let may_have_keys = match &settings.store {
+        Store::Memory => false,
+        Store::Sqlite(path) => path.exists(),
+    };
+    if settings.api_keys.is_none() && !may_have_keys {
+        refuse_open(settings)?;
+    }
+    Ok(())
+}
+
+/// With the keys that there are, or `None` where everyone is let in.
+pub(super) async fn open(
+    settings: &Settings,
+    store: Arc<dyn KeyStore>,
+    host: Arc<dyn Host>,
+) -> Result<Option<Arc<Access>>> {
+    let listed = match &settings.api_keys {
+        None => ListedKeys::default(),
+        Some(list) => list
+            .reveal()
+            .parse()
+            .map_err(|unfit| Failure::usage(format!("--api-keys (FLOWMILL_API_KEYS): {unfit}")))?,
+    };
+    let desk = Desk {
+        store,
+        host,
+        secrets: Arc::new(Machine::new()),
+    };
+    let access = Access::open(desk, listed)
+        .await
+        .map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
+    if access.is_none() {
+        refuse_open(settings)?;
+        if is_reachable(settings.host) {
+            tracing::warn!(host = %settings.host, "--insecure: whoever reaches this server may run workflows and see all jobs");
+        }
+    }
+    Ok(access.map(Arc::new))
+}
+
+fn is_reachable(host: IpAddr) -> bool {
+    !host.is_loopback()
+}
+
+fn refuse_open(settings: &Settings) -> Result<()> {
+    let host = settings.host;
+    if !is_reachable(host) || settings.insecure {
+        return Ok(());
+    }
+    let first_key = match &settings.store {
+        Store::Memory => "set FLOWMILL_API_KEYS".to_owned(),
+        store @ Store::Sqlite(_) => format!(
+            "make a key with `flowmill keys create --name NAME --store {store}`, or set FLOWMILL_API_KEYS"
+        ),
+    };
+    Err(Failure::usage(format!(
+        "{host} can be reached by others, and there are no API keys: anyone could run workflows at your expense"
+    ))
+    .hint(format!("{first_key}; or add --insecure if something else guards the port")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::serve::Options;
+
+    fn listening_on(host: &str, insecure: bool) -> Result<()> {
+        let options = Options {
+            host: Some(host.parse().expect("an address")),
+            insecure: Some(insecure),
+            store: Some(Store::Memory),
+            ..Options::default()
+        };
+        refuse_early(&options.settle(&Options::default())?)
+    }
+
+    #[test]
+    fn only_loopback_is_open_to_everyone() {
+        for host in ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost"] {
+            assert!(listening_on(host, false).is_ok(), "{host}");
+        }
+        for host in ["0.0.0.0", "::", "192.168.1.5"] {
+            assert!(listening_on(host, false).is_err(), "{host}");
+            assert!(listening_on(host, true).is_ok(), "{host} --insecure");
+        }
+    }
+}

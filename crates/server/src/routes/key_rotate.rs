@@ -1,0 +1,74 @@
+//! `POST /keys/{key_id}/rotate`: gives an API key another secret, and shows it once.
+
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use service::access::LONGEST_GRACE;
+
+use super::keys::{self, fault};
+use crate::app::App;
+use crate::openapi::{KEYS, Operation};
+use crate::refusal::Refusal;
+use crate::request::body;
+use crate::request::workflow::path_parameter;
+
+pub(crate) fn docs() -> Operation {
+    Operation::new(KEYS, "Rotate a key", "A new secret under the same id: jobs stay with it. The old one is good for `grace_seconds` more, at most 30 days.")
+        .takes_optionally("RotateRequest")
+        .answers(200, "The key with its new secret.", "MadeKey")
+        .finds("No such key.")
+        .refuses(409, "It was revoked, has expired, or is not the store's.")
+        .refuses(413, "The body is too large.")
+        .validates()
+        .may_be_unavailable()
+}
+
+pub(crate) async fn handle(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
+    let (mut parts, body) = request.into_parts();
+    let bytes = body::read(&app, &parts.headers, body).await?;
+    let access = keys::access(&app)?;
+    let id = path_parameter(&mut parts, "key_id")
+        .await
+        .unwrap_or_default();
+    let grace = if bytes.is_empty() {
+        Duration::ZERO
+    } else {
+        grace(&body::json_object(&parts.headers, &bytes)?)?
+    };
+    let made = access
+        .rotate(&id, grace)
+        .await
+        .map_err(|error| keys::refused(&error))?;
+    Ok(keys::made(StatusCode::OK, &made))
+}
+
+/// `{grace_seconds?}`.
+fn grace(body: &body::Object) -> Result<Duration, Refusal> {
+    let mut faults = Vec::new();
+    for key in body.members.keys().filter(|key| *key != "grace_seconds") {
+        faults.push(fault(
+            "extra_forbidden",
+            key,
+            "Extra inputs are not permitted",
+        ));
+    }
+    let grace = match body.members.get("grace_seconds") {
+        None => Some(Duration::ZERO),
+        Some(seconds) if seconds.is_null() => Some(Duration::ZERO),
+        Some(seconds) => seconds
+            .as_u64()
+            .map(Duration::from_secs)
+            .filter(|grace| *grace <= LONGEST_GRACE),
+    };
+    match grace {
+        Some(grace) if faults.is_empty() => Ok(grace),
+        Some(_) => Err(Refusal::Invalid(faults)),
+        None => {
+            let message = "Input should be a whole number of seconds, at most 30 days";
+            faults.push(fault("int_parsing", "grace_seconds", message));
+            Err(Refusal::Invalid(faults))
+        }
+    }
+}

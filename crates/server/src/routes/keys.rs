@@ -1,0 +1,82 @@
+//! What the endpoints about API keys share.
+
+use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use lang::fault::PathSegment;
+use serde::Serialize;
+use serde_json::Value;
+use service::access::{Access, KeyError, KeyView, Made};
+
+use super::submission::store_failed;
+use crate::app::App;
+use crate::refusal::{Refusal, Trouble};
+use crate::views::fault::Entry;
+use crate::views::reply;
+
+/// Keys are made only where some are in use: else anyone could shut the others out.
+pub(super) fn access(app: &App) -> Result<&Access, Refusal> {
+    app.access().ok_or_else(|| {
+        let detail = "This server was started without API keys. Make the first one while it is stopped \
+                      (`flowmill keys create --scope admin --store …`), or set FLOWMILL_API_KEYS.";
+        Trouble::of_request(StatusCode::CONFLICT, "keys_off", detail).into()
+    })
+}
+
+/// The only answer that holds a key.
+pub(super) fn made(status: StatusCode, made: &Made) -> Response {
+    #[derive(Serialize)]
+    struct Shown<'a> {
+        key: &'a str,
+        #[serde(flatten)]
+        view: &'a KeyView,
+    }
+
+    let shown = Shown {
+        key: made.key.reveal(),
+        view: &made.view,
+    };
+    let mut answer = reply::json(status, &shown);
+    answer
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+pub(super) fn refused(error: &KeyError) -> Refusal {
+    let conflict = |code| {
+        Trouble::of_request(
+            StatusCode::CONFLICT,
+            code,
+            format!("{}.", capitalized(error)),
+        )
+        .into()
+    };
+    match error {
+        KeyError::NotFound => Refusal::NotFound("Key not found"),
+        KeyError::Revoked => conflict("key_revoked"),
+        KeyError::Expired => conflict("key_expired"),
+        KeyError::Listed => conflict("key_listed"),
+        KeyError::Unfit(_) => {
+            Entry::body("value_error", Vec::new(), error.to_string(), Value::Null).into()
+        }
+        KeyError::Store(error) => store_failed(error),
+    }
+}
+
+fn capitalized(error: &KeyError) -> String {
+    let text = error.to_string();
+    let mut characters = text.chars();
+    let first = characters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(characters).collect()
+}
+
+/// A fault at a member of the body. What was sent is not repeated: somebody may have sent a key.
+pub(super) fn fault(kind: &'static str, member: &str, message: &str) -> Entry {
+    Entry::body(
+        kind,
+        vec![PathSegment::Key(member.to_owned())],
+        message,
+        Value::Null,
+    )
+}

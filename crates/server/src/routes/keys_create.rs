@@ -1,0 +1,123 @@
+//! `POST /keys`: makes an API key, and shows it once.
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use service::access::{Grants, NewKey, Scope};
+
+use super::keys::{self, fault};
+use crate::app::App;
+use crate::openapi::{KEYS, Operation};
+use crate::refusal::Refusal;
+use crate::request::body;
+use crate::views::fault::Entry;
+
+pub(crate) fn docs() -> Operation {
+    Operation::new(
+        KEYS,
+        "Make a key",
+        "The answer holds the whole key: the only time that it is shown.",
+    )
+    .takes("KeyRequest")
+    .answers(201, "The key.", "MadeKey")
+    .refuses(413, "The body is too large.")
+    .validates()
+    .may_be_unavailable()
+}
+
+pub(crate) async fn handle(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
+    let (parts, body) = request.into_parts();
+    let bytes = body::read(&app, &parts.headers, body).await?;
+    let access = keys::access(&app)?;
+    let new = read(body::json_object(&parts.headers, &bytes)?.members)?;
+    let made = access
+        .create(new)
+        .await
+        .map_err(|error| keys::refused(&error))?;
+    Ok(keys::made(StatusCode::CREATED, &made))
+}
+
+/// `{name, scopes?, workflows?, expires_at?}`; every fault in one refusal.
+fn read(mut members: Map<String, Value>) -> Result<NewKey, Refusal> {
+    let mut faults: Vec<Entry> = Vec::new();
+    let mut take = |key: &str| members.shift_remove(key).filter(|value| !value.is_null());
+    let (name, scopes) = (take("name"), take("scopes"));
+    let (workflows, expires_at) = (take("workflows"), take("expires_at"));
+
+    let name = match name {
+        Some(Value::String(name)) => name,
+        Some(_) => {
+            faults.push(fault(
+                "string_type",
+                "name",
+                "Input should be a valid string",
+            ));
+            String::new()
+        }
+        None => {
+            faults.push(fault("missing", "name", "Field required"));
+            String::new()
+        }
+    };
+    let mut grants = Grants::default();
+    if let Some(scopes) = scopes {
+        let scopes = texts(&scopes).and_then(|texts| {
+            texts
+                .iter()
+                .map(|text| text.parse::<Scope>().ok())
+                .collect()
+        });
+        match scopes {
+            Some(scopes) => grants.scopes = scopes,
+            None => faults.push(fault(
+                "enum",
+                "scopes",
+                "Input should be a list of 'run', 'read', 'metrics' and 'admin'",
+            )),
+        }
+    }
+    if let Some(workflows) = workflows {
+        match texts(&workflows) {
+            Some(names) => grants.workflows = Some(names.into_iter().collect()),
+            None => faults.push(fault(
+                "list_type",
+                "workflows",
+                "Input should be a list of names",
+            )),
+        }
+    }
+    let expires_at = expires_at.and_then(|at| {
+        let read = at.as_str().and_then(|text| text.parse::<Timestamp>().ok());
+        if read.is_none() {
+            faults.push(fault(
+                "datetime_parsing",
+                "expires_at",
+                "Input should be an RFC 3339 timestamp",
+            ));
+        }
+        read
+    });
+    for key in members.keys() {
+        faults.push(fault(
+            "extra_forbidden",
+            key,
+            "Extra inputs are not permitted",
+        ));
+    }
+    if faults.is_empty() {
+        Ok(NewKey {
+            name,
+            grants,
+            expires_at,
+        })
+    } else {
+        Err(Refusal::Invalid(faults))
+    }
+}
+
+fn texts(value: &Value) -> Option<Vec<String>> {
+    let texts = value.as_array()?.iter();
+    texts.map(|text| text.as_str().map(str::to_owned)).collect()
+}

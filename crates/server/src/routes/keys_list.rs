@@ -1,0 +1,30 @@
+//! `GET /keys`: the API keys that there are, without their secrets.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::json;
+
+use super::keys;
+use crate::app::App;
+use crate::openapi::{KEYS, Operation};
+use crate::refusal::Refusal;
+use crate::views::reply;
+
+pub(crate) fn docs() -> Operation {
+    Operation::new(
+        KEYS,
+        "List keys",
+        "All API keys, revoked and expired ones too; never a secret.",
+    )
+    .answers(200, "All of them.", "Keys")
+    .may_be_unavailable()
+}
+
+pub(crate) async fn handle(State(app): State<App>) -> Result<Response, Refusal> {
+    let views = keys::access(&app)?
+        .list()
+        .await
+        .map_err(|error| keys::refused(&error))?;
+    Ok(reply::json(StatusCode::OK, &json!({ "keys": views })))
+}

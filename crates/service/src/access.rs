@@ -1,0 +1,179 @@
+//! Who may do what: API keys, their scopes and workflows.
+//!
+//! Keys come from a store ([`desk`] makes, rotates and revokes them) or from a list that is only read
+//! ([`listed`]). Those that are good lie in memory ([`keyring`]): to let somebody in takes no look into the
+//! store. A change that is made here counts at once; one that another process made in a shared store
+//! counts after [`RELOAD_EVERY`].
+
+mod desk;
+mod grants;
+mod keyring;
+mod listed;
+mod secret;
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jobs::key::Hidden256;
+use jobs::store::Error;
+use tokio_util::sync::CancellationToken;
+
+pub use desk::{Desk, KeyError, KeyState, KeyView, LONGEST_GRACE, Made, NewKey};
+pub use grants::{Grants, Scope};
+pub use keyring::Identity;
+pub use listed::{ListedKey, ListedKeys, UnfitList};
+pub use secret::{ApiKey, SecretSource};
+
+use keyring::Keyring;
+
+/// How long a change that another process made may take to count here, and a use to be written down.
+pub const RELOAD_EVERY: Duration = Duration::from_secs(15);
+
+/// Lets callers in by their keys.
+#[derive(Debug)]
+pub struct Access {
+    desk: Desk,
+    listed: ListedKeys,
+    ring: RwLock<Arc<Keyring>>,
+    /// Held from a change to the reading of what came of it, so that an older reading never wins.
+    changing: tokio::sync::Mutex<()>,
+}
+
+impl Access {
+    /// With the keys of a store and those of a list. `None` where there are none, and never were any in
+    /// the store: nobody needs a key then. Keys that all were revoked, or have expired, let nobody in.
+    pub async fn open(desk: Desk, listed: ListedKeys) -> Result<Option<Self>, Error> {
+        let keys = desk.store.keys().await?;
+        if keys.records.is_empty() && listed.is_empty() {
+            return Ok(None);
+        }
+        let hashing_key = keys
+            .hashing_key
+            .unwrap_or_else(|| Hidden256::from(desk.secrets.secret()));
+        let ring = Keyring::new(hashing_key, &keys.records, &listed, None);
+        for record in &keys.records {
+            if listed.names(&record.id) {
+                tracing::warn!(key = %record.id, "a key of the list takes the place of one in the store that has the same id");
+            }
+        }
+        Ok(Some(Self {
+            desk,
+            listed,
+            ring: RwLock::new(Arc::new(ring)),
+            changing: tokio::sync::Mutex::default(),
+        }))
+    }
+
+    /// Where its keys are made. What is done there directly counts here after [`RELOAD_EVERY`].
+    pub fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    /// Whose key this is, if it is good now. Takes the same time whatever is wrong with it.
+    pub fn identify(&self, presented: &str) -> Option<Arc<Identity>> {
+        self.ring().identify(presented, self.desk.host.now())
+    }
+
+    /// Makes a key.
+    pub async fn create(&self, new: NewKey) -> Result<Made, KeyError> {
+        let _changing = self.changing.lock().await;
+        let made = self.desk.create(new).await?;
+        self.reload().await?;
+        Ok(made)
+    }
+
+    /// Gives a key another secret; the old one stays good for `grace`.
+    pub async fn rotate(&self, id: &str, grace: Duration) -> Result<Made, KeyError> {
+        self.refuse_listed(id)?;
+        let _changing = self.changing.lock().await;
+        let made = self.desk.rotate(id, grace).await?;
+        self.reload().await?;
+        Ok(made)
+    }
+
+    /// Makes a key worthless for ever.
+    pub async fn revoke(&self, id: &str) -> Result<KeyView, KeyError> {
+        self.refuse_listed(id)?;
+        let _changing = self.changing.lock().await;
+        let view = self.desk.revoke(id).await?;
+        self.reload().await?;
+        Ok(view)
+    }
+
+    /// All keys: those of the list, then those of the store, oldest first.
+    pub async fn list(&self) -> Result<Vec<KeyView>, KeyError> {
+        let ring = self.ring();
+        let mut views: Vec<_> = self.listed.views().collect();
+        let stored = self.desk.list().await?;
+        views.extend(
+            stored
+                .into_iter()
+                .filter(|view| !self.listed.names(&view.id)),
+        );
+        for view in &mut views {
+            view.was_used(ring.last_used(&view.id));
+        }
+        Ok(views)
+    }
+
+    /// Writes uses down, and reads what others have changed, until `stop`. One task has to do it.
+    pub async fn keep(&self, stop: CancellationToken) {
+        while stop
+            .run_until_cancelled(self.desk.host.sleep(RELOAD_EVERY))
+            .await
+            .is_some()
+        {
+            self.keep_once().await;
+        }
+        self.write_uses().await;
+    }
+
+    async fn keep_once(&self) {
+        self.write_uses().await;
+        let _changing = self.changing.lock().await;
+        if let Err(error) = self.reload().await {
+            tracing::warn!(%error, "the API keys could not be read again; those known so far count on");
+        }
+    }
+
+    async fn write_uses(&self) {
+        let uses = self.ring().take_uses();
+        if !uses.is_empty()
+            && let Err(error) = self.desk.store.keys_used(uses).await
+        {
+            tracing::warn!(%error, "when API keys were used last could not be written down");
+        }
+    }
+
+    fn refuse_listed(&self, id: &str) -> Result<(), KeyError> {
+        if self.listed.names(id) {
+            return Err(KeyError::Listed);
+        }
+        Ok(())
+    }
+
+    /// With `changing` held.
+    async fn reload(&self) -> Result<(), Error> {
+        let keys = self.desk.store.keys().await?;
+        let before = self.ring();
+        let hashing_key = keys
+            .hashing_key
+            .unwrap_or_else(|| before.hashing_key().clone());
+        let ring = Keyring::new(hashing_key, &keys.records, &self.listed, Some(&before));
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+        Ok(())
+    }
+
+    fn ring(&self) -> Arc<Keyring> {
+        self.ring
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// Seconds since 1970: how coarsely uses are noted.
+fn seconds(at: Timestamp) -> i64 {
+    at.as_second()
+}

@@ -1,0 +1,256 @@
+//! Making, rotating, revoking and listing the keys of a store, whether or not a server is open.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::host::Host;
+use jiff::Timestamp;
+use jobs::json::Json;
+use jobs::key::{Changed, Hidden256, KeyChange, KeyRecord, KeyStore};
+use jobs::store::Error;
+use serde::{Serialize, Serializer};
+
+use super::grants::Grants;
+use super::secret::{self, ApiKey, SecretSource};
+use crate::document::Time;
+use crate::runs::later;
+
+const LONGEST_NAME: usize = 100;
+
+/// The longest that a replaced secret may stay good.
+pub const LONGEST_GRACE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Where keys are made.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    /// Keeps them.
+    pub store: Arc<dyn KeyStore>,
+    /// The clock.
+    pub host: Arc<dyn Host>,
+    /// What they are made of.
+    pub secrets: Arc<dyn SecretSource>,
+}
+
+/// A key as it is asked for.
+#[derive(Debug, Clone)]
+pub struct NewKey {
+    /// For people.
+    pub name: String,
+    /// What it may do.
+    pub grants: Grants,
+    /// From when on it is no longer good.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A key that was made, or has a new secret: the only time that it is seen.
+#[derive(Debug)]
+pub struct Made {
+    /// The whole key.
+    pub key: ApiKey,
+    /// What is known of it from now on.
+    pub view: KeyView,
+}
+
+/// Whether a key lets anybody in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyState {
+    /// It does.
+    Active,
+    /// Not any more.
+    Expired,
+    /// Never again.
+    Revoked,
+}
+
+/// A key as it is shown: without its secret.
+#[derive(Debug, Clone, Serialize)]
+pub struct KeyView {
+    /// Stands in the key itself.
+    pub id: Arc<str>,
+    /// For people.
+    pub name: Arc<str>,
+    /// At the time it was looked at.
+    pub state: KeyState,
+    /// What it may do.
+    #[serde(flatten)]
+    pub grants: Grants,
+    /// `None` where it stands in a list.
+    #[serde(serialize_with = "as_time")]
+    pub created_at: Option<Timestamp>,
+    /// From when on it is no longer good.
+    #[serde(serialize_with = "as_time")]
+    pub expires_at: Option<Timestamp>,
+    /// To a minute or so.
+    #[serde(serialize_with = "as_time")]
+    pub last_used_at: Option<Timestamp>,
+    /// Since when it is not good any more.
+    #[serde(serialize_with = "as_time")]
+    pub revoked_at: Option<Timestamp>,
+    /// Until when the secret before this one is good as well.
+    #[serde(serialize_with = "as_time")]
+    pub previous_until: Option<Timestamp>,
+}
+
+#[expect(clippy::ref_option, reason = "serde gives it so")]
+fn as_time<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    at.map(Time).serialize(serializer)
+}
+
+impl KeyView {
+    fn of(record: KeyRecord, now: Timestamp) -> Self {
+        let has_expired = record.expires_at.is_some_and(|end| now >= end);
+        let state = match record.revoked_at {
+            Some(_) => KeyState::Revoked,
+            None if has_expired => KeyState::Expired,
+            None => KeyState::Active,
+        };
+        let previous_until = record.previous.map(|previous| previous.until);
+        Self {
+            id: record.id,
+            name: record.name,
+            state,
+            // What cannot be read grants nothing.
+            grants: record.grants.read().unwrap_or(Grants {
+                scopes: [].into(),
+                workflows: None,
+            }),
+            created_at: Some(record.created_at),
+            expires_at: record.expires_at,
+            last_used_at: record.last_used_at,
+            revoked_at: record.revoked_at,
+            previous_until: previous_until.filter(|until| now < *until),
+        }
+    }
+
+    pub(super) fn was_used(&mut self, at: Option<Timestamp>) {
+        self.last_used_at = self.last_used_at.max(at);
+    }
+}
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// No such key.
+    #[error("there is no key of that id; `flowmill keys list` shows those that there are")]
+    NotFound,
+    /// It is not good any more.
+    #[error("the key was revoked; make a new one")]
+    Revoked,
+    /// Its time is over.
+    #[error("the key has expired; make a new one")]
+    Expired,
+    /// It is not the store's.
+    #[error("the key comes from FLOWMILL_API_KEYS; change it there and start the server again")]
+    Listed,
+    /// What was asked for makes no sense. A sentence.
+    #[error("{0}")]
+    Unfit(&'static str),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+impl Desk {
+    /// Makes a key.
+    pub async fn create(&self, new: NewKey) -> Result<Made, KeyError> {
+        let now = self.host.now();
+        let name = new.name.trim();
+        if name.is_empty()
+            || name.chars().count() > LONGEST_NAME
+            || name.chars().any(char::is_control)
+        {
+            return Err(KeyError::Unfit("a key needs a name of 1 to 100 characters"));
+        }
+        if new.expires_at.is_some_and(|end| end <= now) {
+            return Err(KeyError::Unfit("a key has to expire in the future"));
+        }
+        new.grants.check().map_err(KeyError::Unfit)?;
+        let id = self.fresh_id();
+        let (key, hash) = self.fresh_key(&id).await?;
+        let record = KeyRecord {
+            id: id.into(),
+            name: name.into(),
+            grants: Json::of(&new.grants),
+            hash,
+            previous: None,
+            created_at: now,
+            expires_at: new.expires_at,
+            revoked_at: None,
+            last_used_at: None,
+        };
+        if !self.store.add_key(record.clone()).await? {
+            // One in 2⁴⁸.
+            return Err(KeyError::Unfit("the id that was drawn is taken; try again"));
+        }
+        Ok(Made {
+            key,
+            view: KeyView::of(record, now),
+        })
+    }
+
+    /// Gives a key another secret; the old one stays good for `grace`.
+    pub async fn rotate(&self, id: &str, grace: Duration) -> Result<Made, KeyError> {
+        if grace > LONGEST_GRACE {
+            return Err(KeyError::Unfit(
+                "the old secret may stay good for 30 days at most",
+            ));
+        }
+        let now = self.host.now();
+        let records = self.store.keys().await?.records;
+        let found = records.iter().find(|record| &*record.id == id);
+        if found.is_some_and(|record| record.expires_at.is_some_and(|end| now >= end)) {
+            return Err(KeyError::Expired);
+        }
+        if found.is_none() {
+            return Err(KeyError::NotFound);
+        }
+        let (key, hash) = self.fresh_key(id).await?;
+        let change = KeyChange::Rotate {
+            hash,
+            previous_until: (!grace.is_zero()).then(|| later(now, grace)),
+        };
+        let view = self.change(id, change).await?;
+        Ok(Made { key, view })
+    }
+
+    /// Makes a key worthless for ever.
+    pub async fn revoke(&self, id: &str) -> Result<KeyView, KeyError> {
+        let at = self.host.now();
+        self.change(id, KeyChange::Revoke { at }).await
+    }
+
+    /// All of them, oldest first.
+    pub async fn list(&self) -> Result<Vec<KeyView>, KeyError> {
+        let now = self.host.now();
+        let records = self.store.keys().await?.records;
+        Ok(records
+            .into_iter()
+            .map(|record| KeyView::of(record, now))
+            .collect())
+    }
+
+    async fn change(&self, id: &str, change: KeyChange) -> Result<KeyView, KeyError> {
+        match self.store.change_key(id, change).await? {
+            Changed::Done(record) => Ok(KeyView::of(*record, self.host.now())),
+            Changed::Revoked => Err(KeyError::Revoked),
+            Changed::NotFound => Err(KeyError::NotFound),
+        }
+    }
+
+    async fn fresh_key(&self, id: &str) -> Result<(ApiKey, Hidden256), KeyError> {
+        let hashing_key = self.store.hashing_key(self.secrets.secret().into()).await?;
+        let key = ApiKey::new(id, self.secrets.secret());
+        let hash = secret::hash(&hashing_key, &secret::digest(key.reveal()));
+        Ok((key, hash))
+    }
+
+    fn fresh_id(&self) -> String {
+        let mut id = String::new();
+        for byte in &self.secrets.secret()[..6] {
+            write!(id, "{byte:02x}").expect("writing to a String does not fail");
+        }
+        id
+    }
+}

@@ -1,0 +1,231 @@
+//! A list of keys that is only read, for containers: `KEY[:SCOPES[:WORKFLOWS]]`, with blanks or commas
+//! between. `KEY` is a whole key, or `fm_<id>_sha256-<the SHA-256 of the whole key in hexadecimal>`.
+//! Scopes and workflows are joined with `+`.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use jobs::key::Hidden256;
+
+use super::desk::{KeyState, KeyView};
+use super::grants::Grants;
+use super::secret;
+
+const HASHED: &str = "sha256-";
+
+/// Characters of a secret that somebody made up. 43 hold 256 random bits; 32 hexadecimal ones still 128.
+const SHORTEST_SECRET: usize = 32;
+const LONGEST_SECRET: usize = 256;
+
+const LONGEST_ID: usize = 64;
+
+/// One key of a list.
+#[derive(Debug, Clone)]
+pub struct ListedKey {
+    pub(super) id: Arc<str>,
+    pub(super) grants: Grants,
+    /// SHA-256 of the whole key.
+    pub(super) digest: Hidden256,
+}
+
+/// A whole list.
+#[derive(Debug, Clone, Default)]
+pub struct ListedKeys(Vec<ListedKey>);
+
+/// What is wrong with a list. Says nothing of what stands in it but a number and an id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("key {number}: {reason}")]
+pub struct UnfitList {
+    number: usize,
+    reason: String,
+}
+
+impl ListedKeys {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &ListedKey> {
+        self.0.iter()
+    }
+
+    pub(super) fn names(&self, id: &str) -> bool {
+        self.0.iter().any(|key| &*key.id == id)
+    }
+
+    pub(super) fn views(&self) -> impl Iterator<Item = KeyView> {
+        self.0.iter().map(|key| KeyView {
+            id: key.id.clone(),
+            name: "(from the environment)".into(),
+            state: KeyState::Active,
+            grants: key.grants.clone(),
+            created_at: None,
+            expires_at: None,
+            last_used_at: None,
+            revoked_at: None,
+            previous_until: None,
+        })
+    }
+}
+
+impl FromStr for ListedKeys {
+    type Err = UnfitList;
+
+    fn from_str(text: &str) -> Result<Self, UnfitList> {
+        let entries = text
+            .split(|character: char| character.is_whitespace() || character == ',')
+            .filter(|entry| !entry.is_empty());
+        let mut keys: Vec<ListedKey> = Vec::new();
+        for (number, entry) in (1..).zip(entries) {
+            let unfit = |reason| UnfitList { number, reason };
+            let key = read(entry).map_err(unfit)?;
+            if keys.iter().any(|other| other.id == key.id) {
+                return Err(unfit(format!("the id `{}` is there twice", key.id)));
+            }
+            keys.push(key);
+        }
+        Ok(Self(keys))
+    }
+}
+
+fn read(entry: &str) -> Result<ListedKey, String> {
+    let mut fields = entry.split(':');
+    let key = fields.next().unwrap_or_default();
+    let scopes = fields.next();
+    let workflows = fields.next();
+    if fields.next().is_some() {
+        return Err("there are more than three parts; write KEY:SCOPES:WORKFLOWS".to_owned());
+    }
+    let (id, secret) = secret::parts(key).ok_or(
+        "it is no key; write fm_ID_SECRET, such as `echo fm_ci_$(openssl rand -hex 32)` makes",
+    )?;
+    let is_id = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if id.is_empty() || id.len() > LONGEST_ID || !id.bytes().all(is_id) {
+        return Err("its id may have small letters, digits and hyphens".to_owned());
+    }
+    let in_key = |reason: &str| format!("`{id}`: {reason}");
+    let digest = if let Some(hexadecimal) = secret.strip_prefix(HASHED) {
+        from_hexadecimal(hexadecimal).ok_or_else(|| {
+            in_key("a hash has 64 hexadecimal digits: `printf %s KEY | sha256sum`")
+        })?
+    } else {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        let lengths = SHORTEST_SECRET..=LONGEST_SECRET;
+        if !lengths.contains(&secret.len()) || !secret.bytes().all(fits) {
+            return Err(in_key(
+                "a secret has 32 to 256 letters, digits, hyphens and underscores; `openssl rand -hex 32` makes a good one",
+            ));
+        }
+        secret::digest(key)
+    };
+    let mut grants = Grants::default();
+    if let Some(scopes) = scopes.filter(|scopes| !scopes.is_empty()) {
+        grants.scopes = scopes
+            .split('+')
+            .map(str::parse)
+            .collect::<Result<_, String>>()
+            .map_err(|reason| in_key(&reason))?;
+    }
+    grants.workflows = workflows.map(|names| {
+        let names = names.split('+').filter(|name| !name.is_empty());
+        names.map(str::to_owned).collect()
+    });
+    grants.check().map_err(in_key)?;
+    Ok(ListedKey {
+        id: id.into(),
+        grants,
+        digest: digest.into(),
+    })
+}
+
+fn from_hexadecimal(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::Scope;
+
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+    fn list(text: &str) -> Result<ListedKeys, UnfitList> {
+        text.replace("SECRET", SECRET).parse()
+    }
+
+    #[test]
+    fn keys_have_scopes_and_workflows() {
+        let keys =
+            list("fm_ci_SECRET,fm_ops_SECRET:admin\n fm_web_SECRET:run:a+b  fm_all_SECRET::a")
+                .unwrap();
+        let read: Vec<_> = keys
+            .iter()
+            .map(|key| (&*key.id, key.grants.clone()))
+            .collect();
+        let workflows =
+            |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+        let grants = |scopes: &[Scope], workflows| Grants {
+            scopes: scopes.iter().copied().collect(),
+            workflows,
+        };
+        assert_eq!(
+            read,
+            [
+                ("ci", Grants::default()),
+                ("ops", grants(&[Scope::Admin], None)),
+                ("web", grants(&[Scope::Run], workflows(&["a", "b"]))),
+                ("all", grants(&[Scope::Run, Scope::Read], workflows(&["a"]))),
+            ]
+        );
+        assert!(list(" \n").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_hash_is_that_of_the_whole_key() {
+        let plain = list("fm_ci_SECRET").unwrap();
+        // printf %s fm_ci_0123456789abcdef0123456789abcdef | sha256sum
+        let hashed =
+            list("fm_ci_sha256-18e980907b73cecf77642994ee77cce509af6b8819b41e48706c8c6e08db5702")
+                .unwrap();
+        let digest = |keys: &ListedKeys| *keys.0[0].digest.reveal();
+        assert_eq!(digest(&plain), secret::digest(&format!("fm_ci_{SECRET}")));
+        assert_eq!(digest(&hashed), digest(&plain));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_without_the_secret() {
+        let check = |text: &str, part: &str| {
+            let error = list(text).unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+            assert!(
+                !error.contains("0123456789") && !error.contains("letmein"),
+                "{error}"
+            );
+        };
+        check("letmein", "key 1: it is no key");
+        check(
+            "fm_ci_SECRET fm_a_letmein",
+            "key 2: `a`: a secret has 32 to 256",
+        );
+        check("fm_CI_SECRET", "small letters");
+        check("fm__SECRET", "small letters");
+        check("fm_ci_SECRET:write", "`write` is no scope");
+        check("fm_ci_SECRET:admin:a", "cannot be restricted");
+        check("fm_ci_SECRET:run:", "at least one");
+        check("fm_ci_SECRET:run:a:b", "more than three parts");
+        check("fm_ci_sha256-letmein", "64 hexadecimal digits");
+        check(
+            "fm_ci_SECRET fm_ci_SECRET",
+            "key 2: the id `ci` is there twice",
+        );
+    }
+}
