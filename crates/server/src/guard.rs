@@ -8,7 +8,7 @@ use std::future::{Ready, ready};
 use axum::body::HttpBody as _;
 use axum::extract::Request;
 use axum::handler::Handler;
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::Either;
 use service::access::Scope;
@@ -72,9 +72,9 @@ where
                 Either::Left(self.handler.call(request, app))
             }
             Err(refusal) => {
-                let body = request.into_body();
-                // A client that is still sending can read the answer.
-                if !body.is_end_stream() {
+                let (parts, body) = request.into_parts();
+                // A client that is still sending can read the answer; one that asked first sends nothing.
+                if !body.is_end_stream() && !parts.headers.contains_key(header::EXPECT) {
                     body::drain(&app, body);
                 }
                 Either::Right(ready(refusal.into_response()))

@@ -1,7 +1,7 @@
 //! Who may do what: API keys, their scopes and workflows.
 //!
-//! Keys come from a store ([`desk`] makes, rotates and revokes them) or from a list that is only read
-//! ([`listed`]). Those that are good lie in memory ([`keyring`]): to let somebody in takes no look into the
+//! Keys come from a store (`desk` makes, rotates and revokes them) or from a list that is only read
+//! (`listed`). Those that are good lie in memory (`keyring`): to let somebody in takes no look into the
 //! store. A change that is made here counts at once; one that another process made in a shared store
 //! counts after [`RELOAD_EVERY`].
 

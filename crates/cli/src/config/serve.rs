@@ -113,8 +113,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "LIST", env = "FLOWMILL_WEBHOOK_ALLOW")]
     pub webhook_allow: Option<Allowed>,
 
-    /// API keys that let callers in, besides those in the store: KEY[:SCOPES[:WORKFLOWS]], with blanks or commas between.
-    /// Better given by its variable
+    /// API keys that let callers in besides those in the store: KEY, KEY:SCOPES or KEY:SCOPES:WORKFLOWS, with
+    /// blanks or commas between. Better given by its variable
     #[arg(
         long,
         value_name = "LIST",

@@ -8,8 +8,10 @@ use jiff::SignedDuration;
 use jobs::memory::MemoryStore;
 use serde_json::{Value, json};
 use service::access::{Access, Desk, Grants, ListedKeys, NewKey, Scope, SecretSource};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
-use crate::client::{Answer, Call};
+use crate::client::{Answer, Call, Opened};
 use crate::machine::Machine;
 use crate::models::Part;
 use crate::server::{ECHO, Server, echo_named};
@@ -638,4 +640,14 @@ async fn a_refused_upload_can_be_read() {
     let body = format!("{{\"message\": \"{}\"}}", "x".repeat(8 << 20));
     let answer = guarded.ask(Who::Nobody, Call::post("/run", body)).await;
     assert_eq!(answer.status, 401);
+}
+
+#[tokio::test]
+async fn a_client_that_asks_first_is_refused_before_it_sends() {
+    let guarded = Guarded::start(&[ECHO]).await;
+    let mut stream = TcpStream::connect(guarded.server.address).await.unwrap();
+    let head =
+        "POST /run HTTP/1.1\r\nHost: test\r\nContent-Length: 5000\r\nExpect: 100-continue\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(Opened::read(stream, false).await.status, 401);
 }

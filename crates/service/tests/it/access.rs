@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use jobs::memory::MemoryStore;
 use service::access::{
-    Access, ApiKey, Desk, Grants, KeyError, KeyState, ListedKeys, NewKey, RELOAD_EVERY, Scope,
-    SecretSource,
+    Access, ApiKey, Desk, Grants, KeyError, KeyState, LONGEST_GRACE, ListedKeys, NewKey,
+    RELOAD_EVERY, Scope, SecretSource,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -134,6 +134,10 @@ async fn a_rotated_key_takes_its_old_secret_for_the_grace_only() {
     assert!(lets_in(&access, &first) && lets_in(&access, &second));
     tokio::time::advance(Duration::from_mins(1)).await;
     assert!(!lets_in(&access, &first) && lets_in(&access, &second));
+    let too_long = access
+        .rotate(&id, LONGEST_GRACE + Duration::from_secs(1))
+        .await;
+    assert!(matches!(too_long, Err(KeyError::Unfit(_))), "{too_long:?}");
     let third = access.rotate(&id, Duration::ZERO).await.unwrap().key;
     assert!(!lets_in(&access, &second) && lets_in(&access, &third));
     assert_eq!(access.list().await.unwrap().len(), 1);
