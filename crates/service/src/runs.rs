@@ -254,12 +254,7 @@ impl Service {
             ended = shared.ended(accepted.id, accepted.run.clone()) => ended?,
             () = shared.host.sleep(timeout) => None,
         };
-        if ended.is_none()
-            && let Some(run) = accepted.run.clone().or_else(|| shared.running(accepted.id))
-        {
-            run.handed_over();
-        }
-        Ok(ended.inspect(|job| shared.was_read(job)))
+        Ok(shared.answered(accepted, ended))
     }
 
     /// Executes a run and waits for it to end; `None` when it has not within `timeout`. Then, or when this
@@ -275,7 +270,7 @@ impl Service {
         tokio::select! {
             biased;
             () = attended.work.finish() => {}
-            () = &mut patience => return Ok(None),
+            () = &mut patience => return Ok(shared.answered(&attended.accepted, None)),
         }
         let Accepted { id, run, .. } = &attended.accepted;
         let ended = tokio::select! {
@@ -283,7 +278,7 @@ impl Service {
             ended = shared.ended(*id, run.clone()) => ended?,
             () = patience => None,
         };
-        Ok(ended.inspect(|job| shared.was_read(job)))
+        Ok(shared.answered(&attended.accepted, ended))
     }
 
     /// Waits for a job to end and returns it as it then stands, or as it stands after `timeout`; `None`
@@ -300,6 +295,19 @@ impl Service {
 }
 
 impl Shared {
+    /// What somebody who waited gets: the end, or the handle of a run that goes on without them.
+    fn answered(&self, accepted: &Accepted, ended: Option<Job>) -> Option<Job> {
+        match &ended {
+            Some(job) => self.was_read(job),
+            None => {
+                if let Some(run) = accepted.run.clone().or_else(|| self.running(accepted.id)) {
+                    run.handed_over();
+                }
+            }
+        }
+        ended
+    }
+
     /// A job's end, however long it takes; `None` when there is no such job.
     async fn ended(&self, id: JobId, mut run: Option<Arc<LiveRun>>) -> Result<Option<Job>, Error> {
         let mut backoff = Backoff::for_polling();
