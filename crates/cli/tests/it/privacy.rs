@@ -203,6 +203,7 @@ async fn a_server_tells_a_canary_to_nobody_but_its_caller() {
     }
 
     // Repeated from where it failed, what had completed is still what it was.
+    let asked_before = model.requests().len();
     let (status, again) = call(
         Method::POST,
         format!("{url}/jobs/{failed}/retry"),
@@ -216,13 +217,12 @@ async fn a_server_tells_a_canary_to_nobody_but_its_caller() {
         "a retry's events",
         &text_of(&format!("{url}/jobs/{again}/events")).await,
     );
-    let asked = model
-        .requests()
-        .last()
-        .expect("it was asked")
-        .prompt()
-        .to_owned();
-    assert_eq!(asked, format!("greet {SONG} Bob"));
+    // Beside it, perhaps, the other item, if that was not done when the first run failed.
+    let asked: Vec<String> = model.requests()[asked_before..]
+        .iter()
+        .map(|request| request.prompt().to_owned())
+        .collect();
+    assert!(asked.contains(&format!("greet {SONG} Bob")), "{asked:?}");
 
     server.signal("TERM");
     let ended = server.ended();
