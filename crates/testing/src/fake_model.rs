@@ -9,7 +9,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, ready};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
@@ -20,9 +19,9 @@ use axum::response::Response;
 use axum::routing::post;
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
-use tokio::runtime::{Builder, Handle};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
+use crate::serving::Serving;
 use crate::{Reply, Request, conforming};
 
 /// How long [`FakeModel::called`] and its like wait before they fail the test.
@@ -34,11 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// default one gives a value that conforms to the request's schema, whose strings read `R:` and the
 /// prompt, and without a schema just that text.
 pub struct FakeModel {
-    address: SocketAddr,
     shared: Arc<Shared>,
-    runtime: Handle,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    server: Serving,
 }
 
 type Answer = dyn Fn(&Request) -> Reply + Send + Sync;
@@ -97,36 +93,10 @@ impl FakeModel {
             in_flight: AtomicUsize::new(0),
             most_in_flight: AtomicUsize::new(0),
         });
-        let listener = std::net::TcpListener::bind((host, 0)).expect("a free port");
-        listener
-            .set_nonblocking(true)
-            .expect("a socket can be made non-blocking");
-        let address = listener
-            .local_addr()
-            .expect("a bound socket has an address");
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let handle = runtime.handle().clone();
-        let (stop, stopped) = oneshot::channel();
         let router = router(Arc::clone(&shared));
-        let thread = std::thread::spawn(move || {
-            // Leaving `block_on` drops the runtime, and with it the connections still open.
-            runtime.block_on(async move {
-                let listener = tokio::net::TcpListener::from_std(listener).expect("a non-blocking socket");
-                tokio::select! {
-                    served = async { axum::serve(listener, router).await } => served.expect("axum::serve never fails"),
-                    _ = stopped => {}
-                }
-            });
-        });
         Self {
-            address,
             shared,
-            runtime: handle,
-            stop: Some(stop),
-            thread: Some(thread),
+            server: Serving::start(SocketAddr::new(host, 0), router),
         }
     }
 
@@ -142,12 +112,12 @@ impl FakeModel {
 
     /// The API's base address, such as `http://127.0.0.1:<port>/v1`.
     pub fn base_url(&self) -> String {
-        format!("http://{}/v1", self.address)
+        format!("http://{}/v1", self.address())
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     /// How many calls arrived.
@@ -194,13 +164,13 @@ impl FakeModel {
 
     /// Runs a future to its end, for tests that are not async: `model.block_on(model.called(1))`.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        self.runtime.block_on(future)
+        self.server.runtime().block_on(future)
     }
 
     async fn reached(&self, what: &str, count: &watch::Sender<usize>, wanted: usize) {
         let mut count = count.subscribe();
         // On the server's runtime: the test's clock may be paused, and then it jumps.
-        let waiting = self.runtime.spawn(async move {
+        let waiting = self.server.runtime().spawn(async move {
             let reached = count.wait_for(|&now| now >= wanted);
             tokio::time::timeout(PATIENCE, reached).await.is_ok()
         });
@@ -212,22 +182,10 @@ impl FakeModel {
     }
 }
 
-impl Drop for FakeModel {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let ended = thread.join();
-            if !std::thread::panicking() {
-                ended.expect("the fake model does not panic");
-            }
-        }
-    }
-}
-
 impl fmt::Debug for FakeModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FakeModel")
-            .field("address", &self.address)
+            .field("address", &self.address())
             .finish_non_exhaustive()
     }
 }

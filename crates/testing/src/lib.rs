@@ -18,6 +18,7 @@ mod receiver;
 mod reply;
 mod request;
 pub mod rigs;
+mod serving;
 mod sink;
 
 pub use fake_model::FakeModel;

@@ -1,9 +1,8 @@
 //! A receiver of webhooks: keeps what it gets and answers as a test tells it to.
 
 use std::fmt;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
@@ -11,8 +10,9 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::Response;
-use tokio::runtime::{Builder, Handle};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
+
+use crate::serving::Serving;
 
 /// How long [`Receiver::got`] waits before it fails the test.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -65,11 +65,8 @@ type ActOn = dyn Fn(usize, &Received) -> Act + Send + Sync;
 
 /// A running receiver on a port of its own, on a thread of its own; stops on drop.
 pub struct Receiver {
-    address: SocketAddr,
     shared: Arc<Shared>,
-    runtime: Handle,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    server: Serving,
 }
 
 struct Shared {
@@ -103,53 +100,26 @@ impl Receiver {
         address: SocketAddr,
         act: impl Fn(usize, &Received) -> Act + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind(address).expect("the address is free");
-        listener
-            .set_nonblocking(true)
-            .expect("a socket can be made non-blocking");
-        let address = listener
-            .local_addr()
-            .expect("a bound socket has an address");
         let shared = Arc::new(Shared {
             act: Box::new(act),
             received: Mutex::default(),
             count: watch::Sender::new(0),
         });
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let handle = runtime.handle().clone();
-        let (stop, stopped) = oneshot::channel();
         let router = Router::new().fallback(receive).with_state(shared.clone());
-        let thread = std::thread::spawn(move || {
-            // Leaving `block_on` drops the runtime, and with it the connections still open.
-            runtime.block_on(async move {
-                let listener =
-                    tokio::net::TcpListener::from_std(listener).expect("a non-blocking socket");
-                tokio::select! {
-                    served = async { axum::serve(listener, router).await } => served.expect("axum::serve never fails"),
-                    _ = stopped => {}
-                }
-            });
-        });
         Self {
-            address,
             shared,
-            runtime: handle,
-            stop: Some(stop),
-            thread: Some(thread),
+            server: Serving::start(address, router),
         }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     /// `http://127.0.0.1:<port>/hook`.
     pub fn url(&self) -> String {
-        format!("http://{}/hook", self.address)
+        format!("http://{}/hook", self.address())
     }
 
     /// Everything that arrived, in order.
@@ -164,7 +134,7 @@ impl Receiver {
     pub async fn got(&self, count: usize) -> Vec<Received> {
         let mut arrived = self.shared.count.subscribe();
         // On the receiver's runtime: the test's clock may be paused, and then it jumps.
-        let waiting = self.runtime.spawn(async move {
+        let waiting = self.server.runtime().spawn(async move {
             let enough = arrived.wait_for(|&now| now >= count);
             tokio::time::timeout(PATIENCE, enough).await.is_ok()
         });
@@ -174,22 +144,10 @@ impl Receiver {
     }
 }
 
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let ended = thread.join();
-            if !std::thread::panicking() {
-                ended.expect("the receiver does not panic");
-            }
-        }
-    }
-}
-
 impl fmt::Debug for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiver")
-            .field("address", &self.address)
+            .field("address", &self.address())
             .finish_non_exhaustive()
     }
 }

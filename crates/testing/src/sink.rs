@@ -1,8 +1,7 @@
 //! A server for what a program sends out by itself, such as telemetry: it takes everything, or misbehaves.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 
 use axum::Router;
 use axum::body::{Bytes, to_bytes};
@@ -10,8 +9,8 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use tokio::runtime::Builder;
-use tokio::sync::oneshot;
+
+use crate::serving::Serving;
 
 /// Longest body that is kept.
 const MAX_BODY: usize = 64 << 20;
@@ -48,10 +47,8 @@ impl Arrived {
 /// A running sink; stops on drop.
 #[derive(Debug)]
 pub struct Sink {
-    address: SocketAddr,
     shared: Arc<Shared>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    server: Serving,
 }
 
 #[derive(Debug)]
@@ -74,44 +71,21 @@ impl Sink {
     /// # Panics
     /// When it cannot be had.
     pub fn start_on(port: u16, manner: Manner) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port of 127.0.0.1");
-        listener
-            .set_nonblocking(true)
-            .expect("a socket can be made non-blocking");
-        let address = listener
-            .local_addr()
-            .expect("a bound socket has an address");
         let shared = Arc::new(Shared {
             manner: Mutex::new(manner),
             received: Mutex::default(),
         });
         let router = Router::new().fallback(take).with_state(shared.clone());
-        let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::spawn(move || {
-            let runtime = Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime");
-            runtime.block_on(async move {
-                let listener =
-                    tokio::net::TcpListener::from_std(listener).expect("a non-blocking socket");
-                tokio::select! {
-                    served = async { axum::serve(listener, router).await } => served.expect("axum::serve never fails"),
-                    _ = stopped => {}
-                }
-            });
-        });
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
         Self {
-            address,
             shared,
-            stop: Some(stop),
-            thread: Some(thread),
+            server: Serving::start(address, router),
         }
     }
 
     /// `http://127.0.0.1:<port>`.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.server.address())
     }
 
     /// From now on.
@@ -126,18 +100,6 @@ impl Sink {
             .iter()
             .filter(|received| received.path.starts_with(path));
         wanted.cloned().collect()
-    }
-}
-
-impl Drop for Sink {
-    fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            // It fails where the server has ended by itself.
-            let _ = stop.send(());
-        }
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 
