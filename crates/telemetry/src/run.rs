@@ -1,6 +1,8 @@
 //! Watching one run: what is counted of it, and the spans and the MLflow run it becomes.
 
+mod calls;
 mod figures;
+mod ids;
 mod messages;
 mod spans;
 
@@ -16,7 +18,10 @@ use llm::chat::{ChatReply, ChatRequest};
 
 use crate::metrics::{Metrics, WorkflowMetrics};
 
-pub(crate) use spans::{Ids, Spans, scatter};
+#[cfg(test)]
+pub(crate) use ids::scatter;
+pub(crate) use ids::{Ids, span_id};
+pub(crate) use spans::Spans;
 
 /// Watches one attempt at a run.
 pub(crate) struct RunWatch {

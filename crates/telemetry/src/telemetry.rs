@@ -186,11 +186,10 @@ impl Telemetry {
     pub fn request(&self, parent: Option<TraceParent>) -> Option<RequestSpan> {
         let spans = self.0.otlp.as_ref()?;
         let id = self.0.host.new_id();
-        let (high, low) = id.as_u64_pair();
         let trace_id = parent.map_or(*id.as_bytes(), |parent| parent.trace_id);
         let context = TraceParent {
             trace_id,
-            span_id: run::scatter(high.rotate_left(32) ^ low).to_be_bytes(),
+            span_id: run::span_id(id),
             sampled: spans.sampler.records(trace_id, parent),
         };
         Some(RequestSpan {

@@ -102,11 +102,10 @@ pub async fn check(client: &Client, host: &dyn Host) -> Vec<Checked> {
 
 fn a_span(host: &dyn Host) -> Vec<u8> {
     let id = host.new_id();
-    let (high, low) = id.as_u64_pair();
     let now = host.now();
     let span = Span {
         trace_id: *id.as_bytes(),
-        span_id: crate::run::scatter(high ^ low).to_be_bytes(),
+        span_id: crate::run::span_id(id),
         parent: None,
         name: "check".to_owned(),
         kind: Kind::Internal,

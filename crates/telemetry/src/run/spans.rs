@@ -2,72 +2,30 @@
 //! still open then is in [`Open`]. MLflow's run is told of in messages beside the spans.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use engine::capture::Capture;
 use engine::event::{EventKind, RunEvent};
 use engine::host::Host;
-use engine::outcome::{Failure, FailureCode, Finished, Outcome};
+use engine::outcome::{Failure, Finished, Outcome};
 use engine::trace::TraceParent;
 use engine::watch::{Call, Step};
 use jiff::{SignedDuration, Timestamp};
 use lang::workflow::Workflow;
 use llm::chat::{ChatReply, ChatRequest};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::calls;
 use super::figures::{self, Count};
-use super::messages;
+use super::ids::Ids;
 use crate::capture::{Captured, Shown};
 use crate::mlflow::{Artifact, ArtifactLevel, End, EndStatus, RunHandle};
 use crate::otlp::SpanQueue;
 use crate::semconv as name;
-use crate::span::{Attributes, Kind, Span, SpanEvent, SpanId, Status, TraceId};
-
-/// Spans in one trace: who its root is, and ids for the others.
-#[derive(Debug)]
-pub(crate) struct Ids {
-    pub(crate) trace_id: TraceId,
-    /// The run's own span. The same at every attempt at the run.
-    pub(crate) run: SpanId,
-    /// Who asked for the run.
-    pub(crate) parent: Option<SpanId>,
-    seed: u64,
-    next: AtomicU64,
-}
-
-impl Ids {
-    /// Of a run. `attempt` tells the spans of one attempt from those of another.
-    pub(crate) fn of_run(job: Uuid, parent: Option<TraceParent>, attempt: Uuid) -> Self {
-        let (high, low) = attempt.as_u64_pair();
-        Self {
-            trace_id: parent.map_or(*job.as_bytes(), |parent| parent.trace_id),
-            run: job.as_u64_pair().1.to_be_bytes(),
-            parent: parent.map(|parent| parent.span_id),
-            seed: high.rotate_left(32) ^ low,
-            next: AtomicU64::new(1),
-        }
-    }
-
-    /// A new one: the next number, scattered.
-    fn span(&self) -> SpanId {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        scatter(
-            self.seed
-                .wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
-        )
-        .to_be_bytes()
-    }
-}
-
-/// One-to-one, so that no two numbers give the same id; zero, which is no id, is avoided.
-pub(crate) fn scatter(mut bits: u64) -> u64 {
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (bits ^ (bits >> 31)).max(1)
-}
+use crate::span::{Attributes, Kind, Span, SpanEvent, SpanId, Status};
 
 /// Makes spans of a run's events and sends them on.
 pub(crate) struct Spans {
@@ -238,7 +196,7 @@ impl Spans {
                 };
                 self.emit_call(closed.last_call.take(), Some(error));
                 let mut attributes = of_node(&closed);
-                attributes.put(name::ERROR_TYPE, code_name(*code));
+                attributes.put(name::ERROR_TYPE, word(*code));
                 let error = self.shown().sentence(error).into_string();
                 self.node_ended(closed, attributes, event.at, Status::Error(error));
             }
@@ -325,44 +283,7 @@ impl Spans {
     ) {
         let id = call.node;
         let shown = self.shown();
-        let (provider, model) = call
-            .model
-            .split_once('/')
-            .unwrap_or(("unknown", call.model));
-        let mut attributes = Attributes::default();
-        attributes.put(name::OPERATION, name::CHAT);
-        attributes.put(name::PROVIDER, name::provider(provider));
-        attributes.put(name::REQUEST_MODEL, model);
-        attributes.put_some(name::REQUEST_TEMPERATURE, request.temperature);
-        attributes.put_some(name::REQUEST_MAX_TOKENS, request.max_tokens);
-        if request.stream {
-            attributes.put(name::REQUEST_STREAM, true);
-        }
-        if request.output.is_some() {
-            attributes.put(name::OUTPUT_TYPE, "json");
-        }
-        attributes.put(name::ATTEMPT, call.attempt);
-        attributes.put_some(
-            name::INPUT_MESSAGES,
-            messages::conventional_inputs(shown, id, request),
-        );
-        attributes.mlflow(name::MLFLOW_TYPE, "CHAT_MODEL");
-        attributes.mlflow(name::MLFLOW_PROVIDER, provider);
-        if let Some(inputs) = messages::mlflow_inputs(shown, id, request, model) {
-            attributes.mlflow(name::MLFLOW_INPUTS, inputs);
-        }
-        let status = match result {
-            Ok(reply) => {
-                self.of_reply(&mut attributes, id, reply);
-                Status::Ok
-            }
-            Err(error) => {
-                attributes.mlflow(name::MLFLOW_MODEL, model);
-                attributes.put(name::ERROR_TYPE, kind_name(error.kind));
-                attributes.put_some(name::HTTP_STATUS, error.status.map(u32::from));
-                Status::Error(shown.sentence(&error.message).into_string())
-            }
-        };
+        let (attributes, status) = calls::told(shown, call, request, result);
         let end = self.host.now();
         let start = SignedDuration::try_from(took)
             .ok()
@@ -396,7 +317,7 @@ impl Spans {
             trace_id: self.ids.trace_id,
             span_id: node.call,
             parent: Some(node.span_id),
-            name: format!("{} {model}", name::CHAT),
+            name: calls::title(call),
             kind: Kind::Client,
             start,
             end,
@@ -405,39 +326,6 @@ impl Spans {
             status,
             is_run: false,
         });
-    }
-
-    fn of_reply(&self, attributes: &mut Attributes, node: &str, reply: &ChatReply) {
-        let usage = reply.usage;
-        attributes.put(name::RESPONSE_MODEL, &*reply.model);
-        let finish = vec![messages::finish(reply.finish).to_owned()];
-        attributes.put(name::FINISH_REASONS, crate::span::Value::Texts(finish));
-        attributes.put(name::INPUT_TOKENS, usage.input_tokens);
-        attributes.put(name::OUTPUT_TOKENS, usage.output_tokens);
-        if usage.cached_tokens > 0 {
-            attributes.put(name::CACHED_TOKENS, usage.cached_tokens);
-        }
-        attributes.put_some(name::COST, reply.cost_usd);
-        attributes.put_some(
-            name::OUTPUT_MESSAGES,
-            messages::conventional_outputs(self.shown(), node, reply),
-        );
-        attributes.mlflow(name::MLFLOW_MODEL, &*reply.model);
-        let mut tokens = json!({
-            "input_tokens": usage.input_tokens,
-            "output_tokens": usage.output_tokens,
-            "total_tokens": usage.input_tokens + usage.output_tokens,
-        });
-        if usage.cached_tokens > 0 {
-            tokens["cache_read_input_tokens"] = json!(usage.cached_tokens);
-        }
-        attributes.mlflow(name::MLFLOW_TOKENS, tokens.to_string());
-        if let Some(cost) = reply.cost_usd {
-            attributes.mlflow(name::MLFLOW_COST, json!({"total_cost": cost}).to_string());
-        }
-        if let Some(outputs) = messages::mlflow_outputs(self.shown(), node, reply) {
-            attributes.mlflow(name::MLFLOW_OUTPUTS, outputs);
-        }
     }
 
     /// An attempt whose answer turned out to be of no use has failed, though its call did not.
@@ -496,7 +384,7 @@ impl Spans {
                 (Status::Ok, EndStatus::Finished, outputs)
             }
             Outcome::Failed(failure) => {
-                attributes.put(name::ERROR_TYPE, code_name(failure.code));
+                attributes.put(name::ERROR_TYPE, word(failure.code));
                 let sentence = self.shown().sentence(&failure.message);
                 let outputs = json!({"error": sentence.as_str()}).to_string();
                 attributes.mlflow(name::MLFLOW_OUTPUTS, outputs);
@@ -544,7 +432,7 @@ impl Spans {
 
     fn failed(&self, failure: &Failure) -> EndStatus {
         EndStatus::Failed {
-            class: code_name(failure.code),
+            class: word(failure.code),
             sentence: self.shown().sentence(&failure.message),
             node: failure.node.clone(),
         }
@@ -575,45 +463,8 @@ fn of_node(node: &OpenNode) -> Attributes {
     attributes
 }
 
-/// As in JSON: `model_error`.
-fn code_name(code: FailureCode) -> String {
-    word(&serde_json::to_value(code).unwrap_or_default())
-}
-
-fn kind_name(kind: llm::error::ErrorKind) -> String {
-    word(&serde_json::to_value(kind).unwrap_or_default())
-}
-
-fn word(value: &Value) -> String {
+/// As it stands in JSON, such as `model_error`.
+pub(super) fn word(value: impl Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
     value.as_str().unwrap_or("_OTHER").to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    #[test]
-    fn attempts_at_one_run_share_its_span_and_no_other() {
-        let job = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);
-        let first = Ids::of_run(job, None, Uuid::from_u128(1));
-        let second = Ids::of_run(job, None, Uuid::from_u128(2));
-        assert_eq!((first.trace_id, first.run), (second.trace_id, second.run));
-        assert_eq!(first.trace_id, *job.as_bytes());
-        let ids: HashSet<SpanId> = (0..1000)
-            .flat_map(|_| [first.span(), second.span()])
-            .collect();
-        assert_eq!(ids.len(), 2000);
-    }
-
-    #[test]
-    fn a_parent_gives_the_trace() {
-        let parent: TraceParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-            .parse()
-            .unwrap();
-        let ids = Ids::of_run(Uuid::from_u128(5), Some(parent), Uuid::from_u128(1));
-        assert_eq!(ids.trace_id, parent.trace_id);
-        assert_eq!(ids.parent, Some(parent.span_id));
-    }
 }
