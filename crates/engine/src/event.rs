@@ -151,6 +151,7 @@ pub trait Observer: Send + Sync {
     fn wants_steps(&self) -> bool {
         false
     }
+
     /// What of the run may be shown. Told once, before the first event; events are masked already.
     fn begins(&self, _capture: &Arc<Capture>) {}
 }

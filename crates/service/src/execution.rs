@@ -34,13 +34,16 @@ pub(crate) struct Execution {
     created_at: Timestamp,
     deadline: Option<Timestamp>,
     work: Work,
+    /// Of `work`, read once.
+    options: RunOptions,
 }
 
 impl Execution {
     /// Of a job that is about to be stored.
     pub(crate) fn of_new(shared: &Arc<Shared>, job: &NewJob) -> Self {
         let run = LiveRun::new(shared, job.id, job.workflow.clone(), 0);
-        if RunOptions::of(&job.work).stream {
+        let options = RunOptions::of(&job.work);
+        if options.stream {
             run.keep_place();
         }
         Self {
@@ -49,6 +52,7 @@ impl Execution {
             created_at: job.created_at,
             deadline: job.deadline,
             work: job.work.clone(),
+            options,
         }
     }
 
@@ -71,6 +75,7 @@ impl Execution {
             run: Arc::new(run),
             created_at: job.created_at,
             deadline: job.deadline,
+            options: RunOptions::of(&work),
             work,
         };
         execution.run.grant(lease);
@@ -134,7 +139,7 @@ impl Execution {
     pub(crate) async fn to_its_end(&self, begin: Begin) -> Option<Job> {
         let (workflow, start) = begin;
         self.watch(&workflow, &start);
-        let parent = RunOptions::of(&self.work).origin().parent;
+        let parent = self.options.origin().parent;
         let finished = trace::within(
             RunIds::of(self.run.id().0, parent),
             self.execute(&workflow, start),
@@ -147,7 +152,7 @@ impl Execution {
         let Some(telemetry) = &self.shared.telemetry else {
             return;
         };
-        let origin = RunOptions::of(&self.work).origin();
+        let origin = self.options.origin();
         let waits = origin.waits_ms.map(Duration::from_millis);
         let inputs = || self.work.inputs.text().into_owned();
         let info = RunInfo {
@@ -215,14 +220,13 @@ impl Execution {
     /// `None` when the run stopped without an end.
     async fn execute(&self, workflow: &LoadedWorkflow, start: Start) -> Option<Finished> {
         let shared = &self.shared;
-        let options = RunOptions::of(&self.work);
         let limits = Limits {
             deadline: self
                 .deadline
                 .map(|deadline| left_until(deadline, shared.host.now())),
-            budget: options.budget(),
+            budget: self.options.budget(),
             fan_out: shared.settings.fan_out,
-            stream: options.stream,
+            stream: self.options.stream,
             capture: shared.settings.capture,
         };
         let environment = Environment {
