@@ -14,6 +14,7 @@ mod logging;
 mod printer;
 mod progress;
 mod report;
+mod runtime;
 mod sample;
 mod signals;
 mod watching;

@@ -14,6 +14,7 @@ use telemetry::{Settings, StartError, Telemetry};
 use crate::config::environment::Environment;
 use crate::config::text;
 use crate::report::{Exit, Failure, Result};
+use crate::runtime;
 
 /// How long the process waits at its end for what is still to be sent. A sink that is not there holds it up
 /// for a few seconds only.
@@ -80,7 +81,7 @@ pub(crate) fn registered(
         .map_err(|error: telemetry::mlflow::NoModelUri| Failure::usage(error.to_string()))?;
     let client = mlflow(ca, environment, host.clone())?;
     let shown = client.shown();
-    let fetched = runtime()?.block_on(Registry::new(client).fetch(&uri));
+    let fetched = runtime::of_one_thread()?.block_on(Registry::new(client).fetch(&uri));
     let source = fetched.map_err(|error| unreached(&shown, &error))?;
     Ok(Some(source))
 }
@@ -94,12 +95,4 @@ pub(crate) fn unreached(shown: &str, error: &telemetry::mlflow::Error) -> Failur
         }
         telemetry::mlflow::Error::Refused { .. } => failure,
     }
-}
-
-/// For one exchange.
-pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))
 }

@@ -12,7 +12,7 @@ use super::Context;
 use crate::config::log::Level;
 use crate::host::Machine;
 use crate::report::{Exit, Failure, Result};
-use crate::{logging, printer, watching, workflow_file};
+use crate::{printer, runtime, watching, workflow_file};
 
 /// Try the MLflow server; put workflows into its registry
 #[derive(Debug, clap::Args)]
@@ -42,11 +42,7 @@ enum Verb {
 }
 
 pub(super) fn mlflow(args: &Args, context: &Context) -> Result<Exit> {
-    logging::start(
-        &context.log,
-        context.environment.rust_log().as_deref(),
-        Level::Warn,
-    );
+    context.start_logging(Level::Warn);
     let host: Arc<dyn Host> = Arc::new(Machine::new());
     let ca = args
         .ca
@@ -60,7 +56,7 @@ pub(super) fn mlflow(args: &Args, context: &Context) -> Result<Exit> {
 
 fn try_server(ca: Option<&Path>, context: &Context, host: &Arc<dyn Host>) -> Result<Exit> {
     let client = watching::mlflow(ca, &context.environment, host.clone())?;
-    let tried = watching::runtime()?.block_on(check(&client, &**host));
+    let tried = runtime::of_one_thread()?.block_on(check(&client, &**host));
     let mut faults = Vec::new();
     for checked in tried {
         match checked.result {
@@ -85,7 +81,8 @@ fn register(
     let client = watching::mlflow(ca, &context.environment, host.clone())?;
     let shown = client.shown();
     let registry = Registry::new(client);
-    let registered = watching::runtime()?.block_on(registry.register(&source, &workflow, &**host));
+    let registered =
+        runtime::of_one_thread()?.block_on(registry.register(&source, &workflow, &**host));
     let Registered {
         name,
         version,

@@ -1,6 +1,7 @@
 //! The command line: a file for each command. Parsing is clap's; what a command needs beside its own
 //! arguments comes in a [`Context`].
 
+mod asked;
 mod completions;
 mod deploy;
 mod explain;
@@ -24,6 +25,7 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcomm
 use crate::config::environment::Environment;
 use crate::config::log;
 use crate::config::project::Project;
+use crate::logging;
 use crate::printer::{self, Color};
 use crate::report::{EXIT_CODES, Exit, Result};
 
@@ -93,6 +95,11 @@ impl Context {
     /// Whether an option stands on the command line itself, not in the environment.
     fn is_flag(&self, id: &str) -> bool {
         self.matches.value_source(id) == Some(ValueSource::CommandLine)
+    }
+
+    /// Starts logging; `default` counts where nobody says otherwise.
+    fn start_logging(&self, default: log::Level) {
+        logging::start(&self.log, self.environment.rust_log().as_deref(), default);
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de};
 
 /// A duration above zero; a bare number is seconds.
@@ -56,6 +57,41 @@ fn duration(text: &str) -> Option<Duration> {
         .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
         .ok()?;
     Duration::try_from(duration).ok()
+}
+
+/// A moment as people write it: a time, or how far from now it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    At(Timestamp),
+    Apart(Duration),
+}
+
+impl Moment {
+    /// `wanted` says what to write where it is none.
+    pub(crate) fn parse(text: &str, wanted: &str) -> Result<Self, String> {
+        if let Ok(at) = text.parse() {
+            return Ok(Self::At(at));
+        }
+        text.parse()
+            .map(|Age(apart)| Self::Apart(apart))
+            .map_err(|_| format!("`{text}` is no time; write {wanted}"))
+    }
+
+    /// What lies apart lies back; the beginning of time where it is longer ago than that.
+    pub(crate) fn before(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(at) => at,
+            Self::Apart(ago) => now.checked_sub(ago).unwrap_or(Timestamp::MIN),
+        }
+    }
+
+    /// What lies apart lies ahead; the end of time where it is further than that.
+    pub(crate) fn after(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(at) => at,
+            Self::Apart(ahead) => now.checked_add(ahead).unwrap_or(Timestamp::MAX),
+        }
+    }
 }
 
 impl FromStr for Size {

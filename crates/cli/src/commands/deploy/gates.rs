@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::config::store::Store;
 use crate::job_store;
 use crate::report::{Exit, Failure, Result};
+use crate::runtime;
 
 /// Runs that are looked at, newest first, until one tells.
 const RUNS: usize = 100;
@@ -44,10 +45,7 @@ pub(super) fn check(workflow: &Workflow, store: &Store) -> Result<()> {
              server that uses this store, name another with --runs, or add --ignore-gates",
         )
     })?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))?;
+    let runtime = runtime::of_one_thread()?;
     let latest = runtime.block_on(latest(&opened.jobs, &workflow.name, &blocking));
     match latest.map_err(|error| Failure::new(Exit::Io, format!("{store}: {error}")))? {
         Some(Verdict { job, failed }) if !failed.is_empty() => Err(Failure::new(

@@ -30,14 +30,10 @@ use self::steps::Steps;
 use super::Context;
 use crate::config::log::Level;
 use crate::report::{self, Exit, Failure, Result};
-use crate::{logging, printer, workflow_file};
+use crate::{printer, workflow_file};
 
 pub(super) fn deploy(args: &Args, context: &Context) -> Result<Exit> {
-    logging::start(
-        &context.log,
-        context.environment.rust_log().as_deref(),
-        Level::Warn,
-    );
+    context.start_logging(Level::Warn);
     options::check(args)?;
     let mut steps = Steps::default();
     let prepared = Prepared::of(args, context, &mut steps)?;

@@ -18,6 +18,7 @@ use crate::config::models::Source;
 use crate::config::store::Store;
 use crate::config::{models, text};
 use crate::report::{self, Exit, Failure, Result};
+use crate::runtime;
 use crate::{sample, workflow_file};
 
 /// What was read and found to be in order.
@@ -69,11 +70,7 @@ impl<'a> Prepared<'a> {
                 .for_each(|warning| report::warning(warning));
             preflight(&loaded, &answering, &secrets)?;
         }
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .map_err(|error| {
-                Failure::new(Exit::Io, format!("the runtime could not start: {error}"))
-            })?;
+        let runtime = runtime::of_one_thread()?;
         Ok(Self {
             openapi: server::openapi_document(&loaded),
             sample: runtime.block_on(sample::of(&loaded.input_schema)),

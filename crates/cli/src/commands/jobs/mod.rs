@@ -9,11 +9,10 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::config::jobs::Options;
+use super::asked::{self, Asked};
 use crate::config::log::Level;
-use crate::config::store::Store;
 use crate::report::{Exit, Failure, Result};
-use crate::{logging, printer};
+use crate::{printer, runtime};
 use file::File;
 
 pub(super) use remote::Remote;
@@ -33,11 +32,7 @@ pub(super) struct Args {
     verb: Verb,
 
     #[command(flatten)]
-    options: Options,
-
-    /// Open this store, sqlite:PATH, instead of asking a server; no server may be using it
-    #[arg(long, value_name = "STORE", global = true)]
-    store: Option<Store>,
+    asked: asked::Args,
 
     /// What stdout gets
     #[arg(
@@ -140,11 +135,10 @@ enum Place {
 }
 
 impl Source {
-    /// A store's file where one is named, else a server.
-    pub(super) fn open(store: Option<&Store>, options: &Options) -> Result<Self> {
-        Ok(Self(match store {
-            Some(store) => Place::File(File::open(store)?),
-            None => Place::Remote(Remote::open(options)?),
+    pub(super) fn open(asked: &Asked) -> Result<Self> {
+        Ok(Self(match asked {
+            Asked::Store(store) => Place::File(File::open(store)?),
+            Asked::Server(options) => Place::Remote(Remote::open(options)?),
         }))
     }
 
@@ -168,22 +162,9 @@ impl Source {
 }
 
 pub(super) fn jobs(args: Args, context: &Context) -> Result<Exit> {
-    logging::start(
-        &context.log,
-        context.environment.rust_log().as_deref(),
-        Level::Warn,
-    );
-    if args.store.is_some() && context.is_flag("server") {
-        return Err(Failure::usage(
-            "--server and --store are two answers to one question; give one",
-        ));
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))?;
-    let options = args.options.or(&context.project.jobs);
-    let source = Source::open(args.store.as_ref(), &options)?;
+    context.start_logging(Level::Warn);
+    let runtime = runtime::of_one_thread()?;
+    let source = Source::open(&args.asked.settle(context)?)?;
     runtime.block_on(act(args.verb, args.format, &source))?;
     Ok(Exit::Success)
 }

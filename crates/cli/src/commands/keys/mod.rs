@@ -4,23 +4,19 @@
 mod file;
 mod table;
 
-use std::time::Duration;
-
 use clap::{Subcommand, ValueEnum};
 use engine::host::Host as _;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use service::access::Scope;
 
 use super::Context;
+use super::asked::{self, Asked};
 use super::jobs::Remote;
-use crate::config::jobs::Options;
 use crate::config::log::Level;
-use crate::config::store::Store;
-use crate::config::units::Age;
+use crate::config::units::{Age, Moment};
 use crate::host::Machine;
-use crate::report::{Exit, Failure, Result};
-use crate::{logging, printer};
+use crate::report::{Exit, Result};
+use crate::{printer, runtime};
 use file::File;
 
 /// Make, list, rotate and revoke API keys
@@ -39,11 +35,7 @@ pub(super) struct Args {
     verb: Verb,
 
     #[command(flatten)]
-    options: Options,
-
-    /// Open this store, sqlite:PATH, instead of asking a server; no server may be using it
-    #[arg(long, value_name = "STORE", global = true)]
-    store: Option<Store>,
+    asked: asked::Args,
 
     /// What stdout gets
     #[arg(
@@ -109,37 +101,15 @@ struct New {
 
     /// When it ends to be good: how long from now, such as 90d, or a time such as 2027-01-31T12:00:00Z
     /// [default: never]
-    #[arg(long, value_name = "TIME")]
-    expires: Option<Expiry>,
+    #[arg(long, value_name = "TIME", value_parser = in_the_future)]
+    expires: Option<Moment>,
 }
 
-/// An end as people write it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Expiry {
-    In(Duration),
-    At(Timestamp),
-}
-
-impl std::str::FromStr for Expiry {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(at) = text.parse() {
-            return Ok(Self::At(at));
-        }
-        text.parse().map(|Age(from_now)| Self::In(from_now)).map_err(|_| {
-            format!("`{text}` is no time; write how long from now, such as 90d, or 2027-01-31T12:00:00Z")
-        })
-    }
-}
-
-impl Expiry {
-    fn from(self, now: Timestamp) -> Timestamp {
-        match self {
-            Self::At(at) => at,
-            Self::In(from_now) => now.checked_add(from_now).unwrap_or(Timestamp::MAX),
-        }
-    }
+fn in_the_future(text: &str) -> Result<Moment, String> {
+    Moment::parse(
+        text,
+        "how long from now, such as 90d, or 2027-01-31T12:00:00Z",
+    )
 }
 
 /// Where the keys are.
@@ -149,26 +119,14 @@ enum Source {
 }
 
 pub(super) fn keys(args: Args, context: &Context) -> Result<Exit> {
-    logging::start(
-        &context.log,
-        context.environment.rust_log().as_deref(),
-        Level::Warn,
-    );
-    if args.store.is_some() && context.is_flag("server") {
-        return Err(Failure::usage(
-            "--server and --store are two answers to one question; give one",
-        ));
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))?;
-    let source = match &args.store {
-        Some(store) => {
+    context.start_logging(Level::Warn);
+    let runtime = runtime::of_one_thread()?;
+    let source = match args.asked.settle(context)? {
+        Asked::Store(store) => {
             let may_begin = matches!(args.verb, Verb::Create(_));
-            Source::File(File::open(store, may_begin)?)
+            Source::File(File::open(&store, may_begin)?)
         }
-        None => Source::Remote(Remote::open(&args.options.or(&context.project.jobs))?),
+        Asked::Server(options) => Source::Remote(Remote::open(&options)?),
     };
     runtime.block_on(act(args.verb, args.format, &source))?;
     Ok(Exit::Success)
@@ -182,7 +140,7 @@ async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
                 "name": new.name,
                 "scopes": new.scopes,
                 "workflows": (!new.workflows.is_empty()).then_some(new.workflows),
-                "expires_at": new.expires.map(|expires| expires.from(now)),
+                "expires_at": new.expires.map(|expires| expires.after(now)),
             });
             let made = match source {
                 Source::Remote(remote) => remote.create_key(&request).await?,
@@ -238,18 +196,20 @@ fn show_made(made: &Value, format: Format) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     #[test]
     fn an_end_is_a_time_or_how_long_from_now() {
         let now: Timestamp = "2026-11-25T12:00:00Z".parse().expect("a time");
         let check = |text: &str, expected: &str| {
-            let expiry: Expiry = text.parse().expect("an end");
-            assert_eq!(expiry.from(now).to_string(), expected, "{text}");
+            let expiry = in_the_future(text).expect("an end");
+            assert_eq!(expiry.after(now).to_string(), expected, "{text}");
         };
         check("24h", "2026-11-26T12:00:00Z");
         check("90d", "2027-02-23T12:00:00Z");
         check("2027-01-31T12:00:00Z", "2027-01-31T12:00:00Z");
-        assert!("soon".parse::<Expiry>().is_err());
+        assert!(in_the_future("soon").is_err());
     }
 }

@@ -3,8 +3,6 @@
 
 mod layout;
 
-use std::time::Duration;
-
 use clap::ValueEnum;
 use engine::host::Host as _;
 use jiff::Timestamp;
@@ -13,14 +11,13 @@ use service::report::{By, Facts, Report};
 
 use self::layout::Columns;
 use super::Context;
+use super::asked::{self, Asked};
 use super::jobs::{Listing, Source};
-use crate::config::jobs::Options;
 use crate::config::log::Level;
-use crate::config::store::Store;
-use crate::config::units::Age;
+use crate::config::units::Moment;
 use crate::host::Machine;
 use crate::report::{Exit, Failure, Result};
-use crate::{logging, printer};
+use crate::{printer, runtime};
 
 /// Sum up what runs took and cost
 #[derive(Debug, clap::Args)]
@@ -34,11 +31,11 @@ pub(super) struct Args {
     what: What,
 
     /// Runs accepted since then: how long ago, such as 24h or 7d, or a time such as 2026-01-31T12:00:00Z
-    #[arg(long, value_name = "TIME", default_value = "7d")]
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = in_the_past)]
     since: Moment,
 
     /// Runs accepted before then, written likewise [default: now]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = in_the_past)]
     until: Option<Moment>,
 
     /// What to sum up by
@@ -54,11 +51,7 @@ pub(super) struct Args {
     format: Format,
 
     #[command(flatten)]
-    options: Options,
-
-    /// Open this store, sqlite:PATH, instead of asking a server; no server may be using it
-    #[arg(long, value_name = "STORE")]
-    store: Option<Store>,
+    asked: asked::Args,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -104,54 +97,20 @@ enum Format {
     Json,
 }
 
-/// A moment as people write it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Moment {
-    Ago(Duration),
-    At(Timestamp),
-}
-
-impl std::str::FromStr for Moment {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(at) = text.parse() {
-            return Ok(Self::At(at));
-        }
-        text.parse().map(|Age(ago)| Self::Ago(ago)).map_err(|_| {
-            format!("`{text}` is no time; write how long ago, such as 7d, or 2026-01-31T12:00:00Z")
-        })
-    }
-}
-
-impl Moment {
-    /// The beginning of time where it is longer ago than that.
-    fn from(self, now: Timestamp) -> Timestamp {
-        match self {
-            Self::At(at) => at,
-            Self::Ago(ago) => now.checked_sub(ago).unwrap_or(Timestamp::MIN),
-        }
-    }
+fn in_the_past(text: &str) -> Result<Moment, String> {
+    Moment::parse(text, "how long ago, such as 7d, or 2026-01-31T12:00:00Z")
 }
 
 pub(super) fn report(args: &Args, context: &Context) -> Result<Exit> {
-    logging::start(
-        &context.log,
-        context.environment.rust_log().as_deref(),
-        Level::Warn,
-    );
-    if args.store.is_some() && context.is_flag("server") {
-        return Err(Failure::usage(
-            "--server and --store are two answers to one question; give one",
-        ));
-    }
-    if args.by == Grouping::Key && args.store.is_none() {
+    context.start_logging(Level::Warn);
+    let asked = args.asked.clone().settle(context)?;
+    if args.by == Grouping::Key && matches!(asked, Asked::Server(_)) {
         return Err(Failure::usage("a server does not say which key made a job")
             .hint("stop it and name its store file: --store sqlite:PATH"));
     }
     let now = Machine::new().now();
-    let since = args.since.from(now);
-    let until = args.until.map(|until| until.from(now));
+    let since = args.since.before(now);
+    let until = args.until.map(|until| until.before(now));
     let listing = Listing {
         workflow: args.workflow.clone(),
         // The listing's bound is exclusive.
@@ -159,12 +118,8 @@ pub(super) fn report(args: &Args, context: &Context) -> Result<Exit> {
         created_before: until.map(|until| until.to_string()),
         ..Listing::default()
     };
-    let options = args.options.clone().or(&context.project.jobs);
-    let source = Source::open(args.store.as_ref(), &options)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))?;
+    let source = Source::open(&asked)?;
+    let runtime = runtime::of_one_thread()?;
     let report = runtime.block_on(sum_up(&source, &listing, args.by.into()))?;
     let columns = match args.what {
         What::Costs => Columns::costs(args.by.into()),
@@ -230,15 +185,15 @@ mod tests {
     fn a_moment_is_a_time_or_how_long_ago() {
         let now: Timestamp = "2026-11-25T12:00:00Z".parse().expect("a time");
         let check = |text: &str, expected: &str| {
-            let moment: Moment = text.parse().expect("a moment");
-            assert_eq!(moment.from(now).to_string(), expected, "{text}");
+            let moment = in_the_past(text).expect("a moment");
+            assert_eq!(moment.before(now).to_string(), expected, "{text}");
         };
         check("24h", "2026-11-24T12:00:00Z");
         check("7d", "2026-11-18T12:00:00Z");
         check("0", "2026-11-25T12:00:00Z");
         check("2026-01-31T12:00:00Z", "2026-01-31T12:00:00Z");
         for text in ["soon", "", "yesterday"] {
-            assert!(text.parse::<Moment>().is_err(), "{text}");
+            assert!(in_the_past(text).is_err(), "{text}");
         }
     }
 }

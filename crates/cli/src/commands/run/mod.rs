@@ -31,7 +31,7 @@ use crate::progress::{Mode, Progress};
 use crate::report::{self, Exit, Failure, Result};
 use crate::signals::Signals;
 use crate::watching::{self, CLOSE_LIMIT};
-use crate::{assemble, logging, printer, workflow_file};
+use crate::{assemble, printer, runtime, workflow_file};
 
 /// Run a workflow once; its outputs go to stdout, progress to stderr
 #[derive(Debug, clap::Args)]
@@ -62,11 +62,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit> {
-    logging::start(
-        &context.log,
-        context.environment.rust_log().as_deref(),
-        Level::Warn,
-    );
+    context.start_logging(Level::Warn);
     let settings = args.run.clone().settle(&context.project.run);
     let json = settings.format == run::Format::Json && !args.events;
     match prepare(args, context) {
@@ -192,10 +188,7 @@ fn execute(
         stream: args.events || mode == Mode::InPlace,
         capture: settings.capture,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))?;
+    let runtime = runtime::of_one_thread()?;
     let finished = runtime.block_on(async {
         let cancel = CancellationToken::new();
         tokio::spawn(cancel_on_signal(Signals::listen()?, cancel.clone()));

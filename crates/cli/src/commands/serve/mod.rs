@@ -34,7 +34,7 @@ use crate::report::{self, Exit, Failure, Result};
 use crate::signals::Signals;
 use crate::watching::{self, CLOSE_LIMIT};
 use crate::workflow_file::many;
-use crate::{assemble, descriptors, job_store, logging, printer, workflow_file};
+use crate::{assemble, descriptors, job_store, printer, runtime, workflow_file};
 
 /// Serve workflows as an HTTP API
 #[derive(Debug, clap::Args)]
@@ -61,11 +61,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
-    logging::start(
-        &context.log,
-        context.environment.rust_log().as_deref(),
-        Level::Info,
-    );
+    context.start_logging(Level::Info);
     let settings = args.serve.settle(&context.project.serve)?;
     access::refuse_early(&settings)?;
     let layers = args
@@ -92,10 +88,7 @@ pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
         host.clone(),
     )?;
     descriptors::raise(settings.max_running);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Exit::Io, format!("the runtime could not start: {error}")))?;
+    let runtime = runtime::of_all_cores()?;
     let exit = runtime.block_on(async {
         let exit = serve_until_told(settings, answering, webhooks, loaded, &telemetry, host).await;
         if matches!(exit, Ok(Exit::Success)) {

@@ -1,0 +1,38 @@
+//! Whom a command about jobs or keys asks: a running server, or the store file of one that is stopped.
+
+use super::Context;
+use crate::config::jobs::Options;
+use crate::config::store::Store;
+use crate::report::{Failure, Result};
+
+/// As given on the command line and in the environment.
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+pub(super) struct Args {
+    #[command(flatten)]
+    options: Options,
+
+    /// Open this store, sqlite:PATH, instead of asking a server; no server may be using it
+    #[arg(long, value_name = "STORE", global = true)]
+    store: Option<Store>,
+}
+
+/// The one that is asked.
+pub(super) enum Asked {
+    /// A running server, reached in this way.
+    Server(Options),
+    /// A store that no server is using.
+    Store(Store),
+}
+
+impl Args {
+    pub(super) fn settle(self, context: &Context) -> Result<Asked> {
+        match self.store {
+            Some(_) if context.is_flag("server") => Err(Failure::usage(
+                "--server and --store are two answers to one question; give one",
+            )),
+            Some(store) => Ok(Asked::Store(store)),
+            None => Ok(Asked::Server(self.options.or(&context.project.jobs))),
+        }
+    }
+}
