@@ -89,6 +89,32 @@ impl MemoryStore {
             .lock()
             .expect("nothing panics while it holds the tables")
     }
+
+    fn finish_in(
+        &self,
+        tables: &mut Tables,
+        lease: &Lease,
+        ending: Ending,
+        events: Vec<StoredEvent>,
+    ) -> Result<Job, Error> {
+        let record = tables.held(lease)?;
+        let status = record
+            .job
+            .status
+            .after(Step::End(ending.end))
+            .ok_or(Error::NotCancelling(lease.job))?;
+        record.append(events);
+        record.job.outputs = ending.outputs;
+        record.job.error = ending.error;
+        record.job.problem = ending.problem;
+        record.job.usage = ending.usage;
+        record.job.execution_time_ms = Some(ending.execution_time_ms);
+        let lapses_at = record.lease_expires_at;
+        tables.leases.remove(&(lapses_at, lease.job));
+        let job = tables.end(lease.job, status, ending.at);
+        tables.forget_beyond(&self.limits, ending.at);
+        Ok(job)
+    }
 }
 
 #[async_trait]
@@ -112,6 +138,26 @@ impl JobStore for MemoryStore {
             return Ok(Submitted::New(None));
         };
         Ok(Submitted::New(tables.claim(id, &by, now).map(Box::new)))
+    }
+
+    async fn submit_ended(
+        &self,
+        job: NewJob,
+        by: &Claimant,
+        ending: Ending,
+        events: Vec<StoredEvent>,
+    ) -> Result<Job, Error> {
+        let (id, now) = (job.id, job.created_at);
+        Status::Running
+            .after(Step::End(ending.end))
+            .ok_or(Error::NotCancelling(id))?;
+        let mut tables = self.tables();
+        tables.insert(NewJob {
+            idempotency: None,
+            ..job
+        });
+        let claimed = tables.claim(id, by, now).expect("it was just inserted");
+        self.finish_in(&mut tables, &claimed.lease, ending, events)
     }
 
     async fn claim(
@@ -230,24 +276,7 @@ impl JobStore for MemoryStore {
         ending: Ending,
         events: Vec<StoredEvent>,
     ) -> Result<Job, Error> {
-        let mut tables = self.tables();
-        let record = tables.held(lease)?;
-        let status = record
-            .job
-            .status
-            .after(Step::End(ending.end))
-            .ok_or(Error::NotCancelling(lease.job))?;
-        record.append(events);
-        record.job.outputs = ending.outputs;
-        record.job.error = ending.error;
-        record.job.problem = ending.problem;
-        record.job.usage = ending.usage;
-        record.job.execution_time_ms = Some(ending.execution_time_ms);
-        let lapses_at = record.lease_expires_at;
-        tables.leases.remove(&(lapses_at, lease.job));
-        let job = tables.end(lease.job, status, ending.at);
-        tables.forget_beyond(&self.limits, ending.at);
-        Ok(job)
+        self.finish_in(&mut self.tables(), lease, ending, events)
     }
 
     async fn hand_back(&self, lease: &Lease) -> Result<(), Error> {

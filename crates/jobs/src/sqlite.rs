@@ -164,6 +164,19 @@ impl JobStore for SqliteStore {
             .await
     }
 
+    async fn submit_ended(
+        &self,
+        job: NewJob,
+        by: &Claimant,
+        ending: Ending,
+        events: Vec<StoredEvent>,
+    ) -> Result<Job, Error> {
+        let by = by.clone();
+        self.writer
+            .write(move |tables| tables.submit_ended(&job, &by, &ending, &events))
+            .await
+    }
+
     async fn claim(
         &self,
         by: &Claimant,

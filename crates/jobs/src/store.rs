@@ -169,6 +169,17 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
     /// Stores a job; returns once it is as durable as this store makes it.
     async fn submit(&self, job: NewJob, options: SubmitOptions) -> Result<Submitted, Error>;
 
+    /// Stores a job that has ended already, as [`submit`](Self::submit) with a claim and
+    /// [`finish`](Self::finish) would have, in one commit: for a run so short that nobody had to be told of
+    /// it before its end. An idempotency key is not looked for and not kept: whoever has one asks first.
+    async fn submit_ended(
+        &self,
+        job: NewJob,
+        by: &Claimant,
+        ending: Ending,
+        events: Vec<StoredEvent>,
+    ) -> Result<Job, Error>;
+
     /// Takes up to `limit` jobs that wait, oldest first, and jobs whose lease had lapsed by `now`.
     async fn claim(
         &self,

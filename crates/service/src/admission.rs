@@ -4,24 +4,32 @@
 //! model call is under way when the store answers. Nothing of it can be stored or told until then
 //! ([`LiveRun::lease`](crate::live::LiveRun::lease)), and if the store refuses the job the run is dropped.
 //! With an idempotency key it waits for the commit, which tells whether the run exists already.
+//!
+//! A run that somebody waits for need not be stored before anybody is told of it. So its job is stored when
+//! it wants to save something, when whoever waits loses patience, or after [`HOLD`]; if it ends before, once,
+//! with its end.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use engine::run::Start;
-use futures_util::future::try_join;
+use futures_util::future::{Either, select};
 use jobs::job::NewJob;
 use jobs::store::{SubmitOptions, Submitted};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::attended::{Attended, Work};
 use crate::catalog::LoadedWorkflow;
-use crate::execution::Execution;
-use crate::live::LiveRun;
+use crate::execution::{Begin, Execution};
+use crate::live::{LiveRun, Unstored};
 use crate::runs::{Accepted, SubmitError};
 use crate::service::Shared;
 
-type Reply = oneshot::Sender<Result<Accepted, SubmitError>>;
+/// Longest time for which a run that somebody waits for is not stored.
+const HOLD: Duration = Duration::from_millis(100);
+
 type Answer = oneshot::Receiver<Result<Accepted, SubmitError>>;
 
 /// The job is not executed here and now; whoever asked for it has been told.
@@ -36,20 +44,24 @@ impl Shared {
         job: NewJob,
         start: Start,
     ) -> Result<Accepted, SubmitError> {
-        let (work, answer) = self.begin(workflow, job, start)?;
+        let (work, answer) = self.begin(workflow, job, start, None)?;
         // It goes on by itself.
         drop(work);
         answer.await.unwrap_or(Err(SubmitError::Draining))
     }
 
-    /// As [`admit`](Self::admit), for a caller who does the work while it waits.
+    /// As [`admit`](Self::admit), for a caller who does the work while it waits, for as long as it has
+    /// patience.
     pub(crate) async fn admit_attended(
         self: &Arc<Self>,
         workflow: &Arc<LoadedWorkflow>,
         job: NewJob,
         start: Start,
+        patience: Duration,
     ) -> Result<Attended, SubmitError> {
-        let (mut work, answer) = self.begin(workflow, job, start)?;
+        let may_hold = self.store.is_durable() && job.idempotency.is_none();
+        let hold = may_hold.then(|| patience.min(HOLD));
+        let (mut work, answer) = self.begin(workflow, job, start, hold)?;
         let answer = work.until(answer).await;
         let accepted = answer.unwrap_or(Err(SubmitError::Draining))?;
         Ok(Attended { accepted, work })
@@ -60,6 +72,7 @@ impl Shared {
         workflow: &Arc<LoadedWorkflow>,
         job: NewJob,
         start: Start,
+        hold: Option<Duration>,
     ) -> Result<(Work, Answer), SubmitError> {
         // Taken before looking at `draining`: a drain that begins now waits for this submission.
         let submission = self.tasks.token();
@@ -73,60 +86,73 @@ impl Shared {
         };
         let (reply, answer) = oneshot::channel();
         let (shared, workflow) = (self.clone(), workflow.clone());
+        let unstored = Unstored { job, reply };
         let work = Work::new(self.tasks.clone(), async move {
             match slot {
-                Some(slot) => shared.start(workflow, job, start, slot, reply).await,
-                None => shared.enqueue(job, reply).await,
+                Some(slot) => shared.start((workflow, start), unstored, hold, slot).await,
+                None => shared.enqueue(unstored).await,
             }
             drop(submission);
         });
         Ok((work, answer))
     }
 
-    async fn enqueue(&self, job: NewJob, reply: Reply) {
-        let accepted = accepted(&job, None);
+    async fn enqueue(&self, unstored: Unstored) {
         // In both cases it has been told.
-        let (Ok(()) | Err(NotHere)) = self.submit(job, None, accepted, reply).await;
+        let (Ok(()) | Err(NotHere)) = self.submit(unstored, None).await;
     }
 
     async fn start(
         self: &Arc<Self>,
-        workflow: Arc<LoadedWorkflow>,
-        job: NewJob,
-        start: Start,
+        begin: Begin,
+        unstored: Unstored,
+        hold: Option<Duration>,
         slot: OwnedSemaphorePermit,
-        reply: Reply,
     ) {
-        let execution = Execution::of_new(self, &job);
-        let may_exist = job.idempotency.is_some();
-        let accepted = accepted(&job, Some(execution.run().clone()));
+        let execution = Execution::of_new(self, &unstored.job);
+        let run = execution.run();
+        let may_exist = unstored.job.idempotency.is_some();
+        run.hold(unstored);
+        let stored = async {
+            if let Some(hold) = hold {
+                tokio::select! {
+                    biased;
+                    () = run.lease_wanted() => {}
+                    () = self.host.sleep(hold) => {}
+                }
+            }
+            match run.take_unstored() {
+                Some(unstored) => self.submit(unstored, Some(run)).await,
+                // With its end.
+                None => Ok(()),
+            }
+        };
         let executed = async {
             if may_exist {
-                execution.run().lease().await;
+                run.lease().await;
             }
-            Ok(execution.to_its_end((workflow, start)).await)
+            execution.to_its_end(begin).await
         };
-        // In this order: the store is at work before the first prompt is made.
-        let both = try_join(
-            self.submit(job, Some(execution.run()), accepted, reply),
-            executed,
-        );
+        let both = async {
+            // In this order: the store is at work before the first prompt is made.
+            match select(pin!(stored), pin!(executed)).await {
+                Either::Left((Ok(()), executed)) => executed.await,
+                Either::Left((Err(NotHere), _)) => None,
+                Either::Right((end, stored)) => stored.await.ok().and(end),
+            }
+        };
         let end = tokio::select! {
             biased;
             () = self.stopped.cancelled() => None,
-            both = both => both.map_or(None, |((), end)| end),
+            end = both => end,
         };
         execution.leave(end, Some(slot));
     }
 
     /// Stores a job, for the run if there is one, and tells whoever asked for it.
-    async fn submit(
-        &self,
-        job: NewJob,
-        run: Option<&Arc<LiveRun>>,
-        accepted: Accepted,
-        reply: Reply,
-    ) -> Result<(), NotHere> {
+    async fn submit(&self, unstored: Unstored, run: Option<&Arc<LiveRun>>) -> Result<(), NotHere> {
+        let Unstored { job, reply } = unstored;
+        let accepted = Accepted::new(&job, run.cloned());
         let (id, created_at) = (job.id, job.created_at);
         let options = SubmitOptions {
             claim: run.map(|_| self.arrives(id, created_at)),
@@ -158,14 +184,5 @@ impl Shared {
         // Whoever asked may have gone; the job is accepted all the same.
         let _ = reply.send(answer);
         here
-    }
-}
-
-fn accepted(job: &NewJob, run: Option<Arc<LiveRun>>) -> Accepted {
-    Accepted {
-        id: job.id,
-        replayed: false,
-        created_at: job.created_at,
-        run,
     }
 }

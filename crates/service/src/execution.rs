@@ -18,10 +18,10 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::backoff::Backoff;
 use crate::catalog::LoadedWorkflow;
-use crate::live::LiveRun;
+use crate::live::{LiveRun, Unstored};
 use crate::position;
 use crate::problem::Problem;
-use crate::runs::{RunOptions, later};
+use crate::runs::{Accepted, RunOptions, later};
 use crate::service::Shared;
 
 /// What is executed, and from where.
@@ -97,7 +97,10 @@ impl Execution {
     /// Lets everybody know that the run is over here.
     pub(crate) fn leave(&self, end: Option<Job>, slot: Option<OwnedSemaphorePermit>) {
         self.shared.unregister(&self.run);
-        if let (None, Some(telemetry)) = (self.run.granted(), self.run.telemetry()) {
+        if end.is_none()
+            && self.run.granted().is_none()
+            && let Some(telemetry) = self.run.telemetry()
+        {
             telemetry.dismissed();
         }
         self.run.leave(end);
@@ -307,11 +310,12 @@ impl Execution {
             }
             Outcome::Cancelled => {}
         }
-        match self
-            .run
-            .finish(&ending, finished.masked_outputs.as_ref().map(Json::of))
-            .await
-        {
+        let masked_outputs = finished.masked_outputs.as_ref().map(Json::of);
+        let stored = match self.run.take_unstored() {
+            Some(unstored) => self.store_ended(unstored, ending, masked_outputs).await,
+            None => self.run.finish(&ending, masked_outputs).await,
+        };
+        match stored {
             Ok(job) => {
                 self.shared.ended.fetch_add(1, Ordering::SeqCst);
                 if let Some(telemetry) = self.run.telemetry() {
@@ -327,6 +331,28 @@ impl Execution {
                 None
             }
         }
+    }
+
+    /// Stores a job that ended before it was stored, and tells whoever asked for it.
+    async fn store_ended(
+        &self,
+        unstored: Unstored,
+        ending: Ending,
+        masked_outputs: Option<Json>,
+    ) -> Result<Job, Error> {
+        let Unstored { job, reply } = unstored;
+        let accepted = Accepted::new(&job, Some(self.run.clone()));
+        let claimant = &self.shared.claimant;
+        let stored = self
+            .run
+            .store_ended(job, claimant, ending, masked_outputs)
+            .await;
+        // Whoever asked may have gone.
+        let _ = reply.send(match &stored {
+            Ok(_) => Ok(accepted),
+            Err(error) => Err(error.clone().into()),
+        });
+        stored
     }
 }
 

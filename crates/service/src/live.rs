@@ -17,16 +17,17 @@ use engine::event::{EventKind, Kept, Observer, RunEvent};
 use engine::host::Host;
 use engine::progress::{Checkpoint, CheckpointError, Progress};
 use engine::watch::RunObserver;
-use jobs::job::{Ending, Job, JobId};
+use jobs::job::{Ending, Job, JobId, NewJob};
 use jobs::json::Json;
 use jobs::memory::MAX_EVENTS;
-use jobs::store::{Error, JobStore, Lease, StoredEvent};
-use tokio::sync::{Notify, SetOnce, broadcast};
+use jobs::store::{Claimant, Error, JobStore, Lease, StoredEvent};
+use tokio::sync::{Notify, SetOnce, broadcast, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::events::{Event, FinalEvent};
 use crate::numbered::{Kind, Numbered};
+use crate::runs::{Accepted, SubmitError};
 use crate::service::Shared;
 
 /// Events that wait at most before they are stored without anybody watching.
@@ -42,6 +43,10 @@ pub(crate) struct LiveRun {
     id: JobId,
     workflow: Arc<str>,
     lease: SetOnce<Lease>,
+    /// Somebody waits for the lease.
+    wants_lease: Notify,
+    /// The job, until it is being stored, where that waits for the run: see `admission`.
+    unstored: Mutex<Option<Unstored>>,
     log: Mutex<Log>,
     /// Held during a write to the store: events are stored in their order.
     writing: tokio::sync::Mutex<()>,
@@ -89,6 +94,16 @@ enum Waiting {
     Delta(Told),
 }
 
+/// A job that is not stored yet, and whoever waits for that.
+#[derive(Debug)]
+pub(crate) struct Unstored {
+    pub(crate) job: NewJob,
+    pub(crate) reply: Reply,
+}
+
+/// Tells whoever asked for a job what became of it.
+pub(crate) type Reply = oneshot::Sender<Result<Accepted, SubmitError>>;
+
 /// What those who watch are told.
 #[derive(Debug, Clone)]
 pub(crate) enum Told {
@@ -108,6 +123,8 @@ impl LiveRun {
             id,
             workflow,
             lease: SetOnce::new(),
+            wants_lease: Notify::new(),
+            unstored: Mutex::default(),
             log: Mutex::new(Log {
                 last_id: last_event,
                 saved_id: last_event,
@@ -161,7 +178,29 @@ impl LiveRun {
 
     /// Waits until the job is stored.
     pub(crate) async fn lease(&self) -> &Lease {
+        self.wants_lease.notify_one();
         self.lease.wait().await
+    }
+
+    /// Its job is stored when somebody wants its lease, or after a while; or with its end if that is
+    /// earlier.
+    pub(crate) fn hold(&self, unstored: Unstored) {
+        *self.unstored() = Some(unstored);
+    }
+
+    /// Whoever gets it has to store it; nobody else need wait to do that.
+    pub(crate) fn take_unstored(&self) -> Option<Unstored> {
+        self.wants_lease.notify_one();
+        self.unstored().take()
+    }
+
+    /// Waits until the job should be stored.
+    pub(crate) async fn lease_wanted(&self) {
+        self.wants_lease.notified().await;
+    }
+
+    fn unstored(&self) -> MutexGuard<'_, Option<Unstored>> {
+        self.unstored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `None` until the job is stored.
@@ -235,14 +274,7 @@ impl LiveRun {
     ) -> Result<Job, Error> {
         let lease = self.lease().await;
         let _turn = self.writing.lock().await;
-        let mut events = self.log().unsaved();
-        let last = FinalEvent::of(ending, masked_outputs);
-        let last = {
-            let log = self.log();
-            let (id, at) = (log.last_id + 1, ending.at);
-            self.stored(&log, last.name(), Numbered { id, at, kind: last })
-        };
-        events.push(last.clone());
+        let (events, last) = self.last_events(ending, masked_outputs);
         let mut backoff = Backoff::for_store();
         let job = loop {
             match self
@@ -259,6 +291,33 @@ impl LiveRun {
         log.waiting.push_back(Waiting::Event(last));
         log.saved(Some(id));
         Ok(job)
+    }
+
+    /// The same for a job that is not stored yet, in one go. Nobody can be watching.
+    pub(crate) async fn store_ended(
+        &self,
+        job: NewJob,
+        by: &Claimant,
+        ending: Ending,
+        masked_outputs: Option<Json>,
+    ) -> Result<Job, Error> {
+        let (events, _) = self.last_events(&ending, masked_outputs);
+        self.store.submit_ended(job, by, ending, events).await
+    }
+
+    /// The events to be stored with the end, and the last of them.
+    fn last_events(
+        &self,
+        ending: &Ending,
+        masked_outputs: Option<Json>,
+    ) -> (Vec<StoredEvent>, StoredEvent) {
+        let log = self.log();
+        let kind = FinalEvent::of(ending, masked_outputs);
+        let (name, id, at) = (kind.name(), log.last_id + 1, ending.at);
+        let last = self.stored(&log, name, Numbered { id, at, kind });
+        let mut events = log.unsaved();
+        events.push(last.clone());
+        (events, last)
     }
 
     /// Stores the events that wait, and progress where there is some.

@@ -95,6 +95,18 @@ pub struct Accepted {
     pub(crate) run: Option<Arc<LiveRun>>,
 }
 
+impl Accepted {
+    /// Of a job that is new.
+    pub(crate) fn new(job: &NewJob, run: Option<Arc<LiveRun>>) -> Self {
+        Self {
+            id: job.id,
+            replayed: false,
+            created_at: job.created_at,
+            run,
+        }
+    }
+}
+
 /// What a job keeps of its request beside inputs and deadline.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -185,15 +197,19 @@ impl Service {
         self.shared.admit(workflow, job, Start::Fresh(state)).await
     }
 
-    /// As [`submit`](Self::submit), for a caller who waits for the end and executes the run meanwhile.
+    /// As [`submit`](Self::submit), for a caller who waits for the end and executes the run meanwhile, for
+    /// as long as it has patience.
     pub async fn attend(
         &self,
         workflow: &Arc<LoadedWorkflow>,
         request: RunRequest,
+        patience: Duration,
     ) -> Result<Attended, SubmitError> {
         let (job, state) = self.accept(workflow, request)?;
         let start = Start::Fresh(state);
-        self.shared.admit_attended(workflow, job, start).await
+        self.shared
+            .admit_attended(workflow, job, start, patience)
+            .await
     }
 
     /// The job to be stored, and where it starts.

@@ -86,6 +86,17 @@ impl JobStore for CountedStore {
             .await
     }
 
+    async fn submit_ended(
+        &self,
+        job: NewJob,
+        by: &Claimant,
+        ending: Ending,
+        events: Vec<StoredEvent>,
+    ) -> Result<Job, Error> {
+        let work = self.store.submit_ended(job, by, ending, events);
+        self.timed(&self.seconds.submit, work).await
+    }
+
     async fn claim(
         &self,
         by: &Claimant,

@@ -246,10 +246,7 @@ impl Tables<'_> {
             .ok_or(Error::NotCancelling(lease.job))?;
         self.append(seq, events)?;
         if let Some(outputs) = &ending.outputs {
-            self.execute(
-                "INSERT INTO outputs (job, data) VALUES (?1, ?2)",
-                params![seq, outputs],
-            )?;
+            self.save_outputs(seq, outputs)?;
         }
         self.execute(
             "UPDATE jobs SET status = ?2, completed_at = ?3, execution_time_ms = ?4, error = ?5,
@@ -267,25 +264,13 @@ impl Tables<'_> {
         )?;
         let webhook = if owes_webhook {
             self.owe_delivery(seq, ending.at)?;
-            self.connection
-                .prepare_cached(&format!("SELECT {JOB} FROM {JOBS} WHERE j.seq = ?1"))?
-                .query_row([seq], job)?
-                .webhook
+            self.stored_job(seq)?.webhook
         } else {
             running.webhook.clone()
         };
         self.moved(Some(from), Some(status));
-        Ok(Job {
-            status,
-            completed_at: Some(ending.at),
-            execution_time_ms: Some(ending.execution_time_ms),
-            outputs: ending.outputs.clone(),
-            error: ending.error.clone(),
-            problem: ending.problem.clone(),
-            usage: ending.usage.clone(),
-            webhook,
-            ..running
-        })
+        let job = ended(running, status, ending);
+        Ok(Job { webhook, ..job })
     }
 
     pub(super) fn hand_back(&mut self, lease: &Lease) -> Result<(), Failure> {
@@ -360,8 +345,23 @@ impl Tables<'_> {
         Ok(())
     }
 
+    pub(super) fn save_outputs(&self, seq: i64, outputs: &Json) -> rusqlite::Result<()> {
+        self.execute(
+            "INSERT INTO outputs (job, data) VALUES (?1, ?2)",
+            params![seq, outputs],
+        )?;
+        Ok(())
+    }
+
+    /// Without its outputs.
+    pub(super) fn stored_job(&self, seq: i64) -> rusqlite::Result<Job> {
+        self.connection
+            .prepare_cached(&format!("SELECT {JOB} FROM {JOBS} WHERE j.seq = ?1"))?
+            .query_row([seq], job)
+    }
+
     /// Of a job's events, whose ids count up, the last [`MAX_EVENTS`] stay.
-    fn append(&self, seq: i64, events: &[StoredEvent]) -> rusqlite::Result<()> {
+    pub(super) fn append(&self, seq: i64, events: &[StoredEvent]) -> rusqlite::Result<()> {
         let Some(newest) = events.last().map(|event| event.id) else {
             return Ok(());
         };
@@ -424,4 +424,18 @@ pub(super) fn take(job: &mut Job, token: u64, by: &Claimant, now: Timestamp) -> 
         token: token + 1,
         expires_at: later(now, by.lease_for),
     })
+}
+
+/// A job with its ending.
+pub(super) fn ended(job: Job, status: Status, ending: &Ending) -> Job {
+    Job {
+        status,
+        completed_at: Some(ending.at),
+        execution_time_ms: Some(ending.execution_time_ms),
+        outputs: ending.outputs.clone(),
+        error: ending.error.clone(),
+        problem: ending.problem.clone(),
+        usage: ending.usage.clone(),
+        ..job
+    }
 }

@@ -1,13 +1,16 @@
 //! Storing a job, once per idempotency key.
 
+use jiff::Timestamp;
 use rusqlite::params;
 
 use super::fault::Failure;
-use super::leases::take;
+use super::leases::{ended, take};
 use super::tables::{Tables, whole_job};
 use super::values::Time;
-use crate::job::{Definition, Idempotency, Job, NewJob, Status};
-use crate::store::{Claimed, Error, IDEMPOTENCY_KEPT, Lease, SubmitOptions, Submitted, later};
+use crate::job::{Definition, Ending, Idempotency, Job, NewJob, Status, Step};
+use crate::store::{
+    Claimant, Claimed, Error, IDEMPOTENCY_KEPT, StoredEvent, SubmitOptions, Submitted, later,
+};
 use crate::webhook::Webhook;
 
 impl Tables<'_> {
@@ -28,8 +31,23 @@ impl Tables<'_> {
         let mut job = waiting(new);
         let by = options.claim.as_ref();
         let lease = by.and_then(|by| take(&mut job, 0, by, new.created_at));
-        let worker = by.map(|by| &*by.worker);
-        self.insert(new, &job, lease.as_ref(), worker)?;
+        let held = by.zip(lease.as_ref());
+        let held = held.map(|(by, lease)| (&*by.worker, lease.expires_at));
+        let token = lease.as_ref().map_or(0, |lease| lease.token);
+        let seq = self.insert(new, &job, token, held)?;
+        if let Some(key) = &new.idempotency {
+            self.execute(
+                "REPLACE INTO idempotency_keys (scope, key, fingerprint, used_at, job)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![
+                    key.scope,
+                    key.key,
+                    key.fingerprint,
+                    Time(job.created_at),
+                    seq
+                ],
+            )?;
+        }
         self.moved(None, Some(job.status));
         Ok(Submitted::New(lease.map(|lease| {
             Box::new(Claimed {
@@ -39,6 +57,34 @@ impl Tables<'_> {
                 last_event: 0,
             })
         })))
+    }
+
+    pub(super) fn submit_ended(
+        &mut self,
+        new: &NewJob,
+        by: &Claimant,
+        ending: &Ending,
+        events: &[StoredEvent],
+    ) -> Result<Job, Failure> {
+        let mut job = waiting(new);
+        let lease = take(&mut job, 0, by, new.created_at).expect("it waits");
+        let status = job
+            .status
+            .after(Step::End(ending.end))
+            .ok_or(Error::NotCancelling(job.id))?;
+        let job = ended(job, status, ending);
+        let seq = self.insert(new, &job, lease.token, None)?;
+        self.append(seq, events)?;
+        if let Some(outputs) = &ending.outputs {
+            self.save_outputs(seq, outputs)?;
+        }
+        self.moved(None, Some(status));
+        if new.webhook.is_none() {
+            return Ok(job);
+        }
+        self.owe_delivery(seq, ending.at)?;
+        let webhook = self.stored_job(seq)?.webhook;
+        Ok(Job { webhook, ..job })
     }
 
     /// What a key that is still remembered was used for.
@@ -72,19 +118,21 @@ impl Tables<'_> {
         }
     }
 
+    /// With its webhook and what it is to do; `held` by that worker until then. Its row's number.
     fn insert(
         &self,
         new: &NewJob,
         job: &Job,
-        lease: Option<&Lease>,
-        worker: Option<&str>,
-    ) -> rusqlite::Result<()> {
+        token: u64,
+        held: Option<(&str, Timestamp)>,
+    ) -> rusqlite::Result<i64> {
         let definition = self.definition_with_one_more_job(&new.definition)?;
         self.execute(
             "INSERT INTO jobs (id, workflow, definition, status, metadata, created_at, started_at,
-                 deadline, owner, retried_from, attempts, token, worker, lease_expires_at,
-                 owes_webhook)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+                 completed_at, execution_time_ms, error, problem, usage, deadline, owner,
+                 retried_from, attempts, token, worker, lease_expires_at, owes_webhook)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
+                 ?18, ?19, ?20)",
             params![
                 job.id,
                 job.workflow,
@@ -93,13 +141,18 @@ impl Tables<'_> {
                 job.metadata,
                 Time(job.created_at),
                 job.started_at.map(Time),
+                job.completed_at.map(Time),
+                job.execution_time_ms,
+                job.error,
+                job.problem,
+                job.usage,
                 job.deadline.map(Time),
                 job.owner,
                 job.retried_from,
                 job.attempts,
-                lease.map_or(0, |lease| lease.token),
-                worker,
-                lease.map(|lease| Time(lease.expires_at)),
+                token,
+                held.map(|(worker, _)| worker),
+                held.map(|(_, expires_at)| Time(expires_at)),
                 new.webhook.as_ref().map(|_| 1),
             ],
         )?;
@@ -114,20 +167,8 @@ impl Tables<'_> {
         if let Some(progress) = &new.work.progress {
             self.save_progress(seq, progress)?;
         }
-        if let Some(key) = &new.idempotency {
-            self.execute(
-                "REPLACE INTO idempotency_keys (scope, key, fingerprint, used_at, job)
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![
-                    key.scope,
-                    key.key,
-                    key.fingerprint,
-                    Time(job.created_at),
-                    seq
-                ],
-            )?;
-        }
-        self.allow_skew(job)
+        self.allow_skew(job)?;
+        Ok(seq)
     }
 
     fn definition_with_one_more_job(&self, definition: &Definition) -> rusqlite::Result<i64> {

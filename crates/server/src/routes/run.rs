@@ -104,7 +104,8 @@ pub(crate) async fn handle(
         let ended = app.service().wait(&accepted, patience).await;
         (accepted, ended)
     } else {
-        let attended = submission::attend(&app, &selected.loaded, request, &["body"]).await?;
+        let selected = &selected.loaded;
+        let attended = submission::attend(&app, selected, request, patience, &["body"]).await?;
         let accepted = attended.accepted.clone();
         (
             accepted,

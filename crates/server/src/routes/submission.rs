@@ -1,6 +1,7 @@
 //! What the endpoints that start runs share: reading inputs, and why a run was not accepted.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use engine::outcome::FailureCode;
@@ -54,15 +55,16 @@ pub(crate) async fn submit(
         .map_err(|error| refused(error, place))
 }
 
-/// As [`submit`], for a caller who waits for the end.
+/// As [`submit`], for a caller who waits for the end, for as long as it has patience.
 pub(crate) async fn attend(
     app: &App,
     workflow: &Arc<LoadedWorkflow>,
     request: RunRequest,
+    patience: Duration,
     place: &[&str],
 ) -> Result<Attended, Refusal> {
     app.service()
-        .attend(workflow, request)
+        .attend(workflow, request, patience)
         .await
         .map_err(|error| refused(error, place))
 }

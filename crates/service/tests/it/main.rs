@@ -10,6 +10,7 @@ mod draining;
 mod events;
 mod expiring;
 mod fixture;
+mod holding;
 mod idempotency;
 mod queueing;
 mod recovery;

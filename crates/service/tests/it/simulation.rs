@@ -213,7 +213,7 @@ impl Schedule {
         self.clients.spawn(async move {
             let served = async {
                 let service = &process.service;
-                let Ok(attended) = service.attend(&workflow, request).await else {
+                let Ok(attended) = service.attend(&workflow, request, patience).await else {
                     return;
                 };
                 let accepted = &attended.accepted;

@@ -79,7 +79,7 @@ async fn whoever_waits_for_a_run_executes_it_and_may_leave_it() {
     let fixture = Fixture::new(move |_, _| Answer::After(minute, "done"));
     let attend = async || {
         let (service, workflow) = (&fixture.service, &fixture.workflow);
-        service.attend(workflow, request()).await.unwrap()
+        service.attend(workflow, request(), HOUR).await.unwrap()
     };
     let at_its_end = fixture.service.wait_attending(attend().await, HOUR).await;
     let job = at_its_end.unwrap().expect("it ends within the hour");
@@ -113,7 +113,7 @@ async fn whoever_waits_for_a_run_executes_it_and_may_leave_it() {
 async fn an_attended_run_can_be_cancelled() {
     let fixture = Fixture::new(|_, _| Answer::Never);
     let (service, workflow) = (&fixture.service, &fixture.workflow);
-    let attended = service.attend(workflow, request()).await.unwrap();
+    let attended = service.attend(workflow, request(), HOUR).await.unwrap();
     let id = attended.accepted.id;
     let (ended, cancelled) = tokio::join!(service.wait_attending(attended, HOUR), async {
         fixture.models.next_call().await;

@@ -7,7 +7,9 @@ use jobs::store::{CancelRequested, Error};
 use jobs::webhook::{ClaimedDelivery, Delivery, DeliveryState, Room, Settlement};
 
 use super::Store;
-use crate::fixtures::{LEASE, at, ending, hooked, id, new_job, run, start, submit, webhook};
+use crate::fixtures::{
+    LEASE, at, completed, ending, hooked, id, new_job, run, start, submit, webhook, worker,
+};
 
 fn room(total: usize) -> Room {
     Room {
@@ -289,4 +291,25 @@ pub(crate) async fn a_webhook_is_read_back_as_it_was_given(store: Store) {
     assert_eq!(store.webhook(id(2)).await.unwrap(), Some(of_the_server));
     assert_eq!(store.webhook(id(3)).await.unwrap(), None);
     assert_eq!(store.webhook(id(4)).await.unwrap(), None);
+}
+
+pub(crate) async fn the_webhook_of_a_job_that_has_ended_already_is_due(store: Store) {
+    let job = store
+        .submit_ended(
+            hooked(1, "a.example"),
+            &worker("first"),
+            completed(9),
+            Vec::new(),
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        job.webhook.map(|delivery| delivery.state),
+        Some(DeliveryState::Pending)
+    );
+    let due = store
+        .claim_deliveries(&room(10), LEASE, at(9))
+        .await
+        .unwrap();
+    assert_eq!(due.len(), 1);
 }

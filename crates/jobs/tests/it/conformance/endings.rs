@@ -1,11 +1,11 @@
-use jobs::job::{End, Ending, Status};
+use jobs::job::{End, Ending, Job, NewJob, Status};
 use jobs::json::Json;
 use jobs::memory::MAX_EVENTS;
-use jobs::store::Error;
+use jobs::store::{Counts, Error};
 use serde_json::json;
 
 use super::Store;
-use crate::fixtures::{at, completed, ending, event, id, new_job, progress, start};
+use crate::fixtures::{at, completed, ending, event, id, new_job, progress, start, worker};
 
 pub(crate) async fn a_completed_job_carries_its_ending(store: Store) {
     let lease = start(&*store, new_job(1)).await.lease;
@@ -52,6 +52,78 @@ pub(crate) async fn a_job_ends_once(store: Store) {
     assert!(matches!(again, Err(Error::LeaseLost(_))), "{again:?}");
     assert_eq!(store.get(id(1)).await.unwrap(), Some(job));
     assert_eq!(store.events(id(1), 0, 10).await.unwrap(), [event(1)]);
+}
+
+pub(crate) async fn a_job_that_has_ended_already_is_stored_as_if_it_had_been_submitted_before(
+    store: Store,
+) {
+    let lease = start(&*store, new_job(1)).await.lease;
+    let in_two_steps = store
+        .finish(&lease, completed(9), vec![event(1), event(2)])
+        .await
+        .unwrap();
+    let second = NewJob {
+        created_at: at(1),
+        ..new_job(2)
+    };
+    let work = second.work.clone();
+    let at_once = store
+        .submit_ended(
+            second,
+            &worker("first"),
+            completed(9),
+            vec![event(1), event(2)],
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        at_once,
+        Job {
+            id: id(2),
+            ..in_two_steps
+        }
+    );
+    assert_eq!(store.get(id(2)).await.unwrap().as_ref(), Some(&at_once));
+    assert_eq!(
+        store.events(id(2), 0, 10).await.unwrap(),
+        [event(1), event(2)]
+    );
+    assert_eq!(store.work(id(2)).await.unwrap(), Some(work));
+    assert_eq!(
+        store.counts().await.unwrap(),
+        Counts {
+            pending: 0,
+            running: 0,
+            ended: 2
+        }
+    );
+    // Nobody can take it, and it is forgotten like any other.
+    let later = at(3600);
+    assert!(
+        store
+            .claim(&worker("second"), 10, later)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(store.expire(later, 10).await.unwrap(), 2);
+}
+
+pub(crate) async fn a_job_that_has_ended_already_cannot_have_been_cancelled(store: Store) {
+    let refused = store
+        .submit_ended(
+            new_job(1),
+            &worker("first"),
+            ending(End::Cancelled, 9),
+            Vec::new(),
+        )
+        .await;
+    assert!(
+        matches!(refused, Err(Error::NotCancelling(_))),
+        "{refused:?}"
+    );
+    assert_eq!(store.get(id(1)).await.unwrap(), None);
+    assert_eq!(store.counts().await.unwrap(), Counts::default());
 }
 
 pub(crate) async fn a_job_ends_as_cancelled_only_when_asked_to(store: Store) {
