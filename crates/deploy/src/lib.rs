@@ -6,6 +6,7 @@
 
 pub mod elf;
 mod examples;
+pub mod image;
 pub mod manifest;
 pub mod name;
 pub mod package;

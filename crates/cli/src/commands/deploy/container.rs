@@ -89,14 +89,21 @@ pub(super) fn start(
             |_| "the container before has finished its runs".to_owned(),
         )?;
     }
-    let started = steps.step(
-        "start",
-        || {
-            run(&mut command(plan, folder, platform), "docker")?;
-            wait(plan)
-        },
-        |()| format!("container {name} is ready"),
+    let created = steps.step(
+        "create",
+        || run(&mut creation(plan, folder, platform), "docker"),
+        |_| format!("container {name} made"),
     );
+    let started = created.and_then(|_| {
+        steps.step(
+            "start",
+            || {
+                docker(["start", name])?;
+                wait(plan)
+            },
+            |()| format!("container {name} is ready"),
+        )
+    });
     match (started, existing) {
         (Ok(()), Some(_)) => docker(["rm", "--volumes", &before]).map(drop),
         (Ok(()), None) => Ok(()),
@@ -119,8 +126,8 @@ pub(super) fn start(
     }
 }
 
-/// The `docker run` of the README, as one command.
-fn command(
+/// The `docker run` of the README, but for the start.
+fn creation(
     plan: &Plan<'_>,
     folder: &Path,
     platform: Option<::deploy::elf::Architecture>,
@@ -130,7 +137,7 @@ fn command(
         IpAddr::V4(host) => host.to_string(),
         IpAddr::V6(host) => format!("[{host}]"),
     };
-    command.args(["run", "--detach", "--name", plan.name.as_str()]);
+    command.args(["create", "--name", plan.name.as_str()]);
     command.args([
         "--restart",
         "unless-stopped",

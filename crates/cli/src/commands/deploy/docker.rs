@@ -35,7 +35,7 @@ pub(super) fn run(command: &mut Command, name: &str) -> Result<String> {
     Err(refused(&format!("{name} {what}"), &output))
 }
 
-fn not_started(name: &str, error: &std::io::Error) -> Failure {
+pub(super) fn not_started(name: &str, error: &std::io::Error) -> Failure {
     if error.kind() == ErrorKind::NotFound {
         Failure::new(
             Exit::NotReady,
@@ -50,7 +50,7 @@ fn not_started(name: &str, error: &std::io::Error) -> Failure {
     }
 }
 
-fn refused(what: &str, output: &Output) -> Failure {
+pub(super) fn refused(what: &str, output: &Output) -> Failure {
     let said = String::from_utf8_lossy(&output.stderr);
     let said: Vec<&str> = said
         .lines()

@@ -8,16 +8,16 @@ pub(super) mod docker;
 mod engine;
 mod folder;
 mod gates;
+mod image;
 mod options;
 mod prepared;
 mod secrets;
 mod steps;
 
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use ::deploy::elf::Architecture;
+use ::deploy::image::Image;
 use ::deploy::package::Package;
 
 use self::closing::Closing;
@@ -29,7 +29,7 @@ use self::prepared::Prepared;
 use self::steps::Steps;
 use super::Context;
 use crate::config::log::Level;
-use crate::report::{self, Exit, Failure, Result};
+use crate::report::{self, Exit, Result};
 use crate::{printer, workflow_file};
 
 pub(super) fn deploy(args: &Args, context: &Context) -> Result<Exit> {
@@ -98,7 +98,12 @@ pub(super) fn deploy(args: &Args, context: &Context) -> Result<Exit> {
         } else {
             None
         };
-        let size = build(&image, &folder, args.platform, &mut steps)?;
+        let parts = Image::of(&plan, &package);
+        let size = steps.step(
+            "build",
+            || image::build(&image, &folder, &parts, args.platform),
+            |size| format!("image {image} built ({})", megabytes(*size)),
+        )?;
         closing.image = Some((image.clone(), size));
         if args.push {
             steps.step(
@@ -134,34 +139,6 @@ pub(super) fn deploy(args: &Args, context: &Context) -> Result<Exit> {
         Format::Json => printer::data(&format!("{:#}", closing.json(&steps)))?,
     }
     Ok(Exit::Success)
-}
-
-/// Builds the image; its size in bytes.
-fn build(
-    image: &str,
-    folder: &Path,
-    platform: Option<Architecture>,
-    steps: &mut Steps,
-) -> Result<u64> {
-    steps.step(
-        "build",
-        || {
-            let mut command = Command::new("docker");
-            command.args(["build", "--tag", image]);
-            if let Some(platform) = platform {
-                command.arg("--platform").arg(format!("linux/{platform}"));
-            }
-            docker::run(command.arg(folder), "docker")?;
-            let size = docker::docker(["image", "inspect", "--format", "{{.Size}}", image])?;
-            size.parse().map_err(|_| {
-                Failure::new(
-                    Exit::Failed,
-                    format!("`docker image inspect` gave no size: {size}"),
-                )
-            })
-        },
-        |size| format!("image {image} built ({})", megabytes(*size)),
-    )
 }
 
 /// In millions of bytes, as Docker counts.

@@ -40,38 +40,7 @@ fn the_image_holds_the_program_and_what_it_reads() {
     );
     let image = document["image"].as_str().expect("an image");
 
-    let container = docker([
-        "create",
-        "--name",
-        &format!("{}-before", deployment.name),
-        image,
-    ]);
-    let tar = deployment.project.path("image.tar");
-    docker([
-        "export",
-        "--output",
-        tar.to_str().expect("UTF-8"),
-        &container,
-    ]);
-    let listing = Command::new("tar")
-        .args(["--list", "--verbose", "--numeric-owner", "--file"])
-        .arg(&tar)
-        .output()
-        .expect("tar is installed");
-    let listing = String::from_utf8(listing.stdout).expect("UTF-8");
-    let mut found: Vec<(String, String, String)> = listing
-        .lines()
-        .map(|line| {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            (
-                words[5].to_owned(),
-                words[0].to_owned(),
-                words[1].to_owned(),
-            )
-        })
-        .filter(|(path, ..)| !OF_THE_ENGINE.contains(&path.as_str()))
-        .collect();
-    found.sort();
+    let found = files(&deployment, image);
     let paths: Vec<(&str, &str)> = found
         .iter()
         .map(|(path, _, owner)| (path.as_str(), owner.as_str()))
@@ -91,6 +60,73 @@ fn the_image_holds_the_program_and_what_it_reads() {
     );
     let program = &found[3];
     assert!(program.1.starts_with("-rwxr-xr-x"), "{program:?}");
+}
+
+/// Path, mode and owner of everything in an image.
+fn files(deployment: &Deployment, image: &str) -> Vec<(String, String, String)> {
+    let container = docker(["create", image]);
+    let tar = deployment.project.path("image.tar");
+    docker([
+        "export",
+        "--output",
+        tar.to_str().expect("UTF-8"),
+        &container,
+    ]);
+    docker(["rm", &container]);
+    let listing = Command::new("tar")
+        .args(["--list", "--verbose", "--numeric-owner", "--file"])
+        .arg(&tar)
+        .output()
+        .expect("tar is installed");
+    let listing = String::from_utf8(listing.stdout).expect("UTF-8");
+    let mut found: Vec<(String, String, String)> = listing
+        .lines()
+        .map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            (
+                words[5].to_owned(),
+                words[0].to_owned(),
+                words[1].to_owned(),
+            )
+        })
+        .filter(|(path, ..)| !OF_THE_ENGINE.contains(&path.as_str()))
+        .collect();
+    found.sort();
+    found
+}
+
+/// `deploy` does not run the Dockerfile of the package; whoever does gets the same.
+#[test]
+fn the_dockerfile_makes_the_same_image() {
+    let project = TempProject::with_file("greeting.yaml", GREETING);
+    let Some(deployment) = Deployment::of(project) else {
+        return;
+    };
+    let document = deployment.deploy("greeting.yaml".as_ref(), "--offline");
+    let image = document["image"].as_str().expect("an image");
+    let package = deployment.project.path("package");
+    let package = package.to_str().expect("UTF-8");
+    let built = format!("{}:built", deployment.name);
+    docker(["build", "--tag", &built, package]);
+    let config = |image: &str| -> serde_json::Value {
+        let text = docker(["image", "inspect", "--format", "{{json .Config}}", image]);
+        let mut config: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        // How the engine keeps its own books, and not what containers get.
+        config.as_object_mut().expect("an object").remove("Image");
+        config
+    };
+    let mut by_docker = config(&built);
+    // `docker build` gives every image a path to programs; there is none in this one.
+    let path = by_docker.as_object_mut().expect("an object").remove("Env");
+    assert_eq!(
+        path,
+        Some(json!([
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        ]))
+    );
+    assert_eq!(config(image), by_docker);
+    assert_eq!(files(&deployment, image), files(&deployment, &built));
+    docker(["image", "rm", &built]);
 }
 
 #[test]

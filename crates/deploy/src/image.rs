@@ -1,0 +1,119 @@
+//! The image as `docker import` takes it: the files of its one layer, and what its `Dockerfile` says beside
+//! them. The engine makes that in one step, where `docker build` takes one for each instruction.
+
+use std::borrow::Cow;
+
+use crate::package::{PROGRAM, Package};
+use crate::plan::{DATA, Plan, Store, USER};
+
+/// What an image is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image<'a> {
+    /// Folders before what is in them.
+    pub entries: Vec<Entry<'a>>,
+    /// Instructions for `docker import --change`.
+    pub changes: Vec<String>,
+}
+
+/// A file or folder of the layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// From the root, without a slash before it.
+    pub path: Cow<'static, str>,
+    /// User and group.
+    pub owner: u32,
+    /// What it holds.
+    pub content: Content<'a>,
+}
+
+/// What an entry holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content<'a> {
+    /// Nothing by itself.
+    Folder,
+    /// The program of the package.
+    Program,
+    /// A file of the package.
+    Text(&'a str),
+}
+
+impl Content<'_> {
+    /// Who may do what with it.
+    pub fn mode(self) -> u32 {
+        match self {
+            Self::Folder | Self::Program => 0o755,
+            Self::Text(_) => 0o644,
+        }
+    }
+}
+
+impl<'a> Image<'a> {
+    /// What the `Dockerfile` of that package would give.
+    ///
+    /// # Panics
+    /// Where the package is not that of the plan.
+    pub fn of(plan: &Plan<'_>, package: &'a Package) -> Self {
+        let of_root = |path, content| Entry {
+            path,
+            owner: 0,
+            content,
+        };
+        let text = |path: &str| {
+            let text = package.text(path).expect("a file of this plan");
+            let path = format!("app/{path}").into();
+            of_root(path, Content::Text(text))
+        };
+        let mut entries = vec![
+            of_root("app".into(), Content::Folder),
+            of_root(format!("app/{PROGRAM}").into(), Content::Program),
+            text(plan.workflow_file()),
+        ];
+        entries.extend(plan.settings.map(|_| text("flowmill.toml")));
+        if !plan.attached.is_empty() {
+            entries.push(of_root("app/files".into(), Content::Folder));
+        }
+        let attached = plan.attached.iter();
+        entries.extend(attached.map(|attached| text(attached.purpose.path())));
+        if plan.store != Store::Memory {
+            entries.push(Entry {
+                path: DATA.trim_start_matches('/').into(),
+                owner: USER,
+                content: Content::Folder,
+            });
+        }
+        Self {
+            entries,
+            changes: changes(package.text("Dockerfile").expect("each package has one")),
+        }
+    }
+}
+
+/// The instructions that do not bring files, each on one line.
+fn changes(dockerfile: &str) -> Vec<String> {
+    let mut changes = Vec::new();
+    let mut lines = dockerfile.lines().filter(|line| !line.starts_with('#'));
+    while let Some(line) = lines.next() {
+        let mut instruction = line.to_owned();
+        while let Some(begun) = instruction.strip_suffix('\\') {
+            instruction = begun.to_owned() + lines.next().unwrap_or_default();
+        }
+        if !(instruction.starts_with("FROM ") || instruction.starts_with("COPY ")) {
+            changes.push(instruction);
+        }
+    }
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_brings_files_and_comments_are_left_out_and_long_instructions_joined() {
+        let dockerfile = "# By flowmill\nFROM scratch\nLABEL a=\"b\" \\\n      c=\"d\"\nCOPY [\"x\",\"/\"]\nUSER 1:1\n";
+        assert_eq!(
+            changes(dockerfile),
+            ["LABEL a=\"b\"       c=\"d\"", "USER 1:1"]
+        );
+    }
+}
