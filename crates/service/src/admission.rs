@@ -19,6 +19,7 @@ use futures_util::future::{Either, select};
 use jobs::job::NewJob;
 use jobs::store::{SubmitOptions, Submitted};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::attended::{Attended, Work};
 use crate::catalog::LoadedWorkflow;
@@ -87,33 +88,36 @@ impl Shared {
         let (reply, answer) = oneshot::channel();
         let (shared, workflow) = (self.clone(), workflow.clone());
         let unstored = Unstored { job, reply };
-        let work = Work::new(self.tasks.clone(), async move {
-            match slot {
-                Some(slot) => shared.start((workflow, start), unstored, hold, slot).await,
-                None => shared.enqueue(unstored).await,
+        // Each as it is: a future is large, and to make another around it would copy it.
+        let tasks = self.tasks.clone();
+        let work = match slot {
+            Some(slot) => {
+                let begin = (workflow, start);
+                Work::new(tasks, shared.start(begin, unstored, hold, slot, submission))
             }
-            drop(submission);
-        });
+            None => Work::new(tasks, shared.enqueue(unstored, submission)),
+        };
         Ok((work, answer))
     }
 
-    async fn enqueue(&self, unstored: Unstored) {
+    async fn enqueue(self: Arc<Self>, unstored: Unstored, _submission: TaskTrackerToken) {
         // In both cases it has been told.
         let (Ok(()) | Err(NotHere)) = self.submit(unstored, None).await;
     }
 
     async fn start(
-        self: &Arc<Self>,
+        self: Arc<Self>,
         begin: Begin,
         unstored: Unstored,
         hold: Option<Duration>,
         slot: OwnedSemaphorePermit,
+        _submission: TaskTrackerToken,
     ) {
-        let execution = Execution::of_new(self, &unstored.job);
+        let execution = Execution::of_new(&self, &unstored.job);
         let run = execution.run();
         let may_exist = unstored.job.idempotency.is_some();
         run.hold(unstored);
-        let stored = async {
+        let stored = pin!(async {
             if let Some(hold) = hold {
                 tokio::select! {
                     biased;
@@ -126,16 +130,16 @@ impl Shared {
                 // With its end.
                 None => Ok(()),
             }
-        };
-        let executed = async {
+        });
+        let executed = pin!(async {
             if may_exist {
                 run.lease().await;
             }
             execution.to_its_end(begin).await
-        };
+        });
         let both = async {
             // In this order: the store is at work before the first prompt is made.
-            match select(pin!(stored), pin!(executed)).await {
+            match select(stored, executed).await {
                 Either::Left((Ok(()), executed)) => executed.await,
                 Either::Left((Err(NotHere), _)) => None,
                 Either::Right((end, stored)) => stored.await.ok().and(end),

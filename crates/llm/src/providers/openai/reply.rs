@@ -1,6 +1,9 @@
 //! Answers, stream events and errors in the JSON of OpenAI.
 
+use std::fmt;
+
 use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::Value;
 
 use crate::answer::{Answer, Body};
@@ -32,13 +35,8 @@ struct Message {
     tool_calls: Option<Vec<ToolCall>>,
 }
 
-/// Text, or parts of it, as some servers answer.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Text {
-    One(String),
-    Parts(Vec<Part>),
-}
+/// Text, or parts of it, as some servers answer: joined.
+struct Text(String);
 
 #[derive(Deserialize)]
 struct Part {
@@ -86,12 +84,36 @@ impl From<Tokens> for Usage {
     }
 }
 
-impl Text {
-    fn into_string(self) -> String {
-        match self {
-            Self::One(text) => text,
-            Self::Parts(parts) => parts.into_iter().map(|part| part.text).collect(),
+/// By hand: serde would keep a copy of what it reads until it knew which of the two it is.
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reading;
+
+        impl<'de> Visitor<'de> for Reading {
+            type Value = Text;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text or its parts")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Text, E> {
+                Ok(Text(text.to_owned()))
+            }
+
+            fn visit_string<E>(self, text: String) -> Result<Text, E> {
+                Ok(Text(text))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Text, A::Error> {
+                let mut text = String::new();
+                while let Some(part) = parts.next_element::<Part>()? {
+                    text.push_str(&part.text);
+                }
+                Ok(Text(text))
+            }
         }
+
+        deserializer.deserialize_any(Reading)
     }
 }
 
@@ -141,8 +163,7 @@ impl Assembly {
             self.answered = true;
             self.refusal
                 .push_str(message.refusal.as_deref().unwrap_or_default());
-            if let Some(text) = message.content {
-                let text = text.into_string();
+            if let Some(Text(text)) = message.content {
                 emit(&text);
                 self.text.push_str(&text);
             }
