@@ -1,7 +1,7 @@
 //! Taking jobs, and what a lease gives the right to.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -370,7 +370,7 @@ impl Tables<'_> {
             for event in rows {
                 params.extend([&event.id as &dyn ToSql, &event.kind, &event.data]);
             }
-            self.execute(&insert_events(rows.len()), &*params)?;
+            self.execute(insert_events(rows.len()), &*params)?;
         }
         let dropped = newest.saturating_sub(MAX_EVENTS as u64);
         if dropped > 0 {
@@ -386,17 +386,23 @@ impl Tables<'_> {
 /// Events that one statement stores at most; each number of them is a statement of its own to keep.
 const MOST_ROWS: usize = 8;
 
-/// What was stored before, by a commit whose answer was lost, stays as it is.
-fn insert_events(rows: usize) -> String {
-    let row = |row: usize| {
-        let first = 2 + 3 * row;
-        format!("(?1, ?{first}, ?{}, ?{})", first + 1, first + 2)
-    };
-    let rows: Vec<String> = (0..rows).map(row).collect();
-    format!(
-        "INSERT INTO events (job, id, kind, data) VALUES {} ON CONFLICT (job, id) DO NOTHING",
-        rows.join(", ")
-    )
+/// What was stored before, by a commit whose answer was lost, stays as it is. `OR FAIL`: a failure is undone with
+/// the whole transaction, so SQLite need not prepare to undo the statement alone.
+fn insert_events(rows: usize) -> &'static str {
+    static STATEMENTS: LazyLock<[String; MOST_ROWS]> = LazyLock::new(|| {
+        std::array::from_fn(|rows| {
+            let row = |row: usize| {
+                let first = 2 + 3 * row;
+                format!("(?1, ?{first}, ?{}, ?{})", first + 1, first + 2)
+            };
+            let rows: Vec<String> = (0..=rows).map(row).collect();
+            format!(
+                "INSERT OR FAIL INTO events (job, id, kind, data) VALUES {} ON CONFLICT (job, id) DO NOTHING",
+                rows.join(", ")
+            )
+        })
+    });
+    &STATEMENTS[rows - 1]
 }
 
 /// What a change of a job begins with.

@@ -62,8 +62,19 @@ impl Tables<'_> {
         Ok(forgotten)
     }
 
-    /// Everything else of the job goes with its row.
+    /// All that there is of a job.
     fn forget(&mut self, seq: i64, status: Status) -> rusqlite::Result<()> {
+        for sql in [
+            "DELETE FROM work WHERE job = ?1",
+            "DELETE FROM progress WHERE job = ?1",
+            "DELETE FROM outputs WHERE job = ?1",
+            "DELETE FROM events WHERE job = ?1",
+            "DELETE FROM idempotency_keys WHERE job = ?1",
+            "DELETE FROM webhooks WHERE job = ?1",
+        ] {
+            self.execute(sql, [seq])?;
+        }
+        self.count_new_jobs()?;
         let definition: Option<i64> = self.find(
             "DELETE FROM jobs WHERE seq = ?1 RETURNING definition",
             [seq],
@@ -73,10 +84,16 @@ impl Tables<'_> {
             "UPDATE definitions SET jobs = jobs - 1 WHERE seq = ?1",
             [definition],
         )?;
-        self.execute(
+        let unused = self.execute(
             "DELETE FROM definitions WHERE seq = ?1 AND jobs = 0",
             [definition],
         )?;
+        if unused > 0 {
+            self.execute(
+                "DELETE FROM definition_texts WHERE definition = ?1",
+                [definition],
+            )?;
+        }
         self.moved(Some(status), None);
         Ok(())
     }

@@ -5,7 +5,7 @@ use rusqlite::params;
 
 use super::fault::Failure;
 use super::leases::{ended, take};
-use super::tables::{Tables, whole_job};
+use super::tables::{NewJobs, Tables, whole_job};
 use super::values::Time;
 use crate::job::{Definition, Ending, Idempotency, Job, NewJob, Status, Step};
 use crate::store::{
@@ -120,7 +120,7 @@ impl Tables<'_> {
 
     /// With its webhook and what it is to do; `held` by that worker until then. Its row's number.
     fn insert(
-        &self,
+        &mut self,
         new: &NewJob,
         job: &Job,
         token: u64,
@@ -171,22 +171,36 @@ impl Tables<'_> {
         Ok(seq)
     }
 
-    fn definition_with_one_more_job(&self, definition: &Definition) -> rusqlite::Result<i64> {
-        let (seq, jobs): (i64, u64) = self
-            .connection
-            .prepare_cached(
-                "INSERT INTO definitions (hash, name, jobs) VALUES (?1, ?2, 1)
-                 ON CONFLICT (hash) DO UPDATE SET jobs = jobs + 1 RETURNING seq, jobs",
-            )?
-            .query_row(params![definition.hash, definition.name], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })?;
-        if jobs == 1 {
-            self.execute(
-                "INSERT INTO definition_texts (definition, text) VALUES (?1, ?2)",
-                params![seq, definition.text],
-            )?;
+    /// Once a transaction each definition is looked for.
+    fn definition_with_one_more_job(&mut self, definition: &Definition) -> rusqlite::Result<i64> {
+        if let Some(known) = self.new_jobs.get_mut(&definition.hash) {
+            known.jobs += 1;
+            return Ok(known.seq);
         }
+        let known = self.find(
+            "SELECT seq FROM definitions WHERE hash = ?1",
+            [&definition.hash],
+            |row| row.get(0),
+        )?;
+        let seq = match known {
+            Some(seq) => seq,
+            None => self.save_definition(definition)?,
+        };
+        let counted = NewJobs { seq, jobs: 1 };
+        self.new_jobs.insert(definition.hash.clone(), counted);
+        Ok(seq)
+    }
+
+    fn save_definition(&self, definition: &Definition) -> rusqlite::Result<i64> {
+        self.execute(
+            "INSERT INTO definitions (hash, name, jobs) VALUES (?1, ?2, 0)",
+            params![definition.hash, definition.name],
+        )?;
+        let seq = self.connection.last_insert_rowid();
+        self.execute(
+            "INSERT INTO definition_texts (definition, text) VALUES (?1, ?2)",
+            params![seq, definition.text],
+        )?;
         Ok(seq)
     }
 }

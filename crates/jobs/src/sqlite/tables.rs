@@ -1,9 +1,11 @@
 //! The tables as a verb of the writer sees them: within a transaction, with the counts that go with it.
 //! What more than one verb needs; the verbs are in `submission`, `leases` and `removal`.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rusqlite::{Connection, OptionalExtension, Params, Row};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::values::{AFTER_JOB, JOB, JOBS, job};
 use crate::job::{Job, JobId, Status};
@@ -17,11 +19,33 @@ pub(super) struct Tables<'a> {
     pub(super) connection: &'a Connection,
     /// As they will be when this transaction is committed.
     pub(super) counts: Counts,
+    /// Jobs that are new in this transaction, by the hash of their definition.
+    pub(super) new_jobs: HashMap<Arc<str>, NewJobs>,
     /// By how many milliseconds at most a job's `created_at` differs from the time in its id.
     pub(super) id_skew_ms: &'a AtomicU64,
 }
 
+/// Jobs that their definition does not count yet.
+#[derive(Debug)]
+pub(super) struct NewJobs {
+    /// Of the definition.
+    pub(super) seq: i64,
+    pub(super) jobs: u64,
+}
+
 impl Tables<'_> {
+    /// Lets definitions count the jobs that are new: at the end of a transaction, and before anything looks at
+    /// the numbers.
+    pub(super) fn count_new_jobs(&mut self) -> rusqlite::Result<()> {
+        for (_, NewJobs { seq, jobs }) in std::mem::take(&mut self.new_jobs) {
+            self.execute(
+                "UPDATE definitions SET jobs = jobs + ?2 WHERE seq = ?1",
+                params![seq, jobs],
+            )?;
+        }
+        Ok(())
+    }
+
     pub(super) fn execute(&self, sql: &str, params: impl Params) -> rusqlite::Result<usize> {
         self.connection.prepare_cached(sql)?.execute(params)
     }

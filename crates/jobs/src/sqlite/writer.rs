@@ -6,6 +6,7 @@
 //! can do not pay for a savepoint each. A command may therefore run twice and must be repeatable; its
 //! first run leaves no trace.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -262,11 +263,13 @@ impl Writing {
         let mut tables = Tables {
             connection: &transaction,
             counts: state.counts,
+            new_jobs: HashMap::new(),
             id_skew_ms: &self.shared.id_skew_ms,
         };
         for command in &mut *commands {
             command.run(&mut tables).map_err(Uncommitted::RolledBack)?;
         }
+        tables.count_new_jobs().map_err(Uncommitted::RolledBack)?;
         state.counts = tables.counts;
         transaction.commit().map_err(Uncommitted::RolledBack)?;
         state.activity.commands += commands.len() as u64;

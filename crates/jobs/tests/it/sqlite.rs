@@ -377,3 +377,43 @@ async fn dropping_the_store_commits_what_was_asked_for() {
     let status = store.get(id(1)).await.unwrap().map(|job| job.status);
     assert_eq!(status, Some(Status::Running));
 }
+
+#[tokio::test]
+async fn nothing_is_left_of_a_job_that_is_forgotten() {
+    let (store, directory) = fresh();
+    let full = NewJob {
+        webhook: hooked(1, "a.example").webhook,
+        ..keyed(1, "s", "k", "f")
+    };
+    let lease = start(&store, full).await.lease;
+    store
+        .checkpoint(&lease, Some(progress(1)), vec![event(1)])
+        .await
+        .unwrap();
+    store
+        .finish(&lease, completed(9), vec![event(2)])
+        .await
+        .unwrap();
+    let rows = || -> Vec<u32> {
+        let connection = Connection::open(file(&directory)).unwrap();
+        let count = |table: &str| {
+            let sql = format!("SELECT count(*) FROM {table}");
+            connection.query_row(&sql, [], |row| row.get(0)).unwrap()
+        };
+        let tables = [
+            "jobs",
+            "work",
+            "progress",
+            "outputs",
+            "events",
+            "idempotency_keys",
+            "webhooks",
+            "definitions",
+            "definition_texts",
+        ];
+        tables.into_iter().map(count).collect()
+    };
+    assert_eq!(rows(), [1, 1, 1, 1, 2, 1, 1, 1, 1]);
+    store.delete(id(1)).await.unwrap();
+    assert_eq!(rows(), [0; 9]);
+}
