@@ -10,13 +10,14 @@ use std::sync::atomic::Ordering;
 
 use engine::run::Start;
 use futures_util::future::try_join;
-use jobs::job::NewJob;
-use jobs::store::{SubmitOptions, Submitted};
+use jobs::job::{Job, NewJob};
+use jobs::store::{Error, SubmitOptions, Submitted};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::attended::{Attended, Work};
 use crate::catalog::LoadedWorkflow;
-use crate::execution::Execution;
+use crate::execution::{Begin, Execution};
+use crate::limits::{Exceeded, Place};
 use crate::live::LiveRun;
 use crate::runs::{Accepted, SubmitError};
 use crate::service::Shared;
@@ -71,44 +72,96 @@ impl Shared {
         } else {
             self.slots.clone().try_acquire_owned().ok()
         };
+        let place = match self.account_of(job.owner.as_ref()) {
+            None => Ok(None),
+            Some(account) => account.enter(slot.is_none()).map(Some),
+        };
+        let place = match place {
+            // What it repeats was let in before.
+            Err(_) if job.idempotency.is_some() => place,
+            Err(exceeded) => return Err(exceeded.into()),
+            Ok(_) => place,
+        };
         let (reply, answer) = oneshot::channel();
         let (shared, workflow) = (self.clone(), workflow.clone());
         let work = Work::new(self.tasks.clone(), async move {
-            match slot {
-                Some(slot) => shared.start(workflow, job, start, slot, reply).await,
-                None => shared.enqueue(job, reply).await,
+            match (place, slot) {
+                (Err(exceeded), _) => shared.find_earlier(job, exceeded, reply).await,
+                (Ok(place), Some(slot)) => {
+                    let begin = (workflow, start);
+                    shared.start(begin, job, place, slot, reply).await;
+                }
+                (Ok(place), None) => shared.enqueue(job, place, reply).await,
             }
             drop(submission);
         });
         Ok((work, answer))
     }
 
-    async fn enqueue(&self, job: NewJob, reply: Reply) {
-        let accepted = accepted(&job, None);
+    async fn enqueue(&self, job: NewJob, place: Option<Place>, reply: Reply) {
+        let (id, accepted) = (job.id, accepted(&job, None));
+        // Before it can be claimed.
+        if let Some(place) = place {
+            self.waiting.put(id, place);
+        }
+        let options = SubmitOptions {
+            claim: None,
+            max_pending: self.settings.max_queued,
+        };
         // In both cases it has been told.
-        let (Ok(()) | Err(NotHere)) = self.submit(job, None, accepted, reply).await;
+        let (Ok(()) | Err(NotHere)) = self.submit(job, options, None, accepted, reply).await;
+    }
+
+    /// For a repeated request whose key may not start another run: the run that there is.
+    async fn find_earlier(&self, job: NewJob, exceeded: Exceeded, reply: Reply) {
+        let options = SubmitOptions {
+            claim: None,
+            // So that only a job that is there already is found.
+            max_pending: Some(0),
+        };
+        let answer = match self.store.submit(job, options).await {
+            Ok(Submitted::Existing(job)) => Ok(self.replayed(&job)),
+            Ok(Submitted::KeyReused) => Err(SubmitError::KeyReused),
+            Ok(Submitted::New(_)) | Err(Error::QueueFull { .. }) => Err(exceeded.into()),
+            Err(error) => Err(error.into()),
+        };
+        // Whoever asked may have gone.
+        let _ = reply.send(answer);
+    }
+
+    fn replayed(&self, job: &Job) -> Accepted {
+        Accepted {
+            id: job.id,
+            replayed: true,
+            created_at: job.created_at,
+            run: self.running(job.id),
+        }
     }
 
     async fn start(
         self: &Arc<Self>,
-        workflow: Arc<LoadedWorkflow>,
+        begin: Begin,
         job: NewJob,
-        start: Start,
+        place: Option<Place>,
         slot: OwnedSemaphorePermit,
         reply: Reply,
     ) {
-        let execution = Execution::of_new(self, &job);
+        let execution = Execution::of_new(self, &job, place);
+        let options = SubmitOptions {
+            claim: Some(self.arrives(job.id, job.created_at)),
+            max_pending: self.settings.max_queued,
+        };
         let may_exist = job.idempotency.is_some();
         let accepted = accepted(&job, Some(execution.run().clone()));
         let executed = async {
             if may_exist {
                 execution.run().lease().await;
             }
-            Ok(execution.to_its_end((workflow, start)).await)
+            Ok(execution.to_its_end(begin).await)
         };
         // In this order: the store is at work before the first prompt is made.
         let both = try_join(
-            self.submit(job, Some(execution.run()), accepted, reply),
+            self.submit(job, options, Some(execution.run()), accepted, reply),
             executed,
         );
         let end = tokio::select! {
@@ -123,18 +176,19 @@ impl Shared {
     async fn submit(
         &self,
         job: NewJob,
+        options: SubmitOptions,
         run: Option<&Arc<LiveRun>>,
         accepted: Accepted,
         reply: Reply,
     ) -> Result<(), NotHere> {
         let (id, created_at) = (job.id, job.created_at);
-        let options = SubmitOptions {
-            claim: run.map(|_| self.arrives(id, created_at)),
-            max_pending: self.settings.max_queued,
-        };
+        let account = self.account_of(job.owner.as_ref());
         let mut here = Err(NotHere);
         let answer = match self.store.submit(job, options).await {
             Ok(Submitted::New(claimed)) => {
+                if let Some(account) = account {
+                    account.accepted();
+                }
                 if let (Some(claimed), Some(run)) = (claimed, run) {
                     run.grant(claimed.lease);
                     self.register(run);
@@ -145,15 +199,13 @@ impl Shared {
                 }
                 Ok(accepted)
             }
-            Ok(Submitted::Existing(job)) => Ok(Accepted {
-                id: job.id,
-                replayed: true,
-                created_at: job.created_at,
-                run: self.running(job.id),
-            }),
+            Ok(Submitted::Existing(job)) => Ok(self.replayed(&job)),
             Ok(Submitted::KeyReused) => Err(SubmitError::KeyReused),
             Err(error) => Err(error.into()),
         };
+        if run.is_none() && !answer.as_ref().is_ok_and(|accepted| !accepted.replayed) {
+            self.waiting.take(id);
+        }
         self.has_arrived(id, created_at);
         // Whoever asked may have gone; the job is accepted all the same.
         let _ = reply.send(answer);

@@ -314,6 +314,7 @@ impl Fixture {
             models: Arc::new(Fakes(models.clone())),
             host,
             webhooks,
+            accounts: None,
             settings,
         });
         let workflow = service.catalog().put(chain(&["a", "b"]));

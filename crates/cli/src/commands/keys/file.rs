@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use service::access::{Desk, Grants, KeyError, Made, NewKey, Scope};
+use service::limits::Limits;
 
 use crate::config::store::Store;
 use crate::host::Machine;
@@ -19,6 +20,8 @@ struct Request {
     name: String,
     scopes: Vec<Scope>,
     workflows: Option<Vec<String>>,
+    #[serde(default)]
+    limits: Limits,
     expires_at: Option<Timestamp>,
 }
 
@@ -61,6 +64,7 @@ impl File {
             grants: Grants {
                 scopes: request.scopes.into_iter().collect(),
                 workflows: request.workflows.map(|names| names.into_iter().collect()),
+                limits: request.limits,
             },
             expires_at: request.expires_at,
         };

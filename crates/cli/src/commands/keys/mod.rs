@@ -4,14 +4,18 @@
 mod file;
 mod table;
 
+use std::num::{NonZeroU32, NonZeroU64};
+
 use clap::{Subcommand, ValueEnum};
 use engine::host::Host as _;
 use serde_json::{Value, json};
 use service::access::Scope;
+use service::limits::Limits;
 
 use super::Context;
 use super::asked::{self, Asked};
 use super::jobs::Remote;
+use crate::config::limits::Dollars;
 use crate::config::log::Level;
 use crate::config::units::{Age, Moment};
 use crate::host::Machine;
@@ -24,7 +28,7 @@ use file::File;
 #[command(after_help = "\
 Examples:
   flowmill keys create --name operator --scope admin --store sqlite:flowmill.db
-  flowmill keys create --name shop --workflow greeting --expires 90d
+  flowmill keys create --name shop --workflow greeting --expires 90d --cost-per-day 2.50
   flowmill keys rotate 5f0c2a91b3de --grace 1d
   flowmill keys list --format json
 
@@ -99,6 +103,27 @@ struct New {
     #[arg(long = "workflow", value_name = "NAME")]
     workflows: Vec<String>,
 
+    /// How many requests it may make a minute [default: the server's --key-requests-per-minute, as in the next
+    /// ones]
+    #[arg(long, value_name = "N")]
+    requests_per_minute: Option<NonZeroU32>,
+
+    /// How many of its runs may be in flight: accepted and not ended
+    #[arg(long, value_name = "N")]
+    max_running: Option<NonZeroU32>,
+
+    /// How many of them may wait because the server is busy
+    #[arg(long, value_name = "N")]
+    max_queued: Option<u32>,
+
+    /// How many tokens its runs may take a day, in UTC
+    #[arg(long, value_name = "N")]
+    tokens_per_day: Option<NonZeroU64>,
+
+    /// How many US dollars its runs may cost a day, in UTC
+    #[arg(long, value_name = "USD")]
+    cost_per_day: Option<Dollars>,
+
     /// When it ends to be good: how long from now, such as 90d, or a time such as 2027-01-31T12:00:00Z
     /// [default: never]
     #[arg(long, value_name = "TIME", value_parser = in_the_future)]
@@ -140,6 +165,13 @@ async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
                 "name": new.name,
                 "scopes": new.scopes,
                 "workflows": (!new.workflows.is_empty()).then_some(new.workflows),
+                "limits": Limits {
+                    requests_per_minute: new.requests_per_minute,
+                    max_running: new.max_running,
+                    max_queued: new.max_queued,
+                    tokens_per_day: new.tokens_per_day,
+                    cost_per_day_usd: new.cost_per_day.map(|Dollars(amount)| amount),
+                },
                 "expires_at": new.expires.map(|expires| expires.after(now)),
             });
             let made = match source {

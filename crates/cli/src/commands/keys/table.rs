@@ -1,15 +1,16 @@
 //! Keys as people read them.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::commands::jobs::table::aligned;
 
-const COLUMNS: [(&str, &str); 8] = [
+const COLUMNS: [(&str, &str); 9] = [
     ("ID", "id"),
     ("NAME", "name"),
     ("STATE", "state"),
     ("SCOPES", "scopes"),
     ("WORKFLOWS", "workflows"),
+    ("LIMITS", "limits"),
     ("CREATED", "created_at"),
     ("LAST USED", "last_used_at"),
     ("EXPIRES", "expires_at"),
@@ -35,8 +36,30 @@ fn cell(column: &str, value: &Value) -> String {
             let texts: Vec<_> = texts.iter().filter_map(Value::as_str).collect();
             texts.join(",")
         }
+        Value::Object(limits) => shown(limits),
         _ if column == "workflows" => "all".to_owned(),
         _ => "-".to_owned(),
+    }
+}
+
+/// `60/min, 5 running, $2.5/d`: those that the key has of its own.
+fn shown(limits: &Map<String, Value>) -> String {
+    let units = [
+        ("requests_per_minute", "", "/min"),
+        ("max_running", "", " running"),
+        ("max_queued", "", " queued"),
+        ("tokens_per_day", "", " tokens/d"),
+        ("cost_per_day_usd", "$", "/d"),
+    ];
+    let shown: Vec<_> = units
+        .iter()
+        .filter(|(name, ..)| limits.get(*name).is_some_and(Value::is_number))
+        .map(|(name, before, after)| format!("{before}{}{after}", limits[*name]))
+        .collect();
+    if shown.is_empty() {
+        "-".to_owned()
+    } else {
+        shown.join(", ")
     }
 }
 
@@ -56,15 +79,16 @@ mod tests {
     fn a_key_is_a_row() {
         let rows = json!([
             {"id": "a1", "name": "shop", "state": "active", "scopes": ["run", "read"], "workflows": ["x", "y"],
+             "limits": {"requests_per_minute": 60, "max_running": null, "cost_per_day_usd": 2.5},
              "created_at": "2026-11-25T12:00:00.000000Z", "last_used_at": null, "expires_at": null},
             {"id": "b2", "name": "me", "state": "revoked", "scopes": ["admin"], "workflows": null,
              "created_at": "2026-11-25T12:00:00.000000Z", "last_used_at": null, "expires_at": null},
         ]);
         assert_eq!(
             keys(&rows),
-            "ID  NAME  STATE    SCOPES    WORKFLOWS  CREATED               LAST USED  EXPIRES\n\
-             a1  shop  active   run,read  x,y        2026-11-25T12:00:00Z  -          -\n\
-             b2  me    revoked  admin     all        2026-11-25T12:00:00Z  -          -"
+            "ID  NAME  STATE    SCOPES    WORKFLOWS  LIMITS          CREATED               LAST USED  EXPIRES\n\
+             a1  shop  active   run,read  x,y        60/min, $2.5/d  2026-11-25T12:00:00Z  -          -\n\
+             b2  me    revoked  admin     all        -               2026-11-25T12:00:00Z  -          -"
         );
     }
 }
