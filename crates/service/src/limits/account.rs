@@ -79,7 +79,7 @@ impl Sum {
 }
 
 /// An account as it stands.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Standing {
     pub(super) limits: Limits,
     pub(super) running: u64,
@@ -228,7 +228,7 @@ impl Account {
     }
 
     /// The store does not have it.
-    pub(super) fn was_not_written(&self, lost: KeyDay) {
+    pub(super) fn was_not_written(&self, lost: &KeyDay) {
         let mut book = self.today();
         if book.day == lost.day {
             book.sent = Spent::default();

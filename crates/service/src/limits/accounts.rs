@@ -24,7 +24,7 @@ pub struct Accounts {
     store: Arc<dyn SpendStore>,
     host: Arc<dyn Host>,
     defaults: Limits,
-    accounts: RwLock<HashMap<Arc<str>, Arc<Account>>>,
+    by_key: RwLock<HashMap<Arc<str>, Arc<Account>>>,
     /// Held while something is written, with the day on which old ones were forgotten last.
     writing: tokio::sync::Mutex<Option<Day>>,
 }
@@ -48,22 +48,19 @@ impl Accounts {
             store,
             host,
             defaults,
-            accounts: RwLock::new(accounts),
+            by_key: RwLock::new(accounts),
             writing: tokio::sync::Mutex::default(),
         })
     }
 
     /// The account of that key.
     pub(crate) fn of(&self, key: &Arc<str>) -> Arc<Account> {
-        let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+        let accounts = self.by_key.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(account) = accounts.get(key) {
             return account.clone();
         }
         drop(accounts);
-        let mut accounts = self
-            .accounts
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut accounts = self.by_key.write().unwrap_or_else(PoisonError::into_inner);
         let made = || {
             let (host, nothing) = (self.host.clone(), Spent::default());
             Arc::new(Account::new(key.clone(), host, self.defaults, nothing))
@@ -147,7 +144,7 @@ impl Accounts {
     }
 
     fn all(&self) -> Vec<Arc<Account>> {
-        let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+        let accounts = self.by_key.read().unwrap_or_else(PoisonError::into_inner);
         accounts.values().cloned().collect()
     }
 }
@@ -159,7 +156,7 @@ struct Unwritten(Vec<(Arc<Account>, KeyDay)>);
 impl Drop for Unwritten {
     fn drop(&mut self) {
         for (account, spent) in self.0.drain(..) {
-            account.was_not_written(spent);
+            account.was_not_written(&spent);
         }
     }
 }

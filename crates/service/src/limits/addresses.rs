@@ -27,8 +27,8 @@ impl From<IpAddr> for Client {
             // Beside the multicast networks, from where nobody comes.
             IpAddr::V4(address) => Self(0xffff_0000_0000_0000 | u64::from(address.to_bits())),
             IpAddr::V6(address) => {
-                let network = address.to_bits() >> 64;
-                Self(u64::try_from(network).expect("64 bits are left"))
+                let [a, b, c, d, ..] = address.segments().map(u64::from);
+                Self(a << 48 | b << 32 | c << 16 | d)
             }
         }
     }
@@ -40,12 +40,14 @@ struct Counted {
     bucket: FullAt,
 }
 
+type Set = [Counted; PLACES];
+
 /// See the module.
 #[derive(Debug)]
 pub struct Addresses {
     most: NonZeroU32,
     host: Arc<dyn Host>,
-    sets: Box<[Mutex<[Counted; PLACES]>]>,
+    sets: Box<[Mutex<Set>]>,
     hashing: RandomState,
 }
 
@@ -65,18 +67,8 @@ impl Addresses {
         let now = self.host.elapsed();
         let set = self.set_of(client);
         let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = match set.iter().position(|counted| counted.client == client) {
-            Some(place) => place,
-            None => {
-                let oldest = (0..PLACES).min_by_key(|place| set[*place].bucket);
-                let oldest = oldest.expect("a set has places");
-                set[oldest] = Counted {
-                    client,
-                    ..Counted::default()
-                };
-                oldest
-            }
-        };
+        let known = set.iter().position(|counted| counted.client == client);
+        let place = known.unwrap_or_else(|| forget_one(&mut set, client));
         let taken = set[place].bucket.take(self.most, now);
         taken.map_err(|retry_after| Exceeded {
             limit: Limit::Address,
@@ -86,11 +78,27 @@ impl Addresses {
         })
     }
 
-    fn set_of(&self, client: Client) -> &Mutex<[Counted; PLACES]> {
-        let hash = self.hashing.hash_one(client);
-        let set = hash % u64::try_from(SETS).expect("it is small");
-        &self.sets[usize::try_from(set).expect("it is one of the sets")]
+    fn set_of(&self, client: Client) -> &Mutex<Set> {
+        #[expect(clippy::cast_possible_truncation, reason = "any bits of it will do")]
+        let hash = self.hashing.hash_one(client) as usize;
+        &self.sets[hash % SETS]
     }
+}
+
+/// Gives the client the place of the one that is nearest to being forgotten.
+fn forget_one(set: &mut Set, client: Client) -> usize {
+    let oldest = (1..PLACES).fold(0, |oldest, place| {
+        if set[place].bucket < set[oldest].bucket {
+            place
+        } else {
+            oldest
+        }
+    });
+    set[oldest] = Counted {
+        client,
+        bucket: FullAt::default(),
+    };
+    oldest
 }
 
 #[cfg(test)]

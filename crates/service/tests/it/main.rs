@@ -11,6 +11,7 @@ mod events;
 mod expiring;
 mod fixture;
 mod idempotency;
+mod limits;
 mod queueing;
 mod recovery;
 mod retrying;
