@@ -6,7 +6,7 @@ use testing::{FakeModel, TempProject};
 use tokio::task::JoinSet;
 
 use crate::http::{ask, client, serve};
-use crate::support::{Running, greeting, run_in, words};
+use crate::support::{Ended, Running, flowmill, greeting, run_in, words};
 
 const STORE: &str = "--store sqlite:flowmill.db";
 
@@ -81,6 +81,15 @@ async fn what_a_key_has_spent_outlives_its_server() {
     let found = usage(&server.url(), &shop).await;
     assert_eq!(found["today"]["runs"], 2);
     assert_eq!(spent(&found), 2 * spent(&first));
+    server.signal("TERM");
+    assert_eq!(server.ended().code, Some(0));
+    // The file tells it, too.
+    let shown = run_in(project.root(), words(&format!("keys usage {STORE}"))).exits(0);
+    let left = found["left"]["tokens"].to_string();
+    assert!(shown.stdout.contains(&left), "{left}: {}", shown.stdout);
+    run_in(project.root(), words(&format!("keys usage none {STORE}")))
+        .exits(1)
+        .says(&["no key of that id"]);
 }
 
 #[tokio::test]
@@ -105,6 +114,12 @@ async fn a_servers_limits_are_those_of_keys_without_their_own() {
     }
     let (status, _, problem) = run(&url, &listed).await;
     assert_eq!((status, &problem["code"]), (429, &json!("rate_limited")));
+    let line = format!("keys usage --format json --server {url}");
+    let mut shown = flowmill(project.root(), words(&line));
+    let shown = Ended::of(shown.env("FLOWMILL_API_KEY", &admin))
+        .exits(0)
+        .json();
+    assert_eq!(shown["keys"].as_array().map(Vec::len), Some(3));
     let (_, headers, _) = run(&url, &own).await;
     assert_eq!(headers["ratelimit-policy"], "\"default\";q=9;w=60");
     let metrics = get(&url, "/metrics", &admin).await;

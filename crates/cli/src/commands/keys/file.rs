@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jobs::spend::SpendStore;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use service::access::{Desk, Grants, KeyError, Made, NewKey, Scope};
-use service::limits::Limits;
+use service::access::{Access, Desk, Grants, KeyError, ListedKeys, Made, NewKey, Scope};
+use service::limits::{Accounts, Limits};
 
 use crate::config::store::Store;
 use crate::host::Machine;
@@ -28,6 +29,7 @@ struct Request {
 /// An open store.
 pub(super) struct File {
     desk: Desk,
+    spend: Arc<dyn SpendStore>,
 }
 
 impl File {
@@ -42,7 +44,7 @@ impl File {
                 format!("`{}` does not exist", path.display()),
             )),
             Store::Sqlite(_) => {
-                let Opened { keys, .. } = job_store::open(store).map_err(|failure| {
+                let Opened { keys, spend, .. } = job_store::open(store).map_err(|failure| {
                     failure.hint("a running server is asked with --server URL, and an admin's key in FLOWMILL_API_KEY")
                 })?;
                 Ok(Self {
@@ -51,6 +53,7 @@ impl File {
                         host: Arc::new(Machine::new()),
                         secrets: Arc::new(Machine::new()),
                     },
+                    spend,
                 })
             }
         }
@@ -76,6 +79,23 @@ impl File {
     pub(super) async fn list(&self) -> Result<Value> {
         let views = self.desk.list().await.map_err(|error| failed(&error))?;
         Ok(json!({ "keys": views }))
+    }
+
+    pub(super) async fn usage(&self, id: Option<&str>) -> Result<Value> {
+        let desk = self.desk.clone();
+        let read = async {
+            let defaults = Limits::default();
+            let accounts = Accounts::open(self.spend.clone(), desk.host.clone(), defaults);
+            let accounts = Arc::new(accounts.await?);
+            // So that each has its own limits.
+            Access::open(desk, ListedKeys::default(), accounts.clone()).await?;
+            accounts.usage(id).await
+        };
+        let usage = read.await.map_err(|error| failed(&error.into()))?;
+        if usage.is_empty() && id.is_some() {
+            return Err(failed(&KeyError::NotFound));
+        }
+        Ok(json!({ "keys": usage }))
     }
 
     pub(super) async fn rotate(&self, id: &str, grace: Duration) -> Result<Value> {

@@ -1,4 +1,4 @@
-//! `flowmill keys`: makes, lists, rotates and revokes API keys, in a store file that no server holds or
+//! `flowmill keys`: makes, lists, rotates and revokes API keys and shows what they spend, in a store file that no server holds or
 //! through a running server with an admin's key.
 
 mod file;
@@ -23,7 +23,7 @@ use crate::report::{Exit, Result};
 use crate::{printer, runtime};
 use file::File;
 
-/// Make, list, rotate and revoke API keys
+/// Make, list, rotate and revoke API keys, and see what they spend
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -74,6 +74,11 @@ enum Verb {
         /// How long the old secret stays good, such as 1d, at most 30d [default: not at all]
         #[arg(long, value_name = "TIME")]
         grace: Option<Age>,
+    },
+    /// What keys have spent today, and what they have left; a server tells a key that is no admin's of itself
+    Usage {
+        /// The key's id [default: all]
+        id: Option<String>,
     },
     /// Make a key worthless, at once and for ever
     Revoke {
@@ -196,6 +201,16 @@ async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
             printer::data(&match format {
                 Format::Json => keys.to_string(),
                 Format::Table => table::keys(&keys["keys"]),
+            })
+        }
+        Verb::Usage { id } => {
+            let usage = match source {
+                Source::Remote(remote) => remote.usage(id.as_deref()).await?,
+                Source::File(file) => file.usage(id.as_deref()).await?,
+            };
+            printer::data(&match format {
+                Format::Json => usage.to_string(),
+                Format::Table => table::usage(&usage["keys"]),
             })
         }
         Verb::Revoke { id } => {

@@ -28,6 +28,44 @@ pub(super) fn keys(keys: &Value) -> String {
     aligned(&rows)
 }
 
+/// What keys have spent today and have left, below their headings.
+pub(super) fn usage(keys: &Value) -> String {
+    let headings = [
+        "KEY",
+        "REQUESTS",
+        "RUNS",
+        "TOKENS",
+        "COST",
+        "TOKENS LEFT",
+        "COST LEFT",
+        "RUNNING",
+        "WAITING",
+    ];
+    let mut rows = vec![headings.map(str::to_owned)];
+    for key in keys.as_array().into_iter().flatten() {
+        let (today, left) = (&key["today"], &key["left"]);
+        let count = |value: &Value| value.as_u64().unwrap_or_default();
+        let tokens = count(&today["input_tokens"]) + count(&today["output_tokens"]);
+        let dollars = |value: &Value| {
+            let amount = value.as_f64();
+            amount.map_or_else(|| "-".to_owned(), |amount| format!("${amount:.4}"))
+        };
+        let left_tokens = left["tokens"].as_u64();
+        rows.push([
+            key["key"].as_str().unwrap_or_default().to_owned(),
+            count(&today["requests"]).to_string(),
+            count(&today["runs"]).to_string(),
+            tokens.to_string(),
+            dollars(&today["cost_usd"]),
+            left_tokens.map_or_else(|| "-".to_owned(), |left| left.to_string()),
+            dollars(&left["cost_usd"]),
+            count(&key["running"]).to_string(),
+            count(&key["waiting"]).to_string(),
+        ]);
+    }
+    aligned(&rows)
+}
+
 fn cell(column: &str, value: &Value) -> String {
     match value {
         Value::String(text) if column.ends_with("_at") => to_the_second(text),
@@ -74,6 +112,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn usage_is_what_was_spent_today_and_what_is_left() {
+        let rows = json!([
+            {"key": "a1", "running": 1, "waiting": 0, "left": {"tokens": 90, "cost_usd": null},
+             "today": {"requests": 5, "runs": 2, "input_tokens": 7, "output_tokens": 3, "cost_usd": 0.5}},
+        ]);
+        assert_eq!(
+            usage(&rows),
+            "KEY  REQUESTS  RUNS  TOKENS  COST     TOKENS LEFT  COST LEFT  RUNNING  WAITING\n\
+             a1   5         2     10      $0.5000  90           -          1        0"
+        );
+    }
 
     #[test]
     fn a_key_is_a_row() {
