@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jobs::key::KeyStore;
 use jobs::memory::{Limits, MemoryStore};
+use jobs::spend::SpendStore;
 use jobs::sqlite::{OpenError, Options, SqliteStore};
 use jobs::store::JobStore;
 
@@ -19,13 +20,16 @@ pub(crate) struct Opened {
     pub jobs: Arc<dyn JobStore>,
     /// The API keys in it.
     pub keys: Arc<dyn KeyStore>,
+    /// What they have spent.
+    pub spend: Arc<dyn SpendStore>,
 }
 
 impl Opened {
-    fn new(store: Arc<impl JobStore + KeyStore + 'static>) -> Self {
+    fn new(store: Arc<impl JobStore + KeyStore + SpendStore + 'static>) -> Self {
         Self {
             jobs: store.clone(),
-            keys: store,
+            keys: store.clone(),
+            spend: store,
         }
     }
 }

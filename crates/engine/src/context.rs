@@ -10,6 +10,7 @@ use crate::host::Host;
 use crate::outcome::{Failure, FailureCode};
 use crate::plan::Plan;
 use crate::progress::CheckpointError;
+use crate::quota::Quota;
 use crate::run::Environment;
 
 /// One run's surroundings.
@@ -18,6 +19,7 @@ pub(crate) struct Context<'a> {
     pub(crate) environment: &'a Environment,
     pub(crate) events: Emitter<'a>,
     pub(crate) ledger: Ledger,
+    pub(crate) quota: Option<Arc<dyn Quota>>,
     /// The host's clock when this attempt began.
     pub(crate) started: Duration,
     /// Time spent by earlier attempts.

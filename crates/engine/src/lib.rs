@@ -14,6 +14,7 @@ mod order;
 pub mod outcome;
 pub mod plan;
 pub mod progress;
+pub mod quota;
 mod repair;
 pub mod run;
 mod schedule;

@@ -210,6 +210,8 @@ pub enum FailureCode {
     DeadlineExceeded,
     /// `budget`.
     BudgetExceeded,
+    /// What whoever pays may spend is used up.
+    QuotaExhausted,
     /// More steps than any sane workflow takes (see `run::MAX_STEPS`).
     StepLimit,
     /// Uses a part this version cannot execute.

@@ -30,6 +30,8 @@ pub(crate) struct NodePlan {
     pub(crate) id: Arc<str>,
     /// What the model has to answer.
     pub(crate) format: OutputFormat,
+    /// Length of the schema in it, written as JSON.
+    pub(crate) schema_bytes: usize,
     /// Which model is asked.
     pub(crate) model: ModelSpec,
 }
@@ -89,12 +91,14 @@ impl Plan {
 
 impl NodePlan {
     fn new(node: &Node) -> Self {
+        let schema = node.output.json_schema();
         Self {
             id: Arc::from(node.id.as_str()),
+            schema_bytes: schema.to_string().len(),
             format: OutputFormat {
                 name: Arc::from(format_name(&node.id)),
                 description: node.output.description.as_deref().map(Arc::from),
-                schema: Arc::new(node.output.json_schema()),
+                schema: Arc::new(schema),
             },
             model: model_spec(&node.llm),
         }

@@ -15,6 +15,7 @@ use crate::host::Host;
 use crate::outcome::{Failure, FailureCode, FailureSource, Finished, Outcome};
 use crate::plan::Plan;
 use crate::progress::{Checkpoint, CheckpointError, Progress};
+use crate::quota::Quota;
 use crate::schedule;
 use crate::steps::model_call::model_failure;
 
@@ -40,6 +41,8 @@ pub struct Limits {
     pub deadline: Option<Duration>,
     /// Over the workflow's own, whichever is tighter.
     pub budget: Budget,
+    /// Of whoever pays for it, over all their runs.
+    pub quota: Option<Arc<dyn Quota>>,
     /// Fan-out items in flight at once; models that are sequential get one at a time.
     pub fan_out: usize,
     /// Ask models to stream, so that `llm_delta` events come.
@@ -49,11 +52,12 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// No deadline, no budget beyond the workflow's own, 16 items at once, no streaming, everything captured.
+    /// No deadline, no budget beyond the workflow's own, no quota, 16 items at once, no streaming, everything captured.
     fn default() -> Self {
         Self {
             deadline: None,
             budget: Budget::default(),
+            quota: None,
             fan_out: 16,
             stream: false,
             capture: CaptureLevel::Full,
@@ -104,6 +108,7 @@ pub async fn run(
         started: environment.host.elapsed(),
         earlier_ms: progress.elapsed_ms,
         deadline: limits.deadline,
+        quota: limits.quota,
         fan_out: if environment.models.is_sequential() {
             1
         } else {

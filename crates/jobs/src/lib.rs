@@ -6,6 +6,7 @@ pub mod job;
 pub mod json;
 pub mod key;
 pub mod memory;
+pub mod spend;
 pub mod sqlite;
 pub mod store;
 pub mod webhook;

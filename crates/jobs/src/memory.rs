@@ -12,7 +12,7 @@
 //! - `keys`: idempotency keys, dropped together with their jobs.
 //! - `definitions`: each text once, with the number of jobs that have it.
 //!
-//! API keys have a list and a mutex of their own.
+//! API keys have a list and a mutex of their own, and what they have spent a map and another.
 //!
 //! So every verb costs O(log n) for each job it touches, except that a listing passes over the jobs
 //! its filter leaves out. Records that ended are kept within [`Limits`]; so memory is bounded by those
@@ -20,6 +20,7 @@
 
 mod deliveries;
 mod keys;
+mod spend;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ use crate::fairness;
 use crate::job::{Definition, Ending, Job, JobId, NewJob, Status, Step, Work};
 use crate::json::Json;
 use crate::key::Keys;
+use crate::spend::{Day, Spent};
 use crate::store::{
     CancelRequested, Claimant, Claimed, Counts, Error, Filter, JobStore, Lease, LeaseState, Page,
     StoredEvent, SubmitOptions, Submitted, later,
@@ -72,7 +74,11 @@ pub struct MemoryStore {
     limits: Limits,
     tables: Mutex<Tables>,
     keys: Mutex<Keys>,
+    sums: Mutex<Sums>,
 }
+
+/// What keys have spent.
+type Sums = BTreeMap<(Day, Arc<str>), Spent>;
 
 impl MemoryStore {
     /// Empty.
@@ -81,6 +87,7 @@ impl MemoryStore {
             limits,
             tables: Mutex::default(),
             keys: Mutex::default(),
+            sums: Mutex::default(),
         }
     }
 

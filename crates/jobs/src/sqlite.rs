@@ -31,6 +31,7 @@ mod open;
 mod readers;
 mod removal;
 mod space;
+mod spend;
 mod submission;
 mod tables;
 mod values;

@@ -161,6 +161,10 @@ impl ChatModel for RecordedModel {
         self.model.name()
     }
 
+    fn cost_usd(&self, input_tokens: u64, output_tokens: u64) -> Option<f64> {
+        self.model.cost_usd(input_tokens, output_tokens)
+    }
+
     /// A call whose exchange cannot be written fails (`ErrorKind::Config`): a recording with holes
     /// would only be noticed when it is played.
     async fn chat(

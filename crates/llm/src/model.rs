@@ -67,6 +67,11 @@ pub trait ChatModel: Send + Sync + std::fmt::Debug {
     /// `provider/model`, for people and telemetry.
     fn name(&self) -> &str;
 
+    /// What a call of so many tokens costs at most, in US dollars; `None` where the model has no known price.
+    fn cost_usd(&self, _input_tokens: u64, _output_tokens: u64) -> Option<f64> {
+        None
+    }
+
     /// Asks once: no retry. Dropping the future aborts the HTTP call. `on_delta` sees text as it
     /// arrives when `request.stream` is set.
     async fn chat(

@@ -1,10 +1,13 @@
 //! What every handler shares: the service beneath and the settings.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use service::Service;
 use service::access::Access;
+use service::limits::Addresses;
 use telemetry::Telemetry;
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +28,10 @@ pub struct Settings {
     pub head_timeout: Duration,
     /// How often an event stream carries a comment line, so that nobody between takes it for dead.
     pub comment_every: Duration,
+    /// Networks of proxies that say truly whom they ask for.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Requests a minute without a good API key, from each address; `None`: any number.
+    pub address_requests_per_minute: Option<NonZeroU32>,
     /// After `shutdown`, how long answers in flight may take before their connections are cut.
     pub close_timeout: Duration,
 }
@@ -38,6 +45,8 @@ impl Default for Settings {
             body_timeout: Duration::from_secs(60),
             head_timeout: Duration::from_secs(75),
             comment_every: Duration::from_secs(5),
+            trusted_proxies: Vec::new(),
+            address_requests_per_minute: None,
             close_timeout: Duration::from_secs(5),
         }
     }
@@ -52,6 +61,7 @@ struct Inner {
     service: Service,
     settings: Settings,
     access: Option<Arc<Access>>,
+    addresses: Option<Addresses>,
     has_root_paths: bool,
     documented: Vec<Documented>,
     drains: TaskTracker,
@@ -70,10 +80,14 @@ impl App {
     pub fn observed(service: Service, settings: Settings, telemetry: Telemetry) -> Self {
         let has_root_paths = service.catalog().only().is_some();
         let documented = crate::router::documented(has_root_paths);
+        let addresses = settings
+            .address_requests_per_minute
+            .map(|most| Addresses::new(most, service.host().clone()));
         Self(Arc::new(Inner {
             service,
             settings,
             access: None,
+            addresses,
             has_root_paths,
             documented,
             drains: TaskTracker::new(),
@@ -99,6 +113,11 @@ impl App {
     /// Who lets callers in; `None`: everyone is.
     pub(crate) fn access(&self) -> Option<&Access> {
         self.0.access.as_deref()
+    }
+
+    /// Who counts requests by their address; `None`: nobody.
+    pub(crate) fn addresses(&self) -> Option<&Addresses> {
+        self.0.addresses.as_ref()
     }
 
     pub(crate) fn telemetry(&self) -> &Telemetry {

@@ -10,10 +10,12 @@ use axum::extract::Request;
 use axum::handler::Handler;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::future::Either;
+use futures_util::FutureExt as _;
+use futures_util::future::{Either, Map};
 use service::access::Scope;
 
 use crate::app::App;
+use crate::limits::{self, Told};
 use crate::refusal::{Refusal, Trouble};
 use crate::request::caller::{self, Caller};
 use crate::request::{accept, body};
@@ -21,6 +23,8 @@ use crate::request::{accept, body};
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
+    /// Anyone, as often as they like: whether the server is well.
+    Probe,
     /// Anyone.
     Open,
     /// Anyone gets the page, in which nothing stands of what is served; what is not a page needs a key.
@@ -41,7 +45,7 @@ impl Need {
     /// The scope it takes.
     pub(crate) fn scope(self) -> Option<Scope> {
         match self {
-            Self::Open | Self::Page | Self::AnyKey => None,
+            Self::Probe | Self::Open | Self::Page | Self::AnyKey => None,
             Self::Run => Some(Scope::Run),
             Self::Read => Some(Scope::Read),
             Self::Metrics => Some(Scope::Metrics),
@@ -62,14 +66,19 @@ where
     H: Handler<T, App>,
     T: 'static,
 {
-    type Future = Either<H::Future, Ready<Response>>;
+    type Future = Either<H::Future, Either<Map<H::Future, Tell>, Ready<Response>>>;
 
     fn call(self, mut request: Request, app: App) -> Self::Future {
         match admit(&app, self.need, &request) {
-            Ok(Caller::Open) => Either::Left(self.handler.call(request, app)),
-            Ok(caller) => {
-                request.extensions_mut().insert(caller);
-                Either::Left(self.handler.call(request, app))
+            Ok((caller, told)) => {
+                if !matches!(caller, Caller::Open) {
+                    request.extensions_mut().insert(caller);
+                }
+                let answer = self.handler.call(request, app);
+                match told {
+                    None => Either::Left(answer),
+                    Some(told) => Either::Right(Either::Left(answer.map(tell(told)))),
+                }
             }
             Err(refusal) => {
                 let (parts, body) = request.into_parts();
@@ -77,32 +86,53 @@ where
                 if !body.is_end_stream() && !parts.headers.contains_key(header::EXPECT) {
                     body::drain(&app, body);
                 }
-                Either::Right(ready(refusal.into_response()))
+                Either::Right(Either::Right(ready(refusal.into_response())))
             }
         }
     }
 }
 
-fn admit(app: &App, need: Need, request: &Request) -> Result<Caller, Refusal> {
+/// Adds to an answer how the limit of requests stands.
+type Tell = Box<dyn FnOnce(Response) -> Response + Send>;
+
+fn tell(told: Told) -> Tell {
+    Box::new(|mut answer| {
+        told.in_headers(answer.headers_mut());
+        answer
+    })
+}
+
+/// Who asks, and how their limit of requests stands where there is one. A key is looked at before an address
+/// is counted: good keys are not kept out by others behind the same address, and the guesses that this
+/// allows at a secret of 256 bits are of no use.
+fn admit(app: &App, need: Need, request: &Request) -> Result<(Caller, Option<Told>), Refusal> {
     let Some(access) = app.access() else {
-        return Ok(Caller::Open);
+        let told = match need {
+            Need::Probe => None,
+            _ => limits::of_address(app, request)?,
+        };
+        return Ok((Caller::Open, told));
     };
-    if need == Need::Open {
-        return Ok(Caller::Anonymous);
+    match need {
+        Need::Probe => return Ok((Caller::Anonymous, None)),
+        Need::Open => return Ok((Caller::Anonymous, limits::of_address(app, request)?)),
+        Need::Page | Need::AnyKey | Need::Run | Need::Read | Need::Metrics | Need::Admin => {}
     }
     let presented = caller::presented(request.headers());
     let Some(identity) = presented.and_then(|key| access.identify(key)) else {
+        let told = limits::of_address(app, request)?;
         let wants_page = matches!(*request.method(), Method::GET | Method::HEAD)
             && accept::prefers(request.headers(), accept::HTML, accept::JSON);
         return if need == Need::Page && wants_page {
-            Ok(Caller::Anonymous)
+            Ok((Caller::Anonymous, told))
         } else {
             Err(no_key())
         };
     };
+    let told = limits::of_key(app, &identity)?;
     match need.scope() {
         Some(scope) if !identity.allows(scope) => Err(no_scope(scope)),
-        _ => Ok(Caller::Key(identity)),
+        _ => Ok((Caller::Key(identity), told)),
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod app;
 mod guard;
+mod limits;
 mod middleware;
 mod openapi;
 mod refusal;

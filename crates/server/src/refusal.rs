@@ -19,6 +19,7 @@ use jobs::json::Json;
 use serde::Serialize;
 use service::problem::{ErrorSource, Problem};
 
+use crate::limits::Told;
 use crate::request::accept;
 use crate::views::fault::Entry;
 use crate::views::reply::to_json;
@@ -33,8 +34,8 @@ pub(crate) enum Refusal {
     NotFound(&'static str),
     /// 405: the path exists, the method does not.
     MethodNotAllowed,
-    /// A run failed: its own status, and the problem it left.
-    RunFailed(StatusCode, Json),
+    /// A run failed: its own status, the problem it left, and after how many seconds another may not.
+    RunFailed(StatusCode, Json, Option<u32>),
     /// Anything else.
     Problem(Box<Trouble>),
 }
@@ -44,6 +45,7 @@ pub(crate) enum Refusal {
 pub(crate) struct Trouble {
     problem: Problem,
     retry_after_seconds: Option<u32>,
+    limits: Option<Told>,
     close: bool,
     authenticate: bool,
 }
@@ -95,6 +97,18 @@ impl Trouble {
         self
     }
 
+    /// When to ask again.
+    pub(crate) fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+
+    /// Which limit it was.
+    pub(crate) fn told(mut self, limits: Told) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
     /// Which job it is about.
     pub(crate) fn about(mut self, job: JobId) -> Self {
         self.problem.instance = Some(location(job));
@@ -120,6 +134,7 @@ impl From<Problem> for Trouble {
         Self {
             problem,
             retry_after_seconds: None,
+            limits: None,
             close: false,
             authenticate: false,
         }
@@ -172,9 +187,15 @@ pub(crate) fn render(response: &mut Response, as_problem: bool, instance: impl F
     // The router announced the empty body it saw.
     headers.remove(CONTENT_LENGTH);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    if let Refusal::RunFailed(_, _, Some(seconds)) = &*refusal {
+        headers.insert(RETRY_AFTER, HeaderValue::from(*seconds));
+    }
     if let Refusal::Problem(trouble) = &*refusal {
         if let Some(seconds) = trouble.retry_after_seconds {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(limits) = trouble.limits.clone() {
+            limits.in_headers(headers);
         }
         if trouble.authenticate {
             headers.insert(WWW_AUTHENTICATE, BEARER);
@@ -209,7 +230,7 @@ impl Refusal {
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::RunFailed(status, _) => *status,
+            Self::RunFailed(status, ..) => *status,
             Self::Problem(trouble) => StatusCode::from_u16(trouble.problem.status)
                 .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         }
@@ -220,7 +241,7 @@ impl Refusal {
         let mut errors = None;
         let (code, detail) = match self {
             // It names its job as its instance already.
-            Self::RunFailed(_, problem) => return problem.text().into_owned().into(),
+            Self::RunFailed(_, problem, _) => return problem.text().into_owned().into(),
             Self::Problem(trouble) => {
                 let mut problem = trouble.problem.clone();
                 problem.instance.get_or_insert_with(instance);

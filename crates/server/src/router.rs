@@ -15,7 +15,7 @@ use crate::refusal::Refusal;
 use crate::routes::{
     docs_page, health, health_live, health_ready, job_cancel, job_delete, job_events, job_retry,
     jobs_create, jobs_list, key_revoke, key_rotate, keys_create, keys_list, metrics, openapi_json,
-    root, run, schema, status, ui_file, workflow, workflows,
+    root, run, schema, status, ui_file, usage, workflow, workflows,
 };
 
 /// `METHOD NEED PATH => MODULE` for each endpoint: who may use it ([`Need`]); its `handle` answers, its
@@ -44,9 +44,9 @@ fn table(single: bool) -> Table {
         Get     Page    "/"                         => root,
         Get     AnyKey  "/workflows"                => workflows,
         Get     Page    "/workflows/{name}"         => workflow,
-        Get     Open    "/health"                   => health,
-        Get     Open    "/health/live"              => health_live,
-        Get     Open    "/health/ready"             => health_ready,
+        Get     Probe   "/health"                   => health,
+        Get     Probe   "/health/live"              => health_live,
+        Get     Probe   "/health/ready"             => health_ready,
         Get     Metrics "/metrics"                  => metrics,
     } }
     // Jobs, of whichever workflow.
@@ -67,6 +67,7 @@ fn table(single: bool) -> Table {
         Post    Admin   "/keys"                     => keys_create,
         Post    Admin   "/keys/{key_id}/rotate"     => key_rotate,
         Delete  Admin   "/keys/{key_id}"            => key_revoke,
+        Get     Read    "/usage"                    => usage,
     } }
     // What the pages load; no part of the API.
     table.page_file("/ui/{file}", ui_file::handle);

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
+use crate::request::client::Peer;
 use crate::{middleware, router};
 
 /// Connections that the kernel may hold ready while we are busy; it cuts this down to its own limit.
@@ -52,9 +53,10 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken)
             () = shutdown.cancelled() => break,
         };
         match accepted {
-            Ok((stream, _peer)) => {
+            Ok((stream, peer)) => {
                 let connection = Connection {
                     app: app.clone(),
+                    peer: Peer(peer.ip()),
                     router: router.clone(),
                     shutdown: shutdown.clone(),
                 };
@@ -101,6 +103,7 @@ fn is_of_the_peer(error: &io::Error) -> bool {
 
 struct Connection {
     app: App,
+    peer: Peer,
     router: Router,
     shutdown: CancellationToken,
 }
@@ -113,11 +116,11 @@ impl Connection {
         }
         let respond = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
             let (app, mut router) = (self.app.clone(), self.router.clone());
-            async move {
-                Ok::<_, Infallible>(
-                    middleware::answer(&app, &mut router, request.map(Body::new)).await,
-                )
+            let mut request = request.map(Body::new);
+            if app.addresses().is_some() {
+                request.extensions_mut().insert(self.peer);
             }
+            async move { Ok::<_, Infallible>(middleware::answer(&app, &mut router, request).await) }
         });
         let mut connection = pin!(
             http1::Builder::new()

@@ -25,6 +25,7 @@ pub use keyring::Identity;
 pub use listed::{ListedKey, ListedKeys, UnfitList};
 pub use secret::{ApiKey, SecretSource};
 
+use crate::limits::Accounts;
 use keyring::Keyring;
 
 /// How long a change that another process made may take to count here, and a use to be written down.
@@ -35,6 +36,7 @@ pub const RELOAD_EVERY: Duration = Duration::from_secs(15);
 pub struct Access {
     desk: Desk,
     listed: ListedKeys,
+    accounts: Arc<Accounts>,
     ring: RwLock<Arc<Keyring>>,
     /// Held from a change to the reading of what came of it, so that an older reading never wins.
     changing: tokio::sync::Mutex<()>,
@@ -43,7 +45,11 @@ pub struct Access {
 impl Access {
     /// With the keys of a store and those of a list. `None` where there are none, and never were any in
     /// the store: nobody needs a key then. Keys that all were revoked, or have expired, let nobody in.
-    pub async fn open(desk: Desk, listed: ListedKeys) -> Result<Option<Self>, Error> {
+    pub async fn open(
+        desk: Desk,
+        listed: ListedKeys,
+        accounts: Arc<Accounts>,
+    ) -> Result<Option<Self>, Error> {
         let keys = desk.store.keys().await?;
         if keys.records.is_empty() && listed.is_empty() {
             return Ok(None);
@@ -51,7 +57,7 @@ impl Access {
         let hashing_key = keys
             .hashing_key
             .unwrap_or_else(|| Hidden256::from(desk.secrets.secret()));
-        let ring = Keyring::new(hashing_key, &keys.records, &listed, None);
+        let ring = Keyring::new(hashing_key, &keys.records, &listed, &accounts, None);
         for record in &keys.records {
             if listed.names(&record.id) {
                 tracing::warn!(key = %record.id, "a key of the list takes the place of one in the store that has the same id");
@@ -60,6 +66,7 @@ impl Access {
         Ok(Some(Self {
             desk,
             listed,
+            accounts,
             ring: RwLock::new(Arc::new(ring)),
             changing: tokio::sync::Mutex::default(),
         }))
@@ -68,6 +75,11 @@ impl Access {
     /// Where its keys are made. What is done there directly counts here after [`RELOAD_EVERY`].
     pub fn desk(&self) -> &Desk {
         &self.desk
+    }
+
+    /// What its keys have spent.
+    pub fn accounts(&self) -> &Arc<Accounts> {
+        &self.accounts
     }
 
     /// Whose key this is, if it is good now. Takes the same time whatever is wrong with it.
@@ -117,8 +129,13 @@ impl Access {
         Ok(views)
     }
 
-    /// Writes uses down, and reads what others have changed, until `stop`. One task has to do it.
+    /// Writes uses and what was spent down, and reads what others have changed, until `stop`. One task has
+    /// to do it, until after the last run has ended.
     pub async fn keep(&self, stop: CancellationToken) {
+        tokio::join!(self.keep_keys(&stop), self.accounts.keep(&stop));
+    }
+
+    async fn keep_keys(&self, stop: &CancellationToken) {
         while stop
             .run_until_cancelled(self.desk.host.sleep(RELOAD_EVERY))
             .await
@@ -160,7 +177,8 @@ impl Access {
         let hashing_key = keys
             .hashing_key
             .unwrap_or_else(|| before.hashing_key().clone());
-        let ring = Keyring::new(hashing_key, &keys.records, &self.listed, Some(&before));
+        let (listed, accounts) = (&self.listed, &self.accounts);
+        let ring = Keyring::new(hashing_key, &keys.records, listed, accounts, Some(&before));
         *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
         Ok(())
     }

@@ -16,14 +16,15 @@ use std::time::Duration;
 
 use engine::run::Start;
 use futures_util::future::{Either, select};
-use jobs::job::NewJob;
-use jobs::store::{SubmitOptions, Submitted};
+use jobs::job::{Job, NewJob};
+use jobs::store::{Error, SubmitOptions, Submitted};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::attended::{Attended, Work};
 use crate::catalog::LoadedWorkflow;
 use crate::execution::{Begin, Execution};
+use crate::limits::{Exceeded, Place};
 use crate::live::{LiveRun, Unstored};
 use crate::runs::{Accepted, SubmitError};
 use crate::service::Shared;
@@ -85,35 +86,92 @@ impl Shared {
         } else {
             self.slots.clone().try_acquire_owned().ok()
         };
+        let place = match self.account_of(job.owner.as_ref()) {
+            None => Ok(None),
+            Some(account) => account.enter(slot.is_none()).map(Some),
+        };
+        let place = match place {
+            // What it repeats was let in before.
+            Err(_) if job.idempotency.is_some() => place,
+            Err(exceeded) => return Err(exceeded.into()),
+            Ok(_) => place,
+        };
         let (reply, answer) = oneshot::channel();
         let (shared, workflow) = (self.clone(), workflow.clone());
         let unstored = Unstored { job, reply };
         // Each as it is: a future is large, and to make another around it would copy it.
         let tasks = self.tasks.clone();
-        let work = match slot {
-            Some(slot) => {
-                let begin = (workflow, start);
-                Work::new(tasks, shared.start(begin, unstored, hold, slot, submission))
+        let work = match (place, slot) {
+            (Err(exceeded), _) => {
+                Work::new(tasks, shared.find_earlier(unstored, exceeded, submission))
             }
-            None => Work::new(tasks, shared.enqueue(unstored, submission)),
+            (Ok(place), Some(slot)) => {
+                let begin = (workflow, start);
+                Work::new(
+                    tasks,
+                    shared.start(begin, unstored, place, hold, slot, submission),
+                )
+            }
+            (Ok(place), None) => Work::new(tasks, shared.enqueue(unstored, place, submission)),
         };
         Ok((work, answer))
     }
 
-    async fn enqueue(self: Arc<Self>, unstored: Unstored, _submission: TaskTrackerToken) {
+    async fn enqueue(
+        self: Arc<Self>,
+        unstored: Unstored,
+        place: Option<Place>,
+        _submission: TaskTrackerToken,
+    ) {
+        // Before it can be claimed.
+        if let Some(place) = place {
+            self.waiting.put(unstored.job.id, place);
+        }
         // In both cases it has been told.
         let (Ok(()) | Err(NotHere)) = self.submit(unstored, None).await;
+    }
+
+    /// For a repeated request whose key may not start another run: the run that there is.
+    async fn find_earlier(
+        self: Arc<Self>,
+        Unstored { job, reply }: Unstored,
+        exceeded: Exceeded,
+        _submission: TaskTrackerToken,
+    ) {
+        let options = SubmitOptions {
+            claim: None,
+            // So that only a job that is there already is found.
+            max_pending: Some(0),
+        };
+        let answer = match self.store.submit(job, options).await {
+            Ok(Submitted::Existing(job)) => Ok(self.replayed(&job)),
+            Ok(Submitted::KeyReused) => Err(SubmitError::KeyReused),
+            Ok(Submitted::New(_)) | Err(Error::QueueFull { .. }) => Err(exceeded.into()),
+            Err(error) => Err(error.into()),
+        };
+        // Whoever asked may have gone.
+        let _ = reply.send(answer);
+    }
+
+    fn replayed(&self, job: &Job) -> Accepted {
+        Accepted {
+            id: job.id,
+            replayed: true,
+            created_at: job.created_at,
+            run: self.running(job.id),
+        }
     }
 
     async fn start(
         self: Arc<Self>,
         begin: Begin,
         unstored: Unstored,
+        place: Option<Place>,
         hold: Option<Duration>,
         slot: OwnedSemaphorePermit,
         _submission: TaskTrackerToken,
     ) {
-        let execution = Execution::of_new(&self, &unstored.job);
+        let execution = Execution::of_new(&self, &unstored.job, place);
         let run = execution.run();
         let may_exist = unstored.job.idempotency.is_some();
         run.hold(unstored);
@@ -162,9 +220,13 @@ impl Shared {
             claim: run.map(|_| self.arrives(id, created_at)),
             max_pending: self.settings.max_queued,
         };
+        let account = self.account_of(job.owner.as_ref());
         let mut here = Err(NotHere);
         let answer = match self.store.submit(job, options).await {
             Ok(Submitted::New(claimed)) => {
+                if let Some(account) = account {
+                    account.accepted();
+                }
                 if let (Some(claimed), Some(run)) = (claimed, run) {
                     run.grant(claimed.lease);
                     self.register(run);
@@ -175,15 +237,13 @@ impl Shared {
                 }
                 Ok(accepted)
             }
-            Ok(Submitted::Existing(job)) => Ok(Accepted {
-                id: job.id,
-                replayed: true,
-                created_at: job.created_at,
-                run: self.running(job.id),
-            }),
+            Ok(Submitted::Existing(job)) => Ok(self.replayed(&job)),
             Ok(Submitted::KeyReused) => Err(SubmitError::KeyReused),
             Err(error) => Err(error.into()),
         };
+        if run.is_none() && !answer.as_ref().is_ok_and(|accepted| !accepted.replayed) {
+            self.waiting.take(id);
+        }
         self.has_arrived(id, created_at);
         // Whoever asked may have gone; the job is accepted all the same.
         let _ = reply.send(answer);

@@ -1,11 +1,12 @@
 //! Executing a job, from its lease or its acceptance to its end.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use engine::outcome::{Failure, FailureCode, FailureSource, Finished, Outcome, Usage};
+use engine::quota::Quota;
 use engine::run::{Environment, Limits, Start};
 use engine::trace::{self, RunIds};
 use engine::watch::{Both, RunInfo};
@@ -18,6 +19,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::backoff::Backoff;
 use crate::catalog::LoadedWorkflow;
+use crate::limits::{Account, Place};
 use crate::live::{LiveRun, Unstored};
 use crate::position;
 use crate::problem::Problem;
@@ -36,11 +38,15 @@ pub(crate) struct Execution {
     work: Work,
     /// Of `work`, read once.
     options: RunOptions,
+    /// Of whom the job belongs to, where that is counted.
+    account: Option<Arc<Account>>,
+    /// In that account, until the run is over.
+    place: Mutex<Option<Place>>,
 }
 
 impl Execution {
     /// Of a job that is about to be stored.
-    pub(crate) fn of_new(shared: &Arc<Shared>, job: &NewJob) -> Self {
+    pub(crate) fn of_new(shared: &Arc<Shared>, job: &NewJob, place: Option<Place>) -> Self {
         let run = LiveRun::new(shared, job.id, job.workflow.clone(), 0);
         let options = RunOptions::of(&job.work);
         if options.stream {
@@ -53,6 +59,8 @@ impl Execution {
             deadline: job.deadline,
             work: job.work.clone(),
             options,
+            account: place.as_ref().map(|place| place.account().clone()),
+            place: Mutex::new(place),
         }
     }
 
@@ -70,6 +78,7 @@ impl Execution {
             last_event,
         } = claimed;
         let run = LiveRun::new(shared, job.id, job.workflow.clone(), last_event);
+        let place = shared.claimed_place(&job);
         let execution = Self {
             shared: shared.clone(),
             run: Arc::new(run),
@@ -77,6 +86,8 @@ impl Execution {
             deadline: job.deadline,
             options: RunOptions::of(&work),
             work,
+            account: place.as_ref().map(|place| place.account().clone()),
+            place: Mutex::new(place),
         };
         execution.run.grant(lease);
         shared.register(&execution.run);
@@ -97,6 +108,7 @@ impl Execution {
     /// Lets everybody know that the run is over here.
     pub(crate) fn leave(&self, end: Option<Job>, slot: Option<OwnedSemaphorePermit>) {
         self.shared.unregister(&self.run);
+        drop(self.take_place());
         if end.is_none()
             && self.run.granted().is_none()
             && let Some(telemetry) = self.run.telemetry()
@@ -108,6 +120,11 @@ impl Execution {
         if self.shared.backlog.load(Ordering::SeqCst) {
             self.shared.wake.notify_one();
         }
+    }
+
+    fn take_place(&self) -> Option<Place> {
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        place.take()
     }
 
     /// The ended job; `None` when it has no end here.
@@ -228,6 +245,10 @@ impl Execution {
                 .deadline
                 .map(|deadline| left_until(deadline, shared.host.now())),
             budget: self.options.budget(),
+            quota: self
+                .account
+                .clone()
+                .map(|account| account as Arc<dyn Quota>),
             fan_out: shared.settings.fan_out,
             stream: self.options.stream,
             capture: shared.settings.capture,
@@ -279,6 +300,10 @@ impl Execution {
         match self.run.hand_back().await {
             Ok(()) => {
                 self.shared.handed_back.fetch_add(1, Ordering::SeqCst);
+                if let Some(mut place) = self.take_place() {
+                    place.wait();
+                    self.shared.waiting.put(self.run.id(), place);
+                }
             }
             Err(error) => {
                 tracing::debug!(job = %self.run.id(), %error, "a run stopped; its job was not ours to hand back");
@@ -310,6 +335,8 @@ impl Execution {
             }
             Outcome::Cancelled => {}
         }
+        // Before anybody can know that it has ended, and begin another.
+        drop(self.take_place());
         let masked_outputs = finished.masked_outputs.as_ref().map(Json::of);
         let stored = match self.run.take_unstored() {
             Some(unstored) => self.store_ended(unstored, ending, masked_outputs).await,
@@ -342,11 +369,15 @@ impl Execution {
     ) -> Result<Job, Error> {
         let Unstored { job, reply } = unstored;
         let accepted = Accepted::new(&job, Some(self.run.clone()));
+        let account = self.shared.account_of(job.owner.as_ref());
         let claimant = &self.shared.claimant;
         let stored = self
             .run
             .store_ended(job, claimant, ending, masked_outputs)
             .await;
+        if let (Ok(_), Some(account)) = (&stored, account) {
+            account.accepted();
+        }
         // Whoever asked may have gone.
         let _ = reply.send(match &stored {
             Ok(_) => Ok(accepted),

@@ -20,6 +20,7 @@ pub mod events;
 mod execution;
 mod expiry;
 mod inputs;
+pub mod limits;
 mod live;
 mod numbered;
 mod older;
@@ -29,6 +30,7 @@ pub mod report;
 mod retry;
 pub mod runs;
 mod service;
+mod waiting;
 pub mod webhooks;
 mod worker;
 

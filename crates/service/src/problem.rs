@@ -71,9 +71,11 @@ impl Problem {
     }
 
     /// A failed run's problem; `job` is the run's, where it became one. 500, or 502 and 504 where the
-    /// provider was at fault.
+    /// provider was at fault, or 429 where the one who asked may not spend more.
     pub fn of_failure(failure: &Failure, job: Option<JobId>) -> Self {
         let (status, error_source) = match (failure.source, failure.code) {
+            // Not the run's fault: the one who asked for it may not spend more.
+            (_, FailureCode::QuotaExhausted) => (429, ErrorSource::Request),
             (FailureSource::Provider, FailureCode::ModelTimeout) => (504, ErrorSource::Provider),
             (FailureSource::Provider, _) => (502, ErrorSource::Provider),
             (FailureSource::Workflow, _) => (500, ErrorSource::Workflow),
@@ -130,6 +132,7 @@ mod tests {
         check(FailureSource::Provider, FailureCode::ModelTimeout, 504);
         check(FailureSource::Workflow, FailureCode::BudgetExceeded, 500);
         check(FailureSource::Server, FailureCode::Internal, 500);
+        check(FailureSource::Workflow, FailureCode::QuotaExhausted, 429);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::attended::Attended;
 use crate::backoff::Backoff;
 use crate::catalog::LoadedWorkflow;
 use crate::inputs;
+use crate::limits::Exceeded;
 use crate::live::LiveRun;
 use crate::service::{Service, Shared};
 
@@ -62,6 +63,9 @@ pub enum SubmitError {
     /// The idempotency key was used with other inputs (422).
     #[error("the idempotency key was used for another request")]
     KeyReused,
+    /// A limit of whoever asks is reached (429).
+    #[error(transparent)]
+    Limited(#[from] Exceeded),
     /// The queue is full (503).
     #[error("too many runs are waiting; try again later")]
     QueueFull,

@@ -20,9 +20,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::catalog::{Catalog, LoadedWorkflow};
 use crate::expiry;
+use crate::limits::Accounts;
 use crate::live::LiveRun;
 use crate::older::OlderVersions;
 use crate::runs::later;
+use crate::waiting::Waiting;
 use crate::webhooks::{self, Webhooks};
 use crate::worker;
 
@@ -37,6 +39,8 @@ pub struct Config {
     pub host: Arc<dyn Host>,
     /// Tells others how jobs ended; `None`: nobody is told anything.
     pub webhooks: Option<Webhooks>,
+    /// What API keys have spent and may still; `None`: nobody counts.
+    pub accounts: Option<Arc<Accounts>>,
     /// Limits and times.
     pub settings: Settings,
 }
@@ -113,6 +117,9 @@ pub(crate) struct Shared {
     pub(crate) models: Arc<dyn Models>,
     pub(crate) host: Arc<dyn Host>,
     pub(crate) webhooks: Option<Webhooks>,
+    pub(crate) accounts: Option<Arc<Accounts>>,
+    /// The places of jobs that wait in the store.
+    pub(crate) waiting: Waiting,
     pub(crate) settings: Settings,
     pub(crate) telemetry: Option<Arc<dyn Telemetry>>,
     pub(crate) claimant: Claimant,
@@ -195,6 +202,7 @@ impl Service {
             models,
             host,
             webhooks,
+            accounts,
             settings,
         } = config;
         let claimant = Claimant {
@@ -213,6 +221,8 @@ impl Service {
             models,
             host,
             webhooks,
+            accounts,
+            waiting: Waiting::default(),
             settings,
             telemetry,
             catalog: Catalog::default(),
@@ -310,7 +320,10 @@ impl Service {
             .await?;
         match found {
             CancelRequested::Cancelling => self.shared.cancel_run(id),
-            CancelRequested::Cancelled => self.shared.wake_deliveries.notify_one(),
+            CancelRequested::Cancelled => {
+                self.shared.waiting.take(id);
+                self.shared.wake_deliveries.notify_one();
+            }
             CancelRequested::Ended(_) => {}
         }
         Ok(found)

@@ -44,6 +44,7 @@ async fn take_turn(
         if left > 0 {
             tracing::info!(jobs = left, "runs of an earlier process go on");
         }
+        shared.recall_places().await?;
         *orphans_wait = false;
     }
     // From the second turn on it was set before.

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use engine::event::{EventKind, RunEvent};
-use engine::outcome::{Finished, Outcome};
+use engine::outcome::{FailureCode, Finished, Outcome};
 use engine::watch::Call;
 use jobs::store::Counts;
 use lang::workflow::Workflow;
@@ -59,6 +59,7 @@ pub struct Metrics {
     running: IntGauge,
     store_seconds: HistogramVec,
     dropped: IntCounterVec,
+    limited: IntCounterVec,
     workflows: Bounded<Arc<str>, WorkflowMetrics>,
 }
 
@@ -163,6 +164,11 @@ impl Metrics {
                 "What a sink could not be told: runs for `mlflow`, spans for `otlp`.",
                 &["sink"],
             ),
+            limited: counter(
+                "flowmill_limited_total",
+                "What was refused or stopped because a limit was reached.",
+                &["limit"],
+            ),
             workflows: Bounded::new(WORKFLOWS),
             registry,
         }
@@ -192,6 +198,11 @@ impl Metrics {
         self.request_seconds
             .with_label_values(&[method, route])
             .observe(took.as_secs_f64());
+    }
+
+    /// A limit was reached, and something refused. It is one of few.
+    pub fn limited(&self, limit: &'static str) {
+        self.limited.with_label_values(&[limit]).inc();
     }
 
     /// How long the store took, by verb.
@@ -237,6 +248,7 @@ pub(crate) struct WorkflowMetrics {
     completed: IntCounter,
     failed: IntCounter,
     cancelled: IntCounter,
+    limited: IntCounter,
     run_seconds: Histogram,
     nodes: Bounded<Arc<str>, NodeMetrics>,
     models: Bounded<String, ModelMetrics>,
@@ -265,6 +277,7 @@ impl WorkflowMetrics {
             completed: runs("completed"),
             failed: runs("failed"),
             cancelled: runs("cancelled"),
+            limited: all.limited.with_label_values(&["run"]),
             run_seconds: all.run_seconds.with_label_values(&[name]),
             nodes: Bounded::new(NODES),
             models: Bounded::new(MODELS),
@@ -323,9 +336,14 @@ impl WorkflowMetrics {
     }
 
     pub(crate) fn ended(&self, finished: &Finished) {
-        match finished.outcome {
+        match &finished.outcome {
             Outcome::Completed { .. } => self.completed.inc(),
-            Outcome::Failed(_) => self.failed.inc(),
+            Outcome::Failed(failure) => {
+                self.failed.inc();
+                if failure.code == FailureCode::QuotaExhausted {
+                    self.limited.inc();
+                }
+            }
             Outcome::Cancelled => self.cancelled.inc(),
         }
         self.run_seconds

@@ -7,6 +7,7 @@
 pub(crate) mod capture;
 pub(crate) mod environment;
 pub(crate) mod jobs;
+pub(crate) mod limits;
 pub(crate) mod log;
 pub(crate) mod models;
 pub(crate) mod project;

@@ -1,7 +1,7 @@
 //! `[serve]`: the server's address, its times and its limits, and where jobs are kept.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use lang::workflow::CaptureLevel;
 use serde::Deserialize;
 
 use super::capture::Capture;
+use super::limits::{self, Dollars, Networks};
 use super::store::Store;
 use super::units::{Age, Size, Time};
 use super::webhooks::{self, Allowed, Secret};
@@ -123,6 +124,35 @@ pub(crate) struct Options {
     )]
     pub api_keys: Option<Secret>,
 
+    /// Requests a minute that a key may make which has no limit of its own [default: no limit, as in the next ones]
+    #[arg(long, value_name = "N", env = "FLOWMILL_KEY_REQUESTS_PER_MINUTE")]
+    pub key_requests_per_minute: Option<NonZeroU32>,
+
+    /// Runs in flight, accepted and not ended, of such a key
+    #[arg(long, value_name = "N", env = "FLOWMILL_KEY_MAX_RUNNING")]
+    pub key_max_running: Option<NonZeroU32>,
+
+    /// Of these, those that wait because the server is busy
+    #[arg(long, value_name = "N", env = "FLOWMILL_KEY_MAX_QUEUED")]
+    pub key_max_queued: Option<u32>,
+
+    /// Tokens that the runs of such a key may take a day, in UTC
+    #[arg(long, value_name = "N", env = "FLOWMILL_KEY_TOKENS_PER_DAY")]
+    pub key_tokens_per_day: Option<NonZeroU64>,
+
+    /// US dollars that the runs of such a key may cost a day, in UTC
+    #[arg(long, value_name = "USD", env = "FLOWMILL_KEY_COST_PER_DAY")]
+    pub key_cost_per_day: Option<Dollars>,
+
+    /// Requests a minute without a good API key, from one address; 0: any number [default: 300 where there are keys
+    /// and others can reach the server]
+    #[arg(long, value_name = "N", env = "FLOWMILL_ADDRESS_REQUESTS_PER_MINUTE")]
+    pub address_requests_per_minute: Option<u32>,
+
+    /// Networks of proxies whose X-Forwarded-For or Forwarded says who the client is, such as 10.0.0.0/8
+    #[arg(long, value_name = "LIST", env = "FLOWMILL_TRUSTED_PROXY")]
+    pub trusted_proxy: Option<Networks>,
+
     /// Listen on an address that others can reach though there are no API keys: anyone who reaches it may run workflows
     #[arg(
         long, value_name = "BOOL", env = "FLOWMILL_INSECURE",
@@ -199,6 +229,8 @@ pub(crate) struct Settings {
     pub webhooks: webhooks::Settings,
     /// A list of API keys, not read yet.
     pub api_keys: Option<Secret>,
+    /// How much callers may use.
+    pub limits: limits::Settings,
     /// Listen where others are although there are no keys.
     pub insecure: bool,
 }
@@ -225,6 +257,13 @@ impl Options {
         "webhook_secret",
         "webhook_allow",
         "api_keys",
+        "key_requests_per_minute",
+        "key_max_running",
+        "key_max_queued",
+        "key_tokens_per_day",
+        "key_cost_per_day",
+        "address_requests_per_minute",
+        "trusted_proxy",
         "insecure",
     ];
 
@@ -245,6 +284,7 @@ impl Options {
             )));
         }
         let webhooks = webhooks::Settings::settle(&self, file);
+        let limits = limits::Settings::settle(&self, file)?;
         let data_dir = self.data_dir.or_else(|| file.data_dir.clone());
         let sync_timeout = time(
             self.sync_timeout,
@@ -297,6 +337,7 @@ impl Options {
                 .unwrap_or_default(),
             webhooks,
             api_keys: self.api_keys.or_else(|| file.api_keys.clone()),
+            limits,
             insecure: self.insecure.or(file.insecure).unwrap_or_default(),
         })
     }

@@ -26,6 +26,7 @@ const COMMANDS: &[&str] = &[
     "keys list",
     "keys rotate",
     "keys revoke",
+    "keys usage",
     "deploy",
     "undeploy",
     "health",

@@ -11,6 +11,7 @@ mod http;
 mod https;
 mod jobs;
 mod keys;
+mod limits;
 mod output;
 mod privacy;
 mod reports;

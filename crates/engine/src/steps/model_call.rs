@@ -15,6 +15,7 @@ use crate::capture::MaskedScope;
 use crate::context::{Context, millis};
 use crate::event::EventKind;
 use crate::outcome::{Failure, FailureCode, FailureSource, NodeUsage};
+use crate::quota::Reserved;
 use crate::repair;
 use crate::scope::Variables;
 use crate::watch::Call;
@@ -130,7 +131,10 @@ async fn ask(
     let attempts = settings.max_attempts.max(1);
     let mut attempt = 1;
     loop {
+        let quota = context.quota.as_ref();
+        let reserved = Reserved::before(quota, node_plan, model.as_ref(), &request).await?;
         context.ledger.reserve(context.plan, execution.node)?;
+        let mut reserved = reserved.map(Reserved::begun);
         usage.llm_calls += 1;
         let this_call = Call {
             node: &node_plan.id,
@@ -145,9 +149,15 @@ async fn ask(
             .map(|parent| parent.to_string());
         let result = call(context, model.as_ref(), &request, execution).await;
         observer.call_ended(&this_call, &request, result.as_ref());
+        if let (Some(reserved), Err(error)) = (&mut reserved, &result) {
+            reserved.failed(error.kind);
+        }
         let (reason, wait) = match result {
             Ok(reply) => {
                 let taken = NodeUsage::of(&reply);
+                if let Some(reserved) = reserved {
+                    reserved.settle(&taken);
+                }
                 usage.add(&taken);
                 context.ledger.book(execution.node, &taken);
                 match repair::read(

@@ -6,6 +6,7 @@ mod fan_out;
 mod fixture;
 mod limits;
 mod privacy;
+mod quota;
 mod resume;
 mod retries;
 mod schedule;

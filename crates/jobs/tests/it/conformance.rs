@@ -10,6 +10,7 @@ pub(crate) mod keys;
 pub(crate) mod leases;
 pub(crate) mod listing;
 pub(crate) mod removal;
+pub(crate) mod spend;
 pub(crate) mod submission;
 
 /// Runs every case against the store an expression makes, with what has to live as long as the store.
@@ -101,6 +102,15 @@ macro_rules! suite {
                 keys::a_revoked_key_stays_revoked,
                 keys::a_key_that_is_not_there_is_not_found,
                 keys::the_last_use_never_goes_back,
+                spend::what_is_spent_adds_up_by_key_and_day,
+                spend::sums_are_read_from_a_day_on_of_one_key_or_all,
+                spend::old_days_are_forgotten,
+            }
+            #[tokio::test]
+            async fn many_who_spend_at_once_lose_nothing() {
+                let (store, _kept) = $store;
+                let store = std::sync::Arc::new(store);
+                crate::conformance::spend::many_who_spend_at_once_lose_nothing(store).await;
             }
         }
     };
@@ -120,7 +130,7 @@ macro_rules! cases {
     };
 }
 
-/// One test per case about API keys.
+/// One test per case about API keys and what they have spent.
 macro_rules! key_cases {
     ($store:expr; $($file:ident::$case:ident,)*) => {
         $(

@@ -13,6 +13,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use jobs::job::{Job, JobId, NewJob, Status};
 use jobs::key::KeyStore;
+use jobs::spend::{Day, SpendStore};
 use jobs::sqlite::{OpenError, Options, SqliteStore};
 use jobs::store::{Counts, Filter, JobStore, SubmitOptions, Submitted};
 use rusqlite::Connection;
@@ -145,6 +146,7 @@ async fn a_file_of_the_first_version_is_brought_up_to_date() {
     assert_eq!(store.claim(&worker("w"), 9, at(1)).await.unwrap().len(), 1);
     assert!(store.keys().await.unwrap().records.is_empty());
     store.hashing_key([1; 32].into()).await.unwrap();
+    assert!(store.spent(None, Day(0)).await.unwrap().is_empty());
 }
 
 #[tokio::test]

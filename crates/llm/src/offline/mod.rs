@@ -47,6 +47,10 @@ impl ChatModel for OfflineModel {
         &self.name
     }
 
+    fn cost_usd(&self, _input_tokens: u64, _output_tokens: u64) -> Option<f64> {
+        Some(0.0)
+    }
+
     async fn chat(
         &self,
         request: &ChatRequest,

@@ -10,7 +10,7 @@ use url::Url;
 use super::{Assembly, Dialect, Fault};
 use crate::Error;
 use crate::answer::{Answer, content};
-use crate::chat::{ChatReply, ChatRequest, Content, Delta, FinishReason};
+use crate::chat::{ChatReply, ChatRequest, Content, Delta, FinishReason, Usage};
 use crate::error::ErrorKind;
 use crate::model::ChatModel;
 use crate::pricing::PriceTable;
@@ -278,6 +278,15 @@ impl<D: Dialect> HttpModel<D> {
 impl<D: Dialect> ChatModel for HttpModel<D> {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn cost_usd(&self, input_tokens: u64, output_tokens: u64) -> Option<f64> {
+        let usage = Usage {
+            input_tokens,
+            cached_tokens: 0,
+            output_tokens,
+        };
+        self.prices.cost_usd(self.provider, &self.model, &usage)
     }
 
     async fn chat(&self, request: &ChatRequest, on_delta: OnDelta<'_>) -> Result<ChatReply, Error> {

@@ -42,6 +42,7 @@ pub(super) fn pattern(path: &str) -> &'static str {
         (Some("keys"), None, ..) => "/keys",
         (Some("keys"), Some(_), None, _) => "/keys/{key_id}",
         (Some("keys"), Some(_), Some("rotate"), None) => "/keys/{key_id}/rotate",
+        (Some("usage"), None, ..) => "/usage",
         (Some("ui"), Some(_), None, _) => "/ui/{file}",
         _ => UNKNOWN,
     }

@@ -18,7 +18,7 @@ pub(super) fn security_schemes() -> Value {
 /// `components.schemas`.
 pub(super) fn schemas(loaded: &LoadedWorkflow) -> Value {
     let outputs = json!({ "$ref": "#/components/schemas/Outputs" });
-    json!({
+    let mut schemas = json!({
         "Inputs": embedded(&loaded.input_schema),
         "Outputs": embedded(&loaded.output_schema),
         "RunResult": object(&["status", "execution_time_ms", "outputs", "job_id", "message", "usage"], json!({
@@ -183,6 +183,7 @@ pub(super) fn schemas(loaded: &LoadedWorkflow) -> Value {
                     "minItems": 1,
                     "description": "Only these; null for all.",
                 },
+                "limits": or_null(reference("Limits")),
                 "expires_at": { "type": ["string", "null"], "format": "date-time" },
             },
             "additionalProperties": false,
@@ -198,7 +199,62 @@ pub(super) fn schemas(loaded: &LoadedWorkflow) -> Value {
             "status": { "type": "string" },
             "timestamp": { "type": "string", "format": "date-time" },
         })),
-    })
+    });
+    for (name, schema) in about_limits() {
+        schemas[name] = schema;
+    }
+    schemas
+}
+
+/// What keys may use and have used.
+fn about_limits() -> [(&'static str, Value); 4] {
+    let spending = [
+        "requests",
+        "runs",
+        "model_calls",
+        "input_tokens",
+        "output_tokens",
+    ];
+    let usage = object(
+        &[
+            "key",
+            "limits",
+            "running",
+            "waiting",
+            "today",
+            "left",
+            "renews_at",
+            "days",
+        ],
+        json!({
+            "key": { "type": "string" },
+            "limits": reference("Limits"),
+            "running": count(),
+            "waiting": count(),
+            "today": reference("Spending"),
+            "left": object(&["tokens", "cost_usd"], json!({
+                "tokens": { "type": ["integer", "null"], "minimum": 0, "description": "null: not limited." },
+                "cost_usd": { "type": ["number", "null"], "minimum": 0 },
+            })),
+            "renews_at": { "type": "string", "format": "date-time" },
+            "days": { "type": "array", "items": reference("Spending"), "description": "The last 30 days, the newest first." },
+        }),
+    );
+    let mut day = json!({
+        "day": { "type": "string", "format": "date" },
+        "cost_usd": { "type": "number", "minimum": 0 },
+    });
+    for name in spending {
+        day[name] = count();
+    }
+    let day_names: Vec<_> = spending.into_iter().chain(["day", "cost_usd"]).collect();
+    let usages = json!({ "keys": { "type": "array", "items": reference("KeyUsage") } });
+    [
+        ("Limits", limits()),
+        ("Usages", object(&["keys"], usages)),
+        ("KeyUsage", usage),
+        ("Spending", object(&day_names, day)),
+    ]
 }
 
 /// A schema without the dialect line, which only a document of its own may carry.
@@ -231,12 +287,13 @@ fn job_properties(more: &[(&str, Value)]) -> Value {
     properties
 }
 
-const KEY_PROPERTIES: [&str; 10] = [
+const KEY_PROPERTIES: [&str; 11] = [
     "id",
     "name",
     "state",
     "scopes",
     "workflows",
+    "limits",
     "created_at",
     "expires_at",
     "last_used_at",
@@ -252,11 +309,28 @@ fn key_properties() -> Value {
         "state": { "enum": ["active", "expired", "revoked"] },
         "scopes": { "type": "array", "items": scope() },
         "workflows": { "type": ["array", "null"], "items": { "type": "string" } },
+        "limits": reference("Limits"),
         "created_at": time,
         "expires_at": time,
         "last_used_at": time,
         "revoked_at": time,
         "previous_until": time,
+    })
+}
+
+/// Of a key: `null` where the server's defaults count.
+fn limits() -> Value {
+    let whole = |least: u64| json!({ "type": ["integer", "null"], "minimum": least });
+    json!({
+        "type": "object",
+        "properties": {
+            "requests_per_minute": whole(1),
+            "max_running": whole(1),
+            "max_queued": whole(0),
+            "tokens_per_day": whole(1),
+            "cost_per_day_usd": { "type": ["number", "null"], "exclusiveMinimum": 0 },
+        },
+        "additionalProperties": false,
     })
 }
 

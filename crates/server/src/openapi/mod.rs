@@ -66,8 +66,11 @@ fn of(documented: &[Documented], loaded: &LoadedWorkflow, scope: Scope, has_keys
     for endpoint in documented
         .iter()
         .filter(|endpoint| [scope, Scope::Shared].contains(&endpoint.scope))
-        .filter(|endpoint| has_keys || endpoint.need != Need::Admin)
     {
+        let operation = (endpoint.docs)().limited(endpoint.need);
+        if operation.is_about_keys() && !has_keys {
+            continue;
+        }
         let (path, short) = match endpoint.scope {
             Scope::Named => {
                 let short = endpoint
@@ -78,7 +81,6 @@ fn of(documented: &[Documented], loaded: &LoadedWorkflow, scope: Scope, has_keys
             }
             Scope::Root | Scope::Shared => (endpoint.path.clone(), &*endpoint.path),
         };
-        let operation = (endpoint.docs)();
         let operation = if has_keys {
             operation.guarded(endpoint.need)
         } else {

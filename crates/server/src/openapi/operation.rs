@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 use service::access::Scope;
 
+use super::KEYS;
 use super::components::{API_KEY, BEARER};
 use crate::guard::Need;
 
@@ -153,17 +154,33 @@ impl Operation {
             .with(503, "Retry-After", "Seconds to wait.")
     }
 
+    /// 429, for whoever asks too often or has used up what they may.
+    pub(super) fn limited(self, need: Need) -> Self {
+        if need == Need::Probe {
+            return self;
+        }
+        self.refuses(429, "A limit of the API key or the address is reached.")
+            .with(429, "Retry-After", "Seconds to wait.")
+            .with(429, "RateLimit-Policy", "What the limits allow.")
+            .with(429, "RateLimit", "What is left of them.")
+    }
+
+    /// Whether there is no use for it without API keys.
+    pub(super) fn is_about_keys(&self) -> bool {
+        self.tag == KEYS
+    }
+
     /// Who may use it, on a server with keys.
     pub(super) fn guarded(mut self, need: Need) -> Self {
         let scopes: Vec<_> = need.scope().map(Scope::as_str).into_iter().collect();
         let with_key = [json!({ BEARER: scopes }), json!({ API_KEY: scopes })];
         let anyone = json!({});
         self.security = Some(match need {
-            Need::Open => json!([]),
+            Need::Probe | Need::Open => json!([]),
             Need::Page => json!([with_key[0], with_key[1], anyone]),
             Need::AnyKey | Need::Run | Need::Read | Need::Metrics | Need::Admin => json!(with_key),
         });
-        if need == Need::Open {
+        if matches!(need, Need::Probe | Need::Open) {
             return self;
         }
         self.refuses(401, "No API key, or none that is good.")

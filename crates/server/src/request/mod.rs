@@ -3,6 +3,7 @@
 pub(crate) mod accept;
 pub(crate) mod body;
 pub(crate) mod caller;
+pub(crate) mod client;
 pub(crate) mod duration;
 pub(crate) mod envelope;
 pub(crate) mod etag;

@@ -60,7 +60,7 @@ pub(crate) async fn handle(
             let problem = Problem::new(StatusCode::CONFLICT.as_u16(), "job_unreadable", ErrorSource::Server, detail);
             Trouble::from(problem).about(id).into()
         }
-        RetryError::Submit(error) => submission::refused(error, &["body"]),
+        RetryError::Submit(error) => submission::refused(&app, error, &["body"]),
     })?;
     let mut answer = reply::json(StatusCode::ACCEPTED, &run::Pending::of(accepted.id));
     answer

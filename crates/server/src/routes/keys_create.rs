@@ -6,6 +6,7 @@ use axum::response::Response;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use service::access::{Grants, NewKey, Scope};
+use service::limits::Limits;
 
 use super::keys::{self, fault};
 use crate::app::App;
@@ -39,12 +40,13 @@ pub(crate) async fn handle(State(app): State<App>, request: Request) -> Result<R
     Ok(keys::made(StatusCode::CREATED, &made))
 }
 
-/// `{name, scopes?, workflows?, expires_at?}`; every fault in one refusal.
+/// `{name, scopes?, workflows?, limits?, expires_at?}`; every fault in one refusal.
 fn read(mut members: Map<String, Value>) -> Result<NewKey, Refusal> {
     let mut faults: Vec<Entry> = Vec::new();
     let mut take = |key: &str| members.shift_remove(key).filter(|value| !value.is_null());
     let (name, scopes) = (take("name"), take("scopes"));
     let (workflows, expires_at) = (take("workflows"), take("expires_at"));
+    let limits = take("limits");
 
     let name = match name {
         Some(Value::String(name)) => name,
@@ -88,6 +90,17 @@ fn read(mut members: Map<String, Value>) -> Result<NewKey, Refusal> {
             )),
         }
     }
+    if let Some(limits) = limits {
+        match limits_of(limits) {
+            Some(limits) => grants.limits = limits,
+            None => faults.push(fault(
+                "value_error",
+                "limits",
+                "Input should be an object of 'requests_per_minute', 'max_running', 'max_queued', 'tokens_per_day' \
+                 (whole numbers) and 'cost_per_day_usd'",
+            )),
+        }
+    }
     let expires_at = expires_at.and_then(|at| {
         let read = at.as_str().and_then(|text| text.parse::<Timestamp>().ok());
         if read.is_none() {
@@ -115,6 +128,15 @@ fn read(mut members: Map<String, Value>) -> Result<NewKey, Refusal> {
     } else {
         Err(Refusal::Invalid(faults))
     }
+}
+
+/// Nothing that is not known, and no limit that is misread as none.
+fn limits_of(value: Value) -> Option<Limits> {
+    let names = value.as_object()?.keys();
+    let known = serde_json::to_value(Limits::default()).ok()?;
+    let known = known.as_object()?;
+    let all_known = names.into_iter().all(|name| known.contains_key(name));
+    serde_json::from_value(value).ok().filter(|_| all_known)
 }
 
 fn texts(value: &Value) -> Option<Vec<String>> {

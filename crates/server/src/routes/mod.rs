@@ -23,6 +23,7 @@ pub(crate) mod schema;
 pub(crate) mod status;
 mod submission;
 pub(crate) mod ui_file;
+pub(crate) mod usage;
 pub(crate) mod workflow;
 pub(crate) mod workflows;
 

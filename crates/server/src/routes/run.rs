@@ -8,13 +8,16 @@ use axum::http::header::{LOCATION, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use engine::watch::Origin;
+use jiff::Timestamp;
 use jobs::job::{Job, Status};
+use jobs::spend::Day;
 use serde::Deserialize;
 use service::problem::{ErrorSource, Problem};
 use service::runs::{Accepted, RunRequest};
 
 use super::submission;
 use crate::app::App;
+use crate::limits;
 use crate::openapi::{Operation, RUN};
 use crate::refusal::{Refusal, Trouble};
 use crate::request::caller::Caller;
@@ -136,6 +139,8 @@ fn not_completed(job: &Job) -> Refusal {
     #[derive(Deserialize)]
     struct Left {
         status: u16,
+        #[serde(default)]
+        retryable: bool,
     }
 
     if job.status == Status::Cancelled {
@@ -148,12 +153,28 @@ fn not_completed(job: &Job) -> Refusal {
         return Trouble::from(problem).about(job.id).into();
     }
     let problem = job.problem.as_ref();
-    let status =
-        problem.and_then(|problem| StatusCode::from_u16(problem.read::<Left>().ok()?.status).ok());
+    let left = problem.and_then(|problem| problem.read::<Left>().ok());
+    let status = left
+        .as_ref()
+        .and_then(|left| StatusCode::from_u16(left.status).ok());
     match (status, problem) {
-        (Some(status), Some(problem)) => Refusal::RunFailed(status, problem.clone()),
+        (Some(status), Some(problem)) => {
+            let is_over_quota =
+                status == StatusCode::TOO_MANY_REQUESTS && left.is_some_and(|left| left.retryable);
+            let retry_after = job
+                .completed_at
+                .filter(|_| is_over_quota)
+                .map(until_tomorrow);
+            Refusal::RunFailed(status, problem.clone(), retry_after)
+        }
         _ => Trouble::internal().into(),
     }
+}
+
+/// Seconds until the quotas of a day renew.
+fn until_tomorrow(at: Timestamp) -> u32 {
+    let left = Day::of(at).next().begins().duration_since(at);
+    left.try_into().map_or(0, limits::seconds)
 }
 
 fn pending(accepted: &Accepted) -> Response {

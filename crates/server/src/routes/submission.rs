@@ -14,6 +14,7 @@ use service::problem::Problem;
 use service::runs::{Accepted, RunRequest, SubmitError};
 
 use crate::app::App;
+use crate::limits;
 use crate::refusal::{Refusal, Trouble};
 use crate::request::body::Object;
 use crate::request::caller::Caller;
@@ -52,7 +53,7 @@ pub(crate) async fn submit(
     app.service()
         .submit(workflow, request)
         .await
-        .map_err(|error| refused(error, place))
+        .map_err(|error| refused(app, error, place))
 }
 
 /// As [`submit`], for a caller who waits for the end, for as long as it has patience.
@@ -66,11 +67,11 @@ pub(crate) async fn attend(
     app.service()
         .attend(workflow, request, patience)
         .await
-        .map_err(|error| refused(error, place))
+        .map_err(|error| refused(app, error, place))
 }
 
 /// Why a run was not accepted.
-pub(crate) fn refused(error: SubmitError, place: &[&str]) -> Refusal {
+pub(crate) fn refused(app: &App, error: SubmitError, place: &[&str]) -> Refusal {
     match error {
         SubmitError::Inputs(faults) => Refusal::Invalid(faults.into_iter().map(|fault| Entry::input(fault, place)).collect()),
         SubmitError::Preflight(failure) => {
@@ -86,6 +87,7 @@ pub(crate) fn refused(error: SubmitError, place: &[&str]) -> Refusal {
             "This Idempotency-Key was used for a run with other inputs or another version of the workflow; take a new one.",
         )
         .into(),
+        SubmitError::Limited(exceeded) => limits::refused(app, &exceeded),
         SubmitError::QueueFull => {
             Trouble::unavailable("queue_full", "Too many runs are waiting; try again later.", RETRY_AFTER).into()
         }

@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use jobs::memory::MemoryStore;
 use serde_json::{Value, json};
 use service::access::{Access, Desk, Grants, ListedKeys, NewKey, Scope, SecretSource};
+use service::limits::{Accounts, Limits};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
@@ -17,7 +18,7 @@ use crate::models::Part;
 use crate::server::{ECHO, Server, echo_named};
 
 #[derive(Debug, Default)]
-struct Counting(AtomicU8);
+pub(crate) struct Counting(AtomicU8);
 
 impl SecretSource for Counting {
     fn secret(&self) -> [u8; 32] {
@@ -84,7 +85,7 @@ enum For {
 }
 
 /// All routes. One that is missing here, or does not exist, fails the test.
-const ROUTES: [(&str, &str, For); 34] = [
+const ROUTES: [(&str, &str, For); 35] = [
     ("get", "/", For::AnyKey),
     ("post", "/cancel/{job_id}", For::Runners),
     ("get", "/docs", For::AnyKey),
@@ -107,6 +108,7 @@ const ROUTES: [(&str, &str, For); 34] = [
     ("post", "/run", For::Runners),
     ("get", "/schema", For::AnyKey),
     ("get", "/status/{job_id}", For::Readers),
+    ("get", "/usage", For::Readers),
     ("get", "/workflows", For::AnyKey),
     ("get", "/workflows/echo/docs", For::AnyKey),
     ("get", "/workflows/echo/openapi.json", For::AnyKey),
@@ -153,6 +155,7 @@ impl Guarded {
                     grants: Grants {
                         scopes: scopes.iter().copied().collect(),
                         workflows,
+                        ..Grants::default()
                     },
                     expires_at: Some(made_in.host.now() + SignedDuration::from_secs(lasts)),
                 })
@@ -164,7 +167,11 @@ impl Guarded {
             keys.push((who, made.key.reveal().to_owned()));
         }
         let later = desk(Machine::ahead_by(SignedDuration::from_hours(1)));
-        let access = Access::open(later, ListedKeys::default()).await.unwrap();
+        let accounts = Accounts::open(store.clone(), later.host.clone(), Limits::default());
+        let accounts = Arc::new(accounts.await.unwrap());
+        let access = Access::open(later, ListedKeys::default(), accounts)
+            .await
+            .unwrap();
         let server = Server::guarded(
             Part::Echo,
             workflows,

@@ -204,6 +204,12 @@ impl Answer {
             .map(|(_, value)| value.as_str())
     }
 
+    /// All values of a header.
+    pub(crate) fn headers(&self, wanted: &str) -> Vec<&str> {
+        let found = self.headers.iter().filter(|(name, _)| name == wanted);
+        found.map(|(_, value)| value.as_str()).collect()
+    }
+
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         let mut reader = serde_json::Deserializer::from_str(&self.body);

@@ -7,6 +7,7 @@ mod client;
 mod events;
 mod http_cases;
 mod jobs;
+mod limits;
 mod machine;
 mod models;
 mod openapi;

@@ -70,6 +70,10 @@ impl ChatModel for Actor {
         "test/actor"
     }
 
+    fn cost_usd(&self, _input_tokens: u64, output_tokens: u64) -> Option<f64> {
+        Some(if output_tokens == 0 { 0.0 } else { 0.25 })
+    }
+
     async fn chat(
         &self,
         request: &ChatRequest,

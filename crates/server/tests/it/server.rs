@@ -93,6 +93,7 @@ impl Server {
         access: Option<Access>,
     ) -> Self {
         let model = Actor::new(part);
+        let access = access.map(Arc::new);
         let service = Service::new(Config {
             store: Arc::new(MemoryStore::new(Limits::default())),
             models: Arc::new(model.clone()),
@@ -102,6 +103,7 @@ impl Server {
                 policy: Arc::default(),
                 default: None,
             }),
+            accounts: access.as_ref().map(|access| access.accounts().clone()),
             settings: limits,
         });
         for text in workflows {
@@ -120,7 +122,7 @@ impl Server {
         let listener = server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let app = App::new(service.clone(), settings).guarded(access.map(Arc::new));
+        let app = App::new(service.clone(), settings).guarded(access);
         let serving = tokio::spawn(server::serve(listener, app, shutdown.clone()));
         Self {
             address,

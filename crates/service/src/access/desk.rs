@@ -114,7 +114,7 @@ impl KeyView {
             // What cannot be read grants nothing.
             grants: record.grants.read().unwrap_or(Grants {
                 scopes: [].into(),
-                workflows: None,
+                ..Grants::default()
             }),
             created_at: Some(record.created_at),
             expires_at: record.expires_at,

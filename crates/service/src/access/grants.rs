@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::Limits;
+
 /// A part of what can be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -46,13 +48,16 @@ impl FromStr for Scope {
 }
 
 /// All that a key may do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Grants {
     /// At least one.
     pub scopes: BTreeSet<Scope>,
     /// Only these workflows; `None`: all of them.
     #[serde(default)]
     pub workflows: Option<BTreeSet<String>>,
+    /// How much of it.
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 impl Default for Grants {
@@ -61,6 +66,7 @@ impl Default for Grants {
         Self {
             scopes: [Scope::Run, Scope::Read].into(),
             workflows: None,
+            limits: Limits::default(),
         }
     }
 }
@@ -71,6 +77,7 @@ impl Grants {
         if self.scopes.is_empty() {
             return Err("a key needs at least one scope: run, read, metrics or admin");
         }
+        self.limits.check()?;
         match &self.workflows {
             Some(workflows) if workflows.is_empty() => {
                 Err("a key that is restricted to workflows has to name at least one")
@@ -107,6 +114,7 @@ mod tests {
         Grants {
             scopes: scopes.iter().copied().collect(),
             workflows: workflows.map(|names| names.iter().map(|name| (*name).to_owned()).collect()),
+            limits: Limits::default(),
         }
     }
 
@@ -132,6 +140,13 @@ mod tests {
         let restricted = grants(&[Scope::Run], Some(&["a"]));
         assert!(restricted.allow_workflow("a") && !restricted.allow_workflow("b"));
         assert!(Grants::default().allow_workflow("b"));
+    }
+
+    #[test]
+    fn what_was_granted_before_there_were_limits_is_not_limited() {
+        let read: Grants =
+            serde_json::from_str(r#"{"scopes": ["run"], "workflows": null}"#).unwrap();
+        assert_eq!(read, grants(&[Scope::Run], None));
     }
 
     #[test]

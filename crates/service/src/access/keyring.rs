@@ -11,6 +11,7 @@ use subtle::{Choice, ConstantTimeEq as _};
 use super::grants::{Grants, Scope};
 use super::listed::ListedKeys;
 use super::{seconds, secret};
+use crate::limits::{Account, Accounts};
 
 /// Characters of a key at most: what is longer is not worth a hash.
 const LONGEST: usize = 512;
@@ -24,6 +25,7 @@ pub struct Identity {
     /// Whose jobs these are.
     pub id: Arc<str>,
     grants: Grants,
+    account: Arc<Account>,
     uses: Arc<Uses>,
 }
 
@@ -36,6 +38,11 @@ impl Identity {
     /// Whether it may have to do with that workflow.
     pub fn allows_workflow(&self, name: &str) -> bool {
         self.grants.allow_workflow(name)
+    }
+
+    /// What it has used, and how much more it may.
+    pub fn account(&self) -> &Account {
+        &self.account
     }
 
     /// Whether the jobs of every key are its to see.
@@ -83,6 +90,7 @@ impl Keyring {
         hashing_key: Hidden256,
         records: &[KeyRecord],
         listed: &ListedKeys,
+        accounts: &Accounts,
         before: Option<&Self>,
     ) -> Self {
         let uses = |id: &str| {
@@ -97,6 +105,7 @@ impl Keyring {
             };
             let identity = Identity {
                 id: record.id.clone(),
+                account: accounts.limited(&record.id, grants.limits),
                 grants,
                 uses: uses(&record.id),
             };
@@ -112,6 +121,7 @@ impl Keyring {
         for key in listed.iter() {
             let identity = Identity {
                 id: key.id.clone(),
+                account: accounts.limited(&key.id, key.grants.limits),
                 grants: key.grants.clone(),
                 uses: uses(&key.id),
             };

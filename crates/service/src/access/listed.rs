@@ -176,6 +176,7 @@ mod tests {
         let grants = |scopes: &[Scope], workflows| Grants {
             scopes: scopes.iter().copied().collect(),
             workflows,
+            ..Grants::default()
         };
         assert_eq!(
             read,

@@ -9,6 +9,7 @@ use service::access::{
     Access, ApiKey, Desk, Grants, KeyError, KeyState, LONGEST_GRACE, ListedKeys, NewKey,
     RELOAD_EVERY, Scope, SecretSource,
 };
+use service::limits::{Accounts, Limits};
 use tokio_util::sync::CancellationToken;
 
 use crate::fixture::TestHost;
@@ -39,10 +40,16 @@ fn new_key() -> NewKey {
     }
 }
 
+async fn open_with(desk: &Desk, listed: ListedKeys) -> Option<Access> {
+    let store = Arc::new(MemoryStore::default());
+    let accounts = Accounts::open(store, desk.host.clone(), Limits::default());
+    let accounts = Arc::new(accounts.await.unwrap());
+    Access::open(desk.clone(), listed, accounts).await.unwrap()
+}
+
 async fn open(desk: &Desk) -> Access {
-    Access::open(desk.clone(), ListedKeys::default())
+    open_with(desk, ListedKeys::default())
         .await
-        .unwrap()
         .expect("there are keys")
 }
 
@@ -59,8 +66,8 @@ fn lets_in(access: &Access, key: &ApiKey) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn without_any_key_nobody_needs_one() {
-    let opened = Access::open(desk(), ListedKeys::default()).await;
-    assert!(opened.unwrap().is_none());
+    let opened = open_with(&desk(), ListedKeys::default()).await;
+    assert!(opened.is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -192,7 +199,7 @@ async fn what_makes_no_sense_is_refused() {
         NewKey {
             grants: Grants {
                 scopes: [].into(),
-                workflows: None,
+                ..Grants::default()
             },
             ..new_key()
         },
@@ -242,10 +249,7 @@ async fn a_list_lets_in_without_a_word_to_the_store() {
     let desk = desk();
     let key = format!("fm_ci_{}", "a1".repeat(16));
     let listed: ListedKeys = format!("{key}:run").parse().unwrap();
-    let access = Access::open(desk.clone(), listed)
-        .await
-        .unwrap()
-        .expect("there are keys");
+    let access = open_with(&desk, listed).await.expect("there are keys");
     let identity = access.identify(&key).expect("it is good");
     assert!(identity.allows(Scope::Run) && !identity.allows(Scope::Read));
     assert!(access.identify(&format!("{key}1")).is_none());

@@ -22,6 +22,7 @@ use llm::model::{ChatModel, ModelSpec, Models};
 use serde_json::{Map, Value, json};
 use service::catalog::LoadedWorkflow;
 use service::events::Event;
+use service::limits::Accounts;
 use service::runs::{Accepted, RunRequest};
 use service::webhooks::Webhooks;
 use service::{Config, Service, Settings};
@@ -120,6 +121,11 @@ impl Drop for InFlight<'_> {
 impl ChatModel for Handle {
     fn name(&self) -> &'static str {
         "fake/model"
+    }
+
+    /// As every answer below, and a quarter of it for the prompt.
+    fn cost_usd(&self, _input_tokens: u64, output_tokens: u64) -> Option<f64> {
+        Some(if output_tokens == 0 { 0.125 } else { 0.5 })
     }
 
     async fn chat(
@@ -309,13 +315,36 @@ impl Fixture {
         models: Arc<FakeModels>,
         webhooks: Option<Webhooks>,
     ) -> Self {
-        let service = Service::new(Config {
+        Self::of(models, |models| Config {
             store,
-            models: Arc::new(Fakes(models.clone())),
+            models,
             host,
             webhooks,
+            accounts: None,
             settings,
-        });
+        })
+    }
+
+    /// With keys whose spending is counted.
+    pub(crate) fn counting(
+        store: Arc<dyn JobStore>,
+        host: Arc<TestHost>,
+        settings: Settings,
+        models: Arc<FakeModels>,
+        accounts: Arc<Accounts>,
+    ) -> Self {
+        Self::of(models, |models| Config {
+            store,
+            models,
+            host,
+            webhooks: None,
+            accounts: Some(accounts),
+            settings,
+        })
+    }
+
+    fn of(models: Arc<FakeModels>, config: impl FnOnce(Arc<dyn Models>) -> Config) -> Self {
+        let service = Service::new(config(Arc::new(Fakes(models.clone()))));
         let workflow = service.catalog().put(chain(&["a", "b"]));
         Self {
             service,

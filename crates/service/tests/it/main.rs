@@ -12,6 +12,7 @@ mod expiring;
 mod fixture;
 mod holding;
 mod idempotency;
+mod limits;
 mod queueing;
 mod recovery;
 mod retrying;

@@ -310,6 +310,7 @@ async fn alone_on_its_store_a_process_goes_on_at_once_with_what_a_dead_one_left(
         models: Arc::new(Fakes(models.clone())),
         host,
         webhooks: None,
+        accounts: None,
         settings,
     });
     let begun = tokio::time::Instant::now();

@@ -119,6 +119,15 @@ impl Remote {
         json_of(self.ask(Method::DELETE, &["keys", id]).await?).await
     }
 
+    /// Of all keys that the sender may see, or of that one.
+    pub(in crate::commands) async fn usage(&self, key: Option<&str>) -> Result<Value> {
+        let mut url = self.url(&["usage"]);
+        if let Some(key) = key {
+            url.query_pairs_mut().append_pair("key", key);
+        }
+        json_of(self.send(self.client.get(url)).await?).await
+    }
+
     /// Prints events to the job's end, or to where it stands. Resumes where a connection breaks.
     pub(super) async fn events(
         &self,

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jobs::spend::SpendStore;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use service::access::{Desk, Grants, KeyError, Made, NewKey, Scope};
+use service::access::{Access, Desk, Grants, KeyError, ListedKeys, Made, NewKey, Scope};
+use service::limits::{Accounts, Limits};
 
 use crate::config::store::Store;
 use crate::host::Machine;
@@ -19,12 +21,15 @@ struct Request {
     name: String,
     scopes: Vec<Scope>,
     workflows: Option<Vec<String>>,
+    #[serde(default)]
+    limits: Limits,
     expires_at: Option<Timestamp>,
 }
 
 /// An open store.
 pub(super) struct File {
     desk: Desk,
+    spend: Arc<dyn SpendStore>,
 }
 
 impl File {
@@ -39,7 +44,7 @@ impl File {
                 format!("`{}` does not exist", path.display()),
             )),
             Store::Sqlite(_) => {
-                let Opened { keys, .. } = job_store::open(store).map_err(|failure| {
+                let Opened { keys, spend, .. } = job_store::open(store).map_err(|failure| {
                     failure.hint("a running server is asked with --server URL, and an admin's key in FLOWMILL_API_KEY")
                 })?;
                 Ok(Self {
@@ -48,6 +53,7 @@ impl File {
                         host: Arc::new(Machine::new()),
                         secrets: Arc::new(Machine::new()),
                     },
+                    spend,
                 })
             }
         }
@@ -61,6 +67,7 @@ impl File {
             grants: Grants {
                 scopes: request.scopes.into_iter().collect(),
                 workflows: request.workflows.map(|names| names.into_iter().collect()),
+                limits: request.limits,
             },
             expires_at: request.expires_at,
         };
@@ -72,6 +79,23 @@ impl File {
     pub(super) async fn list(&self) -> Result<Value> {
         let views = self.desk.list().await.map_err(|error| failed(&error))?;
         Ok(json!({ "keys": views }))
+    }
+
+    pub(super) async fn usage(&self, id: Option<&str>) -> Result<Value> {
+        let desk = self.desk.clone();
+        let read = async {
+            let defaults = Limits::default();
+            let accounts = Accounts::open(self.spend.clone(), desk.host.clone(), defaults);
+            let accounts = Arc::new(accounts.await?);
+            // So that each has its own limits.
+            Access::open(desk, ListedKeys::default(), accounts.clone()).await?;
+            accounts.usage(id).await
+        };
+        let usage = read.await.map_err(|error| failed(&error.into()))?;
+        if usage.is_empty() && id.is_some() {
+            return Err(failed(&KeyError::NotFound));
+        }
+        Ok(json!({ "keys": usage }))
     }
 
     pub(super) async fn rotate(&self, id: &str, grace: Duration) -> Result<Value> {

@@ -1,17 +1,21 @@
-//! `flowmill keys`: makes, lists, rotates and revokes API keys, in a store file that no server holds or
+//! `flowmill keys`: makes, lists, rotates and revokes API keys and shows what they spend, in a store file that no server holds or
 //! through a running server with an admin's key.
 
 mod file;
 mod table;
 
+use std::num::{NonZeroU32, NonZeroU64};
+
 use clap::{Subcommand, ValueEnum};
 use engine::host::Host as _;
 use serde_json::{Value, json};
 use service::access::Scope;
+use service::limits::Limits;
 
 use super::Context;
 use super::asked::{self, Asked};
 use super::jobs::Remote;
+use crate::config::limits::Dollars;
 use crate::config::log::Level;
 use crate::config::units::{Age, Moment};
 use crate::host::Machine;
@@ -19,12 +23,12 @@ use crate::report::{Exit, Result};
 use crate::{printer, runtime};
 use file::File;
 
-/// Make, list, rotate and revoke API keys
+/// Make, list, rotate and revoke API keys, and see what they spend
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   flowmill keys create --name operator --scope admin --store sqlite:flowmill.db
-  flowmill keys create --name shop --workflow greeting --expires 90d
+  flowmill keys create --name shop --workflow greeting --expires 90d --cost-per-day 2.50
   flowmill keys rotate 5f0c2a91b3de --grace 1d
   flowmill keys list --format json
 
@@ -71,6 +75,11 @@ enum Verb {
         #[arg(long, value_name = "TIME")]
         grace: Option<Age>,
     },
+    /// What keys have spent today, and what they have left; a server tells a key that is no admin's of itself
+    Usage {
+        /// The key's id [default: all]
+        id: Option<String>,
+    },
     /// Make a key worthless, at once and for ever
     Revoke {
         /// The key's id
@@ -98,6 +107,27 @@ struct New {
     /// Only this workflow; repeatable [default: all]
     #[arg(long = "workflow", value_name = "NAME")]
     workflows: Vec<String>,
+
+    /// How many requests it may make a minute [default: the server's --key-requests-per-minute, as in the next
+    /// ones]
+    #[arg(long, value_name = "N")]
+    requests_per_minute: Option<NonZeroU32>,
+
+    /// How many of its runs may be in flight: accepted and not ended
+    #[arg(long, value_name = "N")]
+    max_running: Option<NonZeroU32>,
+
+    /// How many of them may wait because the server is busy
+    #[arg(long, value_name = "N")]
+    max_queued: Option<u32>,
+
+    /// How many tokens its runs may take a day, in UTC
+    #[arg(long, value_name = "N")]
+    tokens_per_day: Option<NonZeroU64>,
+
+    /// How many US dollars its runs may cost a day, in UTC
+    #[arg(long, value_name = "USD")]
+    cost_per_day: Option<Dollars>,
 
     /// When it ends to be good: how long from now, such as 90d, or a time such as 2027-01-31T12:00:00Z
     /// [default: never]
@@ -140,6 +170,13 @@ async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
                 "name": new.name,
                 "scopes": new.scopes,
                 "workflows": (!new.workflows.is_empty()).then_some(new.workflows),
+                "limits": Limits {
+                    requests_per_minute: new.requests_per_minute,
+                    max_running: new.max_running,
+                    max_queued: new.max_queued,
+                    tokens_per_day: new.tokens_per_day,
+                    cost_per_day_usd: new.cost_per_day.map(|Dollars(amount)| amount),
+                },
                 "expires_at": new.expires.map(|expires| expires.after(now)),
             });
             let made = match source {
@@ -164,6 +201,16 @@ async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
             printer::data(&match format {
                 Format::Json => keys.to_string(),
                 Format::Table => table::keys(&keys["keys"]),
+            })
+        }
+        Verb::Usage { id } => {
+            let usage = match source {
+                Source::Remote(remote) => remote.usage(id.as_deref()).await?,
+                Source::File(file) => file.usage(id.as_deref()).await?,
+            };
+            printer::data(&match format {
+                Format::Json => usage.to_string(),
+                Format::Table => table::usage(&usage["keys"]),
             })
         }
         Verb::Revoke { id } => {

@@ -184,6 +184,7 @@ fn execute(
     let limits = Limits {
         deadline: settings.timeout,
         budget: settings.budget.clone(),
+        quota: None,
         fan_out: service::Settings::default().fan_out,
         stream: args.events || mode == Mode::InPlace,
         capture: settings.capture,

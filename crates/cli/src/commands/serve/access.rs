@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use engine::host::Host;
 use jobs::key::KeyStore;
+use jobs::spend::SpendStore;
 use service::access::{Access, Desk, ListedKeys};
+use service::limits::Accounts;
 
 use crate::config::serve::Settings;
 use crate::config::store::Store;
@@ -28,6 +30,7 @@ pub(super) fn refuse_early(settings: &Settings) -> Result<()> {
 pub(super) async fn open(
     settings: &Settings,
     store: Arc<dyn KeyStore>,
+    spend: Arc<dyn SpendStore>,
     host: Arc<dyn Host>,
 ) -> Result<Option<Arc<Access>>> {
     let listed = match &settings.api_keys {
@@ -37,14 +40,18 @@ pub(super) async fn open(
             .parse()
             .map_err(|unfit| Failure::usage(format!("--api-keys (FLOWMILL_API_KEYS): {unfit}")))?,
     };
+    let failed = |error: jobs::store::Error| Failure::new(Exit::Io, error.to_string());
+    let accounts = Accounts::open(spend, host.clone(), settings.limits.keys)
+        .await
+        .map_err(failed)?;
     let desk = Desk {
         store,
         host,
         secrets: Arc::new(Machine::new()),
     };
-    let access = Access::open(desk, listed)
+    let access = Access::open(desk, listed, Arc::new(accounts))
         .await
-        .map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
+        .map_err(failed)?;
     if access.is_none() {
         refuse_open(settings)?;
         if is_reachable(settings.host) {

@@ -182,7 +182,7 @@ async fn serve_until_told(
     let mut signals = Signals::listen()?;
     let is_recording = answering.is_recording;
     let store = open_store(&settings)?;
-    let access = access::open(&settings, store.keys, host.clone()).await?;
+    let access = access::open(&settings, store.keys, store.spend, host.clone()).await?;
     let config = Config {
         store: Arc::new(CountedStore::new(
             store.jobs,
@@ -192,6 +192,7 @@ async fn serve_until_told(
         models: answering.models,
         host,
         webhooks: Some(webhooks),
+        accounts: access.as_ref().map(|access| access.accounts().clone()),
         settings: service_settings(&settings),
     };
     let (service, watched) = start_service(config, telemetry, loaded)?;
@@ -208,7 +209,7 @@ async fn serve_until_told(
 
     let app = server::App::observed(
         service.clone(),
-        server_settings(&settings),
+        server_settings(&settings, access.is_some()),
         telemetry.clone(),
     )
     .guarded(access.clone());
@@ -356,11 +357,13 @@ fn service_settings(settings: &Settings) -> service::Settings {
     }
 }
 
-fn server_settings(settings: &Settings) -> server::Settings {
+fn server_settings(settings: &Settings, has_keys: bool) -> server::Settings {
     server::Settings {
         sync_timeout: settings.sync_timeout,
         max_wait: settings.max_wait,
         max_body_bytes: settings.body_limit,
+        trusted_proxies: settings.limits.trusted_proxies.clone(),
+        address_requests_per_minute: settings.limits.per_address(settings.host, has_keys),
         ..server::Settings::default()
     }
 }

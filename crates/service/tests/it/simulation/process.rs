@@ -54,6 +54,7 @@ impl Process {
             models: Arc::new(part.clone()),
             host: Arc::new(part.clone()),
             webhooks: None,
+            accounts: None,
             settings,
         });
         // The others go on by the definitions in the store.

@@ -1,0 +1,174 @@
+//! What whoever pays is asked before each call, and told after it.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use engine::outcome::FailureCode;
+use engine::quota::{DEFAULT_ANSWER_TOKENS, Quota, Refused, Taken};
+use llm::error::ErrorKind;
+use serde_json::json;
+
+use crate::fixture::{Answer, FakeModels, Fixture, Ran, plan};
+
+/// Says yes so many times; notes what it is told.
+#[derive(Debug)]
+struct Purse {
+    left: Mutex<usize>,
+    told: Mutex<Vec<String>>,
+}
+
+impl Purse {
+    fn of(calls: usize) -> Arc<Self> {
+        Arc::new(Self {
+            left: Mutex::new(calls),
+            told: Mutex::default(),
+        })
+    }
+
+    fn note(&self, what: &str, taken: &Taken) {
+        let Taken {
+            input_tokens,
+            output_tokens,
+            ..
+        } = taken;
+        let note = format!("{what} {input_tokens}+{output_tokens}");
+        self.told.lock().unwrap().push(note);
+    }
+}
+
+#[async_trait]
+impl Quota for Purse {
+    async fn reserve(&self, model: &str, most: &Taken) -> Result<(), Refused> {
+        let mut left = self.left.lock().unwrap();
+        if *left == 0 {
+            return Err(Refused {
+                reason: format!("nothing is left for {model}"),
+                retryable: true,
+            });
+        }
+        *left -= 1;
+        self.note("reserve", most);
+        Ok(())
+    }
+
+    fn settle(&self, _reserved: &Taken, taken: &Taken) {
+        self.note("settle", taken);
+    }
+
+    fn give_back(&self, reserved: &Taken) {
+        self.note("give back", reserved);
+    }
+}
+
+fn workflow(more: &str) -> String {
+    format!(
+        "state: {{fields: {{a: {{type: int, default: 0}}}}}}\nnodes:\n  \
+         - {{id: x, prompt: a prompt of thirty characters.., output_schema: {{type: int}}, outputs: [a]}}\nedges:\n  \
+         - {{from: START, to: x}}\n  - {{from: x, to: END}}\n{more}"
+    )
+}
+
+async fn run(workflow: &str, answers: Vec<Answer>, purse: &Arc<Purse>) -> Ran {
+    let mut fixture = Fixture::new(&plan(workflow), &FakeModels::script([("x", answers)]));
+    fixture.limits.quota = Some(purse.clone());
+    fixture.run(json!({})).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_is_reserved_and_settled() {
+    let purse = Purse::of(9);
+    let answers = vec![
+        Answer::error(ErrorKind::Overloaded),
+        Answer::result("no number"),
+        Answer::result(5),
+    ];
+    let ran = run(
+        &workflow("config: {execution: {max_retries: 3}}"),
+        answers,
+        &purse,
+    )
+    .await;
+    assert_eq!(ran.outputs(), json!({"a": 5}));
+    let told = purse.told.lock().unwrap();
+    let kinds: Vec<_> = told
+        .iter()
+        .map(|note| note.rsplit_once(' ').unwrap().0)
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            "reserve",
+            "give back",
+            "reserve",
+            "settle",
+            "reserve",
+            "settle"
+        ]
+    );
+    assert_eq!((&*told[3], &*told[5]), ("settle 10+5", "settle 10+5"));
+    let reserved = |index: usize| {
+        let (_, amount) = told[index].rsplit_once(' ').unwrap();
+        let (input, output) = amount.split_once('+').unwrap();
+        (
+            input.parse::<u64>().unwrap(),
+            output.parse::<u32>().unwrap(),
+        )
+    };
+    let first = reserved(0);
+    assert!(first.0 > 64 + 10, "prompt and schema count: {told:?}");
+    assert_eq!(first.1, DEFAULT_ANSWER_TOKENS);
+    assert!(
+        reserved(4).0 > first.0,
+        "so does what the model is shown again: {told:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_nodes_own_bound_is_what_its_answer_may_take() {
+    let purse = Purse::of(1);
+    let bound = workflow("").replace("outputs: [a]", "outputs: [a], llm: {max_tokens: 77}");
+    run(&bound, vec![Answer::result(5)], &purse).await;
+    assert!(purse.told.lock().unwrap()[0].ends_with("+77"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_may_not_be_made_fails_the_run() {
+    let purse = Purse::of(0);
+    let ran = run(&workflow(""), vec![], &purse).await;
+    let failure = ran.failure();
+    assert_eq!(failure.code, FailureCode::QuotaExhausted);
+    assert!(
+        failure
+            .message
+            .starts_with("Node `x`: nothing is left for "),
+        "{}",
+        failure.message
+    );
+    assert!(failure.retryable);
+    assert_eq!(ran.finished.usage.llm_calls, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_timed_out_counts_its_prompt() {
+    let purse = Purse::of(1);
+    let once = workflow("config: {execution: {max_retries: 1}}");
+    run(&once, vec![Answer::error(ErrorKind::Timeout)], &purse).await;
+    let told = purse.told.lock().unwrap();
+    let (_, reserved) = told[0].rsplit_once(' ').unwrap();
+    let (input, _) = reserved.split_once('+').unwrap();
+    assert_eq!(told[1..], [format!("settle {input}+0")]);
+}
+
+/// The run's own budget is asked after it, and what was set aside comes back.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_the_budget_forbids_is_given_back() {
+    let purse = Purse::of(9);
+    let mut fixture = Fixture::new(&plan(&workflow("")), &FakeModels::script([("x", vec![])]));
+    fixture.limits.quota = Some(purse.clone());
+    fixture.limits.budget.max_llm_calls = Some(0);
+    let ran = fixture.run(json!({})).await;
+    assert_eq!(ran.failure().code, FailureCode::BudgetExceeded);
+    let told = purse.told.lock().unwrap();
+    assert_eq!(told.len(), 2);
+    assert_eq!(told[1], told[0].replace("reserve", "give back"));
+}

@@ -1,0 +1,50 @@
+//! What API keys have spent, in memory.
+
+use std::ops::Bound;
+use std::sync::{Arc, MutexGuard};
+
+use async_trait::async_trait;
+
+use super::{MemoryStore, Sums};
+use crate::spend::{Day, KeyDay, SpendStore, Spent};
+use crate::store::Error;
+
+impl MemoryStore {
+    fn sums(&self) -> MutexGuard<'_, Sums> {
+        self.sums
+            .lock()
+            .expect("nothing panics while it holds the sums")
+    }
+}
+
+#[async_trait]
+impl SpendStore for MemoryStore {
+    async fn spend(&self, more: Vec<KeyDay>) -> Result<Vec<Spent>, Error> {
+        let mut sums = self.sums();
+        for KeyDay { key, day, spent } in &more {
+            *sums.entry((*day, key.clone())).or_default() += *spent;
+        }
+        let of = |entry: KeyDay| sums[&(entry.day, entry.key)];
+        Ok(more.into_iter().map(of).collect())
+    }
+
+    async fn spent(&self, key: Option<&str>, since: Day) -> Result<Vec<KeyDay>, Error> {
+        let from = (Bound::Included((since, Arc::from(""))), Bound::Unbounded);
+        let sums = self.sums();
+        let found = sums
+            .range(from)
+            .filter(|((_, of), _)| key.is_none_or(|key| **of == *key));
+        Ok(found
+            .map(|((day, key), spent)| KeyDay {
+                key: key.clone(),
+                day: *day,
+                spent: *spent,
+            })
+            .collect())
+    }
+
+    async fn forget_spent(&self, before: Day) -> Result<(), Error> {
+        self.sums().retain(|(day, _), _| *day >= before);
+        Ok(())
+    }
+}

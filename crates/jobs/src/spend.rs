@@ -1,0 +1,138 @@
+//! What API keys have spent, by day. A store adds up what it is told; what a key may spend is not its
+//! business. Sums are told as differences, so that several processes can share a store.
+
+use std::fmt;
+use std::ops::AddAssign;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use crate::store::Error;
+
+const SECONDS: i64 = 24 * 60 * 60;
+
+/// A day in UTC: how many have passed since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Day(pub i64);
+
+impl Day {
+    /// The day in which that moment lies.
+    pub fn of(at: Timestamp) -> Self {
+        Self(at.as_second().div_euclid(SECONDS))
+    }
+
+    /// When it begins; the end of time for one beyond it.
+    pub fn begins(self) -> Timestamp {
+        Timestamp::from_second(self.0.saturating_mul(SECONDS)).unwrap_or(Timestamp::MAX)
+    }
+
+    /// So many days earlier.
+    #[must_use]
+    pub fn earlier(self, days: i64) -> Self {
+        Self(self.0.saturating_sub(days))
+    }
+
+    /// The day after.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+/// `2026-11-28`
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let date: Date = jiff::tz::Offset::UTC.to_datetime(self.begins()).date();
+        date.fmt(f)
+    }
+}
+
+/// What was spent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// HTTP requests.
+    pub requests: u64,
+    /// Runs that were accepted.
+    pub runs: u64,
+    /// Calls of a model.
+    pub model_calls: u64,
+    /// Prompt tokens.
+    pub input_tokens: u64,
+    /// Answer tokens.
+    pub output_tokens: u64,
+    /// Billionths of a US dollar.
+    pub cost_nano_usd: u64,
+}
+
+impl Spent {
+    /// All tokens.
+    pub fn tokens(&self) -> u64 {
+        self.input_tokens.saturating_add(self.output_tokens)
+    }
+}
+
+impl AddAssign for Spent {
+    fn add_assign(&mut self, more: Self) {
+        let Self {
+            requests,
+            runs,
+            model_calls,
+            input_tokens,
+            output_tokens,
+            cost_nano_usd,
+        } = more;
+        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
+        add(&mut self.requests, requests);
+        add(&mut self.runs, runs);
+        add(&mut self.model_calls, model_calls);
+        add(&mut self.input_tokens, input_tokens);
+        add(&mut self.output_tokens, output_tokens);
+        add(&mut self.cost_nano_usd, cost_nano_usd);
+    }
+}
+
+/// What one key spent on one day, or what is to be added to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyDay {
+    /// The key's id.
+    pub key: Arc<str>,
+    /// When.
+    pub day: Day,
+    /// How much.
+    pub spent: Spent,
+}
+
+/// A store's sums. Each verb is atomic. As durable as the jobs beside them.
+#[async_trait]
+pub trait SpendStore: Send + Sync + fmt::Debug {
+    /// Adds, and tells the sums of the same keys and days as they are now, in the same order.
+    async fn spend(&self, more: Vec<KeyDay>) -> Result<Vec<Spent>, Error>;
+
+    /// The sums from that day on, the oldest first; of one key, or of all.
+    async fn spent(&self, key: Option<&str>, since: Day) -> Result<Vec<KeyDay>, Error>;
+
+    /// Forgets the sums of the days before that one.
+    async fn forget_spent(&self, before: Day) -> Result<(), Error>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_that_of_utc() {
+        let check = |at: &str, day: &str| {
+            let day_of = Day::of(at.parse().unwrap());
+            assert_eq!(day_of.to_string(), day, "{at}");
+            assert_eq!(day_of.next().earlier(1), day_of);
+        };
+        check("2026-11-28T23:59:59.999Z", "2026-11-28");
+        check("2026-11-29T00:00:00Z", "2026-11-29");
+        check("2026-11-29T00:30:00+01:00", "2026-11-28");
+        check("1969-12-31T23:59:59Z", "1969-12-31");
+        assert_eq!(Day(0).next().begins().to_string(), "1970-01-02T00:00:00Z");
+        assert_eq!(Day(i64::MAX).next().begins(), Timestamp::MAX);
+    }
+}

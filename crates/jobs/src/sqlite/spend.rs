@@ -1,0 +1,91 @@
+//! What API keys have spent: a row per key and day.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::{Row, params};
+
+use super::SqliteStore;
+use super::fault::Failure;
+use super::tables::Tables;
+use crate::spend::{Day, KeyDay, SpendStore, Spent};
+use crate::store::Error;
+
+const SUMS: &str =
+    "requests, runs, model_calls, input_tokens, output_tokens, cost_nano_usd, day, key";
+
+#[async_trait]
+impl SpendStore for SqliteStore {
+    async fn spend(&self, more: Vec<KeyDay>) -> Result<Vec<Spent>, Error> {
+        self.writer
+            .write(move |tables| more.iter().map(|more| tables.spend(more)).collect())
+            .await
+    }
+
+    async fn spent(&self, key: Option<&str>, since: Day) -> Result<Vec<KeyDay>, Error> {
+        let key: Option<Arc<str>> = key.map(Arc::from);
+        self.readers
+            .read(move |connection| {
+                connection
+                    .prepare(&format!(
+                        "SELECT {SUMS} FROM key_spending WHERE day >= ?1 AND (?2 IS NULL OR key = ?2)
+                         ORDER BY day, key"
+                    ))?
+                    .query_map(params![since.0, key], key_day)?
+                    .collect()
+            })
+            .await
+    }
+
+    async fn forget_spent(&self, before: Day) -> Result<(), Error> {
+        self.writer
+            .write(move |tables| {
+                tables.execute("DELETE FROM key_spending WHERE day < ?1", [before.0])?;
+                Ok(())
+            })
+            .await
+    }
+}
+
+impl Tables<'_> {
+    fn spend(&mut self, more: &KeyDay) -> Result<Spent, Failure> {
+        let KeyDay { key, day, spent } = more;
+        let sum = self.find(
+            &format!(
+                "INSERT INTO key_spending ({SUMS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                 ON CONFLICT (day, key) DO UPDATE SET
+                     requests = requests + ?1, runs = runs + ?2, model_calls = model_calls + ?3,
+                     input_tokens = input_tokens + ?4, output_tokens = output_tokens + ?5,
+                     cost_nano_usd = cost_nano_usd + ?6
+                 RETURNING {SUMS}"
+            ),
+            params![
+                spent.requests,
+                spent.runs,
+                spent.model_calls,
+                spent.input_tokens,
+                spent.output_tokens,
+                spent.cost_nano_usd,
+                day.0,
+                key,
+            ],
+            key_day,
+        )?;
+        Ok(sum.expect("an upsert returns its row").spent)
+    }
+}
+
+fn key_day(row: &Row<'_>) -> rusqlite::Result<KeyDay> {
+    Ok(KeyDay {
+        spent: Spent {
+            requests: row.get(0)?,
+            runs: row.get(1)?,
+            model_calls: row.get(2)?,
+            input_tokens: row.get(3)?,
+            output_tokens: row.get(4)?,
+            cost_nano_usd: row.get(5)?,
+        },
+        day: Day(row.get(6)?),
+        key: row.get(7)?,
+    })
+}

@@ -1,0 +1,63 @@
+//! `GET /usage`: what API keys have spent, and what they have left.
+
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::keys;
+use super::submission::store_failed;
+use crate::app::App;
+use crate::openapi::{KEYS, Operation};
+use crate::refusal::Refusal;
+use crate::request::caller::Caller;
+use crate::views::fault::{Entry, Place};
+use crate::views::reply;
+
+const KEY_NOT_FOUND: Refusal = Refusal::NotFound("Key not found");
+
+pub(crate) fn docs() -> Operation {
+    Operation::new(
+        KEYS,
+        "Usage and limits",
+        "What a key has spent today and of late, what it may spend, and when that renews. A key sees itself; \
+         one with the scope admin sees all, or the one that is named.",
+    )
+    .query("key", "Only this one.", &json!({ "type": "string" }))
+    .answers(200, "Each key's usage.", "Usages")
+    .finds("No such key.")
+    .refuses(409, "No API keys are in use.")
+    .validates()
+    .may_be_unavailable()
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Parameters {
+    key: Option<String>,
+}
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Response, Refusal> {
+    let access = keys::access(&app)?;
+    let Ok(Query(Parameters { key: wanted })) = Query::try_from_uri(&uri) else {
+        let message = "The query cannot be read: a parameter is given twice or is not text";
+        let query = uri.query().unwrap_or_default();
+        return Err(Entry::parameter(Place::Query, "", "value_error", message, query).into());
+    };
+    let wanted = match (caller.sees_jobs_of(), wanted) {
+        (Some(own), Some(wanted)) if *own != *wanted => return Err(KEY_NOT_FOUND),
+        (Some(own), _) => Some(own.to_string()),
+        (None, wanted) => wanted,
+    };
+    let usage = access.accounts().usage(wanted.as_deref()).await;
+    let usage = usage.map_err(|error| store_failed(&error))?;
+    if usage.is_empty() && wanted.is_some() {
+        return Err(KEY_NOT_FOUND);
+    }
+    Ok(reply::json(StatusCode::OK, &json!({ "keys": usage })))
+}

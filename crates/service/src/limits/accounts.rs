@@ -1,0 +1,162 @@
+//! All accounts, and the store that remembers what was spent.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use engine::host::Host;
+use jobs::spend::{Day, KeyDay, SpendStore, Spent};
+use jobs::store::Error;
+use tokio_util::sync::CancellationToken;
+
+use super::usage::{DAYS, KeyUsage};
+use super::{Account, Limits};
+
+/// How much of what was spent a crash may lose.
+const WRITE_EVERY: Duration = Duration::from_secs(1);
+
+/// Days that are remembered.
+const KEPT_DAYS: i64 = 400;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Accounts {
+    store: Arc<dyn SpendStore>,
+    host: Arc<dyn Host>,
+    defaults: Limits,
+    by_key: RwLock<HashMap<Arc<str>, Arc<Account>>>,
+    /// Held while something is written, with the day on which old ones were forgotten last.
+    writing: tokio::sync::Mutex<Option<Day>>,
+}
+
+impl Accounts {
+    /// As the store has them. `defaults` are for keys that have no limits of their own.
+    pub async fn open(
+        store: Arc<dyn SpendStore>,
+        host: Arc<dyn Host>,
+        defaults: Limits,
+    ) -> Result<Self, Error> {
+        let today = Day::of(host.now());
+        let mut accounts = HashMap::new();
+        for KeyDay { key, day, spent } in store.spent(None, today).await? {
+            if day == today {
+                let account = Account::new(key.clone(), host.clone(), defaults, spent);
+                accounts.insert(key, Arc::new(account));
+            }
+        }
+        Ok(Self {
+            store,
+            host,
+            defaults,
+            by_key: RwLock::new(accounts),
+            writing: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// The account of that key.
+    pub(crate) fn of(&self, key: &Arc<str>) -> Arc<Account> {
+        let accounts = self.by_key.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(account) = accounts.get(key) {
+            return account.clone();
+        }
+        drop(accounts);
+        let mut accounts = self.by_key.write().unwrap_or_else(PoisonError::into_inner);
+        let made = || {
+            let (host, nothing) = (self.host.clone(), Spent::default());
+            Arc::new(Account::new(key.clone(), host, self.defaults, nothing))
+        };
+        accounts.entry(key.clone()).or_insert_with(made).clone()
+    }
+
+    /// The account of a key with limits of its own.
+    pub(crate) fn limited(&self, key: &Arc<str>, limits: Limits) -> Arc<Account> {
+        let account = self.of(key);
+        account.set_limits(limits.or(&self.defaults));
+        account
+    }
+
+    /// How those keys stand and what they spent of late, by id; of one key, or of all.
+    pub async fn usage(&self, key: Option<&str>) -> Result<Vec<KeyUsage>, Error> {
+        self.write().await?;
+        let since = Day::of(self.host.now()).earlier(DAYS - 1);
+        let mut days: HashMap<Arc<str>, Vec<KeyDay>> = HashMap::new();
+        for spent in self.store.spent(key, since).await? {
+            days.entry(spent.key.clone()).or_default().push(spent);
+        }
+        let mut ids: Vec<Arc<str>> = self
+            .all()
+            .into_iter()
+            .map(|account| account.key().clone())
+            .collect();
+        ids.extend(days.keys().cloned());
+        ids.sort_unstable();
+        ids.dedup();
+        ids.retain(|id| key.is_none_or(|key| **id == *key));
+        let usage = |id: Arc<str>| {
+            let standing = self.of(&id).standing();
+            KeyUsage::new(id.clone(), standing, days.remove(&id).unwrap_or_default())
+        };
+        Ok(ids.into_iter().map(usage).collect())
+    }
+
+    /// Writes down what was spent, until `stop`. One task has to do it.
+    pub(crate) async fn keep(&self, stop: &CancellationToken) {
+        let mut is_failing = false;
+        loop {
+            let goes_on = stop.run_until_cancelled(self.host.sleep(WRITE_EVERY)).await;
+            match self.write().await {
+                Ok(()) => is_failing = false,
+                Err(error) if !is_failing => {
+                    tracing::warn!(%error, "what API keys have spent could not be written down; trying again");
+                    is_failing = true;
+                }
+                Err(_) => {}
+            }
+            if goes_on.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Now. What the store does not take is kept for the next time.
+    pub(crate) async fn write(&self) -> Result<(), Error> {
+        let mut forgotten_on = self.writing.lock().await;
+        let mut unwritten = Unwritten::default();
+        for account in self.all() {
+            for spent in account.take_unwritten() {
+                unwritten.0.push((account.clone(), spent));
+            }
+        }
+        if !unwritten.0.is_empty() {
+            let more = unwritten.0.iter().map(|(_, spent)| spent.clone()).collect();
+            let sums = self.store.spend(more).await?;
+            for ((account, written), sum) in std::mem::take(&mut unwritten.0).into_iter().zip(sums)
+            {
+                account.was_written(&written, sum);
+            }
+        }
+        let today = Day::of(self.host.now());
+        if *forgotten_on != Some(today) {
+            self.store.forget_spent(today.earlier(KEPT_DAYS)).await?;
+            *forgotten_on = Some(today);
+        }
+        Ok(())
+    }
+
+    fn all(&self) -> Vec<Arc<Account>> {
+        let accounts = self.by_key.read().unwrap_or_else(PoisonError::into_inner);
+        accounts.values().cloned().collect()
+    }
+}
+
+/// What is on its way to the store: kept where the store fails, or whoever waits for it goes away.
+#[derive(Default)]
+struct Unwritten(Vec<(Arc<Account>, KeyDay)>);
+
+impl Drop for Unwritten {
+    fn drop(&mut self) {
+        for (account, spent) in self.0.drain(..) {
+            account.was_not_written(&spent);
+        }
+    }
+}
