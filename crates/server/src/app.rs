@@ -1,14 +1,18 @@
 //! What every handler shares: the service beneath and the settings.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lang::json::Bounds;
 use service::Service;
 use service::access::Access;
 use telemetry::Telemetry;
 use tokio_util::task::TaskTracker;
 
+use crate::middleware::cors::Origins;
 use crate::openapi::Documented;
+use crate::tls::Tls;
 
 /// Times and limits of the HTTP side.
 #[derive(Debug, Clone)]
@@ -21,8 +25,24 @@ pub struct Settings {
     pub max_body_bytes: usize,
     /// The longest time a request body may take to arrive.
     pub body_timeout: Duration,
-    /// The longest time a request's head may take to arrive; an idle connection is closed after it too.
+    /// How many values a request body may hold: texts, numbers, lists, objects and the like.
+    pub max_body_values: usize,
+    /// The longest text in a request body, in bytes as it is written there.
+    pub max_text_bytes: usize,
+    /// The longest time a request's head may take to arrive once it has begun, and a TLS handshake.
     pub head_timeout: Duration,
+    /// After which an idle connection is closed.
+    pub idle_timeout: Duration,
+    /// How long a client may leave what is written to it unread.
+    pub write_timeout: Duration,
+    /// The most connections at once; `None`: as many as come.
+    pub max_connections: Option<NonZeroUsize>,
+    /// The most connections at once from one address (of IPv6: one /64 network).
+    pub max_connections_per_address: Option<NonZeroUsize>,
+    /// TLS instead of plain HTTP.
+    pub tls: Option<Tls>,
+    /// Whose web pages may call the API from a browser.
+    pub origins: Origins,
     /// How often an event stream carries a comment line, so that nobody between takes it for dead.
     pub comment_every: Duration,
     /// After `shutdown`, how long answers in flight may take before their connections are cut.
@@ -36,9 +56,27 @@ impl Default for Settings {
             max_wait: Duration::from_secs(5 * 60),
             max_body_bytes: 10 * 1024 * 1024,
             body_timeout: Duration::from_secs(60),
-            head_timeout: Duration::from_secs(75),
+            max_body_values: 500_000,
+            max_text_bytes: usize::MAX,
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(30),
+            max_connections: None,
+            max_connections_per_address: None,
+            tls: None,
+            origins: Origins::default(),
             comment_every: Duration::from_secs(5),
             close_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Settings {
+    /// Of the JSON in request bodies.
+    pub(crate) fn bounds(&self) -> Bounds {
+        Bounds {
+            values: self.max_body_values,
+            text_bytes: self.max_text_bytes,
         }
     }
 }

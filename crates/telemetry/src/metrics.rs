@@ -59,6 +59,8 @@ pub struct Metrics {
     running: IntGauge,
     store_seconds: HistogramVec,
     dropped: IntCounterVec,
+    connections: IntGauge,
+    refused_connections: IntCounterVec,
     workflows: Bounded<Arc<str>, WorkflowMetrics>,
 }
 
@@ -163,6 +165,12 @@ impl Metrics {
                 "What a sink could not be told: runs for `mlflow`, spans for `otlp`.",
                 &["sink"],
             ),
+            connections: gauge("flowmill_http_connections", "Connections that are open."),
+            refused_connections: counter(
+                "flowmill_http_connections_refused_total",
+                "Connections that were turned away: `total` over all, `address` of one address, `not_tls` no TLS where it is spoken.",
+                &["reason"],
+            ),
             workflows: Bounded::new(WORKFLOWS),
             registry,
         }
@@ -192,6 +200,16 @@ impl Metrics {
         self.request_seconds
             .with_label_values(&[method, route])
             .observe(took.as_secs_f64());
+    }
+
+    /// A connection came (`1`) or went (`-1`).
+    pub fn connections_changed(&self, by: i64) {
+        self.connections.add(by);
+    }
+
+    /// A connection was turned away; the reason is one of a few.
+    pub fn connection_refused(&self, reason: &'static str) {
+        self.refused_connections.with_label_values(&[reason]).inc();
     }
 
     /// How long the store took, by verb.

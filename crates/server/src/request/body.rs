@@ -8,7 +8,8 @@ use axum::http::header::{CONTENT_TYPE, EXPECT};
 use axum::http::{HeaderMap, StatusCode};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use lang::fault::PathSegment;
+use lang::fault::{PathSegment, echo};
+use lang::json::Bounds;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
@@ -126,14 +127,17 @@ pub(crate) struct Object {
 /// An empty body and `null` are a missing one. A body whose content type says something other than
 /// JSON is taken as text, and so is no object; save that `curl -d '{…}'`, which says that it sends a
 /// form, is believed by its body: a form would have that brace escaped.
-pub(crate) fn json_object(headers: &HeaderMap, bytes: &[u8]) -> Result<Object, Refusal> {
+pub(crate) fn json_object(app: &App, headers: &HeaderMap, bytes: &[u8]) -> Result<Object, Refusal> {
+    object(app.settings().bounds(), headers, bytes)
+}
+
+fn object(bounds: Bounds, headers: &HeaderMap, bytes: &[u8]) -> Result<Object, Refusal> {
     if bytes.is_empty() {
         return Err(missing());
     }
     if !(is_json(headers) || is_form(headers) && bytes.trim_ascii_start().starts_with(b"{")) {
-        return Err(not_an_object(Value::String(
-            String::from_utf8_lossy(bytes).into_owned(),
-        )));
+        let text = Value::String(String::from_utf8_lossy(bytes).into_owned());
+        return Err(not_an_object(echo(&text)));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let offset = String::from_utf8_lossy(&bytes[..error.valid_up_to()])
@@ -141,7 +145,7 @@ pub(crate) fn json_object(headers: &HeaderMap, bytes: &[u8]) -> Result<Object, R
             .count();
         not_json(offset, "the body is not UTF-8")
     })?;
-    let (value, oversized) = match lang::json::read(text) {
+    let (value, oversized) = match lang::json::read_within(text, bounds) {
         Ok(value) => (value, Vec::new()),
         Err(lang::json::Error::Syntax { offset, message }) => {
             return Err(not_json(offset, &message));
@@ -152,12 +156,21 @@ pub(crate) fn json_object(headers: &HeaderMap, bytes: &[u8]) -> Result<Object, R
                 &format!("nested deeper than {} levels", lang::json::MAX_DEPTH),
             ));
         }
+        Err(lang::json::Error::TooMany { offset, most }) => {
+            return Err(not_json(offset, &format!("more than {most} values")));
+        }
+        Err(lang::json::Error::TextTooLong { offset, most }) => {
+            return Err(not_json(
+                offset,
+                &format!("a text of more than {most} bytes"),
+            ));
+        }
         Err(lang::json::Error::IntegersTooLarge { integers, value }) => (*value, integers),
     };
     match value {
         Value::Object(members) => Ok(Object { members, oversized }),
         Value::Null => Err(missing()),
-        other => Err(not_an_object(other)),
+        other => Err(not_an_object(echo(&other))),
     }
 }
 
@@ -238,10 +251,10 @@ mod tests {
         )]
         .into_iter()
         .collect();
-        let object = json_object(&headers, br#"{"name": "Ada"}"#).expect("read as JSON");
-        assert_eq!(object.members["name"], "Ada");
-        assert!(json_object(&headers, b"name=Ada").is_err());
-        assert!(json_object(&headers, br#"{"name": "#).is_err());
+        let read = object(Bounds::NONE, &headers, br#"{"name": "Ada"}"#).expect("read as JSON");
+        assert_eq!(read.members["name"], "Ada");
+        assert!(object(Bounds::NONE, &headers, b"name=Ada").is_err());
+        assert!(object(Bounds::NONE, &headers, br#"{"name": "#).is_err());
     }
 
     #[test]
