@@ -14,13 +14,12 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
-use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::crowd::Place;
 use crate::middleware;
 use crate::seldom::Seldom;
-use crate::socket::{Patience, Socket, Turns};
+use crate::socket::{Patience, Socket};
 use crate::tls::Tls;
 
 /// The most that is kept of what was read and not handled yet, and of what was written and not taken yet, in bytes.
@@ -35,7 +34,6 @@ const HANDSHAKE: u8 = 0x16;
 pub(crate) struct Port {
     pub(crate) app: App,
     pub(crate) router: Router,
-    pub(crate) shutdown: CancellationToken,
     /// Of clients that speak no TLS where it is spoken.
     pub(crate) plain: Mutex<Seldom>,
 }
@@ -47,12 +45,12 @@ pub(crate) async fn serve(port: &Port, stream: TcpStream, place: Place) {
         tracing::debug!(%error, "TCP_NODELAY was refused");
     }
     match &port.app.settings().tls {
-        None => speak(port, stream).await,
+        None => speak(port, stream, &place).await,
         Some(tls) => {
             let limit = port.app.settings().head_timeout;
             let shaken = timeout(limit, handshake(port, tls, stream));
-            match port.shutdown.run_until_cancelled(shaken).await {
-                Some(Ok(Ok(stream))) => speak(port, stream).await,
+            match place.leave.run_until_cancelled(shaken).await {
+                Some(Ok(Ok(stream))) => speak(port, stream, &place).await,
                 Some(Ok(Err(error))) => tracing::debug!(%error, "no TLS connection came about"),
                 Some(Err(_elapsed)) => tracing::debug!("a TLS handshake took too long"),
                 None => {}
@@ -63,9 +61,9 @@ pub(crate) async fn serve(port: &Port, stream: TcpStream, place: Place) {
 }
 
 /// Speaks HTTP until either side has had enough.
-async fn speak(port: &Port, stream: impl AsyncRead + AsyncWrite + Unpin) {
+async fn speak(port: &Port, stream: impl AsyncRead + AsyncWrite + Unpin, place: &Place) {
     let settings = port.app.settings();
-    let turns = Turns::default();
+    let turns = &place.turns;
     let respond = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
         let (mut router, turns) = (port.router.clone(), turns.clone());
         async move {
@@ -91,7 +89,7 @@ async fn speak(port: &Port, stream: impl AsyncRead + AsyncWrite + Unpin) {
     );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = port.shutdown.cancelled() => {
+        () = place.leave.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -1,7 +1,8 @@
 //! How many connections may be open: in all, and from one address. Who is beyond is turned away at once, before
-//! anything of theirs is read.
+//! anything of theirs is read. Before it comes to that, each newcomer has an idle connection make room for it, so
+//! that a crowd which only sits there keeps nobody out.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Shutdown};
 use std::num::NonZeroUsize;
@@ -9,13 +10,20 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use telemetry::metrics::Metrics;
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::refusal::{Refusal, Trouble};
+use crate::socket::Turns;
+
+/// How many connections a newcomer looks at to find an idle one.
+const LOOKED_AT: usize = 256;
 
 /// The connections that are open.
 #[derive(Debug)]
 pub(crate) struct Crowd {
     max: usize,
+    /// From here on newcomers have others make room.
+    tight: usize,
     max_per_address: Option<usize>,
     counts: Mutex<Counts>,
     metrics: Arc<Metrics>,
@@ -26,6 +34,18 @@ struct Counts {
     all: usize,
     /// Kept only where an address has a bound.
     by_address: HashMap<IpAddr, usize>,
+    /// Those that were not asked to leave, in the order in which they came.
+    seats: BTreeMap<u64, Seat>,
+    next: u64,
+    /// Where the next newcomer begins to look.
+    hand: u64,
+}
+
+/// What can be told of a connection, and told to it.
+#[derive(Debug, Clone)]
+struct Seat {
+    turns: Turns,
+    leave: CancellationToken,
 }
 
 /// Which bound was met.
@@ -51,6 +71,11 @@ impl Full {
 pub(crate) struct Place {
     crowd: Arc<Crowd>,
     address: Option<IpAddr>,
+    number: u64,
+    /// Of its requests.
+    pub(crate) turns: Turns,
+    /// Asks it to end once its request, if it has one, is answered: at shutdown, or for want of room.
+    pub(crate) leave: CancellationToken,
 }
 
 impl Crowd {
@@ -59,17 +84,31 @@ impl Crowd {
         max_per_address: Option<NonZeroUsize>,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
+        let max = max.map_or(usize::MAX, NonZeroUsize::get);
         Arc::new(Self {
-            max: max.map_or(usize::MAX, NonZeroUsize::get),
+            max,
+            tight: max - max / 16,
             max_per_address: max_per_address.map(NonZeroUsize::get),
             counts: Mutex::default(),
             metrics,
         })
     }
 
-    /// A place for a connection from that address, or which bound is in the way.
-    pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr) -> Result<Place, Full> {
+    /// A place for a connection from that address, to be left at `shutdown`; or which bound is in the way.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        peer: IpAddr,
+        shutdown: &CancellationToken,
+    ) -> Result<Place, Full> {
         let mut counts = self.counts();
+        // Those that were asked to leave and are about to are no reason to ask another one.
+        let idle = (counts.seats.len() >= self.tight)
+            .then(|| counts.take_idle())
+            .flatten();
+        if let Some(idle) = idle {
+            idle.leave.cancel();
+            self.metrics.connection_refused("idle");
+        }
         if counts.all >= self.max {
             return Err(Full::Total);
         }
@@ -82,11 +121,21 @@ impl Crowd {
             *open += 1;
         }
         counts.all += 1;
+        let number = counts.next;
+        counts.next += 1;
+        let seat = Seat {
+            turns: Turns::default(),
+            leave: shutdown.child_token(),
+        };
+        counts.seats.insert(number, seat.clone());
         drop(counts);
         self.metrics.connections_changed(1);
         Ok(Place {
             crowd: Arc::clone(self),
             address,
+            number,
+            turns: seat.turns,
+            leave: seat.leave,
         })
     }
 
@@ -95,10 +144,31 @@ impl Crowd {
     }
 }
 
+impl Counts {
+    /// One of the connections that handle no request, of those that came first, but not the same ones each time.
+    fn take_idle(&mut self) -> Option<Seat> {
+        let looked_at = self
+            .seats
+            .range(self.hand..)
+            .chain(self.seats.range(..self.hand))
+            .take(LOOKED_AT);
+        let mut found = None;
+        for (number, seat) in looked_at {
+            self.hand = number + 1;
+            if !seat.turns.is_handling() {
+                found = Some(*number);
+                break;
+            }
+        }
+        self.seats.remove(&found?)
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.crowd.counts();
         counts.all -= 1;
+        counts.seats.remove(&self.number);
         if let Some(address) = self.address
             && let Some(open) = counts.by_address.get_mut(&address)
         {
@@ -119,7 +189,7 @@ fn household(peer: IpAddr) -> IpAddr {
             let network = address.to_bits() & (u128::MAX << 64);
             IpAddr::V6(network.into())
         }
-        v4 => v4,
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -165,6 +235,10 @@ mod tests {
         )
     }
 
+    fn admit(crowd: &Arc<Crowd>, address: &str) -> Result<Place, Full> {
+        crowd.admit(from(address), &CancellationToken::new())
+    }
+
     fn from(address: &str) -> IpAddr {
         address.parse().expect("an address")
     }
@@ -172,23 +246,41 @@ mod tests {
     #[test]
     fn a_place_that_is_given_back_is_free_again() {
         let crowd = crowd(2, None);
-        let first = crowd.admit(from("10.0.0.1")).expect("room");
-        let _second = crowd.admit(from("10.0.0.1")).expect("room");
-        assert_eq!(crowd.admit(from("10.0.0.2")).unwrap_err(), Full::Total);
+        let first = admit(&crowd, "10.0.0.1").expect("room");
+        let _second = admit(&crowd, "10.0.0.1").expect("room");
+        assert_eq!(admit(&crowd, "10.0.0.2").unwrap_err(), Full::Total);
         drop(first);
-        assert!(crowd.admit(from("10.0.0.2")).is_ok());
+        assert!(admit(&crowd, "10.0.0.2").is_ok());
+    }
+
+    #[test]
+    fn who_sits_idle_makes_room_and_who_is_served_does_not() {
+        let crowd = crowd(32, None);
+        let places: Vec<Place> = (0..30)
+            .map(|_| admit(&crowd, "10.0.0.1").expect("room"))
+            .collect();
+        assert!(places.iter().all(|place| !place.leave.is_cancelled()));
+        places[0].turns.next();
+        let _first = admit(&crowd, "10.0.0.2").expect("room");
+        let _second = admit(&crowd, "10.0.0.2").expect("room");
+        let asked: Vec<usize> = (0..30)
+            .filter(|&number| places[number].leave.is_cancelled())
+            .collect();
+        assert_eq!(asked, [1, 2]);
+        // The cap stands, whether or not anybody leaves.
+        assert_eq!(admit(&crowd, "10.0.0.2").unwrap_err(), Full::Total);
+        assert!(places[3].leave.is_cancelled());
+        drop(places);
+        assert_eq!(crowd.counts().seats.len(), 2);
     }
 
     #[test]
     fn an_address_has_its_own_bound_and_is_forgotten_when_it_is_gone() {
         let crowd = crowd(10, Some(1));
-        let one = crowd.admit(from("10.0.0.1")).expect("room");
-        assert_eq!(crowd.admit(from("10.0.0.1")).unwrap_err(), Full::Address);
-        assert_eq!(
-            crowd.admit(from("::ffff:10.0.0.1")).unwrap_err(),
-            Full::Address
-        );
-        let other = crowd.admit(from("10.0.0.2")).expect("another address");
+        let one = admit(&crowd, "10.0.0.1").expect("room");
+        assert_eq!(admit(&crowd, "10.0.0.1").unwrap_err(), Full::Address);
+        assert_eq!(admit(&crowd, "::ffff:10.0.0.1").unwrap_err(), Full::Address);
+        let other = admit(&crowd, "10.0.0.2").expect("another address");
         assert_eq!(crowd.counts().by_address.len(), 2);
         drop((one, other));
         assert_eq!(crowd.counts().by_address.len(), 0);
@@ -197,9 +289,9 @@ mod tests {
     #[test]
     fn ipv6_is_counted_by_network() {
         let crowd = crowd(10, Some(1));
-        let _one = crowd.admit(from("2001:db8::1")).expect("room");
-        assert_eq!(crowd.admit(from("2001:db8::2")).unwrap_err(), Full::Address);
-        assert!(crowd.admit(from("2001:db8:0:1::1")).is_ok());
+        let _one = admit(&crowd, "2001:db8::1").expect("room");
+        assert_eq!(admit(&crowd, "2001:db8::2").unwrap_err(), Full::Address);
+        assert!(admit(&crowd, "2001:db8:0:1::1").is_ok());
     }
 
     #[test]

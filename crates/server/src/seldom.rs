@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-const PAUSE: Duration = Duration::from_mins(1);
+const PAUSE: Duration = Duration::from_secs(60);
 
 /// Of one kind of event.
 #[derive(Debug, Default)]

@@ -48,7 +48,6 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken)
     let port = Arc::new(Port {
         router: router::build(&app),
         app: app.clone(),
-        shutdown: shutdown.clone(),
         plain: Mutex::default(),
     });
     let mut turned_away = Seldom::default();
@@ -60,7 +59,7 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken)
             () = shutdown.cancelled() => break,
         };
         match accepted {
-            Ok((stream, peer)) => match crowd.admit(peer.ip()) {
+            Ok((stream, peer)) => match crowd.admit(peer.ip(), &shutdown) {
                 Ok(place) => {
                     let port = Arc::clone(&port);
                     let connection = async move { connection::serve(&port, stream, place).await };

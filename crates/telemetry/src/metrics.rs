@@ -168,7 +168,7 @@ impl Metrics {
             connections: gauge("flowmill_http_connections", "Connections that are open."),
             refused_connections: counter(
                 "flowmill_http_connections_refused_total",
-                "Connections that were turned away: `total` over all, `address` of one address, `not_tls` no TLS where it is spoken.",
+                "Connections that were turned away, and idle ones that made room for others.",
                 &["reason"],
             ),
             workflows: Bounded::new(WORKFLOWS),

@@ -68,7 +68,7 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Validate(validate::Args),
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     Jobs(jobs::Args),
     Mlflow(mlflow::Args),
     Report(report::Args),
@@ -135,7 +135,7 @@ pub(crate) fn main() -> Result<Exit> {
     match cli.command {
         Command::Run(args) => run::run(&args, &context()?),
         Command::Validate(args) => validate::validate(&args),
-        Command::Serve(args) => serve::serve(args, &context()?),
+        Command::Serve(args) => serve::serve(*args, &context()?),
         Command::Jobs(args) => jobs::jobs(args, &context()?),
         Command::Mlflow(args) => mlflow::mlflow(&args, &context()?),
         Command::Report(args) => report::report(&args, &context()?),

@@ -172,7 +172,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SIZE", env = "FLOWMILL_TEXT_LIMIT")]
     pub text_limit: Option<Size>,
 
-    /// Let web pages of this origin call the API from a browser, such as https://app.example; * for every origin. May
+    /// Let web pages of this origin call the API from a browser, such as `https://app.example`; * for every origin. May
     /// be given several times, or with commas between
     #[arg(
         long,

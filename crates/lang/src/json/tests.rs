@@ -181,7 +181,7 @@ proptest! {
             Err(Error::Syntax { offset, .. }) => prop_assert!(offset <= text.chars().count()),
             Err(Error::IntegersTooLarge { integers, .. }) => prop_assert!(!integers.is_empty()),
             Err(Error::TooDeep { .. } | Error::TooMany { .. } | Error::TextTooLong { .. }) => {
-                prop_assert!(false, "at most 60 levels, and no other bound")
+                prop_assert!(false, "at most 60 levels, and no other bound");
             }
         }
     }

@@ -37,18 +37,17 @@ pub(crate) async fn answer(app: &App, router: &mut Router, mut request: Request<
     }
 
     let spoken = cors::spoken(app, &request);
-    let mut response = match before(app, spoken.as_ref(), &mut request) {
-        Some(response) => response,
-        None => {
-            let outcome = AssertUnwindSafe(router.call(request)).catch_unwind().await;
-            outcome.map_or_else(
-                |panic| {
-                    tracing::error!(request_id = ?request_id, %method, path = uri.path(), panic = panic_text(&*panic), "a request's handler panicked");
-                    Refusal::from(Trouble::internal()).into_response()
-                },
-                |answer| answer.unwrap_or_else(|never: Infallible| match never {}),
-            )
-        }
+    let mut response = if let Some(response) = before(app, spoken.as_ref(), &mut request) {
+        response
+    } else {
+        let outcome = AssertUnwindSafe(router.call(request)).catch_unwind().await;
+        outcome.map_or_else(
+            |panic| {
+                tracing::error!(request_id = ?request_id, %method, path = uri.path(), panic = panic_text(&*panic), "a request's handler panicked");
+                Refusal::from(Trouble::internal()).into_response()
+            },
+            |answer| answer.unwrap_or_else(|never: Infallible| match never {}),
+        )
     };
     refusal::render(&mut response, as_problem, || {
         format!("{}#{}", uri.path(), request_id.to_str().unwrap_or_default())

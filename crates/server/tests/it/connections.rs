@@ -34,6 +34,20 @@ async fn say(server: &Server, text: &str) -> TcpStream {
     stream
 }
 
+/// Whether a newcomer is let in. Who is turned away may find the connection reset, having asked too late.
+async fn is_served(server: &Server) -> bool {
+    let ask = async {
+        let mut stream = TcpStream::connect(server.address).await?;
+        let request = b"GET /health HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await?;
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await?;
+        Ok::<_, std::io::Error>(said)
+    };
+    ask.await
+        .is_ok_and(|said| said.starts_with("HTTP/1.1 200 "))
+}
+
 /// What the metrics say of it.
 async fn metric(server: &Server, name: &str) -> String {
     let text = server.get("/metrics").await.body;
@@ -45,41 +59,71 @@ async fn metric(server: &Server, name: &str) -> String {
 
 #[tokio::test]
 async fn connections_beyond_the_cap_are_told_and_those_within_are_served() {
-    let server = with(server::Settings {
+    let settings = server::Settings {
         max_connections: NonZeroUsize::new(2),
         ..server::Settings::default()
-    });
-    let first = Call::get("/health").begin(server.address).await;
-    let second = Call::get("/health").begin(server.address).await;
+    };
+    let server = Server::with(Part::Gated, &[ECHO], settings, service::Settings::default());
+    let run = Call::post("/run", r#"{"message": "hi"}"#);
+    let held: Vec<_> = (0..2)
+        .map(|_| {
+            let (run, address) = (run.clone(), server.address);
+            tokio::spawn(async move { run.begin(address).await })
+        })
+        .collect();
+    server.until_asked(2).await;
     let mut third = TcpStream::connect(server.address).await.unwrap();
     let said = to_the_end(&mut third).await;
     assert!(
         said.starts_with("HTTP/1.1 503 ") && said.contains("too_many_connections"),
         "{said}"
     );
-    assert_eq!(first.again(&Call::get("/health")).await.status, 200);
+    server.model.let_go(2);
+    let mut held = futures_util::future::join_all(held).await.into_iter();
+    assert_eq!(held.next().unwrap().unwrap().status, 200);
+    let kept = held.next().unwrap().unwrap();
     // The first one is gone, so there is room again; the server may notice a little later.
-    let answer = tokio::time::timeout(LONG, async {
-        loop {
-            let mut stream = say(
-                &server,
-                "GET /health HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n",
-            )
-            .await;
-            let said = to_the_end(&mut stream).await;
-            if said.starts_with("HTTP/1.1 200 ") {
-                return said;
-            }
-        }
-    });
-    answer.await.expect("a place is given back");
-    assert_eq!(second.again(&Call::get("/metrics")).await.status, 200);
+    let let_in = async { while !is_served(&server).await {} };
+    tokio::time::timeout(LONG, let_in)
+        .await
+        .expect("a place is given back");
+    drop(kept);
     let refused = metric(
         &server,
         r#"flowmill_http_connections_refused_total{reason="total"}"#,
     )
     .await;
     assert!(refused.parse::<u32>().unwrap() >= 1, "{refused}");
+}
+
+#[tokio::test]
+async fn an_idle_connection_makes_room_and_a_stream_does_not() {
+    let server = Server::with(
+        Part::Gated,
+        &[ECHO],
+        server::Settings {
+            max_connections: NonZeroUsize::new(2),
+            ..server::Settings::default()
+        },
+        service::Settings::default(),
+    );
+    let id = server.start_job().await;
+    let events = format!("/jobs/{id}/events");
+    let mut stream = Call::get(events).begin(server.address).await;
+    assert!(stream.chunk().await.is_some());
+    let mut idle = say(&server, "GET /health HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    // Whoever comes now may still be turned away, but no one for long.
+    let let_in = async { while !is_served(&server).await {} };
+    tokio::time::timeout(LONG, let_in)
+        .await
+        .expect("there is room");
+    assert!(to_the_end(&mut idle).await.starts_with("HTTP/1.1 200 "));
+    server.model.let_go(1);
+    let mut rest = String::new();
+    while let Some(chunk) = stream.chunk().await {
+        rest += &chunk;
+    }
+    assert!(rest.contains("run_completed"), "{rest}");
 }
 
 #[tokio::test]
