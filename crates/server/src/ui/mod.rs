@@ -17,8 +17,8 @@ const CSS: &str = "text/css; charset=utf-8";
 /// Scripts and styles come from our own files only, so a text that slips into a page cannot run.
 const PLAYGROUND_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-/// The docs page's library writes style elements and data images.
-const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+/// The docs page's library has data images in its style sheet.
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The playground. `root` leads from its address to the server's root; `workflow` is the one to show,
