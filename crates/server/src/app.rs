@@ -8,10 +8,12 @@ use lang::json::Bounds;
 use service::Service;
 use service::access::Access;
 use telemetry::Telemetry;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::middleware::cors::Origins;
 use crate::openapi::Documented;
+use crate::request::body;
 use crate::tls::Tls;
 
 /// Times and limits of the HTTP side.
@@ -93,8 +95,12 @@ struct Inner {
     has_root_paths: bool,
     documented: Vec<Documented>,
     drains: TaskTracker,
+    bodies: Semaphore,
     telemetry: Telemetry,
 }
+
+/// Bodies of the largest size that may arrive at once.
+const LARGE_BODIES: usize = 25;
 
 impl App {
     /// The API of a service, open to everyone who reaches it. The root paths (`/run`,
@@ -108,7 +114,9 @@ impl App {
     pub fn observed(service: Service, settings: Settings, telemetry: Telemetry) -> Self {
         let has_root_paths = service.catalog().only().is_some();
         let documented = crate::router::documented(has_root_paths);
+        let room = settings.max_body_bytes.saturating_mul(LARGE_BODIES) / body::STEP;
         Self(Arc::new(Inner {
+            bodies: Semaphore::new(room.clamp(LARGE_BODIES, Semaphore::MAX_PERMITS)),
             service,
             settings,
             access: None,
@@ -155,6 +163,11 @@ impl App {
     /// Every endpoint with its documentation, in the order of [`crate::router`].
     pub(crate) fn documented(&self) -> &[Documented] {
         &self.0.documented
+    }
+
+    /// Room for the request bodies that are being read, in steps of [`body::STEP`].
+    pub(crate) fn bodies(&self) -> &Semaphore {
+        &self.0.bodies
     }
 
     /// Request bodies that are still being read after their refusal; [`crate::serve()`] awaits them.

@@ -6,7 +6,9 @@ use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
+use axum::response::Response;
+use http_body_util::BodyExt as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,7 +21,7 @@ use crate::app::App;
 use crate::crowd::Place;
 use crate::middleware;
 use crate::seldom::Seldom;
-use crate::socket::{Patience, Socket};
+use crate::socket::{Patience, Socket, Turn};
 use crate::tls::Tls;
 
 /// The most that is kept of what was read and not handled yet, and of what was written and not taken yet, in bytes.
@@ -67,10 +69,9 @@ async fn speak(port: &Port, stream: impl AsyncRead + AsyncWrite + Unpin, place: 
     let respond = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
         let (mut router, turns) = (port.router.clone(), turns.clone());
         async move {
-            turns.next();
+            let turn = turns.begin();
             let answer = middleware::answer(&port.app, &mut router, request.map(Body::new)).await;
-            turns.next();
-            Ok::<_, Infallible>(answer)
+            Ok::<_, Infallible>(until_it_ends(answer, turn))
         }
     });
     let patience = Patience {
@@ -97,6 +98,19 @@ async fn speak(port: &Port, stream: impl AsyncRead + AsyncWrite + Unpin, place: 
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
     }
+}
+
+/// Has the turn last as long as an answer that is streamed. Any other one is as good as written.
+fn until_it_ends(answer: Response, turn: Turn) -> Response {
+    if answer.body().size_hint().exact().is_some() {
+        return answer;
+    }
+    answer.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            let _lasts = &turn;
+            frame
+        }))
+    })
 }
 
 async fn handshake(

@@ -1,6 +1,6 @@
 //! How many connections may be open: in all, and from one address. Who is beyond is turned away at once, before
-//! anything of theirs is read. Before it comes to that, each newcomer has an idle connection make room for it, so
-//! that a crowd which only sits there keeps nobody out.
+//! anything of theirs is read. Before it comes to that, each newcomer has idle connections make room, so that
+//! a crowd which only sits there keeps nobody out.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Read as _, Write as _};
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::refusal::{Refusal, Trouble};
 use crate::socket::Turns;
 
-/// How many connections a newcomer looks at to find an idle one.
+/// How many connections a newcomer looks at, each time, to find an idle one.
 const LOOKED_AT: usize = 256;
 
 /// The connections that are open.
@@ -101,13 +101,15 @@ impl Crowd {
         shutdown: &CancellationToken,
     ) -> Result<Place, Full> {
         let mut counts = self.counts();
-        // Those that were asked to leave and are about to are no reason to ask another one.
-        let idle = (counts.seats.len() >= self.tight)
-            .then(|| counts.take_idle())
-            .flatten();
-        if let Some(idle) = idle {
-            idle.leave.cancel();
-            self.metrics.connection_refused("idle");
+        if counts.all >= self.tight {
+            // Two, so that there comes to be room again.
+            for idle in [counts.take_idle(), counts.take_idle()]
+                .into_iter()
+                .flatten()
+            {
+                idle.leave.cancel();
+                self.metrics.connection_refused("idle");
+            }
         }
         if counts.all >= self.max {
             return Err(Full::Total);
@@ -260,16 +262,16 @@ mod tests {
             .map(|_| admit(&crowd, "10.0.0.1").expect("room"))
             .collect();
         assert!(places.iter().all(|place| !place.leave.is_cancelled()));
-        places[0].turns.next();
+        let _request = places[0].turns.begin();
         let _first = admit(&crowd, "10.0.0.2").expect("room");
         let _second = admit(&crowd, "10.0.0.2").expect("room");
         let asked: Vec<usize> = (0..30)
             .filter(|&number| places[number].leave.is_cancelled())
             .collect();
-        assert_eq!(asked, [1, 2]);
+        assert_eq!(asked, [1, 2, 3, 4]);
         // The cap stands, whether or not anybody leaves.
         assert_eq!(admit(&crowd, "10.0.0.2").unwrap_err(), Full::Total);
-        assert!(places[3].leave.is_cancelled());
+        assert!(places[5].leave.is_cancelled());
         drop(places);
         assert_eq!(crowd.counts().seats.len(), 2);
     }

@@ -29,11 +29,28 @@ pub(crate) struct Patience {
 }
 
 /// Whether a request is being handled: handling moves it on at its beginning and its end, so it is odd meanwhile.
+/// A streamed answer is handled until the stream ends.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Turns(Arc<AtomicUsize>);
 
+/// One request that is being handled; dropping it ends that.
+#[derive(Debug)]
+pub(crate) struct Turn(Turns);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.advance();
+    }
+}
+
 impl Turns {
-    pub(crate) fn next(&self) {
+    /// A request is being handled from now on.
+    pub(crate) fn begin(&self) -> Turn {
+        self.advance();
+        Turn(self.clone())
+    }
+
+    fn advance(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 use lang::fault::{PathSegment, echo};
 use lang::json::Bounds;
 use serde_json::{Map, Value, json};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::app::App;
@@ -34,11 +35,19 @@ pub(crate) async fn read(app: &App, headers: &HeaderMap, mut body: Body) -> Resu
         }
         return Err(too_large(limit));
     }
-    match timeout(app.settings().body_timeout, collect(&mut body, limit)).await {
+    let room = Room::new(app.bodies());
+    match timeout(app.settings().body_timeout, collect(&mut body, limit, room)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(Unreadable::TooLarge)) => {
             drain(app, body);
             Err(too_large(limit))
+        }
+        Ok(Err(Unreadable::NoRoom)) => {
+            drain(app, body);
+            let detail = "Too many large bodies are arriving at once; nothing was accepted.";
+            Err(Trouble::unavailable("bodies_busy", detail, RETRY_SECONDS)
+                .close()
+                .into())
         }
         Ok(Err(Unreadable::Broken)) => Err(Trouble::of_request(
             StatusCode::BAD_REQUEST,
@@ -60,20 +69,64 @@ pub(crate) async fn read(app: &App, headers: &HeaderMap, mut body: Body) -> Resu
 
 enum Unreadable {
     TooLarge,
+    NoRoom,
     Broken,
 }
 
+/// Up to here a body needs no room of what all share: it is no more than a connection reads ahead anyway.
+const SMALL: usize = 64 << 10;
+
+/// What one step of growth takes, and what the shared room is counted in.
+pub(crate) const STEP: usize = 64 << 10;
+
+const RETRY_SECONDS: u32 = 5;
+
+/// A body's part of the memory that all bodies share while they arrive; given back when it is dropped. Without
+/// that bound many clients that each send a little less than the limit, slowly, would fill the memory.
+struct Room<'a> {
+    shared: &'a Semaphore,
+    taken: Option<SemaphorePermit<'a>>,
+}
+
+impl<'a> Room<'a> {
+    fn new(shared: &'a Semaphore) -> Self {
+        Self {
+            shared,
+            taken: None,
+        }
+    }
+
+    /// Makes it enough for that many bytes, if there are so many left.
+    fn grow(&mut self, bytes: usize) -> Result<(), Unreadable> {
+        let wanted = bytes.saturating_sub(SMALL).div_ceil(STEP);
+        let has = self.taken.as_ref().map_or(0, SemaphorePermit::num_permits);
+        let Some(more) = wanted.checked_sub(has).filter(|more| *more > 0) else {
+            return Ok(());
+        };
+        let more = u32::try_from(more).map_err(|_| Unreadable::NoRoom)?;
+        let more = self.shared.try_acquire_many(more);
+        let more = more.map_err(|_| Unreadable::NoRoom)?;
+        match &mut self.taken {
+            Some(taken) => taken.merge(more),
+            None => self.taken = Some(more),
+        }
+        Ok(())
+    }
+}
+
 /// Almost every body is one frame, which is passed on without a copy.
-async fn collect(body: &mut Body, limit: usize) -> Result<Bytes, Unreadable> {
+async fn collect(body: &mut Body, limit: usize, mut room: Room<'_>) -> Result<Bytes, Unreadable> {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Unreadable::Broken)?.into_data() else {
             continue;
         };
-        if first.len() + rest.len() + data.len() > limit {
+        let length = first.len() + rest.len() + data.len();
+        if length > limit {
             return Err(Unreadable::TooLarge);
         }
+        room.grow(length)?;
         if first.is_empty() {
             first = data;
         } else {

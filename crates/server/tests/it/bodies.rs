@@ -1,6 +1,8 @@
 //! Bodies that are small and mean something large.
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::client::Call;
 use crate::models::Part;
@@ -105,6 +107,47 @@ async fn a_refusal_is_not_much_larger_than_what_it_refuses() {
         .send(Call::post("/run", format!(r#""{}""#, "x".repeat(1 << 20))))
         .await;
     assert_eq!((text.status, text.body.len() < 1_000), (422, true));
+}
+
+/// Each is within the limit, and none is ever complete.
+#[tokio::test]
+async fn many_large_bodies_that_never_end_do_not_add_up() {
+    let limit = 1 << 20;
+    let server = with(
+        ECHO,
+        server::Settings {
+            max_body_bytes: limit,
+            ..server::Settings::default()
+        },
+    );
+    let head = format!("POST /run HTTP/1.1\r\nHost: test\r\nContent-Length: {limit}\r\n\r\n");
+    let most = vec![b' '; limit - 1];
+    let mut sending = Vec::new();
+    for _ in 0..40 {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&most).await.unwrap();
+        sending.push(stream);
+    }
+    // Some were told before they came to the end.
+    let mut refused = 0;
+    for mut stream in sending.drain(..) {
+        let mut first = [0; 12];
+        // The others are waited for: their last byte completes them.
+        stream.write_all(b" ").await.unwrap();
+        stream.read_exact(&mut first).await.unwrap();
+        match &first {
+            b"HTTP/1.1 503" => refused += 1,
+            other => assert_eq!(other, b"HTTP/1.1 422", "blanks are no JSON"),
+        }
+    }
+    assert!((10..=20).contains(&refused), "{refused} of 40");
+    assert_eq!(
+        server.post("/run", r#"{"message": "hi"}"#).await.status,
+        200
+    );
+    let large = format!(r#"{{"message": "{}"}}"#, "x".repeat(limit - 100));
+    assert_eq!(server.post("/run", &large).await.status, 200);
 }
 
 #[tokio::test]
