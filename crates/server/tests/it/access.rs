@@ -17,7 +17,7 @@ use crate::models::Part;
 use crate::server::{ECHO, Server, echo_named};
 
 #[derive(Debug, Default)]
-struct Counting(AtomicU8);
+pub(crate) struct Counting(AtomicU8);
 
 impl SecretSource for Counting {
     fn secret(&self) -> [u8; 32] {

@@ -1,6 +1,13 @@
 //! What browsers are told: the headers of every answer, and which pages of other origins may call the API.
 
+use std::sync::Arc;
+
+use jobs::memory::MemoryStore;
+use service::access::{Access, Desk};
+
+use crate::access::Counting;
 use crate::client::{Answer, Call};
+use crate::machine::Machine;
 use crate::models::Part;
 use crate::server::{ECHO, Server};
 
@@ -147,6 +154,33 @@ async fn a_page_of_a_named_origin_may_call_the_api() {
         .await;
     assert_eq!((refused.status, allows(&refused)), (422, Some(PAGE)));
     assert_eq!(answer.header("access-control-allow-credentials"), None);
+}
+
+#[tokio::test]
+async fn a_browser_asks_without_a_key_and_can_read_that_one_is_missing() {
+    let key = format!("fm_ops_{}", "a".repeat(43));
+    let desk = Desk {
+        store: Arc::new(MemoryStore::default()),
+        host: Arc::new(Machine::new()),
+        secrets: Arc::new(Counting::default()),
+    };
+    let listed = format!("{key}:admin").parse().unwrap();
+    let access = Access::open(desk, listed).await.unwrap();
+    let settings = server::Settings {
+        origins: [PAGE.parse().unwrap()].into_iter().collect(),
+        ..server::Settings::default()
+    };
+    let limits = service::Settings::default();
+    let server = Server::guarded(Part::Echo, &[ECHO], settings, limits, access);
+    let asked = server.send(preflight(PAGE)).await;
+    assert_eq!((asked.status, allows(&asked)), (204, Some(PAGE)));
+    let missing = server.send(run(PAGE)).await;
+    assert_eq!((missing.status, allows(&missing)), (401, Some(PAGE)));
+    let with_key = |origin: &str| run(origin).header("Authorization", &format!("Bearer {key}"));
+    assert_eq!(server.send(with_key(PAGE)).await.status, 200);
+    // Who has a key is asked for nothing more.
+    let elsewhere = server.send(with_key("https://other.example")).await;
+    assert_eq!((elsewhere.status, allows(&elsewhere)), (200, None));
 }
 
 #[tokio::test]
