@@ -46,20 +46,30 @@ pub(crate) async fn serve(port: &Port, stream: TcpStream, place: Place) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY was refused");
     }
+    // Until something comes there is nothing to keep for it: a crowd that says nothing costs little.
+    let mut first = [0];
+    let comes = timeout(port.app.settings().idle_timeout, stream.peek(&mut first));
+    let Some(Ok(Ok(1))) = place.leave.run_until_cancelled(comes).await else {
+        return;
+    };
     match &port.app.settings().tls {
-        None => speak(port, stream, &place).await,
+        None => Box::pin(speak(port, stream, &place)).await,
         Some(tls) => {
-            let limit = port.app.settings().head_timeout;
-            let shaken = timeout(limit, handshake(port, tls, stream));
-            match place.leave.run_until_cancelled(shaken).await {
-                Some(Ok(Ok(stream))) => speak(port, stream, &place).await,
-                Some(Ok(Err(error))) => tracing::debug!(%error, "no TLS connection came about"),
-                Some(Err(_elapsed)) => tracing::debug!("a TLS handshake took too long"),
-                None => {}
-            }
+            let is_tls = first == [HANDSHAKE];
+            Box::pin(speak_securely(port, tls, is_tls, stream, &place)).await;
         }
     }
-    drop(place);
+}
+
+async fn speak_securely(port: &Port, tls: &Tls, is_tls: bool, stream: TcpStream, place: &Place) {
+    let limit = port.app.settings().head_timeout;
+    let shaken = Box::pin(timeout(limit, handshake(port, tls, is_tls, stream)));
+    match place.leave.run_until_cancelled(shaken).await {
+        Some(Ok(Ok(stream))) => speak(port, stream, place).await,
+        Some(Ok(Err(error))) => tracing::debug!(%error, "no TLS connection came about"),
+        Some(Err(_elapsed)) => tracing::debug!("a TLS handshake took too long"),
+        None => {}
+    }
 }
 
 /// Speaks HTTP until either side has had enough.
@@ -116,13 +126,10 @@ fn until_it_ends(answer: Response, turn: Turn) -> Response {
 async fn handshake(
     port: &Port,
     tls: &Tls,
+    is_tls: bool,
     mut stream: TcpStream,
 ) -> io::Result<TlsStream<TcpStream>> {
-    let mut first = [0];
-    if stream.peek(&mut first).await? == 0 {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    if first == [HANDSHAKE] {
+    if is_tls {
         return tls.accept(stream).await;
     }
     port.app.telemetry().metrics().connection_refused("not_tls");

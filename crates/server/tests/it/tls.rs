@@ -170,6 +170,7 @@ async fn a_handshake_that_does_not_come_about_is_given_up() {
     let settings = server::Settings {
         tls: Some(tls(FIRST)),
         head_timeout: Duration::from_millis(30),
+        idle_timeout: Duration::from_millis(30),
         ..server::Settings::default()
     };
     let server = Server::with(Part::Echo, &[ECHO], settings, service::Settings::default());
