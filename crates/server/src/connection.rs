@@ -66,7 +66,9 @@ async fn speak_securely(port: &Port, tls: &Tls, is_tls: bool, stream: TcpStream,
     let shaken = Box::pin(timeout(limit, handshake(port, tls, is_tls, stream)));
     match place.leave.run_until_cancelled(shaken).await {
         Some(Ok(Ok(stream))) => speak(port, stream, place).await,
-        Some(Ok(Err(error))) => tracing::debug!(%error, "no TLS connection came about"),
+        Some(Ok(Err(error))) => {
+            tracing::debug!(peer = %place.peer, %error, "no TLS connection came about");
+        }
         Some(Err(_elapsed)) => tracing::debug!("a TLS handshake took too long"),
         None => {}
     }
@@ -106,7 +108,7 @@ async fn speak(port: &Port, stream: impl AsyncRead + AsyncWrite + Unpin, place: 
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
+        tracing::debug!(peer = %place.peer, %error, "a connection ended early");
     }
 }
 

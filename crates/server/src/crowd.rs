@@ -72,6 +72,8 @@ pub(crate) struct Place {
     crowd: Arc<Crowd>,
     address: Option<IpAddr>,
     number: u64,
+    /// Whose connection it is.
+    pub(crate) peer: IpAddr,
     /// Of its requests.
     pub(crate) turns: Turns,
     /// Asks it to end once its request, if it has one, is answered: at shutdown, or for want of room.
@@ -136,6 +138,7 @@ impl Crowd {
             crowd: Arc::clone(self),
             address,
             number,
+            peer,
             turns: seat.turns,
             leave: seat.leave,
         })
