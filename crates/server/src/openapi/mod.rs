@@ -78,11 +78,11 @@ fn of(documented: &[Documented], loaded: &LoadedWorkflow, scope: Scope, has_keys
             }
             Scope::Root | Scope::Shared => (endpoint.path.clone(), &*endpoint.path),
         };
-        let operation = (endpoint.docs)();
+        let operation = (endpoint.docs)().bounded();
         let operation = if has_keys {
             operation.guarded(endpoint.need)
         } else {
-            operation
+            operation.open(endpoint.method)
         };
         let operation =
             operation.into_value(&operation_id(endpoint.method, short), parameters_of(&path));
