@@ -184,16 +184,45 @@ async fn a_client_that_reads_nothing_is_cut() {
     // Many large answers, none of which is taken.
     let ask = "GET /ui/swagger-ui-bundle.js HTTP/1.1\r\nHost: test\r\n\r\n".repeat(30);
     let mut stream = say(&server, &ask).await;
-    let gone = async {
-        while metric(&server, "flowmill_http_connections ").await != "1" {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(LONG, gone).await.expect("it is cut");
+    nobody_else_is_connected(&server).await;
     let mut taken = Vec::new();
     let _ = stream.read_to_end(&mut taken).await;
     let size = server.get("/ui/swagger-ui-bundle.js").await.body.len();
     assert!(taken.len() < 30 * size, "{}", taken.len());
+}
+
+#[tokio::test]
+async fn a_watcher_that_reads_nothing_is_cut() {
+    let server = with(server::Settings {
+        write_timeout: Duration::from_millis(200),
+        ..server::Settings::default()
+    });
+    // One event of it is more than what lies between the two ends.
+    let body = format!(
+        r#"{{"inputs": {{"message": "{}"}}}}"#,
+        "x".repeat(9_500_000)
+    );
+    let id = server.post("/jobs", &body).await.job_id();
+    let ask = format!("GET /jobs/{id}/events HTTP/1.1\r\nHost: test\r\n\r\n");
+    let mut stream = say(&server, &ask).await;
+    nobody_else_is_connected(&server).await;
+    let mut taken = Vec::new();
+    let _ = stream.read_to_end(&mut taken).await;
+    let taken = String::from_utf8_lossy(&taken);
+    assert!(taken.starts_with("HTTP/1.1 200 "), "{taken:.200}");
+    assert!(!taken.contains("event: run_completed"), "it was not cut");
+}
+
+/// Waits until the server has no connection but the one that asks.
+async fn nobody_else_is_connected(server: &Server) {
+    let alone = async {
+        while metric(server, "flowmill_http_connections ").await != "1" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LONG, alone)
+        .await
+        .expect("the others are cut");
 }
 
 #[tokio::test]
