@@ -96,6 +96,7 @@ struct Inner {
     documented: Vec<Documented>,
     drains: TaskTracker,
     bodies: Semaphore,
+    readers: Arc<Semaphore>,
     telemetry: Telemetry,
 }
 
@@ -117,6 +118,7 @@ impl App {
         let room = settings.max_body_bytes.saturating_mul(LARGE_BODIES) / body::STEP;
         Self(Arc::new(Inner {
             bodies: Semaphore::new(room.clamp(LARGE_BODIES, Semaphore::MAX_PERMITS)),
+            readers: Arc::new(Semaphore::new(body::READERS)),
             service,
             settings,
             access: None,
@@ -168,6 +170,11 @@ impl App {
     /// Room for the request bodies that are being read, in steps of [`body::STEP`].
     pub(crate) fn bodies(&self) -> &Semaphore {
         &self.0.bodies
+    }
+
+    /// Turns at reading large bodies.
+    pub(crate) fn readers(&self) -> &Arc<Semaphore> {
+        &self.0.readers
     }
 
     /// Request bodies that are still being read after their refusal; [`crate::serve()`] awaits them.

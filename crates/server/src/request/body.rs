@@ -167,6 +167,13 @@ fn too_large(limit: usize) -> Refusal {
     .into()
 }
 
+/// A body up to this length is read in place, within some hundred microseconds; a larger one beside the threads
+/// that serve, where it keeps nobody waiting. In bytes.
+const QUICK: usize = 128 << 10;
+
+/// Large bodies that are being read at the same time: each may become a hundred megabytes of values meanwhile.
+pub(crate) const READERS: usize = 2;
+
 /// A JSON object read from a body.
 #[derive(Debug, Default)]
 pub(crate) struct Object {
@@ -180,8 +187,28 @@ pub(crate) struct Object {
 /// An empty body and `null` are a missing one. A body whose content type says something other than
 /// JSON is taken as text, and so is no object; save that `curl -d '{…}'`, which says that it sends a
 /// form, is believed by its body: a form would have that brace escaped.
-pub(crate) fn json_object(app: &App, headers: &HeaderMap, bytes: &[u8]) -> Result<Object, Refusal> {
-    object(app.settings().bounds(), headers, bytes)
+pub(crate) async fn json_object(
+    app: &App,
+    headers: &HeaderMap,
+    bytes: &Bytes,
+) -> Result<Object, Refusal> {
+    let bounds = app.settings().bounds();
+    if bytes.len() <= QUICK {
+        return object(bounds, headers, bytes);
+    }
+    let turn = app.readers().clone().acquire_owned().await;
+    let (headers, bytes) = (headers.clone(), bytes.clone());
+    let reading = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        object(bounds, &headers, &bytes)
+    });
+    reading
+        .await
+        .unwrap_or_else(|error| match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is ending; nobody is there to read it.
+            Err(_cancelled) => Err(Trouble::internal().into()),
+        })
 }
 
 fn object(bounds: Bounds, headers: &HeaderMap, bytes: &[u8]) -> Result<Object, Refusal> {
