@@ -2,6 +2,7 @@
 //!
 //! One command runs everything (see README.md); the two servers it needs are its own subcommands.
 
+mod attack;
 mod generate;
 mod load;
 mod model_server;

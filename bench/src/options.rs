@@ -74,6 +74,8 @@ pub(crate) enum Part {
     Jobs,
     /// Pages of a listing of 1,000,000 jobs
     Listing,
+    /// What others notice of clients that mean harm
+    Abuse,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! The parts of the measurement, a file each.
 
+mod abuse;
 mod durable;
 mod in_flight;
 mod jobs;
@@ -112,6 +113,7 @@ pub(crate) async fn measure_all(options: &RunOptions) -> Result<Report> {
             Part::Durable => durable::measure(&bench).await?,
             Part::Jobs => jobs::measure(&mut bench).await?,
             Part::Listing => listing::measure(&bench).await?,
+            Part::Abuse => abuse::measure(&mut bench).await?,
         });
     }
     let cores = std::thread::available_parallelism()?.get();

@@ -1,4 +1,7 @@
-//! The limit on open descriptors. Every connection takes one, and every run in flight another to its provider.
+//! The limit on open descriptors, and how many connections it is enough for. Every connection takes one, and every
+//! run in flight another to its provider.
+
+use std::num::NonZeroUsize;
 
 /// Enough for 10,000 runs in flight, their clients and providers, and room to spare.
 const WANTED: u64 = 65_536;
@@ -9,8 +12,12 @@ const ENOUGH: u64 = 4_096;
 /// Beside those of runs: the store's files, the logs, people who watch.
 const SPARE: u64 = 100;
 
-/// Raises the limit as far as the system lets us, and says so when that is not enough.
-pub(crate) fn raise(max_running: Option<usize>) {
+/// Fewest connections that a server takes by default.
+const FEWEST: u64 = 16;
+
+/// Raises the limit as far as the system lets us, and says so when that is not enough. How many connections it
+/// is good for, if it is known.
+pub(crate) fn raise(max_running: Option<usize>) -> Option<NonZeroUsize> {
     match rlimit::increase_nofile_limit(WANTED) {
         Ok(limit) => {
             if let Some(needed) = lacking(limit, max_running) {
@@ -21,11 +28,20 @@ pub(crate) fn raise(max_running: Option<usize>) {
                      raised further; raise it with ulimit -n, or lower --max-running"
                 );
             }
+            connections(limit)
         }
         Err(error) => {
             tracing::warn!(%error, "the limit on open files could not be raised; see ulimit -n");
+            None
         }
     }
+}
+
+/// One half: behind each connection there may be a run, which takes one more to its provider. So a crowd at the
+/// port takes neither the store's files nor the providers' connections away.
+fn connections(limit: u64) -> Option<NonZeroUsize> {
+    let half = (limit.saturating_sub(SPARE) / 2).max(FEWEST);
+    NonZeroUsize::new(usize::try_from(half).unwrap_or(usize::MAX))
 }
 
 /// How many descriptors are needed, where the limit allows fewer: two for a run, one to its client and one
@@ -43,6 +59,20 @@ fn lacking(limit: u64, max_running: Option<usize>) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn half_of_the_descriptors_are_for_connections() {
+        let check = |limit: u64, expected: usize| {
+            assert_eq!(
+                connections(limit).map(NonZeroUsize::get),
+                Some(expected),
+                "{limit}"
+            );
+        };
+        check(65_536, 32_718);
+        check(1_024, 462);
+        check(64, 16);
+    }
 
     #[test]
     fn a_limit_is_too_low_only_for_what_the_settings_need() {

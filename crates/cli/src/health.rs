@@ -1,17 +1,22 @@
 //! Asking a server how it is, without a client: a probe that runs every few seconds, in an image with no
 //! other program, must cost next to nothing.
 
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs as _};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::Url;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
 /// Longest status line that is read, in bytes.
 const LINE: u64 = 1024;
 
-/// The status of `GET url`, over plain HTTP.
-pub(crate) fn status(url: &Url, timeout: Duration) -> io::Result<u16> {
+/// The status of `GET url`; over TLS where the address says so.
+pub(crate) fn status(url: &Url, tls: Option<ClientConfig>, timeout: Duration) -> io::Result<u16> {
     let deadline = Instant::now() + timeout;
     let left = || {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -28,7 +33,14 @@ pub(crate) fn status(url: &Url, timeout: Duration) -> io::Result<u16> {
             Ok(stream) => {
                 stream.set_read_timeout(Some(left()?))?;
                 stream.set_write_timeout(Some(left()?))?;
-                return ask(&stream, host, port, url.path());
+                let head = format!(
+                    "GET {} HTTP/1.1\r\nhost: {host}:{port}\r\nconnection: close\r\n\r\n",
+                    url.path()
+                );
+                return match tls {
+                    None => ask(stream, &head),
+                    Some(tls) => ask(secured(stream, bare, tls)?, &head),
+                };
             }
             Err(error) => failure = error,
         }
@@ -36,15 +48,73 @@ pub(crate) fn status(url: &Url, timeout: Duration) -> io::Result<u16> {
     Err(failure)
 }
 
-fn ask(mut stream: &TcpStream, host: &str, port: u16, path: &str) -> io::Result<u16> {
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nhost: {host}:{port}\r\nconnection: close\r\n\r\n"
-    )?;
+/// Trusts whoever answers, for a server of this machine: its certificate is for the name that others know it by,
+/// and nothing is told it that is a secret.
+pub(crate) fn trusting_anyone(mut tls: ClientConfig) -> ClientConfig {
+    let provider = Arc::clone(tls.crypto_provider());
+    tls.dangerous()
+        .set_certificate_verifier(Arc::new(Anyone(provider)));
+    tls
+}
+
+fn secured(
+    stream: TcpStream,
+    host: &str,
+    mut tls: ClientConfig,
+) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    let connection = ClientConnection::new(Arc::new(tls), name).map_err(io::Error::other)?;
+    Ok(StreamOwned::new(connection, stream))
+}
+
+fn ask(mut stream: impl Read + Write, head: &str) -> io::Result<u16> {
+    stream.write_all(head.as_bytes())?;
     let mut line = String::new();
-    BufReader::new(io::Read::take(stream, LINE)).read_line(&mut line)?;
+    BufReader::new(stream.take(LINE)).read_line(&mut line)?;
     let status = line
         .strip_prefix("HTTP/1.1 ")
         .and_then(|rest| rest.get(..3)?.parse().ok());
     status.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP"))
+}
+
+/// Looks at no name and no authority, only that the other side holds the key of what it shows.
+#[derive(Debug)]
+struct Anyone(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }

@@ -55,9 +55,46 @@ impl Fault {
             path: path.segments(),
             kind,
             message: message.into(),
-            input: input.clone(),
+            input: echo(input),
             context,
         }
+    }
+}
+
+/// After how many faults no further items are looked at: one answer need not hold a million of them.
+pub(crate) const ENOUGH: usize = 1_000;
+
+/// The most that is repeated of a value, in bytes, about as it is written.
+const ECHO_BYTES: usize = 64 << 10;
+
+/// A faulty value as it is shown to whoever gave it. A large one is not: it may be at fault many times over.
+pub fn echo(value: &Value) -> Value {
+    let mut left = ECHO_BYTES;
+    if fits(value, &mut left) {
+        value.clone()
+    } else {
+        Value::String("[too large to repeat]".to_owned())
+    }
+}
+
+fn fits(value: &Value, left: &mut usize) -> bool {
+    let mut take = |bytes: usize| {
+        let rest = left.checked_sub(bytes);
+        *left = rest.unwrap_or_default();
+        rest.is_some()
+    };
+    match value {
+        Value::String(text) => take(text.len() + 2),
+        Value::Array(items) => take(2) && items.iter().all(|item| fits(item, left)),
+        Value::Object(entries) => {
+            take(2)
+                && entries.iter().all(|(key, value)| {
+                    let rest = left.checked_sub(key.len() + 3);
+                    *left = rest.unwrap_or_default();
+                    rest.is_some() && fits(value, left)
+                })
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => take(4),
     }
 }
 

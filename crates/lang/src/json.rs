@@ -12,6 +12,23 @@ use crate::value::Value;
 /// Deepest nesting accepted.
 pub const MAX_DEPTH: usize = 512;
 
+/// How much a text may hold, beside its depth: a short text can make a large value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Texts, numbers, lists, objects and the like, keys not counted.
+    pub values: usize,
+    /// Bytes of one text or key, as it is written.
+    pub text_bytes: usize,
+}
+
+impl Bounds {
+    /// None.
+    pub const NONE: Self = Self {
+        values: usize::MAX,
+        text_bytes: usize::MAX,
+    };
+}
+
 /// Why a text is not a usable JSON value.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
@@ -29,6 +46,22 @@ pub enum Error {
         /// Character offset of the bracket that is too deep.
         offset: usize,
     },
+    /// More values than [`Bounds::values`].
+    #[error("more than {most} values at character {offset}")]
+    TooMany {
+        /// Character offset where the first one too many begins.
+        offset: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// A text longer than [`Bounds::text_bytes`].
+    #[error("a text of more than {most} bytes at character {offset}")]
+    TextTooLong {
+        /// Character offset of its opening quote.
+        offset: usize,
+        /// How long one may be.
+        most: usize,
+    },
     /// JSON whose integers do not all fit 64 bits.
     #[error("an integer does not fit 64 bits")]
     IntegersTooLarge {
@@ -42,8 +75,13 @@ pub enum Error {
 /// Reads one JSON value; a leading byte order mark is skipped. A key given twice has its last value.
 /// NaN, infinities and numbers beyond doubles are syntax errors.
 pub fn read(text: &str) -> Result<Value, Error> {
+    read_within(text, Bounds::NONE)
+}
+
+/// The same, of a text from somebody who may mean harm.
+pub fn read_within(text: &str, bounds: Bounds) -> Result<Value, Error> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let scan = scan(text)?;
+    let scan = scan(text, bounds)?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     // The scan has bounded the depth.
     deserializer.disable_recursion_limit();
@@ -70,8 +108,13 @@ struct Scan {
 /// Fewest digits of an integer that may not fit 64 bits.
 const LARGE_DIGITS: usize = 19;
 
-fn scan(text: &str) -> Result<Scan, Error> {
+fn scan(text: &str, bounds: Bounds) -> Result<Scan, Error> {
+    let characters = |at: usize| text[..at].chars().count();
     let mut depth = 0_usize;
+    // The outermost one; each comma and each bracket stands for one more, an empty pair of brackets for one
+    // too many.
+    let mut values = 1_usize;
+    let mut text_began = 0;
     let mut digits = 0_usize;
     let mut most_digits = 0;
     let mut in_string = false;
@@ -80,6 +123,12 @@ fn scan(text: &str) -> Result<Scan, Error> {
         if in_string {
             in_string = escaped || byte != b'"';
             escaped = !escaped && byte == b'\\';
+            if !in_string && at - text_began > bounds.text_bytes.saturating_add(1) {
+                return Err(Error::TextTooLong {
+                    offset: characters(text_began),
+                    most: bounds.text_bytes,
+                });
+            }
             continue;
         }
         if byte.is_ascii_digit() {
@@ -89,17 +138,28 @@ fn scan(text: &str) -> Result<Scan, Error> {
         }
         digits = 0;
         match byte {
-            b'"' => in_string = true,
+            b'"' => {
+                in_string = true;
+                text_began = at;
+            }
+            b',' => values += 1,
             b'[' | b'{' => {
                 depth += 1;
+                values += 1;
                 if depth > MAX_DEPTH {
                     return Err(Error::TooDeep {
-                        offset: text[..at].chars().count(),
+                        offset: characters(at),
                     });
                 }
             }
             b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
+            _ => continue,
+        }
+        if values > bounds.values {
+            return Err(Error::TooMany {
+                offset: characters(at),
+                most: bounds.values,
+            });
         }
     }
     Ok(Scan {

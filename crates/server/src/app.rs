@@ -1,17 +1,22 @@
 //! What every handler shares: the service beneath and the settings.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use lang::json::Bounds;
 use service::Service;
 use service::access::Access;
 use service::limits::Addresses;
 use telemetry::Telemetry;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use crate::middleware::cors::Origins;
 use crate::openapi::Documented;
+use crate::request::body;
+use crate::tls::Tls;
 
 /// Times and limits of the HTTP side.
 #[derive(Debug, Clone)]
@@ -24,8 +29,24 @@ pub struct Settings {
     pub max_body_bytes: usize,
     /// The longest time a request body may take to arrive.
     pub body_timeout: Duration,
-    /// The longest time a request's head may take to arrive; an idle connection is closed after it too.
+    /// How many values a request body may hold: texts, numbers, lists, objects and the like.
+    pub max_body_values: usize,
+    /// The longest text in a request body, in bytes as it is written there.
+    pub max_text_bytes: usize,
+    /// The longest time a request's head may take to arrive once it has begun, and a TLS handshake.
     pub head_timeout: Duration,
+    /// After which an idle connection is closed.
+    pub idle_timeout: Duration,
+    /// How long a client may leave what is written to it unread.
+    pub write_timeout: Duration,
+    /// The most connections at once; `None`: as many as come.
+    pub max_connections: Option<NonZeroUsize>,
+    /// The most connections at once from one address (of IPv6: one /64 network).
+    pub max_connections_per_address: Option<NonZeroUsize>,
+    /// TLS instead of plain HTTP.
+    pub tls: Option<Tls>,
+    /// Whose web pages may call the API from a browser.
+    pub origins: Origins,
     /// How often an event stream carries a comment line, so that nobody between takes it for dead.
     pub comment_every: Duration,
     /// Networks of proxies that say truly whom they ask for.
@@ -43,11 +64,29 @@ impl Default for Settings {
             max_wait: Duration::from_secs(5 * 60),
             max_body_bytes: 10 * 1024 * 1024,
             body_timeout: Duration::from_secs(60),
-            head_timeout: Duration::from_secs(75),
+            max_body_values: 500_000,
+            max_text_bytes: usize::MAX,
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(30),
+            max_connections: None,
+            max_connections_per_address: None,
+            tls: None,
+            origins: Origins::default(),
             comment_every: Duration::from_secs(5),
             trusted_proxies: Vec::new(),
             address_requests_per_minute: None,
             close_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Settings {
+    /// Of the JSON in request bodies.
+    pub(crate) fn bounds(&self) -> Bounds {
+        Bounds {
+            values: self.max_body_values,
+            text_bytes: self.max_text_bytes,
         }
     }
 }
@@ -65,8 +104,13 @@ struct Inner {
     has_root_paths: bool,
     documented: Vec<Documented>,
     drains: TaskTracker,
+    bodies: Semaphore,
+    readers: Arc<Semaphore>,
     telemetry: Telemetry,
 }
+
+/// Bodies of the largest size that may arrive at once.
+const LARGE_BODIES: usize = 25;
 
 impl App {
     /// The API of a service, open to everyone who reaches it. The root paths (`/run`,
@@ -83,7 +127,10 @@ impl App {
         let addresses = settings
             .address_requests_per_minute
             .map(|most| Addresses::new(most, service.host().clone()));
+        let room = settings.max_body_bytes.saturating_mul(LARGE_BODIES) / body::STEP;
         Self(Arc::new(Inner {
+            bodies: Semaphore::new(room.clamp(LARGE_BODIES, Semaphore::MAX_PERMITS)),
+            readers: Arc::new(Semaphore::new(body::READERS)),
             service,
             settings,
             access: None,
@@ -136,6 +183,16 @@ impl App {
     /// Every endpoint with its documentation, in the order of [`crate::router`].
     pub(crate) fn documented(&self) -> &[Documented] {
         &self.0.documented
+    }
+
+    /// Room for the request bodies that are being read, in steps of [`body::STEP`].
+    pub(crate) fn bodies(&self) -> &Semaphore {
+        &self.0.bodies
+    }
+
+    /// Turns at reading large bodies.
+    pub(crate) fn readers(&self) -> &Arc<Semaphore> {
+        &self.0.readers
     }
 
     /// Request bodies that are still being read after their refusal; [`crate::serve()`] awaits them.

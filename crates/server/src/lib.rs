@@ -6,6 +6,8 @@
 //! `refusal::Refusal` and rendered in one place.
 
 mod app;
+mod connection;
+mod crowd;
 mod guard;
 mod limits;
 mod middleware;
@@ -14,10 +16,15 @@ mod refusal;
 mod request;
 mod router;
 mod routes;
+mod seldom;
 mod serve;
+mod socket;
+mod tls;
 mod ui;
 pub mod views;
 
 pub use app::{App, Settings};
+pub use middleware::cors::{Origin, Origins};
 pub use openapi::of_only as openapi_document;
 pub use serve::{bind, serve};
+pub use tls::{Tls, TlsError};

@@ -1,24 +1,20 @@
 //! From a listening socket to answers. The caller owns the port and says when to stop.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
-use crate::request::client::Peer;
-use crate::{middleware, router};
+use crate::connection::{self, Port};
+use crate::crowd::{self, Crowd};
+use crate::router;
+use crate::seldom::Seldom;
 
 /// Connections that the kernel may hold ready while we are busy; it cuts this down to its own limit.
 const BACKLOG: u32 = 16_384;
@@ -44,7 +40,17 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// This is the second stage of a shutdown. In the first the caller drains the service: readiness and
 /// new runs answer 503 while the runs in flight finish, all of it still served here.
 pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken) {
-    let router = router::build(&app);
+    let crowd = Crowd::new(
+        app.settings().max_connections,
+        app.settings().max_connections_per_address,
+        Arc::clone(app.telemetry().metrics()),
+    );
+    let port = Arc::new(Port {
+        router: router::build(&app),
+        app: app.clone(),
+        plain: Mutex::default(),
+    });
+    let mut turned_away = Seldom::default();
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();
     loop {
@@ -53,18 +59,25 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken)
             () = shutdown.cancelled() => break,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                let connection = Connection {
-                    app: app.clone(),
-                    peer: Peer(peer.ip()),
-                    router: router.clone(),
-                    shutdown: shutdown.clone(),
-                };
-                connections.spawn(
-                    cut.clone()
-                        .run_until_cancelled_owned(connection.serve(stream)),
-                );
-            }
+            Ok((stream, peer)) => match crowd.admit(peer.ip(), &shutdown) {
+                Ok(place) => {
+                    let port = Arc::clone(&port);
+                    let connection = async move { connection::serve(&port, stream, place).await };
+                    connections.spawn(cut.clone().run_until_cancelled_owned(connection));
+                }
+                Err(full) => {
+                    crowd::turn_away(stream, app.settings().tls.is_some());
+                    app.telemetry().metrics().connection_refused(full.as_str());
+                    if let Some(times) = turned_away.note(app.service().host().elapsed()) {
+                        let bound = full.as_str();
+                        tracing::warn!(
+                            times,
+                            bound,
+                            "connections are turned away: there are too many"
+                        );
+                    }
+                }
+            },
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "connections cannot be accepted; trying again");
@@ -99,44 +112,4 @@ fn is_of_the_peer(error: &io::Error) -> bool {
         error.kind(),
         ConnectionAborted | ConnectionRefused | ConnectionReset
     )
-}
-
-struct Connection {
-    app: App,
-    peer: Peer,
-    router: Router,
-    shutdown: CancellationToken,
-}
-
-impl Connection {
-    async fn serve(self, stream: TcpStream) {
-        // Answers are written whole; waiting to fill a packet would only delay them and SSE events.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY was refused");
-        }
-        let respond = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-            let (app, mut router) = (self.app.clone(), self.router.clone());
-            let mut request = request.map(Body::new);
-            if app.addresses().is_some() {
-                request.extensions_mut().insert(self.peer);
-            }
-            async move { Ok::<_, Infallible>(middleware::answer(&app, &mut router, request).await) }
-        });
-        let mut connection = pin!(
-            http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(self.app.settings().head_timeout)
-                .serve_connection(TokioIo::new(stream), respond)
-        );
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = self.shutdown.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%error, "a connection ended early");
-        }
-    }
 }

@@ -60,6 +60,8 @@ pub struct Metrics {
     store_seconds: HistogramVec,
     dropped: IntCounterVec,
     limited: IntCounterVec,
+    connections: IntGauge,
+    refused_connections: IntCounterVec,
     workflows: Bounded<Arc<str>, WorkflowMetrics>,
 }
 
@@ -169,6 +171,12 @@ impl Metrics {
                 "What was refused or stopped because a limit was reached.",
                 &["limit"],
             ),
+            connections: gauge("flowmill_http_connections", "Connections that are open."),
+            refused_connections: counter(
+                "flowmill_http_connections_refused_total",
+                "Connections that were turned away, and idle ones that made room for others.",
+                &["reason"],
+            ),
             workflows: Bounded::new(WORKFLOWS),
             registry,
         }
@@ -203,6 +211,16 @@ impl Metrics {
     /// A limit was reached, and something refused. It is one of few.
     pub fn limited(&self, limit: &'static str) {
         self.limited.with_label_values(&[limit]).inc();
+    }
+
+    /// A connection came (`1`) or went (`-1`).
+    pub fn connections_changed(&self, by: i64) {
+        self.connections.add(by);
+    }
+
+    /// A connection was turned away; the reason is one of a few.
+    pub fn connection_refused(&self, reason: &'static str) {
+        self.refused_connections.with_label_values(&[reason]).inc();
     }
 
     /// How long the store took, by verb.

@@ -1,14 +1,16 @@
 //! `flowmill health`: whether a server takes requests. What a container's health check runs.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Url;
+use rustls::ClientConfig;
 
 use super::Context;
 use crate::config::serve;
 use crate::config::units::Time;
 use crate::report::{Exit, Failure, Result};
-use crate::{health, printer};
+use crate::{assemble, health, printer};
 
 /// Tell whether a server takes requests; for health checks
 #[derive(Debug, clap::Args)]
@@ -16,13 +18,22 @@ use crate::{health, printer};
     after_help = "Exits with 0 when it does, with 1 when it does not: it cannot be reached, is draining, or its job store fails."
 )]
 pub(super) struct Args {
-    /// Address of the server, http://HOST:PORT [default: port 8000 of this machine]
+    /// Address of the server, http://HOST:PORT or https://HOST:PORT [default: port 8000 of this machine]
     #[arg(long, value_name = "URL", env = "FLOWMILL_SERVER")]
     url: Option<String>,
 
     /// Its port on this machine [default: 8000]
     #[arg(short, long, value_name = "PORT", env = "FLOWMILL_PORT")]
     port: Option<u16>,
+
+    /// Certificates to trust besides the built-in roots (PEM), for an https address
+    #[arg(long, value_name = "FILE", env = "FLOWMILL_CA")]
+    ca: Option<PathBuf>,
+
+    /// The server of this machine speaks TLS, with this certificate. It is not looked at: it is for a name that
+    /// others know the server by
+    #[arg(long, value_name = "FILE", env = "FLOWMILL_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
 
     /// Only whether the process is up, not whether it takes requests
     #[arg(long)]
@@ -42,13 +53,21 @@ pub(super) fn health(args: &Args, context: &Context) -> Result<Exit> {
     let url = match named {
         Some(text) => Url::parse(text)
             .ok()
-            .filter(|url| url.scheme() == "http" && url.has_host())
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
             .ok_or_else(|| {
                 Failure::usage(format!(
                     "`{text}` is no address of a server; write one such as http://127.0.0.1:8000"
                 ))
             })?,
-        None => local(args.port, &context.project.serve),
+        None => local(args, &context.project.serve),
+    };
+    let tls = match url.scheme() {
+        "https" => Some(assemble::tls(args.ca.as_deref())?),
+        _ => None,
+    };
+    let tls = match named {
+        Some(_) => tls,
+        None => tls.map(health::trusting_anyone),
     };
     let path = if args.live {
         "/health/live"
@@ -58,19 +77,23 @@ pub(super) fn health(args: &Args, context: &Context) -> Result<Exit> {
     let url = url
         .join(path)
         .expect("a path joins any address with a host");
-    ask(&url, args.timeout.0)?;
+    ask(&url, tls, args.timeout.0)?;
     printer::data("healthy")?;
     Ok(Exit::Success)
 }
 
 /// The server of this machine, where `flowmill serve` puts it.
-fn local(port: Option<u16>, file: &serve::Options) -> Url {
-    let port = port.or(file.port).unwrap_or(8000);
-    Url::parse(&format!("http://127.0.0.1:{port}")).expect("an address and a port")
+fn local(args: &Args, file: &serve::Options) -> Url {
+    let port = args.port.or(file.port).unwrap_or(8000);
+    let scheme = match args.tls_cert.as_ref().or(file.tls_cert.as_ref()) {
+        Some(_) => "https",
+        None => "http",
+    };
+    Url::parse(&format!("{scheme}://127.0.0.1:{port}")).expect("an address and a port")
 }
 
-fn ask(url: &Url, timeout: Duration) -> Result<()> {
-    match health::status(url, timeout) {
+fn ask(url: &Url, tls: Option<ClientConfig>, timeout: Duration) -> Result<()> {
+    match health::status(url, tls, timeout) {
         Ok(200) => Ok(()),
         Ok(status) => Err(Failure::new(
             Exit::Failed,

@@ -6,6 +6,7 @@
 
 pub(crate) mod capture;
 pub(crate) mod environment;
+pub(crate) mod exposure;
 pub(crate) mod jobs;
 pub(crate) mod limits;
 pub(crate) mod log;

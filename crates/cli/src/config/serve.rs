@@ -10,6 +10,7 @@ use lang::workflow::CaptureLevel;
 use serde::Deserialize;
 
 use super::capture::Capture;
+use super::exposure::{self, CorsOrigin};
 use super::limits::{self, Dollars, Networks};
 use super::store::Store;
 use super::units::{Age, Size, Time};
@@ -159,6 +160,58 @@ pub(crate) struct Options {
         num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new()
     )]
     pub insecure: Option<bool>,
+
+    /// Speak TLS: file with the server's certificate and those that lead to its authority (PEM). Read again when it
+    /// changes
+    #[arg(long, value_name = "FILE", env = "FLOWMILL_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// File with the certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", env = "FLOWMILL_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Connections at once [default: half of the files that may be open]
+    #[arg(long, value_name = "N", env = "FLOWMILL_MAX_CONNECTIONS")]
+    pub max_connections: Option<NonZeroU32>,
+
+    /// Connections at once from one address, of IPv6 from one /64 network [default: no limit of its own]
+    #[arg(long, value_name = "N", env = "FLOWMILL_MAX_CONNECTIONS_PER_ADDRESS")]
+    pub max_connections_per_address: Option<NonZeroU32>,
+
+    /// How long a request's head may take to arrive, and a TLS handshake [default: 10s]
+    #[arg(long, value_name = "TIME", env = "FLOWMILL_HEAD_TIMEOUT")]
+    pub head_timeout: Option<Time>,
+
+    /// How long a request's body may take to arrive [default: 1m]
+    #[arg(long, value_name = "TIME", env = "FLOWMILL_BODY_TIMEOUT")]
+    pub body_timeout: Option<Time>,
+
+    /// How long a client may leave an answer unread [default: 30s]
+    #[arg(long, value_name = "TIME", env = "FLOWMILL_WRITE_TIMEOUT")]
+    pub write_timeout: Option<Time>,
+
+    /// After which an idle connection is closed [default: 75s]
+    #[arg(long, value_name = "TIME", env = "FLOWMILL_IDLE_TIMEOUT")]
+    pub idle_timeout: Option<Time>,
+
+    /// Values in one request body: texts, numbers, lists, objects [default: 500000]
+    #[arg(long, value_name = "N", env = "FLOWMILL_BODY_VALUES")]
+    pub body_values: Option<NonZeroU32>,
+
+    /// Longest text in a request body [default: as long as the body]
+    #[arg(long, value_name = "SIZE", env = "FLOWMILL_TEXT_LIMIT")]
+    pub text_limit: Option<Size>,
+
+    /// Let web pages of this origin call the API from a browser, such as `https://app.example`; * for every origin. May
+    /// be given several times, or with commas between
+    #[arg(
+        long,
+        value_name = "ORIGIN",
+        env = "FLOWMILL_CORS_ORIGIN",
+        value_delimiter = ','
+    )]
+    #[serde(default)]
+    pub cors_origin: Vec<CorsOrigin>,
 }
 
 /// An IP address, or `localhost` for the loopback one.
@@ -233,6 +286,8 @@ pub(crate) struct Settings {
     pub limits: limits::Settings,
     /// Listen where others are although there are no keys.
     pub insecure: bool,
+    /// TLS, caps, times and origins.
+    pub exposure: exposure::Settings,
 }
 
 impl Options {
@@ -265,6 +320,17 @@ impl Options {
         "address_requests_per_minute",
         "trusted_proxy",
         "insecure",
+        "tls_cert",
+        "tls_key",
+        "max_connections",
+        "max_connections_per_address",
+        "head_timeout",
+        "body_timeout",
+        "write_timeout",
+        "idle_timeout",
+        "body_values",
+        "text_limit",
+        "cors_origin",
     ];
 
     /// Takes what is unset from the file, then the defaults.
@@ -284,6 +350,7 @@ impl Options {
             )));
         }
         let webhooks = webhooks::Settings::settle(&self, file);
+        let exposure = exposure::Settings::settle(&self, file)?;
         let limits = limits::Settings::settle(&self, file)?;
         let data_dir = self.data_dir.or_else(|| file.data_dir.clone());
         let sync_timeout = time(
@@ -339,6 +406,7 @@ impl Options {
             api_keys: self.api_keys.or_else(|| file.api_keys.clone()),
             limits,
             insecure: self.insecure.or(file.insecure).unwrap_or_default(),
+            exposure,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The program driven from outside: arguments, files and signals in; exit codes, streams and HTTP answers out.
 
+mod abuse;
 mod cases;
 mod commands;
 mod config;
@@ -17,6 +18,7 @@ mod privacy;
 mod reports;
 mod run;
 mod serve;
+mod served_tls;
 mod support;
 mod telemetry;
 mod tidy;

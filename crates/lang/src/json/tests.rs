@@ -138,6 +138,28 @@ fn depth_is_bounded_at_its_limit() {
 }
 
 #[test]
+fn values_and_texts_are_bounded_where_that_is_asked_for() {
+    let bounds = Bounds {
+        values: 4,
+        text_bytes: 3,
+    };
+    let check = |text: &str, expected: Result<(), Error>| {
+        assert_eq!(read_within(text, bounds).map(drop), expected, "{text}");
+        assert!(read(text).is_ok(), "{text}");
+    };
+    let too_many = |offset| Err(Error::TooMany { offset, most: 4 });
+    let too_long = |offset| Err(Error::TextTooLong { offset, most: 3 });
+    check("[1, 2, 3]", Ok(()));
+    check("[1, 2, 3, 4]", too_many(8));
+    check(r#"{"a": [{}]}"#, Ok(()));
+    check(r#"{"a": [{}, {}]}"#, too_many(9));
+    check(r#"["é", ",,,"]"#, Ok(()));
+    check(r#"["é", "abcd"]"#, too_long(6));
+    check(r#"{"abcd": 1}"#, too_long(1));
+    check(r#"["\"\\"]"#, too_long(1));
+}
+
+#[test]
 fn deepest_value_fits_a_small_stack() {
     let text = r#"{"a":["#.repeat(MAX_DEPTH / 2) + &"]}".repeat(MAX_DEPTH / 2);
     let thread = std::thread::Builder::new().stack_size(2 * 1024 * 1024);
@@ -158,7 +180,9 @@ proptest! {
             Ok(value) => prop_assert_eq!(Ok(value), serde_json::from_str(&text).map_err(|error| error.to_string())),
             Err(Error::Syntax { offset, .. }) => prop_assert!(offset <= text.chars().count()),
             Err(Error::IntegersTooLarge { integers, .. }) => prop_assert!(!integers.is_empty()),
-            Err(Error::TooDeep { .. }) => prop_assert!(false, "at most 60 levels"),
+            Err(Error::TooDeep { .. } | Error::TooMany { .. } | Error::TextTooLong { .. }) => {
+                prop_assert!(false, "at most 60 levels, and no other bound");
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Making a value fit a type by pydantic's lax rules. Goes through a value part by part and gathers
 //! every fault; what single texts and numbers turn into is in [`super::scalar`].
 
-use crate::fault::{Fault, FaultKind, Path};
+use crate::fault::{ENOUGH, Fault, FaultKind, Path};
 use crate::template::{Root, Scope};
 use crate::value::{Map, Value};
 use crate::workflow::{Field, Rule};
@@ -22,7 +22,7 @@ impl Field {
         !self.required && self.default.is_none()
     }
 
-    /// `None` exactly when faults were added.
+    /// `None` exactly when faults were added, or there are enough of them already.
     pub(crate) fn coerce_at(
         &self,
         value: &Value,
@@ -162,11 +162,13 @@ fn coerce_items(
         return Some(Value::Array(items.to_vec()));
     };
     let before = faults.len();
-    let coerced: Vec<Value> = items
-        .iter()
-        .enumerate()
-        .filter_map(|(index, value)| item.coerce_at(value, Path::Index(&path, index), faults))
-        .collect();
+    let mut coerced = Vec::with_capacity(items.len());
+    for (index, value) in items.iter().enumerate() {
+        if faults.len() >= ENOUGH {
+            return None;
+        }
+        coerced.extend(item.coerce_at(value, Path::Index(&path, index), faults));
+    }
     (faults.len() == before).then_some(Value::Array(coerced))
 }
 
@@ -183,6 +185,9 @@ fn coerce_entries(
     let before = faults.len();
     let mut coerced = Map::new();
     for (key, value) in entries {
+        if faults.len() >= ENOUGH {
+            return None;
+        }
         let path = Path::Key(&path, key);
         if *key_type != Type::Str {
             key_type.coerce_at(&Value::String(key.clone()), path, faults);

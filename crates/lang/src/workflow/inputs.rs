@@ -1,6 +1,6 @@
 //! A caller's inputs to the initial state, and a state back to what callers see.
 
-use crate::fault::{Fault, FaultKind, Path};
+use crate::fault::{ENOUGH, Fault, FaultKind, Path};
 use crate::value::{Map, Value};
 
 use super::{AdditionalInputs, Field, FieldId, Workflow};
@@ -15,7 +15,8 @@ impl Workflow {
     /// On failure every fault: first those of fields, in declaration order, paths starting with the
     /// field's name; then inputs that are no field, where those are forbidden, in the caller's order;
     /// then broken rules, whose path is empty because they concern the inputs as a whole. A rule is
-    /// looked at only when all fields it reads are sound and none is written by a node.
+    /// looked at only when all fields it reads are sound and none is written by a node. A list or dict is not
+    /// looked at any further after 1,000 faults.
     pub fn accept_inputs(&self, inputs: &Map<String, Value>) -> Result<InitialState, Vec<Fault>> {
         let mut faults = Vec::new();
         let mut unsound = Vec::new();
@@ -28,7 +29,10 @@ impl Workflow {
             state.push(value.unwrap_or_default());
         }
         if self.additional_inputs == AdditionalInputs::Forbid {
-            let extra = inputs.iter().filter(|(name, _)| self.field(name).is_none());
+            let extra = inputs
+                .iter()
+                .filter(|(name, _)| self.field(name).is_none())
+                .take(ENOUGH);
             faults.extend(extra.map(|(name, value)| {
                 Fault::new(
                     FaultKind::ExtraForbidden,

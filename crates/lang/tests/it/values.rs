@@ -84,7 +84,12 @@ fn outcome(case: &Value, workflow: &Workflow) -> Option<Value> {
             Err(faults) => faults.iter().map(entry).collect(),
         },
         Ok(_) => return None,
-        Err(json::Error::Syntax { offset, .. } | json::Error::TooDeep { offset }) => {
+        Err(
+            json::Error::Syntax { offset, .. }
+            | json::Error::TooDeep { offset }
+            | json::Error::TooMany { offset, .. }
+            | json::Error::TextTooLong { offset, .. },
+        ) => {
             vec![json!({"loc": ["body", offset], "type": "json_invalid", "input": {}})]
         }
         Err(json::Error::IntegersTooLarge { integers, .. }) => integers

@@ -1,8 +1,11 @@
-//! What every request passes, in order: it gets an id, its panic becomes a problem, its refusal gets
-//! a body. One function around the router instead of a stack of layers: no box and no clone per step.
+//! What every request passes, in order: it gets an id, is held to the bounds of heads and origins, its panic
+//! becomes a problem, its refusal gets a body, its answer the headers that all have. One function around the router instead of a stack of layers: no box and no clone per step.
 
+pub(crate) mod cors;
+mod head;
 mod request_id;
 mod route;
+mod security;
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -33,14 +36,19 @@ pub(crate) async fn answer(app: &App, router: &mut Router, mut request: Request<
         request.extensions_mut().insert(parent);
     }
 
-    let outcome = AssertUnwindSafe(router.call(request)).catch_unwind().await;
-    let mut response = outcome.map_or_else(
-        |panic| {
-            tracing::error!(request_id = ?request_id, %method, path = uri.path(), panic = panic_text(&*panic), "a request's handler panicked");
-            Refusal::from(Trouble::internal()).into_response()
-        },
-        |answer| answer.unwrap_or_else(|never: Infallible| match never {}),
-    );
+    let spoken = cors::spoken(app, &request);
+    let mut response = if let Some(response) = before(app, spoken.as_ref(), &mut request) {
+        response
+    } else {
+        let outcome = AssertUnwindSafe(router.call(request)).catch_unwind().await;
+        outcome.map_or_else(
+            |panic| {
+                tracing::error!(request_id = ?request_id, %method, path = uri.path(), panic = panic_text(&*panic), "a request's handler panicked");
+                Refusal::from(Trouble::internal()).into_response()
+            },
+            |answer| answer.unwrap_or_else(|never: Infallible| match never {}),
+        )
+    };
     refusal::render(&mut response, as_problem, || {
         format!("{}#{}", uri.path(), request_id.to_str().unwrap_or_default())
     });
@@ -53,10 +61,27 @@ pub(crate) async fn answer(app: &App, router: &mut Router, mut request: Request<
     };
     let took = app.service().host().elapsed().saturating_sub(started);
     app.telemetry().answered(span, &answered, took);
+    let headers = response.headers_mut();
+    security::add(app, headers);
+    if let Some(spoken) = spoken {
+        spoken.tell(headers);
+    }
+    headers.insert(request_id::HEADER, request_id);
     response
-        .headers_mut()
-        .insert(request_id::HEADER, request_id);
-    response
+}
+
+/// The answer to a request that gets to no route.
+fn before(
+    app: &App,
+    spoken: Option<&cors::Spoken>,
+    request: &mut Request<Body>,
+) -> Option<Response> {
+    if let Some(refusal) = head::refuse(app, request) {
+        return Some(refusal.into_response());
+    }
+    spoken
+        .and_then(|spoken| spoken.preflight(request))
+        .or_else(|| cors::refuse_foreign(app, request).map(IntoResponse::into_response))
 }
 
 /// Where the request belongs in a distributed trace; what is no `traceparent` counts as none.

@@ -67,7 +67,7 @@ fn of(documented: &[Documented], loaded: &LoadedWorkflow, scope: Scope, has_keys
         .iter()
         .filter(|endpoint| [scope, Scope::Shared].contains(&endpoint.scope))
     {
-        let operation = (endpoint.docs)().limited(endpoint.need);
+        let operation = (endpoint.docs)().limited(endpoint.need).bounded();
         if operation.is_about_keys() && !has_keys {
             continue;
         }
@@ -84,7 +84,7 @@ fn of(documented: &[Documented], loaded: &LoadedWorkflow, scope: Scope, has_keys
         let operation = if has_keys {
             operation.guarded(endpoint.need)
         } else {
-            operation
+            operation.open(endpoint.method)
         };
         let operation =
             operation.into_value(&operation_id(endpoint.method, short), parameters_of(&path));

@@ -170,6 +170,28 @@ impl Operation {
         self.tag == KEYS
     }
 
+    /// What every request may meet, whatever it asks for: it, or its body, is too large or too slow.
+    pub(super) fn bounded(self) -> Self {
+        let has_body = self.body.is_some();
+        let bounded = self
+            .refuses(414, "The address is too long.")
+            .refuses(431, "There are too many header fields, or too large ones.");
+        if !has_body {
+            return bounded;
+        }
+        bounded
+            .refuses(408, "The body took too long to arrive.")
+            .refuses(413, "The body is too large.")
+    }
+
+    /// Where no keys are in use: what starts or changes something is not taken from web pages of other origins.
+    pub(super) fn open(self, method: &str) -> Self {
+        if method == "get" {
+            return self;
+        }
+        self.refuses(403, "A web page of another origin sent it.")
+    }
+
     /// Who may use it, on a server with keys.
     pub(super) fn guarded(mut self, need: Need) -> Self {
         let scopes: Vec<_> = need.scope().map(Scope::as_str).into_iter().collect();

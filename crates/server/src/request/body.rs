@@ -8,8 +8,10 @@ use axum::http::header::{CONTENT_TYPE, EXPECT};
 use axum::http::{HeaderMap, StatusCode};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use lang::fault::PathSegment;
+use lang::fault::{PathSegment, echo};
+use lang::json::Bounds;
 use serde_json::{Map, Value, json};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::app::App;
@@ -33,11 +35,19 @@ pub(crate) async fn read(app: &App, headers: &HeaderMap, mut body: Body) -> Resu
         }
         return Err(too_large(limit));
     }
-    match timeout(app.settings().body_timeout, collect(&mut body, limit)).await {
+    let room = Room::new(app.bodies());
+    match timeout(app.settings().body_timeout, collect(&mut body, limit, room)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(Unreadable::TooLarge)) => {
             drain(app, body);
             Err(too_large(limit))
+        }
+        Ok(Err(Unreadable::NoRoom)) => {
+            drain(app, body);
+            let detail = "Too many large bodies are arriving at once; nothing was accepted.";
+            Err(Trouble::unavailable("bodies_busy", detail, RETRY_SECONDS)
+                .close()
+                .into())
         }
         Ok(Err(Unreadable::Broken)) => Err(Trouble::of_request(
             StatusCode::BAD_REQUEST,
@@ -59,20 +69,64 @@ pub(crate) async fn read(app: &App, headers: &HeaderMap, mut body: Body) -> Resu
 
 enum Unreadable {
     TooLarge,
+    NoRoom,
     Broken,
 }
 
+/// Up to here a body needs no room of what all share: it is no more than a connection reads ahead anyway.
+const SMALL: usize = 64 << 10;
+
+/// What one step of growth takes, and what the shared room is counted in.
+pub(crate) const STEP: usize = 64 << 10;
+
+const RETRY_SECONDS: u32 = 5;
+
+/// A body's part of the memory that all bodies share while they arrive; given back when it is dropped. Without
+/// that bound many clients that each send a little less than the limit, slowly, would fill the memory.
+struct Room<'a> {
+    shared: &'a Semaphore,
+    taken: Option<SemaphorePermit<'a>>,
+}
+
+impl<'a> Room<'a> {
+    fn new(shared: &'a Semaphore) -> Self {
+        Self {
+            shared,
+            taken: None,
+        }
+    }
+
+    /// Makes it enough for that many bytes, if there are so many left.
+    fn grow(&mut self, bytes: usize) -> Result<(), Unreadable> {
+        let wanted = bytes.saturating_sub(SMALL).div_ceil(STEP);
+        let has = self.taken.as_ref().map_or(0, SemaphorePermit::num_permits);
+        let Some(more) = wanted.checked_sub(has).filter(|more| *more > 0) else {
+            return Ok(());
+        };
+        let more = u32::try_from(more).map_err(|_| Unreadable::NoRoom)?;
+        let more = self.shared.try_acquire_many(more);
+        let more = more.map_err(|_| Unreadable::NoRoom)?;
+        match &mut self.taken {
+            Some(taken) => taken.merge(more),
+            None => self.taken = Some(more),
+        }
+        Ok(())
+    }
+}
+
 /// Almost every body is one frame, which is passed on without a copy.
-async fn collect(body: &mut Body, limit: usize) -> Result<Bytes, Unreadable> {
+async fn collect(body: &mut Body, limit: usize, mut room: Room<'_>) -> Result<Bytes, Unreadable> {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Unreadable::Broken)?.into_data() else {
             continue;
         };
-        if first.len() + rest.len() + data.len() > limit {
+        let length = first.len() + rest.len() + data.len();
+        if length > limit {
             return Err(Unreadable::TooLarge);
         }
+        room.grow(length)?;
         if first.is_empty() {
             first = data;
         } else {
@@ -113,6 +167,13 @@ fn too_large(limit: usize) -> Refusal {
     .into()
 }
 
+/// A body up to this length is read in place, within some hundred microseconds; a larger one beside the threads
+/// that serve, where it keeps nobody waiting. In bytes.
+const QUICK: usize = 128 << 10;
+
+/// Large bodies that are being read at the same time: each may become a hundred megabytes of values meanwhile.
+pub(crate) const READERS: usize = 2;
+
 /// A JSON object read from a body.
 #[derive(Debug, Default)]
 pub(crate) struct Object {
@@ -126,14 +187,37 @@ pub(crate) struct Object {
 /// An empty body and `null` are a missing one. A body whose content type says something other than
 /// JSON is taken as text, and so is no object; save that `curl -d '{…}'`, which says that it sends a
 /// form, is believed by its body: a form would have that brace escaped.
-pub(crate) fn json_object(headers: &HeaderMap, bytes: &[u8]) -> Result<Object, Refusal> {
+pub(crate) async fn json_object(
+    app: &App,
+    headers: &HeaderMap,
+    bytes: &Bytes,
+) -> Result<Object, Refusal> {
+    let bounds = app.settings().bounds();
+    if bytes.len() <= QUICK {
+        return object(bounds, headers, bytes);
+    }
+    let turn = app.readers().clone().acquire_owned().await;
+    let (headers, bytes) = (headers.clone(), bytes.clone());
+    let reading = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        object(bounds, &headers, &bytes)
+    });
+    reading
+        .await
+        .unwrap_or_else(|error| match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is ending; nobody is there to read it.
+            Err(_cancelled) => Err(Trouble::internal().into()),
+        })
+}
+
+fn object(bounds: Bounds, headers: &HeaderMap, bytes: &[u8]) -> Result<Object, Refusal> {
     if bytes.is_empty() {
         return Err(missing());
     }
     if !(is_json(headers) || is_form(headers) && bytes.trim_ascii_start().starts_with(b"{")) {
-        return Err(not_an_object(Value::String(
-            String::from_utf8_lossy(bytes).into_owned(),
-        )));
+        let text = Value::String(String::from_utf8_lossy(bytes).into_owned());
+        return Err(not_an_object(echo(&text)));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let offset = String::from_utf8_lossy(&bytes[..error.valid_up_to()])
@@ -141,7 +225,7 @@ pub(crate) fn json_object(headers: &HeaderMap, bytes: &[u8]) -> Result<Object, R
             .count();
         not_json(offset, "the body is not UTF-8")
     })?;
-    let (value, oversized) = match lang::json::read(text) {
+    let (value, oversized) = match lang::json::read_within(text, bounds) {
         Ok(value) => (value, Vec::new()),
         Err(lang::json::Error::Syntax { offset, message }) => {
             return Err(not_json(offset, &message));
@@ -152,12 +236,21 @@ pub(crate) fn json_object(headers: &HeaderMap, bytes: &[u8]) -> Result<Object, R
                 &format!("nested deeper than {} levels", lang::json::MAX_DEPTH),
             ));
         }
+        Err(lang::json::Error::TooMany { offset, most }) => {
+            return Err(not_json(offset, &format!("more than {most} values")));
+        }
+        Err(lang::json::Error::TextTooLong { offset, most }) => {
+            return Err(not_json(
+                offset,
+                &format!("a text of more than {most} bytes"),
+            ));
+        }
         Err(lang::json::Error::IntegersTooLarge { integers, value }) => (*value, integers),
     };
     match value {
         Value::Object(members) => Ok(Object { members, oversized }),
         Value::Null => Err(missing()),
-        other => Err(not_an_object(other)),
+        other => Err(not_an_object(echo(&other))),
     }
 }
 
@@ -238,10 +331,10 @@ mod tests {
         )]
         .into_iter()
         .collect();
-        let object = json_object(&headers, br#"{"name": "Ada"}"#).expect("read as JSON");
-        assert_eq!(object.members["name"], "Ada");
-        assert!(json_object(&headers, b"name=Ada").is_err());
-        assert!(json_object(&headers, br#"{"name": "#).is_err());
+        let read = object(Bounds::NONE, &headers, br#"{"name": "Ada"}"#).expect("read as JSON");
+        assert_eq!(read.members["name"], "Ada");
+        assert!(object(Bounds::NONE, &headers, b"name=Ada").is_err());
+        assert!(object(Bounds::NONE, &headers, br#"{"name": "#).is_err());
     }
 
     #[test]

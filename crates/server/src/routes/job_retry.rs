@@ -40,7 +40,7 @@ pub(crate) async fn handle(
     let from = if bytes.is_empty() {
         RetryFrom::Failed
     } else {
-        from(&body::json_object(&parts.headers, &bytes)?)?
+        from(&body::json_object(&app, &parts.headers, &bytes).await?)?
     };
 
     let conflict = |code, detail: &str| {

@@ -53,7 +53,7 @@ pub(crate) async fn handle(
         idempotency_key,
         ..
     } = Steering::read(&parts.headers)?;
-    let object = body::json_object(&parts.headers, &bytes)?;
+    let object = body::json_object(&app, &parts.headers, &bytes).await?;
     let Envelope {
         inputs,
         workflow,

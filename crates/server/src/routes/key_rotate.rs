@@ -35,7 +35,7 @@ pub(crate) async fn handle(State(app): State<App>, request: Request) -> Result<R
     let grace = if bytes.is_empty() {
         Duration::ZERO
     } else {
-        grace(&body::json_object(&parts.headers, &bytes)?)?
+        grace(&body::json_object(&app, &parts.headers, &bytes).await?)?
     };
     let made = access
         .rotate(&id, grace)

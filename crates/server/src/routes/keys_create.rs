@@ -32,7 +32,11 @@ pub(crate) async fn handle(State(app): State<App>, request: Request) -> Result<R
     let (parts, body) = request.into_parts();
     let bytes = body::read(&app, &parts.headers, body).await?;
     let access = keys::access(&app)?;
-    let new = read(body::json_object(&parts.headers, &bytes)?.members)?;
+    let new = read(
+        body::json_object(&app, &parts.headers, &bytes)
+            .await?
+            .members,
+    )?;
     let made = access
         .create(new)
         .await

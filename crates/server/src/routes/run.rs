@@ -75,7 +75,7 @@ pub(crate) async fn handle(
     let steering = Steering::read(&parts.headers)?;
     let as_events = accept::names(&parts.headers, accept::EVENTS);
     let parent = parts.extensions.get().copied();
-    let inputs = body::json_object(&parts.headers, &bytes)?;
+    let inputs = body::json_object(&app, &parts.headers, &bytes).await?;
     // Ten thousand may wait at once: none of them keeps its request.
     drop((parts, bytes));
 

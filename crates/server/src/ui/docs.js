@@ -13,6 +13,8 @@ async function open() {
     validatorUrl: null,
     tryItOutEnabled: true,
     defaultModelsExpandDepth: 0,
+    // The curl commands that it shows are made before this: a key would stand in them for all to read.
+    showMutatedRequest: false,
     requestInterceptor: (request) => Object.assign(request, { headers: withKey(request.headers) }),
     onComplete: () => {
       const title = document.querySelector("#docs .title");

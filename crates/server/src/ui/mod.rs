@@ -4,8 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -18,8 +17,8 @@ const CSS: &str = "text/css; charset=utf-8";
 /// Scripts and styles come from our own files only, so a text that slips into a page cannot run.
 const PLAYGROUND_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-/// The docs page's library writes style elements and data images.
-const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+/// The docs page's library has data images in its style sheet.
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The playground. `root` leads from its address to the server's root; `workflow` is the one to show,
@@ -62,10 +61,7 @@ pub(crate) fn file(name: &str, request: &HeaderMap) -> Option<Response> {
     if etag::is_among(&tag, &request.get_all(IF_NONE_MATCH)) {
         return Some((StatusCode::NOT_MODIFIED, caching).into_response());
     }
-    let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static(content_type)),
-        (X_CONTENT_TYPE_OPTIONS, NOSNIFF),
-    ];
+    let headers = [(CONTENT_TYPE, HeaderValue::from_static(content_type))];
     Some((caching, headers, bytes).into_response())
 }
 
@@ -80,8 +76,6 @@ fn swagger(name: &str) -> Option<&'static [u8]> {
     }
 }
 
-const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
-
 fn html(page: String, policy: &'static str) -> Response {
     let headers = [
         (
@@ -89,8 +83,6 @@ fn html(page: String, policy: &'static str) -> Response {
             HeaderValue::from_static("text/html; charset=utf-8"),
         ),
         (CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy)),
-        (X_CONTENT_TYPE_OPTIONS, NOSNIFF),
-        (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
         (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
     ];
     (headers, page).into_response()

@@ -17,11 +17,15 @@ pub(crate) fn json(status: StatusCode, shape: &impl Serialize) -> Response {
 pub(crate) fn json_bytes(status: StatusCode, body: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(accept::JSON));
+    let headers = response.headers_mut();
+    // For those that every answer gets on its way out, too.
+    headers.reserve(USUAL_HEADERS);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(accept::JSON));
     response
 }
+
+/// A map that grows is made anew.
+const USUAL_HEADERS: usize = 12;
 
 /// What most answers fit in: a buffer that grows is copied each time.
 const USUAL_BYTES: usize = 1_024;

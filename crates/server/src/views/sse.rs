@@ -8,8 +8,8 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, stream};
 use service::events::Event;
 
-/// Proxies that collect answers before they pass them on let events through.
-const UNBUFFERED: [(&str, &str); 1] = [("x-accel-buffering", "no")];
+/// Proxies that collect answers before they pass them on let events through, and nobody keeps them.
+const UNBUFFERED: [(&str, &str); 2] = [("x-accel-buffering", "no"), ("cache-control", "no-store")];
 
 /// Streams a run's events, then `result` (empty where nothing follows). A store that fails midway ends
 /// the stream: the client resumes with `Last-Event-ID`.

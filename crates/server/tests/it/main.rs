@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "what fails here has failed the test")]
 
 mod access;
+mod bodies;
+mod browsers;
 mod client;
+mod connections;
 mod events;
 mod http_cases;
 mod jobs;
@@ -16,4 +19,5 @@ mod problems;
 mod run;
 mod server;
 mod shutdown;
+mod tls;
 mod workflows;

@@ -65,9 +65,11 @@ async fn scripts_come_from_files_only() {
         let page = page(&server, path).await;
         let policy = page.header("content-security-policy").unwrap();
         assert!(
-            policy.starts_with("default-src 'none'; script-src 'self';"),
+            policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"),
             "{policy}"
         );
+        assert!(!policy.contains("unsafe"), "{policy}");
+        assert!(!page.body.contains("style="), "{path}");
         assert!(!page.body.contains("://"), "{path} names another server");
         assert!(
             page.body.split("<script").skip(1).all(|script| script

@@ -193,7 +193,7 @@ fn wait(plan: &Plan<'_>) -> Result<()> {
     let deadline = Instant::now() + START;
     let mut look = Instant::now() + Duration::from_millis(500);
     loop {
-        if matches!(health::status(&url, Duration::from_secs(2)), Ok(200)) {
+        if matches!(health::status(&url, None, Duration::from_secs(2)), Ok(200)) {
             return Ok(());
         }
         if Instant::now() > look {

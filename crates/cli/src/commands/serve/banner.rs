@@ -20,7 +20,11 @@ pub(super) async fn banner(
     settings: &Settings,
     wants_keys: bool,
 ) -> String {
-    let url = format!("http://{}", reachable(address));
+    let scheme = match settings.exposure.tls {
+        Some(_) => "https",
+        None => "http",
+    };
+    let url = format!("{scheme}://{}", reachable(address));
     let mut text = match workflows {
         [only] => format!(
             "flowmill {} serves `{}` at {url}\n",

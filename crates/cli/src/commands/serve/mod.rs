@@ -2,9 +2,11 @@
 
 mod access;
 mod banner;
+mod tls;
 mod watch;
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -64,6 +66,8 @@ pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
     context.start_logging(Level::Info);
     let settings = args.serve.settle(&context.project.serve)?;
     access::refuse_early(&settings)?;
+    let tls = settings.exposure.tls.as_ref();
+    let tls = tls.map(tls::Watched::open).transpose()?;
     let layers = args
         .models
         .layers(|id| context.is_flag(id), context.project.models.clone());
@@ -87,10 +91,17 @@ pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
         &context.environment,
         host.clone(),
     )?;
-    descriptors::raise(settings.max_running);
+    let max_connections = descriptors::raise(settings.max_running);
+    let port = Port {
+        max_connections,
+        tls,
+    };
     let runtime = runtime::of_all_cores()?;
     let exit = runtime.block_on(async {
-        let exit = serve_until_told(settings, answering, webhooks, loaded, &telemetry, host).await;
+        let exit = serve_until_told(
+            settings, port, answering, webhooks, loaded, &telemetry, host,
+        )
+        .await;
         if matches!(exit, Ok(Exit::Success)) {
             telemetry.close(CLOSE_LIMIT).await;
         }
@@ -170,8 +181,17 @@ fn refuse_same_names(loaded: &[Loaded]) -> Result<()> {
     Ok(())
 }
 
+/// What the port needs besides the settings.
+#[derive(Debug)]
+struct Port {
+    /// As many as there are descriptors for.
+    max_connections: Option<NonZeroUsize>,
+    tls: Option<tls::Watched>,
+}
+
 async fn serve_until_told(
     settings: Settings,
+    port: Port,
     answering: assemble::Answering,
     webhooks: Webhooks,
     loaded: Vec<Loaded>,
@@ -209,7 +229,7 @@ async fn serve_until_told(
 
     let app = server::App::observed(
         service.clone(),
-        server_settings(&settings, access.is_some()),
+        server_settings(&settings, &port, access.is_some()),
         telemetry.clone(),
     )
     .guarded(access.clone());
@@ -218,6 +238,7 @@ async fn serve_until_told(
         let stop = stop.clone();
         tokio::spawn(async move { access.keep(stop).await })
     });
+    let renewing = port.tls.map(|tls| tokio::spawn(tls.watch(stop.clone())));
     let mut serving = tokio::spawn(server::serve(listener, app, stop.clone()));
     let watching = settings.watch.then(|| {
         tokio::spawn(watch::watch(
@@ -245,7 +266,7 @@ async fn serve_until_told(
         () = signals.next() => return Ok(Exit::Interrupted),
     }
     // These end by the same token.
-    for task in [watching, keeping].into_iter().flatten() {
+    for task in [watching, keeping, renewing].into_iter().flatten() {
         let _ = task.await;
     }
     Ok(Exit::Success)
@@ -357,13 +378,25 @@ fn service_settings(settings: &Settings) -> service::Settings {
     }
 }
 
-fn server_settings(settings: &Settings, has_keys: bool) -> server::Settings {
+fn server_settings(settings: &Settings, port: &Port, has_keys: bool) -> server::Settings {
+    let default = server::Settings::default();
+    let exposure = &settings.exposure;
     server::Settings {
         sync_timeout: settings.sync_timeout,
         max_wait: settings.max_wait,
         max_body_bytes: settings.body_limit,
         trusted_proxies: settings.limits.trusted_proxies.clone(),
         address_requests_per_minute: settings.limits.per_address(settings.host, has_keys),
-        ..server::Settings::default()
+        max_body_values: exposure.body_values.unwrap_or(default.max_body_values),
+        max_text_bytes: exposure.text_limit.unwrap_or(default.max_text_bytes),
+        head_timeout: exposure.head_timeout.unwrap_or(default.head_timeout),
+        body_timeout: exposure.body_timeout.unwrap_or(default.body_timeout),
+        write_timeout: exposure.write_timeout.unwrap_or(default.write_timeout),
+        idle_timeout: exposure.idle_timeout.unwrap_or(default.idle_timeout),
+        max_connections: exposure.max_connections.or(port.max_connections),
+        max_connections_per_address: exposure.max_connections_per_address,
+        tls: port.tls.as_ref().map(tls::Watched::tls),
+        origins: exposure.origins.iter().cloned().collect(),
+        ..default
     }
 }

@@ -1,0 +1,164 @@
+//! The part of `[serve]` that says how the port stands up to whoever reaches it: TLS, how many connections, how
+//! long anything may take, how much a body may hold, which web pages may call.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use server::Origin;
+
+use super::serve::Options;
+use super::units::{Size, Time};
+use crate::report::{Failure, Result};
+
+/// An origin of web pages.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct CorsOrigin(pub Origin);
+
+impl FromStr for CorsOrigin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self)
+    }
+}
+
+impl TryFrom<String> for CorsOrigin {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// Where a certificate and its key lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TlsFiles {
+    /// The chain.
+    pub cert: PathBuf,
+    /// The key.
+    pub key: PathBuf,
+}
+
+/// Decided. What is `None` has the server's own default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// TLS instead of plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// Connections at once.
+    pub max_connections: Option<NonZeroUsize>,
+    /// Connections at once from one address.
+    pub max_connections_per_address: Option<NonZeroUsize>,
+    /// For a request's head.
+    pub head_timeout: Option<Duration>,
+    /// For its body.
+    pub body_timeout: Option<Duration>,
+    /// For the client to read.
+    pub write_timeout: Option<Duration>,
+    /// Between two requests.
+    pub idle_timeout: Option<Duration>,
+    /// Of a body.
+    pub body_values: Option<usize>,
+    /// Bytes of one text.
+    pub text_limit: Option<usize>,
+    /// Whose pages may call.
+    pub origins: Vec<Origin>,
+}
+
+impl Settings {
+    /// Takes what is unset from the file.
+    pub(crate) fn settle(options: &Options, file: &Options) -> Result<Self> {
+        let path = |ours: &Option<PathBuf>, theirs: &Option<PathBuf>| {
+            ours.clone().or_else(|| theirs.clone())
+        };
+        let cert = path(&options.tls_cert, &file.tls_cert);
+        let key = path(&options.tls_key, &file.tls_key);
+        let tls = match (cert, key) {
+            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+            (None, None) => None,
+            _ => {
+                return Err(Failure::usage(
+                    "TLS takes both --tls-cert and --tls-key (FLOWMILL_TLS_CERT, FLOWMILL_TLS_KEY)",
+                ));
+            }
+        };
+        let time = |ours: Option<Time>, theirs: Option<Time>| ours.or(theirs).map(|time| time.0);
+        let size = |ours: Option<Size>, theirs: Option<Size>| ours.or(theirs).map(|size| size.0);
+        let number = |ours: Option<std::num::NonZeroU32>, theirs| {
+            ours.or(theirs)
+                .and_then(|number| NonZeroUsize::try_from(number).ok())
+        };
+        let origins = if options.cors_origin.is_empty() {
+            &file.cors_origin
+        } else {
+            &options.cors_origin
+        };
+        Ok(Self {
+            tls,
+            max_connections: number(options.max_connections, file.max_connections),
+            max_connections_per_address: number(
+                options.max_connections_per_address,
+                file.max_connections_per_address,
+            ),
+            head_timeout: time(options.head_timeout, file.head_timeout),
+            body_timeout: time(options.body_timeout, file.body_timeout),
+            write_timeout: time(options.write_timeout, file.write_timeout),
+            idle_timeout: time(options.idle_timeout, file.idle_timeout),
+            body_values: number(options.body_values, file.body_values).map(NonZeroUsize::get),
+            text_limit: size(options.text_limit, file.text_limit),
+            origins: origins.iter().map(|origin| origin.0.clone()).collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_takes_two_files() {
+        let with = |cert: Option<&str>, key: Option<&str>| {
+            let options = Options {
+                tls_cert: cert.map(PathBuf::from),
+                ..Options::default()
+            };
+            let file = Options {
+                tls_key: key.map(PathBuf::from),
+                ..Options::default()
+            };
+            Settings::settle(&options, &file)
+        };
+        assert_eq!(with(None, None).expect("plain HTTP").tls, None);
+        assert!(
+            with(Some("a.pem"), Some("a.key"))
+                .expect("both")
+                .tls
+                .is_some()
+        );
+        let failure = with(Some("a.pem"), None).expect_err("one of two");
+        assert!(failure.message.contains("--tls-key"), "{failure:?}");
+        assert!(with(None, Some("a.key")).is_err());
+    }
+
+    #[test]
+    fn origins_of_the_command_line_take_the_place_of_the_files() {
+        let named = |origin: &str| Options {
+            cors_origin: vec![origin.parse().expect("an origin")],
+            ..Options::default()
+        };
+        let settled = |options: &Options| {
+            Settings::settle(options, &named("https://file.example"))
+                .expect("fine")
+                .origins
+        };
+        let origin = |text: &str| vec![text.parse::<Origin>().expect("an origin")];
+        assert_eq!(
+            settled(&named("https://line.example")),
+            origin("https://line.example")
+        );
+        assert_eq!(settled(&Options::default()), origin("https://file.example"));
+    }
+}

@@ -1,0 +1,166 @@
+//! One connection, from its acceptance to its end.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
+
+use axum::Router;
+use axum::body::{Body, HttpBody as _};
+use axum::response::Response;
+use http_body_util::BodyExt as _;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
+
+use crate::app::App;
+use crate::crowd::Place;
+use crate::middleware;
+use crate::request::client::Peer;
+use crate::seldom::Seldom;
+use crate::socket::{Patience, Socket, Turn};
+use crate::tls::Tls;
+
+/// The most that is kept of what was read and not handled yet, and of what was written and not taken yet, in bytes.
+/// A head beyond it is refused without a word of ours (431).
+const BUFFER: usize = 64 << 10;
+
+/// The first byte of a TLS connection: a handshake record.
+const HANDSHAKE: u8 = 0x16;
+
+/// What the connections of a port share.
+#[derive(Debug)]
+pub(crate) struct Port {
+    pub(crate) app: App,
+    pub(crate) router: Router,
+    /// Of clients that speak no TLS where it is spoken.
+    pub(crate) plain: Mutex<Seldom>,
+}
+
+/// Serves a connection to its end, and gives its place back.
+pub(crate) async fn serve(port: &Port, stream: TcpStream, place: Place) {
+    // Answers are written whole; waiting to fill a packet would only delay them and SSE events.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY was refused");
+    }
+    // Until something comes there is nothing to keep for it: a crowd that says nothing costs little.
+    let mut first = [0];
+    let comes = timeout(port.app.settings().idle_timeout, stream.peek(&mut first));
+    let Some(Ok(Ok(1))) = place.leave.run_until_cancelled(comes).await else {
+        return;
+    };
+    match &port.app.settings().tls {
+        None => Box::pin(speak(port, stream, &place)).await,
+        Some(tls) => {
+            let is_tls = first == [HANDSHAKE];
+            Box::pin(speak_securely(port, tls, is_tls, stream, &place)).await;
+        }
+    }
+}
+
+async fn speak_securely(port: &Port, tls: &Tls, is_tls: bool, stream: TcpStream, place: &Place) {
+    let limit = port.app.settings().head_timeout;
+    let shaken = Box::pin(timeout(limit, handshake(port, tls, is_tls, stream)));
+    match place.leave.run_until_cancelled(shaken).await {
+        Some(Ok(Ok(stream))) => speak(port, stream, place).await,
+        Some(Ok(Err(error))) => {
+            tracing::debug!(peer = %place.peer, %error, "no TLS connection came about");
+        }
+        Some(Err(_elapsed)) => tracing::debug!("a TLS handshake took too long"),
+        None => {}
+    }
+}
+
+/// Speaks HTTP until either side has had enough.
+async fn speak(port: &Port, stream: impl AsyncRead + AsyncWrite + Unpin, place: &Place) {
+    let settings = port.app.settings();
+    let turns = &place.turns;
+    let respond = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
+        let (mut router, turns) = (port.router.clone(), turns.clone());
+        let mut request = request.map(Body::new);
+        if port.app.addresses().is_some() {
+            request.extensions_mut().insert(Peer(place.peer));
+        }
+        async move {
+            let turn = turns.begin();
+            let answer = middleware::answer(&port.app, &mut router, request).await;
+            Ok::<_, Infallible>(until_it_ends(answer, turn))
+        }
+    });
+    let patience = Patience {
+        head: settings.head_timeout,
+        stall: settings.write_timeout,
+    };
+    let socket = Socket::new(stream, patience, turns.clone());
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            // From the end of one request to the head of the next; the socket watches the head itself.
+            .header_read_timeout(settings.idle_timeout)
+            .max_buf_size(BUFFER)
+            .max_header_size(BUFFER)
+            .serve_connection(TokioIo::new(socket), respond)
+    );
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = place.leave.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(peer = %place.peer, %error, "a connection ended early");
+    }
+}
+
+/// Has the turn last as long as an answer that is streamed. Any other one is as good as written.
+fn until_it_ends(answer: Response, turn: Turn) -> Response {
+    if answer.body().size_hint().exact().is_some() {
+        return answer;
+    }
+    answer.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            let _lasts = &turn;
+            frame
+        }))
+    })
+}
+
+async fn handshake(
+    port: &Port,
+    tls: &Tls,
+    is_tls: bool,
+    mut stream: TcpStream,
+) -> io::Result<TlsStream<TcpStream>> {
+    if is_tls {
+        return tls.accept(stream).await;
+    }
+    port.app.telemetry().metrics().connection_refused("not_tls");
+    let now = port.app.service().host().elapsed();
+    let due = {
+        let mut plain = port.plain.lock().unwrap_or_else(PoisonError::into_inner);
+        plain.note(now)
+    };
+    if let Some(times) = due {
+        tracing::warn!(
+            times,
+            "a client speaks plain HTTP, or something else, where TLS is spoken; it has to use https://"
+        );
+    }
+    // It has sent its request already; read, so that closing does not take the answer along.
+    let _ = stream.try_read(&mut [0; 4096]);
+    stream.write_all(PLAIN).await?;
+    stream.shutdown().await?;
+    Err(io::Error::new(
+        io::ErrorKind::InvalidData,
+        "this is not TLS",
+    ))
+}
+
+/// To a client that has not understood. It may be no HTTP client at all.
+const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 44\r\nconnection: close\r\n\r\n\
+    This server speaks HTTPS here; use https://\n";

@@ -1,0 +1,310 @@
+//! How many connections may be open: in all, and from one address. Who is beyond is turned away at once, before
+//! anything of theirs is read. Before it comes to that, each newcomer has idle connections make room, so that
+//! a crowd which only sits there keeps nobody out.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Shutdown};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+use telemetry::metrics::Metrics;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::refusal::{Refusal, Trouble};
+use crate::socket::Turns;
+
+/// How many connections a newcomer looks at, each time, to find an idle one.
+const LOOKED_AT: usize = 256;
+
+/// The connections that are open.
+#[derive(Debug)]
+pub(crate) struct Crowd {
+    max: usize,
+    /// From here on newcomers have others make room.
+    tight: usize,
+    max_per_address: Option<usize>,
+    counts: Mutex<Counts>,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    /// Kept only where an address has a bound.
+    by_address: HashMap<IpAddr, usize>,
+    /// Those that were not asked to leave, in the order in which they came.
+    seats: BTreeMap<u64, Seat>,
+    next: u64,
+    /// Where the next newcomer begins to look.
+    hand: u64,
+}
+
+/// What can be told of a connection, and told to it.
+#[derive(Debug, Clone)]
+struct Seat {
+    turns: Turns,
+    leave: CancellationToken,
+}
+
+/// Which bound was met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// Over all.
+    Total,
+    /// Of one address.
+    Address,
+}
+
+impl Full {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Total => "total",
+            Self::Address => "address",
+        }
+    }
+}
+
+/// One connection's place; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct Place {
+    crowd: Arc<Crowd>,
+    address: Option<IpAddr>,
+    number: u64,
+    /// Whose connection it is.
+    pub(crate) peer: IpAddr,
+    /// Of its requests.
+    pub(crate) turns: Turns,
+    /// Asks it to end once its request, if it has one, is answered: at shutdown, or for want of room.
+    pub(crate) leave: CancellationToken,
+}
+
+impl Crowd {
+    pub(crate) fn new(
+        max: Option<NonZeroUsize>,
+        max_per_address: Option<NonZeroUsize>,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        let max = max.map_or(usize::MAX, NonZeroUsize::get);
+        Arc::new(Self {
+            max,
+            tight: max - max / 16,
+            max_per_address: max_per_address.map(NonZeroUsize::get),
+            counts: Mutex::default(),
+            metrics,
+        })
+    }
+
+    /// A place for a connection from that address, to be left at `shutdown`; or which bound is in the way.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        peer: IpAddr,
+        shutdown: &CancellationToken,
+    ) -> Result<Place, Full> {
+        let mut counts = self.counts();
+        if counts.all >= self.tight {
+            // Two, so that there comes to be room again.
+            for idle in [counts.take_idle(), counts.take_idle()]
+                .into_iter()
+                .flatten()
+            {
+                idle.leave.cancel();
+                self.metrics.connection_refused("idle");
+            }
+        }
+        if counts.all >= self.max {
+            return Err(Full::Total);
+        }
+        let address = self.max_per_address.map(|_| household(peer));
+        if let (Some(most), Some(address)) = (self.max_per_address, address) {
+            let open = counts.by_address.entry(address).or_default();
+            if *open >= most {
+                return Err(Full::Address);
+            }
+            *open += 1;
+        }
+        counts.all += 1;
+        let number = counts.next;
+        counts.next += 1;
+        let seat = Seat {
+            turns: Turns::default(),
+            leave: shutdown.child_token(),
+        };
+        counts.seats.insert(number, seat.clone());
+        drop(counts);
+        self.metrics.connections_changed(1);
+        Ok(Place {
+            crowd: Arc::clone(self),
+            address,
+            number,
+            peer,
+            turns: seat.turns,
+            leave: seat.leave,
+        })
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    /// One of the connections that handle no request, of those that came first, but not the same ones each time.
+    fn take_idle(&mut self) -> Option<Seat> {
+        let looked_at = self
+            .seats
+            .range(self.hand..)
+            .chain(self.seats.range(..self.hand))
+            .take(LOOKED_AT);
+        let mut found = None;
+        for (number, seat) in looked_at {
+            self.hand = number + 1;
+            if !seat.turns.is_handling() {
+                found = Some(*number);
+                break;
+            }
+        }
+        self.seats.remove(&found?)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.crowd.counts();
+        counts.all -= 1;
+        counts.seats.remove(&self.number);
+        if let Some(address) = self.address
+            && let Some(open) = counts.by_address.get_mut(&address)
+        {
+            *open -= 1;
+            if *open == 0 {
+                counts.by_address.remove(&address);
+            }
+        }
+        drop(counts);
+        self.crowd.metrics.connections_changed(-1);
+    }
+}
+
+/// What counts as one address: of IPv6 a /64, which is the least that one customer has.
+fn household(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = address.to_bits() & (u128::MAX << 64);
+            IpAddr::V6(network.into())
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+/// Says 503, if that takes no waiting, and hangs up. Where TLS is spoken nothing can be said so early.
+pub(crate) fn turn_away(stream: TcpStream, is_tls: bool) {
+    let Ok(mut stream) = stream.into_std() else {
+        return;
+    };
+    if is_tls {
+        return;
+    }
+    // Closing with unread bytes resets the connection, and takes the answer along. The socket does not block.
+    let _ = stream.read(&mut [0; 4096]);
+    let _ = stream.write(&BUSY);
+    let _ = stream.shutdown(Shutdown::Write);
+}
+
+static BUSY: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let detail = "This server has as many connections as it takes; try again a little later.";
+    let trouble = Trouble::unavailable("too_many_connections", detail, RETRY_SECONDS);
+    let body = Refusal::from(trouble).document(|| "/".to_owned());
+    let mut answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
+         retry-after: {RETRY_SECONDS}\r\nconnection: close\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    answer.extend(body);
+    answer
+});
+
+const RETRY_SECONDS: u32 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn crowd(max: usize, max_per_address: Option<usize>) -> Arc<Crowd> {
+        Crowd::new(
+            NonZeroUsize::new(max),
+            max_per_address.and_then(NonZeroUsize::new),
+            Arc::new(Metrics::new()),
+        )
+    }
+
+    fn admit(crowd: &Arc<Crowd>, address: &str) -> Result<Place, Full> {
+        crowd.admit(from(address), &CancellationToken::new())
+    }
+
+    fn from(address: &str) -> IpAddr {
+        address.parse().expect("an address")
+    }
+
+    #[test]
+    fn a_place_that_is_given_back_is_free_again() {
+        let crowd = crowd(2, None);
+        let first = admit(&crowd, "10.0.0.1").expect("room");
+        let _second = admit(&crowd, "10.0.0.1").expect("room");
+        assert_eq!(admit(&crowd, "10.0.0.2").unwrap_err(), Full::Total);
+        drop(first);
+        assert!(admit(&crowd, "10.0.0.2").is_ok());
+    }
+
+    #[test]
+    fn who_sits_idle_makes_room_and_who_is_served_does_not() {
+        let crowd = crowd(32, None);
+        let places: Vec<Place> = (0..30)
+            .map(|_| admit(&crowd, "10.0.0.1").expect("room"))
+            .collect();
+        assert!(places.iter().all(|place| !place.leave.is_cancelled()));
+        let _request = places[0].turns.begin();
+        let _first = admit(&crowd, "10.0.0.2").expect("room");
+        let _second = admit(&crowd, "10.0.0.2").expect("room");
+        let asked: Vec<usize> = (0..30)
+            .filter(|&number| places[number].leave.is_cancelled())
+            .collect();
+        assert_eq!(asked, [1, 2, 3, 4]);
+        // The cap stands, whether or not anybody leaves.
+        assert_eq!(admit(&crowd, "10.0.0.2").unwrap_err(), Full::Total);
+        assert!(places[5].leave.is_cancelled());
+        drop(places);
+        assert_eq!(crowd.counts().seats.len(), 2);
+    }
+
+    #[test]
+    fn an_address_has_its_own_bound_and_is_forgotten_when_it_is_gone() {
+        let crowd = crowd(10, Some(1));
+        let one = admit(&crowd, "10.0.0.1").expect("room");
+        assert_eq!(admit(&crowd, "10.0.0.1").unwrap_err(), Full::Address);
+        assert_eq!(admit(&crowd, "::ffff:10.0.0.1").unwrap_err(), Full::Address);
+        let other = admit(&crowd, "10.0.0.2").expect("another address");
+        assert_eq!(crowd.counts().by_address.len(), 2);
+        drop((one, other));
+        assert_eq!(crowd.counts().by_address.len(), 0);
+    }
+
+    #[test]
+    fn ipv6_is_counted_by_network() {
+        let crowd = crowd(10, Some(1));
+        let _one = admit(&crowd, "2001:db8::1").expect("room");
+        assert_eq!(admit(&crowd, "2001:db8::2").unwrap_err(), Full::Address);
+        assert!(admit(&crowd, "2001:db8:0:1::1").is_ok());
+    }
+
+    #[test]
+    fn what_is_said_to_those_beyond_is_a_whole_answer() {
+        let text = String::from_utf8(BUSY.clone()).expect("text");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())));
+        let problem: serde_json::Value = serde_json::from_str(body).expect("JSON");
+        assert_eq!(problem["code"], "too_many_connections");
+    }
+}

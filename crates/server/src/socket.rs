@@ -1,0 +1,218 @@
+//! A connection's stream, which does not wait for ever for its peer: neither for the rest of a request's head, nor
+//! for somebody to read what is written. At its end a peer that is still sending can read the last answer.
+//!
+//! Timers exist only while something is late, so that a stream in good order costs nothing more.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+/// How long the rest of what a peer sends is taken in and thrown away at the end.
+const LINGER: Duration = Duration::from_secs(2);
+/// And how much of it, in bytes.
+const LINGER_BYTES: usize = 4 << 20;
+
+/// Times of a [`Socket`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// For a request's head, from its first byte.
+    pub(crate) head: Duration,
+    /// For the peer to read anything of what is to be written.
+    pub(crate) stall: Duration,
+}
+
+/// Whether a request is being handled: handling moves it on at its beginning and its end, so it is odd meanwhile.
+/// A streamed answer is handled until the stream ends.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Turns(Arc<AtomicUsize>);
+
+/// One request that is being handled; dropping it ends that.
+#[derive(Debug)]
+pub(crate) struct Turn(Turns);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.advance();
+    }
+}
+
+impl Turns {
+    /// A request is being handled from now on.
+    pub(crate) fn begin(&self) -> Turn {
+        self.advance();
+        Turn(self.clone())
+    }
+
+    fn advance(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_handling(&self) -> bool {
+        self.now() % 2 == 1
+    }
+
+    fn now(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+type Timer = Option<Pin<Box<Sleep>>>;
+
+#[derive(Debug)]
+pub(crate) struct Socket<S> {
+    stream: S,
+    patience: Patience,
+    turns: Turns,
+    /// The turn of which the next two tell.
+    turn: usize,
+    /// Something of a head has come.
+    has_begun: bool,
+    head_timer: Timer,
+    stall_timer: Timer,
+    /// Our side is closed.
+    is_shut: bool,
+    linger_timer: Timer,
+    lingered: usize,
+}
+
+impl<S> Socket<S> {
+    pub(crate) fn new(stream: S, patience: Patience, turns: Turns) -> Self {
+        Self {
+            stream,
+            patience,
+            turns,
+            turn: 0,
+            has_begun: false,
+            head_timer: None,
+            stall_timer: None,
+            is_shut: false,
+            linger_timer: None,
+            lingered: 0,
+        }
+    }
+
+    /// A head that has arrived is no concern any more.
+    fn catch_up(&mut self) {
+        let now = self.turns.now();
+        if self.turn != now {
+            self.turn = now;
+            self.has_begun = false;
+            self.head_timer = None;
+        }
+    }
+
+    /// What a write came to, unless it has been held up for too long.
+    fn written<T>(
+        &mut self,
+        outcome: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.stall_timer = None;
+            return outcome;
+        }
+        ready!(wait(&mut self.stall_timer, self.patience.stall, cx));
+        Poll::Ready(Err(late("nobody reads the answer")))
+    }
+}
+
+/// Ready when the timer, which is started now if need be, has run out.
+fn wait(timer: &mut Timer, duration: Duration, cx: &mut Context<'_>) -> Poll<()> {
+    timer
+        .get_or_insert_with(|| Box::pin(sleep(duration)))
+        .as_mut()
+        .poll(cx)
+}
+
+fn late(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, what)
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.catch_up();
+        let before = buffer.filled().len();
+        let outcome = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        let is_handling = this.turn % 2 == 1;
+        if outcome.is_ready() {
+            this.has_begun |= !is_handling && buffer.filled().len() > before;
+        } else if this.has_begun {
+            ready!(wait(&mut this.head_timer, this.patience.head, cx));
+            return Poll::Ready(Err(late("the head of a request did not come in time")));
+        }
+        outcome
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.written(outcome, cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.stream).poll_write_vectored(cx, pieces);
+        this.written(outcome, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.stream).poll_flush(cx);
+        this.written(outcome, cx)
+    }
+
+    /// Closes our side. Whoever is still sending is heard out for a little while: closing a socket with unread
+    /// bytes in it resets the connection, and the peer would lose the answer that says why.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.is_shut {
+            let outcome = Pin::new(&mut this.stream).poll_shutdown(cx);
+            ready!(this.written(outcome, cx))?;
+            this.is_shut = true;
+        }
+        this.catch_up();
+        loop {
+            let mut scratch = [MaybeUninit::uninit(); 4096];
+            let mut buffer = ReadBuf::uninit(&mut scratch);
+            match Pin::new(&mut this.stream).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    this.lingered += buffer.filled().len();
+                    if this.lingered > LINGER_BYTES {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Poll::Pending if this.lingered > 0 || this.has_begun => {
+                    return wait(&mut this.linger_timer, LINGER, cx).map(Ok);
+                }
+                // It has gone too, or sends nothing.
+                Poll::Ready(_) | Poll::Pending => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
