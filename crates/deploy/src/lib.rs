@@ -5,7 +5,7 @@
 //! of a user never reaches a file as it is; `render` writes each value by the rules of the file's format.
 
 pub mod elf;
-mod examples;
+pub mod examples;
 pub mod manifest;
 pub mod name;
 pub mod package;
