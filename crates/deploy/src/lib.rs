@@ -11,5 +11,6 @@ pub mod name;
 pub mod package;
 pub mod plan;
 mod render;
+mod sbom;
 pub mod shell;
 pub mod variables;

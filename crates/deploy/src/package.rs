@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::examples;
 use crate::plan::{Access, Answering, DATA, MEMORY_MB, PORT, Plan, Store, USER, written};
 use crate::render::{Template, render};
+use crate::sbom;
 use crate::variables::{self, MACHINE};
 
 /// The program in the package: the one file that is copied and not generated.
@@ -56,6 +57,7 @@ impl Package {
             add(attached.purpose.path(), attached.text.clone());
         }
         add("openapi.json", format!("{:#}\n", plan.openapi));
+        add(sbom::FILE, sbom::document(plan));
         add(".gitignore", include_str!("templates/gitignore").to_owned());
         add(
             "data/README",
