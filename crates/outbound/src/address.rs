@@ -93,9 +93,9 @@ fn is_metadata_v4(address: Ipv4Addr) -> bool {
 /// The IPv4 address within an address of any kind that wraps one, those that lead nowhere included.
 fn last_bits(address: Ipv6Addr) -> Option<Ipv4Addr> {
     embedded(address).or_else(|| match address.segments() {
-        [0, 0, 0, 0, 0, 0, high, low]
-        | [0, 0, 0, 0, 0xffff, 0, high, low]
-        | [0x64, 0xff9b, 1, _, _, _, high, low] => Some(v4(high, low)),
+        [0, 0, 0, 0, 0 | 0xffff, 0, high, low] | [0x64, 0xff9b, 1, _, _, _, high, low] => {
+            Some(v4(high, low))
+        }
         _ => None,
     })
 }

@@ -13,6 +13,7 @@ use super::options::{Args, host};
 use super::secrets::Secrets;
 use super::steps::Steps;
 use super::{access, gates};
+use crate::assemble::Reach;
 use crate::commands::Context;
 use crate::config::models::Source;
 use crate::config::store::Store;
@@ -73,7 +74,12 @@ impl<'a> Prepared<'a> {
                 .warnings(&wanted)
                 .iter()
                 .for_each(|warning| report::warning(warning));
-            preflight(&loaded, &answering, &secrets)?;
+            preflight(
+                &loaded,
+                &answering,
+                &secrets,
+                Reach::of(models.allow.as_ref()),
+            )?;
         }
         access::check(args, &secrets)?;
         let runtime = runtime::of_one_thread()?;
@@ -197,10 +203,15 @@ fn answering(settings: &models::Settings) -> Result<(Answering, Vec<Attached>)> 
 }
 
 /// Finds out now what would keep the server from starting in the container.
-fn preflight(loaded: &LoadedWorkflow, answering: &Answering, secrets: &Secrets) -> Result<()> {
+fn preflight(
+    loaded: &LoadedWorkflow,
+    answering: &Answering,
+    secrets: &Secrets,
+    reach: Reach,
+) -> Result<()> {
     let models: Arc<dyn llm::model::Models> = match answering {
-        Answering::Workflow => secrets.models(None)?,
-        Answering::Model(spec) => secrets.models(Some(spec))?,
+        Answering::Workflow => secrets.models(None, reach)?,
+        Answering::Model(spec) => secrets.models(Some(spec), reach)?,
         // Whatever is asked for, they answer.
         Answering::Offline | Answering::Replay | Answering::Replies => {
             Arc::new(llm::offline::Offline)

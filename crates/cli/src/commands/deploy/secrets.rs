@@ -16,6 +16,7 @@ use deploy::variables::{MACHINE, Variable, is_this_machine};
 use llm::model::{ModelSpec, Models, Override};
 use llm::pricing::PriceTable;
 
+use crate::assemble::Reach;
 use crate::config::environment::{self, Environment};
 use crate::config::secret::Secret;
 use crate::config::text;
@@ -178,12 +179,17 @@ impl Secrets {
     }
 
     /// The models as the container will find them.
-    pub(super) fn models(&self, wanted: Option<&ModelSpec>) -> Result<Arc<dyn Models>> {
+    pub(super) fn models(
+        &self,
+        wanted: Option<&ModelSpec>,
+        reach: Reach,
+    ) -> Result<Arc<dyn Models>> {
         let variables = self.variables.iter();
         let settings = llm::Settings {
             environment: variables
                 .map(|(name, value)| (name.as_str(), value.reveal()))
                 .collect(),
+            reach: Some(Arc::new(reach)),
             prices: Arc::new(PriceTable::built_in()),
             ..llm::Settings::default()
         };
@@ -266,6 +272,17 @@ fn quoted(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_of_ours_gives_way_to_a_users() {
+        let mut secrets = Secrets::default();
+        secrets.set_unless_set("MLFLOW_TRACKING_URI", "http://mlflow:5000");
+        secrets.set_unless_set("MLFLOW_TRACKING_URI", "http://other");
+        let kept = secrets.get("MLFLOW_TRACKING_URI").expect("it is set");
+        assert_eq!(kept.reveal(), "http://mlflow:5000");
+        assert_eq!(secrets.text, "MLFLOW_TRACKING_URI='http://mlflow:5000'\n");
+        assert!(!format!("{secrets:?}").contains("http"), "{secrets:?}");
+    }
 
     #[test]
     fn values_of_the_shell_come_out_as_they_went_in() {

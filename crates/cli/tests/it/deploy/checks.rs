@@ -217,6 +217,17 @@ fn a_variable_that_is_needed() {
 }
 
 #[test]
+fn an_address_that_the_container_would_not_ask() {
+    let llm = "{provider: openai, model: m, api_base: 'http://169.254.169.254/v1'}";
+    let text = format!("{GREETING}config: {{llm: {llm}}}\n");
+    let project = TempProject::with_file("greeting.yaml", text);
+    let texts = ["not deployed", "may not be reached", "--model-allow"];
+    refused(deploy(&project, "exit 9", ""), &project, 5, &texts);
+    let allowed = deploy(&project, "exit 1", "--model-allow 169.254.169.254");
+    refused(allowed, &project, 5, &["engine does not answer"]);
+}
+
+#[test]
 fn options_that_contradict() {
     let project = greeting();
     for (options, text) in [
