@@ -88,7 +88,7 @@ async fn answer(State(heard): State<Arc<Heard>>, request: Request) -> Response {
     // As model providers and as MLflow word it.
     let error = json!({
         "error": {"message": message, "type": "server_error", "code": echo, "status": echo},
-        "error_code": echo, "message": message,
+        "type": "error", "error_code": echo, "message": message,
     });
     let (status, kind, text) = match way {
         "refuse" => (401, JSON, error.to_string()),

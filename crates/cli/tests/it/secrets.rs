@@ -1,6 +1,7 @@
 //! A canary in every credential that the program knows, providers that repeat theirs, and everything that the
 //! program says or writes searched for it.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -96,10 +97,10 @@ fn environment(echo: &Echo, mlflow: &str, collector: &str, receiver: &Receiver) 
 fn assert_silent(what: &str, text: &str) {
     let basic = STANDARD.encode(format!("user:{PASSWORD}"));
     for secret in [CANARY, &basic] {
-        if let Some(at) = text.find(secret) {
-            let from = text.floor_char_boundary(at.saturating_sub(200));
-            let to = text.ceil_char_boundary(at + 100);
-            panic!("{what} has {secret}: …{}…", &text[from..to]);
+        if let Some((before, _)) = text.split_once(secret) {
+            let from = before.len().saturating_sub(200);
+            let near = before.get(from..).unwrap_or_default();
+            panic!("{what} has {secret} after …{near}");
         }
     }
 }
@@ -152,6 +153,7 @@ async fn a_server_tells_nobody_a_secret_that_it_was_trusted_with() {
     let mut server = Running::start(&mut serve(&project, &line));
     let url = server.url();
 
+    let mut masked = HashSet::new();
     for name in &names {
         for accept in ["application/json", "text/event-stream"] {
             let request = client()
@@ -161,14 +163,16 @@ async fn a_server_tells_nobody_a_secret_that_it_was_trusted_with() {
             let (status, answer) = text_of(request).await;
             assert_ne!(status, 404, "{name}: {answer}");
             assert_silent(&format!("{name} as {accept}"), &answer);
-            let is_told = ["-refuse", "-fail", "-error", "-stream"]
-                .iter()
-                .any(|way| name.ends_with(way));
-            assert!(
-                !is_told || answer.contains("***"),
-                "what was hidden had been there: {name} as {accept}: {answer}"
-            );
+            if answer.contains("***") {
+                masked.insert(name.as_str());
+            }
         }
+    }
+    // What was hidden had been there.
+    for name in &names {
+        let is_told = ["-refuse", "-fail", "-error", "-stream"];
+        let is_told = is_told.iter().any(|way| name.ends_with(way));
+        assert!(!is_told || masked.contains(name.as_str()), "{name}");
     }
     assert!(echo.calls() >= 2 * names.len(), "{}", echo.calls());
     for (provider, _) in PROVIDERS {
