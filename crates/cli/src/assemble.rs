@@ -1,6 +1,7 @@
 //! Joins the parts: the models that answer, the webhooks that tell, and what both trust.
 
 use std::fs::File;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use outbound::policy::Unfit;
 use outbound::{Client, Policy};
 use service::webhooks::{DefaultWebhook, Webhooks};
 
+use crate::config::allowed::Allowed;
 use crate::config::environment::Environment;
 use crate::config::models::{Settings, Source};
 use crate::config::{text, webhooks};
@@ -28,6 +30,26 @@ pub(crate) struct Answering {
     pub notice: Option<String>,
     /// A cassette is written.
     pub is_recording: bool,
+}
+
+/// What an `api_base` in a workflow's file may reach.
+#[derive(Debug)]
+pub(crate) struct Reach(Policy);
+
+impl Reach {
+    /// With a list of the operator's, the public internet and what is on it.
+    pub(crate) fn of(allowed: Option<&Allowed>) -> Self {
+        Self(match allowed {
+            None => Policy::for_authors(),
+            Some(Allowed(rules)) => Policy::new(rules.iter().cloned()),
+        })
+    }
+}
+
+impl llm::Reach for Reach {
+    fn allows(&self, host: &str, address: IpAddr) -> bool {
+        self.0.allows(host, address)
+    }
 }
 
 /// A cassette holds prompts and answers as they are, or it could not be played: none is made of a
@@ -62,6 +84,7 @@ pub(crate) fn models(settings: &Settings, environment: &Environment) -> Result<A
         let settings = llm::Settings {
             environment: environment.variables().collect(),
             extra_roots_pem,
+            reach: Some(Arc::new(Reach::of(settings.allow.as_ref()))),
             prices: Arc::new(prices),
             ..llm::Settings::default()
         };

@@ -2,25 +2,37 @@
 
 use serde_json::Value;
 
+use crate::plan::Access;
 use crate::shell;
 
-/// A request on one command line.
-pub(crate) fn curl(url: &str, path: &str, body: &Value) -> String {
+/// A request on one command line, with the key that the shell's `FLOWMILL_API_KEY` holds where one is wanted.
+pub fn curl(url: &str, path: &str, body: &Value, access: Access) -> String {
+    let key = match access {
+        Access::Keys => " -H \"Authorization: Bearer $FLOWMILL_API_KEY\"",
+        Access::Open => "",
+    };
     format!(
-        "curl -X POST {} -H 'content-type: application/json' -d {}",
+        "curl -X POST {}{key} -H 'content-type: application/json' -d {}",
         shell::word(&format!("{url}{path}")),
         shell::word(&body.to_string())
     )
 }
 
 /// The same in Python, with its standard library alone.
-pub(crate) fn python(url: &str, inputs: &Value) -> String {
+pub(crate) fn python(url: &str, inputs: &Value, access: Access) -> String {
+    let (import, key) = match access {
+        Access::Keys => (
+            "import os\n",
+            ", \"Authorization\": \"Bearer \" + os.environ[\"FLOWMILL_API_KEY\"]",
+        ),
+        Access::Open => ("", ""),
+    };
     format!(
         "import json\n\
-         from urllib.request import Request, urlopen\n\
+         {import}from urllib.request import Request, urlopen\n\
          \n\
          inputs = {}\n\
-         request = Request(\n    {},\n    data=json.dumps(inputs).encode(),\n    headers={{\"Content-Type\": \"application/json\"}},\n)\n\
+         request = Request(\n    {},\n    data=json.dumps(inputs).encode(),\n    headers={{\"Content-Type\": \"application/json\"{key}}},\n)\n\
          with urlopen(request) as response:\n    print(json.load(response)[\"outputs\"])\n",
         literal(inputs),
         literal(&Value::from(format!("{url}/run"))),
@@ -65,7 +77,12 @@ mod tests {
     #[test]
     fn a_body_survives_the_shell() {
         assert_eq!(
-            curl("http://127.0.0.1:8000", "/run", &json!({"name": "O'Neill"})),
+            curl(
+                "http://127.0.0.1:8000",
+                "/run",
+                &json!({"name": "O'Neill"}),
+                Access::Open
+            ),
             r#"curl -X POST http://127.0.0.1:8000/run -H 'content-type: application/json' -d '{"name":"O'\''Neill"}'"#
         );
     }

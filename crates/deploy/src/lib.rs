@@ -5,12 +5,13 @@
 //! of a user never reaches a file as it is; `render` writes each value by the rules of the file's format.
 
 pub mod elf;
-mod examples;
+pub mod examples;
 pub mod image;
 pub mod manifest;
 pub mod name;
 pub mod package;
 pub mod plan;
 mod render;
+mod sbom;
 pub mod shell;
 pub mod variables;

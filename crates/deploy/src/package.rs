@@ -6,8 +6,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::examples;
-use crate::plan::{Answering, DATA, MEMORY_MB, PORT, Plan, Store, USER, written};
+use crate::plan::{Access, Answering, DATA, MEMORY_MB, PORT, Plan, Store, USER, written};
 use crate::render::{Template, render};
+use crate::sbom;
 use crate::variables::{self, MACHINE};
 
 /// The program in the package: the one file that is copied and not generated.
@@ -56,6 +57,7 @@ impl Package {
             add(attached.purpose.path(), attached.text.clone());
         }
         add("openapi.json", format!("{:#}\n", plan.openapi));
+        add(sbom::FILE, sbom::document(plan));
         add(".gitignore", include_str!("templates/gitignore").to_owned());
         add(
             "data/README",
@@ -92,7 +94,7 @@ pub(crate) fn dockerfile(plan: &Plan<'_>) -> String {
         "port": PORT,
         "health": [format!("/app/{PROGRAM}"), "health".to_owned(), "--port".to_owned(), PORT.to_string()],
         "entry": [format!("/app/{PROGRAM}")],
-        "arguments": plan.arguments(),
+        "arguments": plan.arguments(plan.access),
     });
     render(Template::Dockerfile, &context)
 }
@@ -147,6 +149,7 @@ struct Context<'a> {
     store_path: Option<String>,
     volume: String,
     secrets: bool,
+    wants_keys: bool,
     machine: Option<String>,
     stop: String,
     stop_seconds: u64,
@@ -171,6 +174,9 @@ struct Kubernetes {
     name: String,
     volume: String,
     secret: String,
+    mounts_secret: bool,
+    wants_keys: bool,
+    arguments: Vec<String>,
 }
 
 /// An input, for the table of the README.
@@ -205,7 +211,15 @@ impl<'a> Context<'a> {
             image: plan.image(),
             port: plan.port,
             publish: format!("{host}:{}:{PORT}", plan.port),
-            publish_mlflow: plan.mlflow.map(|port| format!("{host}:{port}:5000")),
+            // It lets everyone in, so nobody else reaches it, whoever reaches the workflow.
+            publish_mlflow: plan.mlflow.map(|port| {
+                let host = if plan.host.is_loopback() {
+                    &host
+                } else {
+                    "127.0.0.1"
+                };
+                format!("{host}:{port}:5000")
+            }),
             mlflow_port: plan.mlflow,
             mlflow_volume: format!("{}-mlflow", plan.name),
             inner_port: PORT,
@@ -220,6 +234,7 @@ impl<'a> Context<'a> {
             },
             volume: plan.name.volume(),
             secrets: plan.secrets,
+            wants_keys: plan.access == Access::Keys,
             machine: plan
                 .reaches_host()
                 .then(|| format!("{MACHINE}:host-gateway")),
@@ -230,11 +245,19 @@ impl<'a> Context<'a> {
             kubernetes: Kubernetes {
                 volume: format!("{in_kubernetes}-data"),
                 secret: format!("{in_kubernetes}-env"),
+                mounts_secret: plan.secrets || plan.in_cluster == Access::Keys,
+                wants_keys: plan.in_cluster == Access::Keys,
+                arguments: plan.arguments(plan.in_cluster),
                 name: in_kubernetes,
             },
-            curl: examples::curl(&url, "/run", plan.sample),
-            curl_job: examples::curl(&url, "/jobs", &json!({ "inputs": plan.sample })),
-            python: examples::python(&url, plan.sample),
+            curl: examples::curl(&url, "/run", plan.sample, plan.access),
+            curl_job: examples::curl(
+                &url,
+                "/jobs",
+                &json!({ "inputs": plan.sample }),
+                plan.access,
+            ),
+            python: examples::python(&url, plan.sample, plan.access),
             url,
             is_local: plan.host.is_loopback(),
             fields: fields(plan),

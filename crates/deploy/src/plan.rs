@@ -62,10 +62,26 @@ pub struct Plan<'a> {
     pub mlflow: Option<u16>,
     /// A file with keys is mounted.
     pub secrets: bool,
+    /// Whom the server lets in on this machine.
+    pub access: Access,
+    /// Whom it lets in in a cluster, where others reach it.
+    pub in_cluster: Access,
+    /// What an `api_base` in the workflow may reach; `None` leaves it to the settings.
+    pub model_allow: Option<String>,
     /// Where images are pushed to, such as `ghcr.io/acme`.
     pub registry: Option<String>,
     /// This program's version.
     pub version: &'a str,
+}
+
+/// Whom the server in the container lets in. It listens on all of the container's addresses, so without keys
+/// it has to be told that something else guards it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Callers with a key. Without any the server does not start.
+    Keys,
+    /// Where there are no keys, everyone who reaches it.
+    Open,
 }
 
 /// Who answers the prompts.
@@ -200,7 +216,7 @@ impl Plan<'_> {
 
     /// Tells apart images of different contents: everything that goes into one but the program, whose
     /// version stands for it.
-    fn tag(&self) -> String {
+    pub(crate) fn tag(&self) -> String {
         let mut digest = Sha256::new();
         let mut add = |bytes: &[u8]| {
             digest.update(bytes.len().to_le_bytes());
@@ -218,7 +234,7 @@ impl Plan<'_> {
 
     /// The server's arguments inside the container. Flags, because they win over a `.env` that was written
     /// for this machine.
-    pub(crate) fn arguments(&self) -> Vec<String> {
+    pub(crate) fn arguments(&self, access: Access) -> Vec<String> {
         let mut arguments = vec!["serve".to_owned(), self.workflow_file().to_owned()];
         let mut option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
         option("--host", "0.0.0.0".to_owned());
@@ -240,6 +256,9 @@ impl Plan<'_> {
             let parts: Vec<&str> = parts.into_iter().flatten().collect();
             option("--model", parts.join("/"));
         }
+        if let Some(allow) = &self.model_allow {
+            option("--model-allow", allow.clone());
+        }
         for attached in &self.attached {
             option(
                 attached.purpose.option(),
@@ -250,7 +269,9 @@ impl Plan<'_> {
             arguments.push("--offline".to_owned());
         }
         // The container's own network: who reaches it is decided by the port that is published.
-        arguments.push("--insecure".to_owned());
+        if access == Access::Open {
+            arguments.push("--insecure".to_owned());
+        }
         arguments
     }
 }

@@ -10,6 +10,12 @@ use crate::plan::Answering;
 /// How a container calls the machine it runs on.
 pub const MACHINE: &str = "host.docker.internal";
 
+/// Holds the API keys that let callers in.
+pub const API_KEYS: &str = "FLOWMILL_API_KEYS";
+
+/// Names the MLflow server that runs are sent to, and the one beside the workflow in Compose.
+pub const MLFLOW: (&str, &str) = ("MLFLOW_TRACKING_URI", "http://mlflow:5000");
+
 /// One thing that a model needs to be told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Variable {

@@ -14,12 +14,15 @@ pub mod offline;
 mod playback;
 pub mod pricing;
 mod providers;
+mod reach;
 pub mod registry;
 pub mod scripted;
+mod secret;
 pub mod settings;
 pub mod tls;
 mod transport;
 
 pub use error::Error;
+pub use reach::Reach;
 pub use registry::Registry;
 pub use settings::{Environment, Settings};

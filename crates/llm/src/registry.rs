@@ -18,7 +18,7 @@ use crate::providers::ollama::Ollama;
 use crate::providers::openai::{OpenAi, Server};
 use crate::settings::Settings;
 use crate::transport::Transport;
-use provider::{Provider, host};
+use provider::{Provider, host, own_address};
 pub use variables::Variables;
 
 /// The real models, reached over HTTP. One per process: its models share connections and what was
@@ -65,6 +65,7 @@ impl Registry {
             provider: provider.name,
             model,
             base: &base,
+            is_of_workflow: own_address(spec).is_some(),
             key,
         };
         match provider.name {
@@ -261,6 +262,21 @@ mod tests {
             &[("OPENAI_API_KEY", "k")],
             "TEAM_KEY is not set, which `api_key_env` names as the openai key",
         );
+    }
+
+    #[test]
+    fn a_workflow_cannot_have_the_servers_own_secrets_sent() {
+        for variable in ["FLOWMILL_API_KEYS", "MLFLOW_TRACKING_TOKEN"] {
+            let named = ModelSpec {
+                api_base: Some("https://elsewhere.example".to_owned()),
+                api_key_env: Some(variable.to_owned()),
+                ..spec("openai/m")
+            };
+            let message = format!(
+                "{variable} is this server's own and no provider's key: `api_key_env` may not name it"
+            );
+            check_refused(&named, &[(variable, "s3cret")], &message);
+        }
     }
 
     #[test]

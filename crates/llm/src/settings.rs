@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::pricing::PriceTable;
+use crate::reach::Reach;
+use crate::secret::Secret;
 
 /// A snapshot of the environment: keys, base addresses and proxies are looked up here and nowhere else.
 #[derive(Clone, Default)]
 pub struct Environment {
-    variables: HashMap<String, String>,
+    variables: HashMap<String, Secret>,
 }
 
 impl Environment {
@@ -18,7 +20,7 @@ impl Environment {
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables
             .get(name)
-            .map(|value| value.trim())
+            .map(|value| value.reveal().trim())
             .filter(|value| !value.is_empty())
     }
 }
@@ -28,7 +30,7 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
         Self {
             variables: pairs
                 .into_iter()
-                .map(|(name, value)| (name.into(), value.into()))
+                .map(|(name, value)| (name.into(), Secret::from(value.into())))
                 .collect(),
         }
     }
@@ -48,6 +50,8 @@ pub struct Settings {
     pub environment: Environment,
     /// Certificates trusted besides the bundled roots, in PEM.
     pub extra_roots_pem: Option<Vec<u8>>,
+    /// For addresses that workflow files name; `None`: they may name any.
+    pub reach: Option<Arc<dyn Reach>>,
     /// For the cost of each call.
     pub prices: Arc<PriceTable>,
     /// Longest time to reach a server, TLS included.
@@ -60,11 +64,12 @@ pub struct Settings {
 }
 
 impl Default for Settings {
-    /// No variables, bundled roots, built-in prices, 10 s to connect, 90 s of silence, 32 MiB.
+    /// No variables, bundled roots, any address, built-in prices, 10 s to connect, 90 s of silence, 32 MiB.
     fn default() -> Self {
         Self {
             environment: Environment::default(),
             extra_roots_pem: None,
+            reach: None,
             prices: Arc::new(PriceTable::built_in()),
             connect_timeout: Duration::from_secs(10),
             silence_timeout: Duration::from_secs(90),

@@ -63,9 +63,45 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         })
 }
 
+/// Where clouds hand their machines credentials and settings, besides all link-local addresses.
+const METADATA_V4: [[u8; 4]; 3] = [
+    // Alibaba, Azure, Oracle.
+    [100, 100, 100, 200],
+    [168, 63, 129, 16],
+    [192, 0, 0, 192],
+];
+
+/// Whether a machine's own credentials may be had at that address: every link-local one, and the few others
+/// that clouds use for it. Nothing that serves a model is there.
+pub fn is_metadata(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_metadata_v4(address),
+        IpAddr::V6(address) => {
+            let [first, second, ..] = address.segments();
+            // Link-local, Amazon's, Google's.
+            first & 0xffc0 == 0xfe80
+                || matches!((first, second), (0xfd00, 0x0ec2) | (0xfd20, 0x00ce))
+                || last_bits(address).is_some_and(is_metadata_v4)
+        }
+    }
+}
+
+fn is_metadata_v4(address: Ipv4Addr) -> bool {
+    address.is_link_local() || METADATA_V4.contains(&address.octets())
+}
+
+/// The IPv4 address within an address of any kind that wraps one, those that lead nowhere included.
+fn last_bits(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    embedded(address).or_else(|| match address.segments() {
+        [0, 0, 0, 0, 0 | 0xffff, 0, high, low] | [0x64, 0xff9b, 1, _, _, _, high, low] => {
+            Some(v4(high, low))
+        }
+        _ => None,
+    })
+}
+
 /// The IPv4 address that a packet to this one may end at: mapped, NAT64, 6to4.
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let v4 = |high: u16, low: u16| Ipv4Addr::from_bits((u32::from(high) << 16) | u32::from(low));
     match address.segments() {
         [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
             Some(v4(high, low))
@@ -75,9 +111,13 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
+fn v4(high: u16, low: u16) -> Ipv4Addr {
+    Ipv4Addr::from_bits((u32::from(high) << 16) | u32::from(low))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::is_public;
+    use super::{is_metadata, is_public};
 
     #[track_caller]
     fn check(addresses: &[&str], expected: bool) {
@@ -85,6 +125,53 @@ mod tests {
             let parsed = address.parse().expect("an address");
             assert_eq!(is_public(parsed), expected, "{address}");
         }
+    }
+
+    #[test]
+    fn where_clouds_keep_credentials() {
+        let check = |addresses: &[&str], expected: bool| {
+            for address in addresses {
+                let parsed = address.parse().expect("an address");
+                assert_eq!(is_metadata(parsed), expected, "{address}");
+            }
+        };
+        check(
+            &[
+                "169.254.169.254",
+                "169.254.170.2",
+                "169.254.0.1",
+                "100.100.100.200",
+                "168.63.129.16",
+                "192.0.0.192",
+                "fd00:ec2::254",
+                "fd20:ce::254",
+                "fe80::1",
+                "febf::1",
+                "::ffff:169.254.169.254",
+                "::169.254.169.254",
+                "::ffff:0:169.254.169.254",
+                "64:ff9b::a9fe:a9fe",
+                "64:ff9b:1::a9fe:a9fe",
+                "2002:a9fe:a9fe::1",
+            ],
+            true,
+        );
+        check(
+            &[
+                "127.0.0.1",
+                "10.0.0.1",
+                "172.17.0.1",
+                "192.168.1.5",
+                "100.100.100.100",
+                "8.8.8.8",
+                "::1",
+                "fd00::1",
+                "fec0::1",
+                "::ffff:10.0.0.1",
+                "2606:4700:4700::1111",
+            ],
+            false,
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use reqwest::Url;
 
-use crate::address::is_public;
+use crate::address::{is_metadata, is_public};
 
 /// Longest address taken, in bytes.
 const MAX_URL: usize = 2_048;
@@ -57,10 +57,21 @@ impl FromStr for Rule {
     }
 }
 
-/// What may be reached: the public internet, and what the rules allow. Empty by default.
+/// What may be reached: by default the public internet, and besides what the rules allow.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
+    base: Base,
     rules: Vec<Rule>,
+}
+
+/// What needs no rule.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Base {
+    /// For addresses from callers, inputs and models.
+    #[default]
+    Public,
+    /// For addresses from files that the operator has chosen.
+    AllButMetadata,
 }
 
 /// Why a text is not taken for an address to send to.
@@ -90,7 +101,17 @@ impl Policy {
     /// Allows what any of the rules does.
     pub fn new(rules: impl IntoIterator<Item = Rule>) -> Self {
         Self {
+            base: Base::Public,
             rules: rules.into_iter().collect(),
+        }
+    }
+
+    /// For addresses in files that the operator has chosen, such as a workflow's `api_base`: a server of
+    /// one's own is what they are for. Where clouds keep credentials is refused all the same.
+    pub fn for_authors() -> Self {
+        Self {
+            base: Base::AllButMetadata,
+            rules: Vec::new(),
         }
     }
 
@@ -120,7 +141,22 @@ impl Policy {
 
     /// Whether that address may be connected to, found under that name.
     pub fn allows(&self, host: &str, address: IpAddr) -> bool {
-        is_public(address) || self.rules.iter().any(|rule| rule.allows(host, address))
+        let needs_no_rule = match self.base {
+            Base::Public => is_public(address),
+            Base::AllButMetadata => !is_metadata(address),
+        };
+        needs_no_rule || self.rules.iter().any(|rule| rule.allows(host, address))
+    }
+}
+
+/// As it is written.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Net(net) => write!(f, "{net}"),
+            Self::Host(name) => f.write_str(name),
+            Self::Below(name) => write!(f, "*.{name}"),
+        }
     }
 }
 
@@ -232,6 +268,36 @@ mod tests {
         check("localhost", "http://localhost/", Ok(()));
         check("localhost", "http://127.0.0.1/", Err(Unfit::NotAllowed));
         check("0.0.0.0/0 ::/0", "http://[fe80::1]/", Ok(()));
+    }
+
+    #[test]
+    fn an_author_may_name_any_server_but_those_with_credentials() {
+        let read = |url: &str| Policy::for_authors().read(url).map(|_| ());
+        for url in [
+            "http://localhost:11434",
+            "http://127.0.0.1/v1",
+            "http://10.0.0.7:8080/v1",
+            "http://[fd00::7]/v1",
+            "https://api.openai.com/v1",
+        ] {
+            assert_eq!(read(url), Ok(()), "{url}");
+        }
+        for url in [
+            "http://169.254.169.254/latest/meta-data",
+            "http://0xa9fea9fe/",
+            "http://[::ffff:169.254.169.254]/",
+            "http://[fd00:ec2::254]/",
+            "http://[fe80::1]/",
+        ] {
+            assert_eq!(read(url), Err(Unfit::NotAllowed), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_rule_is_shown_as_it_is_written() {
+        for text in ["10.0.0.0/8", "::1/128", "hooks.internal", "*.internal"] {
+            assert_eq!(text.parse::<Rule>().expect(text).to_string(), text);
+        }
     }
 
     #[test]

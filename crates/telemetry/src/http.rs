@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use llm::Environment;
 use reqwest::redirect::Policy;
-use reqwest::{Client, NoProxy, Proxy};
+use reqwest::{Client, NoProxy, Proxy, Url};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -53,6 +53,16 @@ pub fn client(
     builder
         .build()
         .map_err(|error| HttpError(format!("the HTTP client cannot be set up: {error}")))
+}
+
+/// An address as it may be shown: credentials and query may be secret.
+pub(crate) fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // They fail for addresses without a host, which have no credentials either.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.as_str().trim_end_matches('/').to_owned()
 }
 
 /// In small letters, as most programs have it, or in capitals.

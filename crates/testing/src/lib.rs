@@ -2,6 +2,7 @@
 //!
 //! - [`FakeModel`]: an OpenAI-compatible model server in this process that answers, misbehaves and
 //!   remembers as a test tells it to.
+//! - [`Echo`]: a provider that repeats the secrets it is sent.
 //! - [`FakeOllama`]: the same for Ollama's own chat API, smaller.
 //! - [`Receiver`]: a receiver of webhooks that remembers and misbehaves.
 //! - [`Sink`]: takes what a program sends out by itself, or misbehaves.
@@ -11,6 +12,7 @@
 //! Everything here panics on a failure of its own: a test that cannot be set up has failed.
 
 mod conforming;
+mod echo;
 mod fake_model;
 mod ollama;
 mod project;
@@ -21,6 +23,7 @@ pub mod rigs;
 mod serving;
 mod sink;
 
+pub use echo::Echo;
 pub use fake_model::FakeModel;
 pub use ollama::FakeOllama;
 pub use project::TempProject;

@@ -6,13 +6,14 @@ use std::path::Path;
 
 use clap::Command;
 
+use super::secret::Secret;
 use super::text;
 use crate::report;
 
 /// Variables by name. What the process was started with wins over `.env`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Environment {
-    dotenv: HashMap<String, String>,
+    dotenv: HashMap<String, Secret>,
     /// What of `.env` cannot be read. Not an error: the file may be there for other programs.
     problems: Vec<String>,
 }
@@ -63,7 +64,10 @@ impl Environment {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
         // Later pairs replace earlier ones where these are collected, so the process comes last.
-        self.dotenv.clone().into_iter().chain(process)
+        let dotenv = self.dotenv.iter();
+        dotenv
+            .map(|(name, value)| (name.clone(), value.reveal().to_owned()))
+            .chain(process)
     }
 
     /// One variable; empty counts as unset.
@@ -92,9 +96,10 @@ impl Environment {
                 None => match name
                     .to_str()
                     .and_then(|name| self.dotenv.get(name))
+                    .map(Secret::reveal)
                     .filter(|value| !value.is_empty())
                 {
-                    Some(value) => arg.default_value(value.clone()).hide_default_value(true),
+                    Some(value) => arg.default_value(value.to_owned()).hide_default_value(true),
                     None => arg,
                 },
             }
@@ -104,12 +109,12 @@ impl Environment {
 }
 
 /// Reads a file of variables. Lines that cannot be read are told of, and passed over.
-pub(crate) fn parse(text: &str, file: &str) -> (HashMap<String, String>, Vec<String>) {
+pub(crate) fn parse(text: &str, file: &str) -> (HashMap<String, Secret>, Vec<String>) {
     let (mut variables, mut problems) = (HashMap::new(), Vec::new());
     for entry in dotenvy::from_read_iter(text.as_bytes()) {
         match entry {
             // As when both are set one after the other, the last line wins.
-            Ok((name, value)) => drop(variables.insert(name, value)),
+            Ok((name, value)) => drop(variables.insert(name, Secret::from(value))),
             Err(error) => problems.push(unreadable(&error, text, file)),
         }
     }

@@ -4,6 +4,7 @@
 //! Settings are layered: flags, then the environment, then `.env`, then `flowmill.toml`, then defaults.
 //! A section's options are one struct, read from the command line and from the file alike.
 
+pub(crate) mod allowed;
 pub(crate) mod capture;
 pub(crate) mod environment;
 pub(crate) mod exposure;
@@ -13,6 +14,7 @@ pub(crate) mod log;
 pub(crate) mod models;
 pub(crate) mod project;
 pub(crate) mod run;
+pub(crate) mod secret;
 pub(crate) mod serve;
 pub(crate) mod store;
 pub(crate) mod telemetry;

@@ -7,6 +7,7 @@ use clap::builder::BoolishValueParser;
 use llm::model::ModelSpec;
 use serde::Deserialize;
 
+use super::allowed::Allowed;
 use super::project::Layers;
 use crate::report::{Failure, Result};
 
@@ -46,6 +47,11 @@ pub(crate) struct Options {
     /// Certificates to trust besides the built-in roots (PEM)
     #[arg(long, value_name = "FILE", env = "FLOWMILL_CA")]
     pub ca: Option<PathBuf>,
+
+    /// Hosts, addresses and networks that an `api_base` in a workflow may reach besides the public internet,
+    /// such as models.internal,10.0.0.0/8 [default: all but link-local addresses and cloud metadata]
+    #[arg(long, value_name = "LIST", env = "FLOWMILL_MODEL_ALLOW")]
+    pub model_allow: Option<Allowed>,
 }
 
 /// Who answers, decided.
@@ -59,6 +65,8 @@ pub(crate) struct Settings {
     pub prices: Option<PathBuf>,
     /// Certificates to trust.
     pub ca: Option<PathBuf>,
+    /// What workflow files may reach.
+    pub allow: Option<Allowed>,
 }
 
 /// The answering side.
@@ -79,7 +87,14 @@ pub(crate) enum Source {
 impl Options {
     /// The keys of the section.
     pub(crate) const KEYS: &[&str] = &[
-        "model", "offline", "record", "replay", "replies", "prices", "ca",
+        "model",
+        "offline",
+        "record",
+        "replay",
+        "replies",
+        "prices",
+        "ca",
+        "model_allow",
     ];
 
     /// Takes apart what clap reads as one: the sources on the command line and those from the environment.
@@ -122,6 +137,7 @@ impl Options {
             record,
             prices: first(|layer| &layer.prices),
             ca: first(|layer| &layer.ca),
+            allow: layers.iter().find_map(|layer| layer.model_allow.clone()),
         })
     }
 

@@ -9,12 +9,14 @@ use clap::builder::BoolishValueParser;
 use lang::workflow::CaptureLevel;
 use serde::Deserialize;
 
+use super::allowed::Allowed;
 use super::capture::Capture;
 use super::exposure::{self, CorsOrigin};
 use super::limits::{self, Dollars, Networks};
+use super::secret::Secret;
 use super::store::Store;
 use super::units::{Age, Size, Time};
-use super::webhooks::{self, Allowed, Secret};
+use super::webhooks;
 use crate::report::{Failure, Result};
 
 /// A third of it, the time between two renewals, must be well above the time that a commit takes.

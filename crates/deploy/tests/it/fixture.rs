@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use deploy::name::Name;
 use deploy::package::Package;
-use deploy::plan::{Answering, Plan, Store};
+use deploy::plan::{Access, Answering, Plan, Store};
 use lang::source::Source;
 use lang::workflow::Workflow;
 use serde_json::{Value, json};
@@ -71,6 +71,9 @@ impl Read {
             port: 8000,
             mlflow: Some(5000),
             secrets: true,
+            access: Access::Open,
+            in_cluster: Access::Keys,
+            model_allow: None,
             registry: None,
             version: "0.1.0",
         }

@@ -1,7 +1,7 @@
 //! What readers of each format make of the files: nothing of a user's text is anything but text.
 
 use deploy::package::Package;
-use deploy::plan::{Answering, Plan, Store};
+use deploy::plan::{Access, Answering, Plan, Store};
 use deploy::variables;
 use llm::model::ModelSpec;
 use serde_json::{Value, json};
@@ -101,6 +101,107 @@ fn the_port_outside_is_not_the_port_inside() {
         json!(["127.0.0.1:5000:5000"])
     );
     assert!(text("README.md").contains("http://127.0.0.1:9123/run"));
+}
+
+/// The arguments of the server: in the image, and in a cluster.
+fn arguments(package: &Package) -> (Vec<Value>, Vec<Value>) {
+    let text = |path| package.text(path).expect("it is in the package");
+    let last = text("Dockerfile").lines().last().expect("it has lines");
+    let in_image = last.strip_prefix("CMD ").expect("the command");
+    let in_image = serde_json::from_str(in_image).expect("JSON");
+    let objects = yaml(text("kubernetes.yaml"));
+    let deployment = objects.iter().find(|object| object["kind"] == "Deployment");
+    let container = &deployment.expect("one")["spec"]["template"]["spec"]["containers"][0];
+    let in_cluster = container["args"].as_array().expect("arguments");
+    (in_image, in_cluster.clone())
+}
+
+#[test]
+fn a_server_is_open_only_where_that_was_decided() {
+    let read = Read::example("greeting");
+    let check = |access, in_cluster, expected: (bool, bool)| {
+        let package = Package::of(&Plan {
+            access,
+            in_cluster,
+            secrets: access == Access::Keys,
+            ..read.plan()
+        });
+        let (in_image, inside) = arguments(&package);
+        let is_open = |arguments: &[Value]| arguments.contains(&json!("--insecure"));
+        assert_eq!((is_open(&in_image), is_open(&inside)), expected);
+        let others = |arguments: &[Value]| {
+            let mut others = arguments.to_vec();
+            others.retain(|argument| argument != "--insecure");
+            others
+        };
+        assert_eq!(others(&in_image), others(&inside));
+        let kubernetes = package.text("kubernetes.yaml").expect("it is there");
+        assert_eq!(
+            kubernetes.contains("secretName"),
+            in_cluster == Access::Keys || access == Access::Keys,
+            "keys have to come from somewhere"
+        );
+        let readme = package.text("README.md").expect("it is there");
+        assert_eq!(
+            readme.contains("Bearer $FLOWMILL_API_KEY"),
+            access == Access::Keys
+        );
+        let example = package.text(".env.example").expect("it is there");
+        assert_eq!(
+            example.contains("\nFLOWMILL_API_KEYS="),
+            access == Access::Keys
+        );
+    };
+    check(Access::Open, Access::Keys, (true, false));
+    check(Access::Open, Access::Open, (true, true));
+    check(Access::Keys, Access::Keys, (false, false));
+}
+
+#[test]
+fn mlflow_asks_for_no_key_so_nobody_else_reaches_it() {
+    let read = Read::example("greeting");
+    for (host, expected) in [
+        ("0.0.0.0", "127.0.0.1:5000:5000"),
+        ("192.168.1.5", "127.0.0.1:5000:5000"),
+        ("::", "127.0.0.1:5000:5000"),
+        ("::1", "[::1]:5000:5000"),
+    ] {
+        let package = Package::of(&Plan {
+            host: host.parse().expect("an address"),
+            ..read.plan()
+        });
+        let compose = &yaml(package.text("docker-compose.yml").expect("it is there"))[0];
+        assert_eq!(compose["services"]["mlflow"]["ports"], json!([expected]));
+    }
+}
+
+#[test]
+fn the_bill_of_materials_hangs_together_and_is_the_same_again() {
+    let read = Read::example("greeting");
+    let bill = |plan: &Plan<'_>| -> Value {
+        let package = Package::of(plan);
+        let text = package.text("sbom.cdx.json").expect("it is there");
+        assert_eq!(Package::of(plan).text("sbom.cdx.json"), Some(text));
+        serde_json::from_str(text).expect("JSON")
+    };
+    let one = bill(&read.plan());
+    let components = one["components"].as_array().expect("components");
+    let mut known: Vec<&Value> = components.iter().map(|part| &part["bom-ref"]).collect();
+    known.push(&one["metadata"]["component"]["bom-ref"]);
+    let dependencies = one["dependencies"].as_array().expect("dependencies");
+    for dependency in dependencies {
+        assert!(known.contains(&&dependency["ref"]), "{dependency}");
+        for needed in dependency["dependsOn"].as_array().expect("a list") {
+            assert!(known.contains(&needed), "{dependency}");
+        }
+    }
+    let image = &dependencies[0]["dependsOn"];
+    assert_eq!(image, &json!(["flowmill@0.1.0", "workflow.yaml"]));
+    let other = bill(&Plan {
+        settings: Some("[log]\n"),
+        ..read.plan()
+    });
+    assert_ne!(one["serialNumber"], other["serialNumber"]);
 }
 
 #[test]

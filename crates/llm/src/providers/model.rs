@@ -14,9 +14,13 @@ use crate::chat::{ChatReply, ChatRequest, Content, Delta, FinishReason, Usage};
 use crate::error::ErrorKind;
 use crate::model::ChatModel;
 use crate::pricing::PriceTable;
+use crate::secret::Secret;
 use crate::transport::failure::Subject;
 use crate::transport::frames::Frames;
-use crate::transport::{self, Broken, Endpoint, Transport};
+use crate::transport::{self, Broken, Endpoint, Transport, Unfit};
+
+/// Longest name of a model that is taken from an answer, in bytes.
+const MAX_MODEL_NAME: usize = 256;
 
 type OnDelta<'a> = &'a (dyn Fn(Delta) + Send + Sync);
 
@@ -27,16 +31,19 @@ pub(crate) struct HttpModel<D> {
     model: String,
     whole: Endpoint,
     streamed: Endpoint,
-    key: Option<Key>,
+    /// Where the key came from.
+    key_variable: Option<String>,
+    /// What an answer may not be quoted with.
+    secrets: Vec<Secret>,
     dialect: D,
     transport: Transport,
     prices: Arc<PriceTable>,
 }
 
 /// A key and the environment variable it came from.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Key {
-    pub(crate) value: String,
+    pub(crate) value: Secret,
     pub(crate) variable: String,
 }
 
@@ -56,6 +63,8 @@ pub(crate) struct Place<'a> {
     pub(crate) model: &'a str,
     /// Without a trailing slash.
     pub(crate) base: &'a str,
+    /// The workflow's file names it, not the operator.
+    pub(crate) is_of_workflow: bool,
     pub(crate) key: Option<Key>,
 }
 
@@ -70,9 +79,10 @@ impl<D: Dialect> HttpModel<D> {
             provider,
             model,
             base,
+            is_of_workflow,
             key,
         } = place;
-        let headers = D::headers(key.as_ref().map(|key| key.value.as_str())).ok_or_else(|| {
+        let headers = D::headers(key.as_ref().map(|key| key.value.reveal())).ok_or_else(|| {
             let variable = key.as_ref().map_or("the key", |key| key.variable.as_str());
             Error::new(
                 ErrorKind::Config,
@@ -80,20 +90,38 @@ impl<D: Dialect> HttpModel<D> {
             )
         })?;
         let endpoint = |stream| {
-            let url = Url::parse(&D::address(base, model, stream)).ok();
-            let endpoint = url.and_then(|url| transport.endpoint(&url, headers.clone()));
-            endpoint.ok_or_else(|| {
-                let message = format!("`{base}` is no address for {provider}; write one such as `http://127.0.0.1:8080/v1`");
+            let url = Url::parse(&D::address(base, model, stream)).map_err(|_| Unfit::NoAddress);
+            let endpoint = url.and_then(|url| {
+                if is_of_workflow {
+                    transport.guarded_endpoint(&url, headers.clone())
+                } else {
+                    transport.endpoint(&url, headers.clone())
+                }
+            });
+            endpoint.map_err(|unfit| {
+                let message = match unfit {
+                    Unfit::NoAddress => {
+                        // Without credentials, should there be any.
+                        let shown = base.rsplit('@').next().unwrap_or_default();
+                        format!("`{shown}` is no address for {provider}; write one such as `http://127.0.0.1:8080/v1`")
+                    }
+                    Unfit::NotAllowed(why) => why,
+                };
                 Error::new(ErrorKind::Config, message)
             })
         };
+        let whole = endpoint(false)?;
+        let mut secrets = whole.credentials.clone();
+        let (value, key_variable) = key.map(|key| (key.value, key.variable)).unzip();
+        secrets.extend(value);
         Ok(Self {
             name: format!("{provider}/{model}"),
             provider,
             model: model.to_owned(),
-            whole: endpoint(false)?,
+            whole,
             streamed: endpoint(true)?,
-            key,
+            key_variable,
+            secrets,
             dialect,
             transport,
             prices,
@@ -226,16 +254,28 @@ impl<D: Dialect> HttpModel<D> {
             cost_usd: self
                 .prices
                 .cost_usd(self.provider, &self.model, &answer.usage),
-            model: answer.model.unwrap_or_else(|| self.model.clone()),
+            model: answer
+                .model
+                .filter(|model| self.is_plain(model))
+                .unwrap_or_else(|| self.model.clone()),
             provider: self.provider.to_owned(),
         })
+    }
+
+    /// Whether a model's name, as an answer gives it, can be shown everywhere.
+    fn is_plain(&self, name: &str) -> bool {
+        name.len() <= MAX_MODEL_NAME
+            && !self
+                .secrets
+                .iter()
+                .any(|secret| name.contains(secret.reveal()))
     }
 
     fn subject<'a>(&'a self, request: &'a ChatRequest) -> Subject<'a> {
         Subject {
             name: &self.name,
-            key: self.key.as_ref().map(|key| key.value.as_str()),
-            key_variable: self.key.as_ref().map(|key| key.variable.as_str()),
+            secrets: &self.secrets,
+            key_variable: self.key_variable.as_deref(),
             messages: &request.messages,
         }
     }

@@ -4,6 +4,7 @@ use crate::Error;
 use crate::error::ErrorKind;
 use crate::model::ModelSpec;
 use crate::providers::model::Key;
+use crate::secret::Secret;
 use crate::settings::Environment;
 
 /// What is fixed about a provider.
@@ -58,12 +59,7 @@ impl Provider {
 
     /// The spec's address, the environment's, or the provider's own; no trailing slash.
     pub(super) fn base(&self, spec: &ModelSpec, environment: &Environment) -> String {
-        let named = spec
-            .api_base
-            .as_deref()
-            .map(str::trim)
-            .filter(|base| !base.is_empty());
-        let named = named.or_else(|| {
+        let named = own_address(spec).or_else(|| {
             self.base_variables
                 .iter()
                 .find_map(|variable| environment.get(variable))
@@ -86,11 +82,17 @@ impl Provider {
         let read = |variable: &str| {
             let value = environment.get(variable)?.to_owned();
             Some(Key {
-                value,
+                value: Secret::from(value),
                 variable: variable.to_owned(),
             })
         };
         if let Some(variable) = &spec.api_key_env {
+            if is_of_the_server(variable) {
+                let message = format!(
+                    "{variable} is this server's own and no provider's key: `api_key_env` may not name it"
+                );
+                return Err(Error::new(ErrorKind::Config, message));
+            }
             let key = read(variable).ok_or_else(|| {
                 let message = format!(
                     "{variable} is not set, which `api_key_env` names as the {} key",
@@ -141,6 +143,20 @@ impl Provider {
         );
         Error::new(ErrorKind::Config, message)
     }
+}
+
+/// The address that the spec itself names.
+pub(super) fn own_address(spec: &ModelSpec) -> Option<&str> {
+    let base = spec.api_base.as_deref().map(str::trim);
+    base.filter(|base| !base.is_empty())
+}
+
+/// What lets callers in, signs our messages, or opens our telemetry: a workflow's file could have it sent
+/// to an address of its own.
+fn is_of_the_server(variable: &str) -> bool {
+    ["FLOWMILL_", "MLFLOW_", "OTEL_"]
+        .iter()
+        .any(|prefix| variable.to_ascii_uppercase().starts_with(prefix))
 }
 
 pub(super) fn host(base: &str) -> Option<String> {

@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use super::connector::Connector;
 use crate::Error;
 use crate::error::ErrorKind;
+use crate::reach::Reach;
 use crate::settings::{Environment, Settings};
 use crate::tls;
 
@@ -28,22 +29,40 @@ pub(super) const USER_AGENT: HeaderValue =
 /// Never sent through a proxy, whatever `NO_PROXY` says: local model servers.
 const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
 
-/// The client, and the proxies it goes through.
-pub(super) fn build(settings: &Settings) -> Result<(Client, Arc<Matcher>), Error> {
+/// The clients, and the proxies they go through. They share no connection: one that was opened to an address
+/// of the operator's is not there for a workflow's.
+pub(super) struct Clients {
+    /// For addresses of the operator's.
+    pub(super) free: Client,
+    /// For addresses of workflow files.
+    pub(super) guarded: Client,
+    pub(super) proxies: Arc<Matcher>,
+}
+
+/// Sets both up.
+pub(super) fn build(settings: &Settings) -> Result<Clients, Error> {
     let proxies = Arc::new(proxies(&settings.environment)?);
-    let connector = Connector::new(
-        tls::client(settings.extra_roots_pem.as_deref())?,
-        proxies.clone(),
-        USER_AGENT,
-        settings.connect_timeout,
-    );
-    let client = legacy::Client::builder(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
-        .pool_max_idle_per_host(usize::MAX)
-        .pool_idle_timeout(Duration::from_secs(90))
-        .build(connector);
-    Ok((client, proxies))
+    let tls = tls::client(settings.extra_roots_pem.as_deref())?;
+    let client = |reach: Option<Arc<dyn Reach>>| {
+        let connector = Connector::new(
+            tls.clone(),
+            proxies.clone(),
+            reach,
+            USER_AGENT,
+            settings.connect_timeout,
+        );
+        legacy::Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(usize::MAX)
+            .pool_idle_timeout(Duration::from_secs(90))
+            .build(connector)
+    };
+    Ok(Clients {
+        free: client(None),
+        guarded: client(settings.reach.clone()),
+        proxies,
+    })
 }
 
 fn proxies(environment: &Environment) -> Result<Matcher, Error> {

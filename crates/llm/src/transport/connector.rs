@@ -2,9 +2,13 @@
 //!
 //! An `http` address behind a proxy is asked of the proxy itself; an `https` address is reached through
 //! a tunnel, so that a proxy sees neither keys nor prompts.
+//!
+//! Names are resolved here, by a resolver that hands on only what may be connected to: there is no second
+//! look-up that could say something else. What a proxy resolves is the proxy's to judge.
 
 use std::error::Error as StdError;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,6 +19,7 @@ use hyper::header::{HeaderMap, HeaderValue, USER_AGENT};
 use hyper::http::uri::Scheme;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::client::proxy::matcher::Matcher;
@@ -23,7 +28,10 @@ use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
+use crate::reach::{NotAllowed, Reach};
+
 type BoxError = Box<dyn StdError + Send + Sync>;
+type Tcp = HttpConnector<Resolver>;
 type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
 /// How often a silent connection is probed, and how often in vain before it is given up.
@@ -50,25 +58,17 @@ impl Connector {
     pub(super) fn new(
         tls: ClientConfig,
         proxies: Arc<Matcher>,
+        reach: Option<Arc<dyn Reach>>,
         user_agent: HeaderValue,
         limit: Duration,
     ) -> Self {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        // Shared by the addresses of a name, so that a dead one does not use up all of it.
-        tcp.set_connect_timeout(Some(limit));
-        tcp.set_keepalive(Some(PROBE_EVERY));
-        tcp.set_keepalive_interval(Some(PROBE_EVERY));
-        tcp.set_keepalive_retries(Some(PROBES));
-        #[cfg(target_os = "linux")]
-        tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
-        // A proxy is spoken to in HTTP/1.1.
+        let tcp = |reach| tcp(Resolver { reach }, limit);
+        // A proxy is spoken to in HTTP/1.1, and is where the operator says it is.
         let mut to_proxy = tls.clone();
         to_proxy.alpn_protocols.clear();
         let route = Route {
-            to_proxy: HttpsConnector::from((tcp.clone(), to_proxy)),
-            straight: tcp,
+            to_proxy: HttpsConnector::from((tcp(None), to_proxy)),
+            straight: tcp(reach),
             proxies,
             user_agent,
         };
@@ -76,6 +76,54 @@ impl Connector {
             https: HttpsConnector::from((route, tls)),
             limit,
         }
+    }
+}
+
+fn tcp(resolver: Resolver, limit: Duration) -> Tcp {
+    let mut tcp = HttpConnector::new_with_resolver(resolver);
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    // Shared by the addresses of a name, so that a dead one does not use up all of it.
+    tcp.set_connect_timeout(Some(limit));
+    tcp.set_keepalive(Some(PROBE_EVERY));
+    tcp.set_keepalive_interval(Some(PROBE_EVERY));
+    tcp.set_keepalive_retries(Some(PROBES));
+    #[cfg(target_os = "linux")]
+    tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+    tcp
+}
+
+/// Resolves names to what may be connected to.
+#[derive(Clone)]
+struct Resolver {
+    /// `None`: anything may.
+    reach: Option<Arc<dyn Reach>>,
+}
+
+impl Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = BoxError;
+    type Future = Connecting<Self::Response>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let reach = self.reach.clone();
+        Box::pin(async move {
+            let found = GaiResolver::new().call(name.clone()).await?;
+            let Some(reach) = reach else {
+                return Ok(found.collect::<Vec<_>>().into_iter());
+            };
+            let allowed: Vec<_> = found
+                .filter(|found| reach.allows(name.as_str(), found.ip()))
+                .collect();
+            if allowed.is_empty() {
+                return Err(NotAllowed.into());
+            }
+            Ok(allowed.into_iter())
+        })
     }
 }
 
@@ -97,8 +145,8 @@ impl Service<Uri> for Connector {
 /// The way to a server.
 #[derive(Clone)]
 struct Route {
-    straight: HttpConnector,
-    to_proxy: HttpsConnector<HttpConnector>,
+    straight: Tcp,
+    to_proxy: HttpsConnector<Tcp>,
     proxies: Arc<Matcher>,
     user_agent: HeaderValue,
 }

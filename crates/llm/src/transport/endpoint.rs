@@ -9,9 +9,11 @@ use hyper::header::{
 use hyper::http::uri::Scheme;
 use hyper_util::client::proxy::matcher::Matcher;
 use percent_encoding::percent_decode_str;
-use url::Url;
+use url::{Host, Url};
 
 use super::client;
+use crate::reach::Reach;
+use crate::secret::Secret;
 
 /// An address with the headers of its requests.
 pub(crate) struct Endpoint {
@@ -19,6 +21,10 @@ pub(crate) struct Endpoint {
     pub(super) headers: HeaderMap,
     /// Host and port only: an address may carry credentials.
     pub(super) place: String,
+    /// A workflow's file chose the address.
+    pub(super) is_guarded: bool,
+    /// Credentials that stand in the address, in each form an answer may repeat.
+    pub(crate) credentials: Vec<Secret>,
 }
 
 impl Endpoint {
@@ -28,8 +34,13 @@ impl Endpoint {
         if !matches!(url.scheme(), "http" | "https") {
             return None;
         }
-        if let Some(credentials) = credentials(url) {
-            headers.entry(AUTHORIZATION).or_insert(credentials);
+        let mut secrets = Vec::new();
+        if let Some(Credentials { password, encoded }) = credentials(url) {
+            let mut value = HeaderValue::try_from(format!("Basic {}", encoded.reveal())).ok()?;
+            value.set_sensitive(true);
+            headers.entry(AUTHORIZATION).or_insert(value);
+            secrets.push(encoded);
+            secrets.extend(password);
         }
         let mut bare = url.clone();
         bare.set_username("").ok()?;
@@ -57,7 +68,18 @@ impl Endpoint {
             uri,
             headers,
             place,
+            is_guarded: false,
+            credentials: secrets,
         })
+    }
+}
+
+/// Whether an address may be connected to, as far as can be seen of it: a name is judged when it is resolved.
+pub(super) fn may_reach(url: &Url, reach: &dyn Reach) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => reach.allows(&address.to_string(), address.into()),
+        Some(Host::Ipv6(address)) => reach.allows(&address.to_string(), address.into()),
+        Some(Host::Domain(_)) | None => true,
     }
 }
 
@@ -70,22 +92,56 @@ impl std::fmt::Debug for Endpoint {
     }
 }
 
-fn credentials(url: &Url) -> Option<HeaderValue> {
+/// Of an address.
+struct Credentials {
+    password: Option<Secret>,
+    /// Both, as they are sent.
+    encoded: Secret,
+}
+
+fn credentials(url: &Url) -> Option<Credentials> {
     let (user, password) = (url.username(), url.password());
     if user.is_empty() && password.is_none() {
         return None;
     }
     let plain = |text| percent_decode_str(text).decode_utf8_lossy();
-    let pair = format!("{}:{}", plain(user), plain(password.unwrap_or_default()));
-    let text = format!("Basic {}", BASE64_STANDARD.encode(pair));
-    let mut value = HeaderValue::try_from(text).ok()?;
-    value.set_sensitive(true);
-    Some(value)
+    let secret = plain(password.unwrap_or_default());
+    let pair = format!("{}:{secret}", plain(user));
+    Some(Credentials {
+        password: (!secret.is_empty()).then(|| Secret::from(secret)),
+        encoded: Secret::from(BASE64_STANDARD.encode(pair)),
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
+
+    #[derive(Debug)]
+    struct Only(IpAddr);
+
+    impl Reach for Only {
+        fn allows(&self, _host: &str, address: IpAddr) -> bool {
+            address == self.0
+        }
+    }
+
+    #[test]
+    fn an_address_is_judged_however_it_is_written_and_a_name_is_not_judged_here() {
+        let check = |address: &str, expected: bool| {
+            let url = Url::parse(address).unwrap();
+            let only = Only([127, 0, 0, 1].into());
+            assert_eq!(may_reach(&url, &only), expected, "{address}");
+        };
+        check("http://127.0.0.1/v1", true);
+        check("http://2130706433:80/v1", true);
+        check("http://10.0.0.1/v1", false);
+        check("http://0x0a000001/v1", false);
+        check("http://[::1]/v1", false);
+        check("http://localhost/v1", true);
+    }
 
     fn endpoint(address: &str, proxy: &str) -> Option<Endpoint> {
         let proxies = Matcher::builder().http(proxy.to_owned()).build();
@@ -102,6 +158,11 @@ mod tests {
         );
         assert!(endpoint.headers[AUTHORIZATION].is_sensitive());
         assert_eq!(format!("{endpoint:?}"), "\"https://model.example:443/v1\"");
+        let hidden = endpoint.credentials.iter().map(Secret::reveal);
+        assert_eq!(
+            hidden.collect::<Vec<_>>(),
+            ["dXNAZXI6c2U6Y3JldA==", "se:cret"]
+        );
     }
 
     #[test]

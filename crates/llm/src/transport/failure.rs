@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::Error;
 use crate::chat::Message;
 use crate::error::ErrorKind;
+use crate::secret::Secret;
 
 /// Longest piece of a provider's own message that is passed on, in characters.
 const MAX_QUOTED: usize = 300;
@@ -32,7 +33,7 @@ pub(crate) struct Subject<'a> {
     /// `provider/model`
     pub(crate) name: &'a str,
     /// To be hidden.
-    pub(crate) key: Option<&'a str>,
+    pub(crate) secrets: &'a [Secret],
     /// Where the key came from.
     pub(crate) key_variable: Option<&'a str>,
     /// To be hidden.
@@ -95,8 +96,8 @@ impl Subject<'_> {
     /// One line, without the key or any longer line of the prompt, cut to a bearable length.
     pub(crate) fn sanitise(&self, text: &str) -> String {
         let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        if let Some(key) = self.key {
-            text = text.replace(key, "***");
+        for secret in self.secrets {
+            text = text.replace(secret.reveal(), "***");
         }
         for line in self
             .messages
@@ -279,7 +280,7 @@ mod tests {
         }];
         let subject = Subject {
             name: "openai/gpt-4o-mini",
-            key: Some("sk-secret"),
+            secrets: &[Secret::from("sk-secret"), Secret::from("dXNlcjpwYXNz")],
             key_variable: Some("OPENAI_API_KEY"),
             messages: &messages,
         };
@@ -308,12 +309,12 @@ mod tests {
         let prompt = "Write about the\nsecret merger of A and B\nHi";
         let got = message(
             400,
-            "bad key sk-secret in {'content': 'secret merger of A and B'} Hi",
+            "bad key sk-secret or Basic dXNlcjpwYXNz in {'content': 'secret merger of A and B'} Hi",
             prompt,
         );
         assert_eq!(
             got,
-            "openai/gpt-4o-mini: the request was refused (400): bad key *** in {'content': '…'} Hi"
+            "openai/gpt-4o-mini: the request was refused (400): bad key *** or Basic *** in {'content': '…'} Hi"
         );
     }
 

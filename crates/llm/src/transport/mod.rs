@@ -26,8 +26,9 @@ use url::Url;
 
 use crate::Error;
 use crate::error::ErrorKind;
+use crate::reach::{NotAllowed, Reach};
 use crate::settings::Settings;
-use client::Client;
+use client::{Client, Clients};
 use connector::TooSlow;
 pub(crate) use endpoint::Endpoint;
 use gunzip::Gunzip;
@@ -38,10 +39,12 @@ const MAX_ERROR_BODY: usize = 64 << 10;
 /// Longest wait for the end of a body after its last event; it usually came along with it.
 const MAX_LINGER: Duration = Duration::from_millis(100);
 
-/// The shared client and its limits. Cheap to clone.
+/// The shared clients and their limits. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Transport {
-    client: Client,
+    free: Client,
+    guarded: Client,
+    reach: Option<Arc<dyn Reach>>,
     proxies: Arc<Matcher>,
     connect_timeout: Duration,
     silence_timeout: Duration,
@@ -55,6 +58,15 @@ pub(crate) struct Broken {
     pub(crate) kind: ErrorKind,
     /// What happened, to follow "`model`: ".
     pub(crate) message: String,
+}
+
+/// Why no request can be sent to an address.
+#[derive(Debug)]
+pub(crate) enum Unfit {
+    /// It is none over HTTP.
+    NoAddress,
+    /// The operator does not let workflows name it; a sentence.
+    NotAllowed(String),
 }
 
 /// An HTTP answer whose body is still to be read.
@@ -76,9 +88,15 @@ pub(crate) struct Answer {
 
 impl Transport {
     pub(crate) fn new(settings: &Settings) -> Result<Self, Error> {
-        let (client, proxies) = client::build(settings)?;
+        let Clients {
+            free,
+            guarded,
+            proxies,
+        } = client::build(settings)?;
         Ok(Self {
-            client,
+            free,
+            guarded,
+            reach: settings.reach.clone(),
             proxies,
             connect_timeout: settings.connect_timeout,
             silence_timeout: settings.silence_timeout,
@@ -86,9 +104,26 @@ impl Transport {
         })
     }
 
-    /// Prepares requests to an address; `None` where it is none over HTTP.
-    pub(crate) fn endpoint(&self, url: &Url, headers: HeaderMap) -> Option<Endpoint> {
-        Endpoint::new(url, headers, &self.proxies)
+    /// Prepares requests to an address of the operator's.
+    pub(crate) fn endpoint(&self, url: &Url, headers: HeaderMap) -> Result<Endpoint, Unfit> {
+        Endpoint::new(url, headers, &self.proxies).ok_or(Unfit::NoAddress)
+    }
+
+    /// Prepares requests to an address that a workflow's file names. Where a name leads is judged for each
+    /// connection.
+    pub(crate) fn guarded_endpoint(
+        &self,
+        url: &Url,
+        headers: HeaderMap,
+    ) -> Result<Endpoint, Unfit> {
+        let mut endpoint = self.endpoint(url, headers)?;
+        if let Some(reach) = &self.reach
+            && !endpoint::may_reach(url, &**reach)
+        {
+            return Err(Unfit::NotAllowed(not_allowed(&endpoint.place)));
+        }
+        endpoint.is_guarded = true;
+        Ok(endpoint)
     }
 
     /// Sends `body`, on behalf of a trace if there is one, and waits for the answer's head. The caller bounds
@@ -107,7 +142,12 @@ impl Transport {
             let name = HeaderName::from_static("traceparent");
             request.headers_mut().insert(name, parent.clone());
         }
-        let sent = self.client.request(request).await;
+        let client = if to.is_guarded {
+            &self.guarded
+        } else {
+            &self.free
+        };
+        let sent = client.request(request).await;
         let (head, body) = sent.map_err(|error| self.broken(to, &error))?.into_parts();
         let limit = if head.status.is_success() {
             self.max_body
@@ -139,6 +179,12 @@ impl Transport {
     fn broken(&self, to: &Endpoint, error: &legacy::Error) -> Broken {
         let place = &to.place;
         let cause = root(error);
+        if cause.is::<NotAllowed>() {
+            return Broken {
+                kind: ErrorKind::Config,
+                message: not_allowed(place),
+            };
+        }
         if !error.is_connect() {
             return Broken {
                 kind: ErrorKind::Network,
@@ -272,6 +318,10 @@ impl Answer {
             gunzip::Fault::Broken(error) => broke_off(&error),
         }
     }
+}
+
+fn not_allowed(place: &str) -> String {
+    format!("{place} {NotAllowed}")
 }
 
 fn broke_off(cause: &(dyn StdError + 'static)) -> Broken {

@@ -11,4 +11,5 @@ mod offline;
 mod ollama;
 mod openai;
 mod raw;
+mod reach;
 mod tls;

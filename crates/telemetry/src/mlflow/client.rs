@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::root_cause;
 use super::settings::Settings;
+use crate::http;
 
 const EXPERIMENT_ID: HeaderName = HeaderName::from_static("x-mlflow-experiment-id");
 const RUN_ID: HeaderName = HeaderName::from_static("x-mlflow-run-id");
@@ -75,11 +76,7 @@ impl Client {
 
     /// Address of a page, for people; without credentials.
     pub fn shown(&self) -> String {
-        let mut url = self.settings.base.clone();
-        // They fail for addresses without a host, which have no credentials either.
-        let _ = url.set_username("");
-        let _ = url.set_password(None);
-        url.as_str().trim_end_matches('/').to_owned()
+        http::shown(&self.settings.base)
     }
 
     fn url(&self, path: &str, query: &[(&str, &str)]) -> Url {
@@ -107,7 +104,7 @@ impl Client {
                     return Err(Error::Unreachable("its answer does not end".to_owned()));
                 }
             }
-            judge(status, body)
+            judge(status, body, |text| self.settings.mask(text))
         };
         let limit: Duration = self.settings.timeout;
         tokio::select! {
@@ -258,7 +255,7 @@ fn unreachable(error: &reqwest::Error) -> Error {
 }
 
 /// Trouble of the server may pass; anything else it refused for a reason.
-fn judge(status: u16, body: Vec<u8>) -> Result<Vec<u8>, Error> {
+fn judge(status: u16, body: Vec<u8>, mask: impl Fn(&str) -> String) -> Result<Vec<u8>, Error> {
     #[derive(Deserialize, Default)]
     #[serde(default)]
     struct Refusal {
@@ -271,7 +268,7 @@ fn judge(status: u16, body: Vec<u8>) -> Result<Vec<u8>, Error> {
         return Ok(body);
     }
     let refusal: Refusal = serde_json::from_slice(&body).unwrap_or_default();
-    let code = refusal.error_code.as_str().unwrap_or_default().to_owned();
+    let code = mask(refusal.error_code.as_str().unwrap_or_default());
     if status == 429 || status >= 500 {
         return Err(Error::Unreachable(format!(
             "it answers HTTP status {status}"
@@ -290,7 +287,7 @@ fn judge(status: u16, body: Vec<u8>) -> Result<Vec<u8>, Error> {
         },
         (_, detail) => detail.to_string(),
     };
-    let message: String = message.chars().take(300).collect();
+    let message: String = mask(&message).chars().take(300).collect();
     Err(Error::Refused {
         status,
         code,
@@ -350,14 +347,17 @@ mod tests {
     #[test]
     fn a_refusal_keeps_what_mlflow_says_of_it() {
         let body = br#"{"error_code": "INVALID_PARAMETER_VALUE", "message": "Too long."}"#;
-        let error = judge(400, body.to_vec()).unwrap_err();
+        let error = judge(400, body.to_vec(), str::to_owned).unwrap_err();
         assert_eq!(
             error.to_string(),
             "Too long (HTTP status 400, INVALID_PARAMETER_VALUE)"
         );
         assert!(error.is("INVALID_PARAMETER_VALUE"));
-        assert!(matches!(judge(503, Vec::new()), Err(Error::Unreachable(_))));
-        let error = judge(401, b"You are not authenticated".to_vec()).unwrap_err();
+        assert!(matches!(
+            judge(503, Vec::new(), str::to_owned),
+            Err(Error::Unreachable(_))
+        ));
+        let error = judge(401, b"You are not authenticated".to_vec(), str::to_owned).unwrap_err();
         assert!(
             error.to_string().contains("MLFLOW_TRACKING_USERNAME"),
             "{error}"

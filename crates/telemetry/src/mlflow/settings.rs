@@ -1,15 +1,19 @@
 //! `MLFLOW_*`: where MLflow is, who we are to it, and what runs are put under.
 
+use std::fmt;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use llm::Environment;
+use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 
+use crate::http::shown;
+
 /// How to reach MLflow, and what it gets.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     pub(crate) base: Url,
     /// `Authorization`.
@@ -18,6 +22,17 @@ pub struct Settings {
     pub(crate) experiment: Option<String>,
     /// For one request.
     pub(crate) timeout: Duration,
+}
+
+/// Without credentials.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("base", &shown(&self.base))
+            .field("experiment", &self.experiment)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A variable says something that cannot be done.
@@ -58,6 +73,24 @@ impl Settings {
             experiment: environment.get("MLFLOW_EXPERIMENT_NAME").map(str::to_owned),
             timeout: timeout.unwrap_or(Duration::from_secs(30)),
         }))
+    }
+}
+
+impl Settings {
+    /// A text from the server without the credentials that were sent to it.
+    pub(crate) fn mask(&self, text: &str) -> String {
+        let header = self.authorization.as_ref();
+        let sent = header
+            .and_then(|header| header.to_str().ok()?.split_once(' '))
+            .map(|(_, secret)| secret.to_owned());
+        let plain = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
+        let password = self.base.password().map(plain);
+        let pair = password
+            .as_ref()
+            .map(|password| STANDARD.encode(format!("{}:{password}", plain(self.base.username()))));
+        let secrets = [sent, pair, password];
+        let secrets = secrets.iter().flatten().filter(|secret| !secret.is_empty());
+        secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
     }
 }
 
@@ -139,6 +172,28 @@ mod tests {
             assert!(error.message.contains(part), "{uri}: {error}");
             assert!(error.hint.contains("mlflow server"), "{uri}");
         }
+    }
+
+    #[test]
+    fn credentials_are_neither_printed_nor_repeated() {
+        let variables = [
+            (
+                "MLFLOW_TRACKING_URI",
+                "http://ada:p%77@mlflow.example:5000?k=v",
+            ),
+            ("MLFLOW_TRACKING_TOKEN", "t0k"),
+        ];
+        let settings = read(&variables).unwrap().unwrap();
+        assert_eq!(
+            settings.mask("no Bearer t0k, no Basic YWRhOnB3, no pw"),
+            "no Bearer ***, no Basic ***, no ***"
+        );
+        let printed = format!("{settings:?}");
+        assert!(printed.contains("mlflow.example:5000"), "{printed}");
+        assert!(
+            !printed.contains("p%77") && !printed.contains("t0k"),
+            "{printed}"
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `OTEL_*`: the variables of the OpenTelemetry specification, as far as they concern spans over OTLP/HTTP.
 
+use std::fmt;
 use std::time::Duration;
 
 use llm::Environment;
@@ -8,9 +9,10 @@ use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::sampler::Sampler;
+use crate::http::shown;
 
 /// Where spans go and how.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     pub(crate) endpoint: Url,
     pub(crate) headers: HeaderMap,
@@ -20,6 +22,15 @@ pub struct Settings {
     pub(crate) max_queue: usize,
     pub(crate) max_batch: usize,
     pub(crate) delay: Duration,
+}
+
+/// Without credentials: headers and addresses may hold some.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("endpoint", &shown(&self.endpoint))
+            .finish_non_exhaustive()
+    }
 }
 
 /// A variable says something that cannot be done.

@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use ::deploy::examples;
 use ::deploy::manifest;
 use ::deploy::package::{PROGRAM, Package};
-use ::deploy::plan::Plan;
+use ::deploy::plan::{Access, Plan};
 use ::deploy::shell;
 use serde_json::{Value, json};
 
@@ -42,19 +43,19 @@ impl Closing<'_> {
                 line("run", &format!("{url}/run"));
                 line("reference", &format!("{url}/docs"));
                 line("health", &format!("{url}/health/ready"));
-                let body = shell::word(&self.plan.sample.to_string());
-                let url = shell::word(&format!("{url}/run"));
-                let _ = write!(
-                    text,
-                    "\n  curl -X POST {url} -H 'content-type: application/json' -d {body}\n\n"
-                );
+                let keys = match self.plan.access {
+                    Access::Keys => " --env FLOWMILL_API_KEY",
+                    Access::Open => "",
+                };
+                let curl = examples::curl(url, "/run", self.plan.sample, self.plan.access);
+                let _ = write!(text, "\n  {curl}\n\n");
                 let mut line = |label: &str, value: &str| {
                     let _ = writeln!(text, "  {label:<10} {value}");
                 };
                 line("logs", &format!("docker logs --follow {name}"));
                 line(
                     "jobs",
-                    &format!("docker exec {name} /app/{PROGRAM} jobs list"),
+                    &format!("docker exec{keys} {name} /app/{PROGRAM} jobs list"),
                 );
                 match self.compose {
                     None => line("stop", &format!("docker stop {name}")),
@@ -71,7 +72,7 @@ impl Closing<'_> {
             }
             (None, Some((image, bytes))) => {
                 line("image", &format!("{image} ({})", megabytes(*bytes)));
-                if self.plan.secrets {
+                if self.plan.secrets || self.plan.in_cluster == Access::Keys {
                     let secret = format!("{}-env", self.plan.name.in_kubernetes());
                     line(
                         "keys",

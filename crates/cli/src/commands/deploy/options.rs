@@ -56,7 +56,7 @@ pub(in crate::commands) struct Args {
     #[arg(long, value_name = "ADDRESS")]
     pub(super) host: Option<Host>,
 
-    /// Publish on an address that others can reach, although anyone who reaches it may run workflows
+    /// Let others reach it though there are no API keys: anyone who does may run workflows
     #[arg(long)]
     pub(super) insecure: bool,
 
@@ -196,13 +196,6 @@ pub(super) fn check(args: &Args) -> Result<()> {
         return Err(Failure::usage(
             "a deployment needs a port of its own, not 0",
         ));
-    }
-    let host = host(args);
-    if !host.is_loopback() && !args.insecure {
-        return Err(Failure::usage(format!(
-            "{host} can be reached by others, and no API keys are set up: anyone could run workflows at your expense"
-        ))
-        .hint("leave --host out to publish on 127.0.0.1, or add --insecure if something else guards the port"));
     }
     Ok(())
 }

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use ::deploy::name::Name;
 use ::deploy::plan::{self, Answering, Attached, Plan, Purpose};
-use ::deploy::variables;
+use ::deploy::variables::{self, API_KEYS, MLFLOW};
 use serde_json::Value;
 use service::catalog::LoadedWorkflow;
 
-use super::gates;
 use super::options::{Args, host};
 use super::secrets::Secrets;
 use super::steps::Steps;
+use super::{access, gates};
+use crate::assemble::Reach;
 use crate::commands::Context;
 use crate::config::models::Source;
 use crate::config::store::Store;
@@ -28,6 +29,7 @@ pub(super) struct Prepared<'a> {
     settings: Option<&'a str>,
     answering: Answering,
     attached: Vec<Attached>,
+    model_allow: Option<String>,
     pub(super) secrets: Secrets,
     openapi: Value,
     sample: Value,
@@ -63,13 +65,23 @@ impl<'a> Prepared<'a> {
         let wanted = variables::of(&workflow, &answering);
         if !args.generate {
             secrets.add_from_shell(&wanted);
+            secrets.take_from_shell(API_KEYS);
+            if args.mlflow {
+                secrets.set_unless_set(MLFLOW.0, MLFLOW.1);
+            }
             secrets.check(&wanted)?;
             secrets
                 .warnings(&wanted)
                 .iter()
                 .for_each(|warning| report::warning(warning));
-            preflight(&loaded, &answering, &secrets)?;
+            preflight(
+                &loaded,
+                &answering,
+                &secrets,
+                Reach::of(models.allow.as_ref()),
+            )?;
         }
+        access::check(args, &secrets)?;
         let runtime = runtime::of_one_thread()?;
         Ok(Self {
             openapi: server::openapi_document(&loaded),
@@ -79,6 +91,7 @@ impl<'a> Prepared<'a> {
             loaded,
             answering,
             attached,
+            model_allow: models.allow.as_ref().map(ToString::to_string),
             secrets,
         })
     }
@@ -102,6 +115,7 @@ impl<'a> Prepared<'a> {
         let needs_any = variables::of(workflow, &self.answering)
             .iter()
             .any(|variable| variable.required);
+        let (access, in_cluster) = access::of(args, &self.secrets);
         Ok(Plan {
             name,
             workflow,
@@ -121,7 +135,10 @@ impl<'a> Prepared<'a> {
             host: host(args),
             port: args.port,
             mlflow: (!args.no_mlflow && args.mlflow_port != 0).then_some(args.mlflow_port),
-            secrets: !self.secrets.is_empty() || needs_any,
+            secrets: !self.secrets.is_empty() || needs_any || access == plan::Access::Keys,
+            access,
+            in_cluster,
+            model_allow: self.model_allow.clone(),
             registry: args.registry.clone(),
             version: env!("CARGO_PKG_VERSION"),
         })
@@ -186,10 +203,15 @@ fn answering(settings: &models::Settings) -> Result<(Answering, Vec<Attached>)> 
 }
 
 /// Finds out now what would keep the server from starting in the container.
-fn preflight(loaded: &LoadedWorkflow, answering: &Answering, secrets: &Secrets) -> Result<()> {
+fn preflight(
+    loaded: &LoadedWorkflow,
+    answering: &Answering,
+    secrets: &Secrets,
+    reach: Reach,
+) -> Result<()> {
     let models: Arc<dyn llm::model::Models> = match answering {
-        Answering::Workflow => secrets.models(None)?,
-        Answering::Model(spec) => secrets.models(Some(spec))?,
+        Answering::Workflow => secrets.models(None, reach)?,
+        Answering::Model(spec) => secrets.models(Some(spec), reach)?,
         // Whatever is asked for, they answer.
         Answering::Offline | Answering::Replay | Answering::Replies => {
             Arc::new(llm::offline::Offline)

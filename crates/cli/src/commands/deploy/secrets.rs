@@ -4,7 +4,7 @@
 //! `docker inspect` would show them to everyone who may use the engine.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -16,7 +16,9 @@ use deploy::variables::{MACHINE, Variable, is_this_machine};
 use llm::model::{ModelSpec, Models, Override};
 use llm::pricing::PriceTable;
 
+use crate::assemble::Reach;
 use crate::config::environment::{self, Environment};
+use crate::config::secret::Secret;
 use crate::config::text;
 use crate::report::{Exit, Failure, Result};
 
@@ -24,13 +26,13 @@ use crate::report::{Exit, Failure, Result};
 const DEFAULT: &str = ".env";
 
 /// What the container is told.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Secrets {
     /// The file that was read.
     pub(super) file: Option<PathBuf>,
     /// The file's text, with what came from the shell.
     text: String,
-    variables: HashMap<String, String>,
+    variables: HashMap<String, Secret>,
     /// Names of those from the shell.
     pub(super) from_shell: Vec<String>,
 }
@@ -69,24 +71,44 @@ impl Secrets {
             .iter()
             .flat_map(|variable| variable.names.iter().chain(&variable.unless));
         for name in names {
-            if self.is_set(name) {
-                continue;
-            }
-            if let Some(value) = Environment::of_process(name) {
-                if !self.text.is_empty() && !self.text.ends_with('\n') {
-                    self.text.push('\n');
-                }
-                let _ = writeln!(self.text, "{name}={}", quoted(&value));
-                self.variables.insert(name.clone(), value);
-                self.from_shell.push(name.clone());
-            }
+            self.take_from_shell(name);
         }
     }
 
+    /// Takes one that is only set in the shell.
+    pub(super) fn take_from_shell(&mut self, name: &str) {
+        if self.is_set(name) {
+            return;
+        }
+        if let Some(value) = Environment::of_process(name) {
+            self.add(name, value);
+            self.from_shell.push(name.to_owned());
+        }
+    }
+
+    /// Takes a value of ours where nobody gives another.
+    pub(super) fn set_unless_set(&mut self, name: &str, value: &str) {
+        if !self.is_set(name) {
+            self.add(name, value.to_owned());
+        }
+    }
+
+    fn add(&mut self, name: &str, value: String) {
+        if !self.text.is_empty() && !self.text.ends_with('\n') {
+            self.text.push('\n');
+        }
+        let _ = writeln!(self.text, "{name}={}", quoted(&value));
+        self.variables.insert(name.to_owned(), Secret::from(value));
+    }
+
+    /// One of them; empty counts as not set.
+    pub(super) fn get(&self, name: &str) -> Option<&Secret> {
+        let value = self.variables.get(name);
+        value.filter(|value| !value.reveal().trim().is_empty())
+    }
+
     fn is_set(&self, name: &str) -> bool {
-        self.variables
-            .get(name)
-            .is_some_and(|value| !value.trim().is_empty())
+        self.get(name).is_some()
     }
 
     /// Whether there is anything to mount.
@@ -145,7 +167,7 @@ impl Secrets {
             let means_itself = self
                 .variables
                 .get(name)
-                .is_some_and(|value| is_this_machine(value.trim()));
+                .is_some_and(|value| is_this_machine(value.reveal().trim()));
             let warning = format!(
                 "{name} names this machine's loopback address, which in a container is the container; use {MACHINE}"
             );
@@ -157,9 +179,17 @@ impl Secrets {
     }
 
     /// The models as the container will find them.
-    pub(super) fn models(&self, wanted: Option<&ModelSpec>) -> Result<Arc<dyn Models>> {
+    pub(super) fn models(
+        &self,
+        wanted: Option<&ModelSpec>,
+        reach: Reach,
+    ) -> Result<Arc<dyn Models>> {
+        let variables = self.variables.iter();
         let settings = llm::Settings {
-            environment: self.variables.clone().into_iter().collect(),
+            environment: variables
+                .map(|(name, value)| (name.as_str(), value.reveal()))
+                .collect(),
+            reach: Some(Arc::new(reach)),
             prices: Arc::new(PriceTable::built_in()),
             ..llm::Settings::default()
         };
@@ -177,6 +207,17 @@ impl Secrets {
         let before = fs::read(package.join(SECRETS.1)).ok();
         put(package, self.text.as_bytes())?;
         Ok(before)
+    }
+}
+
+/// Names only.
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secrets")
+            .field("file", &self.file)
+            .field("variables", &self.variables)
+            .field("from_shell", &self.from_shell)
+            .finish_non_exhaustive()
     }
 }
 
@@ -233,6 +274,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_value_of_ours_gives_way_to_a_users() {
+        let mut secrets = Secrets::default();
+        secrets.set_unless_set("MLFLOW_TRACKING_URI", "http://mlflow:5000");
+        secrets.set_unless_set("MLFLOW_TRACKING_URI", "http://other");
+        let kept = secrets.get("MLFLOW_TRACKING_URI").expect("it is set");
+        assert_eq!(kept.reveal(), "http://mlflow:5000");
+        assert_eq!(secrets.text, "MLFLOW_TRACKING_URI='http://mlflow:5000'\n");
+        assert!(!format!("{secrets:?}").contains("http"), "{secrets:?}");
+    }
+
+    #[test]
     fn values_of_the_shell_come_out_as_they_went_in() {
         for value in [
             "sk-1",
@@ -245,7 +297,7 @@ mod tests {
             let text = format!("KEY={}\n", quoted(value));
             let (variables, problems) = environment::parse(&text, "x");
             assert_eq!(problems, [""; 0], "{text}");
-            assert_eq!(variables["KEY"], value, "{text}");
+            assert_eq!(variables["KEY"].reveal(), value, "{text}");
         }
     }
 }

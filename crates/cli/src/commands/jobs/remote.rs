@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::redirect::Policy as Redirects;
 use reqwest::{Client, Method, RequestBuilder, Response, Url};
 use serde_json::{Value, json};
 
 use super::{Listing, table};
 use crate::assemble;
 use crate::config::jobs::Options;
-use crate::config::webhooks::Secret;
+use crate::config::secret::Secret;
 use crate::report::{Exit, Failure, Result};
 
 /// Where a server listens unless it was told otherwise.
@@ -44,6 +45,7 @@ impl Remote {
             .user_agent(concat!("flowmill/", env!("CARGO_PKG_VERSION")))
             .tls_backend_preconfigured(tls)
             .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(Redirects::none())
             .default_headers(headers.unwrap_or_default())
             .build()
             .map_err(|error| {

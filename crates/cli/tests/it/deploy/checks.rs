@@ -217,6 +217,17 @@ fn a_variable_that_is_needed() {
 }
 
 #[test]
+fn an_address_that_the_container_would_not_ask() {
+    let llm = "{provider: openai, model: m, api_base: 'http://169.254.169.254/v1'}";
+    let text = format!("{GREETING}config: {{llm: {llm}}}\n");
+    let project = TempProject::with_file("greeting.yaml", text);
+    let texts = ["not deployed", "may not be reached", "--model-allow"];
+    refused(deploy(&project, "exit 9", ""), &project, 5, &texts);
+    let allowed = deploy(&project, "exit 1", "--model-allow 169.254.169.254");
+    refused(allowed, &project, 5, &["engine does not answer"]);
+}
+
+#[test]
 fn options_that_contradict() {
     let project = greeting();
     for (options, text) in [
@@ -232,6 +243,47 @@ fn options_that_contradict() {
     ] {
         refused(deploy(&project, &engine(""), options), &project, 2, &[text]);
     }
+}
+
+#[test]
+fn a_server_that_others_reach_without_keys() {
+    let project = greeting();
+    let go_on = |options: &str| {
+        let mut command = deploy(&project, "exit 1", options);
+        Ended::of(&mut command)
+            .exits(5)
+            .says(&["engine does not answer"]);
+    };
+    for options in ["--host 0.0.0.0", "--target kubernetes"] {
+        let refused_ones = deploy(&project, "exit 9", &format!("--offline {options}"));
+        let texts = ["no API keys are set up", "FLOWMILL_API_KEYS", "--insecure"];
+        refused(refused_ones, &project, 2, &texts);
+        go_on(&format!("--offline {options} --insecure"));
+        let mut command = deploy(&project, "exit 1", &format!("--offline {options}"));
+        command.env("FLOWMILL_API_KEYS", KEY);
+        refused(command, &project, 5, &["engine does not answer"]);
+    }
+    // What the cluster's secret holds is not known here.
+    go_on("--offline --target kubernetes --no-env-file");
+    project.write(".env", format!("FLOWMILL_API_KEYS={KEY}:admin\n"));
+    go_on("--offline --host 0.0.0.0");
+}
+
+const KEY: &str = "fm_shop_0123456789abcdef0123456789abcdef";
+
+#[test]
+fn a_list_of_keys_that_the_server_would_refuse() {
+    let project = greeting();
+    for list in ["hush-hush", &format!("{KEY}:hush"), &format!("{KEY} {KEY}")] {
+        project.write(".env", format!("FLOWMILL_API_KEYS='{list}'\n"));
+        let mut command = deploy(&project, "exit 9", "--offline");
+        let ended = Ended::of(&mut command)
+            .exits(2)
+            .says(&["FLOWMILL_API_KEYS: key "]);
+        assert!(!ended.stderr.contains("hush-hush"), "{}", ended.stderr);
+        assert!(!ended.stderr.contains(KEY), "{}", ended.stderr);
+    }
+    assert!(!project.path("deploy").exists());
 }
 
 /// A workflow with a gate that forbids deployment at that many tokens.

@@ -30,6 +30,7 @@ fn the_package_is_written_and_the_same_again() {
             "README.md",
             "workflow.yaml",
             "openapi.json",
+            "sbom.cdx.json",
             ".gitignore",
             "data/README",
             "flowmill-package.json"

@@ -1,5 +1,6 @@
 //! `flowmill deploy`: what it refuses, what it writes, and containers for real where there is an engine.
 
+mod access;
 mod checks;
 mod compose;
 mod examples;
@@ -10,3 +11,4 @@ mod kubernetes;
 mod lifecycle;
 mod network;
 mod rig;
+mod sbom;
