@@ -58,7 +58,7 @@ pub(crate) fn docs() -> Operation {
     .query(
         "cursor",
         "`next_cursor` of the page before.",
-        &json!({ "type": "string" }),
+        &json!({ "type": "string", "format": "uuid" }),
     )
     .answers(200, "A page.", "JobPage")
     .validates()
@@ -115,15 +115,7 @@ impl Wanted {
     /// Every faulty parameter in one refusal.
     fn read(uri: &Uri) -> Result<Self, Refusal> {
         let Ok(Query(given)) = Query::<Parameters>::try_from_uri(uri) else {
-            let message = "The query cannot be read: a parameter is given twice or is not text";
-            return Err(Entry::parameter(
-                Place::Query,
-                "",
-                "value_error",
-                message,
-                uri.query().unwrap_or_default(),
-            )
-            .into());
+            return Err(Entry::unreadable_query(uri).into());
         };
         let mut faults = Vec::new();
         let status = parse(
