@@ -17,6 +17,7 @@ mod privacy;
 mod reports;
 mod run;
 mod serve;
+mod soak;
 mod support;
 mod telemetry;
 mod tidy;
