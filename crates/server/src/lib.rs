@@ -6,6 +6,9 @@
 //! `refusal::Refusal` and rendered in one place.
 
 mod app;
+/// What `fuzz/` calls; each function takes any bytes.
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod guard;
 mod middleware;
 mod openapi;

@@ -50,7 +50,7 @@ pub(crate) async fn handle(
 }
 
 /// 0 where none is given: from the first event.
-fn last_event_id(headers: &HeaderMap) -> Result<u64, Refusal> {
+pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<u64, Refusal> {
     let Some(value) = headers.get("last-event-id") else {
         return Ok(0);
     };

@@ -72,7 +72,7 @@ pub(crate) async fn handle(
 }
 
 /// `{from?: "failed" | node id}`.
-fn from(body: &body::Object) -> Result<RetryFrom, Refusal> {
+pub(crate) fn from(body: &body::Object) -> Result<RetryFrom, Refusal> {
     let mut faults = Vec::new();
     let mut from = RetryFrom::Failed;
     for (key, value) in &body.members {

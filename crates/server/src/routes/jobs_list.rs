@@ -94,10 +94,10 @@ pub(crate) async fn handle(
     Ok(reply::json(StatusCode::OK, &page))
 }
 
-struct Wanted {
+pub(crate) struct Wanted {
     filter: Filter,
     cursor: Option<JobId>,
-    limit: usize,
+    pub(crate) limit: usize,
 }
 
 #[derive(Default, Deserialize)]
@@ -113,7 +113,7 @@ struct Parameters {
 
 impl Wanted {
     /// Every faulty parameter in one refusal.
-    fn read(uri: &Uri) -> Result<Self, Refusal> {
+    pub(crate) fn read(uri: &Uri) -> Result<Self, Refusal> {
         let Ok(Query(given)) = Query::<Parameters>::try_from_uri(uri) else {
             return Err(Entry::unreadable_query(uri).into());
         };

@@ -45,7 +45,7 @@ pub(crate) async fn handle(State(app): State<App>, request: Request) -> Result<R
 }
 
 /// `{grace_seconds?}`.
-fn grace(body: &body::Object) -> Result<Duration, Refusal> {
+pub(crate) fn grace(body: &body::Object) -> Result<Duration, Refusal> {
     let mut faults = Vec::new();
     for key in body.members.keys().filter(|key| *key != "grace_seconds") {
         faults.push(fault(

@@ -69,7 +69,10 @@ async fn references_resolve_and_ids_are_unique() {
             links += 1;
         }
     });
-    assert!(links > ids.len(), "answers lead to what can be asked of them");
+    assert!(
+        links > ids.len(),
+        "answers lead to what can be asked of them"
+    );
     assert_eq!(
         ids.iter().collect::<BTreeSet<_>>().len(),
         ids.len(),

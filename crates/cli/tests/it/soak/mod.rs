@@ -84,9 +84,9 @@ fn an_hour_of_soaking_loses_nothing() {
     soak(Plan {
         seed: seed.parse().unwrap_or_else(|_| std::process::id().into()),
         lives: usize::MAX,
-        requests: 3_000,
+        requests: 2_000,
         clients: 8,
-        pause: Duration::from_millis(150),
+        pause: Duration::from_millis(250),
         until: Some(Duration::from_secs(60 * minutes)),
     });
 }
