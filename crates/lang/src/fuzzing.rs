@@ -1,5 +1,7 @@
 //! Everything in this crate that reads what others wrote, given any bytes.
 
+#![expect(clippy::missing_panics_doc, reason = "a panic is a find")]
+
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 

@@ -96,8 +96,8 @@ pub fn packed_reply(data: &[u8]) {
     };
     packed::unpack(usize::from(*cut) + 1, body);
     let mut headers = HeaderMap::new();
-    let (asked, date) = body.split_at(body.len() / 2);
-    for (name, value) in [(RETRY_AFTER, asked), (DATE, date)] {
+    let (asked, now) = body.split_at(body.len() / 2);
+    for (name, value) in [(RETRY_AFTER, asked), (DATE, now)] {
         if let Ok(value) = HeaderValue::from_bytes(value) {
             headers.insert(name, value);
         }

@@ -1,5 +1,7 @@
 //! Everything in this crate that reads requests, given any bytes.
 
+#![expect(clippy::missing_panics_doc, reason = "a panic is a find")]
+
 use std::time::Duration;
 
 use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, IF_NONE_MATCH};

@@ -1,5 +1,7 @@
 //! Keys as others write them, given any bytes.
 
+#![expect(clippy::missing_panics_doc, reason = "a panic is a find")]
+
 use crate::access::ListedKeys;
 
 /// Any text is a list of keys or is refused, and a refusal holds nothing that could be a secret.

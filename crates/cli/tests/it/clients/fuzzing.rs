@@ -59,6 +59,10 @@ fn schemathesis_finds_nothing_in_a_long_time() {
 }
 
 #[expect(clippy::print_stderr, reason = "the seed has to be seen")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long is up to who runs the tests"
+)]
 fn long() -> Size {
     let given = std::env::var("FLOWMILL_SCHEMATHESIS").unwrap_or_else(|_| "200".to_owned());
     let (examples, seed) = given.split_once(':').unwrap_or((&given, ""));

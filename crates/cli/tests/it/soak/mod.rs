@@ -77,6 +77,10 @@ fn a_short_soak_loses_nothing() {
 
 #[test]
 #[ignore = "takes an hour"]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long is up to who runs the tests"
+)]
 fn an_hour_of_soaking_loses_nothing() {
     let given = std::env::var("FLOWMILL_SOAK").unwrap_or_else(|_| "60".to_owned());
     let (minutes, seed) = given.split_once(':').unwrap_or((&given, ""));
