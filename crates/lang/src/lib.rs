@@ -8,6 +8,9 @@ mod check;
 pub mod diagnostic;
 pub mod expr;
 pub mod fault;
+/// What `fuzz/` calls; each function takes any bytes.
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod json;
 pub mod names;
 pub mod privacy;

@@ -9,6 +9,9 @@ pub mod backoff;
 pub mod cassette;
 pub mod chat;
 pub mod error;
+/// What `fuzz/` calls; each function takes any bytes.
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod model;
 pub mod offline;
 mod playback;

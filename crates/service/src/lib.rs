@@ -19,6 +19,9 @@ mod drain;
 pub mod events;
 mod execution;
 mod expiry;
+/// What `fuzz/` calls; each function takes any bytes.
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod inputs;
 pub mod limits;
 mod live;

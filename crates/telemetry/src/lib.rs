@@ -8,6 +8,9 @@
 mod capture;
 mod counted_store;
 mod export;
+/// What `fuzz/` calls; each function takes any bytes.
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod http;
 pub mod logging;
 pub mod metrics;

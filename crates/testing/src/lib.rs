@@ -7,11 +7,13 @@
 //! - [`Receiver`]: a receiver of webhooks that remembers and misbehaves.
 //! - [`Sink`]: takes what a program sends out by itself, or misbehaves.
 //! - [`TempProject`]: a directory with files that goes away.
+//! - [`corpus`]: what fuzzing has kept.
 //! - [`rigs`]: software we did not write, where it is installed.
 //!
 //! Everything here panics on a failure of its own: a test that cannot be set up has failed.
 
 mod conforming;
+pub mod corpus;
 mod echo;
 mod fake_model;
 mod ollama;

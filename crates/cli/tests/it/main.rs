@@ -2,6 +2,7 @@
 
 mod abuse;
 mod cases;
+mod clients;
 mod commands;
 mod config;
 mod deploy;
@@ -21,6 +22,7 @@ mod run;
 mod secrets;
 mod serve;
 mod served_tls;
+mod soak;
 mod supply;
 mod support;
 mod telemetry;

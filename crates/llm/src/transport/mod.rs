@@ -7,6 +7,8 @@ mod connector;
 mod endpoint;
 pub(crate) mod failure;
 pub(crate) mod frames;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gunzip;
 mod retry_after;
 

@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 use service::catalog::LoadedWorkflow;
 
+use crate::request::{duration, number};
+
 /// Names of the security schemes.
 pub(super) const BEARER: &str = "bearer";
 pub(super) const API_KEY: &str = "api_key";
@@ -15,8 +17,15 @@ pub(super) fn security_schemes() -> Value {
     })
 }
 
-/// `components.schemas`.
-pub(super) fn schemas(loaded: &LoadedWorkflow) -> Value {
+/// `components.schemas`. `is_only`: no other workflow is served.
+pub(super) fn schemas(loaded: &LoadedWorkflow, is_only: bool) -> Value {
+    let (required, which) = if is_only {
+        let which = json!({ "type": ["string", "null"], "description": "Which workflow: there is only one." });
+        (json!(["inputs"]), which)
+    } else {
+        let which = json!({ "const": loaded.workflow.name, "description": "Which workflow: for another one see its own document." });
+        (json!(["inputs", "workflow"]), which)
+    };
     let outputs = json!({ "$ref": "#/components/schemas/Outputs" });
     let mut schemas = json!({
         "Inputs": embedded(&loaded.input_schema),
@@ -69,22 +78,24 @@ pub(super) fn schemas(loaded: &LoadedWorkflow) -> Value {
         "JobHandle": object(&["job_id", "status"], json!({ "job_id": id(), "status": reference("JobStatus") })),
         "JobRequest": {
             "type": "object",
-            "required": ["inputs"],
+            "required": required,
             "properties": {
                 "inputs": reference("Inputs"),
-                "workflow": { "type": "string", "description": "Which workflow; needed only where several are served." },
-                "metadata": { "type": "object", "description": "Labels of your own; they come back with the job." },
+                "workflow": which,
+                "metadata": { "type": ["object", "null"], "description": "Labels of your own; they come back with the job." },
                 "deadline": {
-                    "type": ["string", "number"],
+                    "type": ["string", "number", "null"],
+                    "pattern": duration::PATTERN,
+                    "exclusiveMinimum": 0,
                     "description": "The run is stopped this long after its acceptance: seconds, or a text such as 30s, 5m, 1h.",
                 },
                 "budget": {
-                    "type": "object",
+                    "type": ["object", "null"],
                     "description": "Limits of this run, besides the workflow's own.",
                     "properties": {
-                        "max_cost_usd": { "type": "number", "minimum": 0 },
-                        "max_tokens": { "type": "integer", "minimum": 0 },
-                        "max_llm_calls": { "type": "integer", "minimum": 0 },
+                        "max_cost_usd": { "type": ["number", "null"], "minimum": 0 },
+                        "max_tokens": limit(),
+                        "max_llm_calls": limit(),
                     },
                     "additionalProperties": false,
                 },
@@ -96,6 +107,7 @@ pub(super) fn schemas(loaded: &LoadedWorkflow) -> Value {
                         "url": { "type": "string", "format": "uri", "maxLength": 2048 },
                         "secret": {
                             "type": ["string", "null"],
+                            "pattern": SECRET,
                             "writeOnly": true,
                             "description": "Messages are signed with it: `whsec_` and the base64 of 24 to 64 random bytes.",
                         },
@@ -108,7 +120,7 @@ pub(super) fn schemas(loaded: &LoadedWorkflow) -> Value {
         "RetryRequest": {
             "type": "object",
             "properties": {
-                "from": { "type": "string", "description": "`failed` (the default): where it failed. A node's id: that node again, and all after it." },
+                "from": { "type": ["string", "null"], "minLength": 1, "description": "`failed` (the default): where it failed. A node's id: that node again, and all after it." },
             },
             "additionalProperties": false,
         },
@@ -161,8 +173,38 @@ pub(super) fn schemas(loaded: &LoadedWorkflow) -> Value {
         })),
         "JsonSchemas": object(&["input", "output"], json!({ "input": { "type": "object" }, "output": { "type": "object" } })),
         "SchemaAnswer": { "oneOf": [reference("Fields"), reference("JsonSchemas")] },
-        "Overview": { "type": "object" },
-        "Workflows": object(&["workflows"], json!({ "workflows": { "type": "array", "items": { "type": "object" } } })),
+        "EventStream": {
+            "anyOf": [{ "type": "string" }, reference("Event")],
+        },
+        "Event": object(&["event", "data"], json!({
+            "id": { "type": "string", "pattern": "^[0-9]+$", "description": "Rises within a job; of what is not replayed there is none." },
+            "event": { "enum": [
+                "run_started", "node_started", "llm_delta", "node_retried", "node_completed", "node_failed", "gate_failed",
+                "run_completed", "run_failed", "run_cancelled", "result",
+            ] },
+            "data": { "type": "string", "contentMediaType": "application/json" },
+        })),
+        "Overview": object(&["workflow", "status", "version", "description", "endpoints"], json!({
+            "workflow": { "type": ["string", "null"], "description": "Null where several are served." },
+            "status": { "const": "running" },
+            "version": { "type": ["string", "null"] },
+            "description": { "type": ["string", "null"] },
+            "endpoints": endpoints(),
+        })),
+        "Workflows": object(&["workflows"], json!({ "workflows": { "type": "array", "items": object(
+            &["name", "version", "description", "endpoints"],
+            json!({
+                "name": { "type": "string" },
+                "version": { "type": ["string", "null"] },
+                "description": { "type": ["string", "null"] },
+                "endpoints": endpoints(),
+            }),
+        ) } })),
+        "OpenApi": object(&["openapi", "info", "paths"], json!({
+            "openapi": { "const": "3.1.0" },
+            "info": { "type": "object" },
+            "paths": { "type": "object" },
+        })),
         "Key": object(&KEY_PROPERTIES, key_properties()),
         "MadeKey": {
             "allOf": [
@@ -175,7 +217,7 @@ pub(super) fn schemas(loaded: &LoadedWorkflow) -> Value {
             "type": "object",
             "required": ["name"],
             "properties": {
-                "name": { "type": "string", "minLength": 1, "maxLength": 100, "description": "For people." },
+                "name": { "type": "string", "minLength": 1, "maxLength": 100, "pattern": NAME, "description": "For people." },
                 "scopes": { "type": ["array", "null"], "items": scope(), "minItems": 1, "default": ["run", "read"] },
                 "workflows": {
                     "type": ["array", "null"],
@@ -263,6 +305,9 @@ fn embedded(schema: &Value) -> Value {
     if let Some(members) = schema.as_object_mut() {
         members.shift_remove("$schema");
         members.shift_remove("$id");
+        // Its name is the component's: both have the workflow's as their title, and generators of clients
+        // name what they make by it.
+        members.shift_remove("title");
     }
     schema
 }
@@ -375,6 +420,20 @@ fn or_null(schema: Value) -> Value {
 fn id() -> Value {
     json!({ "type": "string", "format": "uuid" })
 }
+
+fn endpoints() -> Value {
+    json!({ "type": "object", "description": "Paths, by what they are for.", "additionalProperties": { "type": "string" } })
+}
+
+fn limit() -> Value {
+    json!({ "type": ["integer", "null"], "minimum": 0, "maximum": number::LARGEST })
+}
+
+/// A key's name: something that can be seen, and no control characters.
+const NAME: &str = "^[^\\u0000-\\u001F\\u007F-\\u009F]*[^\\s\\u0000-\\u001F\\u007F-\\u009F][^\\u0000-\\u001F\\u007F-\\u009F]*$";
+
+/// A webhook's secret: the base64 of 24 to 64 bytes, whose last digit leaves no bits over.
+const SECRET: &str = "^whsec_(([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/][AQgw]==)?|([A-Za-z0-9+/]{4}){8,20}[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)$";
 
 fn count() -> Value {
     json!({ "type": "integer", "minimum": 0 })

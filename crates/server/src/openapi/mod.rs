@@ -4,9 +4,12 @@
 //! route without documentation cannot be written. This module only assembles.
 
 mod components;
+mod descriptions;
 mod operation;
 
 pub(crate) use operation::Operation;
+
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 use service::catalog::LoadedWorkflow;
@@ -41,7 +44,16 @@ pub(crate) struct Documented {
 
 /// The document that a server of this one workflow gives at `/openapi.json` where no keys are in use.
 pub fn of_only(loaded: &LoadedWorkflow) -> Value {
-    of(&crate::router::documented(true), loaded, Scope::Root, false)
+    let setting = Setting {
+        is_only: true,
+        has_keys: false,
+    };
+    of(
+        &crate::router::documented(true),
+        loaded,
+        Scope::Root,
+        setting,
+    )
 }
 
 /// The document of a workflow, with the paths of the place it was asked for at.
@@ -51,16 +63,28 @@ pub(crate) fn document(app: &App, selected: &Selected) -> Value {
     } else {
         Scope::Root
     };
-    of(
-        app.documented(),
-        &selected.loaded,
-        scope,
-        app.access().is_some(),
-    )
+    let setting = Setting {
+        is_only: app.has_root_paths(),
+        has_keys: app.access().is_some(),
+    };
+    of(app.documented(), &selected.loaded, scope, setting)
 }
 
-/// With keys, it says who may use what; without, what is there only for them is left out.
-fn of(documented: &[Documented], loaded: &LoadedWorkflow, scope: Scope, has_keys: bool) -> Value {
+/// What else is served, and to whom.
+#[derive(Clone, Copy)]
+struct Setting {
+    /// No other workflow.
+    is_only: bool,
+    /// With keys the document says who may use what; without, what is there only for them is left out.
+    has_keys: bool,
+}
+
+fn of(
+    documented: &[Documented],
+    loaded: &LoadedWorkflow,
+    scope: Scope,
+    Setting { is_only, has_keys }: Setting,
+) -> Value {
     let workflow = &loaded.workflow;
     let mut paths = Map::new();
     for endpoint in documented
@@ -86,8 +110,10 @@ fn of(documented: &[Documented], loaded: &LoadedWorkflow, scope: Scope, has_keys
         } else {
             operation.open(endpoint.method)
         };
-        let operation =
-            operation.into_value(&operation_id(endpoint.method, short), parameters_of(&path));
+        let operation = operation.into_value(
+            &operation_id(endpoint.method, short),
+            parameters_of(&path, &workflow.name),
+        );
         let item = paths.entry(path).or_insert_with(|| json!({}));
         item[endpoint.method] = operation;
     }
@@ -100,7 +126,7 @@ fn of(documented: &[Documented], loaded: &LoadedWorkflow, scope: Scope, has_keys
         },
         "paths": paths,
         "webhooks": webhooks(),
-        "components": { "schemas": components::schemas(loaded) },
+        "components": { "schemas": components(loaded, is_only) },
         "tags": [
             { "name": RUN, "description": "Run the workflow." },
             { "name": JOBS, "description": "Every run is a job: look at it, watch it, cancel it, repeat it." },
@@ -113,7 +139,50 @@ fn of(documented: &[Documented], loaded: &LoadedWorkflow, scope: Scope, has_keys
             tags.push(json!({ "name": KEYS, "description": "Who may use this server." }));
         }
     }
+    drop_unused_schemas(&mut document);
     document
+}
+
+/// What only left-out operations refer to goes with them.
+fn drop_unused_schemas(document: &mut Value) {
+    loop {
+        let mut used = BTreeSet::new();
+        collect_references(document, &mut used);
+        let Some(schemas) = document["components"]["schemas"].as_object_mut() else {
+            return;
+        };
+        let before = schemas.len();
+        schemas.retain(|name, _| used.contains(name));
+        if schemas.len() == before {
+            return;
+        }
+    }
+}
+
+/// The names of all schemas that something refers to.
+fn collect_references(value: &Value, names: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            let reference = members.get("$ref").and_then(Value::as_str);
+            let name = reference.and_then(|text| text.strip_prefix("#/components/schemas/"));
+            names.extend(name.map(str::to_owned));
+            for member in members.values() {
+                collect_references(member, names);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                collect_references(item, names);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn components(loaded: &LoadedWorkflow, is_only: bool) -> Value {
+    let mut schemas = components::schemas(loaded, is_only);
+    descriptions::add_to(&mut schemas);
+    schemas
 }
 
 /// What is sent to those who asked for it.
@@ -192,8 +261,8 @@ fn operation_id(method: &str, path: &str) -> String {
         .join("_")
 }
 
-/// Every `{parameter}` of a path.
-fn parameters_of(path: &str) -> Vec<Value> {
+/// Every `{parameter}` of a path, in the document of that workflow.
+fn parameters_of(path: &str, workflow: &str) -> Vec<Value> {
     let names = path
         .split('/')
         .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
@@ -202,7 +271,10 @@ fn parameters_of(path: &str) -> Vec<Value> {
             let (description, schema) = match name {
                 "key_id" => ("The key's id.", json!({ "type": "string" })),
                 "job_id" => ("The job's id.", json!({ "type": "string", "format": "uuid" })),
-                _ => ("The workflow's name.", json!({ "type": "string" })),
+                _ => (
+                    "The workflow's name.",
+                    json!({ "type": "string", "examples": [workflow] }),
+                ),
             };
             json!({ "name": name, "in": "path", "required": true, "description": description, "schema": schema })
         })

@@ -34,12 +34,20 @@ impl Operation {
 
     /// An optional request header.
     pub(crate) fn header(self, name: &str, description: &str, example: &str) -> Self {
-        self.parameter(
-            "header",
-            name,
-            description,
-            &json!({ "type": "string", "examples": [example] }),
-        )
+        self.header_like(name, description, example, json!({}))
+    }
+
+    /// An optional request header whose text has to fit.
+    pub(crate) fn header_like(
+        self,
+        name: &str,
+        description: &str,
+        example: &str,
+        mut rules: Value,
+    ) -> Self {
+        rules["type"] = "string".into();
+        rules["examples"] = json!([example]);
+        self.parameter("header", name, description, &rules)
     }
 
     /// An optional query parameter.
@@ -64,7 +72,7 @@ impl Operation {
 
     fn with_body(mut self, schema: &str, required: bool) -> Self {
         self.body = Some(
-            json!({ "required": required, "content": { "application/json": { "schema": reference(schema) } } }),
+            json!({ "description": "JSON.", "required": required, "content": { "application/json": { "schema": reference(schema) } } }),
         );
         self
     }
@@ -112,6 +120,21 @@ impl Operation {
             .or_insert_with(|| json!({}));
         response["headers"][header] =
             json!({ "description": description, "schema": { "type": "string" } });
+        self
+    }
+
+    /// What can be asked of the job that an answer added before hands out.
+    pub(crate) fn leads_to_job(mut self, status: u16) -> Self {
+        let response = self
+            .responses
+            .entry(status.to_string())
+            .or_insert_with(|| json!({}));
+        for (name, operation) in OF_A_JOB {
+            response["links"][name] = json!({
+                "operationId": operation,
+                "parameters": { "job_id": "$response.body#/job_id" },
+            });
+        }
         self
     }
 
@@ -235,6 +258,17 @@ impl Operation {
         operation
     }
 }
+
+/// Name of the link, and `operationId`, of everything that can be asked of a job.
+const OF_A_JOB: [(&str, &str); 7] = [
+    ("status", "get_status_job_id"),
+    ("job", "get_jobs_job_id"),
+    ("events", "get_jobs_job_id_events"),
+    ("cancel", "post_jobs_job_id_cancel"),
+    ("cancel_by_alias", "post_cancel_job_id"),
+    ("retry", "post_jobs_job_id_retry"),
+    ("forget", "delete_jobs_job_id"),
+];
 
 fn reference(schema: &str) -> Value {
     match schema {

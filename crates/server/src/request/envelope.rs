@@ -11,7 +11,7 @@ use service::webhooks::{Unfit, WebhookFault};
 
 use crate::refusal::{Refusal, Trouble};
 use crate::request::body::Object;
-use crate::request::duration;
+use crate::request::{duration, number};
 use crate::views::fault::Entry;
 
 /// `{inputs, workflow?, metadata?, deadline?, budget?, webhook?}`.
@@ -133,9 +133,7 @@ impl Reader {
         let value = value.filter(|value| !value.is_null())?;
         let deadline = match &value {
             Value::String(text) => duration::parse(text),
-            Value::Number(seconds) => seconds
-                .as_f64()
-                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+            Value::Number(seconds) => seconds.as_f64().and_then(duration::of_seconds),
             _ => None,
         };
         let deadline = deadline.filter(|deadline| !deadline.is_zero());
@@ -155,8 +153,8 @@ impl Reader {
             max_cost_usd: self.limit(&mut members, "max_cost_usd", |value| {
                 value.as_f64().filter(|dollars| *dollars >= 0.0)
             }),
-            max_tokens: self.limit(&mut members, "max_tokens", Value::as_u64),
-            max_llm_calls: self.limit(&mut members, "max_llm_calls", Value::as_u64),
+            max_tokens: self.limit(&mut members, "max_tokens", number::whole),
+            max_llm_calls: self.limit(&mut members, "max_llm_calls", number::whole),
         };
         for (key, value) in members {
             self.fault(
@@ -250,7 +248,7 @@ impl Reader {
             self.fault(
                 "greater_than_equal",
                 &["budget", key],
-                "Input should be a number, 0 or above",
+                "Input should be a number, 0 or above, of tokens and calls a whole one of at most 2^53",
                 value,
             );
         }

@@ -8,6 +8,7 @@ pub(crate) mod duration;
 pub(crate) mod envelope;
 pub(crate) mod etag;
 pub(crate) mod job_id;
+pub(crate) mod number;
 pub(crate) mod preferences;
 pub(crate) mod steering;
 pub(crate) mod workflow;

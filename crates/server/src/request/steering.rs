@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use axum::http::HeaderMap;
+use serde_json::{Value, json};
 
 use crate::refusal::Refusal;
 use crate::request::duration;
@@ -12,6 +13,11 @@ use crate::views::fault::{Entry, Place};
 
 /// Characters.
 const LONGEST_KEY: usize = 255;
+
+/// `Idempotency-Key` as a JSON Schema has it. HTTP takes blanks at either end away.
+pub(crate) fn key_rules() -> Value {
+    json!({ "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[!-~]([ -~]*[!-~])?$" })
+}
 
 /// How a run is to be handled.
 #[derive(Debug, Default)]

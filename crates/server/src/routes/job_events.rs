@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use serde_json::json;
 
 use super::submission::store_failed;
 use crate::app::App;
@@ -18,8 +19,13 @@ pub(crate) fn docs() -> Operation {
         "Watch a job",
         "Its events as they happen, as server-sent events, to the one that ends it.",
     )
-    .header("Last-Event-ID", "Go on after this event.", "3")
-    .responds(200, "The events.", &[("text/event-stream", "string")])
+    .header_like(
+        "Last-Event-ID",
+        "Go on after this event.",
+        "3",
+        json!({ "pattern": "^[0-9]{1,19}$" }),
+    )
+    .responds(200, "The events.", &[("text/event-stream", "EventStream")])
     .finds("No such job.")
     .validates()
     .may_be_unavailable()
@@ -44,7 +50,7 @@ pub(crate) async fn handle(
 }
 
 /// 0 where none is given: from the first event.
-fn last_event_id(headers: &HeaderMap) -> Result<u64, Refusal> {
+pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<u64, Refusal> {
     let Some(value) = headers.get("last-event-id") else {
         return Ok(0);
     };

@@ -23,9 +23,11 @@ pub(crate) fn docs() -> Operation {
     Operation::new(JOBS, "Repeat a job", "A new job that goes on where this one failed, or from a node on. What had completed is not run again.")
         .takes_optionally("RetryRequest")
         .answers(202, "The new job is accepted.", "RunPending")
+        .leads_to_job(202)
         .with(202, "Location", "Where to ask for it.")
         .finds("No such job.")
         .refuses(409, "It has not ended, or nothing of it failed.")
+        .refuses(413, "The body is too large.")
         .validates()
         .may_be_unavailable()
 }
@@ -53,7 +55,7 @@ pub(crate) async fn handle(
         RetryError::Active => conflict("job_active", "The job has not ended; cancel it first, or wait."),
         RetryError::NothingFailed => conflict("nothing_failed", "The job completed; name the node to run it again from in `from`."),
         RetryError::UnknownNode(node) => {
-            fault("value_error", "The job's workflow has no node of that name", Value::String(node))
+            fault("value_error", "from", "The job's workflow has no node of that name", Value::String(node)).into()
         }
         RetryError::Unreadable => {
             let detail = "This version of flowmill cannot read the job's workflow or its progress; submit the run anew.";
@@ -70,19 +72,35 @@ pub(crate) async fn handle(
 }
 
 /// `{from?: "failed" | node id}`.
-fn from(body: &body::Object) -> Result<RetryFrom, Refusal> {
-    match body.members.get("from") {
-        None | Some(Value::Null) => Ok(RetryFrom::Failed),
-        Some(Value::String(text)) if text == "failed" => Ok(RetryFrom::Failed),
-        Some(Value::String(node)) => Ok(RetryFrom::Node(node.clone())),
-        Some(other) => Err(fault(
-            "string_type",
-            "Input should be a valid string",
-            other.clone(),
-        )),
+pub(crate) fn from(body: &body::Object) -> Result<RetryFrom, Refusal> {
+    let mut faults = Vec::new();
+    let mut from = RetryFrom::Failed;
+    for (key, value) in &body.members {
+        match (&**key, value) {
+            ("from", Value::Null) => {}
+            ("from", Value::String(text)) if text == "failed" => {}
+            ("from", Value::String(node)) => from = RetryFrom::Node(node.clone()),
+            ("from", other) => faults.push(fault(
+                "string_type",
+                key,
+                "Input should be a valid string",
+                other.clone(),
+            )),
+            (_, value) => faults.push(fault(
+                "extra_forbidden",
+                key,
+                "Extra inputs are not permitted",
+                value.clone(),
+            )),
+        }
+    }
+    if faults.is_empty() {
+        Ok(from)
+    } else {
+        Err(Refusal::Invalid(faults))
     }
 }
 
-fn fault(kind: &'static str, message: &str, input: Value) -> Refusal {
-    Entry::body(kind, vec![PathSegment::Key("from".into())], message, input).into()
+fn fault(kind: &'static str, key: &str, message: &str, input: Value) -> Entry {
+    Entry::body(kind, vec![PathSegment::Key(key.into())], message, input)
 }

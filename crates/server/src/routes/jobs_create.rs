@@ -17,19 +17,21 @@ use crate::refusal::Refusal;
 use crate::request::body;
 use crate::request::caller::Caller;
 use crate::request::envelope::Envelope;
-use crate::request::steering::Steering;
+use crate::request::steering::{self, Steering};
 use crate::views::fault::Entry;
 use crate::views::{reply, run};
 
 pub(crate) fn docs() -> Operation {
     Operation::new(JOBS, "Start a job", "Starts a run and answers at once.")
-        .header(
+        .header_like(
             "Idempotency-Key",
             "A repeated request with the same key and inputs gets the same job.",
             "order-4711",
+            steering::key_rules(),
         )
         .takes("JobRequest")
         .answers(202, "It is accepted.", "RunPending")
+        .leads_to_job(202)
         .with(202, "Location", "Where to ask for it.")
         .finds("No such workflow.")
         .refuses(413, "The body is too large.")

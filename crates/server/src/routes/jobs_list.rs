@@ -58,7 +58,7 @@ pub(crate) fn docs() -> Operation {
     .query(
         "cursor",
         "`next_cursor` of the page before.",
-        &json!({ "type": "string" }),
+        &json!({ "type": "string", "format": "uuid" }),
     )
     .answers(200, "A page.", "JobPage")
     .validates()
@@ -94,10 +94,10 @@ pub(crate) async fn handle(
     Ok(reply::json(StatusCode::OK, &page))
 }
 
-struct Wanted {
+pub(crate) struct Wanted {
     filter: Filter,
     cursor: Option<JobId>,
-    limit: usize,
+    pub(crate) limit: usize,
 }
 
 #[derive(Default, Deserialize)]
@@ -113,17 +113,9 @@ struct Parameters {
 
 impl Wanted {
     /// Every faulty parameter in one refusal.
-    fn read(uri: &Uri) -> Result<Self, Refusal> {
+    pub(crate) fn read(uri: &Uri) -> Result<Self, Refusal> {
         let Ok(Query(given)) = Query::<Parameters>::try_from_uri(uri) else {
-            let message = "The query cannot be read: a parameter is given twice or is not text";
-            return Err(Entry::parameter(
-                Place::Query,
-                "",
-                "value_error",
-                message,
-                uri.query().unwrap_or_default(),
-            )
-            .into());
+            return Err(Entry::unreadable_query(uri).into());
         };
         let mut faults = Vec::new();
         let status = parse(

@@ -11,8 +11,8 @@ use super::keys::{self, fault};
 use crate::app::App;
 use crate::openapi::{KEYS, Operation};
 use crate::refusal::Refusal;
-use crate::request::body;
 use crate::request::workflow::path_parameter;
+use crate::request::{body, number};
 
 pub(crate) fn docs() -> Operation {
     Operation::new(KEYS, "Rotate a key", "A new secret under the same id: jobs stay with it. The old one is good for `grace_seconds` more, at most 30 days.")
@@ -45,7 +45,7 @@ pub(crate) async fn handle(State(app): State<App>, request: Request) -> Result<R
 }
 
 /// `{grace_seconds?}`.
-fn grace(body: &body::Object) -> Result<Duration, Refusal> {
+pub(crate) fn grace(body: &body::Object) -> Result<Duration, Refusal> {
     let mut faults = Vec::new();
     for key in body.members.keys().filter(|key| *key != "grace_seconds") {
         faults.push(fault(
@@ -57,8 +57,7 @@ fn grace(body: &body::Object) -> Result<Duration, Refusal> {
     let grace = match body.members.get("grace_seconds") {
         None => Some(Duration::ZERO),
         Some(seconds) if seconds.is_null() => Some(Duration::ZERO),
-        Some(seconds) => seconds
-            .as_u64()
+        Some(seconds) => number::whole(seconds)
             .map(Duration::from_secs)
             .filter(|grace| *grace <= LONGEST_GRACE),
     };

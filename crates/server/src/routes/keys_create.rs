@@ -45,7 +45,7 @@ pub(crate) async fn handle(State(app): State<App>, request: Request) -> Result<R
 }
 
 /// `{name, scopes?, workflows?, limits?, expires_at?}`; every fault in one refusal.
-fn read(mut members: Map<String, Value>) -> Result<NewKey, Refusal> {
+pub(crate) fn read(mut members: Map<String, Value>) -> Result<NewKey, Refusal> {
     let mut faults: Vec<Entry> = Vec::new();
     let mut take = |key: &str| members.shift_remove(key).filter(|value| !value.is_null());
     let (name, scopes) = (take("name"), take("scopes"));

@@ -13,7 +13,7 @@ pub(crate) fn docs() -> Operation {
     Operation::new(SERVER, "OpenAPI", "This document.").answers(
         200,
         "An OpenAPI 3.1 document.",
-        "Overview",
+        "OpenApi",
     )
 }
 

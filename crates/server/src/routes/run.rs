@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use jobs::job::{Job, Status};
 use jobs::spend::Day;
 use serde::Deserialize;
+use serde_json::json;
 use service::problem::{ErrorSource, Problem};
 use service::runs::{Accepted, RunRequest};
 
@@ -21,9 +22,9 @@ use crate::limits;
 use crate::openapi::{Operation, RUN};
 use crate::refusal::{Refusal, Trouble};
 use crate::request::caller::Caller;
-use crate::request::steering::Steering;
+use crate::request::steering::{self, Steering};
 use crate::request::workflow::Selected;
-use crate::request::{accept, body};
+use crate::request::{accept, body, duration};
 use crate::views::{reply, run, sse};
 
 pub(super) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -45,11 +46,13 @@ pub(crate) fn docs() -> Operation {
          a run goes on whether or not somebody waits, and is never started twice.",
     )
     .header("Prefer", "`wait=N`: wait at most N seconds for the result. `respond-async`: do not wait (RFC 7240).", "wait=10")
-    .header("Cancel-After", "Stop the run this long after its acceptance.", "5m")
-    .header("Idempotency-Key", "A repeated request with the same key and inputs gets the same run.", "order-4711")
+    .header_like("Cancel-After", "Stop the run this long after its acceptance.", "5m", json!({ "pattern": duration::PATTERN }))
+    .header_like("Idempotency-Key", "A repeated request with the same key and inputs gets the same run.", "order-4711", steering::key_rules())
     .takes("Inputs")
-    .responds(200, "The run completed.", &[("application/json", "RunResult"), ("text/event-stream", "string")])
+    .responds(200, "The run completed.", &[("application/json", "RunResult"), ("text/event-stream", "EventStream")])
+    .leads_to_job(200)
     .answers(202, "The run goes on.", "RunPending")
+    .leads_to_job(202)
     .with(202, "Location", "Where to ask for the result.")
     .with(202, "Retry-After", "Seconds to wait before asking.")
     .with(202, "Preference-Applied", "Which preference was heeded.")

@@ -42,9 +42,9 @@ pub(crate) async fn handle(
     Selected { loaded, .. }: Selected,
     uri: Uri,
 ) -> Result<Response, Refusal> {
-    let format = Query::<Options>::try_from_uri(&uri)
-        .ok()
-        .and_then(|options| options.0.format);
+    let Ok(Query(Options { format })) = Query::try_from_uri(&uri) else {
+        return Err(Entry::unreadable_query(&uri).into());
+    };
     match format.as_deref() {
         None | Some("fields") => Ok(reply::json(
             StatusCode::OK,

@@ -1,5 +1,6 @@
 //! One fault of a request, as `FastAPI` lists it.
 
+use axum::http::Uri;
 use lang::fault::{Fault, FaultKind, PathSegment};
 use serde::Serialize;
 use serde_json::Value;
@@ -47,6 +48,13 @@ impl Entry {
             input: input.into(),
             ctx: None,
         }
+    }
+
+    /// The fault of a query that is no list of parameters.
+    pub(crate) fn unreadable_query(uri: &Uri) -> Self {
+        let message = "The query cannot be read: a parameter is given twice or is not text";
+        let query = uri.query().unwrap_or_default();
+        Self::parameter(Place::Query, "", "value_error", message, query)
     }
 
     /// An input's fault. `place` leads to the object that holds the inputs.

@@ -158,8 +158,8 @@ impl Desk {
         let now = self.host.now();
         let name = new.name.trim();
         if name.is_empty()
-            || name.chars().count() > LONGEST_NAME
-            || name.chars().any(char::is_control)
+            || new.name.chars().count() > LONGEST_NAME
+            || new.name.chars().any(char::is_control)
         {
             return Err(KeyError::Unfit("a key needs a name of 1 to 100 characters"));
         }

@@ -1,0 +1,151 @@
+//! Everything in this crate that reads requests, given any bytes.
+
+#![expect(clippy::missing_panics_doc, reason = "a panic is a find")]
+
+use std::time::Duration;
+
+use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, IF_NONE_MATCH};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use engine::trace::TraceParent;
+use jobs::webhook::Webhook;
+use service::webhooks::{Unfit, WebhookFault};
+
+use crate::refusal::Refusal;
+use crate::request::envelope::Envelope;
+use crate::request::steering::Steering;
+use crate::request::{accept, body, caller, etag, job_id};
+use crate::routes::{job_events, job_retry, jobs_list, key_rotate, keys_create};
+
+/// The headers that are read, in the order in which a byte names them.
+fn names() -> [HeaderName; 12] {
+    let own = HeaderName::from_static;
+    [
+        own("prefer"),
+        own("cancel-after"),
+        own("idempotency-key"),
+        own("last-event-id"),
+        own("x-api-key"),
+        own("x-request-id"),
+        own("traceparent"),
+        AUTHORIZATION,
+        ACCEPT,
+        IF_NONE_MATCH,
+        CONTENT_TYPE,
+        own("prefer"),
+    ]
+}
+
+/// Lines of which the first byte says which header it is. All of them are understood, ignored or refused.
+pub fn request_headers(data: &[u8]) {
+    let names = names();
+    let mut headers = HeaderMap::new();
+    for line in data.split(|byte| *byte == b'\n') {
+        if let [name, value @ ..] = line
+            && let Ok(value) = HeaderValue::from_bytes(value)
+        {
+            headers.append(names[usize::from(*name) % names.len()].clone(), value);
+        }
+    }
+    let (default, max) = (Duration::from_secs(30), Duration::from_secs(300));
+    match Steering::read(&headers) {
+        Ok(steering) => {
+            assert!(steering.preferences.patience(default, max) <= max);
+            if let Some(applied) = steering.preferences.applied(max) {
+                assert!(applied.to_str().is_ok());
+            }
+            assert!(steering.cancel_after.is_none_or(|time| !time.is_zero()));
+            if let Some(key) = steering.idempotency_key {
+                assert!((1..=255).contains(&key.len()));
+            }
+        }
+        Err(refusal) => shown(&refusal),
+    }
+    if let Err(refusal) = job_events::last_event_id(&headers) {
+        shown(&refusal);
+    }
+    if let Some(key) = caller::presented(&headers) {
+        assert_eq!(key, key.trim());
+    }
+    for media_type in [accept::PROBLEM, accept::EVENTS] {
+        assert!(
+            accept::names(&headers, media_type)
+                || !accept::prefers(&headers, media_type, accept::JSON)
+        );
+    }
+    etag::is_among(&etag::of(data), &headers.get_all(IF_NONE_MATCH));
+    let parent = headers
+        .get("traceparent")
+        .and_then(|value| value.to_str().ok());
+    if let Some(parent) = parent.and_then(|text| text.parse::<TraceParent>().ok()) {
+        assert_eq!(parent.to_string().parse(), Ok(parent));
+    }
+    if let Err(refusal) = body::json_object(&headers, data) {
+        shown(&refusal);
+    }
+}
+
+/// A query of `GET /jobs`, with its cursor; and the text as the id of a job.
+pub fn list_query(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    if let Some(id) = job_id::parse(text) {
+        assert_eq!(job_id::parse(&id.to_string()), Some(id));
+    }
+    let Ok(uri) = format!("/jobs?{text}").parse::<Uri>() else {
+        return;
+    };
+    match jobs_list::Wanted::read(&uri) {
+        Ok(wanted) => assert!((1..=200).contains(&wanted.limit)),
+        Err(refusal) => shown(&refusal),
+    }
+}
+
+/// The bodies that are not a workflow's inputs: of a job, a retry, a key, and a rotation.
+pub fn job_request(data: &[u8]) {
+    let headers = HeaderMap::new();
+    let read = || body::json_object(&headers, data);
+    let Ok(object) = read() else {
+        return;
+    };
+    let refusals = [
+        job_retry::from(&object).err(),
+        key_rotate::grace(&object).err(),
+        keys_create::read(object.members.clone()).err(),
+        Envelope::read(object, &webhook).err(),
+    ];
+    for refusal in refusals.iter().flatten() {
+        shown(refusal);
+    }
+}
+
+/// Takes addresses that begin with `https:`.
+fn webhook(url: &str, _secret: Option<&str>) -> Result<Webhook, Vec<WebhookFault>> {
+    if !url.starts_with("https:") {
+        return Err(vec![WebhookFault::Url(Unfit::Scheme)]);
+    }
+    Ok(Webhook {
+        shown: url.into(),
+        host: "h".into(),
+        target: None,
+    })
+}
+
+/// Whatever is refused can be told.
+fn shown(refusal: &Refusal) {
+    let document = refusal.document(|| "/fuzz".to_owned());
+    let read = serde_json::from_slice::<serde_json::Value>(&document);
+    assert!(read.is_ok_and(|document| document["status"].is_u64()));
+}
+
+#[cfg(test)]
+mod tests {
+    use testing::corpus::replay;
+
+    #[test]
+    fn kept_inputs_still_pass() {
+        replay("request_headers", super::request_headers);
+        replay("list_query", super::list_query);
+        replay("job_request", super::job_request);
+    }
+}

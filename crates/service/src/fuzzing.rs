@@ -1,0 +1,37 @@
+//! Keys as others write them, given any bytes.
+
+#![expect(clippy::missing_panics_doc, reason = "a panic is a find")]
+
+use crate::access::ListedKeys;
+
+/// Any text is a list of keys or is refused, and a refusal holds nothing that could be a secret.
+pub fn key_list(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    match text.parse::<ListedKeys>() {
+        Ok(keys) => {
+            for key in keys.iter() {
+                assert!(!format!("{key:?}").contains("0123456789abcdef0123456789abcdef"));
+            }
+        }
+        Err(unfit) => {
+            let said = unfit.to_string();
+            // A run of so many of these characters is no word of a sentence; ids are shorter.
+            let is_secret = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+            let longest = said
+                .as_bytes()
+                .split(|byte| !is_secret(*byte))
+                .map(<[u8]>::len);
+            assert!(longest.max().unwrap_or_default() <= 64, "{said}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn kept_inputs_still_pass() {
+        testing::corpus::replay("key_list", super::key_list);
+    }
+}

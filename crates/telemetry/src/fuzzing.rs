@@ -1,0 +1,51 @@
+//! Settings and addresses as others write them, given any bytes.
+
+use std::str::FromStr as _;
+
+use llm::Environment;
+
+use crate::mlflow::ModelUri;
+use crate::{mlflow, otlp};
+
+const VARIABLES: [&str; 12] = [
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_TIMEOUT",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
+    "OTEL_BSP_MAX_QUEUE_SIZE",
+];
+
+/// Lines of which the first byte says which variable it is; and each line as the address of a model. All are
+/// taken or refused.
+pub fn settings(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let named = text.lines().filter_map(|line| {
+        let first = line.chars().next()?;
+        let variable = VARIABLES[first as usize % VARIABLES.len()];
+        Some((variable, &line[first.len_utf8()..]))
+    });
+    let environment: Environment = named.collect();
+    let _ = otlp::Settings::read(&environment);
+    let _ = mlflow::Settings::read(&environment);
+    for line in text.lines() {
+        let _ = ModelUri::from_str(line);
+        let _ = ModelUri::from_str(&format!("models:/{line}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn kept_inputs_still_pass() {
+        testing::corpus::replay("telemetry_settings", super::settings);
+    }
+}

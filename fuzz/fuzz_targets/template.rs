@@ -1,0 +1,4 @@
+//! See `fuzzing::template` in the crate `lang`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| lang::fuzzing::template(data));
