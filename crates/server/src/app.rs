@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::middleware::cors::Origins;
 use crate::openapi::Documented;
-use crate::request::body;
+use crate::request::{body, room};
 use crate::tls::Tls;
 
 /// Times and limits of the HTTP side.
@@ -115,9 +115,9 @@ impl App {
     pub fn observed(service: Service, settings: Settings, telemetry: Telemetry) -> Self {
         let has_root_paths = service.catalog().only().is_some();
         let documented = crate::router::documented(has_root_paths);
-        let room = settings.max_body_bytes.saturating_mul(LARGE_BODIES) / body::STEP;
+        let steps = settings.max_body_bytes.saturating_mul(LARGE_BODIES) / room::STEP;
         Self(Arc::new(Inner {
-            bodies: Semaphore::new(room.clamp(LARGE_BODIES, Semaphore::MAX_PERMITS)),
+            bodies: Semaphore::new(steps.clamp(LARGE_BODIES, Semaphore::MAX_PERMITS)),
             readers: Arc::new(Semaphore::new(body::READERS)),
             service,
             settings,
@@ -167,7 +167,7 @@ impl App {
         &self.0.documented
     }
 
-    /// Room for the request bodies that are being read, in steps of [`body::STEP`].
+    /// Room for the request bodies that are being read, in steps of [`room::STEP`].
     pub(crate) fn bodies(&self) -> &Semaphore {
         &self.0.bodies
     }

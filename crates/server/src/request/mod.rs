@@ -8,5 +8,6 @@ pub(crate) mod envelope;
 pub(crate) mod etag;
 pub(crate) mod job_id;
 pub(crate) mod preferences;
+pub(crate) mod room;
 pub(crate) mod steering;
 pub(crate) mod workflow;
