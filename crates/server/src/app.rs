@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::middleware::cors::Origins;
 use crate::openapi::Documented;
-use crate::request::body;
+use crate::request::{body, room};
 use crate::tls::Tls;
 
 /// Times and limits of the HTTP side.
@@ -127,9 +127,9 @@ impl App {
         let addresses = settings
             .address_requests_per_minute
             .map(|most| Addresses::new(most, service.host().clone()));
-        let room = settings.max_body_bytes.saturating_mul(LARGE_BODIES) / body::STEP;
+        let steps = settings.max_body_bytes.saturating_mul(LARGE_BODIES) / room::STEP;
         Self(Arc::new(Inner {
-            bodies: Semaphore::new(room.clamp(LARGE_BODIES, Semaphore::MAX_PERMITS)),
+            bodies: Semaphore::new(steps.clamp(LARGE_BODIES, Semaphore::MAX_PERMITS)),
             readers: Arc::new(Semaphore::new(body::READERS)),
             service,
             settings,
@@ -185,7 +185,7 @@ impl App {
         &self.0.documented
     }
 
-    /// Room for the request bodies that are being read, in steps of [`body::STEP`].
+    /// Room for the request bodies that are being read, in steps of [`room::STEP`].
     pub(crate) fn bodies(&self) -> &Semaphore {
         &self.0.bodies
     }

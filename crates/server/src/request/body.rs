@@ -11,11 +11,11 @@ use http_body_util::BodyExt;
 use lang::fault::{PathSegment, echo};
 use lang::json::Bounds;
 use serde_json::{Map, Value, json};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::app::App;
 use crate::refusal::{Refusal, Trouble};
+use crate::request::room::{NoRoom, Room};
 use crate::views::fault::Entry;
 
 /// A refused body is still read, so that the client can finish sending and then read the answer,
@@ -73,46 +73,7 @@ enum Unreadable {
     Broken,
 }
 
-/// Up to here a body needs no room of what all share: it is no more than a connection reads ahead anyway.
-const SMALL: usize = 64 << 10;
-
-/// What one step of growth takes, and what the shared room is counted in.
-pub(crate) const STEP: usize = 64 << 10;
-
 const RETRY_SECONDS: u32 = 5;
-
-/// A body's part of the memory that all bodies share while they arrive; given back when it is dropped. Without
-/// that bound many clients that each send a little less than the limit, slowly, would fill the memory.
-struct Room<'a> {
-    shared: &'a Semaphore,
-    taken: Option<SemaphorePermit<'a>>,
-}
-
-impl<'a> Room<'a> {
-    fn new(shared: &'a Semaphore) -> Self {
-        Self {
-            shared,
-            taken: None,
-        }
-    }
-
-    /// Makes it enough for that many bytes, if there are so many left.
-    fn grow(&mut self, bytes: usize) -> Result<(), Unreadable> {
-        let wanted = bytes.saturating_sub(SMALL).div_ceil(STEP);
-        let has = self.taken.as_ref().map_or(0, SemaphorePermit::num_permits);
-        let Some(more) = wanted.checked_sub(has).filter(|more| *more > 0) else {
-            return Ok(());
-        };
-        let more = u32::try_from(more).map_err(|_| Unreadable::NoRoom)?;
-        let more = self.shared.try_acquire_many(more);
-        let more = more.map_err(|_| Unreadable::NoRoom)?;
-        match &mut self.taken {
-            Some(taken) => taken.merge(more),
-            None => self.taken = Some(more),
-        }
-        Ok(())
-    }
-}
 
 /// Almost every body is one frame, which is passed on without a copy.
 async fn collect(body: &mut Body, limit: usize, mut room: Room<'_>) -> Result<Bytes, Unreadable> {
@@ -126,7 +87,7 @@ async fn collect(body: &mut Body, limit: usize, mut room: Room<'_>) -> Result<By
         if length > limit {
             return Err(Unreadable::TooLarge);
         }
-        room.grow(length)?;
+        room.grow(length).map_err(|NoRoom| Unreadable::NoRoom)?;
         if first.is_empty() {
             first = data;
         } else {
