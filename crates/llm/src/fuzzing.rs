@@ -11,6 +11,7 @@ use crate::providers::google::Google;
 use crate::providers::ollama::Ollama;
 use crate::providers::openai::{OpenAi, Server};
 use crate::providers::{Assembly as _, Dialect, Fault};
+use crate::secret::Secret;
 use crate::transport::failure::Subject;
 use crate::transport::frames::Frames;
 use crate::transport::fuzzing as packed;
@@ -51,7 +52,7 @@ fn of<D: Dialect>(dialect: &D, cut: u8, reply: &[u8]) {
         let refusal = dialect.refusal(status, reply);
         let subject = Subject {
             name: "fuzz/model",
-            key: Some(KEY),
+            secrets: &[Secret::from(KEY)],
             key_variable: Some("FUZZ_API_KEY"),
             messages: &[],
         };

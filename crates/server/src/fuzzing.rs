@@ -8,6 +8,7 @@ use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use engine::trace::TraceParent;
 use jobs::webhook::Webhook;
+use lang::json::Bounds;
 use service::webhooks::{Unfit, WebhookFault};
 
 use crate::refusal::Refusal;
@@ -15,6 +16,12 @@ use crate::request::envelope::Envelope;
 use crate::request::steering::Steering;
 use crate::request::{accept, body, caller, etag, job_id};
 use crate::routes::{job_events, job_retry, jobs_list, key_rotate, keys_create};
+
+/// So little that small inputs go beyond it.
+const FEW: Bounds = Bounds {
+    values: 64,
+    text_bytes: 256,
+};
 
 /// The headers that are read, in the order in which a byte names them.
 fn names() -> [HeaderName; 12] {
@@ -79,8 +86,10 @@ pub fn request_headers(data: &[u8]) {
     if let Some(parent) = parent.and_then(|text| text.parse::<TraceParent>().ok()) {
         assert_eq!(parent.to_string().parse(), Ok(parent));
     }
-    if let Err(refusal) = body::json_object(&headers, data) {
-        shown(&refusal);
+    for bounds in [Bounds::NONE, FEW] {
+        if let Err(refusal) = body::object(bounds, &headers, data) {
+            shown(&refusal);
+        }
     }
 }
 
@@ -104,7 +113,7 @@ pub fn list_query(data: &[u8]) {
 /// The bodies that are not a workflow's inputs: of a job, a retry, a key, and a rotation.
 pub fn job_request(data: &[u8]) {
     let headers = HeaderMap::new();
-    let read = || body::json_object(&headers, data);
+    let read = || body::object(FEW, &headers, data);
     let Ok(object) = read() else {
         return;
     };

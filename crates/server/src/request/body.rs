@@ -172,7 +172,7 @@ pub(crate) async fn json_object(
         })
 }
 
-fn object(bounds: Bounds, headers: &HeaderMap, bytes: &[u8]) -> Result<Object, Refusal> {
+pub(crate) fn object(bounds: Bounds, headers: &HeaderMap, bytes: &[u8]) -> Result<Object, Refusal> {
     if bytes.is_empty() {
         return Err(missing());
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jobs::memory::MemoryStore;
 use service::access::{Access, Desk};
+use service::limits::{Accounts, Limits};
 
 use crate::access::Counting;
 use crate::client::{Answer, Call};
@@ -159,13 +160,16 @@ async fn a_page_of_a_named_origin_may_call_the_api() {
 #[tokio::test]
 async fn a_browser_asks_without_a_key_and_can_read_that_one_is_missing() {
     let key = format!("fm_ops_{}", "a".repeat(43));
+    let (store, host) = (Arc::new(MemoryStore::default()), Arc::new(Machine::new()));
+    let accounts = Accounts::open(store.clone(), host.clone(), Limits::default());
+    let accounts = Arc::new(accounts.await.unwrap());
     let desk = Desk {
-        store: Arc::new(MemoryStore::default()),
-        host: Arc::new(Machine::new()),
+        store,
+        host,
         secrets: Arc::new(Counting::default()),
     };
     let listed = format!("{key}:admin").parse().unwrap();
-    let access = Access::open(desk, listed).await.unwrap();
+    let access = Access::open(desk, listed, accounts).await.unwrap();
     let settings = server::Settings {
         origins: [PAGE.parse().unwrap()].into_iter().collect(),
         ..server::Settings::default()
