@@ -309,7 +309,27 @@ fn embedded(schema: &Value) -> Value {
         // name what they make by it.
         members.shift_remove("title");
     }
+    name_integers(&mut schema);
     schema
+}
+
+/// An `int` of the language has 64 bits.
+fn name_integers(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            let is_integer = match members.get("type") {
+                Some(Value::String(only)) => only == "integer",
+                Some(Value::Array(several)) => several.iter().any(|one| one == "integer"),
+                _ => false,
+            };
+            if is_integer {
+                members.insert("format".to_owned(), "int64".into());
+            }
+            members.values_mut().for_each(name_integers);
+        }
+        Value::Array(items) => items.iter_mut().for_each(name_integers),
+        _ => {}
+    }
 }
 
 fn job_properties(more: &[(&str, Value)]) -> Value {

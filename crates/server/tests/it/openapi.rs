@@ -23,14 +23,11 @@ async fn inputs_and_outputs_are_the_workflows_own() {
         run["requestBody"]["content"]["application/json"]["schema"]["$ref"],
         "#/components/schemas/Inputs"
     );
-    assert_eq!(
-        document["components"]["schemas"]["Inputs"]["properties"],
-        schemas["input"]["properties"]
-    );
-    assert_eq!(
-        document["components"]["schemas"]["Outputs"]["properties"],
-        schemas["output"]["properties"]
-    );
+    for (component, schema) in [("Inputs", "input"), ("Outputs", "output")] {
+        let mut properties = document["components"]["schemas"][component]["properties"].clone();
+        without_formats(&mut properties);
+        assert_eq!(properties, schemas[schema]["properties"]);
+    }
     assert_eq!(
         run["responses"]["200"]["content"]["application/json"]["schema"]["$ref"],
         "#/components/schemas/RunResult"
@@ -78,6 +75,15 @@ async fn references_resolve_and_ids_are_unique() {
         ids.len(),
         "{ids:?}"
     );
+}
+
+/// What the document adds for generators of clients.
+fn without_formats(properties: &mut Value) {
+    for property in properties.as_object_mut().unwrap().values_mut() {
+        if property["format"] == "int64" {
+            property.as_object_mut().unwrap().remove("format");
+        }
+    }
 }
 
 fn collect(value: &Value, found: &mut impl FnMut(&str, &Value)) {
