@@ -126,7 +126,7 @@ fn of(
         },
         "paths": paths,
         "webhooks": webhooks(),
-        "components": { "schemas": components(loaded, is_only) },
+        "components": { "schemas": described_schemas(loaded, is_only) },
         "tags": [
             { "name": RUN, "description": "Run the workflow." },
             { "name": JOBS, "description": "Every run is a job: look at it, watch it, cancel it, repeat it." },
@@ -179,7 +179,7 @@ fn collect_references(value: &Value, names: &mut BTreeSet<String>) {
     }
 }
 
-fn components(loaded: &LoadedWorkflow, is_only: bool) -> Value {
+fn described_schemas(loaded: &LoadedWorkflow, is_only: bool) -> Value {
     let mut schemas = components::schemas(loaded, is_only);
     descriptions::add_to(&mut schemas);
     schemas
