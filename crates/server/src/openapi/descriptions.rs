@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-const DESCRIPTIONS: [(&str, &str); 32] = [
+const DESCRIPTIONS: [(&str, &str); 36] = [
     ("Inputs", "What the workflow takes."),
     (
         "Outputs",
@@ -50,6 +50,16 @@ const DESCRIPTIONS: [(&str, &str); 32] = [
     ("KeyRequest", "An API key that is asked for."),
     ("RotateRequest", "How long the old secret stays good."),
     ("Health", "How the server is."),
+    (
+        "Limits",
+        "How much an API key may use; null where the server's defaults count.",
+    ),
+    ("Usages", "What API keys have spent and may still."),
+    (
+        "KeyUsage",
+        "One API key: its limits, what is in flight, and its days.",
+    ),
+    ("Spending", "What was spent on one day, in UTC."),
 ];
 
 /// Gives each component that has no description one.

@@ -90,6 +90,8 @@ shop = AuthenticatedClient(base_url=url, token=made.key)
 call("post_run", 200, models.RunResult, by=shop, body=inputs)
 assert call("get_keys", 403, models.Problem, by=shop).code == "scope_missing"
 assert made.id in [entry.id for entry in call("get_keys", 200, models.Keys).keys]
+usage = call("get_usage", 200, models.Usages, by=shop).keys
+assert [entry.key for entry in usage] == [made.id] and usage[0].today.runs == 1, usage
 rotated = call("post_keys_key_id_rotate", 200, models.MadeKey, key_id=made.id, body=models.RotateRequest(grace_seconds=0))
 assert call("post_run", 401, models.Problem, by=shop, body=inputs).code == "unauthorized"
 assert rotated.id == made.id and rotated.key != made.key
