@@ -96,6 +96,8 @@ impl Subject<'_> {
     /// One line, without the key or any longer line of the prompt, cut to a bearable length.
     pub(crate) fn sanitise(&self, text: &str) -> String {
         let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        // First: they may stand inside of what is to be hidden.
+        text.retain(|character| !character.is_control());
         for secret in self.secrets {
             text = text.replace(secret.reveal(), "***");
         }
@@ -109,7 +111,6 @@ impl Subject<'_> {
                 text = text.replace(&line, "…");
             }
         }
-        text.retain(|character| !character.is_control());
         match text.char_indices().nth(MAX_QUOTED) {
             Some((end, _)) => format!("{}…", &text[..end]),
             None => text.trim_end_matches(['.', ' ']).to_owned(),
@@ -211,6 +212,20 @@ mod tests {
             ..Refusal::default()
         };
         assert_eq!(refusal.kind(), expected);
+    }
+
+    #[test]
+    fn a_key_with_control_characters_inside_is_hidden_too() {
+        let subject = Subject {
+            name: "p/m",
+            key: Some("sk-letmein"),
+            key_variable: None,
+            messages: &[],
+        };
+        assert_eq!(
+            subject.sanitise("no sk-let\u{0}me\u{7f}in here"),
+            "no *** here"
+        );
     }
 
     #[test]

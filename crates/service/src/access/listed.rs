@@ -19,6 +19,9 @@ const LONGEST_SECRET: usize = 256;
 
 const LONGEST_ID: usize = 64;
 
+/// Of what is shown when it is none.
+const LONGEST_SCOPE: usize = 16;
+
 /// One key of a list.
 #[derive(Debug, Clone)]
 pub struct ListedKey {
@@ -90,6 +93,14 @@ impl FromStr for ListedKeys {
     }
 }
 
+/// Long texts are not repeated: where a scope should be, somebody may have put another key.
+fn shown(scope: &str, reason: String) -> String {
+    if scope.len() <= LONGEST_SCOPE {
+        return reason;
+    }
+    "what stands after it is no scope; there are run, read, metrics and admin".to_owned()
+}
+
 fn read(entry: &str) -> Result<ListedKey, String> {
     let mut fields = entry.split(':');
     let key = fields.next().unwrap_or_default();
@@ -124,7 +135,7 @@ fn read(entry: &str) -> Result<ListedKey, String> {
     if let Some(scopes) = scopes.filter(|scopes| !scopes.is_empty()) {
         grants.scopes = scopes
             .split('+')
-            .map(str::parse)
+            .map(|scope| scope.parse().map_err(|reason| shown(scope, reason)))
             .collect::<Result<_, String>>()
             .map_err(|reason| in_key(&reason))?;
     }
@@ -160,6 +171,17 @@ mod tests {
 
     fn list(text: &str) -> Result<ListedKeys, UnfitList> {
         text.replace("SECRET", SECRET).parse()
+    }
+
+    #[test]
+    fn a_key_where_a_scope_should_be_is_not_repeated() {
+        let secret = "0123456789abcdef".repeat(2);
+        let list = format!("fm_a_{secret}:fm_b_{secret}");
+        let unfit = list.parse::<ListedKeys>().unwrap_err().to_string();
+        assert!(
+            unfit.contains("no scope") && !unfit.contains(&secret),
+            "{unfit}"
+        );
     }
 
     #[test]
