@@ -218,7 +218,7 @@ mod tests {
     fn a_key_with_control_characters_inside_is_hidden_too() {
         let subject = Subject {
             name: "p/m",
-            key: Some("sk-letmein"),
+            secrets: &[Secret::from("sk-letmein")],
             key_variable: None,
             messages: &[],
         };
