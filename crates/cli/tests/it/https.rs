@@ -13,13 +13,15 @@ use crate::support::{Ended, flowmill, run_in, words};
 
 /// Of 127.0.0.1, for a hundred years, signed by itself.
 const CERTIFICATE: &str = include_str!("certificates/certificate.pem");
+/// The same, but of an authority, as `openssl req -x509` makes them.
+const AUTHORITY: &str = include_str!("certificates/authority.pem");
 const KEY: &str = include_str!("certificates/key.pem");
 
 const NO_JOBS: &str = r#"{"jobs":[],"next_cursor":null}"#;
 
 /// Answers every request with a page without jobs, on a thread that ends with the test's process.
-fn server() -> SocketAddr {
-    let certificate = CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).expect("PEM");
+fn server(certificate: &str) -> SocketAddr {
+    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).expect("PEM");
     let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).expect("PEM");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
@@ -55,7 +57,7 @@ fn server() -> SocketAddr {
 fn a_servers_certificate_is_trusted_where_it_is_named() {
     let project = TempProject::with_file("ca.pem", CERTIFICATE);
     project.write("not.pem", "no certificate");
-    let url = format!("https://{}", server());
+    let url = format!("https://{}", server(CERTIFICATE));
     let list = |more: &str| {
         run_in(
             project.root(),
@@ -82,4 +84,14 @@ fn a_servers_certificate_is_trusted_where_it_is_named() {
     );
     run_in(project.root(), words("jobs list")).exits(0);
     by_variable("absent.pem").exits(4);
+}
+
+#[test]
+fn the_certificate_of_an_authority_is_no_servers() {
+    let project = TempProject::with_file("ca.pem", AUTHORITY);
+    let url = format!("https://{}", server(AUTHORITY));
+    let line = format!("jobs list --server {url} --ca ca.pem");
+    run_in(project.root(), words(&line))
+        .exits(4)
+        .says(&["cannot be reached", "CA:FALSE"]);
 }

@@ -187,6 +187,12 @@ impl Remote {
         let response = request.send().await.map_err(|error| {
             let cause = cause(&error);
             let failure = Failure::new(Exit::Io, format!("{} cannot be reached: {cause}", self.server));
+            if cause.contains("CaUsedAsEndEntity") {
+                return failure.hint(
+                    "its certificate is that of an authority (CA:TRUE), which may sign others but not stand for a \
+                     server: make one with basicConstraints=CA:FALSE",
+                );
+            }
             if cause.contains("invalid peer certificate") {
                 return failure.hint("if the authority of its certificate is your own, name it with --ca FILE");
             }
