@@ -80,13 +80,14 @@ async fn speak(port: &Port, stream: impl AsyncRead + AsyncWrite + Unpin, place: 
     let settings = port.app.settings();
     let turns = &place.turns;
     let respond = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-        let (mut router, turns) = (port.router.clone(), turns.clone());
+        // At once, not when the answer is begun: meanwhile the rest of a head is not waited for.
+        let turn = turns.begin();
+        let mut router = port.router.clone();
         let mut request = request.map(Body::new);
         if port.app.addresses().is_some() {
             request.extensions_mut().insert(Peer(place.peer));
         }
         async move {
-            let turn = turns.begin();
             let answer = middleware::answer(&port.app, &mut router, request).await;
             Ok::<_, Infallible>(until_it_ends(answer, turn))
         }
