@@ -20,6 +20,9 @@ const NOW_AND_THEN: Duration = Duration::from_millis(500);
 /// Between two requests of each kind that is refused.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// As long as that the server lets a crowd that has only just come stay, and beyond its cap turns others away.
+const SETTLING: Duration = Duration::from_millis(1_500);
+
 /// An attack that goes on, on a thread of its own, until it is dropped.
 pub(crate) struct Attack {
     stop: Option<oneshot::Sender<()>>,
@@ -69,6 +72,7 @@ async fn attack(target: SocketAddr, idle: usize, is_open: mpsc::Sender<()>) {
             held.push(stream);
         }
     }
+    sleep(SETTLING).await;
     let mut all = JoinSet::new();
     let post = "POST /run HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
     for _ in 0..SLOW {

@@ -50,8 +50,14 @@ pub(crate) async fn serve(port: &Port, stream: TcpStream, place: Place) {
     // Until something comes there is nothing to keep for it: a crowd that says nothing costs little.
     let mut first = [0];
     let comes = timeout(port.app.settings().idle_timeout, stream.peek(&mut first));
-    let Some(Ok(Ok(1))) = place.leave.run_until_cancelled(comes).await else {
-        return;
+    let stream = match place.leave.run_until_cancelled(comes).await {
+        Some(Ok(Ok(1))) => stream,
+        // It has to make room, but not if its request is here already.
+        None => match with_something_to_read(stream, &mut first) {
+            Some(stream) => stream,
+            None => return,
+        },
+        Some(_) => return,
     };
     match &port.app.settings().tls {
         None => Box::pin(speak(port, stream, &place)).await,
@@ -60,6 +66,15 @@ pub(crate) async fn serve(port: &Port, stream: TcpStream, place: Place) {
             Box::pin(speak_securely(port, tls, is_tls, stream, &place)).await;
         }
     }
+}
+
+/// The stream, if something of its peer's has arrived, whether or not the runtime knows of it yet.
+fn with_something_to_read(stream: TcpStream, first: &mut [u8; 1]) -> Option<TcpStream> {
+    let stream = stream.into_std().ok()?;
+    if stream.peek(first).ok()? == 0 {
+        return None;
+    }
+    TcpStream::from_std(stream).ok()
 }
 
 async fn speak_securely(port: &Port, tls: &Tls, is_tls: bool, stream: TcpStream, place: &Place) {

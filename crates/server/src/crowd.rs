@@ -1,5 +1,5 @@
 //! How many connections may be open: in all, and from one address. Who is beyond is turned away at once, before
-//! anything of theirs is read. Before it comes to that, each newcomer has idle connections make room, so that
+//! anything of theirs is read. Before it comes to that, each newcomer has connections that are idle make room, so that
 //! a crowd which only sits there keeps nobody out.
 
 use std::collections::{BTreeMap, HashMap};
@@ -7,6 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Shutdown};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use telemetry::metrics::Metrics;
 use tokio::net::TcpStream;
@@ -17,6 +18,9 @@ use crate::socket::Turns;
 
 /// How many connections a newcomer looks at, each time, to find an idle one.
 const LOOKED_AT: usize = 256;
+
+/// Before that a connection is not idle: its first request may be on its way.
+const SETTLING: Duration = Duration::from_secs(1);
 
 /// The connections that are open.
 #[derive(Debug)]
@@ -31,6 +35,7 @@ pub(crate) struct Crowd {
 
 #[derive(Debug, Default)]
 struct Counts {
+    /// Those that were asked to leave for want of room are on their way out, and do not count.
     all: usize,
     /// Kept only where an address has a bound.
     by_address: HashMap<IpAddr, usize>,
@@ -44,6 +49,8 @@ struct Counts {
 /// What can be told of a connection, and told to it.
 #[derive(Debug, Clone)]
 struct Seat {
+    /// When it came, by the host's clock.
+    since: Duration,
     turns: Turns,
     leave: CancellationToken,
 }
@@ -96,16 +103,18 @@ impl Crowd {
         })
     }
 
-    /// A place for a connection from that address, to be left at `shutdown`; or which bound is in the way.
+    /// A place for a connection that comes now, from that address, to be left at `shutdown`; or which bound is in
+    /// the way.
     pub(crate) fn admit(
         self: &Arc<Self>,
         peer: IpAddr,
+        now: Duration,
         shutdown: &CancellationToken,
     ) -> Result<Place, Full> {
         let mut counts = self.counts();
         if counts.all >= self.tight {
             // Two, so that there comes to be room again.
-            for idle in [counts.take_idle(), counts.take_idle()]
+            for idle in [counts.take_idle(now), counts.take_idle(now)]
                 .into_iter()
                 .flatten()
             {
@@ -128,6 +137,7 @@ impl Crowd {
         let number = counts.next;
         counts.next += 1;
         let seat = Seat {
+            since: now,
             turns: Turns::default(),
             leave: shutdown.child_token(),
         };
@@ -151,7 +161,7 @@ impl Crowd {
 
 impl Counts {
     /// One of the connections that handle no request, of those that came first, but not the same ones each time.
-    fn take_idle(&mut self) -> Option<Seat> {
+    fn take_idle(&mut self, now: Duration) -> Option<Seat> {
         let looked_at = self
             .seats
             .range(self.hand..)
@@ -160,20 +170,25 @@ impl Counts {
         let mut found = None;
         for (number, seat) in looked_at {
             self.hand = number + 1;
-            if !seat.turns.is_handling() {
+            if !seat.turns.is_handling() && now.saturating_sub(seat.since) >= SETTLING {
                 found = Some(*number);
                 break;
             }
         }
-        self.seats.remove(&found?)
+        self.give_up(found?)
+    }
+
+    fn give_up(&mut self, number: u64) -> Option<Seat> {
+        let seat = self.seats.remove(&number)?;
+        self.all -= 1;
+        Some(seat)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.crowd.counts();
-        counts.all -= 1;
-        counts.seats.remove(&self.number);
+        counts.give_up(self.number);
         if let Some(address) = self.address
             && let Some(open) = counts.by_address.get_mut(&address)
         {
@@ -241,7 +256,12 @@ mod tests {
     }
 
     fn admit(crowd: &Arc<Crowd>, address: &str) -> Result<Place, Full> {
-        crowd.admit(from(address), &CancellationToken::new())
+        admit_at(crowd, 0, address)
+    }
+
+    fn admit_at(crowd: &Arc<Crowd>, second: u64, address: &str) -> Result<Place, Full> {
+        let now = Duration::from_secs(second);
+        crowd.admit(from(address), now, &CancellationToken::new())
     }
 
     fn from(address: &str) -> IpAddr {
@@ -266,17 +286,29 @@ mod tests {
             .collect();
         assert!(places.iter().all(|place| !place.leave.is_cancelled()));
         let _request = places[0].turns.begin();
-        let _first = admit(&crowd, "10.0.0.2").expect("room");
-        let _second = admit(&crowd, "10.0.0.2").expect("room");
+        let _first = admit_at(&crowd, 1, "10.0.0.2").expect("room");
+        let _second = admit_at(&crowd, 1, "10.0.0.2").expect("room");
         let asked: Vec<usize> = (0..30)
             .filter(|&number| places[number].leave.is_cancelled())
             .collect();
         assert_eq!(asked, [1, 2, 3, 4]);
-        // The cap stands, whether or not anybody leaves.
-        assert_eq!(admit(&crowd, "10.0.0.2").unwrap_err(), Full::Total);
-        assert!(places[5].leave.is_cancelled());
+        // Whoever is on the way out is not counted, then or when gone.
+        assert_eq!(crowd.counts().all, 28);
         drop(places);
-        assert_eq!(crowd.counts().seats.len(), 2);
+        let counts = crowd.counts();
+        assert_eq!((counts.all, counts.seats.len()), (2, 2));
+    }
+
+    #[test]
+    fn who_has_only_just_come_need_not_make_room() {
+        let crowd = crowd(32, None);
+        let places: Vec<Place> = (0..32)
+            .map(|_| admit(&crowd, "10.0.0.1").expect("room"))
+            .collect();
+        assert!(places.iter().all(|place| !place.leave.is_cancelled()));
+        assert_eq!(admit(&crowd, "10.0.0.2").unwrap_err(), Full::Total);
+        // A second later they have to.
+        assert!(admit_at(&crowd, 1, "10.0.0.2").is_ok());
     }
 
     #[test]

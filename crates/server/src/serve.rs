@@ -59,25 +59,28 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken)
             () = shutdown.cancelled() => break,
         };
         match accepted {
-            Ok((stream, peer)) => match crowd.admit(peer.ip(), &shutdown) {
-                Ok(place) => {
-                    let port = Arc::clone(&port);
-                    let connection = async move { connection::serve(&port, stream, place).await };
-                    connections.spawn(cut.clone().run_until_cancelled_owned(connection));
-                }
-                Err(full) => {
-                    crowd::turn_away(stream, app.settings().tls.is_some());
-                    app.telemetry().metrics().connection_refused(full.as_str());
-                    if let Some(times) = turned_away.note(app.service().host().elapsed()) {
-                        let bound = full.as_str();
-                        tracing::warn!(
-                            times,
-                            bound,
-                            "connections are turned away: there are too many"
-                        );
+            Ok((stream, peer)) => {
+                match crowd.admit(peer.ip(), app.service().host().elapsed(), &shutdown) {
+                    Ok(place) => {
+                        let port = Arc::clone(&port);
+                        let connection =
+                            async move { connection::serve(&port, stream, place).await };
+                        connections.spawn(cut.clone().run_until_cancelled_owned(connection));
+                    }
+                    Err(full) => {
+                        crowd::turn_away(stream, app.settings().tls.is_some());
+                        app.telemetry().metrics().connection_refused(full.as_str());
+                        if let Some(times) = turned_away.note(app.service().host().elapsed()) {
+                            let bound = full.as_str();
+                            tracing::warn!(
+                                times,
+                                bound,
+                                "connections are turned away: there are too many"
+                            );
+                        }
                     }
                 }
-            },
+            }
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "connections cannot be accepted; trying again");
