@@ -369,13 +369,12 @@ impl Execution {
     ) -> Result<Job, Error> {
         let Unstored { job, reply } = unstored;
         let accepted = Accepted::new(&job, Some(self.run.clone()));
-        let account = self.shared.account_of(job.owner.as_ref());
         let claimant = &self.shared.claimant;
         let stored = self
             .run
             .store_ended(job, claimant, ending, masked_outputs)
             .await;
-        if let (Ok(_), Some(account)) = (&stored, account) {
+        if let (Ok(_), Some(account)) = (&stored, &self.account) {
             account.accepted();
         }
         // Whoever asked may have gone.
