@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::package::{PROGRAM, Package};
+use crate::package::{PROGRAM, Package, in_app};
 use crate::plan::{DATA, Plan, Store, USER};
 
 /// What an image is made of.
@@ -58,22 +58,20 @@ impl<'a> Image<'a> {
             owner: 0,
             content,
         };
-        let text = |path: &str| {
-            let text = package.text(path).expect("a file of this plan");
-            let path = format!("app/{path}").into();
-            of_root(path, Content::Text(text))
+        let file = |path: &str| {
+            let content = match path {
+                PROGRAM => Content::Program,
+                _ => Content::Text(package.text(path).expect("a file of this plan")),
+            };
+            of_root(format!("app/{path}").into(), content)
         };
-        let mut entries = vec![
-            of_root("app".into(), Content::Folder),
-            of_root(format!("app/{PROGRAM}").into(), Content::Program),
-            text(plan.workflow_file()),
-        ];
-        entries.extend(plan.settings.map(|_| text("flowmill.toml")));
+        let mut entries = vec![of_root("app".into(), Content::Folder)];
+        entries.extend(in_app(plan).into_iter().map(file));
         if !plan.attached.is_empty() {
             entries.push(of_root("app/files".into(), Content::Folder));
         }
         let attached = plan.attached.iter();
-        entries.extend(attached.map(|attached| text(attached.purpose.path())));
+        entries.extend(attached.map(|attached| file(attached.purpose.path())));
         if plan.store != Store::Memory {
             entries.push(Entry {
                 path: DATA.trim_start_matches('/').into(),

@@ -73,10 +73,16 @@ impl Package {
     }
 }
 
+/// What of the package the image has in its folder `/app`, beside the folder `files`.
+pub(crate) fn in_app(plan: &Plan<'_>) -> Vec<&'static str> {
+    let mut paths = vec![PROGRAM, plan.workflow_file()];
+    paths.extend(plan.settings.map(|_| "flowmill.toml"));
+    paths
+}
+
 /// By itself, because the image's tag tells images with other settings apart.
 pub(crate) fn dockerfile(plan: &Plan<'_>) -> String {
-    let mut in_app = vec![PROGRAM, plan.workflow_file()];
-    in_app.extend(plan.settings.map(|_| "flowmill.toml"));
+    let mut in_app = in_app(plan);
     in_app.push("/app/");
     let context = json!({
         "title": plan.workflow.name,
@@ -110,11 +116,7 @@ fn dockerignore(plan: &Plan<'_>) -> String {
         text.push_str(path);
         text.push('\n');
     };
-    allow(PROGRAM);
-    allow(plan.workflow_file());
-    if plan.settings.is_some() {
-        allow("flowmill.toml");
-    }
+    in_app(plan).into_iter().for_each(&mut allow);
     if !plan.attached.is_empty() {
         allow("files");
     }
