@@ -104,17 +104,6 @@ pub(crate) async fn ask_once(address: SocketAddr, question: &Question) -> Result
     on_connection(address, async |sender| ask(sender, question).await).await
 }
 
-/// Asks `runs` times on one connection.
-pub(crate) async fn ask_in_turn(address: SocketAddr, runs: usize) -> Result<()> {
-    on_connection(address, async |sender| {
-        for _ in 0..runs {
-            ask(sender, &Question::run()).await?;
-        }
-        Ok(())
-    })
-    .await
-}
-
 /// Asks that many times in all, some at a time; what was answered, and how long it took.
 pub(crate) async fn ask_in_all(
     address: SocketAddr,

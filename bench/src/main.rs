@@ -20,6 +20,7 @@ use clap::Parser;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::load::Question;
 use crate::options::{Command, Options, RunOptions};
 
 /// The same allocator as flowmill's, so that the comparison is about the programs.
@@ -36,7 +37,11 @@ fn main() -> Result<ExitCode> {
             let runtime = Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(reference::serve(options))?;
         }
-        Command::Ask(ask) => one_thread()?.block_on(load::ask_in_turn(ask.address, ask.runs))?,
+        Command::Ask(ask) => {
+            let (question, connections) = (Question::run(), ask.connections.get());
+            let runs = load::ask_in_all(ask.address, &question, connections, ask.runs);
+            one_thread()?.block_on(runs)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ pub(crate) enum Command {
     ModelServer(ModelServerOptions),
     /// The smallest program that does what flowmill is measured at; prints its address
     Reference(ReferenceOptions),
-    /// A number of runs, one after the other, at a server that is up already: to count instructions
+    /// A number of runs at a server that is up already: to count instructions, or to profile
     Ask(AskOptions),
 }
 
@@ -98,6 +99,9 @@ pub(crate) struct AskOptions {
     pub(crate) address: SocketAddr,
     /// How many runs
     pub(crate) runs: usize,
+    /// Over so many connections at a time
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) connections: NonZeroUsize,
 }
 
 fn milliseconds(text: &str) -> Result<Duration, std::num::ParseIntError> {

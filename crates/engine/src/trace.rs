@@ -107,9 +107,9 @@ tokio::task_local! {
     static CURRENT: RunIds;
 }
 
-/// Does something on behalf of a run.
-pub async fn within<F: Future>(ids: RunIds, work: F) -> F::Output {
-    CURRENT.scope(ids, work).await
+/// Does something on behalf of a run. Not an `async fn`: that would hold the work twice.
+pub fn within<F: Future>(ids: RunIds, work: F) -> impl Future<Output = F::Output> {
+    CURRENT.scope(ids, work)
 }
 
 /// The run on whose behalf this is called.

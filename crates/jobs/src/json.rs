@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
+use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -22,11 +23,8 @@ enum Form {
 
 /// A value that becomes JSON when somebody asks for its text.
 pub trait Payload: Send + Sync {
-    /// Its text, the same each time.
-    fn write(&self) -> Box<RawValue>;
-
-    /// What it takes in memory, roughly. Does not change.
-    fn bytes(&self) -> usize;
+    /// Appends its text, the same each time.
+    fn write_to(&self, bytes: &mut Vec<u8>);
 }
 
 impl Json {
@@ -36,7 +34,8 @@ impl Json {
     /// When the value's own `Serialize` fails or it has a map whose keys are not text: never for types
     /// that derive it.
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Self {
-        Self(Form::Written(write(value).into()))
+        let text = serde_json::value::to_raw_value(value).expect(WRITES);
+        Self(Form::Written(text.into()))
     }
 
     /// Keeps a value that is written each time its text is asked for: where nobody is likely to.
@@ -53,15 +52,15 @@ impl Json {
     pub fn text(&self) -> Cow<'_, str> {
         match &self.0 {
             Form::Written(text) => text.get().into(),
-            Form::Unwritten(value) => String::from(Box::<str>::from(value.write())).into(),
+            Form::Unwritten(value) => written(&**value).into(),
         }
     }
 
-    /// What it takes in memory, roughly.
-    pub fn bytes(&self) -> usize {
+    /// Appends the text.
+    pub fn write_to(&self, bytes: &mut Vec<u8>) {
         match &self.0 {
-            Form::Written(text) => text.get().len(),
-            Form::Unwritten(value) => value.bytes(),
+            Form::Written(text) => bytes.extend_from_slice(text.get().as_bytes()),
+            Form::Unwritten(value) => value.write_to(bytes),
         }
     }
 
@@ -92,26 +91,35 @@ impl Serialize for Json {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.0 {
             Form::Written(text) => text.serialize(serializer),
-            Form::Unwritten(value) => value.write().serialize(serializer),
+            Form::Unwritten(value) => {
+                let text = RawValue::from_string(written(&**value)).map_err(S::Error::custom)?;
+                text.serialize(serializer)
+            }
         }
     }
 }
 
-/// The text of a value, for [`Payload::write`].
+const WRITES: &str = "our payloads have text keys and no failing Serialize";
+
+fn written(value: &dyn Payload) -> String {
+    let mut bytes = Vec::new();
+    value.write_to(&mut bytes);
+    String::from_utf8(bytes).expect("JSON is text")
+}
+
+/// The text of a value, for [`Payload::write_to`].
 ///
 /// # Panics
 /// As [`Json::of`].
-pub fn write<T: Serialize + ?Sized>(value: &T) -> Box<RawValue> {
-    serde_json::value::to_raw_value(value)
-        .expect("our payloads have text keys and no failing Serialize")
+pub fn write_to<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) {
+    serde_json::to_writer(bytes, value).expect(WRITES);
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::value::RawValue;
     use serde_json::{Value, json};
 
-    use super::{Json, Payload, write};
+    use super::{Json, Payload, write_to};
 
     #[test]
     fn is_embedded_as_it_was_written() {
@@ -124,12 +132,8 @@ mod tests {
         struct Later(Value);
 
         impl Payload for Later {
-            fn write(&self) -> Box<RawValue> {
-                write(&self.0)
-            }
-
-            fn bytes(&self) -> usize {
-                7
+            fn write_to(&self, bytes: &mut Vec<u8>) {
+                write_to(&self.0, bytes);
             }
         }
 
@@ -138,7 +142,9 @@ mod tests {
         assert_eq!(later, now);
         assert_eq!(later.read::<Value>().unwrap(), value);
         assert_eq!(Json::of(&[&later]), Json::of(&[&now]));
-        assert_eq!((later.bytes(), now.bytes()), (7, now.text().len()));
+        let mut bytes = b"[".to_vec();
+        later.write_to(&mut bytes);
+        assert_eq!(bytes, format!("[{}", now.text()).into_bytes());
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! One mutex guards one set of tables, and is never held across an await:
 //!
-//! - `jobs`: every record by id. Ids sort by creation, so a listing is this map walked backwards.
+//! - `jobs`: every record by id. Ids sort by creation, so a listing is this map walked backwards. From a job's
+//!   end its payloads are one piece of memory.
 //! - `pending`, and the same by workflow: ids that wait; the smallest is the oldest.
 //! - `deadlines`: of those, the ones with a deadline, by it.
 //! - `leases`: ids that run, by the time their lease lapses.
@@ -20,6 +21,8 @@
 
 mod deliveries;
 mod keys;
+mod packed;
+mod record;
 mod spend;
 mod tables;
 
@@ -41,6 +44,7 @@ use crate::store::{
     StoredEvent, SubmitOptions, Submitted, later,
 };
 use crate::webhook::{ClaimedDelivery, DeliveryLease, Room, Settlement, Webhook};
+use record::Record;
 use tables::Tables;
 
 /// Events kept per job; beyond it the oldest go, and a replay begins with the oldest that is left.
@@ -96,32 +100,6 @@ impl MemoryStore {
             .lock()
             .expect("nothing panics while it holds the tables")
     }
-
-    fn finish_in(
-        &self,
-        tables: &mut Tables,
-        lease: &Lease,
-        ending: Ending,
-        events: Vec<StoredEvent>,
-    ) -> Result<Job, Error> {
-        let record = tables.held(lease)?;
-        let status = record
-            .job
-            .status
-            .after(Step::End(ending.end))
-            .ok_or(Error::NotCancelling(lease.job))?;
-        record.append(events);
-        record.job.outputs = ending.outputs;
-        record.job.error = ending.error;
-        record.job.problem = ending.problem;
-        record.job.usage = ending.usage;
-        record.job.execution_time_ms = Some(ending.execution_time_ms);
-        let lapses_at = record.lease_expires_at;
-        tables.leases.remove(&(lapses_at, lease.job));
-        let job = tables.end(lease.job, status, ending.at);
-        tables.forget_beyond(&self.limits, ending.at);
-        Ok(job)
-    }
 }
 
 #[async_trait]
@@ -139,12 +117,17 @@ impl JobStore for MemoryStore {
         }
         let (id, now) = (job.id, job.created_at);
         tables.insert(job);
-        tables.forget_beyond(&self.limits, now);
-        let Some(by) = options.claim else {
-            tables.enqueue(id);
-            return Ok(Submitted::New(None));
+        let gone = tables.forget_beyond(&self.limits, now);
+        let claimed = match options.claim {
+            None => {
+                tables.enqueue(id);
+                None
+            }
+            Some(by) => tables.claim(id, &by, now).map(Box::new),
         };
-        Ok(Submitted::New(tables.claim(id, &by, now).map(Box::new)))
+        drop(tables);
+        drop(gone);
+        Ok(Submitted::New(claimed))
     }
 
     async fn submit_ended(
@@ -154,17 +137,21 @@ impl JobStore for MemoryStore {
         ending: Ending,
         events: Vec<StoredEvent>,
     ) -> Result<Job, Error> {
-        let (id, now) = (job.id, job.created_at);
-        Status::Running
-            .after(Step::End(ending.end))
-            .ok_or(Error::NotCancelling(id))?;
-        let mut tables = self.tables();
-        tables.insert(NewJob {
+        let (now, at) = (job.created_at, ending.at);
+        let definition = job.definition.clone();
+        let unkeyed = NewJob {
             idempotency: None,
             ..job
-        });
-        let claimed = tables.claim(id, by, now).expect("it was just inserted");
-        self.finish_in(&mut tables, &claimed.lease, ending, events)
+        };
+        let mut record = Box::new(Record::new(unkeyed, None));
+        record.claim(later(now, by.lease_for), now);
+        let job = record.finish(ending, events)?;
+        let mut tables = self.tables();
+        tables.insert_ended(definition, record);
+        let gone = tables.forget_beyond(&self.limits, at);
+        drop(tables);
+        drop(gone);
+        Ok(job)
     }
 
     async fn claim(
@@ -247,7 +234,7 @@ impl JobStore for MemoryStore {
                     cancel: false,
                 };
             };
-            let cancel = record.job.status == Status::Cancelling;
+            let cancel = record.head.status == Status::Cancelling;
             let lapsed_at = std::mem::replace(&mut record.lease_expires_at, expires_at);
             tables.leases.remove(&(lapsed_at, lease.job));
             tables.leases.insert((expires_at, lease.job));
@@ -269,11 +256,7 @@ impl JobStore for MemoryStore {
         events: Vec<StoredEvent>,
     ) -> Result<(), Error> {
         let mut tables = self.tables();
-        let record = tables.held(lease)?;
-        if progress.is_some() {
-            record.work.progress = progress;
-        }
-        record.append(events);
+        tables.held(lease)?.save(progress, events);
         Ok(())
     }
 
@@ -283,20 +266,30 @@ impl JobStore for MemoryStore {
         ending: Ending,
         events: Vec<StoredEvent>,
     ) -> Result<Job, Error> {
-        self.finish_in(&mut self.tables(), lease, ending, events)
+        let mut tables = self.tables();
+        let at = ending.at;
+        let record = tables.held(lease)?;
+        let job = record.finish(ending, events)?;
+        let lapses_at = record.lease_expires_at;
+        tables.leases.remove(&(lapses_at, lease.job));
+        tables.enter_ended(lease.job);
+        let gone = tables.forget_beyond(&self.limits, at);
+        drop(tables);
+        drop(gone);
+        Ok(job)
     }
 
     async fn hand_back(&self, lease: &Lease) -> Result<(), Error> {
         let mut tables = self.tables();
         let record = tables.held(lease)?;
         let status = record
-            .job
+            .head
             .status
             .after(Step::HandBack)
             .ok_or(Error::LeaseLost(lease.job))?;
         record.token += 1;
-        record.job.attempts -= 1;
-        record.job.status = status;
+        record.head.attempts -= 1;
+        record.head.status = status;
         let lapses_at = std::mem::replace(&mut record.lease_expires_at, Timestamp::MIN);
         tables.leases.remove(&(lapses_at, lease.job));
         if status == Status::Pending {
@@ -310,32 +303,28 @@ impl JobStore for MemoryStore {
     async fn request_cancel(&self, id: JobId, now: Timestamp) -> Result<CancelRequested, Error> {
         let mut tables = self.tables();
         let record = tables.jobs.get_mut(&id).ok_or(Error::NotFound)?;
-        match record.job.status.after(Step::RequestCancel) {
-            None => Ok(CancelRequested::Ended(record.job.status)),
+        match record.head.status.after(Step::RequestCancel) {
+            None => Ok(CancelRequested::Ended(record.head.status)),
             Some(status) if status.is_final() => {
-                let job = record.job.clone();
+                let job = record.end(status, now);
                 tables.dequeue(&job);
-                tables.end(id, status, now);
+                tables.enter_ended(id);
                 tables.forget_beyond(&self.limits, now);
                 Ok(CancelRequested::Cancelled)
             }
             Some(status) => {
-                record.job.status = status;
+                record.head.status = status;
                 Ok(CancelRequested::Cancelling)
             }
         }
     }
 
     async fn get(&self, id: JobId) -> Result<Option<Job>, Error> {
-        Ok(self.tables().jobs.get(&id).map(|record| record.job.clone()))
+        Ok(self.tables().jobs.get(&id).map(|record| record.job()))
     }
 
     async fn work(&self, id: JobId) -> Result<Option<Work>, Error> {
-        Ok(self
-            .tables()
-            .jobs
-            .get(&id)
-            .map(|record| record.work.clone()))
+        Ok(self.tables().jobs.get(&id).map(|record| record.work()))
     }
 
     async fn definition(&self, hash: &str) -> Result<Option<Arc<Definition>>, Error> {
@@ -358,16 +347,12 @@ impl JobStore for MemoryStore {
             .jobs
             .range((Bound::Unbounded, below))
             .rev()
-            .map(|(_, record)| &record.job);
-        let row = |job: &Job| Job {
-            outputs: None,
-            ..job.clone()
-        };
+            .map(|(_, record)| record);
         // One more than the page holds tells whether another page follows.
         let mut jobs: Vec<Job> = found
-            .filter(|job| filter.admits(job))
+            .filter(|record| filter.admits(&record.head))
             .take(limit.saturating_add(1))
-            .map(row)
+            .map(|record| record.row())
             .collect();
         let more = jobs.len() > limit;
         jobs.truncate(limit);
@@ -379,11 +364,8 @@ impl JobStore for MemoryStore {
 
     async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<StoredEvent>, Error> {
         let tables = self.tables();
-        let Some(record) = tables.jobs.get(&id) else {
-            return Ok(Vec::new());
-        };
-        let from = record.events.partition_point(|event| event.id <= after);
-        Ok(record.events.range(from..).take(limit).cloned().collect())
+        let record = tables.jobs.get(&id);
+        Ok(record.map_or_else(Vec::new, |record| record.events(after, limit)))
     }
 
     async fn claim_deliveries(
@@ -411,7 +393,7 @@ impl JobStore for MemoryStore {
 
     async fn delete(&self, id: JobId) -> Result<(), Error> {
         let mut tables = self.tables();
-        let job = &tables.jobs.get(&id).ok_or(Error::NotFound)?.job;
+        let job = &tables.jobs.get(&id).ok_or(Error::NotFound)?.head;
         let completed_at = job.completed_at.ok_or(Error::Active(id))?;
         tables.forget(completed_at, id);
         Ok(())

@@ -43,7 +43,7 @@ impl Shared {
     pub(crate) async fn admit(
         self: &Arc<Self>,
         workflow: &Arc<LoadedWorkflow>,
-        job: NewJob,
+        job: Box<NewJob>,
         start: Start,
     ) -> Result<Accepted, SubmitError> {
         let (work, answer) = self.begin(workflow, job, start, None)?;
@@ -57,11 +57,11 @@ impl Shared {
     pub(crate) async fn admit_attended(
         self: &Arc<Self>,
         workflow: &Arc<LoadedWorkflow>,
-        job: NewJob,
+        job: Box<NewJob>,
         start: Start,
         patience: Duration,
     ) -> Result<Attended, SubmitError> {
-        let may_hold = self.store.is_durable() && job.idempotency.is_none();
+        let may_hold = job.idempotency.is_none();
         let hold = may_hold.then(|| patience.min(HOLD));
         let (mut work, answer) = self.begin(workflow, job, start, hold)?;
         let answer = work.until(answer).await;
@@ -72,7 +72,7 @@ impl Shared {
     fn begin(
         self: &Arc<Self>,
         workflow: &Arc<LoadedWorkflow>,
-        job: NewJob,
+        job: Box<NewJob>,
         start: Start,
         hold: Option<Duration>,
     ) -> Result<(Work, Answer), SubmitError> {
@@ -143,7 +143,7 @@ impl Shared {
             // So that only a job that is there already is found.
             max_pending: Some(0),
         };
-        let answer = match self.store.submit(job, options).await {
+        let answer = match self.store.submit(*job, options).await {
             Ok(Submitted::Existing(job)) => Ok(self.replayed(&job)),
             Ok(Submitted::KeyReused) => Err(SubmitError::KeyReused),
             Ok(Submitted::New(_)) | Err(Error::QueueFull { .. }) => Err(exceeded.into()),
@@ -222,7 +222,7 @@ impl Shared {
         };
         let account = self.account_of(job.owner.as_ref());
         let mut here = Err(NotHere);
-        let answer = match self.store.submit(job, options).await {
+        let answer = match self.store.submit(*job, options).await {
             Ok(Submitted::New(claimed)) => {
                 if let Some(account) = account {
                     account.accepted();

@@ -372,7 +372,7 @@ impl Execution {
         let claimant = &self.shared.claimant;
         let stored = self
             .run
-            .store_ended(job, claimant, ending, masked_outputs)
+            .store_ended(*job, claimant, ending, masked_outputs)
             .await;
         if let (Ok(_), Some(account)) = (&stored, &self.account) {
             account.accepted();

@@ -21,12 +21,13 @@ use jobs::job::{Ending, Job, JobId, NewJob};
 use jobs::json::Json;
 use jobs::memory::MAX_EVENTS;
 use jobs::store::{Claimant, Error, JobStore, Lease, StoredEvent};
+use serde::Serialize;
 use tokio::sync::{Notify, SetOnce, broadcast, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::events::{Event, FinalEvent};
-use crate::numbered::{Kind, Numbered};
+use crate::numbered::Numbered;
 use crate::runs::{Accepted, SubmitError};
 use crate::service::Shared;
 
@@ -97,7 +98,7 @@ enum Waiting {
 /// A job that is not stored yet, and whoever waits for that.
 #[derive(Debug)]
 pub(crate) struct Unstored {
-    pub(crate) job: NewJob,
+    pub(crate) job: Box<NewJob>,
     pub(crate) reply: Reply,
 }
 
@@ -363,7 +364,12 @@ impl LiveRun {
     }
 
     /// An event to be stored. Where nobody is known to read it, it is not written yet.
-    fn stored<K: Kind>(&self, log: &Log, kind: &'static str, event: Numbered<K>) -> StoredEvent {
+    fn stored<K: Serialize + Send + Sync + 'static>(
+        &self,
+        log: &Log,
+        kind: &'static str,
+        event: Numbered<K>,
+    ) -> StoredEvent {
         let is_read = self.store.is_durable() || log.is_watched();
         StoredEvent {
             id: event.id,

@@ -108,7 +108,7 @@ impl Service {
             now,
             webhook,
         );
-        Ok(shared.admit(&workflow, job, start).await?)
+        Ok(shared.admit(&workflow, Box::new(job), start).await?)
     }
 }
 

@@ -192,28 +192,35 @@ impl RunOptions {
 
 impl Service {
     /// Accepts a run: it is stored, and will be executed once whatever becomes of the caller.
-    pub async fn submit(
-        &self,
-        workflow: &Arc<LoadedWorkflow>,
+    pub fn submit<'a>(
+        &'a self,
+        workflow: &'a Arc<LoadedWorkflow>,
         request: RunRequest,
-    ) -> Result<Accepted, SubmitError> {
-        let (job, state) = self.accept(workflow, request)?;
-        self.shared.admit(workflow, job, Start::Fresh(state)).await
+    ) -> impl Future<Output = Result<Accepted, SubmitError>> + Send + 'a {
+        // At once, so that the request need not be kept.
+        let accepted = self.accept(workflow, request);
+        async move {
+            let (job, state) = accepted?;
+            self.shared.admit(workflow, job, Start::Fresh(state)).await
+        }
     }
 
     /// As [`submit`](Self::submit), for a caller who waits for the end and executes the run meanwhile, for
     /// as long as it has patience.
-    pub async fn attend(
-        &self,
-        workflow: &Arc<LoadedWorkflow>,
+    pub fn attend<'a>(
+        &'a self,
+        workflow: &'a Arc<LoadedWorkflow>,
         request: RunRequest,
         patience: Duration,
-    ) -> Result<Attended, SubmitError> {
-        let (job, state) = self.accept(workflow, request)?;
-        let start = Start::Fresh(state);
-        self.shared
-            .admit_attended(workflow, job, start, patience)
-            .await
+    ) -> impl Future<Output = Result<Attended, SubmitError>> + Send + 'a {
+        let accepted = self.accept(workflow, request);
+        async move {
+            let (job, state) = accepted?;
+            let start = Start::Fresh(state);
+            self.shared
+                .admit_attended(workflow, job, start, patience)
+                .await
+        }
     }
 
     /// The job to be stored, and where it starts.
@@ -221,7 +228,7 @@ impl Service {
         &self,
         workflow: &Arc<LoadedWorkflow>,
         request: RunRequest,
-    ) -> Result<(NewJob, InitialState), SubmitError> {
+    ) -> Result<(Box<NewJob>, InitialState), SubmitError> {
         let shared = &self.shared;
         let (inputs, state) =
             inputs::accept(&workflow.workflow, request.inputs, request.body_faults)
@@ -263,7 +270,7 @@ impl Service {
             idempotency,
             webhook: request.webhook.or_else(|| shared.own_webhook()),
         };
-        Ok((job, state))
+        Ok((Box::new(job), state))
     }
 
     /// Waits for an accepted run to end; `None` when it has not within `timeout`.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::tables::{Record, Tables};
+use super::record::Record;
+use super::tables::Tables;
 use crate::job::JobId;
 use crate::store::{Error, later};
 use crate::webhook::{
@@ -35,23 +36,21 @@ impl Owed {
 }
 
 impl Record {
-    /// The job has ended; tells whether it has a webhook.
-    pub(super) fn owe_delivery(&mut self, at: Timestamp) -> bool {
-        let Some(Parts { owed, shown, .. }) = self.delivery() else {
-            return false;
-        };
-        owed.due_at = at;
-        shown.state = DeliveryState::Pending;
-        shown.next_attempt_at = Some(at);
-        true
+    /// The job has ended: its webhook is due, where it has one.
+    pub(super) fn owe_delivery(&mut self, at: Timestamp) {
+        if let Some(Parts { owed, shown, .. }) = self.delivery() {
+            owed.due_at = at;
+            shown.state = DeliveryState::Pending;
+            shown.next_attempt_at = Some(at);
+        }
     }
 
     /// Of an ended job that has a webhook.
     fn delivery(&mut self) -> Option<Parts<'_>> {
         Some(Parts {
             owed: self.owed.as_mut()?,
-            shown: self.job.webhook.as_mut()?,
-            ended_at: self.job.completed_at?,
+            shown: self.head.webhook.as_mut()?,
+            ended_at: self.head.completed_at?,
         })
     }
 }
@@ -76,7 +75,7 @@ impl Tables {
                 owed,
                 shown,
                 ended_at,
-            }) = self.jobs.get_mut(&id).and_then(Record::delivery)
+            }) = self.jobs.get_mut(&id).and_then(|record| record.delivery())
             else {
                 continue;
             };
@@ -128,7 +127,7 @@ impl Tables {
         } = self
             .jobs
             .get_mut(&id)
-            .and_then(Record::delivery)
+            .and_then(|record| record.delivery())
             .filter(|parts| parts.owed.is_claimed && parts.owed.token == lease.token)
             .ok_or(Error::LeaseLost(id))?;
         let (state, due_at, error) = settlement.parts();
@@ -158,7 +157,7 @@ impl Tables {
                 owed,
                 shown,
                 ended_at,
-            }) = self.jobs.get_mut(&id).and_then(Record::delivery)
+            }) = self.jobs.get_mut(&id).and_then(|record| record.delivery())
             else {
                 continue;
             };

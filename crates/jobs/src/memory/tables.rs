@@ -1,26 +1,19 @@
 //! The tables of the store in memory, and the moves between them. Each method keeps them consistent;
 //! which moves make up a verb is the store's business.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::deliveries::Owed;
-use super::{Limits, MAX_EVENTS};
-use crate::job::{Definition, Idempotency, Job, JobId, NewJob, Status, Step, Work};
-use crate::json::Json;
-use crate::store::{
-    Claimant, Claimed, Error, Filter, IDEMPOTENCY_KEPT, Lease, StoredEvent, Submitted, later,
-};
-use crate::webhook::Webhook;
-
-/// What a record takes beside its payloads, roughly, in bytes.
-const RECORD_BYTES: usize = 768;
+use super::Limits;
+use super::record::Record;
+use crate::job::{Definition, Idempotency, Job, JobId, NewJob, Status};
+use crate::store::{Claimant, Claimed, Error, Filter, IDEMPOTENCY_KEPT, Lease, Submitted, later};
 
 #[derive(Debug, Default)]
 pub(super) struct Tables {
-    pub(super) jobs: BTreeMap<JobId, Record>,
+    pub(super) jobs: BTreeMap<JobId, Box<Record>>,
     pub(super) pending: BTreeSet<JobId>,
     pub(super) pending_by_workflow: BTreeMap<Arc<str>, BTreeSet<JobId>>,
     pub(super) deadlines: BTreeSet<(Timestamp, JobId)>,
@@ -33,22 +26,8 @@ pub(super) struct Tables {
     pub(super) definitions: HashMap<Arc<str>, (Arc<Definition>, usize)>,
 }
 
-#[derive(Debug)]
-pub(super) struct Record {
-    pub(super) job: Job,
-    pub(super) work: Work,
-    pub(super) events: VecDeque<StoredEvent>,
-    /// Of the last claim.
-    pub(super) token: u64,
-    /// While it runs.
-    pub(super) lease_expires_at: Timestamp,
-    /// Where there is a webhook.
-    pub(super) owed: Option<Box<Owed>>,
-    key: Option<Box<Key>>,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
+pub(super) struct Key {
     scope: String,
     key: String,
 }
@@ -75,18 +54,13 @@ impl Tables {
             return Some(Submitted::KeyReused);
         }
         let record = self.jobs.get(&used.job)?;
-        Some(Submitted::Existing(Box::new(record.job.clone())))
+        Some(Submitted::Existing(Box::new(record.job())))
     }
 
     /// A new record; whether it is claimed at once or put in the queue is up to the caller.
-    pub(super) fn insert(&mut self, new: NewJob) {
-        let definition_hash = new.definition.hash.clone();
-        let (_, jobs) = self
-            .definitions
-            .entry(definition_hash.clone())
-            .or_insert((new.definition, 0));
-        *jobs += 1;
-        let key = new.idempotency.map(|used| {
+    pub(super) fn insert(&mut self, mut new: NewJob) {
+        let (id, definition) = (new.id, new.definition.clone());
+        let key = new.idempotency.take().map(|used| {
             let key = Key {
                 scope: used.scope,
                 key: used.key,
@@ -99,43 +73,34 @@ impl Tables {
             self.keys.insert(key.clone(), of);
             Box::new(key)
         });
-        let job = Job {
-            id: new.id,
-            workflow: new.workflow,
-            definition_hash,
-            status: Status::Pending,
-            metadata: new.metadata,
-            created_at: new.created_at,
-            started_at: None,
-            completed_at: None,
-            execution_time_ms: None,
-            outputs: None,
-            error: None,
-            problem: None,
-            usage: None,
-            deadline: new.deadline,
-            owner: new.owner,
-            retried_from: new.retried_from,
-            attempts: 0,
-            webhook: new.webhook.as_ref().map(Webhook::untried),
-        };
-        let record = Record {
-            job,
-            work: new.work,
-            events: VecDeque::new(),
-            token: 0,
-            lease_expires_at: Timestamp::MIN,
-            owed: new.webhook.map(Owed::new).map(Box::new),
-            key,
-        };
-        self.jobs.insert(new.id, record);
+        self.pin(definition);
+        self.jobs.insert(id, Box::new(Record::new(new, key)));
+    }
+
+    /// The record of a job that has ended and was not here before.
+    pub(super) fn insert_ended(&mut self, definition: Arc<Definition>, record: Box<Record>) {
+        let id = record.head.id;
+        self.pin(definition);
+        self.jobs.insert(id, record);
+        self.enter_ended(id);
+    }
+
+    /// One more job has that definition.
+    fn pin(&mut self, definition: Arc<Definition>) {
+        if let Some((_, jobs)) = self.definitions.get_mut(&definition.hash) {
+            *jobs += 1;
+        } else {
+            let hash = definition.hash.clone();
+            self.definitions.insert(hash, (definition, 1));
+        }
     }
 
     /// Puts a job in the queue.
     pub(super) fn enqueue(&mut self, id: JobId) {
-        let Some(Record { job, .. }) = self.jobs.get(&id) else {
+        let Some(record) = self.jobs.get(&id) else {
             return;
         };
+        let job = &record.head;
         self.pending.insert(id);
         self.pending_by_workflow
             .entry(job.workflow.clone())
@@ -180,21 +145,17 @@ impl Tables {
     /// Leases a job that waits or whose lease lapsed.
     pub(super) fn claim(&mut self, id: JobId, by: &Claimant, now: Timestamp) -> Option<Claimed> {
         let record = self.jobs.get_mut(&id)?;
-        let status = record.job.status.after(Step::Claim)?;
         let expires_at = later(now, by.lease_for);
-        record.job.status = status;
-        record.job.started_at.get_or_insert(now);
-        record.job.attempts += 1;
-        record.token += 1;
-        let lapsed_at = std::mem::replace(&mut record.lease_expires_at, expires_at);
+        let lapsed_at = record.lease_expires_at;
+        record.claim(expires_at, now)?;
         let claimed = Claimed {
-            job: record.job.clone(),
+            job: record.job(),
             lease: Lease {
                 job: id,
                 token: record.token,
                 expires_at,
             },
-            work: record.work.clone(),
+            work: record.work(),
             last_event: record.last_event(),
         };
         self.dequeue(&claimed.job);
@@ -207,43 +168,44 @@ impl Tables {
     pub(super) fn held(&mut self, lease: &Lease) -> Result<&mut Record, Error> {
         self.jobs
             .get_mut(&lease.job)
+            .map(Box::as_mut)
             .filter(|record| {
                 record.token == lease.token
-                    && matches!(record.job.status, Status::Running | Status::Cancelling)
+                    && matches!(record.head.status, Status::Running | Status::Cancelling)
             })
             .ok_or(Error::LeaseLost(lease.job))
     }
 
-    /// Gives a job that left the queue and its lease its final status.
-    pub(super) fn end(&mut self, id: JobId, status: Status, at: Timestamp) -> Job {
-        let record = self
-            .jobs
-            .get_mut(&id)
-            .expect("the caller has just had the record");
-        record.job.status = status;
-        record.job.completed_at = Some(at);
-        record.events.shrink_to_fit();
-        if record.owe_delivery(at) {
+    /// Enters a job that left the queue or its lease, and has ended, among those that have.
+    pub(super) fn enter_ended(&mut self, id: JobId) {
+        let Some(record) = self.jobs.get(&id) else {
+            return;
+        };
+        let at = record.head.completed_at.expect("the job has ended");
+        if record.owed.is_some() {
             self.owed.insert((at, id));
             self.due.insert((at, id));
         } else {
             self.ended.insert((at, id));
         }
         self.ended_bytes += record.bytes();
-        record.job.clone()
     }
 
-    pub(super) fn forget_beyond(&mut self, limits: &Limits, now: Timestamp) {
+    /// Those that go, for the caller to drop when nobody waits for the tables any more.
+    #[expect(clippy::vec_box, reason = "taken out as they are; records are large")]
+    pub(super) fn forget_beyond(&mut self, limits: &Limits, now: Timestamp) -> Vec<Box<Record>> {
+        let mut gone = Vec::new();
         while let Some((completed_at, id)) = self.next_to_go() {
             let too_old = later(completed_at, limits.max_age) < now;
             if !too_old
                 && self.ended.len() + self.owed.len() <= limits.max_jobs
                 && self.ended_bytes <= limits.max_bytes
             {
-                return;
+                break;
             }
-            self.forget(completed_at, id);
+            gone.push(self.forget(completed_at, id));
         }
+        gone
     }
 
     /// The ended job that is forgotten first.
@@ -251,7 +213,7 @@ impl Tables {
         self.ended.first().or(self.owed.first()).copied()
     }
 
-    pub(super) fn forget(&mut self, completed_at: Timestamp, id: JobId) {
+    pub(super) fn forget(&mut self, completed_at: Timestamp, id: JobId) -> Box<Record> {
         self.ended.remove(&(completed_at, id));
         self.owed.remove(&(completed_at, id));
         let record = self
@@ -262,60 +224,18 @@ impl Tables {
         if let Some(owed) = &record.owed {
             self.due.remove(&(owed.due_at, id));
         }
-        if let Some(key) = record.key
-            && self.keys.get(&key).is_some_and(|used| used.job == id)
+        if let Some(key) = &record.key
+            && self.keys.get(key).is_some_and(|used| used.job == id)
         {
-            self.keys.remove(&key);
+            self.keys.remove(key);
         }
-        if let Some((_, jobs)) = self.definitions.get_mut(&record.job.definition_hash) {
+        if let Some((_, jobs)) = self.definitions.get_mut(&record.head.definition_hash) {
             *jobs -= 1;
             if *jobs == 0 {
-                self.definitions.remove(&record.job.definition_hash);
+                self.definitions.remove(&record.head.definition_hash);
             }
         }
-    }
-}
-
-impl Record {
-    /// The id of the last event; 0 where there is none.
-    fn last_event(&self) -> u64 {
-        self.events.back().map_or(0, |event| event.id)
-    }
-
-    pub(super) fn append(&mut self, events: Vec<StoredEvent>) {
-        if self.events.is_empty() {
-            self.events = events.into();
-        } else {
-            let last = self.last_event();
-            self.events
-                .extend(events.into_iter().filter(|event| event.id > last));
-        }
-        let excess = self.events.len().saturating_sub(MAX_EVENTS);
-        self.events.drain(..excess);
-    }
-
-    /// What it takes, roughly. Does not change once the job has ended.
-    fn bytes(&self) -> usize {
-        let payloads = [
-            Some(&self.work.inputs),
-            self.work.options.as_ref(),
-            self.work.progress.as_ref(),
-            self.job.metadata.as_ref(),
-            self.job.outputs.as_ref(),
-            self.job.problem.as_ref(),
-            self.job.usage.as_ref(),
-        ];
-        let events = self
-            .events
-            .iter()
-            .map(|event| size_of::<StoredEvent>() + event.data.bytes());
-        RECORD_BYTES
-            + payloads
-                .into_iter()
-                .flatten()
-                .map(Json::bytes)
-                .chain(events)
-                .sum::<usize>()
+        record
     }
 }
 

@@ -177,7 +177,8 @@ impl<D: Dialect> HttpModel<D> {
     ) -> Result<ChatReply, Error> {
         // Some servers answer in one piece although a stream was asked for.
         if request.stream && !answer.is_json_document {
-            return self.read_stream(answer, request, on_delta).await;
+            // Its own piece of memory, which only those take that stream.
+            return Box::pin(self.read_stream(answer, request, on_delta)).await;
         }
         let body = answer
             .into_bytes()

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use engine::outcome::FailureCode;
+use futures_util::TryFutureExt as _;
 use jobs::store::Error;
 use lang::fault::{Fault, FaultKind, PathSegment};
 use serde_json::Value;
@@ -44,29 +45,27 @@ fn oversized((path, rounded): (Vec<PathSegment>, f64)) -> Fault {
 }
 
 /// Hands a run to the service. `place` leads to the inputs within the request, for faults.
-pub(crate) async fn submit(
-    app: &App,
-    workflow: &Arc<LoadedWorkflow>,
+pub(crate) fn submit<'a>(
+    app: &'a App,
+    workflow: &'a Arc<LoadedWorkflow>,
     request: RunRequest,
-    place: &[&str],
-) -> Result<Accepted, Refusal> {
+    place: &'a [&str],
+) -> impl Future<Output = Result<Accepted, Refusal>> + Send + 'a {
     app.service()
         .submit(workflow, request)
-        .await
         .map_err(|error| refused(app, error, place))
 }
 
 /// As [`submit`], for a caller who waits for the end, for as long as it has patience.
-pub(crate) async fn attend(
-    app: &App,
-    workflow: &Arc<LoadedWorkflow>,
+pub(crate) fn attend<'a>(
+    app: &'a App,
+    workflow: &'a Arc<LoadedWorkflow>,
     request: RunRequest,
     patience: Duration,
-    place: &[&str],
-) -> Result<Attended, Refusal> {
+    place: &'a [&str],
+) -> impl Future<Output = Result<Attended, Refusal>> + Send + 'a {
     app.service()
         .attend(workflow, request, patience)
-        .await
         .map_err(|error| refused(app, error, place))
 }
 

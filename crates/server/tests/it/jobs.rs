@@ -251,10 +251,7 @@ async fn a_waiting_client_is_told_of_the_cancellation() {
         }
     });
     server.until_asked(1).await;
-    let id = server.get("/jobs").await.json()["jobs"][0]["job_id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let id = server.until_listed().await;
     server
         .send(Call::new("POST", format!("/jobs/{id}/cancel")))
         .await;

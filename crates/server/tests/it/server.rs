@@ -166,4 +166,18 @@ impl Server {
         .await
         .expect("the model is asked");
     }
+
+    /// Waits until a run stands in the listing, which it need not from its first moment; its id.
+    pub(crate) async fn until_listed(&self) -> String {
+        tokio::time::timeout(Duration::from_secs(10), async {
+            loop {
+                let page = self.get("/jobs").await.json();
+                if let Some(id) = page["jobs"][0]["job_id"].as_str() {
+                    return id.to_owned();
+                }
+            }
+        })
+        .await
+        .expect("the run is listed")
+    }
 }

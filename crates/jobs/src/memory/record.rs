@@ -1,0 +1,233 @@
+//! What the tables keep of a job.
+
+use std::collections::VecDeque;
+
+use jiff::Timestamp;
+
+use super::MAX_EVENTS;
+use super::deliveries::Owed;
+use super::packed::{Packed, Slot};
+use super::tables::Key;
+use crate::job::{Ending, Job, NewJob, Status, Step, Work};
+use crate::json::Json;
+use crate::store::{Error, StoredEvent};
+use crate::webhook::Webhook;
+
+/// What a record takes beside its payloads, roughly, in bytes: itself and its places in the tables.
+const RECORD_BYTES: usize = size_of::<Record>() + 128;
+
+#[derive(Debug)]
+pub(super) struct Record {
+    /// Without what stands in `payloads`.
+    pub(super) head: Job,
+    payloads: Kept,
+    /// Of the last claim.
+    pub(super) token: u64,
+    /// While it runs.
+    pub(super) lease_expires_at: Timestamp,
+    /// Where there is a webhook.
+    pub(super) owed: Option<Box<Owed>>,
+    pub(super) key: Option<Box<Key>>,
+}
+
+#[derive(Debug)]
+enum Kept {
+    /// Until the job has ended.
+    Open(Box<Payloads>),
+    /// From then on.
+    Packed(Packed),
+}
+
+/// The parts of a job that its owner's data make large.
+#[derive(Debug)]
+pub(super) struct Payloads {
+    work: Work,
+    metadata: Option<Json>,
+    outputs: Option<Json>,
+    problem: Option<Json>,
+    usage: Option<Json>,
+    pub(super) events: VecDeque<StoredEvent>,
+}
+
+impl Payloads {
+    /// Before anything has come of it.
+    pub(super) fn of_work(work: Work, metadata: Option<Json>) -> Self {
+        Self {
+            work,
+            metadata,
+            outputs: None,
+            problem: None,
+            usage: None,
+            events: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn slot(&self, slot: Slot) -> Option<&Json> {
+        match slot {
+            Slot::Inputs => Some(&self.work.inputs),
+            Slot::Options => self.work.options.as_ref(),
+            Slot::Progress => self.work.progress.as_ref(),
+            Slot::Metadata => self.metadata.as_ref(),
+            Slot::Outputs => self.outputs.as_ref(),
+            Slot::Problem => self.problem.as_ref(),
+            Slot::Usage => self.usage.as_ref(),
+        }
+    }
+}
+
+impl Record {
+    /// Of a job that waits. Its idempotency key is the tables' business.
+    pub(super) fn new(new: NewJob, key: Option<Box<Key>>) -> Self {
+        let head = Job {
+            id: new.id,
+            workflow: new.workflow,
+            definition_hash: new.definition.hash.clone(),
+            status: Status::Pending,
+            metadata: None,
+            created_at: new.created_at,
+            started_at: None,
+            completed_at: None,
+            execution_time_ms: None,
+            outputs: None,
+            error: None,
+            problem: None,
+            usage: None,
+            deadline: new.deadline,
+            owner: new.owner,
+            retried_from: new.retried_from,
+            attempts: 0,
+            webhook: new.webhook.as_ref().map(Webhook::untried),
+        };
+        let payloads = Payloads::of_work(new.work, new.metadata);
+        Self {
+            head,
+            payloads: Kept::Open(Box::new(payloads)),
+            token: 0,
+            lease_expires_at: Timestamp::MIN,
+            owed: new.webhook.map(Owed::new).map(Box::new),
+            key,
+        }
+    }
+
+    /// The job, whole.
+    pub(super) fn job(&self) -> Job {
+        Job {
+            outputs: self.slot(Slot::Outputs),
+            ..self.row()
+        }
+    }
+
+    /// The job as it stands in a listing.
+    pub(super) fn row(&self) -> Job {
+        Job {
+            metadata: self.slot(Slot::Metadata),
+            problem: self.slot(Slot::Problem),
+            usage: self.slot(Slot::Usage),
+            ..self.head.clone()
+        }
+    }
+
+    fn slot(&self, slot: Slot) -> Option<Json> {
+        match &self.payloads {
+            Kept::Open(payloads) => payloads.slot(slot).cloned(),
+            Kept::Packed(packed) => packed.get(slot),
+        }
+    }
+
+    pub(super) fn work(&self) -> Work {
+        match &self.payloads {
+            Kept::Open(payloads) => payloads.work.clone(),
+            Kept::Packed(packed) => packed.work(),
+        }
+    }
+
+    /// Those after that id.
+    pub(super) fn events(&self, after: u64, limit: usize) -> Vec<StoredEvent> {
+        match &self.payloads {
+            Kept::Open(payloads) => {
+                let events = &payloads.events;
+                let from = events.partition_point(|event| event.id <= after);
+                events.range(from..).take(limit).cloned().collect()
+            }
+            Kept::Packed(packed) => packed.events(after, limit),
+        }
+    }
+
+    /// The id of the last event of a job that has not ended; 0 where there is none.
+    pub(super) fn last_event(&self) -> u64 {
+        match &self.payloads {
+            Kept::Open(payloads) => payloads.events.back().map_or(0, |event| event.id),
+            Kept::Packed(_) => 0,
+        }
+    }
+
+    /// How far the run has come, and what happened, while it has not ended.
+    pub(super) fn save(&mut self, progress: Option<Json>, events: Vec<StoredEvent>) {
+        let last = self.last_event();
+        let Kept::Open(payloads) = &mut self.payloads else {
+            return;
+        };
+        if progress.is_some() {
+            payloads.work.progress = progress;
+        }
+        if payloads.events.is_empty() {
+            payloads.events = events.into();
+        } else {
+            let new = events.into_iter().filter(|event| event.id > last);
+            payloads.events.extend(new);
+        }
+        let excess = payloads.events.len().saturating_sub(MAX_EVENTS);
+        payloads.events.drain(..excess);
+    }
+
+    /// Somebody works on the job until then, where that is a legal step.
+    pub(super) fn claim(&mut self, lease_expires_at: Timestamp, now: Timestamp) -> Option<()> {
+        self.head.status = self.head.status.after(Step::Claim)?;
+        self.head.started_at.get_or_insert(now);
+        self.head.attempts += 1;
+        self.token += 1;
+        self.lease_expires_at = lease_expires_at;
+        Some(())
+    }
+
+    /// How the work ended, which has to be a legal step; the job, whole.
+    pub(super) fn finish(
+        &mut self,
+        ending: Ending,
+        events: Vec<StoredEvent>,
+    ) -> Result<Job, Error> {
+        let step = Step::End(ending.end);
+        let status = self.head.status.after(step);
+        let status = status.ok_or(Error::NotCancelling(self.head.id))?;
+        self.save(None, events);
+        if let Kept::Open(payloads) = &mut self.payloads {
+            payloads.outputs = ending.outputs;
+            payloads.problem = ending.problem;
+            payloads.usage = ending.usage;
+        }
+        self.head.error = ending.error;
+        self.head.execution_time_ms = Some(ending.execution_time_ms);
+        Ok(self.end(status, ending.at))
+    }
+
+    /// Gives the job its final status; the job, whole.
+    pub(super) fn end(&mut self, status: Status, at: Timestamp) -> Job {
+        self.head.status = status;
+        self.head.completed_at = Some(at);
+        self.owe_delivery(at);
+        let job = self.job();
+        if let Kept::Open(payloads) = &self.payloads {
+            self.payloads = Kept::Packed(Packed::of(payloads));
+        }
+        job
+    }
+
+    /// What it takes once the job has ended, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        let payloads = match &self.payloads {
+            Kept::Open(_) => 0,
+            Kept::Packed(packed) => packed.bytes(),
+        };
+        RECORD_BYTES + payloads
+    }
+}
