@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
-use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, IF_NONE_MATCH};
+use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, FORWARDED, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use engine::trace::TraceParent;
+use ipnet::{IpNet, Ipv4Net};
 use jobs::webhook::Webhook;
 use lang::json::Bounds;
 use service::webhooks::{Unfit, WebhookFault};
@@ -14,7 +15,7 @@ use service::webhooks::{Unfit, WebhookFault};
 use crate::refusal::Refusal;
 use crate::request::envelope::Envelope;
 use crate::request::steering::Steering;
-use crate::request::{accept, body, caller, etag, job_id};
+use crate::request::{accept, body, caller, client, etag, job_id};
 use crate::routes::{job_events, job_retry, jobs_list, key_rotate, keys_create};
 
 /// So little that small inputs go beyond it.
@@ -38,7 +39,7 @@ fn names() -> [HeaderName; 12] {
         ACCEPT,
         IF_NONE_MATCH,
         CONTENT_TYPE,
-        own("prefer"),
+        FORWARDED,
     ]
 }
 
@@ -91,6 +92,24 @@ pub fn request_headers(data: &[u8]) {
             shown(&refusal);
         }
     }
+    proxied(headers);
+}
+
+/// What stands in `Forwarded` is read as that and as `X-Forwarded-For`.
+fn proxied(mut headers: HeaderMap) {
+    let (proxy, stranger) = ([10, 0, 0, 1].into(), [192, 0, 2, 1].into());
+    let trusted = [IpNet::from(Ipv4Net::new_assert([10, 0, 0, 0].into(), 8))];
+    let standard = client::behind(proxy, &headers, &trusted);
+    let values: Vec<_> = headers.get_all(FORWARDED).iter().cloned().collect();
+    for value in values {
+        headers.append(client::X_FORWARDED_FOR, value);
+    }
+    let both = client::behind(proxy, &headers, &trusted);
+    assert!(both == standard || both == proxy);
+    assert_eq!(client::behind(stranger, &headers, &trusted), stranger);
+    headers.remove(FORWARDED);
+    let plain = client::behind(proxy, &headers, &trusted);
+    assert!(both == plain || both == proxy);
 }
 
 /// A query of `GET /jobs`, with its cursor; and the text as the id of a job.

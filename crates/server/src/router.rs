@@ -79,14 +79,22 @@ pub(crate) fn build(app: &App) -> Router {
     let mut router = Router::new();
     for (path, methods) in table(app.has_root_paths()).routes {
         if path != "/" {
-            router = router.route(&format!("{path}/"), any(without_trailing_slash));
+            router = router.route(&format!("{path}/"), any(open(without_trailing_slash)));
         }
         router = router.route(&path, methods);
     }
     router
-        .fallback(async || Refusal::NotFound("Not Found"))
-        .method_not_allowed_fallback(async || Refusal::MethodNotAllowed)
+        .fallback(open(async || Refusal::NotFound("Not Found")))
+        .method_not_allowed_fallback(open(async || Refusal::MethodNotAllowed))
         .with_state(app.clone())
+}
+
+/// For anyone, and counted like every request: whoever only guesses at paths is slowed down, too.
+fn open<H>(handler: H) -> Guarded<H> {
+    Guarded {
+        need: Need::Open,
+        handler,
+    }
 }
 
 /// The documentation of every route.

@@ -211,6 +211,27 @@ async fn without_a_good_key_requests_are_counted_by_address() {
 }
 
 #[tokio::test]
+async fn paths_and_methods_that_are_not_there_are_counted_too() {
+    let server = Server::with(
+        Part::Echo,
+        &[ECHO],
+        by_address(3, &[]),
+        service::Settings::default(),
+    );
+    let statuses = |call: Call| async { server.send(call).await.status };
+    assert_eq!(statuses(Call::get("/wp-login.php")).await, 404);
+    assert_eq!(statuses(Call::new("DELETE", "/run")).await, 405);
+    assert_eq!(statuses(Call::get("/jobs/")).await, 307);
+    for call in [
+        Call::get("/.env"),
+        Call::new("DELETE", "/run"),
+        Call::get("/jobs/"),
+    ] {
+        assert_eq!(statuses(call).await, 429);
+    }
+}
+
+#[tokio::test]
 async fn behind_a_trusted_proxy_each_client_is_counted_by_itself() {
     let server = Server::with(
         Part::Echo,
