@@ -14,6 +14,7 @@ mod usage;
 
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use jobs::spend::Day;
@@ -28,8 +29,9 @@ pub use usage::{KeyUsage, Left, Spending};
 pub(crate) use place::Place;
 
 /// The most that may be allowed a day: headers take integers of 15 digits, dollars in millionths.
-const MOST_TOKENS: u64 = 999_999_999_999_999;
-const MOST_USD: f64 = 999_999_999.0;
+pub const MOST_TOKENS: u64 = 999_999_999_999_999;
+/// Of these.
+pub const USD: RangeInclusive<f64> = 0.000_001..=999_999_999.0;
 
 /// How much a key may use; `None`: as much as the server's defaults, or any.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -58,7 +60,7 @@ impl Limits {
         }
         if self
             .cost_per_day_usd
-            .is_some_and(|most| !(0.000_001..=MOST_USD).contains(&most))
+            .is_some_and(|most| !USD.contains(&most))
         {
             return Err("cost per day has to be above 0 and below 1000000000 US dollars");
         }

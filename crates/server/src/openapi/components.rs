@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use service::catalog::LoadedWorkflow;
+use service::limits::{MOST_TOKENS, USD};
 
 use crate::request::{duration, number};
 
@@ -385,15 +386,17 @@ fn key_properties() -> Value {
 
 /// Of a key: `null` where the server's defaults count.
 fn limits() -> Value {
-    let whole = |least: u64| json!({ "type": ["integer", "null"], "minimum": least });
+    let whole = |least: u64, most: u64| json!({ "type": ["integer", "null"], "minimum": least, "maximum": most });
+    let few = u64::from(u32::MAX);
+    let usd = json!({ "type": ["number", "null"], "minimum": USD.start(), "maximum": USD.end() });
     json!({
         "type": "object",
         "properties": {
-            "requests_per_minute": whole(1),
-            "max_running": whole(1),
-            "max_queued": whole(0),
-            "tokens_per_day": whole(1),
-            "cost_per_day_usd": { "type": ["number", "null"], "exclusiveMinimum": 0 },
+            "requests_per_minute": whole(1, few),
+            "max_running": whole(1, few),
+            "max_queued": whole(0, few),
+            "tokens_per_day": whole(1, MOST_TOKENS),
+            "cost_per_day_usd": usd,
         },
         "additionalProperties": false,
     })

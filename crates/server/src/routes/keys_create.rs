@@ -135,12 +135,29 @@ pub(crate) fn read(mut members: Map<String, Value>) -> Result<NewKey, Refusal> {
 }
 
 /// Nothing that is not known, and no limit that is misread as none.
-fn limits_of(value: Value) -> Option<Limits> {
-    let names = value.as_object()?.keys();
+fn limits_of(mut value: Value) -> Option<Limits> {
     let known = serde_json::to_value(Limits::default()).ok()?;
     let known = known.as_object()?;
-    let all_known = names.into_iter().all(|name| known.contains_key(name));
-    serde_json::from_value(value).ok().filter(|_| all_known)
+    for (name, limit) in value.as_object_mut()? {
+        if !known.contains_key(name) {
+            return None;
+        }
+        if let Some(whole) = limit.as_f64().and_then(whole) {
+            *limit = whole.into();
+        }
+    }
+    serde_json::from_value(value).ok()
+}
+
+/// `60.0` is an integer in JSON Schema. Of those that are larger than any limit, nothing is said.
+fn whole(number: f64) -> Option<u64> {
+    let is_whole = number.fract() == 0.0 && (0.0..1e15).contains(&number);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whole, not negative and far below 2^53"
+    )]
+    is_whole.then_some(number as u64)
 }
 
 fn texts(value: &Value) -> Option<Vec<String>> {

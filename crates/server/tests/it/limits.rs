@@ -534,7 +534,8 @@ async fn usage_is_each_keys_own_and_an_admins_to_see() {
 async fn limits_are_given_with_a_key_and_kept_when_it_is_rotated() {
     let limited = Limited::start(Part::Echo, Limits::default()).await;
     let admin = async |call| limited.ask(&limited.admin, call).await;
-    let body = r#"{"name": "shop", "limits": {"requests_per_minute": 2, "cost_per_day_usd": 1.5}}"#;
+    let body =
+        r#"{"name": "shop", "limits": {"requests_per_minute": 2.0, "cost_per_day_usd": 1.5}}"#;
     let made = admin(Call::post("/keys", body)).await;
     assert_eq!(made.status, 201, "{}", made.body);
     let made = made.json();
@@ -564,6 +565,7 @@ async fn limits_are_given_with_a_key_and_kept_when_it_is_rotated() {
         json!({"requests_per_minute": 0}),
         json!({"max_running": 0}),
         json!({"max_queued": -1}),
+        json!({"max_queued": 5_000_000_000_u64}),
         json!({"tokens_per_day": 1.5}),
         json!({"tokens": 5}),
         json!([5]),

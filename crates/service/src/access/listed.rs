@@ -117,14 +117,17 @@ fn read(entry: &str) -> Result<ListedKey, String> {
         return Err("its id may have small letters, digits and hyphens".to_owned());
     }
     let in_key = |reason: &str| format!("`{id}`: {reason}");
+    if workflows.is_some_and(|names| names.split('+').any(is_key)) {
+        return Err(in_key(
+            "what stands where names of workflows should be is a key",
+        ));
+    }
     let digest = if let Some(hexadecimal) = secret.strip_prefix(HASHED) {
         from_hexadecimal(hexadecimal).ok_or_else(|| {
             in_key("a hash has 64 hexadecimal digits: `printf %s KEY | sha256sum`")
         })?
     } else {
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-        let lengths = SHORTEST_SECRET..=LONGEST_SECRET;
-        if !lengths.contains(&secret.len()) || !secret.bytes().all(fits) {
+        if !is_secret(secret) {
             return Err(in_key(
                 "a secret has 32 to 256 letters, digits, hyphens and underscores; `openssl rand -hex 32` makes a good one",
             ));
@@ -149,6 +152,15 @@ fn read(entry: &str) -> Result<ListedKey, String> {
         grants,
         digest: digest.into(),
     })
+}
+
+fn is_key(text: &str) -> bool {
+    secret::parts(text).is_some_and(|(_, secret)| is_secret(secret))
+}
+
+fn is_secret(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    (SHORTEST_SECRET..=LONGEST_SECRET).contains(&text.len()) && text.bytes().all(fits)
 }
 
 fn from_hexadecimal(text: &str) -> Option<[u8; 32]> {
@@ -245,6 +257,10 @@ mod tests {
         check("fm_ci_SECRET:admin:a", "cannot be restricted");
         check("fm_ci_SECRET:run:", "at least one");
         check("fm_ci_SECRET:run:a:b", "more than three parts");
+        check(
+            "fm_ci_SECRET:run:a+fm_b_SECRET",
+            "names of workflows should be is a key",
+        );
         check("fm_ci_sha256-letmein", "64 hexadecimal digits");
         check(
             "fm_ci_SECRET fm_ci_SECRET",
