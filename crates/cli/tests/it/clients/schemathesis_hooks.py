@@ -34,8 +34,8 @@ BEYOND_SCHEMAS = [
     # `admin` and `metrics` go with no workflows: a rule between two members.
     faults("value_error", ["body"], "cannot be restricted to workflows"),
     # To a schema 1e30 is the number that it is with all its digits written out. We keep the first, and refuse what
-    # looks like an exact integer and cannot be kept as one.
-    faults("int_parsing_size", ["body", "metadata"]),
+    # looks like an exact integer and cannot be kept as one, also where the schema takes anything.
+    faults("int_parsing_size"),
     # Which addresses may be reached is up to who runs the server.
     faults("value_error", ["body", "webhook", "url"]),
 ]
