@@ -146,6 +146,32 @@ pub struct NewJob {
     pub webhook: Option<Webhook>,
 }
 
+impl NewJob {
+    /// The job, as it waits.
+    pub(crate) fn waiting(&self) -> Job {
+        Job {
+            id: self.id,
+            workflow: self.workflow.clone(),
+            definition_hash: self.definition.hash.clone(),
+            status: Status::Pending,
+            metadata: self.metadata.clone(),
+            created_at: self.created_at,
+            started_at: None,
+            completed_at: None,
+            execution_time_ms: None,
+            outputs: None,
+            error: None,
+            problem: None,
+            usage: None,
+            deadline: self.deadline,
+            owner: self.owner.clone(),
+            retried_from: self.retried_from,
+            attempts: 0,
+            webhook: self.webhook.as_ref().map(Webhook::untried),
+        }
+    }
+}
+
 /// What a worker needs to run a job. Opaque to stores.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Work {

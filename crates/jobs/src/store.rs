@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::job::{Definition, Ending, Job, JobId, NewJob, Status, Work};
+use crate::job::{Definition, Ending, Job, JobId, NewJob, Status, Step, Work};
 use crate::json::Json;
 use crate::webhook::{ClaimedDelivery, DeliveryLease, Room, Settlement, Webhook};
 
@@ -310,6 +310,18 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
 
     /// Whether jobs outlive the process: decides what a shutdown does with those that have not ended.
     fn is_durable(&self) -> bool;
+}
+
+/// Gives a job that waits or whose lease lapsed to a worker.
+pub(crate) fn take(job: &mut Job, token: u64, by: &Claimant, now: Timestamp) -> Option<Lease> {
+    job.status = job.status.after(Step::Claim)?;
+    job.started_at.get_or_insert(now);
+    job.attempts += 1;
+    Some(Lease {
+        job: job.id,
+        token: token + 1,
+        expires_at: later(now, by.lease_for),
+    })
 }
 
 /// The end of time rather than an overflow.

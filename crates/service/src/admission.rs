@@ -61,8 +61,7 @@ impl Shared {
         start: Start,
         patience: Duration,
     ) -> Result<Attended, SubmitError> {
-        let may_hold = job.idempotency.is_none();
-        let hold = may_hold.then(|| patience.min(HOLD));
+        let hold = job.idempotency.is_none().then(|| patience.min(HOLD));
         let (mut work, answer) = self.begin(workflow, job, start, hold)?;
         let answer = work.until(answer).await;
         let accepted = answer.unwrap_or(Err(SubmitError::Draining))?;

@@ -11,10 +11,7 @@ pub fn key_list(data: &[u8]) {
     };
     match text.parse::<ListedKeys>() {
         Ok(keys) => {
-            let entries = text
-                .split(|character: char| character.is_whitespace() || character == ',')
-                .filter(|entry| !entry.is_empty());
-            for (key, entry) in keys.iter().zip(entries) {
+            for (key, entry) in keys.iter().zip(ListedKeys::entries(text)) {
                 let mut fields = entry.split(':');
                 let whole = fields.next().unwrap_or_default();
                 let secret = whole.splitn(3, '_').last().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! What belongs to a job that ended, beside its record, in one piece of memory.
 //!
 //! Thousands of ended jobs are kept, and hardly any of them is asked for. As the values they were they would
-//! take four times the room in two dozen pieces; each new job would get the places of one that is forgotten,
+//! take half as much room again, in two dozen pieces; each new job would get the places of one that is forgotten,
 //! scattered over all of it, and wait for the memory at every step.
 
 use std::ops::Range;

@@ -10,8 +10,7 @@ use super::packed::{Packed, Slot};
 use super::tables::Key;
 use crate::job::{Ending, Job, NewJob, Status, Step, Work};
 use crate::json::Json;
-use crate::store::{Error, StoredEvent};
-use crate::webhook::Webhook;
+use crate::store::{Claimant, Error, Lease, StoredEvent, take};
 
 /// What a record takes beside its payloads, roughly, in bytes: itself and its places in the tables.
 const RECORD_BYTES: usize = size_of::<Record>() + 128;
@@ -79,24 +78,8 @@ impl Record {
     /// Of a job that waits. Its idempotency key is the tables' business.
     pub(super) fn new(new: NewJob, key: Option<Box<Key>>) -> Self {
         let head = Job {
-            id: new.id,
-            workflow: new.workflow,
-            definition_hash: new.definition.hash.clone(),
-            status: Status::Pending,
             metadata: None,
-            created_at: new.created_at,
-            started_at: None,
-            completed_at: None,
-            execution_time_ms: None,
-            outputs: None,
-            error: None,
-            problem: None,
-            usage: None,
-            deadline: new.deadline,
-            owner: new.owner,
-            retried_from: new.retried_from,
-            attempts: 0,
-            webhook: new.webhook.as_ref().map(Webhook::untried),
+            ..new.waiting()
         };
         let payloads = Payloads::of_work(new.work, new.metadata);
         Self {
@@ -180,14 +163,12 @@ impl Record {
         payloads.events.drain(..excess);
     }
 
-    /// Somebody works on the job until then, where that is a legal step.
-    pub(super) fn claim(&mut self, lease_expires_at: Timestamp, now: Timestamp) -> Option<()> {
-        self.head.status = self.head.status.after(Step::Claim)?;
-        self.head.started_at.get_or_insert(now);
-        self.head.attempts += 1;
-        self.token += 1;
-        self.lease_expires_at = lease_expires_at;
-        Some(())
+    /// Leases the job, where that is a legal step.
+    pub(super) fn claim(&mut self, by: &Claimant, now: Timestamp) -> Option<Lease> {
+        let lease = take(&mut self.head, self.token, by, now)?;
+        self.token = lease.token;
+        self.lease_expires_at = lease.expires_at;
+        Some(lease)
     }
 
     /// How the work ended, which has to be a legal step; the job, whole.

@@ -145,22 +145,17 @@ impl Tables {
     /// Leases a job that waits or whose lease lapsed.
     pub(super) fn claim(&mut self, id: JobId, by: &Claimant, now: Timestamp) -> Option<Claimed> {
         let record = self.jobs.get_mut(&id)?;
-        let expires_at = later(now, by.lease_for);
         let lapsed_at = record.lease_expires_at;
-        record.claim(expires_at, now)?;
+        let lease = record.claim(by, now)?;
         let claimed = Claimed {
             job: record.job(),
-            lease: Lease {
-                job: id,
-                token: record.token,
-                expires_at,
-            },
+            lease,
             work: record.work(),
             last_event: record.last_event(),
         };
         self.dequeue(&claimed.job);
         self.leases.remove(&(lapsed_at, id));
-        self.leases.insert((expires_at, id));
+        self.leases.insert((claimed.lease.expires_at, id));
         Some(claimed)
     }
 

@@ -16,7 +16,7 @@ use crate::job::{Ending, Job, JobId, Status, Step, Work};
 use crate::json::Json;
 use crate::memory::MAX_EVENTS;
 use crate::store::{
-    CancelRequested, Claimant, Claimed, Error, Lease, LeaseState, StoredEvent, later,
+    CancelRequested, Claimant, Claimed, Error, Lease, LeaseState, StoredEvent, later, take,
 };
 
 impl Tables<'_> {
@@ -417,18 +417,6 @@ fn held(row: &Row<'_>) -> rusqlite::Result<Held> {
         seq: row.get(0)?,
         status: row.get(1)?,
         owes_webhook: row.get(2)?,
-    })
-}
-
-/// Gives a job that waits or whose lease lapsed to a worker.
-pub(super) fn take(job: &mut Job, token: u64, by: &Claimant, now: Timestamp) -> Option<Lease> {
-    job.status = job.status.after(Step::Claim)?;
-    job.started_at.get_or_insert(now);
-    job.attempts += 1;
-    Some(Lease {
-        job: job.id,
-        token: token + 1,
-        expires_at: later(now, by.lease_for),
     })
 }
 

@@ -4,14 +4,13 @@ use jiff::Timestamp;
 use rusqlite::params;
 
 use super::fault::Failure;
-use super::leases::{ended, take};
+use super::leases::ended;
 use super::tables::{NewJobs, Tables, whole_job};
 use super::values::Time;
-use crate::job::{Definition, Ending, Idempotency, Job, NewJob, Status, Step};
+use crate::job::{Definition, Ending, Idempotency, Job, NewJob, Step};
 use crate::store::{
-    Claimant, Claimed, Error, IDEMPOTENCY_KEPT, StoredEvent, SubmitOptions, Submitted, later,
+    Claimant, Claimed, Error, IDEMPOTENCY_KEPT, StoredEvent, SubmitOptions, Submitted, later, take,
 };
-use crate::webhook::Webhook;
 
 impl Tables<'_> {
     pub(super) fn submit(
@@ -28,7 +27,7 @@ impl Tables<'_> {
         if options.claim.is_none() && options.max_pending.is_some_and(|most| pending >= most) {
             return Err(Error::QueueFull { pending }.into());
         }
-        let mut job = waiting(new);
+        let mut job = new.waiting();
         let by = options.claim.as_ref();
         let lease = by.and_then(|by| take(&mut job, 0, by, new.created_at));
         let held = by.zip(lease.as_ref());
@@ -66,7 +65,7 @@ impl Tables<'_> {
         ending: &Ending,
         events: &[StoredEvent],
     ) -> Result<Job, Failure> {
-        let mut job = waiting(new);
+        let mut job = new.waiting();
         let lease = take(&mut job, 0, by, new.created_at).expect("it waits");
         let status = job
             .status
@@ -202,28 +201,5 @@ impl Tables<'_> {
             params![seq, definition.text],
         )?;
         Ok(seq)
-    }
-}
-
-fn waiting(new: &NewJob) -> Job {
-    Job {
-        id: new.id,
-        workflow: new.workflow.clone(),
-        definition_hash: new.definition.hash.clone(),
-        status: Status::Pending,
-        metadata: new.metadata.clone(),
-        created_at: new.created_at,
-        started_at: None,
-        completed_at: None,
-        execution_time_ms: None,
-        outputs: None,
-        error: None,
-        problem: None,
-        usage: None,
-        deadline: new.deadline,
-        owner: new.owner.clone(),
-        retried_from: new.retried_from,
-        attempts: 0,
-        webhook: new.webhook.as_ref().map(Webhook::untried),
     }
 }

@@ -9,8 +9,8 @@ pub(crate) const LARGEST: u64 = 1 << 53;
 pub(crate) fn whole(value: &Value) -> Option<u64> {
     let number = value.as_u64().or_else(|| {
         let number = value.as_f64().filter(|number| number.fract() == 0.0)?;
-        // Prints without an exponent, and without a point where there is no fraction.
-        number.to_string().parse().ok()
+        // Prints without an exponent, and without a point where there is no fraction. The sum has no `-0`.
+        (number + 0.0).to_string().parse().ok()
     })?;
     (number <= LARGEST).then_some(number)
 }
@@ -27,6 +27,7 @@ mod tests {
             assert_eq!(whole(&value), expected, "{value}");
         };
         check(json!(0), Some(0));
+        check(json!(-0.0), Some(0));
         check(json!(278.0), Some(278));
         check(json!(LARGEST), Some(LARGEST));
         check(json!(1e3), Some(1_000));

@@ -12,7 +12,7 @@ use super::keys::{self, fault};
 use crate::app::App;
 use crate::openapi::{KEYS, Operation};
 use crate::refusal::Refusal;
-use crate::request::body;
+use crate::request::{body, number};
 use crate::views::fault::Entry;
 
 pub(crate) fn docs() -> Operation {
@@ -142,22 +142,11 @@ fn limits_of(mut value: Value) -> Option<Limits> {
         if !known.contains_key(name) {
             return None;
         }
-        if let Some(whole) = limit.as_f64().and_then(whole) {
+        if let Some(whole) = number::whole(limit) {
             *limit = whole.into();
         }
     }
     serde_json::from_value(value).ok()
-}
-
-/// `60.0` is an integer in JSON Schema. Of those that are larger than any limit, nothing is said.
-fn whole(number: f64) -> Option<u64> {
-    let is_whole = number.fract() == 0.0 && (0.0..1e15).contains(&number);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "whole, not negative and far below 2^53"
-    )]
-    is_whole.then_some(number as u64)
 }
 
 fn texts(value: &Value) -> Option<Vec<String>> {

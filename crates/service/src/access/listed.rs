@@ -54,6 +54,12 @@ impl ListedKeys {
         self.0.iter()
     }
 
+    /// A list's texts, of a key each.
+    pub(crate) fn entries(text: &str) -> impl Iterator<Item = &str> {
+        text.split(|character: char| character.is_whitespace() || character == ',')
+            .filter(|entry| !entry.is_empty())
+    }
+
     pub(super) fn names(&self, id: &str) -> bool {
         self.0.iter().any(|key| &*key.id == id)
     }
@@ -77,11 +83,8 @@ impl FromStr for ListedKeys {
     type Err = UnfitList;
 
     fn from_str(text: &str) -> Result<Self, UnfitList> {
-        let entries = text
-            .split(|character: char| character.is_whitespace() || character == ',')
-            .filter(|entry| !entry.is_empty());
         let mut keys: Vec<ListedKey> = Vec::new();
-        for (number, entry) in (1..).zip(entries) {
+        for (number, entry) in (1..).zip(Self::entries(text)) {
             let unfit = |reason| UnfitList { number, reason };
             let key = read(entry).map_err(unfit)?;
             if keys.iter().any(|other| other.id == key.id) {
