@@ -6,6 +6,7 @@ mod crashes;
 mod deadlines;
 mod expiry;
 mod fixture;
+mod formats;
 mod once;
 mod paging;
 mod paused;
