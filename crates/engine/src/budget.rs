@@ -47,6 +47,7 @@ impl Ledger {
             output_tokens: spent.output_tokens,
             llm_calls: spent.llm_calls,
             cost_usd: spent.cost_usd,
+            is_estimated: spent.is_estimated,
         };
         let spent = Mutex::new(Spent {
             total,
@@ -94,6 +95,7 @@ impl Ledger {
             output_tokens: spent.total.output_tokens,
             llm_calls: spent.total.llm_calls,
             cost_usd: spent.total.cost_usd,
+            is_estimated: spent.total.is_estimated,
             price_table: self.price_table.clone(),
             nodes: nodes
                 .filter(|(_, usage)| usage.llm_calls > 0)
@@ -118,6 +120,7 @@ impl NodeUsage {
             output_tokens: reply.usage.output_tokens,
             llm_calls: 0,
             cost_usd: reply.cost_usd,
+            is_estimated: reply.usage.is_estimated,
         }
     }
 
@@ -131,6 +134,7 @@ impl NodeUsage {
         self.output_tokens += taken.output_tokens;
         self.llm_calls += taken.llm_calls;
         self.cost_usd = sum(self.cost_usd, taken.cost_usd);
+        self.is_estimated |= taken.is_estimated;
     }
 }
 

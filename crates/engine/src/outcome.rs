@@ -19,6 +19,14 @@ pub struct Usage {
     pub llm_calls: u64,
     /// US dollars; `null` as soon as one reply has no known price. An attempt without a reply costs nothing.
     pub cost_usd: Option<f64>,
+    /// Some of the counts, and so of the costs, are estimates: a provider left them out, or a call was
+    /// broken off before they came.
+    #[serde(
+        rename = "estimated",
+        default,
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub is_estimated: bool,
     /// Version of the price table that costs were worked out by; `null` where none was used.
     #[serde(default)]
     pub price_table: Option<Arc<str>>,
@@ -34,6 +42,7 @@ impl Usage {
         self.output_tokens += taken.output_tokens;
         self.llm_calls += taken.llm_calls;
         self.cost_usd = sum(self.cost_usd, taken.cost_usd);
+        self.is_estimated |= taken.is_estimated;
         if taken.llm_calls > 0 {
             self.nodes.entry(node.to_owned()).or_default().add(taken);
         }
@@ -54,6 +63,7 @@ impl Default for Usage {
             output_tokens: 0,
             llm_calls: 0,
             cost_usd: Some(0.0),
+            is_estimated: false,
             price_table: None,
             nodes: BTreeMap::new(),
         }
@@ -75,6 +85,13 @@ pub struct NodeUsage {
     pub llm_calls: u64,
     /// `null` where unknown.
     pub cost_usd: Option<f64>,
+    /// As in [`Usage`].
+    #[serde(
+        rename = "estimated",
+        default,
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub is_estimated: bool,
 }
 
 impl Default for NodeUsage {
@@ -87,6 +104,7 @@ impl Default for NodeUsage {
             output_tokens: 0,
             llm_calls: 0,
             cost_usd: Some(0.0),
+            is_estimated: false,
         }
     }
 }

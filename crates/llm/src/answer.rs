@@ -2,13 +2,15 @@
 
 use serde_json::Value;
 
-use crate::chat::{Content, FinishReason, Usage};
+use crate::chat::{Content, FinishReason};
+use crate::tokens::Reported;
 
 /// A complete answer, translated.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) body: Body,
-    pub(crate) usage: Usage,
+    /// As far as the provider reported it.
+    pub(crate) usage: Reported,
     pub(crate) finish: FinishReason,
     /// As the provider names it, where it does.
     pub(crate) model: Option<String>,

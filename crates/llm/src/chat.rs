@@ -93,6 +93,13 @@ pub struct Usage {
     pub cached_tokens: u64,
     /// Answer tokens, reasoning included.
     pub output_tokens: u64,
+    /// The provider left a count out; it was estimated from the text.
+    #[serde(
+        rename = "estimated",
+        default,
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub is_estimated: bool,
 }
 
 /// Why a model stopped.

@@ -23,6 +23,7 @@ pub mod scripted;
 mod secret;
 pub mod settings;
 pub mod tls;
+pub mod tokens;
 mod transport;
 
 pub use error::Error;

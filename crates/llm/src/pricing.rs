@@ -180,6 +180,7 @@ mod tests {
             input_tokens: usage.0,
             cached_tokens: usage.1,
             output_tokens: usage.2,
+            is_estimated: false,
         };
         let cost = PriceTable::built_in().cost_usd(provider, model, &usage);
         match (cost, expected) {
@@ -290,6 +291,7 @@ mod tests {
             input_tokens: 1_000_000,
             cached_tokens: 0,
             output_tokens: 0,
+            is_estimated: false,
         };
         for text in [
             "[ollama]\n\"llama3.2\" = { input = 1, output = 2 }\n[openai]\n\"gpt-4o\" = { input = 9, output = 9 }",

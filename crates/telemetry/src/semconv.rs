@@ -41,6 +41,7 @@ pub(crate) const ITERATION: &str = "flowmill.node.iteration";
 pub(crate) const ITEM: &str = "flowmill.node.item";
 pub(crate) const ATTEMPT: &str = "flowmill.attempt";
 pub(crate) const COST: &str = "flowmill.usage.cost_usd";
+pub(crate) const ESTIMATED: &str = "flowmill.usage.estimated";
 pub(crate) const LLM_CALLS: &str = "flowmill.usage.llm_calls";
 pub(crate) const RETRY_REASON: &str = "flowmill.retry.reason";
 pub(crate) const RETRY_WAIT_MS: &str = "flowmill.retry.wait_ms";

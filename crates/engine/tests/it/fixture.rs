@@ -308,6 +308,7 @@ impl ChatModel for FakeModel {
                 input_tokens: answer.tokens.0,
                 cached_tokens: 0,
                 output_tokens: answer.tokens.1,
+                is_estimated: false,
             },
             finish: FinishReason::Stop,
             model: "model".to_owned(),

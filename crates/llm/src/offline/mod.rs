@@ -92,5 +92,6 @@ pub(crate) fn estimate_usage(messages: &[Message], answer: &str) -> Usage {
         ),
         cached_tokens: 0,
         output_tokens: tokens(answer.chars().count()),
+        is_estimated: false,
     }
 }

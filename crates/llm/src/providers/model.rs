@@ -248,13 +248,12 @@ impl<D: Dialect> HttpModel<D> {
         if cut && answer.finish == FinishReason::ContentFilter {
             return Err(self.fault(Fault::Filtered(String::new()), request));
         }
+        let usage = answer.usage.or_estimate(request, &content);
         Ok(ChatReply {
             content,
-            usage: answer.usage,
+            usage,
             finish: answer.finish,
-            cost_usd: self
-                .prices
-                .cost_usd(self.provider, &self.model, &answer.usage),
+            cost_usd: self.prices.cost_usd(self.provider, &self.model, &usage),
             model: answer
                 .model
                 .filter(|model| self.is_plain(model))
@@ -326,6 +325,7 @@ impl<D: Dialect> ChatModel for HttpModel<D> {
             input_tokens,
             cached_tokens: 0,
             output_tokens,
+            is_estimated: false,
         };
         self.prices.cost_usd(self.provider, &self.model, &usage)
     }

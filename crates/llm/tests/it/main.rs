@@ -13,3 +13,4 @@ mod openai;
 mod raw;
 mod reach;
 mod tls;
+mod usage;

@@ -34,7 +34,8 @@ async fn answers_whole_and_streamed_alike() {
             Usage {
                 input_tokens: 26,
                 cached_tokens: 0,
-                output_tokens: 7
+                output_tokens: 7,
+                is_estimated: false,
             }
         );
         assert_eq!(

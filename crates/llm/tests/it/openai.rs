@@ -33,7 +33,8 @@ async fn answers_whole_and_streamed_alike() {
             Usage {
                 input_tokens: 10,
                 cached_tokens: 0,
-                output_tokens: 5
+                output_tokens: 5,
+                is_estimated: false,
             }
         );
         assert_eq!(

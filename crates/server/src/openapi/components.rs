@@ -131,6 +131,7 @@ pub(super) fn schemas(loaded: &LoadedWorkflow, is_only: bool) -> Value {
             "output_tokens": count(),
             "llm_calls": count(),
             "cost_usd": { "type": ["number", "null"], "description": "Null as soon as one call has no known price." },
+            "estimated": estimated(),
             "price_table": { "type": ["string", "null"], "description": "Version of the price table that costs were worked out by; null where none was used." },
             "nodes": { "type": "object", "description": "By node id.", "additionalProperties": reference("NodeUsage") },
         })),
@@ -141,6 +142,7 @@ pub(super) fn schemas(loaded: &LoadedWorkflow, is_only: bool) -> Value {
             "output_tokens": count(),
             "llm_calls": count(),
             "cost_usd": { "type": ["number", "null"], "description": "Null where a call has no known price." },
+            "estimated": estimated(),
         })),
         "Problem": object(&["type", "title", "status", "detail", "instance", "code", "retryable", "error_source"], json!({
             "type": { "type": "string", "format": "uri-reference" },
@@ -457,6 +459,15 @@ const NAME: &str = "^[^\\u0000-\\u001F\\u007F-\\u009F]*[^\\s\\u0000-\\u001F\\u00
 
 /// A webhook's secret: the base64 of 24 to 64 bytes, whose last digit leaves no bits over.
 const SECRET: &str = "^whsec_(([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/][AQgw]==)?|([A-Za-z0-9+/]{4}){8,20}[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)$";
+
+/// The mark of token counts that no provider gave.
+fn estimated() -> Value {
+    json!({
+        "type": "boolean",
+        "description": "True: some of the tokens, and so of the cost, were estimated, because a provider left \
+                        them out or a call was broken off. Absent where every count was reported.",
+    })
+}
 
 fn count() -> Value {
     json!({ "type": "integer", "minimum": 0 })

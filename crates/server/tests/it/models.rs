@@ -103,6 +103,7 @@ impl ChatModel for Actor {
                 input_tokens: 3,
                 cached_tokens: 0,
                 output_tokens: 2,
+                is_estimated: false,
             },
             finish: FinishReason::Stop,
             model: "actor".into(),

@@ -184,6 +184,7 @@ impl ChatModel for Handle {
                 input_tokens: 10,
                 cached_tokens: 0,
                 output_tokens: 5,
+                is_estimated: false,
             },
             finish: FinishReason::Stop,
             model: "model".to_owned(),

@@ -77,6 +77,9 @@ fn of_reply(attributes: &mut Attributes, shown: &Shown, node: &str, reply: &Chat
     if usage.cached_tokens > 0 {
         attributes.put(name::CACHED_TOKENS, usage.cached_tokens);
     }
+    if usage.is_estimated {
+        attributes.put(name::ESTIMATED, true);
+    }
     attributes.put_some(name::COST, reply.cost_usd);
     attributes.put_some(
         name::OUTPUT_MESSAGES,

@@ -28,6 +28,7 @@ pub(super) fn of(finished: &Finished, counts: &BTreeMap<Arc<str>, Count>) -> Vec
             output_tokens: usage.output_tokens,
             llm_calls: usage.llm_calls,
             cost_usd: usage.cost_usd,
+            is_estimated: usage.is_estimated,
         },
         Some(Count {
             time_ms: finished.execution_time_ms,

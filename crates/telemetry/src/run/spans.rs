@@ -180,6 +180,9 @@ impl Spans {
                 };
                 self.emit_call(closed.last_call.take(), None);
                 let mut attributes = of_node(&closed);
+                if usage.is_estimated {
+                    attributes.put(name::ESTIMATED, true);
+                }
                 attributes.put(name::LLM_CALLS, usage.llm_calls);
                 attributes
                     .mlflow_content(name::MLFLOW_OUTPUTS, self.shown().outputs(node, outputs));

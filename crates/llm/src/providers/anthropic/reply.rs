@@ -4,8 +4,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::answer::{Answer, Body};
-use crate::chat::{FinishReason, Usage};
+use crate::chat::FinishReason;
 use crate::providers::{self, Fault, plain_refusal};
+use crate::tokens::Reported;
 use crate::transport::failure::{Refusal, status_of_type};
 
 #[derive(Deserialize)]
@@ -55,14 +56,16 @@ impl Tokens {
     }
 
     /// Anthropic's `input_tokens` leaves out everything that went through the cache.
-    fn usage(&self) -> Usage {
-        let cached = self.cache_read_input_tokens.unwrap_or(0);
-        Usage {
-            input_tokens: self.input_tokens.unwrap_or(0)
-                + cached
-                + self.cache_creation_input_tokens.unwrap_or(0),
-            cached_tokens: cached,
-            output_tokens: self.output_tokens.unwrap_or(0),
+    fn usage(&self) -> Reported {
+        let cached = [
+            self.cache_read_input_tokens,
+            self.cache_creation_input_tokens,
+        ];
+        let cached = cached.into_iter().flatten().fold(0, u64::saturating_add);
+        Reported {
+            input_tokens: self.input_tokens.map(|fresh| fresh.saturating_add(cached)),
+            cached_tokens: self.cache_read_input_tokens,
+            output_tokens: self.output_tokens,
         }
     }
 }
@@ -243,10 +246,10 @@ mod tests {
     use crate::error::ErrorKind;
     use crate::providers::test_request::read_stream;
 
-    const USAGE: Usage = Usage {
-        input_tokens: 36,
-        cached_tokens: 20,
-        output_tokens: 9,
+    const USAGE: Reported = Reported {
+        input_tokens: Some(36),
+        cached_tokens: Some(20),
+        output_tokens: Some(9),
     };
 
     fn answer(body: Body, finish: FinishReason) -> Answer {

@@ -6,9 +6,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::answer::{Answer, Body};
-use crate::chat::{FinishReason, Usage};
+use crate::chat::FinishReason;
 use crate::error::ErrorKind;
 use crate::providers::{self, Fault, plain_refusal};
+use crate::tokens::Reported;
 use crate::transport::failure::Refusal;
 
 #[derive(Deserialize)]
@@ -54,18 +55,20 @@ struct Feedback {
 #[serde(rename_all = "camelCase", default)]
 #[expect(clippy::struct_field_names, reason = "the names are the API's")]
 struct Tokens {
-    prompt_token_count: u64,
-    cached_content_token_count: u64,
-    candidates_token_count: u64,
-    thoughts_token_count: u64,
+    prompt_token_count: Option<u64>,
+    cached_content_token_count: Option<u64>,
+    candidates_token_count: Option<u64>,
+    thoughts_token_count: Option<u64>,
 }
 
-impl From<Tokens> for Usage {
+impl From<Tokens> for Reported {
     fn from(tokens: Tokens) -> Self {
+        let thoughts = tokens.thoughts_token_count.unwrap_or(0);
+        let answer = tokens.candidates_token_count;
         Self {
             input_tokens: tokens.prompt_token_count,
             cached_tokens: tokens.cached_content_token_count,
-            output_tokens: tokens.candidates_token_count + tokens.thoughts_token_count,
+            output_tokens: answer.map(|answer| answer.saturating_add(thoughts)),
         }
     }
 }
@@ -85,7 +88,7 @@ pub(super) fn whole(body: &[u8]) -> Result<Answer, Fault> {
 pub(crate) struct Assembly {
     text: String,
     finish: Option<FinishReason>,
-    usage: Usage,
+    usage: Reported,
     model: Option<String>,
 }
 
@@ -234,10 +237,10 @@ mod tests {
     use super::*;
     use crate::providers::test_request::read_stream;
 
-    const USAGE: Usage = Usage {
-        input_tokens: 30,
-        cached_tokens: 20,
-        output_tokens: 9,
+    const USAGE: Reported = Reported {
+        input_tokens: Some(30),
+        cached_tokens: Some(20),
+        output_tokens: Some(9),
     };
 
     fn answer(text: &str, finish: FinishReason) -> Answer {

@@ -4,8 +4,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::answer::{Answer, Body};
-use crate::chat::{FinishReason, Usage};
+use crate::chat::FinishReason;
 use crate::providers::{self, Fault, plain_refusal};
+use crate::tokens::Reported;
 use crate::transport::failure::Refusal;
 
 #[derive(Deserialize)]
@@ -16,10 +17,8 @@ struct Response {
     done: bool,
     done_reason: Option<String>,
     /// Left out when the whole prompt was in the cache.
-    #[serde(default)]
-    prompt_eval_count: u64,
-    #[serde(default)]
-    eval_count: u64,
+    prompt_eval_count: Option<u64>,
+    eval_count: Option<u64>,
     error: Option<String>,
 }
 
@@ -43,7 +42,7 @@ pub(super) fn whole(body: &[u8]) -> Result<Answer, Fault> {
 pub(crate) struct Assembly {
     text: String,
     finish: Option<FinishReason>,
-    usage: Usage,
+    usage: Reported,
     model: Option<String>,
 }
 
@@ -64,9 +63,9 @@ impl providers::Assembly for Assembly {
         self.model = response.model.or(self.model.take());
         if response.done {
             self.finish = Some(finish_reason(response.done_reason.as_deref()));
-            self.usage = Usage {
+            self.usage = Reported {
                 input_tokens: response.prompt_eval_count,
-                cached_tokens: 0,
+                cached_tokens: None,
                 output_tokens: response.eval_count,
             };
         }
@@ -119,10 +118,10 @@ mod tests {
     use crate::providers::test_request::read_stream;
 
     fn answer(text: &str, finish: FinishReason) -> Answer {
-        let usage = Usage {
-            input_tokens: 26,
-            cached_tokens: 0,
-            output_tokens: 7,
+        let usage = Reported {
+            input_tokens: Some(26),
+            cached_tokens: None,
+            output_tokens: Some(7),
         };
         Answer {
             body: Body::Text(text.to_owned()),

@@ -7,8 +7,9 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::Value;
 
 use crate::answer::{Answer, Body};
-use crate::chat::{FinishReason, Usage};
+use crate::chat::FinishReason;
 use crate::providers::{self, Fault, plain_refusal};
+use crate::tokens::Reported;
 use crate::transport::failure::{Refusal, status_of_type};
 
 /// A whole answer, or one event of a stream: they differ in `message` and `delta` only.
@@ -59,10 +60,8 @@ struct Function {
 #[derive(Deserialize)]
 #[expect(clippy::struct_field_names, reason = "the names are the API\'s")]
 struct Tokens {
-    #[serde(default)]
-    prompt_tokens: u64,
-    #[serde(default)]
-    completion_tokens: u64,
+    prompt_tokens: Option<u64>,
+    completion_tokens: Option<u64>,
     prompt_tokens_details: Option<Details>,
 }
 
@@ -71,14 +70,13 @@ struct Details {
     cached_tokens: Option<u64>,
 }
 
-impl From<Tokens> for Usage {
+impl From<Tokens> for Reported {
     fn from(tokens: Tokens) -> Self {
         Self {
             input_tokens: tokens.prompt_tokens,
             cached_tokens: tokens
                 .prompt_tokens_details
-                .and_then(|details| details.cached_tokens)
-                .unwrap_or(0),
+                .and_then(|details| details.cached_tokens),
             output_tokens: tokens.completion_tokens,
         }
     }
@@ -138,7 +136,7 @@ pub(crate) struct Assembly {
     /// There was a message, empty or not.
     answered: bool,
     finish: Option<FinishReason>,
-    usage: Usage,
+    usage: Reported,
     model: Option<String>,
 }
 
@@ -295,7 +293,7 @@ mod tests {
     use crate::error::ErrorKind;
     use crate::providers::test_request::read_stream;
 
-    fn answer(text: &str, finish: FinishReason, usage: Usage) -> Answer {
+    fn answer(text: &str, finish: FinishReason, usage: Reported) -> Answer {
         Answer {
             body: Body::Text(text.to_owned()),
             usage,
@@ -304,10 +302,10 @@ mod tests {
         }
     }
 
-    const USAGE: Usage = Usage {
-        input_tokens: 30,
-        cached_tokens: 20,
-        output_tokens: 5,
+    const USAGE: Reported = Reported {
+        input_tokens: Some(30),
+        cached_tokens: Some(20),
+        output_tokens: Some(5),
     };
 
     fn completion(message: Value, finish: &str) -> Value {
