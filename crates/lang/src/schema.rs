@@ -159,6 +159,9 @@ fn value(shape: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
             json!({ "type": "string" })
         }
         Shape::Name => json!({ "type": "string", "pattern": "\\S" }),
+        Shape::Variable => {
+            json!({ "type": "string", "pattern": "^\\s*([A-Za-z_][A-Za-z0-9_]*)?\\s*$" })
+        }
         Shape::Version => json!({ "enum": [crate::syntax::VERSION, 1.0] }),
         Shape::Word(words) => json!({ "enum": words }),
         Shape::AnyCaseWord(words) => {

@@ -235,6 +235,16 @@ pub struct LlmSettings {
     pub api_key_env: Option<String>,
 }
 
+/// Whether that is the name of an environment variable as every shell takes it. Names that are not could
+/// be commands where they are written into a file that a shell reads.
+pub fn is_variable_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
 /// Providers a file may name; `offline` is the built-in model that needs no network.
 pub const PROVIDERS: &[&str] = &["openai", "anthropic", "google", "ollama", "offline"];
 

@@ -22,8 +22,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "URL", env = "FLOWMILL_SERVER")]
     url: Option<String>,
 
-    /// Its port on this machine [default: 8000]
-    #[arg(short, long, value_name = "PORT", env = "FLOWMILL_PORT")]
+    /// Its port on this machine [default: the variable PORT, else 8000]
+    #[arg(short, long, value_name = "PORT", env = "FLOWMILL_PORT", value_parser = serve::port)]
     port: Option<u16>,
 
     /// Certificates to trust besides the built-in roots (PEM), for an https address
@@ -59,7 +59,7 @@ pub(super) fn health(args: &Args, context: &Context) -> Result<Exit> {
                     "`{text}` is no address of a server; write one such as http://127.0.0.1:8000"
                 ))
             })?,
-        None => local(args, &context.project.serve),
+        None => local(args, &context.project.serve)?,
     };
     let tls = match url.scheme() {
         "https" => Some(assemble::tls(args.ca.as_deref())?),
@@ -83,13 +83,16 @@ pub(super) fn health(args: &Args, context: &Context) -> Result<Exit> {
 }
 
 /// The server of this machine, where `flowmill serve` puts it.
-fn local(args: &Args, file: &serve::Options) -> Url {
-    let port = args.port.or(file.port).unwrap_or(8000);
+fn local(args: &Args, file: &serve::Options) -> Result<Url> {
+    let port = match args.port.or(file.port) {
+        Some(port) => port,
+        None => serve::platform_port()?.unwrap_or(serve::DEFAULT_PORT),
+    };
     let scheme = match args.tls_cert.as_ref().or(file.tls_cert.as_ref()) {
         Some(_) => "https",
         None => "http",
     };
-    Url::parse(&format!("{scheme}://127.0.0.1:{port}")).expect("an address and a port")
+    Ok(Url::parse(&format!("{scheme}://127.0.0.1:{port}")).expect("an address and a port"))
 }
 
 fn ask(url: &Url, tls: Option<ClientConfig>, timeout: Duration) -> Result<()> {

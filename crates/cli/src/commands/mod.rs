@@ -19,6 +19,7 @@ mod validate;
 
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
@@ -108,6 +109,10 @@ pub(crate) fn main() -> Result<Exit> {
     let environment = Environment::load();
     let matches = match environment.apply(Cli::command()).try_get_matches() {
         Ok(matches) => matches,
+        // Before clap speaks of "one or more arguments".
+        Err(error) if error.kind() == ErrorKind::InvalidUtf8 && environment.check().is_err() => {
+            return environment.check().map(|()| Exit::Usage);
+        }
         Err(error) => {
             // Help and version, too, come this way. A reader that went away is no error.
             let _ = error.print();
@@ -121,7 +126,7 @@ pub(crate) fn main() -> Result<Exit> {
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     printer::set_color(cli.color);
     let context = || -> Result<Context> {
-        environment.report_problems();
+        environment.check()?;
         let project = Project::load(cli.config.as_deref())?;
         let log = cli.log.or(&project.log);
         let (_, matches) = matches.subcommand().expect("clap requires a command");

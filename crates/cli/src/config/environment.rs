@@ -2,39 +2,52 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::path::Path;
 
 use clap::Command;
 
+use super::env_file::{self, EnvFile};
 use super::secret::Secret;
-use super::text;
-use crate::report;
+use crate::report::{Failure, Result};
+
+/// Beginnings of the names that are read without clap: of models, MLflow and OTLP.
+const READ: &[&str] = &[
+    "ANTHROPIC_",
+    "DATABRICKS_",
+    "FLOWMILL_",
+    "GEMINI_",
+    "GOOGLE_",
+    "MLFLOW_",
+    "OLLAMA_",
+    "OPENAI_",
+    "OTEL_",
+];
 
 /// Variables by name. What the process was started with wins over `.env`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Environment {
     dotenv: HashMap<String, Secret>,
-    /// What of `.env` cannot be read. Not an error: the file may be there for other programs.
-    problems: Vec<String>,
+    /// Why nothing that takes settings may begin: some of them cannot be read.
+    problem: Option<Failure>,
 }
 
 impl Environment {
     /// Reads `.env` from the working directory, if there is one.
     pub(crate) fn load() -> Self {
-        let path = Path::new(".env");
-        let mut environment = Self::default();
-        if !path.is_file() {
-            return environment;
+        match EnvFile::find() {
+            Ok(file) => Self {
+                dotenv: file.map(|file| file.variables).unwrap_or_default(),
+                problem: not_text(),
+            },
+            Err(failure) => Self {
+                dotenv: HashMap::new(),
+                problem: Some(beside_the_settings(failure)),
+            },
         }
-        match text::read(path) {
-            Ok(text) => environment.read(&text),
-            Err(failure) => environment.problems.push(failure.message),
-        }
-        environment
     }
 
-    fn read(&mut self, text: &str) {
-        (self.dotenv, self.problems) = parse(text, ".env");
+    /// Fails where a variable or `.env` cannot be read: what was asked for there is not known.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.problem.clone().map_or(Ok(()), Err)
     }
 
     /// What the process was started with: `.env` is left out.
@@ -43,13 +56,6 @@ impl Environment {
             .find(|(known, _)| known == name)
             .and_then(|(_, value)| value.into_string().ok())
             .filter(|value| !value.trim().is_empty())
-    }
-
-    /// Says on stderr what of `.env` could not be read.
-    pub(crate) fn report_problems(&self) {
-        self.problems
-            .iter()
-            .for_each(|problem| report::warning(problem));
     }
 
     /// Whether the terminal can only append: nothing can be redrawn on it.
@@ -90,50 +96,39 @@ impl Environment {
             let Some(name) = arg.get_env().map(OsString::from) else {
                 return arg;
             };
-            match std::env::var_os(&name) {
-                Some(value) if value.is_empty() => arg.env(None::<&str>),
-                Some(_) => arg,
-                None => match name
-                    .to_str()
-                    .and_then(|name| self.dotenv.get(name))
-                    .map(Secret::reveal)
-                    .filter(|value| !value.is_empty())
-                {
-                    Some(value) => arg.default_value(value.to_owned()).hide_default_value(true),
-                    None => arg,
-                },
+            let is_set = std::env::var_os(&name).is_some_and(|value| !value.is_empty());
+            if is_set {
+                return arg;
+            }
+            let value = name.to_str().and_then(|name| self.dotenv.get(name));
+            let arg = arg.env(None::<&str>);
+            match value.map(Secret::reveal).filter(|value| !value.is_empty()) {
+                Some(value) => arg.default_value(value.to_owned()).hide_default_value(true),
+                None => arg,
             }
         });
         command.mut_subcommands(|subcommand| self.apply(subcommand))
     }
 }
 
-/// Reads a file of variables. Lines that cannot be read are told of, and passed over.
-pub(crate) fn parse(text: &str, file: &str) -> (HashMap<String, Secret>, Vec<String>) {
-    let (mut variables, mut problems) = (HashMap::new(), Vec::new());
-    for entry in dotenvy::from_read_iter(text.as_bytes()) {
-        match entry {
-            // As when both are set one after the other, the last line wins.
-            Ok((name, value)) => drop(variables.insert(name, Secret::from(value))),
-            Err(error) => problems.push(unreadable(&error, text, file)),
-        }
-    }
-    (variables, problems)
+/// A variable of the process that is read and is no text.
+fn not_text() -> Option<Failure> {
+    let name = std::env::vars_os().find_map(|(name, value)| {
+        let name = name.into_string().ok()?;
+        let is_read = READ.iter().any(|beginning| name.starts_with(beginning));
+        (is_read && value.to_str().is_none()).then_some(name)
+    })?;
+    let failure = Failure::usage(format!(
+        "the value of {name} in the environment is no UTF-8 text"
+    ));
+    Some(failure.hint("set it anew, or unset it"))
 }
 
-/// Says which variable of the file is meant, never its value: it may be a secret.
-fn unreadable(error: &dotenvy::Error, text: &str, file: &str) -> String {
-    let line = match error {
-        dotenvy::Error::LineParse(rest, _) => text.lines().find(|line| line.contains(rest.trim())),
-        _ => None,
-    };
-    match line.and_then(|line| line.split_once('=')) {
-        Some((name, _)) => {
-            format!(
-                "`{file}`: the value of `{}` cannot be read and is ignored; put it in quotes",
-                name.trim()
-            )
-        }
-        None => format!("`{file}`: a line that is no `NAME=value` is ignored"),
-    }
+fn beside_the_settings(failure: Failure) -> Failure {
+    let hint = format!(
+        "{}; `{}` is read for settings and keys, so that nothing begins without them",
+        failure.hint.as_deref().unwrap_or("make it readable"),
+        env_file::DEFAULT
+    );
+    failure.hint(hint)
 }

@@ -6,6 +6,7 @@
 
 pub(crate) mod allowed;
 pub(crate) mod capture;
+pub(crate) mod env_file;
 pub(crate) mod environment;
 pub(crate) mod exposure;
 pub(crate) mod jobs;

@@ -1,6 +1,8 @@
 //! `flowmill.toml`: the lowest layer of settings above the defaults. Paths in it are relative to the
 //! working directory, like those on the command line.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -65,10 +67,12 @@ impl Project {
     pub(crate) fn load(named: Option<&Path>) -> Result<Self> {
         let path = match named {
             Some(path) => path,
-            None if Path::new(FILE_NAME).is_file() => Path::new(FILE_NAME),
+            // What is there is read, or refused: a folder, a pipe and a dangling link, too.
+            None if is_there(Path::new(FILE_NAME)) => Path::new(FILE_NAME),
             None => return Ok(Self::default()),
         };
         let text = text::read(path)?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned();
         let project = Self::parse(&text)
             .map_err(|reason| Failure::usage(format!("`{}`: {reason}", path.display())))?;
         Ok(Self {
@@ -83,6 +87,10 @@ impl Project {
         check_keys(&table)?;
         toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())
     }
+}
+
+fn is_there(path: &Path) -> bool {
+    fs::symlink_metadata(path).map_or_else(|error| error.kind() != ErrorKind::NotFound, |_| true)
 }
 
 /// Refuses a key that is not known: a mistyped setting would otherwise be invisible.

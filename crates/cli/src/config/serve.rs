@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::allowed::Allowed;
 use super::capture::Capture;
+use super::environment::Environment;
 use super::exposure::{self, CorsOrigin};
 use super::limits::{self, Dollars, Networks};
 use super::secret::Secret;
@@ -32,8 +33,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ADDRESS", env = "FLOWMILL_HOST")]
     pub host: Option<Host>,
 
-    /// Port to listen on; 0 takes a free one [default: 8000]
-    #[arg(short, long, value_name = "PORT", env = "FLOWMILL_PORT")]
+    /// Port to listen on; 0 takes a free one [default: the variable PORT, else 8000]
+    #[arg(short, long, value_name = "PORT", env = "FLOWMILL_PORT", value_parser = port)]
     pub port: Option<u16>,
 
     /// How long POST /run waits for its run before it answers 202 with a handle [default: 30s]
@@ -216,6 +217,33 @@ pub(crate) struct Options {
     pub cors_origin: Vec<CorsOrigin>,
 }
 
+/// Where nobody says.
+pub(crate) const DEFAULT_PORT: u16 = 8000;
+
+/// The port of the variable `PORT`, in which platforms such as Cloud Run, Heroku and Render say where they
+/// expect a server.
+pub(crate) fn platform_port() -> Result<Option<u16>> {
+    let Some(text) = Environment::of_process("PORT") else {
+        return Ok(None);
+    };
+    port(&text).map(Some).map_err(|reason| {
+        Failure::usage(format!("PORT in the environment: {reason}")).hint("unset it, or add --port")
+    })
+}
+
+/// Reads a port.
+pub(crate) fn port(text: &str) -> Result<u16, String> {
+    if text.contains("://") {
+        return Err(format!(
+            "`{text}` is no port but a link that Kubernetes sets for a Service of that name; set \
+             `enableServiceLinks: false` in the pod's spec, or name the port with --port"
+        ));
+    }
+    text.trim()
+        .parse()
+        .map_err(|_| format!("`{text}` is no port; write a number from 0 to 65535"))
+}
+
 /// An IP address, or `localhost` for the loopback one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -252,8 +280,8 @@ impl TryFrom<String> for Host {
 pub(crate) struct Settings {
     /// Where to listen.
     pub host: IpAddr,
-    /// 0 takes a free one.
-    pub port: u16,
+    /// 0 takes a free one; `None` where nobody says.
+    pub port: Option<u16>,
     /// Of `POST /run`.
     pub sync_timeout: Duration,
     /// Of `Prefer: wait=N`.
@@ -362,7 +390,7 @@ impl Options {
         );
         Ok(Settings {
             host,
-            port: self.port.or(file.port).unwrap_or(8000),
+            port: self.port.or(file.port),
             sync_timeout,
             // A default below what the server waits by itself would make no sense.
             max_wait: time(
@@ -430,7 +458,7 @@ mod tests {
         }
         .settle(&file)
         .expect("loopback");
-        assert_eq!((settings.port, settings.body_limit), (2, 7));
+        assert_eq!((settings.port, settings.body_limit), (Some(2), 7));
         assert_eq!(settings.sync_timeout, Duration::from_secs(30));
     }
 

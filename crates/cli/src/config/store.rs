@@ -41,6 +41,16 @@ impl FromStr for Store {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
+            // SQLite keeps these in memory or somewhere else than the path says.
+            Some(("sqlite", path)) if path.starts_with(":memory:") || path.starts_with("file:") => {
+                Err(format!(
+                    "`{text}` names no file; write sqlite:PATH, such as sqlite:{FILE_NAME}, or memory to lose the jobs when the process ends"
+                ))
+            }
+            // Of a URL, which some take for a path in this folder and others for one at the root.
+            Some(("sqlite", path)) if path.starts_with("//") => Err(format!(
+                "`{text}` is a URL; write sqlite:PATH, such as sqlite:{FILE_NAME} or sqlite:/var/lib/{FILE_NAME}"
+            )),
             None if text == "memory" => Ok(Self::Memory),
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
             _ => Err(format!(
@@ -81,6 +91,9 @@ mod tests {
         check("memory:", None);
         check("flowmill.db", None);
         check("redis:x", None);
+        check("sqlite::memory:", None);
+        check("sqlite:file:jobs.db?mode=memory", None);
+        check("sqlite:///jobs.db", None);
     }
 
     #[test]

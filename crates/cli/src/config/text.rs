@@ -113,8 +113,14 @@ fn read_bounded(reader: impl io::Read) -> io::Result<Vec<u8>> {
 fn decode(bytes: Vec<u8>, shown: &str) -> Result<String> {
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
+        let before = &error.as_bytes()[..at];
+        let line = before.split(|byte| *byte == b'\n').count();
+        let seems = match error.as_bytes() {
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "it seems to be UTF-16".to_owned(),
+            _ => format!("line {line} is in another one, such as Latin-1"),
+        };
         Failure::new(Exit::Io, format!("{shown} is no UTF-8 text (byte {at})"))
-            .hint("save it with the encoding UTF-8")
+            .hint(format!("save it with the encoding UTF-8; {seems}"))
     })
 }
 

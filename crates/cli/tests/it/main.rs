@@ -16,6 +16,7 @@ mod keys;
 mod limits;
 mod output;
 mod privacy;
+mod protection;
 mod reach;
 mod reports;
 mod run;

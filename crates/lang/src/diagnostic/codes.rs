@@ -155,6 +155,8 @@ codes! {
     GATE = "FM0602";
     /// `log_prompts` or `log_artifacts` against a stricter `capture`.
     CAPTURE = "FM0603";
+    /// Not the name of an environment variable.
+    NOT_A_VARIABLE = "FM0604";
 
     /// Checked, but not executed by this version.
     NOT_SUPPORTED = "FM0701";

@@ -108,6 +108,8 @@ pub(crate) enum Shape {
     Text,
     /// Text that is not blank.
     Name,
+    /// The name of an environment variable; blank counts as absent.
+    Variable,
     /// Text with `{placeholders}`.
     Template,
     /// Text in the condition language.
@@ -147,6 +149,7 @@ impl Shape {
         match self {
             Self::Text
             | Self::Name
+            | Self::Variable
             | Self::Template
             | Self::Condition
             | Self::Type

@@ -26,7 +26,7 @@ pub(crate) static LLM: Table = Table::new(
         ),
         key(
             "api_key_env",
-            Shape::Text,
+            Shape::Variable,
             "name of the environment variable that holds the key",
         ),
     ],

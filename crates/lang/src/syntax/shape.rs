@@ -7,6 +7,7 @@ use super::place::Path;
 use crate::diagnostic::{Diagnostic, Findings, Severity, code, quoted};
 use crate::source::Span;
 use crate::suggest::Suggestion;
+use crate::workflow::is_variable_name;
 use crate::yaml::{Data, Entry, Node};
 
 /// Checks a whole value against its shape.
@@ -152,6 +153,7 @@ impl Checker<'_> {
                 }
                 return;
             }
+            Shape::Variable => return self.variable(node, shape, path, owner),
             Shape::Word(words) => return self.word(node, shape, words, false, path, owner),
             Shape::AnyCaseWord(words) => return self.word(node, shape, words, true, path, owner),
             Shape::Bool => {
@@ -233,6 +235,30 @@ impl Checker<'_> {
                 suggestion,
             );
         }
+    }
+
+    fn variable(&mut self, node: &Node, shape: &Shape, path: &Path, owner: &Owner<'_>) {
+        let Data::Text(text) = &node.data else {
+            return self.wrong_kind(node, shape, path, owner);
+        };
+        let name = text.value.trim();
+        if name.is_empty() || is_variable_name(name) {
+            return;
+        }
+        // Not shown: some put the key itself here.
+        let message = format!(
+            "{} is not the name of an environment variable",
+            owner.speak(path)
+        );
+        let advice = "a name has letters, digits and `_`, and does not begin with a digit, such as `OPENAI_API_KEY`";
+        self.report(
+            code::NOT_A_VARIABLE,
+            Severity::Error,
+            path,
+            node.span,
+            message,
+            Some(Suggestion::advice(advice)),
+        );
     }
 
     fn version(&mut self, node: &Node, path: &Path) {
@@ -474,6 +500,7 @@ pub(super) fn fits_kind(node: &Node, shape: &Shape) -> bool {
         Shape::Int(..) | Shape::Float(..) | Shape::Above(_) => matches!(node.data, Data::Number(_)),
         Shape::Text
         | Shape::Name
+        | Shape::Variable
         | Shape::Template
         | Shape::Condition
         | Shape::Type

@@ -17,13 +17,10 @@ use llm::model::{ModelSpec, Models, Override};
 use llm::pricing::PriceTable;
 
 use crate::assemble::Reach;
-use crate::config::environment::{self, Environment};
+use crate::config::env_file::{self, EnvFile};
+use crate::config::environment::Environment;
 use crate::config::secret::Secret;
-use crate::config::text;
 use crate::report::{Exit, Failure, Result};
-
-/// Read where nobody names another file.
-const DEFAULT: &str = ".env";
 
 /// What the container is told.
 #[derive(Default)]
@@ -40,27 +37,27 @@ pub(super) struct Secrets {
 impl Secrets {
     /// Reads the named file, or `.env` if there is one, unless none is wanted.
     pub(super) fn read(named: Option<&Path>, no_file: bool) -> Result<Self> {
-        let path = match named {
+        let file = match named {
             _ if no_file => return Ok(Self::default()),
-            Some(path) => path,
-            None if Path::new(DEFAULT).is_file() => Path::new(DEFAULT),
-            None => return Ok(Self::default()),
+            Some(path) => EnvFile::read(path).map(Some),
+            None => EnvFile::find(),
         };
-        let shown = path.display().to_string();
-        let text = text::read(path).map_err(|failure| {
-            failure.hint("name another file with --env-file, or add --no-env-file")
+        let file = file.map_err(|failure| {
+            let hint = failure
+                .hint
+                .clone()
+                .map_or_else(String::new, |hint| hint + "; or ");
+            failure.hint(format!(
+                "{hint}name another file with --env-file, or add --no-env-file"
+            ))
         })?;
-        let (variables, problems) = environment::parse(&text, &shown);
-        if !problems.is_empty() {
-            let failure = Failure::usage(format!("`{shown}` cannot be read as variables"));
-            return Err(failure.details(problems).hint(
-                "write a NAME=value a line, the value in quotes where it holds blanks or #",
-            ));
-        }
+        let Some(file) = file else {
+            return Ok(Self::default());
+        };
         Ok(Self {
-            file: Some(path.to_owned()),
-            text,
-            variables,
+            file: Some(file.path),
+            text: file.text,
+            variables: file.variables,
             from_shell: Vec::new(),
         })
     }
@@ -139,7 +136,11 @@ impl Secrets {
                 format!("{}={value}", variable.names[0])
             })
             .collect();
-        let file = self.file.as_deref().unwrap_or(Path::new(DEFAULT)).display();
+        let file = self
+            .file
+            .as_deref()
+            .unwrap_or(Path::new(env_file::DEFAULT))
+            .display();
         Err(Failure::new(
             Exit::NotReady,
             format!(
@@ -295,8 +296,7 @@ mod tests {
             "\\n",
         ] {
             let text = format!("KEY={}\n", quoted(value));
-            let (variables, problems) = environment::parse(&text, "x");
-            assert_eq!(problems, [""; 0], "{text}");
+            let variables = env_file::parse(&text).expect(&text);
             assert_eq!(variables["KEY"].reveal(), value, "{text}");
         }
     }

@@ -9,6 +9,7 @@ use jobs::spend::SpendStore;
 use service::access::{Access, Desk, ListedKeys};
 use service::limits::Accounts;
 
+use crate::config::secret::Secret;
 use crate::config::serve::Settings;
 use crate::config::store::Store;
 use crate::host::Machine;
@@ -35,10 +36,7 @@ pub(super) async fn open(
 ) -> Result<Option<Arc<Access>>> {
     let listed = match &settings.api_keys {
         None => ListedKeys::default(),
-        Some(list) => list
-            .reveal()
-            .parse()
-            .map_err(|unfit| Failure::usage(format!("--api-keys (FLOWMILL_API_KEYS): {unfit}")))?,
+        Some(list) => read_list(list)?,
     };
     let failed = |error: jobs::store::Error| Failure::new(Exit::Io, error.to_string());
     let accounts = Accounts::open(spend, host.clone(), settings.limits.keys)
@@ -59,6 +57,20 @@ pub(super) async fn open(
         }
     }
     Ok(access.map(Arc::new))
+}
+
+/// A list that somebody gives is to keep others out: one without a key is a mistake.
+fn read_list(list: &Secret) -> Result<ListedKeys> {
+    let keys: Result<ListedKeys, _> = list.reveal().parse();
+    let keys =
+        keys.map_err(|unfit| Failure::usage(format!("--api-keys (FLOWMILL_API_KEYS): {unfit}")))?;
+    if keys.is_empty() {
+        let message = "--api-keys (FLOWMILL_API_KEYS) is given and holds no key";
+        return Err(
+            Failure::usage(message).hint("write fm_NAME_SECRET, or leave it out to need no key")
+        );
+    }
+    Ok(keys)
 }
 
 fn is_reachable(host: IpAddr) -> bool {

@@ -27,7 +27,7 @@ use self::watch::Watched;
 use super::Context;
 use crate::config::environment::Environment;
 use crate::config::log::Level;
-use crate::config::serve::Settings;
+use crate::config::serve::{DEFAULT_PORT, Settings};
 use crate::config::store::Store;
 use crate::config::{models, serve, telemetry};
 use crate::host::Machine;
@@ -64,7 +64,10 @@ pub(super) struct Args {
 
 pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
     context.start_logging(Level::Info);
-    let settings = args.serve.settle(&context.project.serve)?;
+    let mut settings = args.serve.settle(&context.project.serve)?;
+    if settings.port.is_none() {
+        settings.port = serve::platform_port()?;
+    }
     access::refuse_early(&settings)?;
     let tls = settings.exposure.tls.as_ref();
     let tls = tls.map(tls::Watched::open).transpose()?;
@@ -346,7 +349,7 @@ async fn drain(service: &Service, settings: &Settings, signals: &mut Signals) ->
 }
 
 fn bind(settings: &Settings) -> Result<TcpListener> {
-    let address = SocketAddr::new(settings.host, settings.port);
+    let address = SocketAddr::new(settings.host, settings.port.unwrap_or(DEFAULT_PORT));
     server::bind(address).map_err(|error| {
         let failure = Failure::new(
             Exit::Io,
