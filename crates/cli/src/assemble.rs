@@ -1,6 +1,5 @@
 //! Joins the parts: the models that answer, the webhooks that tell, and what both trust.
 
-use std::fs::File;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +18,7 @@ use crate::config::allowed::Allowed;
 use crate::config::environment::Environment;
 use crate::config::models::{Settings, Source};
 use crate::config::{text, webhooks};
+use crate::recording::{Recording, Until};
 use crate::report::{Exit, Failure, Result};
 
 /// Who answers, and how to name it to people.
@@ -28,8 +28,8 @@ pub(crate) struct Answering {
     pub models: Arc<dyn Models>,
     /// Said on stderr where the answers do not come from the models that the workflow names.
     pub notice: Option<String>,
-    /// A cassette is written.
-    pub is_recording: bool,
+    /// The cassette that is written.
+    pub recording: Option<Recording>,
 }
 
 /// What an `api_base` in a workflow's file may reach.
@@ -70,8 +70,21 @@ pub(crate) fn refuse_recording(record: Option<&Path>, workflow: &Workflow) -> Re
     Err(Failure::usage(message).hint(hint))
 }
 
+/// How a cassette may be written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Taping {
+    /// One that is there already is replaced.
+    pub force: bool,
+    /// When it takes its name.
+    pub until: Until,
+}
+
 /// Builds the answering side.
-pub(crate) fn models(settings: &Settings, environment: &Environment) -> Result<Answering> {
+pub(crate) fn models(
+    settings: &Settings,
+    taping: Taping,
+    environment: &Environment,
+) -> Result<Answering> {
     let registry = || -> Result<Arc<dyn Models>> {
         let mut prices = PriceTable::built_in();
         if let Some(path) = &settings.prices {
@@ -140,20 +153,23 @@ pub(crate) fn models(settings: &Settings, environment: &Environment) -> Result<A
         return Ok(Answering {
             models,
             notice,
-            is_recording: false,
+            recording: None,
         });
     };
+    let recording = Recording::begin(path, taping.force, taping.until)?;
     let shown = path.display();
-    let unwritable =
-        |error| Failure::new(Exit::Io, format!("`{shown}` could not be written: {error}"));
-    let file = File::create(path).map_err(unwritable)?;
-    let recorder = Recorder::new(models, Box::new(file)).map_err(unwritable)?;
-    let recording = format!("record: every exchange is written to {shown}");
-    let notice = notice.map_or(recording.clone(), |notice| format!("{notice}; {recording}"));
+    let replies = recording.clone();
+    let recorder = Recorder::new(models, Box::new(recording.clone()), move || {
+        replies.has_reply()
+    })
+    .map_err(|error| Failure::new(Exit::Io, format!("`{shown}` could not be written: {error}")))?;
+    let notice = notice
+        .into_iter()
+        .chain([format!("record: every exchange is written to {shown}")]);
     Ok(Answering {
         models: Arc::new(recorder),
-        notice: Some(notice),
-        is_recording: true,
+        notice: Some(notice.collect::<Vec<_>>().join("; ")),
+        recording: Some(recording),
     })
 }
 

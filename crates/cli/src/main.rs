@@ -13,10 +13,12 @@ mod job_store;
 mod logging;
 mod printer;
 mod progress;
+mod recording;
 mod report;
 mod runtime;
 mod sample;
 mod signals;
+mod table;
 mod watching;
 mod workflow_file;
 

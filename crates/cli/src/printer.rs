@@ -78,6 +78,14 @@ impl Look {
     /// Text in a pipe or a file is not fitted to anybody's window.
     const UNBOUNDED: usize = 140;
 
+    /// Plain, and not fitted.
+    #[cfg(test)]
+    pub(crate) const PIPE: Self = Self {
+        color: false,
+        terminal: false,
+        width: Self::UNBOUNDED,
+    };
+
     fn of(choice: anstream::ColorChoice, terminal: bool) -> Self {
         let color = matches!(
             choice,

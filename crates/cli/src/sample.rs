@@ -8,15 +8,25 @@ use llm::model::{ModelSpec, Models as _};
 use llm::offline::Offline;
 use serde_json::{Value, json};
 
-/// Inputs that fit: the required ones, made up by the offline model, which answers any schema.
+/// Inputs that fit, made up by the offline model, which answers any schema: the required ones; where none is,
+/// those that no node writes, so that a reader sees what there is to give.
 pub(crate) async fn of(input_schema: &Value) -> Value {
     let mut schema = input_schema.clone();
-    let required: Vec<String> = schema["required"]
+    let mut required: Vec<String> = schema["required"]
         .as_array()
         .into_iter()
         .flatten()
         .filter_map(|name| Some(name.as_str()?.to_owned()))
         .collect();
+    if required.is_empty() {
+        let fields = schema["properties"].as_object().into_iter().flatten();
+        required.extend(
+            fields
+                .filter(|(_, field)| field.get("x-written-by").is_none())
+                .map(|(name, _)| name.clone()),
+        );
+        schema["required"] = json!(required);
+    }
     if let Some(properties) = schema["properties"].as_object_mut() {
         properties.retain(|name, _| required.contains(name));
     }
@@ -48,8 +58,11 @@ pub(crate) async fn of(input_schema: &Value) -> Value {
         return json!({});
     };
     for name in required {
-        if is_any_text(&input_schema["properties"][&name]) {
-            inputs[name] = json!("example");
+        let field = &input_schema["properties"][&name];
+        match &field["default"] {
+            Value::Null if is_any_text(field) => inputs[name] = json!("example"),
+            Value::Null => {}
+            default => inputs[name] = default.clone(),
         }
     }
     inputs
@@ -57,9 +70,10 @@ pub(crate) async fn of(input_schema: &Value) -> Value {
 
 /// Whether every text fits: then a word reads better than what the offline model makes up.
 fn is_any_text(schema: &Value) -> bool {
-    let free = ["type", "title", "description", "minLength"];
-    let is_text =
-        schema["type"] == json!("string") && schema["minLength"].as_u64().unwrap_or_default() <= 7;
+    let free = ["type", "title", "description", "minLength", "default"];
+    let is_text = (schema["type"] == json!("string")
+        || schema["type"] == json!(["string", "null"]))
+        && schema["minLength"].as_u64().unwrap_or_default() <= 7;
     is_text
         && schema
             .as_object()

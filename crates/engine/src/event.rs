@@ -15,14 +15,20 @@ use crate::watch::{Call, Step};
 /// One event of one run. Cheap to clone: what may be large is shared.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunEvent {
-    /// From 1, rising by 1 within the run (also across a resumption). A delta, which nobody stores,
-    /// repeats the id of the event before it.
+    /// From 1, rising by 1 within the run (also across a resumption). 0, and absent from JSON, for a
+    /// delta: it is not stored, so nothing can continue after it.
+    #[serde(default, skip_serializing_if = "is_unnumbered")]
     pub id: u64,
     /// RFC 3339 UTC with `Z`.
     pub at: jiff::Timestamp,
     /// What happened.
     #[serde(flatten)]
     pub kind: EventKind,
+}
+
+/// Whether an event has no id; serde wants a reference.
+pub fn is_unnumbered(id: &u64) -> bool {
+    *id == 0
 }
 
 /// Kinds of events; `event` in JSON.
@@ -185,11 +191,14 @@ impl<'a> Emitter<'a> {
         // Held while the observer is told, so that it sees ids in order whoever emits. An observer
         // that panicked leaves the number as it should be.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if !matches!(kind, EventKind::LlmDelta { .. }) {
+        let id = if matches!(kind, EventKind::LlmDelta { .. }) {
+            0
+        } else {
             *last += 1;
-        }
+            *last
+        };
         self.observer.observe(&RunEvent {
-            id: *last,
+            id,
             at: self.host.now(),
             kind,
         });

@@ -95,6 +95,16 @@ impl Status {
         }
     }
 
+    /// Every status, in the order of a job's life.
+    pub const ALL: [Self; 6] = [
+        Self::Pending,
+        Self::Running,
+        Self::Cancelling,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
     /// As in JSON: `pending`, `running`, …
     pub fn as_str(self) -> &'static str {
         match self {

@@ -26,6 +26,14 @@ use crate::playback;
 /// The format this version writes and reads.
 const VERSION: u32 = 1;
 
+/// Longest line that can be a header, in bytes.
+pub const MAX_HEADER_BYTES: u64 = 256;
+
+/// Whether a file that begins with this line is a cassette, of any version.
+pub fn is_header(line: &[u8]) -> bool {
+    serde_json::from_slice::<Header>(line).is_ok()
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
@@ -96,7 +104,11 @@ pub struct Recorder {
 
 struct Tape {
     out: Mutex<Box<dyn Write + Send>>,
+    after_reply: Box<AfterReply>,
 }
+
+/// Told after each answer that was written.
+type AfterReply = dyn Fn() -> io::Result<()> + Send + Sync;
 
 impl fmt::Debug for Tape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -116,10 +128,16 @@ impl Tape {
 }
 
 impl Recorder {
-    /// Records what `models` answer; the header is written at once.
-    pub fn new(models: Arc<dyn Models>, out: Box<dyn Write + Send>) -> io::Result<Self> {
+    /// Records what `models` answer; the header is written at once. `after_reply` is called after each
+    /// answer that was written; its failure is one to write.
+    pub fn new(
+        models: Arc<dyn Models>,
+        out: Box<dyn Write + Send>,
+        after_reply: impl Fn() -> io::Result<()> + Send + Sync + 'static,
+    ) -> io::Result<Self> {
         let tape = Tape {
             out: Mutex::new(out),
+            after_reply: Box::new(after_reply),
         };
         tape.write(&Header {
             flowmill_cassette: VERSION,
@@ -174,7 +192,11 @@ impl ChatModel for RecordedModel {
     ) -> Result<ChatReply, Error> {
         let result = self.model.chat(request, on_delta).await;
         let exchange = Exchange::new(request, self.model.name(), &result);
-        self.tape.write(&exchange).map_err(|error| {
+        let written = self.tape.write(&exchange).and_then(|()| match result {
+            Ok(_) => (self.tape.after_reply)(),
+            Err(_) => Ok(()),
+        });
+        written.map_err(|error| {
             Error::new(
                 ErrorKind::Config,
                 format!(

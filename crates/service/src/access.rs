@@ -25,7 +25,7 @@ pub use keyring::Identity;
 pub use listed::{ListedKey, ListedKeys, UnfitList};
 pub use secret::{ApiKey, SecretSource};
 
-use crate::limits::Accounts;
+use crate::limits::{Accounts, KeyUsage};
 use keyring::Keyring;
 
 /// How long a change that another process made may take to count here, and a use to be written down.
@@ -80,6 +80,33 @@ impl Access {
     /// What its keys have spent.
     pub fn accounts(&self) -> &Arc<Accounts> {
         &self.accounts
+    }
+
+    /// What its keys have spent and have left, with their names; of one key, or of all.
+    pub async fn usage(&self, key: Option<&str>) -> Result<Vec<KeyUsage>, Error> {
+        let mut usage = self.accounts.usage(key).await?;
+        let ring = self.ring();
+        for one in &mut usage {
+            one.name = ring.name(&one.key);
+        }
+        Ok(usage)
+    }
+
+    /// Workflows that keys are restricted to and that are not among these: `(key, workflow)`.
+    pub async fn unknown_workflows(
+        &self,
+        is_known: impl Fn(&str) -> bool,
+    ) -> Result<Vec<(KeyView, String)>, KeyError> {
+        let mut unknown = Vec::new();
+        for view in self.list().await? {
+            if view.state == KeyState::Active {
+                let workflows = view.grants.workflows.iter().flatten();
+                let missing: Vec<String> =
+                    workflows.filter(|name| !is_known(name)).cloned().collect();
+                unknown.extend(missing.into_iter().map(|name| (view.clone(), name)));
+            }
+        }
+        Ok(unknown)
     }
 
     /// Whose key this is, if it is good now. Takes the same time whatever is wrong with it.

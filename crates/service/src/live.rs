@@ -447,7 +447,7 @@ impl Observer for LiveRun {
                 let after = log.last_id;
                 let (name, kind) = (name(kind), kind.clone());
                 let delta = Numbered {
-                    id: after,
+                    id: event.id,
                     at: event.at,
                     kind,
                 };

@@ -7,6 +7,7 @@ use serde::Serialize;
 /// `{"id", "at", "event", …}`, as [`RunEvent`](engine::event::RunEvent) reads it.
 #[derive(Debug, Serialize)]
 pub(crate) struct Numbered<K> {
+    #[serde(skip_serializing_if = "engine::event::is_unnumbered")]
     pub(crate) id: u64,
     pub(crate) at: Timestamp,
     #[serde(flatten)]

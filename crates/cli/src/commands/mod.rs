@@ -15,6 +15,7 @@ mod run;
 mod schema;
 mod serve;
 mod undeploy;
+mod usage;
 mod validate;
 
 use std::path::PathBuf;
@@ -113,7 +114,8 @@ pub(crate) fn main() -> Result<Exit> {
         Err(error) if error.kind() == ErrorKind::InvalidUtf8 && environment.check().is_err() => {
             return environment.check().map(|()| Exit::Usage);
         }
-        Err(error) => {
+        Err(mut error) => {
+            usage::explain(&mut error, &environment);
             // Help and version, too, come this way. A reader that went away is no error.
             let _ = error.print();
             return Ok(if error.use_stderr() {

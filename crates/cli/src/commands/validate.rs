@@ -1,13 +1,14 @@
 //! `flowmill validate`: everything that is to be said of workflow files, before a token is paid for.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use lang::diagnostic::render;
 use serde_json::{Value, json};
 
 use crate::printer;
-use crate::report::{self, Exit, Result};
+use crate::report::{self, Exit, Failure, Result};
 use crate::workflow_file::{self, Counts, Report, many};
 
 /// Check workflow files; every fault is reported in one pass
@@ -16,7 +17,7 @@ use crate::workflow_file::{self, Counts, Report, many};
     after_help = "Exits with 0 when all files are valid, 3 when one is not, 4 when one cannot be read."
 )]
 pub(super) struct Args {
-    /// Workflow files (.yaml, .yml, .json)
+    /// Workflow files (.yaml, .yml, .json), or folders: their .yaml and .yml files
     #[arg(required = true)]
     files: Vec<PathBuf>,
 
@@ -43,14 +44,27 @@ enum Format {
 pub(super) fn validate(args: &Args) -> Result<Exit> {
     let mut exit = Exit::Success;
     let mut document = json!({ "valid": true, "diagnostics": [] });
-    for file in &args.files {
-        let report = match Report::of(file) {
+    let add = |document: &mut Value, findings: Value| {
+        if let (Value::Array(all), Value::Array(these)) = (&mut document["diagnostics"], findings) {
+            all.extend(these);
+        }
+    };
+    let reports = args.files.iter().flat_map(|path| match files_of(path) {
+        Ok(files) => files
+            .into_iter()
+            .map(|file| (Report::of(&file), file))
+            .collect(),
+        Err(failure) => vec![(Err(failure), path.clone())],
+    });
+    for (report, file) in reports {
+        let report = match report {
             Ok(report) => report,
             // The other files are still checked; the worst of the ends is how the command ends.
             Err(failure) => {
                 report::failure(&failure);
                 exit = exit.max(failure.exit);
                 document["valid"] = Value::Bool(false);
+                add(&mut document, json!([unreadable(&file, &failure)]));
                 continue;
             }
         };
@@ -71,11 +85,7 @@ pub(super) fn validate(args: &Args) -> Result<Exit> {
                 if !valid {
                     document["valid"] = Value::Bool(false);
                 }
-                if let (Value::Array(all), Value::Array(these)) =
-                    (&mut document["diagnostics"], one["diagnostics"].take())
-                {
-                    all.extend(these);
-                }
+                add(&mut document, one["diagnostics"].take());
             }
         }
     }
@@ -83,6 +93,50 @@ pub(super) fn validate(args: &Args) -> Result<Exit> {
         printer::data(&format!("{document:#}"))?;
     }
     Ok(exit)
+}
+
+/// A folder stands for the workflows in it.
+fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let shown = path.display();
+    let unreadable = |error: std::io::Error| {
+        Failure::new(Exit::Io, format!("`{shown}` could not be read: {error}"))
+    };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path).map_err(unreadable)? {
+        let file = entry.map_err(unreadable)?.path();
+        let is_yaml = file.extension().is_some_and(|extension| {
+            extension.eq_ignore_ascii_case("yaml") || extension.eq_ignore_ascii_case("yml")
+        });
+        if is_yaml && file.is_file() {
+            files.push(file);
+        }
+    }
+    if files.is_empty() {
+        return Err(Failure::new(
+            Exit::Io,
+            format!("there is no .yaml or .yml file in `{shown}`"),
+        )
+        .hint("`flowmill init` writes a workflow to start from"));
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// A file that could not be read, among the findings: a program that reads them must not take it for valid.
+fn unreadable(file: &Path, failure: &Failure) -> Value {
+    json!({
+        "code": null,
+        "severity": "error",
+        "path": "",
+        "message": failure.message,
+        "suggestion": failure.hint,
+        "span": {
+            "file": file.display().to_string(), "line": 1, "column": 1, "end_line": 1, "end_column": 1,
+        },
+    })
 }
 
 /// The findings on stdout, the verdict on stderr.

@@ -3,7 +3,7 @@
 use serde_json::json;
 use testing::TempProject;
 
-use crate::support::{greeting, run_in, words};
+use crate::support::{Ended, flowmill, greeting, run_in, words};
 
 #[test]
 fn help_names_every_command_and_exit_code() {
@@ -40,6 +40,87 @@ fn wrong_usage_exits_with_2_and_a_suggestion() {
     check("serve x.yaml --prot 1", &["--port"]);
     check("schema", &["<FILE>"]);
     check("run x.yaml --timeout soon", &["no duration above zero"]);
+    check(
+        "jobs list --status done",
+        &["pending, running, cancelling, completed, failed, cancelled"],
+    );
+    check(
+        "jobs list --server 127.0.0.1:8000",
+        &["write one such as http://127.0.0.1:8000"],
+    );
+}
+
+#[test]
+fn an_unknown_option_is_not_advised_to_be_a_file_name() {
+    let ended = run_in(TempProject::new().root(), words("run x.yaml --xyz")).exits(2);
+    assert!(
+        ended.stderr.contains("unexpected argument '--xyz'"),
+        "{}",
+        ended.stderr
+    );
+    assert!(!ended.stderr.contains("-- --xyz"), "{}", ended.stderr);
+}
+
+#[test]
+fn an_invalid_variable_is_named_as_one() {
+    let project = greeting();
+    let check = |variable: &str, value: &str, line: &str, says: &str| {
+        let mut command = flowmill(project.root(), words(line));
+        Ended::of(command.env(variable, value))
+            .exits(2)
+            .says(&[says]);
+    };
+    let run = "run greeting.yaml --offline --input name=Ada";
+    check("FLOWMILL_TIMEOUT", "soon", run, "for 'FLOWMILL_TIMEOUT'");
+    check("FLOWMILL_FORMAT", "xml", run, "for 'FLOWMILL_FORMAT'");
+    check(
+        "FLOWMILL_LOG_LEVEL",
+        "loud",
+        "validate greeting.yaml",
+        "for 'FLOWMILL_LOG_LEVEL'",
+    );
+    // What stands on the command line is named by its option.
+    check(
+        "FLOWMILL_TIMEOUT",
+        "soon",
+        &format!("{run} --timeout soon"),
+        "for '--timeout <TIME>'",
+    );
+    project.write(".env", "FLOWMILL_TIMEOUT=later\n");
+    run_in(project.root(), words(run))
+        .exits(2)
+        .says(&["for 'FLOWMILL_TIMEOUT'"]);
+}
+
+#[test]
+fn the_address_of_mlflow_without_its_scheme_is_told_so() {
+    let project = greeting();
+    for address in ["127.0.0.1:5000", "localhost:5000", "mlflow:5000/base"] {
+        let mut command = flowmill(
+            project.root(),
+            words("run greeting.yaml --offline --input name=Ada"),
+        );
+        Ended::of(command.env("MLFLOW_TRACKING_URI", address))
+            .exits(2)
+            .says(&["put `http://` in front of it"]);
+    }
+}
+
+#[test]
+fn init_takes_a_folder() {
+    let project = TempProject::new();
+    project.write("flows/readme", "");
+    run_in(project.root(), words("init flows")).exits(0);
+    run_in(project.root(), words("init more/")).exits(0);
+    assert!(
+        project
+            .read("more/workflow.yaml")
+            .contains("name: \"workflow\"")
+    );
+    run_in(project.root(), words("init flows"))
+        .exits(4)
+        .says(&["exists already"]);
+    run_in(project.root(), words("validate flows more")).exits(0);
 }
 
 #[test]

@@ -84,6 +84,14 @@ async fn from_the_first_key_to_the_last() {
         "keys create --name shop --workflow greeting --expires 90d --format json --server {url}"
     );
     let made = with_key(&project, &admin, &line).exits(0).json();
+    assert_eq!(made.get("warnings"), None);
+    with_key(
+        &project,
+        &admin,
+        &format!("keys create --name typo --workflow greting --server {url}"),
+    )
+    .exits(0)
+    .says(&["warning: this server has no workflow `greting`"]);
     let (id, shop) = (
         made["id"].as_str().expect("an id"),
         made["key"].as_str().expect("a key"),
@@ -98,7 +106,7 @@ async fn from_the_first_key_to_the_last() {
     let rotated = with_key(
         &project,
         &admin,
-        &format!("keys rotate {id} --server {url}"),
+        &format!("keys rotate shop --server {url}"),
     )
     .exits(0);
     let rotated = rotated.stdout.trim_end();
@@ -111,6 +119,22 @@ async fn from_the_first_key_to_the_last() {
         &format!("jobs show {job} --server {url}"),
     )
     .exits(0);
+    // Its own usage, which it may see without seeing other keys.
+    let usage = with_key(
+        &project,
+        rotated,
+        &format!("keys usage {id} --server {url}"),
+    );
+    assert!(
+        usage.exits(0).stdout.contains(&format!("{id}  shop")),
+        "the name"
+    );
+    let usage = with_key(
+        &project,
+        &admin,
+        &format!("keys usage shop --server {url} --format json"),
+    );
+    assert_eq!(usage.exits(0).json()["keys"][0]["key"], json!(id));
     with_key(
         &project,
         &admin,
@@ -154,7 +178,25 @@ async fn from_the_first_key_to_the_last() {
         words("report runs --by key --store sqlite:flowmill.db"),
     )
     .exits(0);
-    assert!(by_key.stdout.contains(id), "{}", by_key.stdout);
+    assert!(
+        by_key.stdout.contains(&format!("shop ({id})")),
+        "{}",
+        by_key.stdout
+    );
+    let store = "--store sqlite:flowmill.db";
+    for _ in 0..2 {
+        run_in(
+            project.root(),
+            words(&format!("keys create --name twin {store}")),
+        )
+        .exits(0);
+    }
+    run_in(project.root(), words(&format!("keys rotate twin {store}")))
+        .exits(2)
+        .says(&["2 keys are called `twin`", "by its id"]);
+    let mut again = Running::start(&mut serve(&project, "greeting.yaml --offline"));
+    again.line_with("a key is for a workflow that this server does not have");
+    drop(again);
 
     // Nowhere but where they were made.
     let file = std::fs::read(project.root().join("flowmill.db")).expect("the store");

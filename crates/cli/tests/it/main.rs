@@ -18,6 +18,7 @@ mod output;
 mod privacy;
 mod protection;
 mod reach;
+mod recording;
 mod reports;
 mod run;
 mod secrets;

@@ -484,3 +484,53 @@ fn ctrl_c_cancels_the_run_and_its_call() {
     assert_eq!(envelope["status"], json!("cancelled"));
     model.block_on(model.disconnected(1));
 }
+
+#[test]
+fn an_integer_beyond_64_bits_is_told_of_as_such() {
+    let project = kinds();
+    project.write(
+        "big.json",
+        r#"{"count": 18446744073709551616, "text": "x"}"#,
+    );
+    let ended = run_in(
+        project.root(),
+        words("run kinds.yaml --offline --inputs big.json"),
+    )
+    .exits(3)
+    .says(&["count: an integer beyond 64 bits cannot be kept exactly"]);
+    assert!(!ended.stderr.contains("not JSON"), "{}", ended.stderr);
+    run_in(
+        project.root(),
+        [
+            "run",
+            "kinds.yaml",
+            "--offline",
+            "--input",
+            "tags=[18446744073709551616]",
+        ],
+    )
+    .exits(3)
+    .says(&["tags: an integer beyond 64 bits"]);
+}
+
+#[test]
+fn pieces_of_an_answer_have_no_id() {
+    let project = greeting();
+    let ended = run_in(
+        project.root(),
+        words("run greeting.yaml --offline --events --input name=Ada"),
+    )
+    .exits(0);
+    let events = ended.stdout.lines().map(|line| -> Value {
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    });
+    let (pieces, stored): (Vec<_>, Vec<_>) =
+        events.partition(|event| event["event"] == json!("llm_delta"));
+    assert!(!pieces.is_empty());
+    for piece in pieces {
+        assert_eq!(piece.get("id"), None, "{piece}");
+    }
+    let ids: Vec<_> = stored.iter().map(|event| event["id"].clone()).collect();
+    let expected: Vec<_> = (1..=stored.len()).map(|id| json!(id)).collect();
+    assert_eq!(ids, expected);
+}

@@ -211,11 +211,33 @@ async fn a_changed_file_is_loaded_again_and_a_faulty_one_is_not() {
         "greeting.yaml",
         GREETING.replace("name: greeting}", "name: hello}"),
     );
-    server.line_with("`hello` was loaded again");
+    server.line_with("now called `hello`; `greeting` is no longer served");
     assert_eq!(
         get(format!("{url}/schema")).await.1["workflow"],
         json!("hello")
     );
+
+    std::fs::remove_file(project.root().join("greeting.yaml")).expect("it is there");
+    server.line_with("greeting.yaml is gone or cannot be read; `hello` is served as it was last");
+    let (status, _) = post(format!("{url}/run"), json!({"name": "Ada"})).await;
+    assert_eq!(status, StatusCode::OK);
+}
+
+#[test]
+fn the_request_at_the_start_has_inputs_that_exist() {
+    let project = TempProject::new();
+    let optional = GREETING.replace("{type: str, required: true}", "{type: str, default: you}");
+    project.write("optional.yaml", &optional);
+    let free = GREETING.replace("{type: str, required: true}", "{type: str}");
+    project.write("free.yaml", free);
+    let check = |file: &str, body: &str| {
+        let mut server = start(&project, &format!("{file} --offline --store memory"));
+        server.url();
+        let line = server.line_with("curl -X POST");
+        assert!(line.ends_with(&format!("-d '{body}'")), "{line}");
+    };
+    check("optional.yaml", r#"{"name":"you"}"#);
+    check("free.yaml", r#"{"name":"example"}"#);
 }
 
 #[tokio::test]

@@ -15,6 +15,80 @@ fn a_valid_file_exits_with_0_and_says_so() {
 }
 
 #[test]
+fn a_folder_stands_for_its_workflows() {
+    let project = greeting();
+    project.write("flows/a.yaml", GREETING);
+    project.write("flows/b.yml", GREETING.replace("to: END", "to: DNE"));
+    project.write("flows/inputs.json", "{}");
+    project.write("empty/notes.txt", "");
+    let ended = run_in(project.root(), words("validate flows")).exits(3);
+    assert!(
+        ended.stderr.contains("flows/a.yaml is valid"),
+        "{}",
+        ended.stderr
+    );
+    assert!(
+        ended.stderr.contains("flows/b.yml is not valid"),
+        "{}",
+        ended.stderr
+    );
+    assert!(!ended.stderr.contains("inputs.json"), "{}", ended.stderr);
+    run_in(project.root(), words("validate empty"))
+        .exits(4)
+        .says(&["no .yaml or .yml file in `empty`"]);
+}
+
+#[test]
+fn json_says_that_a_file_could_not_be_read() {
+    let ended = run_in(
+        greeting().root(),
+        words("validate --format json absent.yaml greeting.yaml"),
+    )
+    .exits(4);
+    let document = ended.json();
+    assert_eq!(document["valid"], json!(false));
+    let finding = &document["diagnostics"][0];
+    assert_eq!(finding["message"], json!("`absent.yaml` does not exist"));
+    assert_eq!(finding["span"]["file"], json!("absent.yaml"));
+    assert_eq!(finding["severity"], json!("error"));
+}
+
+#[test]
+fn a_key_without_its_colon_is_named() {
+    let project = greeting();
+    let check = |from: &str, to: &str, line: &str, way_out: &str| {
+        project.write("bad.yaml", GREETING.replacen(from, to, 1));
+        let ended = run_in(project.root(), words("validate --format short bad.yaml")).exits(3);
+        assert!(
+            ended.stdout.contains(line) && ended.stdout.contains("no `:` behind its key"),
+            "{}",
+            ended.stdout
+        );
+        let ended = run_in(project.root(), words("validate bad.yaml"));
+        assert!(ended.stdout.contains(way_out), "{}", ended.stdout);
+    };
+    check("nodes:", "nodes", "bad.yaml:8:", "write `nodes:`");
+    check("state:", "state", "bad.yaml:4:", "write `state:`");
+    check(
+        "- id: greet",
+        "- id greet",
+        "bad.yaml:9:",
+        "write `id: greet`",
+    );
+    // A text that goes on is none of it.
+    project.write(
+        "text.yaml",
+        GREETING.replacen(
+            "\"Greet {name}\"",
+            "Greet\n      politely\n      and: well",
+            1,
+        ),
+    );
+    let ended = run_in(project.root(), words("validate text.yaml")).exits(3);
+    assert!(!ended.stdout.contains("behind its key"), "{}", ended.stdout);
+}
+
+#[test]
 fn findings_go_to_stdout_with_their_source() {
     let project = greeting();
     project.write("bad.yaml", GREETING.replace("{name}\"", "{nmae}\""));
@@ -110,12 +184,10 @@ fn files_that_cannot_be_read_are_named_and_the_others_checked() {
             "hint: `flowmill init`",
         ],
     );
-    check(
-        ".",
-        4,
-        &["`.` is a directory", "hint: name the workflow file in it"],
-    );
     check("bad.yaml", 4, &["`bad.yaml` is no UTF-8 text (byte 0)"]);
+    run_in(project.root(), words("run . --offline"))
+        .exits(4)
+        .says(&["`.` is a directory", "hint: name the workflow file in it"]);
     project.write("notes.txt", GREETING);
     check("notes.txt", 3, &["notes.txt is not valid"]);
 }

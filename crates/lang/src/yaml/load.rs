@@ -395,6 +395,30 @@ fn refuse_control_characters(text: &str) -> Result<(), Fault> {
     }
 }
 
+/// The line that lacks the colon behind its key, where that is what the parser stumbled over: the line of
+/// the fault, or the one before, whose text then seems to go on. The entry comes without indent and dash.
+fn without_colon<'a>(text: &'a str, at: usize, kind: &ErrorKind) -> Option<(Span, &'a str)> {
+    let line_start = |at: usize| text[..at].rfind('\n').map_or(0, |end| end + 1);
+    let start = match kind {
+        ErrorKind::SimpleKeyExpected => line_start(at),
+        ErrorKind::MappingValueNotAllowed => line_start(line_start(at).checked_sub(1)?),
+        _ => return None,
+    };
+    let line = text[start..].lines().next()?;
+    let item = line.trim_start().strip_prefix("- ");
+    let entry = item.unwrap_or(line).trim();
+    let key = entry.split_whitespace().next()?;
+    let is_key = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    // A line within a longer text is no entry: a dash, or the parser's own complaint about it, tells them apart.
+    let may_be_text =
+        item.is_none() && (key != entry || !matches!(kind, ErrorKind::SimpleKeyExpected));
+    if entry.contains(':') || !key.chars().all(is_key) || may_be_text {
+        return None;
+    }
+    let end = start + line.trim_end().len();
+    Some((Span::new(end - entry.len(), end), entry))
+}
+
 /// The parser's refusal in our words, with the usual ways out.
 fn unreadable(text: &str, error: &ScanError) -> Diagnostic {
     let start = error
@@ -409,6 +433,13 @@ fn unreadable(text: &str, error: &ScanError) -> Diagnostic {
     let span = Span::new(start, start + width);
     if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
         return too_deep(span);
+    }
+    if let Some((line, entry)) = without_colon(text, start, error.kind()) {
+        let message = format!("this line has no `:` behind its key: `{entry}`");
+        let (key, value) = entry.split_once(char::is_whitespace).unwrap_or((entry, ""));
+        let mended = format!("{key}: {}", value.trim_start());
+        let advice = format!("write `{}`", mended.trim_end());
+        return fault(code::SYNTAX, line, message).suggesting(Suggestion::advice(advice));
     }
     let advice = match error.kind() {
         ErrorKind::MappingValueNotAllowed | ErrorKind::InvalidColonPlacement => {

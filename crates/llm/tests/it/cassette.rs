@@ -37,7 +37,7 @@ fn recorder(server: &FakeModel, tape: &Tape) -> Recorder {
         ("OPENAI_BASE_URL", &server.base_url()),
         ("OPENAI_API_KEY", "sk-secret"),
     ]);
-    Recorder::new(Arc::new(models), Box::new(tape.clone())).unwrap()
+    Recorder::new(Arc::new(models), Box::new(tape.clone()), || Ok(())).unwrap()
 }
 
 #[tokio::test]
@@ -195,7 +195,7 @@ async fn a_recording_that_cannot_be_written_fails_the_call() {
     }
     let server = FakeModel::start();
     let models = Arc::new(registry(&[("OPENAI_BASE_URL", &server.base_url())]));
-    let recorder = Recorder::new(models, Box::new(Full(1))).unwrap();
+    let recorder = Recorder::new(models, Box::new(Full(1)), || Ok(())).unwrap();
     let error = ask(&recorder, "openai/m", &free("otters"))
         .await
         .0

@@ -212,7 +212,10 @@ pub(super) fn schemas(loaded: &LoadedWorkflow, is_only: bool) -> Value {
         "MadeKey": {
             "allOf": [
                 reference("Key"),
-                object(&["key"], json!({ "key": { "type": "string", "description": "The whole key. It is not shown again." } })),
+                object(&["key"], json!({
+                    "key": { "type": "string", "description": "The whole key. It is not shown again." },
+                    "warnings": { "type": "array", "items": { "type": "string" }, "description": "What may not be meant." },
+                })),
             ],
         },
         "Keys": object(&["keys"], json!({ "keys": { "type": "array", "items": reference("Key") } })),
@@ -263,6 +266,7 @@ fn about_limits() -> [(&'static str, Value); 4] {
     let usage = object(
         &[
             "key",
+            "name",
             "limits",
             "running",
             "waiting",
@@ -273,6 +277,7 @@ fn about_limits() -> [(&'static str, Value); 4] {
         ],
         json!({
             "key": { "type": "string" },
+            "name": { "type": ["string", "null"], "description": "null: a key of the environment, or one that is gone." },
             "limits": reference("Limits"),
             "running": count(),
             "waiting": count(),

@@ -41,7 +41,7 @@ pub(crate) async fn handle(State(app): State<App>, request: Request) -> Result<R
         .rotate(&id, grace)
         .await
         .map_err(|error| keys::refused(&error))?;
-    Ok(keys::made(StatusCode::OK, &made))
+    Ok(keys::made(StatusCode::OK, &made, Vec::new()))
 }
 
 /// `{grace_seconds?}`.

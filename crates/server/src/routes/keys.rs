@@ -24,17 +24,20 @@ pub(super) fn access(app: &App) -> Result<&Access, Refusal> {
 }
 
 /// The only answer that holds a key.
-pub(super) fn made(status: StatusCode, made: &Made) -> Response {
+pub(super) fn made(status: StatusCode, made: &Made, warnings: Vec<String>) -> Response {
     #[derive(Serialize)]
     struct Shown<'a> {
         key: &'a str,
         #[serde(flatten)]
         view: &'a KeyView,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<String>,
     }
 
     let shown = Shown {
         key: made.key.reveal(),
         view: &made.view,
+        warnings,
     };
     let mut answer = reply::json(status, &shown);
     answer

@@ -41,7 +41,13 @@ pub(crate) async fn handle(State(app): State<App>, request: Request) -> Result<R
         .create(new)
         .await
         .map_err(|error| keys::refused(&error))?;
-    Ok(keys::made(StatusCode::CREATED, &made))
+    let catalog = app.service().catalog();
+    let workflows = made.view.grants.workflows.iter().flatten();
+    let warnings = workflows
+        .filter(|name| catalog.get(name).is_none())
+        .map(|name| format!("this server has no workflow `{name}`"))
+        .collect();
+    Ok(keys::made(StatusCode::CREATED, &made, warnings))
 }
 
 /// `{name, scopes?, workflows?, limits?, expires_at?}`; every fault in one refusal.

@@ -54,7 +54,7 @@ pub(crate) async fn handle(
         (Some(own), _) => Some(own.to_string()),
         (None, wanted) => wanted,
     };
-    let usage = access.accounts().usage(wanted.as_deref()).await;
+    let usage = access.usage(wanted.as_deref()).await;
     let usage = usage.map_err(|error| store_failed(&error))?;
     if usage.is_empty() && wanted.is_some() {
         return Err(KEY_NOT_FOUND);

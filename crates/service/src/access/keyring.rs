@@ -69,6 +69,8 @@ impl Uses {
 #[derive(Debug)]
 struct Entry {
     identity: Arc<Identity>,
+    /// For people; a key of the list has none.
+    name: Option<Arc<str>>,
     hash: Hidden256,
     previous: Option<Previous>,
     expires_at: Option<Timestamp>,
@@ -111,6 +113,7 @@ impl Keyring {
             };
             let entry = Entry {
                 identity: Arc::new(identity),
+                name: Some(record.name.clone()),
                 hash: record.hash.clone(),
                 previous: record.previous.clone(),
                 expires_at: record.expires_at,
@@ -127,6 +130,7 @@ impl Keyring {
             };
             let entry = Entry {
                 identity: Arc::new(identity),
+                name: None,
                 hash: secret::hash(&hashing_key, key.digest.reveal()),
                 previous: None,
                 expires_at: None,
@@ -140,6 +144,10 @@ impl Keyring {
             entries,
             nobody,
         }
+    }
+
+    pub(super) fn name(&self, id: &str) -> Option<Arc<str>> {
+        self.entries.get(id).and_then(|entry| entry.name.clone())
     }
 
     pub(super) fn hashing_key(&self) -> &Hidden256 {

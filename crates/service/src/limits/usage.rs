@@ -17,6 +17,8 @@ pub(super) const DAYS: i64 = 30;
 pub struct KeyUsage {
     /// Its id.
     pub key: Arc<str>,
+    /// For people; `None` for a key of the list, or one that is gone.
+    pub name: Option<Arc<str>>,
     /// What it may use, the server's defaults included.
     pub limits: Limits,
     /// Runs of it that run.
@@ -66,6 +68,7 @@ impl KeyUsage {
         days.reverse();
         Self {
             key,
+            name: None,
             limits: standing.limits,
             running: standing.running,
             waiting: standing.waiting,

@@ -94,6 +94,14 @@ impl Settings {
     }
 }
 
+/// Whether what follows the first colon is a port.
+fn has_port(uri: &str) -> bool {
+    uri.split_once(':').is_some_and(|(host, rest)| {
+        let port = rest.split('/').next().unwrap_or_default();
+        !host.is_empty() && port.parse::<u16>().is_ok()
+    })
+}
+
 fn base(uri: &str) -> Result<Url, SettingsError> {
     let scheme = uri.split_once(':').map_or("", |(scheme, _)| scheme);
     match scheme {
@@ -111,6 +119,13 @@ fn base(uri: &str) -> Result<Url, SettingsError> {
                 }
             ),
             hint: RUN_A_SERVER,
+        }),
+        // `127.0.0.1:5000`, `localhost:5000/path`
+        scheme if has_port(uri) => Err(SettingsError {
+            message: format!(
+                "MLFLOW_TRACKING_URI: `{scheme}:` is the address of a server without its scheme"
+            ),
+            hint: "put `http://` in front of it: http://127.0.0.1:5000",
         }),
         scheme => Err(SettingsError {
             message: format!("MLFLOW_TRACKING_URI: `{scheme}:` is not supported"),

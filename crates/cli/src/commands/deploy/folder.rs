@@ -1,7 +1,7 @@
 //! Writing the package, without losing what somebody changed by hand.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,11 @@ impl<'a> Writing<'a> {
             Ok(text) => Manifest::parse(&text),
             Err(_) => Manifest::default(),
         };
-        let changes = Changes::between(package, &before, |path| fs::read(folder.join(path)).ok());
+        let mut changes =
+            Changes::between(package, &before, |path| fs::read(folder.join(path)).ok());
+        if is_no_program(&folder.join(PROGRAM)) {
+            changes.changed_by_hand.push(PROGRAM.to_owned());
+        }
         if !changes.changed_by_hand.is_empty() && !force {
             let files = changes.changed_by_hand.join(", ");
             let question = format!(
@@ -112,6 +116,15 @@ impl<'a> Writing<'a> {
         };
         copy().map_err(|error| unwritable(&to, &error))?;
         Ok(true)
+    }
+}
+
+/// Whether something lies there that no deployment has put there: a script or a note called like the program.
+fn is_no_program(path: &Path) -> bool {
+    let mut magic = [0; 4];
+    match fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic)) {
+        Ok(()) => magic != *b"\x7fELF",
+        Err(error) => error.kind() != ErrorKind::NotFound,
     }
 }
 

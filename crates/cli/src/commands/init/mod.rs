@@ -23,8 +23,8 @@ const FILE: &str = "THIS_FILE";
     after_help = "Examples:\n  flowmill init\n  flowmill init greeter\n  flowmill init workflows/greeter.yaml"
 )]
 pub(super) struct Args {
-    /// Its name, or the file to write
-    #[arg(value_name = "NAME|FILE", default_value = "workflow")]
+    /// Its name, the file to write, or a folder for `workflow.yaml`
+    #[arg(value_name = "NAME|FILE|FOLDER", default_value = "workflow")]
     target: String,
 
     /// Overwrite the file if it exists
@@ -46,6 +46,9 @@ pub(super) fn init(args: &Args) -> Result<Exit> {
 /// A bare name becomes `NAME.yaml`; a file is taken as it is, if it is one that could be read again.
 fn file_of(target: &str) -> Result<PathBuf> {
     let path = PathBuf::from(target);
+    if !target.is_empty() && (target.ends_with('/') || path.is_dir()) {
+        return Ok(path.join("workflow.yaml"));
+    }
     match path.extension().and_then(|extension| extension.to_str()) {
         Some(extension)
             if extension.eq_ignore_ascii_case("yaml") || extension.eq_ignore_ascii_case("yml") =>
@@ -59,7 +62,7 @@ fn file_of(target: &str) -> Result<PathBuf> {
             "flowmill init {}",
             path.with_extension("yaml").display()
         ))),
-        None if target.is_empty() || target.ends_with('/') => {
+        None if target.is_empty() => {
             Err(Failure::usage("the file needs a name").hint("flowmill init greeter"))
         }
         None => Ok(PathBuf::from(format!("{target}.yaml"))),
@@ -117,7 +120,9 @@ mod tests {
         check("flows/greeter", Some("flows/greeter.yaml"));
         check("greeter.yml", Some("greeter.yml"));
         check("greeter.txt", None);
-        check("flows/", None);
+        check("flows/", Some("flows/workflow.yaml"));
+        check("src", Some("src/workflow.yaml"));
+        check(".", Some("./workflow.yaml"));
         check("", None);
     }
 }

@@ -1,9 +1,11 @@
 //! The jobs in a store file that no server holds. Shows them as the server would.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use engine::host::Host as _;
 use jobs::job::{JobId, Status};
+use jobs::key::KeyStore;
 use jobs::store::{CancelRequested, Error, Filter, JobStore, Page};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -22,6 +24,7 @@ const EVENTS: usize = 256;
 /// An open store.
 pub(super) struct File {
     store: Arc<dyn JobStore>,
+    keys: Arc<dyn KeyStore>,
 }
 
 impl File {
@@ -36,7 +39,10 @@ impl File {
                 format!("`{}` does not exist", path.display()),
             )),
             Store::Sqlite(_) => job_store::open(store)
-                .map(|opened| Self { store: opened.jobs })
+                .map(|opened| Self {
+                    store: opened.jobs,
+                    keys: opened.keys,
+                })
                 .map_err(|failure| failure.hint("a running server is asked with --server URL")),
         }
     }
@@ -50,6 +56,15 @@ impl File {
         let page = self.page(listing, cursor, limit).await?;
         let rows: Vec<Row<'_>> = page.jobs.iter().map(Row::from).collect();
         Ok(json!({ "jobs": rows, "next_cursor": page.next }))
+    }
+
+    /// Names of API keys by their ids.
+    pub(super) async fn key_names(&self) -> Result<HashMap<String, String>> {
+        let keys = self.keys.keys().await.map_err(|error| failed(&error))?;
+        let names = keys.records.into_iter();
+        Ok(names
+            .map(|key| (key.id.to_string(), key.name.to_string()))
+            .collect())
     }
 
     /// The same, each with the key that made it.

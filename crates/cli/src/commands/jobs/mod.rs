@@ -5,6 +5,10 @@ mod file;
 mod remote;
 pub(super) mod table;
 
+use std::collections::HashMap;
+
+use ::jobs::job::Status;
+use clap::builder::PossibleValuesParser;
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
@@ -101,8 +105,8 @@ pub(super) struct Listing {
     #[arg(long, value_name = "NAME")]
     pub(super) workflow: Option<String>,
 
-    /// Only those that stand so: pending, running, cancelling, completed, failed, cancelled
-    #[arg(long, value_name = "STATUS")]
+    /// Only those with this status
+    #[arg(long, value_name = "STATUS", value_parser = PossibleValuesParser::new(Status::ALL.map(Status::as_str)))]
     pub(super) status: Option<String>,
 
     /// Only those accepted later than this, such as 2026-01-31T12:00:00Z
@@ -140,6 +144,14 @@ impl Source {
             Asked::Store(store) => Place::File(File::open(store)?),
             Asked::Server(options) => Place::Remote(Remote::open(options)?),
         }))
+    }
+
+    /// Names of API keys by their ids; a server does not tell them here.
+    pub(super) async fn key_names(&self) -> Result<HashMap<String, String>> {
+        match &self.0 {
+            Place::Remote(_) => Ok(HashMap::new()),
+            Place::File(file) => file.key_names().await,
+        }
     }
 
     /// A page of jobs, newest first, and the cursor of the next. Each is a row of the HTTP API; a file's has
@@ -189,7 +201,7 @@ async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
                 Place::Remote(remote) => remote.show(&id).await?,
                 Place::File(file) => file.show(&id).await?,
             };
-            let text = table::job(&job);
+            let text = table::job(&job, printer::stdout_look());
             (job, text)
         }
         Verb::Cancel { id } => {
@@ -254,7 +266,7 @@ async fn list(listing: &Listing, format: Format, source: &Source) -> Result<()> 
     if format == Format::Json {
         return printer::data(&json!({ "jobs": jobs, "next_cursor": cursor }).to_string());
     }
-    printer::data(&table::jobs(&jobs))?;
+    printer::data(&table::jobs(&jobs, printer::stdout_look()))?;
     if let Some(cursor) = cursor {
         printer::note(&format!("there are more: --cursor {cursor}, or --all"));
     }

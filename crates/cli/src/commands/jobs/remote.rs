@@ -37,8 +37,15 @@ impl Remote {
             .ok()
             .filter(|url| url.has_host() && !url.cannot_be_a_base())
             .ok_or_else(|| {
+                let with_scheme = format!("http://{text}");
+                let is_schemeless = Url::parse(&with_scheme).is_ok_and(|url| url.has_host());
+                let meant = if is_schemeless && !text.contains("://") {
+                    with_scheme
+                } else {
+                    DEFAULT_SERVER.to_owned()
+                };
                 Failure::usage(format!(
-                    "`{text}` is no address of a server; write one such as {DEFAULT_SERVER}"
+                    "`{text}` is no address of a server; write one such as {meant}"
                 ))
             })?;
         let client = Client::builder()

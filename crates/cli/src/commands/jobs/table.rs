@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use crate::printer::Look;
+use crate::table::{Align, Table};
+
 const COLUMNS: [(&str, &str); 6] = [
     ("JOB", "job_id"),
     ("STATUS", "status"),
@@ -14,51 +17,68 @@ const COLUMNS: [(&str, &str); 6] = [
 ];
 
 /// Rows below their headings.
-pub(super) fn jobs(jobs: &[Value]) -> String {
-    let mut rows = vec![COLUMNS.map(|(heading, _)| heading.to_owned())];
-    rows.extend(
-        jobs.iter()
-            .map(|job| COLUMNS.map(|(_, key)| cell(key, &job[key]))),
-    );
-    aligned(&rows)
+pub(super) fn jobs(jobs: &[Value], look: Look) -> String {
+    let mut table = Table::of_text(COLUMNS.map(|(heading, _)| heading));
+    for job in jobs {
+        table.row(COLUMNS.map(|(_, key)| cell(key, &job[key])));
+    }
+    table.text(look)
 }
 
-/// Each column as wide as its widest cell.
-pub(in crate::commands) fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
-    let widths: Vec<usize> = (0..COLUMNS)
-        .map(|column| {
-            rows.iter()
-                .map(|row| console::measure_text_width(&row[column]))
-                .max()
-                .unwrap_or_default()
-        })
-        .collect();
-    let lines: Vec<String> = rows
-        .iter()
-        .map(|row| {
-            let mut line = String::new();
-            for (text, width) in row.iter().zip(&widths) {
-                let gap = width + 2 - console::measure_text_width(text);
-                let _ = write!(line, "{text}{:gap$}", "");
-            }
-            line.trim_end().to_owned()
-        })
-        .collect();
-    lines.join("\n")
-}
-
-/// A line for each key that has a value; the outputs below.
-pub(super) fn job(job: &Value) -> String {
+/// A line for each key that has a value; what was used and the outputs below.
+pub(super) fn job(job: &Value, look: Look) -> String {
     let mut text = String::new();
     for (key, value) in job.as_object().into_iter().flatten() {
-        if key != "outputs" && !value.is_null() {
+        if !["outputs", "usage"].contains(&key.as_str()) && !value.is_null() {
             let _ = writeln!(text, "{key:18} {}", cell(key, value));
         }
+    }
+    if !job["usage"].is_null() {
+        let _ = writeln!(text, "usage\n{}", usage(&job["usage"], look));
     }
     if !job["outputs"].is_null() {
         let _ = write!(text, "outputs\n{:#}", job["outputs"]);
     }
     text.trim_end().to_owned()
+}
+
+/// What each node took, and all of them together.
+fn usage(usage: &Value, look: Look) -> String {
+    let mut table = Table::new([
+        ("NODE", Align::Left),
+        ("CALLS", Align::Right),
+        ("INPUT", Align::Right),
+        ("CACHED", Align::Right),
+        ("OUTPUT", Align::Right),
+        ("COST", Align::Right),
+        ("MODEL", Align::Left),
+    ]);
+    let mut row = |name: &str, taken: &Value| {
+        table.row([
+            name.to_owned(),
+            number(&taken["llm_calls"]),
+            number(&taken["input_tokens"]),
+            number(&taken["cached_tokens"]),
+            number(&taken["output_tokens"]),
+            taken["cost_usd"]
+                .as_f64()
+                .map_or_else(|| "unknown".to_owned(), |cost| format!("${cost:.4}")),
+            text(&taken["model"]),
+        ]);
+    };
+    for (name, taken) in usage["nodes"].as_object().into_iter().flatten() {
+        row(name, taken);
+    }
+    row("total", usage);
+    table.text(look)
+}
+
+/// `-` for a number that nobody knows.
+fn number(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        known => text(known),
+    }
 }
 
 /// One line: number, time, kind, and what it is about.
@@ -90,6 +110,7 @@ fn cell(key: &str, value: &Value) -> String {
     match value.as_u64() {
         Some(ms) if key == "execution_time_ms" => format!("{ms} ms"),
         _ if key == "webhook" && value.is_object() => webhook(value),
+        _ if key.ends_with("_at") => to_the_second(&text(value)),
         _ => one_line(&text(value)),
     }
 }
@@ -114,6 +135,12 @@ fn webhook(webhook: &Value) -> String {
     line
 }
 
+/// `2026-11-25T12:00:00.000000Z` → `2026-11-25T12:00:00Z`
+pub(in crate::commands) fn to_the_second(time: &str) -> String {
+    time.split_once('.')
+        .map_or_else(|| time.to_owned(), |(seconds, _)| format!("{seconds}Z"))
+}
+
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -125,13 +152,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn usage_is_a_table() {
+        let shown = job(
+            &json!({"job_id": "1", "created_at": "2026-11-25T12:00:00.000000Z", "usage": {
+                "llm_calls": 2, "input_tokens": 30, "cached_tokens": 0, "output_tokens": 4, "cost_usd": 0.5,
+                "nodes": {"greet": {"model": "openai/m", "llm_calls": 2, "input_tokens": 30, "cached_tokens": 0,
+                                    "output_tokens": null, "cost_usd": null}},
+            }}),
+            Look::PIPE,
+        );
+        assert_eq!(
+            shown,
+            "job_id             1\n\
+             created_at         2026-11-25T12:00:00Z\n\
+             usage\n\
+             NODE   CALLS  INPUT  CACHED  OUTPUT     COST  MODEL\n\
+             greet      2     30       0       -  unknown  openai/m\n\
+             total      2     30       0       4  $0.5000"
+        );
+    }
+
+    #[test]
     fn columns_are_as_wide_as_they_need_to_be() {
         let rows = [
             json!({"job_id": "1", "status": "completed", "workflow": "größe", "created_at": "t", "execution_time_ms": 7}),
             json!({"job_id": "22", "status": "failed", "workflow": "w", "created_at": "t", "error": "it\nbroke"}),
         ];
         assert_eq!(
-            jobs(&rows),
+            jobs(&rows, Look::PIPE),
             "JOB  STATUS     WORKFLOW  CREATED  TOOK  ERROR\n\
              1    completed  größe     t        7 ms\n\
              22   failed     w         t              it broke"
@@ -141,7 +189,7 @@ mod tests {
     #[test]
     fn a_webhook_is_a_line() {
         let check = |webhook: Value, expected: &str| {
-            let shown = job(&json!({ "webhook": webhook }));
+            let shown = job(&json!({ "webhook": webhook }), Look::PIPE);
             assert_eq!(shown, format!("webhook            {expected}"));
         };
         check(

@@ -87,9 +87,11 @@ impl File {
             let defaults = Limits::default();
             let accounts = Accounts::open(self.spend.clone(), desk.host.clone(), defaults);
             let accounts = Arc::new(accounts.await?);
-            // So that each has its own limits.
-            Access::open(desk, ListedKeys::default(), accounts.clone()).await?;
-            accounts.usage(id).await
+            // It knows each key's own limits and its name.
+            match Access::open(desk, ListedKeys::default(), accounts.clone()).await? {
+                Some(access) => access.usage(id).await,
+                None => accounts.usage(id).await,
+            }
         };
         let usage = read.await.map_err(|error| failed(&error.into()))?;
         if usage.is_empty() && id.is_some() {

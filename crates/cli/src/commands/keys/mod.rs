@@ -19,7 +19,7 @@ use crate::config::limits::Dollars;
 use crate::config::log::Level;
 use crate::config::units::{Age, Moment};
 use crate::host::Machine;
-use crate::report::{Exit, Result};
+use crate::report::{self, Exit, Failure, Result};
 use crate::{printer, runtime};
 use file::File;
 
@@ -69,7 +69,8 @@ enum Verb {
     List,
     /// Give a key another secret; it is shown once
     Rotate {
-        /// The key's id
+        /// The key's id or name
+        #[arg(value_name = "ID|NAME")]
         id: String,
         /// How long the old secret stays good, such as 1d, at most 30d [default: not at all]
         #[arg(long, value_name = "TIME")]
@@ -77,12 +78,14 @@ enum Verb {
     },
     /// What keys have spent today, and what they have left; a server tells a key that is no admin's of itself
     Usage {
-        /// The key's id [default: all]
+        /// The key's id or name [default: all]
+        #[arg(value_name = "ID|NAME")]
         id: Option<String>,
     },
     /// Make a key worthless, at once and for ever
     Revoke {
-        /// The key's id
+        /// The key's id or name
+        #[arg(value_name = "ID|NAME")]
         id: String,
     },
 }
@@ -148,6 +151,49 @@ enum Source {
     File(File),
 }
 
+impl Source {
+    async fn list(&self) -> Result<Value> {
+        match self {
+            Self::Remote(remote) => remote.keys().await,
+            Self::File(file) => file.list().await,
+        }
+    }
+
+    /// The id of the key that is called like this; what is no key's name is taken for an id.
+    async fn id_of(&self, named: String) -> Result<String> {
+        // A key that is no administrator's may not list keys, but may ask for its own usage.
+        let Ok(listing) = self.list().await else {
+            return Ok(named);
+        };
+        let keys = || listing["keys"].as_array().into_iter().flatten();
+        if keys().any(|key| key["id"] == *named) {
+            return Ok(named);
+        }
+        let is_called_so = |key: &&Value| key["name"] == *named;
+        let active = keys().filter(|key| is_called_so(key) && key["state"] == "active");
+        let ids_of = |keys: Vec<&Value>| -> Vec<String> {
+            keys.iter()
+                .filter_map(|key| Some(key["id"].as_str()?.to_owned()))
+                .collect()
+        };
+        // Names may be given again once their key is revoked: the one that is good is meant.
+        let mut ids = ids_of(active.collect());
+        if ids.is_empty() {
+            ids = ids_of(keys().filter(is_called_so).collect());
+        }
+        match ids.as_slice() {
+            [] => Ok(named),
+            [id] => Ok(id.clone()),
+            several => Err(Failure::usage(format!(
+                "{} keys are called `{named}`: {}",
+                several.len(),
+                several.join(", ")
+            ))
+            .hint("name one by its id")),
+        }
+    }
+}
+
 pub(super) fn keys(args: Args, context: &Context) -> Result<Exit> {
     context.start_logging(Level::Warn);
     let runtime = runtime::of_one_thread()?;
@@ -186,6 +232,7 @@ async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
             show_made(&made, format)
         }
         Verb::Rotate { id, grace } => {
+            let id = source.id_of(id).await?;
             let grace = grace.map(|Age(grace)| grace).unwrap_or_default();
             let made = match source {
                 Source::Remote(remote) => remote.rotate_key(&id, grace).await?,
@@ -194,26 +241,28 @@ async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
             show_made(&made, format)
         }
         Verb::List => {
-            let keys = match source {
-                Source::Remote(remote) => remote.keys().await?,
-                Source::File(file) => file.list().await?,
-            };
+            let keys = source.list().await?;
             printer::data(&match format {
                 Format::Json => keys.to_string(),
-                Format::Table => table::keys(&keys["keys"]),
+                Format::Table => table::keys(&keys["keys"], printer::stdout_look()),
             })
         }
         Verb::Usage { id } => {
+            let id = match id {
+                Some(named) => Some(source.id_of(named).await?),
+                None => None,
+            };
             let usage = match source {
                 Source::Remote(remote) => remote.usage(id.as_deref()).await?,
                 Source::File(file) => file.usage(id.as_deref()).await?,
             };
             printer::data(&match format {
                 Format::Json => usage.to_string(),
-                Format::Table => table::usage(&usage["keys"]),
+                Format::Table => table::usage(&usage["keys"], printer::stdout_look()),
             })
         }
         Verb::Revoke { id } => {
+            let id = source.id_of(id).await?;
             let revoked = match source {
                 Source::Remote(remote) => remote.revoke_key(&id).await?,
                 Source::File(file) => file.revoke(&id).await?,
@@ -228,6 +277,8 @@ async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
 
 /// The key on stdout, for a script to take; what is to be said of it beside.
 fn show_made(made: &Value, format: Format) -> Result<()> {
+    let warnings = made["warnings"].as_array().into_iter().flatten();
+    warnings.filter_map(Value::as_str).for_each(report::warning);
     match format {
         Format::Json => printer::data(&made.to_string()),
         Format::Table => {

@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use crate::commands::jobs::table::aligned;
+use crate::commands::jobs::table::to_the_second;
+use crate::printer::Look;
+use crate::table::Table;
 
 const COLUMNS: [(&str, &str); 9] = [
     ("ID", "id"),
@@ -17,21 +19,19 @@ const COLUMNS: [(&str, &str); 9] = [
 ];
 
 /// Rows below their headings.
-pub(super) fn keys(keys: &Value) -> String {
-    let mut rows = vec![COLUMNS.map(|(heading, _)| heading.to_owned())];
-    rows.extend(
-        keys.as_array()
-            .into_iter()
-            .flatten()
-            .map(|key| COLUMNS.map(|(_, column)| cell(column, &key[column]))),
-    );
-    aligned(&rows)
+pub(super) fn keys(keys: &Value, look: Look) -> String {
+    let mut table = Table::of_text(COLUMNS.map(|(heading, _)| heading));
+    for key in keys.as_array().into_iter().flatten() {
+        table.row(COLUMNS.map(|(_, column)| cell(column, &key[column])));
+    }
+    table.text(look)
 }
 
 /// What keys have spent today and have left, below their headings.
-pub(super) fn usage(keys: &Value) -> String {
+pub(super) fn usage(keys: &Value, look: Look) -> String {
     let headings = [
         "KEY",
+        "NAME",
         "REQUESTS",
         "RUNS",
         "TOKENS",
@@ -41,7 +41,7 @@ pub(super) fn usage(keys: &Value) -> String {
         "RUNNING",
         "WAITING",
     ];
-    let mut rows = vec![headings.map(str::to_owned)];
+    let mut table = Table::of_text(headings);
     for key in keys.as_array().into_iter().flatten() {
         let (today, left) = (&key["today"], &key["left"]);
         let count = |value: &Value| value.as_u64().unwrap_or_default();
@@ -51,8 +51,9 @@ pub(super) fn usage(keys: &Value) -> String {
             amount.map_or_else(|| "-".to_owned(), |amount| format!("${amount:.4}"))
         };
         let left_tokens = left["tokens"].as_u64();
-        rows.push([
+        table.row([
             key["key"].as_str().unwrap_or_default().to_owned(),
+            key["name"].as_str().unwrap_or("-").to_owned(),
             count(&today["requests"]).to_string(),
             count(&today["runs"]).to_string(),
             tokens.to_string(),
@@ -63,7 +64,7 @@ pub(super) fn usage(keys: &Value) -> String {
             count(&key["waiting"]).to_string(),
         ]);
     }
-    aligned(&rows)
+    table.text(look)
 }
 
 fn cell(column: &str, value: &Value) -> String {
@@ -101,12 +102,6 @@ fn shown(limits: &Map<String, Value>) -> String {
     }
 }
 
-/// `2026-11-25T12:00:00.000000Z` → `2026-11-25T12:00:00Z`
-fn to_the_second(time: &str) -> String {
-    time.split_once('.')
-        .map_or_else(|| time.to_owned(), |(seconds, _)| format!("{seconds}Z"))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -116,13 +111,13 @@ mod tests {
     #[test]
     fn usage_is_what_was_spent_today_and_what_is_left() {
         let rows = json!([
-            {"key": "a1", "running": 1, "waiting": 0, "left": {"tokens": 90, "cost_usd": null},
+            {"key": "a1", "name": "shop", "running": 1, "waiting": 0, "left": {"tokens": 90, "cost_usd": null},
              "today": {"requests": 5, "runs": 2, "input_tokens": 7, "output_tokens": 3, "cost_usd": 0.5}},
         ]);
         assert_eq!(
-            usage(&rows),
-            "KEY  REQUESTS  RUNS  TOKENS  COST     TOKENS LEFT  COST LEFT  RUNNING  WAITING\n\
-             a1   5         2     10      $0.5000  90           -          1        0"
+            usage(&rows, Look::PIPE),
+            "KEY  NAME  REQUESTS  RUNS  TOKENS  COST     TOKENS LEFT  COST LEFT  RUNNING  WAITING\n\
+             a1   shop  5         2     10      $0.5000  90           -          1        0"
         );
     }
 
@@ -136,7 +131,7 @@ mod tests {
              "created_at": "2026-11-25T12:00:00.000000Z", "last_used_at": null, "expires_at": null},
         ]);
         assert_eq!(
-            keys(&rows),
+            keys(&rows, Look::PIPE),
             "ID  NAME  STATE    SCOPES    WORKFLOWS  LIMITS          CREATED               LAST USED  EXPIRES\n\
              a1  shop  active   run,read  x,y        60/min, $2.5/d  2026-11-25T12:00:00Z  -          -\n\
              b2  me    revoked  admin     all        -               2026-11-25T12:00:00Z  -          -"

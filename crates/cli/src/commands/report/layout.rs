@@ -1,8 +1,9 @@
 //! A report's columns, as a table for people and as comma-separated values.
 
-use std::fmt::Write as _;
-
 use service::report::{By, Row};
+
+use crate::printer::Look;
+use crate::table::{Align, Table};
 
 /// What of a row is shown, and how.
 pub(super) struct Columns {
@@ -80,36 +81,20 @@ impl Columns {
     }
 
     /// Headings, rows and a total. The first column is on the left, numbers are on the right.
-    pub(super) fn table(&self, rows: &[Row], total: &Row) -> String {
-        let heading = self.columns.iter().map(|column| column.heading.to_owned());
-        let cells = |row| {
-            self.columns
-                .iter()
-                .map(move |column| (column.shown)(row))
-                .collect()
-        };
-        let mut lines: Vec<Vec<String>> = vec![heading.collect()];
-        lines.extend(rows.iter().chain([total]).map(cells));
-        let width = |column: usize| {
-            let widths = lines
-                .iter()
-                .map(|line| console::measure_text_width(&line[column]));
-            widths.max().unwrap_or_default()
-        };
-        let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
-        let line = |cells: &Vec<String>| {
-            let mut text = String::new();
-            for (position, (cell, width)) in cells.iter().zip(&widths).enumerate() {
-                let gap = width - console::measure_text_width(cell);
-                if position == 0 {
-                    let _ = write!(text, "{cell}{:gap$}", "");
-                } else {
-                    let _ = write!(text, "  {:gap$}{cell}", "");
-                }
-            }
-            text.trim_end().to_owned()
-        };
-        lines.iter().map(line).collect::<Vec<_>>().join("\n")
+    pub(super) fn table(&self, rows: &[Row], total: &Row, look: Look) -> String {
+        let headings = self.columns.iter().enumerate().map(|(position, column)| {
+            let align = if position == 0 {
+                Align::Left
+            } else {
+                Align::Right
+            };
+            (column.heading, align)
+        });
+        let mut table = Table::new(headings);
+        for row in rows.iter().chain([total]) {
+            table.row(self.columns.iter().map(|column| (column.shown)(row)));
+        }
+        table.text(look)
     }
 
     /// RFC 4180, but with plain line ends.
@@ -138,8 +123,7 @@ fn group(by: By) -> Column {
         name,
         heading,
         value: |row| row.group.clone(),
-        // A name of an author's own must not bend the table.
-        shown: |row| row.group.split_whitespace().collect::<Vec<_>>().join(" "),
+        shown: |row| row.group.clone(),
     }
 }
 
@@ -196,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_table_lines_numbers_up() {
-        let table = Columns::runs(By::Workflow).table(&[row("größe")], &row("total"));
+        let table = Columns::runs(By::Workflow).table(&[row("größe")], &row("total"), Look::PIPE);
         assert_eq!(
             table,
             "WORKFLOW  RUNS  COMPLETED  FAILED  CANCELLED  ACTIVE   P50  P95  TOKENS     COST  UNPRICED\n\

@@ -3,6 +3,8 @@
 
 mod layout;
 
+use std::collections::HashMap;
+
 use clap::ValueEnum;
 use engine::host::Host as _;
 use jiff::Timestamp;
@@ -127,7 +129,7 @@ pub(super) fn report(args: &Args, context: &Context) -> Result<Exit> {
     };
     match args.format {
         Format::Table => {
-            printer::data(&columns.table(&report.rows(), &report.total()))?;
+            printer::data(&columns.table(&report.rows(), &report.total(), printer::stdout_look()))?;
             let unpriced = report.total().unpriced_runs;
             if unpriced > 0 {
                 printer::note(&format!(
@@ -154,10 +156,21 @@ pub(super) fn report(args: &Args, context: &Context) -> Result<Exit> {
 
 async fn sum_up(source: &Source, listing: &Listing, by: By) -> Result<Report> {
     let mut report = Report::new(by);
+    let names = match by {
+        By::Key => source.key_names().await?,
+        By::Workflow | By::Node | By::Model => HashMap::new(),
+    };
     let mut cursor = None;
     loop {
         let (jobs, next) = source.page(listing, cursor.as_deref()).await?;
-        for job in jobs {
+        for mut job in jobs {
+            if let Some(name) = job["owner"].as_str().and_then(|id| names.get(id)) {
+                // Two keys may share a name: the id stays with it.
+                job["owner"] = json!(format!(
+                    "{name} ({})",
+                    job["owner"].as_str().unwrap_or_default()
+                ));
+            }
             let facts: Facts = serde_json::from_value(job).map_err(|error| {
                 Failure::new(Exit::Failed, format!("a job cannot be read: {error}"))
                     .hint("was it made by another version of flowmill?")

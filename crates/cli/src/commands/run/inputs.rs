@@ -27,6 +27,10 @@ pub(super) struct Args {
     inputs: Option<PathBuf>,
 }
 
+/// Why an integer is refused rather than rounded.
+const TOO_LARGE: &str =
+    "an integer beyond 64 bits cannot be kept exactly; give it as text, in quotes";
+
 /// What was given, not yet checked against the workflow.
 #[derive(Debug, Default)]
 pub(super) struct Given {
@@ -40,7 +44,7 @@ pub(super) struct Given {
 pub(super) fn read(args: &Args, workflow: &Workflow) -> Result<Given> {
     let mut given = Given::default();
     if let Some(path) = &args.inputs {
-        given.values = read_all(path)?;
+        given = read_all(path)?;
     }
     for input in &args.input {
         let Some((name, text)) = input.split_once('=') else {
@@ -116,11 +120,14 @@ fn structured(text: &str, file: Option<&Path>, example: &str) -> Result<Value, S
     if file.is_some_and(is_yaml) {
         return serde_norway::from_str(text).map_err(|error| format!("not YAML: {error}"));
     }
-    json::read(text).map_err(|error| format!("not JSON: {error}; write {example}"))
+    json::read(text).map_err(|error| match error {
+        json::Error::IntegersTooLarge { .. } => TOO_LARGE.to_owned(),
+        error => format!("not JSON: {error}; write {example}"),
+    })
 }
 
 /// A whole file of inputs. Its extension says what it is; without a telling one, what it begins with does.
-fn read_all(path: &Path) -> Result<Map<String, Value>> {
+fn read_all(path: &Path) -> Result<Given> {
     let (text, shown) = if path == Path::new("-") {
         (text::read_stdin()?, "stdin".to_owned())
     } else {
@@ -129,13 +136,24 @@ fn read_all(path: &Path) -> Result<Map<String, Value>> {
     let is_json = path
         .extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    let mut unreadable = Vec::new();
     let parsed = if is_json || (!is_yaml(path) && text.trim_start().starts_with(['{', '['])) {
-        json::read(&text).map_err(|error| format!("{shown} is not JSON: {error}"))
+        match json::read(&text) {
+            Err(json::Error::IntegersTooLarge { integers, value }) => {
+                let names = integers.iter().filter_map(|(path, _)| path.first());
+                unreadable = names
+                    .map(|name| (name.to_string(), TOO_LARGE.to_owned()))
+                    .collect();
+                unreadable.dedup();
+                Ok(*value)
+            }
+            read => read.map_err(|error| format!("{shown} is not JSON: {error}")),
+        }
     } else {
         serde_norway::from_str(&text).map_err(|error| format!("{shown} is not YAML: {error}"))
     };
     match parsed {
-        Ok(Value::Object(values)) => Ok(values),
+        Ok(Value::Object(values)) => Ok(Given { values, unreadable }),
         Ok(_) => Err(Failure::new(
             Exit::Invalid,
             format!("{shown} holds no mapping of input names to values"),

@@ -28,6 +28,7 @@ use crate::config::log::Level;
 use crate::config::{models, run, telemetry};
 use crate::host::Machine;
 use crate::progress::{Mode, Progress};
+use crate::recording::Until;
 use crate::report::{self, Exit, Failure, Result};
 use crate::signals::Signals;
 use crate::watching::{self, CLOSE_LIMIT};
@@ -56,6 +57,10 @@ pub(super) struct Args {
 
     #[command(flatten)]
     models: models::Options,
+
+    /// Replace the cassette that --record names
+    #[arg(short, long, help_heading = "Models")]
+    force: bool,
 
     #[command(flatten)]
     telemetry: telemetry::Options,
@@ -114,7 +119,11 @@ fn prepare(args: &Args, context: &Context) -> Result<Prepared, Refused> {
         models::Options::settle(layers).map_err(Refused::by("usage", ErrorSource::Request))?;
     assemble::refuse_recording(settings.record.as_deref(), &workflow)
         .map_err(Refused::by("usage", ErrorSource::Request))?;
-    let answering = assemble::models(&settings, &context.environment)
+    let taping = assemble::Taping {
+        force: args.force,
+        until: Until::RunEnds,
+    };
+    let answering = assemble::models(&settings, taping, &context.environment)
         .map_err(Refused::by("model_config", ErrorSource::Request))?;
     let host = Arc::new(Machine::new());
     let telemetry = watching::start(
@@ -207,7 +216,13 @@ fn execute(
     runtime.shutdown_background();
     progress.finish();
     let finished = finished?;
-    conclude(args, settings, finished, job_id)
+    let is_success = matches!(finished.outcome, Outcome::Completed { .. });
+    let concluded = conclude(args, settings, finished, job_id);
+    // Last: outputs that were paid for are printed even where the cassette cannot take its name.
+    let recorded = answering
+        .recording
+        .map_or(Ok(()), |recording| recording.end(is_success));
+    concluded.and_then(|exit| recorded.map(|()| exit))
 }
 
 /// Prints how the run ended.

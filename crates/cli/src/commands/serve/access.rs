@@ -6,6 +6,7 @@ use std::sync::Arc;
 use engine::host::Host;
 use jobs::key::KeyStore;
 use jobs::spend::SpendStore;
+use service::Service;
 use service::access::{Access, Desk, ListedKeys};
 use service::limits::Accounts;
 
@@ -71,6 +72,21 @@ fn read_list(list: &Secret) -> Result<ListedKeys> {
         );
     }
     Ok(keys)
+}
+
+/// Says which keys are restricted to workflows that are not served: they let nobody in, or not everywhere.
+pub(super) async fn warn_of_unknown_workflows(access: &Access, service: &Service) {
+    let is_known = |name: &str| service.catalog().get(name).is_some();
+    match access.unknown_workflows(is_known).await {
+        Ok(unknown) => {
+            for (key, workflow) in unknown {
+                tracing::warn!(key = %key.id, name = %key.name, %workflow, "a key is for a workflow that this server does not have");
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the API keys could not be compared with the workflows");
+        }
+    }
 }
 
 fn is_reachable(host: IpAddr) -> bool {

@@ -32,6 +32,7 @@ use crate::config::store::Store;
 use crate::config::{models, serve, telemetry};
 use crate::host::Machine;
 use crate::job_store::Opened;
+use crate::recording::Until;
 use crate::report::{self, Exit, Failure, Result};
 use crate::signals::Signals;
 use crate::watching::{self, CLOSE_LIMIT};
@@ -57,6 +58,10 @@ pub(super) struct Args {
 
     #[command(flatten)]
     models: models::Options,
+
+    /// Replace the cassette that --record names
+    #[arg(short, long, help_heading = "Models")]
+    force: bool,
 
     #[command(flatten)]
     telemetry: telemetry::Options,
@@ -86,7 +91,11 @@ pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
         assemble::refuse_recording(models.record.as_deref(), &loaded.workflow)?;
     }
     let webhooks = assemble::webhooks(&settings.webhooks, models.ca.as_deref())?;
-    let answering = assemble::models(&models, &context.environment)?;
+    let taping = assemble::Taping {
+        force: args.force,
+        until: Until::FirstReply,
+    };
+    let answering = assemble::models(&models, taping, &context.environment)?;
     refuse_same_names(&loaded)?;
     let telemetry = watching::start(
         args.telemetry.settle(&context.project.telemetry),
@@ -203,7 +212,7 @@ async fn serve_until_told(
 ) -> Result<Exit> {
     // Before anybody is told that the server is there, and might tell it to stop.
     let mut signals = Signals::listen()?;
-    let is_recording = answering.is_recording;
+    let is_recording = answering.recording.is_some();
     let store = open_store(&settings)?;
     let access = access::open(&settings, store.keys, store.spend, host.clone()).await?;
     let config = Config {
@@ -219,6 +228,9 @@ async fn serve_until_told(
         settings: service_settings(&settings),
     };
     let (service, watched) = start_service(config, telemetry, loaded)?;
+    if let Some(access) = &access {
+        access::warn_of_unknown_workflows(access, &service).await;
+    }
     let listener = bind(&settings)?;
     let address = listener
         .local_addr()

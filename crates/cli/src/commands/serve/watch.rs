@@ -20,6 +20,9 @@ use crate::workflow_file::Report;
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(300);
 
+/// Looks that a file may be away for while it is replaced.
+const GONE_AFTER: u32 = 3;
+
 /// A file and what was last seen of it.
 #[derive(Debug)]
 pub(super) struct Watched {
@@ -28,6 +31,8 @@ pub(super) struct Watched {
     name: Arc<str>,
     /// What was last taken up or refused.
     settled: Arc<str>,
+    /// Looks since the file could be read last.
+    missed: u32,
     /// What the last look found, if that differs. Taken up when the next look finds the same: an editor
     /// may be half way through writing.
     fresh: Option<Arc<str>>,
@@ -39,8 +44,15 @@ impl Watched {
             path,
             name: workflow.name.clone(),
             settled: source.text.clone(),
+            missed: 0,
             fresh: None,
         }
+    }
+
+    /// Notes that the file could not be read; true once it has stayed away long enough to be told of.
+    fn is_gone(&mut self) -> bool {
+        self.missed = self.missed.saturating_add(1);
+        self.missed == GONE_AFTER
     }
 
     /// Notes what a look found; true when there is something new that has stood still since the look before.
@@ -75,7 +87,17 @@ pub(super) async fn watch(
             let path = file.path.clone();
             let read = tokio::task::spawn_blocking(move || text::read_workflow(&path)).await;
             // A file that is away for a moment is being replaced; one that stays away keeps its last version.
-            let Ok(Ok(source)) = read else { continue };
+            let Ok(Ok(source)) = read else {
+                if file.is_gone() {
+                    report::warning(&format!(
+                        "{} is gone or cannot be read; `{}` is served as it was last",
+                        file.path.display(),
+                        file.name
+                    ));
+                }
+                continue;
+            };
+            file.missed = 0;
             if file.look(&source.text) {
                 take_up(&service, file, source, is_recording);
             }
@@ -105,11 +127,16 @@ fn take_up(service: &Service, file: &mut Watched, source: Source, is_recording: 
         return keeps(&format!("cannot run here ({})", failure.message));
     }
     service.catalog().put(loaded);
-    if name != file.name {
-        service.catalog().remove(&file.name);
-        file.name = Arc::clone(&name);
+    if name == file.name {
+        printer::note(&format!("{shown} changed: `{name}` was loaded again"));
+        return;
     }
-    printer::note(&format!("{shown} changed: `{name}` was loaded again"));
+    service.catalog().remove(&file.name);
+    let before = std::mem::replace(&mut file.name, Arc::clone(&name));
+    report::warning(&format!(
+        "{shown} changed: its workflow is now called `{name}`; `{before}` is no longer served, and clients and API \
+         keys that name it are refused"
+    ));
 }
 
 #[cfg(test)]
@@ -122,6 +149,7 @@ mod tests {
             path: PathBuf::new(),
             name: "x".into(),
             settled: "old".into(),
+            missed: 0,
             fresh: None,
         };
         let mut check =
