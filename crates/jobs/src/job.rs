@@ -236,6 +236,17 @@ pub struct Job {
     pub webhook: Option<Delivery>,
 }
 
+impl Job {
+    /// What its texts take in a listing, in bytes.
+    pub(crate) fn listed_bytes(&self) -> usize {
+        let json = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.text().len());
+        json(&self.metadata)
+            + json(&self.problem)
+            + json(&self.usage)
+            + self.error.as_ref().map_or(0, |error| error.len())
+    }
+}
+
 /// How a job ended, in its worker's words.
 #[derive(Debug, Clone)]
 pub struct Ending {

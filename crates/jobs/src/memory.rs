@@ -9,8 +9,8 @@
 //! - `leases`: ids that run, by the time their lease lapses.
 //! - `ended`: ids that ended, by when: the order in which they are forgotten.
 //! - `owed`: the same of those whose webhook is not settled; they are forgotten last.
-//! - `due`: of those, when their webhook may be tried or, while somebody tries it, tried by another.
-//! - `keys`: idempotency keys, dropped together with their jobs.
+//! - `due`: of those, when their webhook may be tried or, while somebody tries it, tried by another; by host.
+//! - `keys`: idempotency keys; `outlived` has those of jobs that were forgotten, by their use.
 //! - `definitions`: each text once, with the number of jobs that have it.
 //!
 //! API keys have a list and a mutex of their own, and what they have spent a map and another.
@@ -20,6 +20,7 @@
 //! and by the jobs in flight, whose number the caller bounds.
 
 mod deliveries;
+mod due;
 mod keys;
 mod packed;
 mod record;
@@ -41,7 +42,7 @@ use crate::key::Keys;
 use crate::spend::{Day, Spent};
 use crate::store::{
     CancelRequested, Claimant, Claimed, Counts, Error, Filter, JobStore, Lease, LeaseState, Page,
-    StoredEvent, SubmitOptions, Submitted, later,
+    PageInProgress, StoredEvent, SubmitOptions, Submitted, later,
 };
 use crate::webhook::{ClaimedDelivery, DeliveryLease, Room, Settlement, Webhook};
 use record::Record;
@@ -50,8 +51,8 @@ use tables::Tables;
 /// Events kept per job; beyond it the oldest go, and a replay begins with the oldest that is left.
 pub const MAX_EVENTS: usize = 10_000;
 
-/// How much is remembered of jobs that ended; whatever is reached first. The oldest end goes first, and
-/// its idempotency key with it.
+/// How much is remembered of jobs that ended; whatever is reached first. The oldest end goes first; its
+/// idempotency key stays.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Jobs.
@@ -60,6 +61,8 @@ pub struct Limits {
     pub max_age: Duration,
     /// All together, in bytes.
     pub max_bytes: usize,
+    /// Idempotency keys of jobs that are forgotten.
+    pub max_keys: usize,
 }
 
 impl Default for Limits {
@@ -68,6 +71,7 @@ impl Default for Limits {
             max_jobs: 10_000,
             max_age: Duration::from_secs(7 * 24 * 60 * 60),
             max_bytes: 128 << 20,
+            max_keys: 100_000,
         }
     }
 }
@@ -289,6 +293,7 @@ impl JobStore for MemoryStore {
             .ok_or(Error::LeaseLost(lease.job))?;
         record.token += 1;
         record.head.attempts -= 1;
+        record.starts -= 1;
         record.head.status = status;
         let lapses_at = std::mem::replace(&mut record.lease_expires_at, Timestamp::MIN);
         tables.leases.remove(&(lapses_at, lease.job));
@@ -348,18 +353,13 @@ impl JobStore for MemoryStore {
             .range((Bound::Unbounded, below))
             .rev()
             .map(|(_, record)| record);
-        // One more than the page holds tells whether another page follows.
-        let mut jobs: Vec<Job> = found
-            .filter(|record| filter.admits(&record.head))
-            .take(limit.saturating_add(1))
-            .map(|record| record.row())
-            .collect();
-        let more = jobs.len() > limit;
-        jobs.truncate(limit);
-        Ok(Page {
-            next: jobs.last().filter(|_| more).map(|job| job.id),
-            jobs,
-        })
+        let mut page = PageInProgress::new(limit);
+        for record in found.filter(|record| filter.admits(&record.head)) {
+            if !page.add(record.row()) {
+                break;
+            }
+        }
+        Ok(page.end())
     }
 
     async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<StoredEvent>, Error> {
@@ -424,6 +424,10 @@ impl JobStore for MemoryStore {
             }
         }
         Ok(limit)
+    }
+
+    async fn expire_keys(&self, used_before: Timestamp, limit: usize) -> Result<usize, Error> {
+        Ok(self.tables().forget_keys(used_before, usize::MAX, limit))
     }
 
     async fn counts(&self) -> Result<Counts, Error> {

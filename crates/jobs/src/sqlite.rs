@@ -11,7 +11,8 @@
 //! and, with those by workflow and owner, the order of listings; `jobs_by_lease` has the running ones by
 //! lapse, `jobs_by_deadline` the pending ones by deadline, `jobs_by_end` the ended ones in the order in
 //! which they are forgotten, without those that owe a webhook; `webhooks_by_time` has the deliveries by
-//! when they are due, and is passed along where hosts have no room for more. Otherwise everything costs O(log n) for each job touched. How many jobs there are
+//! when they are due, `webhooks_by_host` by host, and `webhook_hosts`, which triggers keep, the hosts by what is due
+//! first: what waits for a host that has no room is not looked at. Otherwise everything costs O(log n) for each job touched. How many jobs there are
 //! is counted once, when the file is opened, and then kept by the writer.
 //!
 //! **Threads.** One thread writes, and commits together what many callers ask for (`writer`); a few
@@ -426,6 +427,12 @@ impl JobStore for SqliteStore {
             self.give_back_space().await;
         }
         Ok(forgotten)
+    }
+
+    async fn expire_keys(&self, used_before: Timestamp, limit: usize) -> Result<usize, Error> {
+        self.writer
+            .write(move |tables| tables.expire_keys(used_before, limit))
+            .await
     }
 
     async fn counts(&self) -> Result<Counts, Error> {

@@ -15,8 +15,11 @@ use crate::job::{Definition, Ending, Job, JobId, NewJob, Status, Step, Work};
 use crate::json::Json;
 use crate::webhook::{ClaimedDelivery, DeliveryLease, Room, Settlement, Webhook};
 
-/// How long an `Idempotency-Key` is remembered.
+/// How long an `Idempotency-Key` is remembered, whatever becomes of its job.
 pub const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Events of this kind show that a run got on: what is counted since is counted anew.
+pub const PROGRESS_EVENT: &str = "node_completed";
 
 /// What a worker holds while it runs a job. Every write through a lease checks its token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +52,8 @@ pub struct Claimed {
     pub work: Work,
     /// Id of the last event stored; 0 where there is none.
     pub last_event: u64,
+    /// Claims since the run last got on, this one included and those that were handed back excluded.
+    pub starts: u32,
 }
 
 /// How to submit.
@@ -67,6 +72,14 @@ pub enum Submitted {
     New(Option<Box<Claimed>>),
     /// The idempotency key was used for the same thing: that job. Nothing was stored.
     Existing(Box<Job>),
+    /// The idempotency key was used for the same thing, and that job has been forgotten since. Nothing was
+    /// stored.
+    Forgotten {
+        /// The job that there was.
+        job: JobId,
+        /// How it ended.
+        status: Status,
+    },
     /// The idempotency key was used for something else. Nothing was stored.
     KeyReused,
 }
@@ -100,10 +113,68 @@ pub struct Filter {
 /// A page of a listing.
 #[derive(Debug, Clone)]
 pub struct Page {
-    /// Newest first; without outputs.
+    /// Newest first; without outputs. No more than asked for, and none that would make the page longer than
+    /// [`PAGE_BYTES`]; but one where there is one.
     pub jobs: Vec<Job>,
     /// The cursor of the next page, if there is one: the last id of this page.
     pub next: Option<JobId>,
+}
+
+/// What the labels, problems and usage of a page's jobs may take together, in bytes.
+pub const PAGE_BYTES: usize = 1 << 20;
+
+/// A page while its jobs are read, newest first.
+#[derive(Debug)]
+pub(crate) struct PageInProgress {
+    most: usize,
+    jobs: Vec<Job>,
+    bytes: usize,
+    rows: usize,
+    last: Option<JobId>,
+    is_full: bool,
+}
+
+impl PageInProgress {
+    pub(crate) fn new(most: usize) -> Self {
+        Self {
+            most,
+            jobs: Vec::new(),
+            bytes: 0,
+            rows: 0,
+            last: None,
+            is_full: false,
+        }
+    }
+
+    /// Adds a job, if it has room; where it has none the page is at its end and another follows.
+    pub(crate) fn add(&mut self, job: Job) -> bool {
+        self.bytes += job.listed_bytes();
+        self.is_full = self.rows == self.most || (self.bytes > PAGE_BYTES && self.rows > 0);
+        if self.is_full {
+            return false;
+        }
+        self.rows += 1;
+        self.last = Some(job.id);
+        self.jobs.push(job);
+        true
+    }
+
+    /// As [`add`](Self::add), for one that is not shown.
+    pub(crate) fn pass_over(&mut self, id: JobId) -> bool {
+        self.is_full = self.rows == self.most;
+        if !self.is_full {
+            self.rows += 1;
+            self.last = Some(id);
+        }
+        !self.is_full
+    }
+
+    pub(crate) fn end(self) -> Page {
+        Page {
+            jobs: self.jobs,
+            next: self.last.filter(|_| self.is_full),
+        }
+    }
 }
 
 /// What a cancel request found.
@@ -291,7 +362,8 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
     /// Where a job's end is told: a retry tells its own there, too.
     async fn webhook(&self, id: JobId) -> Result<Option<Webhook>, Error>;
 
-    /// Forgets an ended job, and its webhook though that is not delivered.
+    /// Forgets an ended job, and its webhook though that is not delivered. Its idempotency key stays
+    /// used, here and where jobs expire: see [`expire_keys`](Self::expire_keys).
     async fn delete(&self, id: JobId) -> Result<(), Error>;
 
     /// Forgets up to `limit` jobs that ended before `before`, oldest end first; returns how many. Those
@@ -299,8 +371,13 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
     async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, Error>;
 
     /// Forgets up to `limit` ended jobs, oldest end first, until the store takes no more than
-    /// `max_bytes`; returns how many. Those whose webhook is not settled go last.
+    /// `max_bytes`; returns how many. Those whose webhook is not settled go last. Where no job is left
+    /// to go, idempotency keys of forgotten jobs do, the longest used first.
     async fn expire_over(&self, max_bytes: u64, limit: usize) -> Result<usize, Error>;
+
+    /// Forgets up to `limit` idempotency keys of jobs that were forgotten, those used before that time,
+    /// the longest ago first; returns how many. A key outlives its job until then.
+    async fn expire_keys(&self, used_before: Timestamp, limit: usize) -> Result<usize, Error>;
 
     /// How many jobs there are.
     async fn counts(&self) -> Result<Counts, Error>;

@@ -127,6 +127,12 @@ pub struct Room {
 }
 
 impl Room {
+    /// How many more may go to that host, as far as it is concerned.
+    pub(crate) fn of(&self, host: &str) -> usize {
+        let taken = self.in_flight.get(host).copied().unwrap_or(0);
+        self.per_host.saturating_sub(taken)
+    }
+
     /// Takes a place for a delivery to that host; false where it has none left.
     pub(crate) fn take(&mut self, host: &str) -> bool {
         match self.in_flight.get_mut(host) {

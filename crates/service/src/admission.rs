@@ -144,6 +144,7 @@ impl Shared {
         };
         let answer = match self.store.submit(*job, options).await {
             Ok(Submitted::Existing(job)) => Ok(self.replayed(&job)),
+            Ok(Submitted::Forgotten { job, status }) => Err(SubmitError::Forgotten { job, status }),
             Ok(Submitted::KeyReused) => Err(SubmitError::KeyReused),
             Ok(Submitted::New(_)) | Err(Error::QueueFull { .. }) => Err(exceeded.into()),
             Err(error) => Err(error.into()),
@@ -156,6 +157,7 @@ impl Shared {
         Accepted {
             id: job.id,
             replayed: true,
+            ended: job.status.is_final().then_some(job.status),
             created_at: job.created_at,
             run: self.running(job.id),
         }
@@ -237,6 +239,7 @@ impl Shared {
                 Ok(accepted)
             }
             Ok(Submitted::Existing(job)) => Ok(self.replayed(&job)),
+            Ok(Submitted::Forgotten { job, status }) => Err(SubmitError::Forgotten { job, status }),
             Ok(Submitted::KeyReused) => Err(SubmitError::KeyReused),
             Err(error) => Err(error.into()),
         };

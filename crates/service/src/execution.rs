@@ -76,6 +76,7 @@ impl Execution {
             lease,
             work,
             last_event,
+            starts,
         } = claimed;
         let run = LiveRun::new(shared, job.id, job.workflow.clone(), last_event);
         let place = shared.claimed_place(&job);
@@ -95,7 +96,7 @@ impl Execution {
             let end = tokio::select! {
                 biased;
                 () = execution.shared.stopped.cancelled() => None,
-                end = execution.resume(&job, last_event) => end,
+                end = execution.resume(&job, last_event, starts) => end,
             };
             execution.leave(end, slot);
         });
@@ -128,7 +129,7 @@ impl Execution {
     }
 
     /// The ended job; `None` when it has no end here.
-    async fn resume(&self, job: &Job, last_event: u64) -> Option<Job> {
+    async fn resume(&self, job: &Job, last_event: u64, starts: u32) -> Option<Job> {
         let begin = tokio::select! {
             biased;
             () = self.run.abandon.cancelled() => {
@@ -140,7 +141,7 @@ impl Execution {
         let taken = begin
             .as_ref()
             .map_or_else(Default::default, |(_, start)| position::taken(start));
-        let outcome = match (self.obstacle(job), begin) {
+        let outcome = match (self.obstacle(job, starts), begin) {
             (None, Some(begin)) => return self.to_its_end(begin).await,
             (Some(obstacle), Some((workflow, start))) => {
                 self.watch(&workflow, &start);
@@ -191,10 +192,10 @@ impl Execution {
         }
     }
 
-    /// What ends the job before anything of it is executed.
-    fn obstacle(&self, job: &Job) -> Option<Outcome> {
+    /// What ends the job before anything of it is executed. `starts` counts its claims since it last got on.
+    fn obstacle(&self, job: &Job, starts: u32) -> Option<Outcome> {
         let now = self.shared.host.now();
-        let most = self.shared.settings.max_attempts;
+        let most = self.shared.settings.max_starts;
         if job.status == Status::Cancelling {
             return Some(Outcome::Cancelled);
         }
@@ -202,11 +203,11 @@ impl Execution {
             let message = "The run's deadline passed before it could start.".to_owned();
             return Some(failed(FailureCode::DeadlineExceeded, message));
         }
-        if job.attempts > most {
+        if starts > most {
             return Some(failed(
                 FailureCode::Internal,
                 format!(
-                    "The run was started {most} times, and each time its server stopped before it ended."
+                    "The run was started {most} times, and each time its server stopped before another node of it had completed."
                 ),
             ));
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use jiff::SignedDuration;
 use jobs::job::JobId;
-use jobs::store::Error;
+use jobs::store::{Error, IDEMPOTENCY_KEPT};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::service::{Settings, Shared};
@@ -76,6 +76,12 @@ async fn sweep(shared: &Shared) -> Result<bool, Error> {
     let retention = SignedDuration::try_from(retention).unwrap_or(SignedDuration::MAX);
     if let Ok(before) = shared.host.now().checked_sub(retention)
         && shared.store.expire(before, BATCH).await? == BATCH
+    {
+        return Ok(true);
+    }
+    let kept = SignedDuration::try_from(IDEMPOTENCY_KEPT).unwrap_or(SignedDuration::MAX);
+    if let Ok(used_before) = shared.host.now().checked_sub(kept)
+        && shared.store.expire_keys(used_before, BATCH).await? == BATCH
     {
         return Ok(true);
     }

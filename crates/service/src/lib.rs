@@ -39,5 +39,5 @@ mod worker;
 
 pub use drain::Drained;
 pub use expiry::UNREAD_KEPT;
-pub use retry::{RetryError, RetryFrom};
+pub use retry::{Retry, RetryError, RetryFrom};
 pub use service::{Config, NotReady, Service, Settings};

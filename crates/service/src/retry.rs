@@ -6,7 +6,7 @@ use engine::outcome::Usage;
 use engine::progress::Progress;
 use engine::run::Start;
 use jiff::Timestamp;
-use jobs::job::{Job, JobId, NewJob, Status, Work};
+use jobs::job::{Idempotency, Job, JobId, NewJob, Status, Work};
 use jobs::json::Json;
 use jobs::store::Error;
 use jobs::webhook::Webhook;
@@ -23,6 +23,41 @@ pub enum RetryFrom {
     Failed,
     /// At this node, on the state the job had reached.
     Node(String),
+}
+
+/// How a job is to be repeated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// Where it begins.
+    pub from: RetryFrom,
+    /// `Idempotency-Key`: the same repetition of the same job, asked for again with the same key, is the
+    /// same job.
+    pub idempotency_key: Option<String>,
+}
+
+impl From<RetryFrom> for Retry {
+    fn from(from: RetryFrom) -> Self {
+        Self {
+            from,
+            idempotency_key: None,
+        }
+    }
+}
+
+impl Retry {
+    /// A job's repetitions have keys of their own: that of the request for the job itself is another.
+    fn idempotency(&self, job: &Job) -> Option<Idempotency> {
+        let key = self.idempotency_key.clone()?;
+        let owner = job.owner.as_deref().unwrap_or_default();
+        Some(Idempotency {
+            scope: format!("{owner}/retry of {}", job.id),
+            key,
+            fingerprint: match &self.from {
+                RetryFrom::Failed => "from where it failed".to_owned(),
+                RetryFrom::Node(node) => format!("from node {node}"),
+            },
+        })
+    }
 }
 
 /// Why a job was not repeated.
@@ -60,8 +95,9 @@ impl Service {
     /// Repeats an ended job as a new one. Nodes that had completed before that point are not executed
     /// again. The new job takes inputs, labels, budget, webhook and (from now) deadline of the old one, and
     /// counts only what it takes itself.
-    pub async fn retry(&self, id: JobId, from: RetryFrom) -> Result<Accepted, RetryError> {
+    pub async fn retry(&self, id: JobId, how: impl Into<Retry>) -> Result<Accepted, RetryError> {
         let shared = &self.shared;
+        let how = how.into();
         let (Some(job), Some(work)) = (shared.store.get(id).await?, shared.store.work(id).await?)
         else {
             return Err(RetryError::NotFound);
@@ -70,7 +106,7 @@ impl Service {
             Status::Pending | Status::Running | Status::Cancelling => {
                 return Err(RetryError::Active);
             }
-            Status::Completed if from == RetryFrom::Failed => {
+            Status::Completed if how.from == RetryFrom::Failed => {
                 return Err(RetryError::NothingFailed);
             }
             Status::Completed | Status::Failed | Status::Cancelled => {}
@@ -83,7 +119,8 @@ impl Service {
         let stopped_at = position::of(store, id, &workflow, &work, None)
             .await?
             .ok_or(RetryError::Unreadable)?;
-        let start = begin(&workflow, stopped_at, from)?;
+        let idempotency = how.idempotency(&job);
+        let start = begin(&workflow, stopped_at, how.from)?;
         workflow
             .preflight(&*shared.models)
             .map_err(SubmitError::Preflight)?;
@@ -96,7 +133,7 @@ impl Service {
             Start::Fresh(_) => None,
             Start::Resume(progress) => Some(Json::of(progress)),
         };
-        let job = again(
+        let again = again(
             job,
             Work {
                 options: RunOptions::again(&work),
@@ -108,7 +145,11 @@ impl Service {
             now,
             webhook,
         );
-        Ok(shared.admit(&workflow, Box::new(job), start).await?)
+        let again = NewJob {
+            idempotency,
+            ..again
+        };
+        Ok(shared.admit(&workflow, Box::new(again), start).await?)
     }
 }
 

@@ -8,7 +8,7 @@ use engine::outcome::Failure;
 use engine::run::Start;
 use engine::watch::{Origin, Telemetry};
 use jiff::{SignedDuration, Timestamp};
-use jobs::job::{Idempotency, Job, JobId, NewJob, Work};
+use jobs::job::{Idempotency, Job, JobId, NewJob, Status, Work};
 use jobs::json::Json;
 use jobs::store::Error;
 use jobs::webhook::Webhook;
@@ -60,6 +60,14 @@ pub enum SubmitError {
     /// The workflow cannot run here (not supported, model not set up).
     #[error("{}", .0.message)]
     Preflight(Failure),
+    /// The idempotency key was used for the same request, and its job has been forgotten since (410).
+    #[error("the job of the idempotency key has been forgotten")]
+    Forgotten {
+        /// The job that there was.
+        job: JobId,
+        /// How it ended.
+        status: Status,
+    },
     /// The idempotency key was used with other inputs (422).
     #[error("the idempotency key was used for another request")]
     KeyReused,
@@ -93,6 +101,8 @@ pub struct Accepted {
     pub id: JobId,
     /// An earlier request's job was found by its idempotency key.
     pub replayed: bool,
+    /// How the earlier request's job has ended, where it has.
+    pub ended: Option<Status>,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// Where the run is here: its end is told even if the store forgets it at once.
@@ -105,6 +115,7 @@ impl Accepted {
         Self {
             id: job.id,
             replayed: false,
+            ended: None,
             created_at: job.created_at,
             run,
         }

@@ -57,8 +57,9 @@ pub struct Settings {
     pub exclusive_store: bool,
     /// How long a job stays with a process that gives no sign of life.
     pub lease: Duration,
-    /// Claims of a job that does not end before it is given up as one that takes its process down.
-    pub max_attempts: u32,
+    /// Starts of a run of which none completes a node before it is given up as one that takes its process
+    /// down. A node that completes, or an item of a fan-out, lets them be counted anew.
+    pub max_starts: u32,
     /// For runs that ask for no deadline of their own.
     pub default_deadline: Option<Duration>,
     /// Fan-out items in flight at once, in each run.
@@ -83,7 +84,7 @@ impl Default for Settings {
             max_queued: Some(100_000),
             exclusive_store: false,
             lease: Duration::from_secs(30),
-            max_attempts: 5,
+            max_starts: 5,
             default_deadline: None,
             fan_out: 16,
             event_buffer: 256,

@@ -237,6 +237,11 @@ impl JobStore for CountedStore {
         self.timed(&self.seconds.remove, work).await
     }
 
+    async fn expire_keys(&self, used_before: Timestamp, limit: usize) -> Result<usize, Error> {
+        let work = self.store.expire_keys(used_before, limit);
+        self.timed(&self.seconds.remove, work).await
+    }
+
     async fn counts(&self) -> Result<Counts, Error> {
         self.timed(&self.seconds.list, self.store.counts()).await
     }

@@ -6,7 +6,6 @@ use jiff::Timestamp;
 
 use super::record::Record;
 use super::tables::Tables;
-use crate::job::JobId;
 use crate::store::{Error, later};
 use crate::webhook::{
     ClaimedDelivery, Delivery, DeliveryLease, DeliveryState, Room, Settlement, Webhook,
@@ -70,7 +69,7 @@ impl Tables {
     ) -> Vec<ClaimedDelivery> {
         let lapses_at = later(now, lease_for);
         let mut claimed = Vec::new();
-        for (due_at, id) in self.due_deliveries(room, now) {
+        for (due_at, id) in self.due.until(now, room) {
             let Some(Parts {
                 owed,
                 shown,
@@ -93,25 +92,11 @@ impl Tables {
                 attempt: shown.attempts,
                 ended_at,
             });
-            self.due.remove(&(due_at, id));
-            self.due.insert((lapses_at, id));
+            let host = owed.webhook.host.clone();
+            self.due.remove(&host, due_at, id);
+            self.due.insert(&host, lapses_at, id);
         }
         claimed
-    }
-
-    /// The longest due first, passing over those of hosts that have no room.
-    fn due_deliveries(&self, mut room: Room, now: Timestamp) -> Vec<(Timestamp, JobId)> {
-        let mut due = Vec::new();
-        for (due_at, id) in self.due.iter().take_while(|(due_at, _)| *due_at <= now) {
-            if room.total == 0 {
-                break;
-            }
-            let owed = self.jobs.get(id).and_then(|record| record.owed.as_ref());
-            if owed.is_some_and(|owed| room.take(&owed.webhook.host)) {
-                due.push((*due_at, *id));
-            }
-        }
-        due
     }
 
     pub(super) fn settle_delivery(
@@ -132,7 +117,8 @@ impl Tables {
             .ok_or(Error::LeaseLost(id))?;
         let (state, due_at, error) = settlement.parts();
         owed.is_claimed = false;
-        self.due.remove(&(owed.due_at, id));
+        let host = owed.webhook.host.clone();
+        self.due.remove(&host, owed.due_at, id);
         if matches!(settlement, Settlement::HandedBack { .. }) {
             shown.attempts -= 1;
         } else {
@@ -142,7 +128,7 @@ impl Tables {
         shown.next_attempt_at = due_at;
         if let Some(due_at) = due_at {
             owed.due_at = due_at;
-            self.due.insert((due_at, id));
+            self.due.insert(&host, due_at, id);
         } else {
             self.owed.remove(&(ended_at, id));
             self.ended.insert((ended_at, id));
@@ -152,7 +138,7 @@ impl Tables {
 
     /// Those that somebody tries become due at once.
     pub(super) fn release_deliveries(&mut self) {
-        for (lapses_at, id) in std::mem::take(&mut self.due) {
+        for (lapses_at, id) in self.due.take_all() {
             let Some(Parts {
                 owed,
                 shown,
@@ -167,7 +153,7 @@ impl Tables {
             } else {
                 owed.due_at = lapses_at;
             }
-            self.due.insert((owed.due_at, id));
+            self.due.insert(&owed.webhook.host, owed.due_at, id);
         }
     }
 }

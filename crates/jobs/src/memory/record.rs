@@ -1,6 +1,7 @@
 //! What the tables keep of a job.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -10,7 +11,7 @@ use super::packed::{Packed, Slot};
 use super::tables::Key;
 use crate::job::{Ending, Job, NewJob, Status, Step, Work};
 use crate::json::Json;
-use crate::store::{Claimant, Error, Lease, StoredEvent, take};
+use crate::store::{Claimant, Error, Lease, PROGRESS_EVENT, StoredEvent, take};
 
 /// What a record takes beside its payloads, roughly, in bytes: itself and its places in the tables.
 const RECORD_BYTES: usize = size_of::<Record>() + 128;
@@ -26,7 +27,10 @@ pub(super) struct Record {
     pub(super) lease_expires_at: Timestamp,
     /// Where there is a webhook.
     pub(super) owed: Option<Box<Owed>>,
-    pub(super) key: Option<Box<Key>>,
+    pub(super) key: Option<Arc<Key>>,
+    /// Claims since the run last got on, and whether it has since the last one.
+    pub(super) starts: u32,
+    got_on: bool,
 }
 
 #[derive(Debug)]
@@ -76,7 +80,7 @@ impl Payloads {
 
 impl Record {
     /// Of a job that waits. Its idempotency key is the tables' business.
-    pub(super) fn new(new: NewJob, key: Option<Box<Key>>) -> Self {
+    pub(super) fn new(new: NewJob, key: Option<Arc<Key>>) -> Self {
         let head = Job {
             metadata: None,
             ..new.waiting()
@@ -89,6 +93,8 @@ impl Record {
             lease_expires_at: Timestamp::MIN,
             owed: new.webhook.map(Owed::new).map(Box::new),
             key,
+            starts: 0,
+            got_on: false,
         }
     }
 
@@ -150,6 +156,8 @@ impl Record {
         let Kept::Open(payloads) = &mut self.payloads else {
             return;
         };
+        let shows_progress = |event: &StoredEvent| event.id > last && event.kind == PROGRESS_EVENT;
+        self.got_on = self.got_on || events.iter().any(shows_progress);
         if progress.is_some() {
             payloads.work.progress = progress;
         }
@@ -168,6 +176,8 @@ impl Record {
         let lease = take(&mut self.head, self.token, by, now)?;
         self.token = lease.token;
         self.lease_expires_at = lease.expires_at;
+        self.starts = 1 + if self.got_on { 0 } else { self.starts };
+        self.got_on = false;
         Some(lease)
     }
 

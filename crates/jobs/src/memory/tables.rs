@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Limits;
+use super::due::DueDeliveries;
 use super::record::Record;
 use crate::job::{Definition, Idempotency, Job, JobId, NewJob, Status};
 use crate::store::{Claimant, Claimed, Error, Filter, IDEMPOTENCY_KEPT, Lease, Submitted, later};
@@ -20,13 +21,15 @@ pub(super) struct Tables {
     pub(super) leases: BTreeSet<(Timestamp, JobId)>,
     pub(super) ended: BTreeSet<(Timestamp, JobId)>,
     pub(super) owed: BTreeSet<(Timestamp, JobId)>,
-    pub(super) due: BTreeSet<(Timestamp, JobId)>,
+    pub(super) due: DueDeliveries,
     pub(super) ended_bytes: usize,
-    keys: HashMap<Key, KeyUse>,
+    keys: HashMap<Arc<Key>, KeyUse>,
+    /// Of those, the ones whose jobs are forgotten, by when they were used.
+    outlived: BTreeSet<(Timestamp, Arc<Key>)>,
     pub(super) definitions: HashMap<Arc<str>, (Arc<Definition>, usize)>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Key {
     scope: String,
     key: String,
@@ -37,6 +40,8 @@ struct KeyUse {
     fingerprint: String,
     job: JobId,
     at: Timestamp,
+    /// How the job ended that is forgotten.
+    forgotten: Option<Status>,
 }
 
 impl Tables {
@@ -53,6 +58,10 @@ impl Tables {
         if used.fingerprint != idempotency.fingerprint {
             return Some(Submitted::KeyReused);
         }
+        if let Some(status) = used.forgotten {
+            let job = used.job;
+            return Some(Submitted::Forgotten { job, status });
+        }
         let record = self.jobs.get(&used.job)?;
         Some(Submitted::Existing(Box::new(record.job())))
     }
@@ -61,17 +70,21 @@ impl Tables {
     pub(super) fn insert(&mut self, mut new: NewJob) {
         let (id, definition) = (new.id, new.definition.clone());
         let key = new.idempotency.take().map(|used| {
-            let key = Key {
+            let key = Arc::new(Key {
                 scope: used.scope,
                 key: used.key,
-            };
+            });
             let of = KeyUse {
                 fingerprint: used.fingerprint,
                 job: new.id,
                 at: new.created_at,
+                forgotten: None,
             };
-            self.keys.insert(key.clone(), of);
-            Box::new(key)
+            let before = self.keys.insert(key.clone(), of);
+            if let Some(before) = before.filter(|before| before.forgotten.is_some()) {
+                self.outlived.remove(&(before.at, key.clone()));
+            }
+            key
         });
         self.pin(definition);
         self.jobs.insert(id, Box::new(Record::new(new, key)));
@@ -152,6 +165,7 @@ impl Tables {
             lease,
             work: record.work(),
             last_event: record.last_event(),
+            starts: record.starts,
         };
         self.dequeue(&claimed.job);
         self.leases.remove(&(lapsed_at, id));
@@ -177,9 +191,9 @@ impl Tables {
             return;
         };
         let at = record.head.completed_at.expect("the job has ended");
-        if record.owed.is_some() {
+        if let Some(owed) = &record.owed {
             self.owed.insert((at, id));
-            self.due.insert((at, id));
+            self.due.insert(&owed.webhook.host, at, id);
         } else {
             self.ended.insert((at, id));
         }
@@ -200,7 +214,30 @@ impl Tables {
             }
             gone.push(self.forget(completed_at, id));
         }
+        self.forget_keys(Timestamp::MIN, limits.max_keys, usize::MAX);
         gone
+    }
+
+    /// Forgets keys of forgotten jobs, the longest used first: those used before that time, and those
+    /// beyond `kept`.
+    pub(super) fn forget_keys(
+        &mut self,
+        used_before: Timestamp,
+        kept: usize,
+        most: usize,
+    ) -> usize {
+        let mut forgotten = 0;
+        while forgotten < most
+            && self
+                .outlived
+                .first()
+                .is_some_and(|(at, _)| *at < used_before || self.outlived.len() > kept)
+            && let Some((_, key)) = self.outlived.pop_first()
+        {
+            self.keys.remove(&key);
+            forgotten += 1;
+        }
+        forgotten
     }
 
     /// The ended job that is forgotten first.
@@ -217,12 +254,13 @@ impl Tables {
             .expect("every entry of `ended` has its record");
         self.ended_bytes -= record.bytes();
         if let Some(owed) = &record.owed {
-            self.due.remove(&(owed.due_at, id));
+            self.due.remove(&owed.webhook.host, owed.due_at, id);
         }
         if let Some(key) = &record.key
-            && self.keys.get(key).is_some_and(|used| used.job == id)
+            && let Some(used) = self.keys.get_mut(key).filter(|used| used.job == id)
         {
-            self.keys.remove(key);
+            used.forgotten = Some(record.head.status);
+            self.outlived.insert((used.at, key.clone()));
         }
         if let Some((_, jobs)) = self.definitions.get_mut(&record.head.definition_hash) {
             *jobs -= 1;

@@ -5,12 +5,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::params;
 
-use super::fault::Failure;
+use super::fault::{Failure, is_unreadable};
+use super::removal::ended;
 use super::tables::Tables;
-use super::values::{Time, webhook};
-use crate::job::JobId;
+use super::values::{Time, limit, webhook};
+use crate::job::Status;
 use crate::store::{Error, later};
 use crate::webhook::{ClaimedDelivery, DeliveryLease, DeliveryState, Room, Settlement, Webhook};
+
+const DUE_HOSTS: &str = "SELECT host FROM webhook_hosts INDEXED BY webhook_hosts_by_time
+    WHERE due_at <= ?1 ORDER BY due_at LIMIT ?2";
+
+const DUE_AT_HOST: &str = "SELECT due_at, job FROM webhooks INDEXED BY webhooks_by_host
+    WHERE host = ?1 AND due_at <= ?2 ORDER BY due_at LIMIT ?3";
 
 impl Tables<'_> {
     pub(super) fn save_webhook(&self, seq: i64, webhook: &Webhook) -> rusqlite::Result<()> {
@@ -69,25 +76,59 @@ impl Tables<'_> {
                     })
                 })
         };
-        let due = self.due_deliveries(room.clone(), now)?;
-        Ok(due.into_iter().map(claim).collect::<Result<_, _>>()?)
-    }
-
-    /// The longest due first, passing over those of hosts that have no room.
-    fn due_deliveries(&self, mut room: Room, now: Timestamp) -> rusqlite::Result<Vec<i64>> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT job, host FROM webhooks INDEXED BY webhooks_by_time WHERE due_at <= ?1 ORDER BY due_at",
-        )?;
-        let mut rows = statement.query([Time(now)])?;
-        let mut due = Vec::new();
-        while room.total > 0
-            && let Some(row) = rows.next()?
-        {
-            if room.take(row.get_ref(1)?.as_str()?) {
-                due.push(row.get(0)?);
+        let mut claimed = Vec::new();
+        for seq in self.due_deliveries(room.clone(), now)? {
+            match claim(seq) {
+                Ok(delivery) => claimed.push(delivery),
+                Err(error)
+                    if is_unreadable(&error)
+                        || matches!(error, rusqlite::Error::QueryReturnedNoRows) =>
+                {
+                    self.give_up_unreadable(seq, &error)?;
+                }
+                Err(error) => return Err(error.into()),
             }
         }
-        Ok(due)
+        Ok(claimed)
+    }
+
+    /// Settles a delivery whose record cannot be read, so that it keeps no other from being claimed.
+    fn give_up_unreadable(&self, seq: i64, error: &rusqlite::Error) -> rusqlite::Result<()> {
+        tracing::error!(row = seq, %error, "the record of a webhook cannot be read; it is given up");
+        self.execute(
+            "UPDATE webhooks SET state = ?2, last_error = ?3, claimed = 0, due_at = NULL WHERE job = ?1",
+            params![
+                seq,
+                DeliveryState::GivenUp,
+                "its record in the store cannot be read"
+            ],
+        )?;
+        self.execute("UPDATE jobs SET owes_webhook = NULL WHERE seq = ?1", [seq])?;
+        Ok(())
+    }
+
+    /// The longest due first, of the hosts that have room. What waits for a host that has none is not
+    /// looked at, however much it is.
+    fn due_deliveries(&self, mut room: Room, now: Timestamp) -> rusqlite::Result<Vec<i64>> {
+        let most = room.total;
+        // Every delivery to be taken is one of a host among the first so many: each of them has one that
+        // has been due for longer than those of the next.
+        let hosts: Vec<String> = self.collect(
+            DUE_HOSTS,
+            params![Time(now), limit(most.saturating_add(room.in_flight.len()))],
+            |row| row.get(0),
+        )?;
+        let mut due: Vec<(i64, i64, &str)> = Vec::new();
+        for host in &hosts {
+            due.extend(self.collect(
+                DUE_AT_HOST,
+                params![host, Time(now), limit(room.of(host).min(most))],
+                |row| Ok((row.get(0)?, row.get(1)?, &**host)),
+            )?);
+        }
+        due.sort_unstable();
+        due.retain(|(_, _, host)| room.total > 0 && room.take(host));
+        Ok(due.into_iter().map(|(_, seq, _)| seq).collect())
     }
 
     pub(super) fn settle_delivery(
@@ -134,12 +175,73 @@ impl Tables<'_> {
     }
 
     /// The ended job whose webhook would be tried last: its receiver has failed most.
-    pub(super) fn least_promising_delivery(&self) -> rusqlite::Result<Option<JobId>> {
+    pub(super) fn least_promising_delivery(&self) -> rusqlite::Result<Option<(i64, Status)>> {
         self.find(
-            "SELECT j.id FROM webhooks h INDEXED BY webhooks_by_time JOIN jobs j ON j.seq = h.job
+            "SELECT j.seq, j.status FROM webhooks h INDEXED BY webhooks_by_time JOIN jobs j ON j.seq = h.job
              WHERE h.due_at IS NOT NULL ORDER BY h.due_at DESC LIMIT 1",
             [],
-            |row| row.get(0),
+            ended,
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::atomic::AtomicU64;
+
+    use jiff::Timestamp;
+    use rusqlite::{Connection, StatementStatus};
+
+    use super::{DUE_AT_HOST, DUE_HOSTS, Tables};
+    use crate::sqlite::open::migrate;
+    use crate::store::Counts;
+    use crate::webhook::Room;
+
+    /// Steps of SQLite's machine that it takes to find the one delivery there is room for.
+    fn steps_beside(black_holed: i64) -> i32 {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection).unwrap();
+        connection
+            .pragma_update(None, "foreign_keys", false)
+            .unwrap();
+        let waiting = (1..=black_holed).map(|seq| (seq, "black.hole"));
+        for (seq, host) in waiting.chain([(black_holed + 1, "well")]) {
+            connection
+                .execute(
+                    "INSERT INTO webhooks (job, shown, host, state, attempts, token, claimed)
+                     VALUES (?1, '', ?2, 1, 0, 0, 0)",
+                    rusqlite::params![seq, host],
+                )
+                .unwrap();
+            connection
+                .execute("UPDATE webhooks SET due_at = ?1 WHERE job = ?1", [seq])
+                .unwrap();
+        }
+        let tables = Tables {
+            connection: &connection,
+            counts: Counts::default(),
+            new_jobs: HashMap::new(),
+            id_skew_ms: &AtomicU64::new(0),
+        };
+        let room = Room {
+            total: 112,
+            per_host: 16,
+            in_flight: [("black.hole".into(), 16)].into(),
+        };
+        let due = tables.due_deliveries(room, Timestamp::MAX).unwrap();
+        assert_eq!(due, [black_holed + 1]);
+        [DUE_HOSTS, DUE_AT_HOST]
+            .map(|sql| {
+                let statement = connection.prepare_cached(sql).unwrap();
+                statement.get_status(StatementStatus::VmStep)
+            })
+            .into_iter()
+            .sum()
+    }
+
+    #[test]
+    fn what_waits_at_a_black_holed_receiver_is_not_walked_at_every_claim() {
+        assert_eq!(steps_beside(2_000), steps_beside(100));
     }
 }

@@ -25,6 +25,18 @@ impl From<rusqlite::Error> for Failure {
     }
 }
 
+/// Whether a row holds what nobody can read: the row is at fault and not the file, and others can be read.
+pub(super) fn is_unreadable(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error as E;
+    matches!(
+        error,
+        E::FromSqlConversionFailure(..)
+            | E::IntegralValueOutOfRange(..)
+            | E::InvalidColumnType(..)
+            | E::Utf8Error(..)
+    )
+}
+
 pub(super) fn unavailable(error: &rusqlite::Error) -> Error {
     Error::Unavailable(sentence(error))
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rusqlite::types::ToSql;
 use rusqlite::{Row, params};
 
-use super::fault::Failure;
+use super::fault::{Failure, is_unreadable};
 use super::tables::Tables;
 use super::values::{AFTER_JOB, JOB, JOBS, Time, job, limit};
 use crate::fairness;
@@ -16,7 +16,8 @@ use crate::job::{Ending, Job, JobId, Status, Step, Work};
 use crate::json::Json;
 use crate::memory::MAX_EVENTS;
 use crate::store::{
-    CancelRequested, Claimant, Claimed, Error, Lease, LeaseState, StoredEvent, later, take,
+    CancelRequested, Claimant, Claimed, Error, Lease, LeaseState, PROGRESS_EVENT, StoredEvent,
+    later, take,
 };
 
 impl Tables<'_> {
@@ -126,9 +127,45 @@ impl Tables<'_> {
     ) -> Result<Vec<Claimed>, Failure> {
         let mut taken = Vec::with_capacity(due.len());
         for seq in due {
-            taken.extend(self.take(seq, by, now)?);
+            match self.take(seq, by, now) {
+                Ok(Some(claimed)) => taken.push(claimed),
+                // A part of it is not there.
+                Ok(None) => self.set_aside(seq, now, "a part of its record is missing")?,
+                Err(error) if is_unreadable(&error) => {
+                    self.set_aside(seq, now, &error.to_string())?;
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(taken)
+    }
+
+    /// Ends a job whose record cannot be read, so that it keeps no other from being claimed.
+    fn set_aside(&mut self, seq: i64, now: Timestamp, reason: &str) -> rusqlite::Result<()> {
+        tracing::error!(
+            row = seq,
+            reason,
+            "the record of a job cannot be read; the job ends as failed"
+        );
+        let found = self.find(
+            "SELECT status, owes_webhook IS NOT NULL FROM jobs WHERE seq = ?1",
+            [seq],
+            |row| Ok((row.get::<_, Status>(0)?, row.get(1)?)),
+        )?;
+        let Some((from, owes_webhook)) = found else {
+            return Ok(());
+        };
+        self.execute(
+            "UPDATE jobs SET status = ?2, completed_at = ?3, error = ?4, worker = NULL,
+                 lease_expires_at = NULL
+             WHERE seq = ?1",
+            params![seq, Status::Failed, Time(now), UNREADABLE],
+        )?;
+        if owes_webhook {
+            self.owe_delivery(seq, now)?;
+        }
+        self.moved(Some(from), Some(Status::Failed));
+        Ok(())
     }
 
     fn take(
@@ -140,11 +177,13 @@ impl Tables<'_> {
         let found = self.find(
             &format!(
                 "SELECT {JOB}, j.token, w.inputs, w.options, p.data,
-                     (SELECT max(id) FROM events WHERE job = j.seq)
+                     (SELECT max(id) FROM events WHERE job = j.seq), j.starts,
+                     EXISTS (SELECT 1 FROM events
+                         WHERE job = j.seq AND id > j.claimed_at_event AND kind = ?2)
                  FROM {JOBS} JOIN work w ON w.job = j.seq LEFT JOIN progress p ON p.job = j.seq
                  WHERE j.seq = ?1"
             ),
-            [seq],
+            params![seq, PROGRESS_EVENT],
             |row| {
                 let work = Work {
                     inputs: row.get(AFTER_JOB + 1)?,
@@ -152,19 +191,29 @@ impl Tables<'_> {
                     progress: row.get(AFTER_JOB + 3)?,
                 };
                 let last_event: Option<u64> = row.get(AFTER_JOB + 4)?;
-                Ok((job(row)?, row.get(AFTER_JOB)?, work, last_event))
+                let got_on: bool = row.get(AFTER_JOB + 6)?;
+                let starts = if got_on { 0 } else { row.get(AFTER_JOB + 5)? };
+                Ok((
+                    job(row)?,
+                    row.get(AFTER_JOB)?,
+                    work,
+                    last_event.unwrap_or(0),
+                    starts,
+                ))
             },
         )?;
-        let Some((mut job, token, work, last_event)) = found else {
+        let Some((mut job, token, work, last_event, starts)): Option<(_, _, _, _, u32)> = found
+        else {
             return Ok(None);
         };
+        let starts = starts + 1;
         let from = job.status;
         let Some(lease) = take(&mut job, token, by, now) else {
             return Ok(None);
         };
         self.execute(
             "UPDATE jobs SET status = ?2, started_at = ?3, attempts = ?4, token = ?5, worker = ?6,
-                 lease_expires_at = ?7
+                 lease_expires_at = ?7, starts = ?8, claimed_at_event = ?9
              WHERE seq = ?1",
             params![
                 seq,
@@ -174,6 +223,8 @@ impl Tables<'_> {
                 lease.token,
                 by.worker,
                 Time(lease.expires_at),
+                starts,
+                last_event,
             ],
         )?;
         self.moved(Some(from), Some(job.status));
@@ -181,7 +232,8 @@ impl Tables<'_> {
             job,
             lease,
             work,
-            last_event: last_event.unwrap_or(0),
+            last_event,
+            starts,
         }))
     }
 
@@ -282,8 +334,8 @@ impl Tables<'_> {
             .ok_or(Error::LeaseLost(lease.job))?;
         let lapsed_at = (status != Status::Pending).then_some(Time(Timestamp::MIN));
         self.execute(
-            "UPDATE jobs SET status = ?2, attempts = attempts - 1, token = token + 1, worker = NULL,
-                 lease_expires_at = ?3
+            "UPDATE jobs SET status = ?2, attempts = attempts - 1, starts = starts - 1,
+                 token = token + 1, worker = NULL, lease_expires_at = ?3
              WHERE seq = ?1",
             params![seq, status, lapsed_at],
         )?;
@@ -382,6 +434,10 @@ impl Tables<'_> {
         Ok(())
     }
 }
+
+/// The `error` of a job that was set aside.
+const UNREADABLE: &str =
+    "The job's record in the store cannot be read, so it was not executed; submit it anew.";
 
 /// Events that one statement stores at most; each number of them is a statement of its own to keep.
 const MOST_ROWS: usize = 8;

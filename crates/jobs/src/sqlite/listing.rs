@@ -10,9 +10,10 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, params_from_iter};
 use uuid::Uuid;
 
+use super::fault::is_unreadable;
 use super::values::{JOB, JOBS, STATUSES, Time, job, limit, number};
-use crate::job::{Job, JobId};
-use crate::store::{Filter, Page};
+use crate::job::JobId;
+use crate::store::{Filter, Page, PageInProgress};
 
 pub(super) fn page(
     connection: &Connection,
@@ -23,16 +24,27 @@ pub(super) fn page(
 ) -> rusqlite::Result<Page> {
     // One more than the page holds tells whether another page follows.
     let query = Query::new(filter, cursor, most.saturating_add(1), id_skew_ms);
-    let mut jobs: Vec<Job> = connection
-        .prepare_cached(&query.sql())?
-        .query_map(params_from_iter(&query.values), job)?
-        .collect::<Result<_, _>>()?;
-    let more = jobs.len() > most;
-    jobs.truncate(most);
-    Ok(Page {
-        next: jobs.last().filter(|_| more).map(|job| job.id),
-        jobs,
-    })
+    let mut statement = connection.prepare_cached(&query.sql())?;
+    let mut rows = statement.query(params_from_iter(&query.values))?;
+    let mut page = PageInProgress::new(most);
+    while let Some(row) = rows.next()? {
+        let is_in = match job(row) {
+            Ok(job) => page.add(job),
+            // One that cannot be read does not take the others with it.
+            Err(error) if is_unreadable(&error) => {
+                tracing::error!(%error, "a job cannot be read and is left out of the listing");
+                match row.get(0) {
+                    Ok(id) => page.pass_over(id),
+                    Err(_) => true,
+                }
+            }
+            Err(error) => return Err(error),
+        };
+        if !is_in {
+            break;
+        }
+    }
+    Ok(page.end())
 }
 
 struct Query {

@@ -19,11 +19,12 @@ const APPLICATION_ID: i32 = 0x464c_4f57;
 
 /// In their order; `user_version` counts those a file has been through. Never edit one that was
 /// released: add the next.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("schema_1.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
 ];
 
 /// Pages of the log after which SQLite copies them into the file: 8 MB.

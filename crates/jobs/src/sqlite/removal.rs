@@ -10,6 +10,9 @@ use super::values::{Time, limit};
 use crate::job::{JobId, Status};
 use crate::store::Error;
 
+/// Keys of forgotten jobs that go at once where there is no room.
+const KEYS: usize = 1024;
+
 impl Tables<'_> {
     pub(super) fn delete(&mut self, id: JobId) -> Result<(), Failure> {
         let (seq, status): (i64, Status) = self
@@ -23,57 +26,74 @@ impl Tables<'_> {
         Ok(self.forget(seq, status)?)
     }
 
-    pub(super) fn expire(&mut self, before: Timestamp, most: usize) -> Result<Vec<JobId>, Failure> {
+    pub(super) fn expire(&mut self, before: Timestamp, most: usize) -> Result<Vec<i64>, Failure> {
         let ended = self.collect(
-            "SELECT id, seq, status FROM jobs INDEXED BY jobs_by_end
+            "SELECT seq, status FROM jobs INDEXED BY jobs_by_end
              WHERE completed_at < ?1 AND owes_webhook IS NULL
              ORDER BY completed_at, id LIMIT ?2",
             params![Time(before), limit(most)],
             ended,
         )?;
-        let forget = |(id, seq, status)| self.forget(seq, status).map(|()| id);
+        let forget = |(seq, status)| self.forget(seq, status).map(|()| seq);
         Ok(ended.into_iter().map(forget).collect::<Result<_, _>>()?)
     }
 
-    pub(super) fn expire_over(
-        &mut self,
-        max_bytes: u64,
-        most: usize,
-    ) -> Result<Vec<JobId>, Failure> {
+    pub(super) fn expire_over(&mut self, max_bytes: u64, most: usize) -> Result<Vec<i64>, Failure> {
         let mut forgotten = Vec::new();
         while forgotten.len() < most && used_bytes(self.connection)? > max_bytes {
             let oldest = self.find(
-                "SELECT id, seq, status FROM jobs INDEXED BY jobs_by_end
+                "SELECT seq, status FROM jobs INDEXED BY jobs_by_end
                  WHERE completed_at IS NOT NULL AND owes_webhook IS NULL
                  ORDER BY completed_at, id LIMIT 1",
                 [],
                 ended,
             )?;
-            if let Some((id, seq, status)) = oldest {
+            let next = match oldest {
+                Some(oldest) => Some(oldest),
+                None => self.least_promising_delivery()?,
+            };
+            if let Some((seq, status)) = next {
                 self.forget(seq, status)?;
-                forgotten.push(id);
-            } else if let Some(id) = self.least_promising_delivery()? {
-                self.delete(id)?;
-                forgotten.push(id);
+                forgotten.push(seq);
             } else {
+                self.expire_keys(Timestamp::MAX, KEYS)?;
                 break;
             }
         }
         Ok(forgotten)
     }
 
-    /// All that there is of a job.
+    /// Returns how many.
+    pub(super) fn expire_keys(
+        &self,
+        used_before: Timestamp,
+        most: usize,
+    ) -> Result<usize, Failure> {
+        Ok(self.execute(
+            "DELETE FROM idempotency_keys WHERE (scope, key) IN (
+                 SELECT scope, key FROM idempotency_keys INDEXED BY idempotency_keys_by_use
+                 WHERE job IS NULL AND used_at < ?1 ORDER BY used_at LIMIT ?2)",
+            params![Time(used_before), limit(most)],
+        )?)
+    }
+
+    /// All that there is of a job, but for its idempotency key.
     fn forget(&mut self, seq: i64, status: Status) -> rusqlite::Result<()> {
         for sql in [
             "DELETE FROM work WHERE job = ?1",
             "DELETE FROM progress WHERE job = ?1",
             "DELETE FROM outputs WHERE job = ?1",
             "DELETE FROM events WHERE job = ?1",
-            "DELETE FROM idempotency_keys WHERE job = ?1",
             "DELETE FROM webhooks WHERE job = ?1",
         ] {
             self.execute(sql, [seq])?;
         }
+        self.execute(
+            "UPDATE idempotency_keys
+             SET job = NULL, status = ?2, gone = (SELECT id FROM jobs WHERE seq = ?1)
+             WHERE job = ?1",
+            params![seq, status],
+        )?;
         self.count_new_jobs()?;
         let definition: Option<i64> = self.find(
             "DELETE FROM jobs WHERE seq = ?1 RETURNING definition",
@@ -99,6 +119,7 @@ impl Tables<'_> {
     }
 }
 
-fn ended(row: &Row<'_>) -> rusqlite::Result<(JobId, i64, Status)> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+/// Number and status of an ended job, whatever else of it can be read.
+pub(super) fn ended(row: &Row<'_>) -> rusqlite::Result<(i64, Status)> {
+    Ok((row.get(0)?, row.get(1)?))
 }

@@ -7,7 +7,7 @@ use super::fault::Failure;
 use super::leases::ended;
 use super::tables::{NewJobs, Tables, whole_job};
 use super::values::Time;
-use crate::job::{Definition, Ending, Idempotency, Job, NewJob, Step};
+use crate::job::{Definition, Ending, Idempotency, Job, JobId, NewJob, Status, Step};
 use crate::store::{
     Claimant, Claimed, Error, IDEMPOTENCY_KEPT, StoredEvent, SubmitOptions, Submitted, later, take,
 };
@@ -54,6 +54,7 @@ impl Tables<'_> {
                 lease,
                 work: new.work.clone(),
                 last_event: 0,
+                starts: 1,
             })
         })))
     }
@@ -93,28 +94,35 @@ impl Tables<'_> {
         new: &NewJob,
     ) -> rusqlite::Result<Option<Submitted>> {
         let used = self.find(
-            "SELECT k.fingerprint, k.used_at, j.id FROM idempotency_keys k JOIN jobs j ON j.seq = k.job
+            "SELECT k.fingerprint, k.used_at, j.id, k.gone, k.status
+             FROM idempotency_keys k LEFT JOIN jobs j ON j.seq = k.job
              WHERE k.scope = ?1 AND k.key = ?2",
             [&idempotency.scope, &idempotency.key],
             |row| {
-                Ok((
-                    row.get::<_, String>(0)?,
-                    row.get::<_, Time>(1)?.0,
-                    row.get(2)?,
-                ))
+                let gone: Option<JobId> = row.get(3)?;
+                Ok(UsedKey {
+                    fingerprint: row.get(0)?,
+                    at: row.get::<_, Time>(1)?.0,
+                    job: row.get(2)?,
+                    forgotten: gone.zip(row.get(4)?),
+                })
             },
         )?;
-        match used {
-            Some((_, at, _)) if new.created_at >= later(at, IDEMPOTENCY_KEPT) => Ok(None),
-            Some((fingerprint, _, _)) if fingerprint != idempotency.fingerprint => {
-                Ok(Some(Submitted::KeyReused))
-            }
-            Some((_, _, id)) => {
-                let job = whole_job(self.connection, id)?;
-                Ok(job.map(|job| Submitted::Existing(Box::new(job))))
-            }
-            None => Ok(None),
+        let remembered = |used: &UsedKey| new.created_at < later(used.at, IDEMPOTENCY_KEPT);
+        let Some(used) = used.filter(remembered) else {
+            return Ok(None);
+        };
+        if used.fingerprint != idempotency.fingerprint {
+            return Ok(Some(Submitted::KeyReused));
         }
+        if let Some((job, status)) = used.forgotten {
+            return Ok(Some(Submitted::Forgotten { job, status }));
+        }
+        let job = match used.job {
+            Some(id) => whole_job(self.connection, id)?,
+            None => None,
+        };
+        Ok(job.map(|job| Submitted::Existing(Box::new(job))))
     }
 
     /// With its webhook and what it is to do; `held` by that worker until then. Its row's number.
@@ -129,9 +137,9 @@ impl Tables<'_> {
         self.execute(
             "INSERT INTO jobs (id, workflow, definition, status, metadata, created_at, started_at,
                  completed_at, execution_time_ms, error, problem, usage, deadline, owner,
-                 retried_from, attempts, token, worker, lease_expires_at, owes_webhook)
+                 retried_from, attempts, token, worker, lease_expires_at, owes_webhook, starts)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-                 ?18, ?19, ?20)",
+                 ?18, ?19, ?20, ?16)",
             params![
                 job.id,
                 job.workflow,
@@ -202,4 +210,14 @@ impl Tables<'_> {
         )?;
         Ok(seq)
     }
+}
+
+/// A row of `idempotency_keys`.
+struct UsedKey {
+    fingerprint: String,
+    at: Timestamp,
+    /// While there is one.
+    job: Option<JobId>,
+    /// Which job it was, and how it ended.
+    forgotten: Option<(JobId, Status)>,
 }

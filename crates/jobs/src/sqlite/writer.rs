@@ -174,7 +174,9 @@ pub(super) enum StartError {
 
 fn count(connection: &Connection) -> rusqlite::Result<Counts> {
     let mut counts = Counts::default();
-    let mut statement = connection.prepare("SELECT status, count(*) FROM jobs GROUP BY status")?;
+    let mut statement = connection.prepare(
+        "SELECT status, count(*) FROM jobs WHERE status BETWEEN 0 AND 5 GROUP BY status",
+    )?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         *place(&mut counts, row.get(0)?) += row.get::<_, usize>(1)?;

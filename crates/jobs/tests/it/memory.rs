@@ -90,15 +90,40 @@ async fn jobs_that_owe_a_webhook_are_bounded_too_and_go_last() {
 }
 
 #[tokio::test]
-async fn a_forgotten_job_takes_its_key_along() {
+async fn a_job_that_is_forgotten_for_want_of_room_leaves_its_key_used() {
     let store = MemoryStore::new(Limits {
         max_jobs: 0,
         ..Limits::default()
     });
-    run(&store, keyed(1, "s", "k", "f"), 2).await;
-    let again = store
-        .submit(keyed(3, "s", "k", "other"), SubmitOptions::default())
-        .await
-        .unwrap();
-    assert!(matches!(again, Submitted::New(_)), "{again:?}");
+    run(&store, keyed(1, "s", "k", "f"), 9).await;
+    let again = |number, fingerprint| {
+        let job = keyed(number, "s", "k", fingerprint);
+        store.submit(job, SubmitOptions::default())
+    };
+    let same = again(10, "f").await.unwrap();
+    assert!(
+        matches!(same, Submitted::Forgotten { job, .. } if job == id(1)),
+        "{same:?}"
+    );
+    let other = again(11, "other").await.unwrap();
+    assert!(matches!(other, Submitted::KeyReused), "{other:?}");
+}
+
+#[tokio::test]
+async fn the_keys_of_forgotten_jobs_are_bounded_the_longest_used_go_first() {
+    let store = MemoryStore::new(Limits {
+        max_jobs: 0,
+        max_keys: 2,
+        ..Limits::default()
+    });
+    for number in 1..=3 {
+        run(&store, keyed(number, "s", &format!("k{number}"), "f"), 9).await;
+    }
+    let mut found = Vec::new();
+    for key in ["k3", "k2", "k1"] {
+        let again = keyed(10, "s", key, "f");
+        let submitted = store.submit(again, SubmitOptions::default()).await.unwrap();
+        found.push(matches!(submitted, Submitted::Forgotten { .. }));
+    }
+    assert_eq!(found, [true, true, false]);
 }

@@ -4,6 +4,7 @@
 mod faults;
 mod killed;
 mod space;
+mod unreadable;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -417,5 +418,8 @@ async fn nothing_is_left_of_a_job_that_is_forgotten() {
     };
     assert_eq!(rows(), [1, 1, 1, 1, 2, 1, 1, 1, 1]);
     store.delete(id(1)).await.unwrap();
+    // Its key stays used for a day.
+    assert_eq!(rows(), [0, 0, 0, 0, 0, 1, 0, 0, 0]);
+    assert_eq!(store.expire_keys(at(9), 9).await.unwrap(), 1);
     assert_eq!(rows(), [0; 9]);
 }

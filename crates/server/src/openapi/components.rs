@@ -83,7 +83,7 @@ pub(super) fn schemas(loaded: &LoadedWorkflow, is_only: bool) -> Value {
             "properties": {
                 "inputs": reference("Inputs"),
                 "workflow": which,
-                "metadata": { "type": ["object", "null"], "description": "Labels of your own; they come back with the job." },
+                "metadata": { "type": ["object", "null"], "description": "Labels of your own, at most 16 KiB as JSON; they come back with the job." },
                 "deadline": {
                     "type": ["string", "number", "null"],
                     "pattern": duration::PATTERN,

@@ -44,7 +44,7 @@ impl Envelope {
             workflow: reader.text(members.shift_remove("workflow")),
             deadline: reader.deadline(members.shift_remove("deadline")),
             budget: reader.budget(members.shift_remove("budget")),
-            metadata: reader.object("metadata", members.shift_remove("metadata")),
+            metadata: reader.metadata(members.shift_remove("metadata")),
             webhook,
             ..Self::default()
         };
@@ -87,6 +87,9 @@ impl Envelope {
     }
 }
 
+/// What a job's labels may take, in bytes of JSON: every listing shows them.
+pub(crate) const MAX_METADATA_BYTES: usize = 16 << 10;
+
 const NOT_A_DICT: &str = "Input should be a valid dictionary";
 
 struct Reader {
@@ -127,6 +130,20 @@ impl Reader {
                 None
             }
         }
+    }
+
+    fn metadata(&mut self, value: Option<Value>) -> Option<Map<String, Value>> {
+        let metadata = self.object("metadata", value)?;
+        let bytes = serde_json::to_vec(&metadata).map_or(usize::MAX, |text| text.len());
+        if bytes <= MAX_METADATA_BYTES {
+            return Some(metadata);
+        }
+        let message = format!(
+            "Labels should take at most {MAX_METADATA_BYTES} bytes as JSON, these take {bytes}; put what is larger \
+             into the inputs, or keep it elsewhere and name it here"
+        );
+        self.fault("too_long", &["metadata"], &message, Value::Object(metadata));
+        None
     }
 
     fn deadline(&mut self, value: Option<Value>) -> Option<Duration> {

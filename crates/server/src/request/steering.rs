@@ -35,7 +35,7 @@ impl Steering {
         let steering = Self {
             preferences: Preferences::read(headers),
             cancel_after: cancel_after(headers, &mut faults),
-            idempotency_key: idempotency_key(headers, &mut faults),
+            idempotency_key: read_key(headers, &mut faults),
         };
         if faults.is_empty() {
             Ok(steering)
@@ -61,7 +61,18 @@ fn cancel_after(headers: &HeaderMap, faults: &mut Vec<Entry>) -> Option<Duration
     deadline
 }
 
-fn idempotency_key(headers: &HeaderMap, faults: &mut Vec<Entry>) -> Option<String> {
+/// `Idempotency-Key`, where nothing else steers.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let mut faults = Vec::new();
+    let key = read_key(headers, &mut faults);
+    if faults.is_empty() {
+        Ok(key)
+    } else {
+        Err(Refusal::Invalid(faults))
+    }
+}
+
+fn read_key(headers: &HeaderMap, faults: &mut Vec<Entry>) -> Option<String> {
     let text = String::from_utf8_lossy(headers.get("idempotency-key")?.as_bytes());
     // The header's draft standard writes the key as a quoted string; most clients do not.
     let key = text

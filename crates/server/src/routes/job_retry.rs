@@ -8,25 +8,34 @@ use axum::response::Response;
 use lang::fault::PathSegment;
 use serde_json::Value;
 use service::problem::{ErrorSource, Problem};
-use service::{RetryError, RetryFrom};
+use service::{Retry, RetryError, RetryFrom};
 
+use super::run::{IDEMPOTENCY_REPLAYED, YES};
 use super::submission;
 use crate::app::App;
 use crate::openapi::{JOBS, Operation};
 use crate::refusal::{Refusal, Trouble};
 use crate::request::body;
 use crate::request::job_id::{JOB_NOT_FOUND, NamedJob};
+use crate::request::steering;
 use crate::views::fault::Entry;
 use crate::views::{reply, run};
 
 pub(crate) fn docs() -> Operation {
     Operation::new(JOBS, "Repeat a job", "A new job that goes on where this one failed, or from a node on. What had completed is not run again.")
+        .header_like(
+            "Idempotency-Key",
+            "A repeated request with the same key for the same job, from the same place, gets the same new job.",
+            "order-4711-again",
+            steering::key_rules(),
+        )
         .takes_optionally("RetryRequest")
         .answers(202, "The new job is accepted.", "RunPending")
         .leads_to_job(202)
         .with(202, "Location", "Where to ask for it.")
         .finds("No such job.")
         .refuses(409, "It has not ended, or nothing of it failed.")
+        .refuses(410, "The job of this Idempotency-Key has been forgotten.")
         .refuses(413, "The body is too large.")
         .validates()
         .may_be_unavailable()
@@ -39,6 +48,7 @@ pub(crate) async fn handle(
 ) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
     let bytes = body::read(&app, &parts.headers, body).await?;
+    let idempotency_key = steering::idempotency_key(&parts.headers)?;
     let from = if bytes.is_empty() {
         RetryFrom::Failed
     } else {
@@ -50,7 +60,11 @@ pub(crate) async fn handle(
             .about(id)
             .into()
     };
-    let accepted = app.service().retry(id, from).await.map_err(|error| match error {
+    let how = Retry {
+        from,
+        idempotency_key,
+    };
+    let accepted = app.service().retry(id, how).await.map_err(|error| match error {
         RetryError::NotFound => JOB_NOT_FOUND,
         RetryError::Active => conflict("job_active", "The job has not ended; cancel it first, or wait."),
         RetryError::NothingFailed => conflict("nothing_failed", "The job completed; name the node to run it again from in `from`."),
@@ -64,10 +78,13 @@ pub(crate) async fn handle(
         }
         RetryError::Submit(error) => submission::refused(&app, error, &["body"]),
     })?;
-    let mut answer = reply::json(StatusCode::ACCEPTED, &run::Pending::of(accepted.id));
+    let mut answer = reply::json(StatusCode::ACCEPTED, &run::Pending::of_accepted(&accepted));
     answer
         .headers_mut()
         .insert(LOCATION, run::location_header(accepted.id));
+    if accepted.replayed {
+        answer.headers_mut().insert(IDEMPOTENCY_REPLAYED, YES);
+    }
     Ok(answer)
 }
 

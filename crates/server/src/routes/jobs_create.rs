@@ -34,6 +34,7 @@ pub(crate) fn docs() -> Operation {
         .leads_to_job(202)
         .with(202, "Location", "Where to ask for it.")
         .finds("No such workflow.")
+        .refuses(410, "The job of this Idempotency-Key has been forgotten.")
         .refuses(413, "The body is too large.")
         .validates()
         .refuses(
@@ -94,7 +95,7 @@ pub(crate) async fn handle(
         ..submission::of_inputs(inputs, &caller)
     };
     let accepted = submission::submit(&app, &workflow, request, &["body", "inputs"]).await?;
-    let mut answer = reply::json(StatusCode::ACCEPTED, &run::Pending::of(accepted.id));
+    let mut answer = reply::json(StatusCode::ACCEPTED, &run::Pending::of_accepted(&accepted));
     answer
         .headers_mut()
         .insert(LOCATION, run::location_header(accepted.id));

@@ -57,6 +57,7 @@ pub(crate) fn docs() -> Operation {
     .with(202, "Retry-After", "Seconds to wait before asking.")
     .with(202, "Preference-Applied", "Which preference was heeded.")
     .refuses(409, "The run was cancelled.")
+    .refuses(410, "The job of this Idempotency-Key has been forgotten.")
     .refuses(413, "The body is too large.")
     .validates()
     .refuses(500, "The run failed.")
@@ -87,6 +88,7 @@ pub(crate) async fn handle(
         cancel_after,
         idempotency_key,
     } = steering;
+    let is_keyed = idempotency_key.is_some();
     let settings = app.settings();
     let patience = preferences.patience(settings.sync_timeout, settings.max_wait);
     let waits = if as_events { FOLLOWS } else { patience };
@@ -102,7 +104,7 @@ pub(crate) async fn handle(
     };
     if as_events {
         let accepted = submission::submit(&app, &selected.loaded, request, &["body"]).await?;
-        return Ok(follow(&app, &accepted));
+        return Ok(follow(&app, &accepted, is_keyed));
     }
 
     let (accepted, ended) = if patience.is_zero() {
@@ -119,7 +121,9 @@ pub(crate) async fn handle(
         )
     };
     let ended = ended.map_err(|error| submission::store_failed(&error))?;
-    let mut answer = ended.as_ref().map_or_else(|| pending(&accepted), of_ended);
+    let mut answer = ended
+        .as_ref()
+        .map_or_else(|| pending(&accepted), |job| of_ended(job, is_keyed));
     if let Some(applied) = preferences.applied(settings.max_wait) {
         answer.headers_mut().insert(PREFERENCE_APPLIED, applied);
     }
@@ -130,15 +134,18 @@ pub(crate) async fn handle(
 }
 
 /// 200 for a run that completed; for any other what became of it.
-fn of_ended(job: &Job) -> Response {
+fn of_ended(job: &Job, is_keyed: bool) -> Response {
     match job.status {
         Status::Completed => reply::json(StatusCode::OK, &run::Finished::of(job)),
-        _ => not_completed(job).into_response(),
+        _ => not_completed(job, is_keyed).into_response(),
     }
 }
 
 /// The problem that a run left that failed, under the HTTP status it names; or that it was cancelled.
-fn not_completed(job: &Job) -> Refusal {
+///
+/// A request with a key gets the same answer however often it is repeated: that is not `retryable`, and
+/// says how to go on.
+fn not_completed(job: &Job, is_keyed: bool) -> Refusal {
     #[derive(Deserialize)]
     struct Left {
         status: u16,
@@ -161,6 +168,11 @@ fn not_completed(job: &Job) -> Refusal {
         .as_ref()
         .and_then(|left| StatusCode::from_u16(left.status).ok());
     match (status, problem) {
+        (Some(status), Some(problem))
+            if is_keyed && left.as_ref().is_some_and(|left| left.retryable) =>
+        {
+            Refusal::RunFailed(status, run::bound_to_key(problem), None)
+        }
         (Some(status), Some(problem)) => {
             let is_over_quota =
                 status == StatusCode::TOO_MANY_REQUESTS && left.is_some_and(|left| left.retryable);
@@ -181,7 +193,7 @@ fn until_tomorrow(at: Timestamp) -> u32 {
 }
 
 fn pending(accepted: &Accepted) -> Response {
-    let mut answer = reply::json(StatusCode::ACCEPTED, &run::Pending::of(accepted.id));
+    let mut answer = reply::json(StatusCode::ACCEPTED, &run::Pending::of_accepted(accepted));
     answer.headers_mut().insert(RETRY_AFTER, ASK_AFTER);
     answer
         .headers_mut()
@@ -190,14 +202,14 @@ fn pending(accepted: &Accepted) -> Response {
 }
 
 /// The run's events, then what a client that waited would have got.
-fn follow(app: &App, accepted: &Accepted) -> Response {
+fn follow(app: &App, accepted: &Accepted, is_keyed: bool) -> Response {
     let result = {
         let (service, id) = (app.service().clone(), accepted.id);
         async move {
             let job = service.get(id).await.ok()??;
             let result = match job.status {
                 Status::Completed => reply::to_json(&run::Finished::of(&job)),
-                _ => not_completed(&job).document(|| run::location(id)),
+                _ => not_completed(&job, is_keyed).document(|| run::location(id)),
             };
             String::from_utf8(result).ok()
         }

@@ -86,6 +86,14 @@ pub(crate) fn refused(app: &App, error: SubmitError, place: &[&str]) -> Refusal 
             "This Idempotency-Key was used for a run with other inputs or another version of the workflow; take a new one.",
         )
         .into(),
+        SubmitError::Forgotten { job, status } => {
+            let detail = format!(
+                "The job of this Idempotency-Key ended as {} and has been forgotten since, so its answer cannot \
+                 be repeated; nothing was run. Take a new key to run it again.",
+                status.as_str(),
+            );
+            Trouble::of_request(StatusCode::GONE, "job_forgotten", detail).about(job).into()
+        }
         SubmitError::Limited(exceeded) => limits::refused(app, &exceeded),
         SubmitError::QueueFull => {
             Trouble::unavailable("queue_full", "Too many runs are waiting; try again later.", RETRY_AFTER).into()

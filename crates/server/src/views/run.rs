@@ -1,9 +1,11 @@
 //! The answers of `POST /run`. The first five keys are the Python original's and always there.
 
 use axum::http::HeaderValue;
-use jobs::job::{Job, JobId};
+use jobs::job::{Job, JobId, Status};
 use jobs::json::Json;
 use serde::Serialize;
+use serde_json::{Map, Value};
+use service::runs::Accepted;
 
 /// 200: the run's result.
 #[derive(Serialize)]
@@ -41,16 +43,43 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    /// Of a job that has not ended.
-    pub(crate) fn of(id: JobId) -> Self {
+    /// Of a job that was accepted, now or for an earlier request with the same key.
+    pub(crate) fn of_accepted(accepted: &Accepted) -> Self {
+        let place = location(accepted.id);
         Self {
             status: "async",
             execution_time_ms: None,
             outputs: None,
-            job_id: id,
-            message: format!("The run goes on; ask for its result at {}.", location(id)),
+            job_id: accepted.id,
+            message: match accepted.ended {
+                None => format!("The run goes on; ask for its result at {place}."),
+                Some(Status::Completed) => {
+                    format!("The run has completed; ask for its result at {place}.")
+                }
+                Some(status) => format!(
+                    "The run ended as {}; ask for the reason at {place}. {HOW_TO_GO_ON}",
+                    status.as_str()
+                ),
+            },
         }
     }
+}
+
+/// Said where a request with a key gets an answer that hardly anybody is content with.
+const HOW_TO_GO_ON: &str = "Its Idempotency-Key stays with this run; to try again, send POST /jobs/{job_id}/retry, \
+    which does not pay again for nodes that had completed, or the request with a new key.";
+
+/// The problem of a run that failed, for a request with a key.
+pub(crate) fn bound_to_key(problem: &Json) -> Json {
+    let Ok(mut members) = problem.read::<Map<String, Value>>() else {
+        return problem.clone();
+    };
+    members.insert("retryable".to_owned(), Value::Bool(false));
+    if let Some(Value::String(detail)) = members.get_mut("detail") {
+        detail.push(' ');
+        detail.push_str(HOW_TO_GO_ON);
+    }
+    Json::of(&members)
 }
 
 /// Where a job can be asked for.

@@ -298,3 +298,56 @@ async fn a_job_is_repeated_from_a_node() {
     );
     assert_eq!(server.model.calls(), 2);
 }
+
+#[tokio::test]
+async fn labels_of_more_than_16_kib_are_refused_before_anything_is_stored() {
+    let server = Server::start(Part::Echo);
+    let body = |bytes: usize| {
+        // `{"label":""}` takes twelve.
+        let metadata = json!({"label": "x".repeat(bytes - 12)});
+        json!({"inputs": {"message": "hi"}, "metadata": metadata}).to_string()
+    };
+    assert_eq!(server.post("/jobs", &body(16 << 10)).await.status, 202);
+    let refused = server.post("/jobs", &body((16 << 10) + 1)).await;
+    let fault = &refused.json()["detail"][0];
+    assert_eq!(
+        (refused.status, &fault["type"], &fault["loc"]),
+        (422, &json!("too_long"), &json!(["body", "metadata"]))
+    );
+    let listed = server.get("/jobs").await.json();
+    assert_eq!(listed["jobs"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_retry_repeated_with_its_key_is_the_same_job() {
+    let server = Server::start(Part::Echo);
+    let first = server.post("/jobs", BODY).await.job_id();
+    ended(&server, &first).await;
+    let retry = |key: &str, body: &str| {
+        Call::post(format!("/jobs/{first}/retry"), body).header("Idempotency-Key", key)
+    };
+    let from_echo = r#"{"from": "say"}"#;
+    let once = server.send(retry("k", from_echo)).await;
+    assert_eq!(
+        (once.status, once.header("idempotency-replayed")),
+        (202, None)
+    );
+    let again = server.send(retry("k", from_echo)).await;
+    assert_eq!(again.job_id(), once.job_id());
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    assert_ne!(
+        server.send(retry("l", from_echo)).await.job_id(),
+        once.job_id()
+    );
+    let retried = ended(&server, &once.job_id()).await;
+    assert_eq!(retried["retried_from"], json!(first));
+    assert_eq!(server.send(retry("", from_echo)).await.status, 422);
+
+    let deleted = Call::new("DELETE", format!("/jobs/{}", once.job_id()));
+    assert_eq!(server.send(deleted).await.status, 204);
+    let gone = server.send(retry("k", from_echo)).await;
+    assert_eq!(
+        (gone.status, &gone.json()["code"]),
+        (410, &json!("job_forgotten"))
+    );
+}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use llm::error::ErrorKind;
 use serde_json::{Value, json};
 
 use crate::client::Call;
@@ -164,6 +165,77 @@ async fn a_repeated_key_gets_the_same_run() {
         (other.status, &other.json()["code"]),
         (422, &json!("idempotency_key_reused"))
     );
+}
+
+#[tokio::test]
+async fn a_keyed_run_that_failed_for_a_passing_reason_says_how_to_go_on() {
+    let server = Server::start(Part::Fail(ErrorKind::Overloaded));
+    let unkeyed = server.send(run()).await;
+    assert_eq!(
+        (unkeyed.status, &unkeyed.json()["retryable"]),
+        (502, &json!(true))
+    );
+    let calls = server.model.calls();
+    let keyed = run().header("Idempotency-Key", "k");
+    let first = server.send(keyed).await;
+    let paid = server.model.calls();
+    assert!(paid > calls);
+    let again = server.send(run().header("Idempotency-Key", "k")).await;
+    assert_eq!(again.json(), first.json());
+    assert_eq!(server.model.calls(), paid);
+    let problem = again.json();
+    // The same key will never get another answer.
+    assert_eq!(problem["retryable"], json!(false));
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("/retry") && detail.contains("new key"),
+        "{detail}"
+    );
+
+    let events = run()
+        .header("Idempotency-Key", "k")
+        .header("Accept", "text/event-stream");
+    let events = server.send(events).await.body;
+    let result = events.rsplit("data: ").next().unwrap();
+    assert!(result.contains("new key"), "{events}");
+    let job = r#"{"inputs": {"message": "hi"}}"#;
+    let asynchronous = Call::post("/jobs", job).header("Idempotency-Key", "k");
+    let handle = server.send(asynchronous).await.json();
+    assert_eq!(handle["job_id"], problem["job_id"]);
+    let message = handle["message"].as_str().unwrap();
+    assert!(
+        message.contains("ended as failed") && message.contains("/retry"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn a_key_whose_job_was_deleted_pays_for_nothing_again() {
+    let server = Server::start(Part::Echo);
+    let first = server.send(run().header("Idempotency-Key", "k")).await;
+    let id = first.job_id();
+    let deleted = server
+        .send(Call::new("DELETE", format!("/jobs/{id}")))
+        .await;
+    assert_eq!(deleted.status, 204);
+    let job = r#"{"inputs": {"message": "hi"}}"#;
+    for call in [run(), Call::post("/jobs", job)] {
+        let gone = server.send(call.header("Idempotency-Key", "k")).await;
+        let problem = gone.json();
+        assert_eq!(
+            (gone.status, &problem["code"], &problem["job_id"]),
+            (410, &json!("job_forgotten"), &json!(id))
+        );
+        assert_eq!(problem["retryable"], json!(false));
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(
+            detail.contains("completed") && detail.contains("new key"),
+            "{detail}"
+        );
+    }
+    let other = Call::post("/run", r#"{"message": "ho"}"#).header("Idempotency-Key", "k");
+    assert_eq!(server.send(other).await.status, 422);
+    assert_eq!(server.model.calls(), 1);
 }
 
 #[tokio::test]

@@ -178,7 +178,7 @@ async fn a_job_that_takes_its_process_down_again_and_again_is_given_up() {
         lease_for: Duration::ZERO,
     };
     let settings = Settings {
-        max_attempts: 3,
+        max_starts: 3,
         ..Settings::default()
     };
     let first = Fixture::on(

@@ -106,7 +106,7 @@ impl Schedule {
             max_running: 1 + usize::try_from(world.below(4)).unwrap(),
             max_queued: Some(4),
             exclusive_store: world.in_percent(70),
-            max_attempts: u32::MAX,
+            max_starts: u32::MAX,
             fan_out: 2,
             event_buffer: 3,
             ..Settings::default()

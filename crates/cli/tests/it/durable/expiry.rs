@@ -70,7 +70,7 @@ async fn the_store_stays_within_its_size_and_no_active_job_goes() {
     for _ in 0..5 {
         // More than there is room for.
         for _ in 0..6 {
-            let envelope = json!({"metadata": {"padding": padding}});
+            let envelope = json!({"inputs": {"end": padding}});
             let submitted =
                 join_all((n..n + 20).map(|n| server.submit_with(n, envelope.clone()))).await;
             first.get_or_insert(submitted[0].clone());

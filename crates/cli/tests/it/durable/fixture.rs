@@ -304,7 +304,7 @@ impl Server {
 
     /// `POST /jobs` of run `n`, with a key of its own and more in its envelope; `None` without an answer.
     pub(super) async fn post_job(&self, n: u64, mut envelope: Value) -> Option<(u16, Value)> {
-        envelope["inputs"] = json!({"n": n});
+        envelope["inputs"]["n"] = json!(n);
         let response = self
             .client
             .post(format!("{}/jobs", self.url))

@@ -313,3 +313,34 @@ pub(crate) async fn the_webhook_of_a_job_that_has_ended_already_is_due(store: St
         .unwrap();
     assert_eq!(due.len(), 1);
 }
+
+pub(crate) async fn a_host_without_room_leaves_the_others_theirs(store: Store) {
+    for number in 1..=40 {
+        run(&*store, hooked(number, "black.hole"), 10).await;
+    }
+    for (number, host) in [(41, "a"), (42, "b"), (43, "a")] {
+        run(&*store, hooked(number, host), 20).await;
+    }
+    let room = |in_flight: &[(&str, usize)]| Room {
+        total: 8,
+        per_host: 4,
+        in_flight: in_flight
+            .iter()
+            .map(|(host, number)| ((*host).into(), *number))
+            .collect(),
+    };
+    let claim = async |room: Room| store.claim_deliveries(&room, LEASE, at(30)).await.unwrap();
+    let first = claim(room(&[])).await;
+    let ids: Vec<_> = [1, 2, 3, 4, 41, 42, 43].map(id).into();
+    assert_eq!(jobs(&first), ids);
+    run(&*store, hooked(44, "c"), 25).await;
+    let hanging = [("black.hole", 4), ("a", 2), ("b", 1)];
+    assert_eq!(jobs(&claim(room(&hanging)).await), [id(44)]);
+    // What is settled or goes makes way for what is next at its host.
+    store
+        .settle_delivery(&first[0].lease, again(1_000))
+        .await
+        .unwrap();
+    store.delete(id(5)).await.unwrap();
+    assert_eq!(jobs(&claim(room(&[("black.hole", 3)])).await), [id(6)]);
+}

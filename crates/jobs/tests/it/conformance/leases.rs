@@ -1,5 +1,5 @@
 use jobs::job::Status;
-use jobs::store::{Error, Lease, LeaseState};
+use jobs::store::{Error, Lease, LeaseState, PROGRESS_EVENT, StoredEvent};
 
 use super::Store;
 use crate::fixtures::{LEASE, at, completed, event, id, new_job, progress, start, submit, worker};
@@ -192,4 +192,37 @@ pub(crate) async fn progress_stays_when_only_events_are_saved(store: Store) {
         store.events(id(1), 0, 10).await.unwrap(),
         [event(1), event(2)]
     );
+}
+
+pub(crate) async fn starts_are_counted_since_the_run_last_got_on(store: Store) {
+    let mut lease = start(&*store, new_job(1)).await.lease;
+    let claim = async |second: i64| {
+        let mut claimed = store.claim(&worker("w"), 1, at(second)).await.unwrap();
+        let claimed = claimed.pop().expect("its lease has lapsed");
+        (claimed.lease, claimed.starts, claimed.job.attempts)
+    };
+    let done = |id: u64| StoredEvent {
+        kind: PROGRESS_EVENT.into(),
+        ..event(id)
+    };
+    // Each start is told of, and gets on or does not.
+    let history: [(&[StoredEvent], u32); 6] = [
+        (&[event(1)], 2),
+        (&[event(2)], 3),
+        (&[event(3), done(4)], 1),
+        (&[event(5)], 2),
+        (&[], 3),
+        (&[done(6), event(7)], 1),
+    ];
+    for (number, (events, starts)) in (2..).zip(history) {
+        store
+            .checkpoint(&lease, None, events.to_vec())
+            .await
+            .unwrap();
+        let claimed = claim(1_000 * i64::from(number)).await;
+        assert_eq!((claimed.1, claimed.2), (starts, number));
+        lease = claimed.0;
+    }
+    store.hand_back(&lease).await.unwrap();
+    assert_eq!(claim(9_000).await.1, 1, "a start that was handed back");
 }

@@ -1,4 +1,5 @@
 use jobs::job::{JobId, NewJob, Status};
+use jobs::json::Json;
 use jobs::store::{Counts, Filter};
 
 use super::Store;
@@ -186,4 +187,34 @@ pub(crate) async fn counts_follow_the_jobs(store: Store) {
     expect(0, 1, 2).await;
     store.delete(id(1)).await.unwrap();
     expect(0, 1, 1).await;
+}
+
+pub(crate) async fn a_page_of_large_labels_is_bounded_in_bytes(store: Store) {
+    // The third has more than a page may, as jobs of earlier versions may.
+    let sizes = [
+        (1, 400_000),
+        (2, 400_000),
+        (3, 3_000_000),
+        (4, 400_000),
+        (5, 9),
+    ];
+    for (number, size) in sizes {
+        let metadata = Json::of(&serde_json::json!({"label": "x".repeat(size)}));
+        let job = NewJob {
+            metadata: Some(metadata),
+            ..new_job(number)
+        };
+        run(&*store, job, 9).await;
+    }
+    let (mut cursor, mut pages) = (None, Vec::new());
+    loop {
+        let (jobs, next) = page(&store, &Filter::default(), cursor, 200).await;
+        pages.push(jobs);
+        match next {
+            Some(next) => cursor = Some(next),
+            None => break,
+        }
+    }
+    let expected: [&[u128]; 3] = [&[5, 4], &[3], &[2, 1]];
+    assert_eq!(pages, expected);
 }

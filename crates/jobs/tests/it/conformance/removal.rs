@@ -1,7 +1,7 @@
-use jobs::store::{Error, SubmitOptions, Submitted};
+use jobs::store::Error;
 
 use super::Store;
-use crate::fixtures::{at, completed, event, id, keyed, new_job, run, start, submit};
+use crate::fixtures::{at, completed, event, id, new_job, run, start, submit};
 
 pub(crate) async fn an_active_job_cannot_be_deleted(store: Store) {
     submit(&*store, new_job(1)).await;
@@ -27,16 +27,6 @@ pub(crate) async fn a_deleted_job_is_gone_with_all_it_had(store: Store) {
     assert_eq!(store.work(id(1)).await.unwrap(), None);
     assert!(store.events(id(1), 0, 10).await.unwrap().is_empty());
     assert!(matches!(store.delete(id(1)).await, Err(Error::NotFound)));
-}
-
-pub(crate) async fn a_deleted_job_frees_its_key(store: Store) {
-    run(&*store, keyed(1, "s", "k", "f"), 2).await;
-    store.delete(id(1)).await.unwrap();
-    let again = store
-        .submit(keyed(3, "s", "k", "other"), SubmitOptions::default())
-        .await
-        .unwrap();
-    assert!(matches!(again, Submitted::New(_)), "{again:?}");
 }
 
 pub(crate) async fn the_oldest_ends_expire_first_up_to_the_limit(store: Store) {

@@ -65,6 +65,9 @@ async fn found(store: &Store, number: u32, scope: &str, key: &str, fingerprint: 
     {
         Submitted::New(_) => "new".to_owned(),
         Submitted::Existing(job) => format!("job {}", job.id.0.as_u128()),
+        Submitted::Forgotten { job, status } => {
+            format!("forgotten job {} {}", job.0.as_u128(), status.as_str())
+        }
         Submitted::KeyReused => "reused".to_owned(),
     }
 }
@@ -98,6 +101,73 @@ pub(crate) async fn a_key_is_forgotten_after_a_day(store: Store) {
     );
 }
 
+pub(crate) async fn a_key_outlives_its_deleted_job(store: Store) {
+    run(&*store, keyed(1, "s", "k", "f"), 2).await;
+    store.delete(id(1)).await.unwrap();
+    assert_eq!(
+        found(&store, 3, "s", "k", "f").await,
+        "forgotten job 1 completed"
+    );
+    assert_eq!(found(&store, 4, "s", "k", "other").await, "reused");
+    assert_eq!(store.counts().await.unwrap().pending, 0);
+}
+
+pub(crate) async fn a_key_outlives_its_expired_job(store: Store) {
+    run(&*store, keyed(1, "s", "k", "f"), 2).await;
+    run(&*store, keyed(2, "s", "l", "f"), 3).await;
+    assert_eq!(store.expire(at(3), 9).await.unwrap(), 1);
+    assert_eq!(
+        found(&store, 4, "s", "k", "f").await,
+        "forgotten job 1 completed"
+    );
+    assert_eq!(found(&store, 4, "s", "l", "f").await, "job 2");
+    store.expire_over(0, 1).await.unwrap();
+    assert_eq!(
+        found(&store, 5, "s", "l", "f").await,
+        "forgotten job 2 completed"
+    );
+}
+
+pub(crate) async fn a_key_whose_job_is_forgotten_is_free_after_a_day(store: Store) {
+    const DAY: u32 = 24 * 60 * 60;
+    run(&*store, keyed(1, "s", "k", "f"), 2).await;
+    store.delete(id(1)).await.unwrap();
+    assert_eq!(
+        found(&store, DAY, "s", "k", "f").await,
+        "forgotten job 1 completed"
+    );
+    assert_eq!(found(&store, DAY + 1, "s", "k", "f").await, "new");
+    assert_eq!(
+        found(&store, DAY + 2, "s", "k", "f").await,
+        format!("job {}", DAY + 1)
+    );
+    // The key that is in use again is none of those that are forgotten.
+    assert_eq!(store.expire_keys(at(9), 9).await.unwrap(), 0);
+    assert_eq!(
+        found(&store, DAY + 3, "s", "k", "f").await,
+        format!("job {}", DAY + 1)
+    );
+}
+
+pub(crate) async fn keys_of_forgotten_jobs_are_forgotten_in_their_turn(store: Store) {
+    for number in 1..=3 {
+        let job = keyed(number, "s", &format!("k{number}"), "f");
+        run(&*store, job, 9).await;
+    }
+    for number in 1..=2 {
+        store.delete(id(number)).await.unwrap();
+    }
+    assert_eq!(store.expire_keys(at(1), 9).await.unwrap(), 0);
+    assert_eq!(store.expire_keys(at(9), 1).await.unwrap(), 1);
+    assert_eq!(
+        found(&store, 11, "s", "k2", "f").await,
+        "forgotten job 2 completed"
+    );
+    assert_eq!(store.expire_keys(at(9), 9).await.unwrap(), 1);
+    assert_eq!(found(&store, 12, "s", "k2", "f").await, "new");
+    assert_eq!(found(&store, 13, "s", "k3", "f").await, "job 3");
+}
+
 pub(crate) async fn a_known_key_is_found_though_the_queue_is_full(store: Store) {
     submit(&*store, keyed(1, "s", "k", "f")).await;
     let again = store
@@ -119,7 +189,7 @@ pub(crate) async fn a_hundred_submissions_with_one_key_make_one_job(store: Store
             {
                 Submitted::New(_) => id(number.into()),
                 Submitted::Existing(job) => job.id,
-                Submitted::KeyReused => panic!("the fingerprint is the same"),
+                other => panic!("the fingerprint is the same: {other:?}"),
             }
         });
     }
