@@ -18,6 +18,7 @@ use crate::config::allowed::Allowed;
 use crate::config::environment::Environment;
 use crate::config::models::{Settings, Source};
 use crate::config::{text, webhooks};
+use crate::host::Machine;
 use crate::recording::{Recording, Until};
 use crate::report::{Exit, Failure, Result};
 
@@ -99,6 +100,7 @@ pub(crate) fn models(
             extra_roots_pem,
             reach: Some(Arc::new(Reach::of(settings.allow.as_ref()))),
             prices: Arc::new(prices),
+            clock: Arc::new(Machine::new()),
             ..llm::Settings::default()
         };
         Ok(Arc::new(llm::Registry::new(settings).map_err(|error| {

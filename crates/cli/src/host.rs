@@ -49,6 +49,12 @@ impl Host for Machine {
     }
 }
 
+impl llm::Clock for Machine {
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
 impl SecretSource for Machine {
     fn secret(&self) -> [u8; 32] {
         let mut bits = [0; 32];

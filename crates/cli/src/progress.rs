@@ -191,6 +191,11 @@ impl Observer for Progress {
                 self.ended(node);
                 self.line(&format!("{}: failed", name(node, *item)));
             }
+            EventKind::NodeWarning {
+                node,
+                item,
+                message,
+            } => self.line(&format!("{}: {message}", name(node, *item))),
             EventKind::GateFailed { message, .. } => self.line(&format!("gate: {message}")),
             EventKind::RunCompleted {
                 usage,

@@ -65,6 +65,13 @@ pub enum EventKind {
         reason: String,
         wait_ms: u64,
     },
+    /// The node's model was not asked as the workflow says.
+    NodeWarning {
+        node: Arc<str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        item: Option<usize>,
+        message: String,
+    },
     NodeCompleted {
         node: Arc<str>,
         #[serde(skip_serializing_if = "Option::is_none")]

@@ -118,9 +118,12 @@ pub enum FinishReason {
     Other,
 }
 
-/// A piece of a streamed answer.
+/// What is told of a call while it runs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Delta {
-    /// Answer text (JSON text when structure was asked for).
+    /// A piece of a streamed answer: its text (JSON text when structure was asked for, under the property names
+    /// that were sent).
     Text(String),
+    /// The model was not asked as the request says: a setting that it refuses, for instance. A sentence.
+    Warning(String),
 }

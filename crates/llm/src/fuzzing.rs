@@ -1,7 +1,5 @@
 //! Everything in this crate that reads what a provider sent, given any bytes.
 
-use std::sync::Arc;
-
 use hyper::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 
 use crate::answer::content;
@@ -9,7 +7,7 @@ use crate::chat::Content;
 use crate::providers::anthropic::Anthropic;
 use crate::providers::google::Google;
 use crate::providers::ollama::Ollama;
-use crate::providers::openai::{OpenAi, Server};
+use crate::providers::openai::OpenAi;
 use crate::providers::{Assembly as _, Dialect, Fault};
 use crate::secret::Secret;
 use crate::transport::failure::Subject;
@@ -28,10 +26,10 @@ pub fn provider_reply(data: &[u8]) {
         return;
     };
     match whose % 4 {
-        0 => of(&OpenAi::new(Arc::new(Server::new(None))), *cut, reply),
-        1 => of(&Anthropic::default(), *cut, reply),
-        2 => of(&Google::default(), *cut, reply),
-        _ => of(&Ollama::default(), *cut, reply),
+        0 => of(&OpenAi::at(None), *cut, reply),
+        1 => of(&Anthropic, *cut, reply),
+        2 => of(&Google, *cut, reply),
+        _ => of(&Ollama, *cut, reply),
     }
 }
 

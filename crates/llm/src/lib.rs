@@ -29,4 +29,4 @@ mod transport;
 pub use error::Error;
 pub use reach::Reach;
 pub use registry::Registry;
-pub use settings::{Environment, Settings};
+pub use settings::{Clock, Environment, Settings};

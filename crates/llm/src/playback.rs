@@ -36,8 +36,10 @@ mod tests {
     fn the_pieces_make_up_the_text() {
         for text in ["", "short", &"größer 🎉 ".repeat(20)] {
             let pieces = Mutex::new(Vec::new());
-            stream(text, &|Delta::Text(piece)| {
-                pieces.lock().unwrap().push(piece);
+            stream(text, &|delta| {
+                if let Delta::Text(piece) = delta {
+                    pieces.lock().unwrap().push(piece);
+                }
             });
             let pieces = pieces.into_inner().unwrap();
             assert_eq!(pieces.concat(), text);

@@ -4,7 +4,7 @@ mod provider;
 mod variables;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::Error;
 use crate::error::ErrorKind;
@@ -15,22 +15,19 @@ use crate::providers::anthropic::Anthropic;
 use crate::providers::google::Google;
 use crate::providers::model::{HttpModel, Place};
 use crate::providers::ollama::Ollama;
-use crate::providers::openai::{OpenAi, Server};
+use crate::providers::openai::OpenAi;
 use crate::settings::Settings;
 use crate::transport::Transport;
 use provider::{Provider, host, own_address};
 pub use variables::Variables;
 
-/// The real models, reached over HTTP. One per process: its models share connections and what was
-/// learnt about servers.
+/// The real models, reached over HTTP. One per process: its models share connections.
 #[derive(Debug)]
 pub struct Registry {
     settings: Settings,
     transport: Transport,
     /// A spec's model is made once; specs come from workflow files, so there are few.
     found: RwLock<HashMap<ModelSpec, Arc<dyn ChatModel>>>,
-    /// OpenAI-compatible servers by address.
-    servers: Mutex<HashMap<String, Arc<Server>>>,
 }
 
 impl Registry {
@@ -42,7 +39,6 @@ impl Registry {
             settings,
             transport,
             found: RwLock::default(),
-            servers: Mutex::default(),
         })
     }
 
@@ -69,10 +65,10 @@ impl Registry {
             key,
         };
         match provider.name {
-            "openai" => self.reach(place, OpenAi::new(self.server(&base))),
-            "anthropic" => self.reach(place, Anthropic::default()),
-            "google" => self.reach(place, Google::default()),
-            _ => self.reach(place, Ollama::default()),
+            "openai" => self.reach(place, OpenAi::at(host(&base).as_deref())),
+            "anthropic" => self.reach(place, Anthropic),
+            "google" => self.reach(place, Google),
+            _ => self.reach(place, Ollama),
         }
     }
 
@@ -82,16 +78,9 @@ impl Registry {
             dialect,
             self.transport.clone(),
             Arc::clone(&self.settings.prices),
+            Arc::clone(&self.settings.clock),
         )?;
         Ok(Arc::new(model))
-    }
-
-    fn server(&self, base: &str) -> Arc<Server> {
-        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-        let server = servers
-            .entry(base.to_owned())
-            .or_insert_with(|| Arc::new(Server::new(host(base).as_deref())));
-        Arc::clone(server)
     }
 }
 

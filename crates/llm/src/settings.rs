@@ -43,6 +43,22 @@ impl fmt::Debug for Environment {
     }
 }
 
+/// The time, as this crate needs it. Injected, so that tests control it.
+pub trait Clock: Send + Sync + fmt::Debug {
+    /// Monotonic time since some fixed start.
+    fn elapsed(&self) -> Duration;
+}
+
+/// A clock that stands still.
+#[derive(Debug)]
+struct Stopped;
+
+impl Clock for Stopped {
+    fn elapsed(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
 /// Everything a [`Registry`](crate::Registry) needs to know.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -54,6 +70,8 @@ pub struct Settings {
     pub reach: Option<Arc<dyn Reach>>,
     /// For the cost of each call.
     pub prices: Arc<PriceTable>,
+    /// Says when what was learnt from a server's refusals has had its time.
+    pub clock: Arc<dyn Clock>,
     /// Longest time to reach a server, TLS included.
     pub connect_timeout: Duration,
     /// Longest silence inside a streamed answer that has begun. The time to its first byte, and
@@ -64,13 +82,15 @@ pub struct Settings {
 }
 
 impl Default for Settings {
-    /// No variables, bundled roots, any address, built-in prices, 10 s to connect, 90 s of silence, 32 MiB.
+    /// No variables, bundled roots, any address, built-in prices, a clock that stands still, 10 s to connect,
+    /// 90 s of silence, 32 MiB.
     fn default() -> Self {
         Self {
             environment: Environment::default(),
             extra_roots_pem: None,
             reach: None,
             prices: Arc::new(PriceTable::built_in()),
+            clock: Arc::new(Stopped),
             connect_timeout: Duration::from_secs(10),
             silence_timeout: Duration::from_secs(90),
             max_body_bytes: 32 << 20,

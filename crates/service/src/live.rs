@@ -525,6 +525,7 @@ fn name(kind: &EventKind) -> &'static str {
         EventKind::NodeStarted { .. } => "node_started",
         EventKind::LlmDelta { .. } => "llm_delta",
         EventKind::NodeRetried { .. } => "node_retried",
+        EventKind::NodeWarning { .. } => "node_warning",
         EventKind::NodeCompleted { .. } => "node_completed",
         EventKind::NodeFailed { .. } => "node_failed",
         EventKind::GateFailed { .. } => "gate_failed",

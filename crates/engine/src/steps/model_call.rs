@@ -2,7 +2,7 @@
 //! can help.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lang::workflow::NodeId;
@@ -130,6 +130,7 @@ async fn ask(
     };
     let attempts = settings.max_attempts.max(1);
     let mut attempt = 1;
+    let warned = Mutex::default();
     loop {
         let quota = context.quota.as_ref();
         let reserved = Reserved::before(quota, node_plan, model.as_ref(), &request).await?;
@@ -147,7 +148,7 @@ async fn ask(
         request.trace_parent = observer
             .call_begins(&this_call)
             .map(|parent| parent.to_string());
-        let result = call(context, model.as_ref(), &request, execution).await;
+        let result = call(context, model.as_ref(), &request, execution, &warned).await;
         observer.call_ended(&this_call, &request, result.as_ref());
         if let (Some(reserved), Err(error)) = (&mut reserved, &result) {
             reserved.failed(error.kind);
@@ -240,12 +241,14 @@ fn prompt(context: &Context<'_>, execution: &Execution<'_>) -> Result<String, Fa
         .map_err(unresolved)
 }
 
-/// One attempt, held to the node's time limit whatever the model's client does about it.
+/// One attempt, held to the node's time limit whatever the model's client does about it. `warned` is what was
+/// said of earlier attempts: it is not repeated.
 async fn call(
     context: &Context<'_>,
     model: &dyn ChatModel,
     request: &ChatRequest,
     execution: &Execution<'_>,
+    warned: &Mutex<Option<String>>,
 ) -> Result<ChatReply, llm::Error> {
     let show = |text: Option<String>| {
         if let Some(text) = text {
@@ -257,9 +260,19 @@ async fn call(
         }
     };
     let deltas = context.capture.deltas(execution.node);
-    let on_delta = |delta: Delta| {
-        let Delta::Text(text) = delta;
-        show(deltas.push(text));
+    let on_delta = |delta: Delta| match delta {
+        Delta::Text(text) => show(deltas.push(text)),
+        Delta::Warning(message) => {
+            let mut warned = warned.lock().unwrap_or_else(PoisonError::into_inner);
+            if warned.as_ref() != Some(&message) {
+                *warned = Some(message.clone());
+                context.events.emit(EventKind::NodeWarning {
+                    node: request.label.clone(),
+                    item: execution.index(),
+                    message,
+                });
+            }
+        }
     };
     let result = tokio::select! {
         biased;

@@ -4,9 +4,12 @@
 pub(crate) mod anthropic;
 mod detour;
 pub(crate) mod google;
+mod lessons;
 pub(crate) mod model;
+mod names;
 pub(crate) mod ollama;
 pub(crate) mod openai;
+mod route;
 mod schema;
 #[cfg(test)]
 pub(crate) mod test_request;
@@ -14,21 +17,28 @@ pub(crate) mod test_request;
 use std::fmt::Debug;
 
 use hyper::header::HeaderMap;
+use serde_json::Value;
 
 use crate::answer::Answer;
 use crate::chat::ChatRequest;
 use crate::transport::failure::Refusal;
 use crate::transport::frames::Framing;
+use detour::Detour;
 
 /// One provider's wire format.
 pub(crate) trait Dialect: Debug + Send + Sync + 'static {
     /// How a request is to be worded, where there is a choice.
-    type Plan: Copy + Send + Sync;
+    type Wording: Copy + Send + Sync + 'static;
+    /// An answer's schema as it is sent.
+    type Schemas: Send + Sync;
     /// Gathers a streamed answer.
     type Assembly: Assembly;
 
     /// How the stream is cut into events.
     const FRAMING: Framing;
+
+    /// Ways around refusals, to be tried in this order.
+    const DETOURS: &'static [Detour<Self::Wording>];
 
     /// Where to send a request, below `base` (no trailing slash).
     fn address(base: &str, model: &str, stream: bool) -> String;
@@ -37,20 +47,21 @@ pub(crate) trait Dialect: Debug + Send + Sync + 'static {
     /// `None` when the key cannot stand in a header.
     fn headers(key: Option<&str>) -> Option<HeaderMap>;
 
-    /// The best wording, as far as is known.
-    fn plan(&self) -> Self::Plan;
+    /// The best wording, before anything is refused.
+    fn wording(&self) -> Self::Wording;
 
-    /// The next best wording after `refusal` of this one, if the refusal is about the wording.
-    fn replan(&self, _plan: Self::Plan, _refusal: &Refusal) -> Option<Self::Plan> {
-        None
-    }
+    /// Property names are sent as [`Renamed`](names::Renamed), where the schema has odd ones.
+    fn has_plain_names(wording: Self::Wording) -> bool;
 
-    /// The request's JSON.
+    /// What is sent of a schema.
+    fn fit(schema: &Value) -> Self::Schemas;
+
+    /// The request's JSON. `schemas` is there exactly when the request wants structure.
     fn body(
-        &self,
         model: &str,
         request: &ChatRequest,
-        plan: Self::Plan,
+        schemas: Option<&Self::Schemas>,
+        wording: Self::Wording,
     ) -> serde_json::Result<Vec<u8>>;
 
     /// An answer that came in one piece.

@@ -1,12 +1,18 @@
 //! One model of one provider, reached over HTTP: the only place where dialect and transport meet.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use hyper::header::HeaderValue;
+use serde_json::Value;
 use url::Url;
 
+use super::detour::{About, Asked};
+use super::lessons::Lessons;
+use super::names::Renamed;
+use super::route::Route;
+use super::schema::Fitted;
 use super::{Assembly, Dialect, Fault};
 use crate::Error;
 use crate::answer::{Answer, content};
@@ -15,6 +21,7 @@ use crate::error::ErrorKind;
 use crate::model::ChatModel;
 use crate::pricing::PriceTable;
 use crate::secret::Secret;
+use crate::settings::Clock;
 use crate::transport::failure::Subject;
 use crate::transport::frames::Frames;
 use crate::transport::{self, Broken, Endpoint, Transport, Unfit};
@@ -25,7 +32,7 @@ const MAX_MODEL_NAME: usize = 256;
 type OnDelta<'a> = &'a (dyn Fn(Delta) + Send + Sync);
 
 /// A model behind a dialect.
-pub(crate) struct HttpModel<D> {
+pub(crate) struct HttpModel<D: Dialect> {
     name: String,
     provider: &'static str,
     model: String,
@@ -36,8 +43,38 @@ pub(crate) struct HttpModel<D> {
     /// What an answer may not be quoted with.
     secrets: Vec<Secret>,
     dialect: D,
+    /// By the schema of the answer.
+    shapes: Fitted<Shape<D>>,
+    /// For questions without one.
+    lessons: Mutex<Lessons>,
+    clock: Arc<dyn Clock>,
     transport: Transport,
     prices: Arc<PriceTable>,
+}
+
+/// What belongs to one shape of answers: a node's, in nearly every case.
+struct Shape<D: Dialect> {
+    schemas: D::Schemas,
+    /// Where the schema has odd property names.
+    renamed: Option<(D::Schemas, Renamed)>,
+    lessons: Mutex<Lessons>,
+}
+
+impl<D: Dialect> Shape<D> {
+    fn new(schema: &Value) -> Self {
+        Self {
+            schemas: D::fit(schema),
+            renamed: Renamed::of(schema).map(|renamed| (D::fit(&renamed.schema), renamed)),
+            lessons: Mutex::default(),
+        }
+    }
+
+    fn schemas(&self, wording: D::Wording) -> &D::Schemas {
+        match &self.renamed {
+            Some((schemas, _)) if D::has_plain_names(wording) => schemas,
+            _ => &self.schemas,
+        }
+    }
 }
 
 /// A key and the environment variable it came from.
@@ -48,7 +85,7 @@ pub(crate) struct Key {
 }
 
 /// Keys stay out of logs, and so do credentials inside an address.
-impl<D> fmt::Debug for HttpModel<D> {
+impl<D: Dialect> fmt::Debug for HttpModel<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpModel")
             .field("name", &self.name)
@@ -74,6 +111,7 @@ impl<D: Dialect> HttpModel<D> {
         dialect: D,
         transport: Transport,
         prices: Arc<PriceTable>,
+        clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
         let Place {
             provider,
@@ -123,6 +161,9 @@ impl<D: Dialect> HttpModel<D> {
             key_variable,
             secrets,
             dialect,
+            shapes: Fitted::default(),
+            lessons: Mutex::default(),
+            clock,
             transport,
             prices,
         })
@@ -136,36 +177,72 @@ impl<D: Dialect> HttpModel<D> {
         };
         let trace_parent = request.trace_parent.as_deref();
         let trace_parent = trace_parent.and_then(|parent| HeaderValue::from_str(parent).ok());
-        let mut plan = self.dialect.plan();
+        let shape = request
+            .output
+            .as_ref()
+            .map(|output| self.shapes.get(&output.schema, Shape::new));
+        let shape = shape.as_deref();
+        let has_odd_names = shape.is_some_and(|shape| shape.renamed.is_some());
+        let lessons = shape.map_or(&self.lessons, |shape| &shape.lessons);
+        let asked = Asked::of(request, has_odd_names);
+        let mut route = Route::new(&self.dialect, asked, lessons, self.clock.elapsed());
         loop {
-            let body = self
-                .dialect
-                .body(&self.model, request, plan)
-                .map_err(|error| {
-                    self.error(
-                        ErrorKind::BadRequest,
-                        &format!("the request is no JSON: {error}"),
-                    )
-                })?;
+            let wording = route.wording();
+            let schemas = shape.map(|shape| shape.schemas(wording));
+            let body = D::body(&self.model, request, schemas, wording).map_err(|error| {
+                self.error(
+                    ErrorKind::BadRequest,
+                    &format!("the request is no JSON: {error}"),
+                )
+            })?;
             let answer = self
                 .transport
                 .post(endpoint, body, trace_parent.as_ref())
                 .await
                 .map_err(|broken| self.broken(&broken))?;
             if answer.status.is_success() {
-                return self.read(answer, request, on_delta).await;
+                let mut reply = self.read(answer, request, on_delta).await?;
+                if let Some((_, renamed)) = shape.and_then(|shape| shape.renamed.as_ref())
+                    && let (Content::Json(answer), Some(output)) =
+                        (&mut reply.content, &request.output)
+                    && D::has_plain_names(wording)
+                {
+                    *answer = renamed.restore(answer.take(), &output.schema);
+                }
+                route
+                    .answered(self.clock.elapsed())
+                    .for_each(|about| self.tell_learnt(about));
+                for warning in route.given_up(&self.name) {
+                    on_delta(Delta::Warning(warning));
+                }
+                return Ok(reply);
             }
             let (status, retry_after) = (answer.status.as_u16(), answer.retry_after);
             // The status alone says enough when the body does not arrive.
             let body = answer.into_bytes().await.unwrap_or_default();
             let refusal = self.dialect.refusal(status, &body);
-            match self.dialect.replan(plan, &refusal) {
-                Some(next) => {
-                    tracing::debug!(model = self.name, status, "asking again in other words");
-                    plan = next;
-                }
-                None => return Err(refusal.into_error(self.subject(request), retry_after)),
+            if let Err((refusal, retry_after)) = route.refused((refusal, retry_after)) {
+                return Err(refusal.into_error(self.subject(request), retry_after));
             }
+            tracing::debug!(model = self.name, status, "asking again in other words");
+        }
+    }
+
+    /// Nothing is learnt unseen.
+    fn tell_learnt(&self, about: About) {
+        let (model, refused) = (&*self.name, about.name());
+        if matches!(about, About::Temperature | About::ZeroTemperature) {
+            tracing::warn!(
+                model,
+                refused,
+                "the model refuses a setting of the workflow and is asked without it for an hour"
+            );
+        } else {
+            tracing::info!(
+                model,
+                refused,
+                "the model's server refuses how one question was put; it is put otherwise for an hour"
+            );
         }
     }
 

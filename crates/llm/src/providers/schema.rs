@@ -59,6 +59,24 @@ pub(crate) fn restrict(schema: &Value, rules: &Rules) -> Value {
     Value::Object(kept)
 }
 
+/// Tells a model in words what its server does not enforce, or does not show it.
+pub(crate) fn instruction(schema: &str) -> String {
+    format!("Answer with one JSON object that fits this JSON Schema: {schema}")
+}
+
+/// Whether a schema says more than which fields of which types there are. A server that makes a grammar of
+/// it does not show that to the model.
+pub(crate) fn says_more(schema: &Value) -> bool {
+    let Value::Object(schema) = schema else {
+        return false;
+    };
+    ["description", "const"]
+        .iter()
+        .chain(TOLD.iter().map(|(keyword, _)| keyword))
+        .any(|keyword| schema.contains_key(*keyword))
+        || below(schema).any(says_more)
+}
+
 /// Whether every object lists all of its properties as required and allows no others (or says nothing
 /// of others): what OpenAI's strict mode wants. Such a schema can be [`close`]d without a change of meaning.
 pub(crate) fn is_closed(schema: &Value) -> bool {

@@ -76,8 +76,10 @@ pub(crate) async fn ask(
     let model = models.find(&ModelSpec::parse(model).unwrap()).unwrap();
     let pieces = Mutex::new(String::new());
     let reply = model
-        .chat(request, &|Delta::Text(text)| {
-            pieces.lock().unwrap().push_str(&text);
+        .chat(request, &|delta| {
+            if let Delta::Text(text) = delta {
+                pieces.lock().unwrap().push_str(&text);
+            }
         })
         .await;
     (reply, pieces.into_inner().unwrap())

@@ -12,5 +12,6 @@ mod ollama;
 mod openai;
 mod raw;
 mod reach;
+mod refusals;
 mod tls;
 mod usage;

@@ -126,8 +126,8 @@ async fn a_server_that_refuses_schemas_is_asked_with_a_tool_from_then_on() {
         .collect();
     assert_eq!(
         forced,
-        [false, true, true, true],
-        "refused once, then remembered for the address"
+        [false, true, true, false, true],
+        "refused once, then remembered for this model"
     );
 }
 

@@ -33,6 +33,9 @@ export class Timeline {
       case "node_retried":
         row.note(`Attempt ${data.attempt}: ${data.reason}`);
         break;
+      case "node_warning":
+        row.note(data.message);
+        break;
       case "node_completed":
         row.add(data.usage);
         if (data.item === undefined) row.finish("done", time, data.duration_ms);

@@ -215,6 +215,7 @@ impl Spans {
             }
             EventKind::RunStarted { .. }
             | EventKind::LlmDelta { .. }
+            | EventKind::NodeWarning { .. }
             | EventKind::GateFailed { .. }
             | EventKind::RunCompleted { .. } => {}
         }

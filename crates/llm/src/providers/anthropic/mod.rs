@@ -4,31 +4,26 @@
 mod reply;
 mod request;
 
-use std::sync::{Mutex, PoisonError};
-
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
-use super::detour::{self, Detour};
-use super::schema::Fitted;
+use serde_json::Value;
+
+use super::detour::{About, Detour, ONLY_ABOVE_ZERO, Temperature};
 use super::{Dialect, Fault};
 use crate::answer::Answer;
 use crate::chat::ChatRequest;
 use crate::transport::failure::Refusal;
 use crate::transport::frames::Framing;
 
-/// The dialect as one model speaks it.
+/// The dialect.
 #[derive(Debug, Default)]
-pub(crate) struct Anthropic {
-    wording: Mutex<Wording>,
-    schemas: Fitted<request::Schemas>,
-}
+pub(crate) struct Anthropic;
 
 /// One way to word a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wording {
     structure: Structure,
-    /// Send the temperature, where one is set.
-    temperature: bool,
+    temperature: Temperature,
 }
 
 /// Ways to ask for structure.
@@ -44,22 +39,33 @@ impl Default for Wording {
     fn default() -> Self {
         Self {
             structure: Structure::Tool,
-            temperature: true,
+            temperature: Temperature::AsSet,
         }
     }
 }
 
 const DETOURS: &[Detour<Wording>] = &[
     Detour {
-        applies: |wording| wording.temperature,
-        words: &["temperature", "sampling parameter"],
+        about: About::ZeroTemperature,
+        applies: |wording, asked| wording.temperature.is_zero(asked),
+        words: ONLY_ABOVE_ZERO,
         next: |wording| Wording {
-            temperature: false,
+            temperature: Temperature::AboveZero,
             ..wording
         },
     },
     Detour {
-        applies: |wording| wording.structure == Structure::Tool,
+        about: About::Temperature,
+        applies: |wording, asked| wording.temperature.is_sent(asked),
+        words: &["temperature", "sampling parameter"],
+        next: |wording| Wording {
+            temperature: Temperature::Omitted,
+            ..wording
+        },
+    },
+    Detour {
+        about: About::Structure,
+        applies: |wording, asked| wording.structure == Structure::Tool && asked.has_schema,
         words: &["tool_choice", "forced tool", "forces tool", "tools"],
         next: |wording| Wording {
             structure: Structure::Format,
@@ -69,10 +75,12 @@ const DETOURS: &[Detour<Wording>] = &[
 ];
 
 impl Dialect for Anthropic {
-    type Plan = Wording;
+    type Wording = Wording;
+    type Schemas = request::Schemas;
     type Assembly = reply::Assembly;
 
     const FRAMING: Framing = Framing::ServerSentEvents;
+    const DETOURS: &'static [Detour<Wording>] = DETOURS;
 
     fn address(base: &str, _model: &str, _stream: bool) -> String {
         format!("{}/v1/messages", base.strip_suffix("/v1").unwrap_or(base))
@@ -90,27 +98,26 @@ impl Dialect for Anthropic {
         Some(headers)
     }
 
-    fn plan(&self) -> Wording {
-        *self.wording.lock().unwrap_or_else(PoisonError::into_inner)
+    fn wording(&self) -> Wording {
+        Wording::default()
     }
 
-    fn replan(&self, wording: Wording, refusal: &Refusal) -> Option<Wording> {
-        let next = detour::around(refusal, wording, DETOURS)?;
-        *self.wording.lock().unwrap_or_else(PoisonError::into_inner) = next;
-        Some(next)
+    /// The API takes no others.
+    fn has_plain_names(_wording: Wording) -> bool {
+        true
+    }
+
+    fn fit(schema: &Value) -> request::Schemas {
+        request::Schemas::fit(schema)
     }
 
     fn body(
-        &self,
         model: &str,
         request: &ChatRequest,
+        schemas: Option<&request::Schemas>,
         wording: Wording,
     ) -> serde_json::Result<Vec<u8>> {
-        let schemas = request
-            .output
-            .as_ref()
-            .map(|output| self.schemas.get(&output.schema, request::Schemas::fit));
-        request::body(model, request, schemas.as_deref(), wording)
+        request::body(model, request, schemas, wording)
     }
 
     fn answer(&self, body: &[u8]) -> Result<Answer, Fault> {
@@ -129,6 +136,7 @@ impl Dialect for Anthropic {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::providers::detour::{self, Asked};
 
     #[test]
     fn addresses() {
@@ -164,32 +172,39 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_replan(message: &str, expected: Option<Wording>) {
-        let dialect = Anthropic::default();
+    fn check_reworded(message: &str, expected: Option<Wording>) {
+        let asked = Asked {
+            has_schema: true,
+            has_odd_names: false,
+            temperature: Some(0.5),
+            has_token_limit: false,
+            stream: false,
+        };
         let refusal = Refusal {
             status: 400,
             message: message.to_owned(),
             ..Refusal::default()
         };
-        assert_eq!(dialect.replan(Wording::default(), &refusal), expected);
-        assert_eq!(dialect.plan(), expected.unwrap_or_default(), "remembered");
+        let usual = Wording::default();
+        let index = detour::around(&refusal, &usual, &asked, DETOURS);
+        assert_eq!(index.map(|index| (DETOURS[index].next)(usual)), expected);
     }
 
     #[test]
-    fn what_a_model_refuses_is_worded_otherwise_from_then_on() {
+    fn what_a_model_refuses_is_worded_otherwise() {
         let format = Wording {
             structure: Structure::Format,
             ..Wording::default()
         };
-        check_replan(
+        check_reworded(
             "Thinking may not be enabled when tool_choice forces tool use.",
             Some(format),
         );
         let cold = Wording {
-            temperature: false,
+            temperature: Temperature::Omitted,
             ..Wording::default()
         };
-        check_replan("`temperature` is not supported for this model", Some(cold));
-        check_replan("messages: at least one message is required", None);
+        check_reworded("`temperature` is not supported for this model", Some(cold));
+        check_reworded("messages: at least one message is required", None);
     }
 }

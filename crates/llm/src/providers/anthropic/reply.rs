@@ -322,7 +322,7 @@ mod tests {
             .map(|event| format!("event: x\ndata: {event}\n\n"))
             .collect();
         assert_eq!(
-            read_stream(&Anthropic::default(), &body),
+            read_stream(&Anthropic, &body),
             (expected, emitted.to_owned())
         );
     }

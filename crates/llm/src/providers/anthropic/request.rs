@@ -80,7 +80,7 @@ const FORMAT: Rules = Rules {
 
 /// An answer's schema as it is sent.
 #[derive(Debug)]
-pub(super) struct Schemas {
+pub(crate) struct Schemas {
     tool: Value,
     format: Value,
 }
@@ -149,7 +149,7 @@ enum Format<'a> {
     JsonSchema { schema: &'a Value },
 }
 
-/// `schemas` is there exactly when the request wants structure.
+/// The whole request.
 pub(super) fn body(
     model: &str,
     request: &ChatRequest,
@@ -177,7 +177,7 @@ pub(super) fn body(
                 .collect::<Vec<_>>()
                 .join("\n\n")
         }),
-        temperature: request.temperature.filter(|_| wording.temperature),
+        temperature: wording.temperature.of(request.temperature),
         stream: request.stream,
         tools: None,
         tool_choice: None,
@@ -214,6 +214,7 @@ pub(super) fn body(
 mod tests {
     use super::*;
     use crate::chat::Message;
+    use crate::providers::detour::Temperature;
     use crate::providers::test_request::{free, structured};
     use serde_json::json;
 
@@ -286,7 +287,7 @@ mod tests {
             &request,
             Wording {
                 structure: Structure::Format,
-                temperature: false,
+                temperature: Temperature::Omitted,
             },
             json!({
                 "model": "m", "max_tokens": 8192, "messages": [{"role": "user", "content": "Hi"}],

@@ -1,11 +1,14 @@
-//! Google's Gemini API. Structure is asked for as a response schema.
+//! Google's Gemini API. Structure is asked for as a response schema, and in the message where a schema is
+//! refused: one that is too large for the provider's grammar, for instance.
 
 mod reply;
 mod request;
 
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
-use super::schema::Fitted;
+use serde_json::Value;
+
+use super::detour::{About, Detour, ODD_NAMES};
 use super::{Dialect, Fault};
 use crate::answer::Answer;
 use crate::chat::ChatRequest;
@@ -14,15 +17,54 @@ use crate::transport::frames::Framing;
 
 /// The dialect.
 #[derive(Debug, Default)]
-pub(crate) struct Google {
-    schemas: Fitted<request::Schema>,
+pub(crate) struct Google;
+
+/// One way to word a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Wording {
+    structure: Structure,
+    /// Send odd property names as plain ones.
+    plain_names: bool,
 }
 
+/// Ways to ask for structure, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Structure {
+    /// `responseSchema` or `responseJsonSchema`.
+    #[default]
+    Schema,
+    /// Any JSON, the schema among the instructions.
+    Message,
+}
+
+const DETOURS: &[Detour<Wording>] = &[
+    Detour {
+        about: About::PropertyNames,
+        applies: |wording, asked| !wording.plain_names && asked.has_odd_names,
+        words: ODD_NAMES,
+        next: |wording| Wording {
+            plain_names: true,
+            ..wording
+        },
+    },
+    Detour {
+        about: About::Structure,
+        applies: |wording, asked| wording.structure == Structure::Schema && asked.has_schema,
+        words: &["schema", "too many states"],
+        next: |wording| Wording {
+            structure: Structure::Message,
+            ..wording
+        },
+    },
+];
+
 impl Dialect for Google {
-    type Plan = ();
+    type Wording = Wording;
+    type Schemas = request::Schema;
     type Assembly = reply::Assembly;
 
     const FRAMING: Framing = Framing::ServerSentEvents;
+    const DETOURS: &'static [Detour<Wording>] = DETOURS;
 
     /// A base may name the API's version; it is `v1beta` otherwise.
     fn address(base: &str, model: &str, stream: bool) -> String {
@@ -51,14 +93,25 @@ impl Dialect for Google {
         Some(headers)
     }
 
-    fn plan(&self) {}
+    fn wording(&self) -> Wording {
+        Wording::default()
+    }
 
-    fn body(&self, _model: &str, request: &ChatRequest, (): ()) -> serde_json::Result<Vec<u8>> {
-        let schema = request
-            .output
-            .as_ref()
-            .map(|output| self.schemas.get(&output.schema, request::Schema::fit));
-        request::body(request, schema.as_deref())
+    fn has_plain_names(wording: Wording) -> bool {
+        wording.plain_names
+    }
+
+    fn fit(schema: &Value) -> request::Schema {
+        request::Schema::fit(schema)
+    }
+
+    fn body(
+        _model: &str,
+        request: &ChatRequest,
+        schema: Option<&request::Schema>,
+        wording: Wording,
+    ) -> serde_json::Result<Vec<u8>> {
+        request::body(request, schema, wording.structure)
     }
 
     fn answer(&self, body: &[u8]) -> Result<Answer, Fault> {

@@ -304,10 +304,7 @@ mod tests {
             .iter()
             .map(|event| format!("data: {event}\r\n\r\n"))
             .collect();
-        assert_eq!(
-            read_stream(&Google::default(), &body),
-            (expected, emitted.to_owned())
-        );
+        assert_eq!(read_stream(&Google, &body), (expected, emitted.to_owned()));
     }
 
     fn piece(text: &str, finish: Option<&str>) -> Value {

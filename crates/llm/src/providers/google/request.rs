@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::Structure;
 use crate::chat::{ChatRequest, Role};
 use crate::providers::schema::{self, Rules};
 
@@ -50,7 +51,7 @@ const JSON_SCHEMA: Rules = Rules {
 
 /// An answer's schema as it is sent.
 #[derive(Debug, PartialEq)]
-pub(super) enum Schema {
+pub(crate) enum Schema {
     OpenApi(Value),
     Json(Value),
 }
@@ -151,22 +152,34 @@ struct Config<'a> {
     response_json_schema: Option<&'a Value>,
 }
 
-/// `schema` is there exactly when the request wants structure.
-pub(super) fn body(request: &ChatRequest, schema: Option<&Schema>) -> serde_json::Result<Vec<u8>> {
+/// The whole request. `schema` is there exactly when the request wants structure.
+pub(super) fn body(
+    request: &ChatRequest,
+    schema: Option<&Schema>,
+    structure: Structure,
+) -> serde_json::Result<Vec<u8>> {
     let mut config = Config {
         temperature: request.temperature,
         max_output_tokens: request.max_tokens,
         ..Config::default()
     };
+    // Outlives the part that borrows it.
+    let instruction;
+    let mut instructions = Vec::new();
     if let Some(schema) = schema {
         config.response_mime_type = Some("application/json");
-        match schema {
-            Schema::OpenApi(schema) => config.response_schema = Some(schema),
-            Schema::Json(schema) => config.response_json_schema = Some(schema),
+        match (structure, schema) {
+            (Structure::Schema, Schema::OpenApi(schema)) => config.response_schema = Some(schema),
+            (Structure::Schema, Schema::Json(schema)) => {
+                config.response_json_schema = Some(schema);
+            }
+            (Structure::Message, Schema::OpenApi(schema) | Schema::Json(schema)) => {
+                instruction = schema::instruction(&schema.to_string());
+                instructions.push(Part { text: &instruction });
+            }
         }
     }
     let mut contents = Vec::with_capacity(request.messages.len());
-    let mut instructions = Vec::new();
     for message in &request.messages {
         let part = Part {
             text: &message.text,
@@ -207,7 +220,7 @@ mod tests {
             .output
             .as_ref()
             .map(|output| Schema::fit(&output.schema));
-        let body = body(request, schema.as_ref()).unwrap();
+        let body = body(request, schema.as_ref(), Structure::Schema).unwrap();
         assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
     }
 
@@ -262,6 +275,25 @@ mod tests {
                     },
                 }},
             }),
+        );
+    }
+
+    #[test]
+    fn a_refused_schema_is_told() {
+        let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}});
+        let request = structured(schema);
+        let fitted = Schema::fit(&request.output.as_ref().unwrap().schema);
+        let body = body(&request, Some(&fitted), Structure::Message).unwrap();
+        assert_eq!(
+            serde_json::from_slice::<Value>(&body).unwrap(),
+            json!({
+                "contents": [{"role": "user", "parts": [{"text": "Hi"}]}],
+                "systemInstruction": {"parts": [{"text":
+                    "Answer with one JSON object that fits this JSON Schema: \
+                     {\"type\":\"OBJECT\",\"properties\":{\"n\":{\"type\":\"INTEGER\"}}}"
+                }]},
+                "generationConfig": {"responseMimeType": "application/json"},
+            })
         );
     }
 

@@ -1,11 +1,14 @@
-//! Ollama's own chat API. Structure is asked for as `format`.
+//! Ollama's own chat API. Structure is asked for as `format`, which only constrains the answer: what the
+//! schema says beyond that is told in a message.
 
 mod reply;
 mod request;
 
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 
-use super::schema::{self, Fitted};
+use serde_json::Value;
+
+use super::detour::{About, Detour};
 use super::{Dialect, Fault};
 use crate::answer::Answer;
 use crate::chat::ChatRequest;
@@ -14,15 +17,31 @@ use crate::transport::frames::Framing;
 
 /// The dialect.
 #[derive(Debug, Default)]
-pub(crate) struct Ollama {
-    schemas: Fitted<serde_json::Value>,
+pub(crate) struct Ollama;
+
+/// Ways to ask for structure, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Structure {
+    /// The schema as `format`.
+    Schema,
+    /// `format: json`, the schema in a message.
+    Json,
 }
 
+const DETOURS: &[Detour<Structure>] = &[Detour {
+    about: About::Structure,
+    applies: |structure, asked| *structure == Structure::Schema && asked.has_schema,
+    words: &["grammar", "format", "schema"],
+    next: |_| Structure::Json,
+}];
+
 impl Dialect for Ollama {
-    type Plan = ();
+    type Wording = Structure;
+    type Schemas = request::Schema;
     type Assembly = reply::Assembly;
 
     const FRAMING: Framing = Framing::Lines;
+    const DETOURS: &'static [Detour<Structure>] = DETOURS;
 
     /// A base that ends in the address of Ollama's OpenAI-compatible API, or of its own, means the server.
     fn address(base: &str, _model: &str, _stream: bool) -> String {
@@ -44,15 +63,26 @@ impl Dialect for Ollama {
         Some(headers)
     }
 
-    fn plan(&self) {}
+    fn wording(&self) -> Structure {
+        Structure::Schema
+    }
 
-    fn body(&self, model: &str, request: &ChatRequest, (): ()) -> serde_json::Result<Vec<u8>> {
-        let schema = request.output.as_ref().map(|output| {
-            self.schemas.get(&output.schema, |schema| {
-                schema::restrict(schema, &request::RULES)
-            })
-        });
-        request::body(model, request, schema.as_deref())
+    /// Grammars take any name.
+    fn has_plain_names(_structure: Structure) -> bool {
+        false
+    }
+
+    fn fit(schema: &Value) -> request::Schema {
+        request::Schema::fit(schema)
+    }
+
+    fn body(
+        model: &str,
+        request: &ChatRequest,
+        schema: Option<&request::Schema>,
+        structure: Structure,
+    ) -> serde_json::Result<Vec<u8>> {
+        request::body(model, request, schema, structure)
     }
 
     fn answer(&self, body: &[u8]) -> Result<Answer, Fault> {

@@ -160,10 +160,7 @@ mod tests {
     #[track_caller]
     fn check_stream(lines: &[String], expected: Result<Answer, Fault>, emitted: &str) {
         let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        assert_eq!(
-            read_stream(&Ollama::default(), &body),
-            (expected, emitted.to_owned())
-        );
+        assert_eq!(read_stream(&Ollama, &body), (expected, emitted.to_owned()));
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
+use super::Structure;
 use crate::chat::{ChatRequest, Role};
-use crate::providers::schema::Rules;
+use crate::providers::schema::{self, Rules};
 
 /// What Ollama turns into a grammar.
-pub(super) const RULES: Rules = Rules {
+const RULES: Rules = Rules {
     keywords: &[
         "type",
         "description",
@@ -30,6 +32,35 @@ pub(super) const RULES: Rules = Rules {
     formats: &["date-time", "date", "time", "uuid"],
 };
 
+/// An answer's schema as it is sent.
+#[derive(Debug)]
+pub(crate) struct Schema {
+    grammar: Box<RawValue>,
+    /// The schema in words, and whether it says more than a grammar enforces.
+    instruction: String,
+    says_more: bool,
+}
+
+impl Schema {
+    pub(super) fn fit(original: &Value) -> Self {
+        let schema = schema::restrict(original, &RULES);
+        let says_more = schema::says_more(&schema);
+        let schema = to_raw_value(&schema).expect("a value has text keys");
+        Self {
+            instruction: schema::instruction(schema.get()),
+            grammar: schema,
+            says_more,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Format<'a> {
+    Schema(&'a RawValue),
+    Name(&'static str),
+}
+
 #[derive(Serialize)]
 struct Body<'a> {
     model: &'a str,
@@ -37,7 +68,7 @@ struct Body<'a> {
     /// Always said: Ollama streams unless told not to.
     stream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    format: Option<&'a Value>,
+    format: Option<Format<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     options: Option<Options>,
 }
@@ -56,28 +87,34 @@ struct Options {
     num_predict: Option<u32>,
 }
 
-/// `schema` is there exactly when the request wants structure.
+/// The whole request. `schema` is there exactly when the request wants structure.
 pub(super) fn body(
     model: &str,
     request: &ChatRequest,
-    schema: Option<&Value>,
+    schema: Option<&Schema>,
+    structure: Structure,
 ) -> serde_json::Result<Vec<u8>> {
     let options = Options {
         temperature: request.temperature,
         num_predict: request.max_tokens,
     };
+    let told = schema.filter(|schema| schema.says_more || structure == Structure::Json);
+    let instruction = told.map(|schema| Message {
+        role: Role::System,
+        content: &schema.instruction,
+    });
+    let turns = request.messages.iter().map(|message| Message {
+        role: message.role,
+        content: &message.text,
+    });
     serde_json::to_vec(&Body {
         model,
-        messages: request
-            .messages
-            .iter()
-            .map(|message| Message {
-                role: message.role,
-                content: &message.text,
-            })
-            .collect(),
+        messages: instruction.into_iter().chain(turns).collect(),
         stream: request.stream,
-        format: schema,
+        format: schema.map(|schema| match structure {
+            Structure::Schema => Format::Schema(&schema.grammar),
+            Structure::Json => Format::Name("json"),
+        }),
         options: (options.temperature.is_some() || options.num_predict.is_some())
             .then_some(options),
     })
@@ -92,11 +129,16 @@ mod tests {
 
     #[track_caller]
     fn check(request: &ChatRequest, expected: Value) {
+        check_as(request, Structure::Schema, expected);
+    }
+
+    #[track_caller]
+    fn check_as(request: &ChatRequest, structure: Structure, expected: Value) {
         let schema = request
             .output
             .as_ref()
-            .map(|output| (*output.schema).clone());
-        let body = body("m", request, schema.as_ref()).unwrap();
+            .map(|output| Schema::fit(&output.schema));
+        let body = body("m", request, schema.as_ref(), structure).unwrap();
         assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
     }
 
@@ -126,6 +168,39 @@ mod tests {
         check(
             &structured(schema.clone()),
             json!({"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": false, "format": schema}),
+        );
+    }
+
+    #[test]
+    fn descriptions_and_limits_are_told_in_a_message() {
+        for said in [
+            json!({"type": "integer", "maximum": 5}),
+            json!({"type": "string", "description": "In French."}),
+            json!({"type": "string", "maxLength": 80}),
+        ] {
+            let schema = json!({"type": "object", "properties": {"n": said}, "required": ["n"]});
+            let told = format!("Answer with one JSON object that fits this JSON Schema: {schema}");
+            check(
+                &structured(schema.clone()),
+                json!({
+                    "model": "m", "stream": false, "format": schema,
+                    "messages": [{"role": "system", "content": told}, {"role": "user", "content": "Hi"}],
+                }),
+            );
+        }
+    }
+
+    #[test]
+    fn a_refused_schema_is_told() {
+        let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}});
+        let told = format!("Answer with one JSON object that fits this JSON Schema: {schema}");
+        check_as(
+            &structured(schema),
+            Structure::Json,
+            json!({
+                "model": "m", "stream": false, "format": "json",
+                "messages": [{"role": "system", "content": told}, {"role": "user", "content": "Hi"}],
+            }),
         );
     }
 }

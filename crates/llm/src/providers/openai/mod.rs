@@ -1,54 +1,47 @@
 //! The chat completions of OpenAI, and everything that is compatible with them.
 //!
 //! Structure is asked for as `response_format: json_schema`, strict where the schema allows it. Servers that
-//! refuse are asked with a forced tool, then for any JSON object; what an address refused is remembered for it.
+//! refuse are asked with a forced tool, then for any JSON object, then in the message alone.
 
 mod quirks;
 mod reply;
 mod request;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 
-use super::schema::Fitted;
+use serde_json::Value;
+
+use super::detour::Detour;
 use super::{Dialect, Fault};
 use crate::answer::Answer;
 use crate::chat::ChatRequest;
 use crate::transport::failure::Refusal;
 use crate::transport::frames::Framing;
 
-pub(crate) use quirks::Server;
-use quirks::{MaxTokens, Wording};
+use quirks::Wording;
 
 /// The dialect as one server speaks it.
 #[derive(Debug)]
 pub(crate) struct OpenAi {
-    server: Arc<Server>,
-    /// The model takes no temperature.
-    no_temperature: AtomicBool,
-    /// The model wants its token limit under the newer key.
-    completion_limit: AtomicBool,
-    schemas: Fitted<request::Schemas>,
+    wording: Wording,
 }
 
 impl OpenAi {
-    pub(crate) fn new(server: Arc<Server>) -> Self {
+    /// As the server at this host is known to speak it.
+    pub(crate) fn at(host: Option<&str>) -> Self {
         Self {
-            server,
-            no_temperature: AtomicBool::default(),
-            completion_limit: AtomicBool::default(),
-            schemas: Fitted::default(),
+            wording: Wording::at(host),
         }
     }
 }
 
 impl Dialect for OpenAi {
-    type Plan = Wording;
+    type Wording = Wording;
+    type Schemas = request::Schemas;
     type Assembly = reply::Assembly;
 
     const FRAMING: Framing = Framing::ServerSentEvents;
+    const DETOURS: &'static [Detour<Wording>] = quirks::DETOURS;
 
     /// A base without a path is a server's root; the API begins at `/v1` there.
     fn address(base: &str, _model: &str, _stream: bool) -> String {
@@ -69,38 +62,25 @@ impl Dialect for OpenAi {
         Some(headers)
     }
 
-    /// Relaxed: an outdated answer only costs another refusal.
-    fn plan(&self) -> Wording {
-        let mut wording = self.server.wording();
-        wording.temperature &= !self.no_temperature.load(Ordering::Relaxed);
-        if self.completion_limit.load(Ordering::Relaxed) {
-            wording.max_tokens = MaxTokens::Completion;
-        }
-        wording
+    fn wording(&self) -> Wording {
+        self.wording
     }
 
-    fn replan(&self, wording: Wording, refusal: &Refusal) -> Option<Wording> {
-        let next = self.server.reword(wording, refusal)?;
-        if !next.temperature {
-            self.no_temperature.store(true, Ordering::Relaxed);
-        }
-        if next.max_tokens == MaxTokens::Completion {
-            self.completion_limit.store(true, Ordering::Relaxed);
-        }
-        Some(next)
+    fn has_plain_names(wording: Wording) -> bool {
+        wording.plain_names
+    }
+
+    fn fit(schema: &Value) -> request::Schemas {
+        request::Schemas::fit(schema)
     }
 
     fn body(
-        &self,
         model: &str,
         request: &ChatRequest,
+        schemas: Option<&request::Schemas>,
         wording: Wording,
     ) -> serde_json::Result<Vec<u8>> {
-        let schemas = request
-            .output
-            .as_ref()
-            .map(|output| self.schemas.get(&output.schema, request::Schemas::fit));
-        request::body(model, request, schemas.as_deref(), wording)
+        request::body(model, request, schemas, wording)
     }
 
     fn answer(&self, body: &[u8]) -> Result<Answer, Fault> {

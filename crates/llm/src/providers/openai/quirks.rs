@@ -1,9 +1,6 @@
-//! How compatible servers differ, as data, and what was learnt about one of them.
+//! How compatible servers differ, as data.
 
-use std::sync::{Mutex, PoisonError};
-
-use crate::providers::detour::{self, Detour};
-use crate::transport::failure::Refusal;
+use crate::providers::detour::{About, Detour, ODD_NAMES, ONLY_ABOVE_ZERO, Temperature};
 
 /// One way to word a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,8 +9,11 @@ pub(crate) struct Wording {
     pub(crate) max_tokens: MaxTokens,
     /// Ask for usage at the end of a stream.
     pub(crate) stream_usage: bool,
-    /// Send the temperature, where one is set.
-    pub(crate) temperature: bool,
+    pub(crate) temperature: Temperature,
+    /// Send odd property names as plain ones.
+    pub(crate) plain_names: bool,
+    /// The model reads a schema in `response_format`. Servers that make a grammar of it do not show it.
+    pub(crate) shows_schema: bool,
 }
 
 /// Ways to ask for structure, best first.
@@ -25,6 +25,8 @@ pub(crate) enum Structure {
     Tool,
     /// `response_format: {type: json_object}`, the schema in a system message.
     JsonObject,
+    /// The schema in a system message alone.
+    Message,
 }
 
 /// The key of the answer's token limit.
@@ -40,7 +42,9 @@ const COMPATIBLE: Wording = Wording {
     structure: Structure::JsonSchema,
     max_tokens: MaxTokens::Classic,
     stream_usage: true,
-    temperature: true,
+    temperature: Temperature::AsSet,
+    plain_names: false,
+    shows_schema: false,
 };
 
 /// Where to begin, by host; any other is plainly compatible.
@@ -49,6 +53,7 @@ const VENDORS: &[(&str, Wording)] = &[
         "api.openai.com",
         Wording {
             max_tokens: MaxTokens::Completion,
+            shows_schema: true,
             ..COMPATIBLE
         },
     ),
@@ -65,14 +70,16 @@ const VENDORS: &[(&str, Wording)] = &[
         "api.mistral.ai",
         Wording {
             stream_usage: false,
+            shows_schema: true,
             ..COMPATIBLE
         },
     ),
 ];
 
-const DETOURS: &[Detour<Wording>] = &[
+pub(super) const DETOURS: &[Detour<Wording>] = &[
     Detour {
-        applies: |wording| wording.stream_usage,
+        about: About::StreamUsage,
+        applies: |wording, asked| wording.stream_usage && asked.stream,
         words: &["stream_options", "include_usage"],
         next: |wording| Wording {
             stream_usage: false,
@@ -80,24 +87,46 @@ const DETOURS: &[Detour<Wording>] = &[
         },
     },
     Detour {
-        applies: |wording| wording.max_tokens == MaxTokens::Classic,
+        about: About::TokenLimit,
+        applies: |wording, asked| wording.max_tokens == MaxTokens::Classic && asked.has_token_limit,
         words: &["max_completion_tokens"],
         next: |wording| Wording {
             max_tokens: MaxTokens::Completion,
             ..wording
         },
     },
+    Detour {
+        about: About::ZeroTemperature,
+        applies: |wording, asked| wording.temperature.is_zero(asked),
+        words: ONLY_ABOVE_ZERO,
+        next: |wording| Wording {
+            temperature: Temperature::AboveZero,
+            ..wording
+        },
+    },
     // Reasoning models have none to set.
     Detour {
-        applies: |wording| wording.temperature,
+        about: About::Temperature,
+        applies: |wording, asked| wording.temperature.is_sent(asked),
         words: &["temperature"],
         next: |wording| Wording {
-            temperature: false,
+            temperature: Temperature::Omitted,
+            ..wording
+        },
+    },
+    // Proxies hand schemas on to providers that take plain names only.
+    Detour {
+        about: About::PropertyNames,
+        applies: |wording, asked| !wording.plain_names && asked.has_odd_names,
+        words: ODD_NAMES,
+        next: |wording| Wording {
+            plain_names: true,
             ..wording
         },
     },
     Detour {
-        applies: |wording| wording.structure == Structure::JsonSchema,
+        about: About::Structure,
+        applies: |wording, asked| wording.structure == Structure::JsonSchema && asked.has_schema,
         words: &[
             "response_format",
             "response format",
@@ -112,73 +141,65 @@ const DETOURS: &[Detour<Wording>] = &[
         },
     },
     Detour {
-        applies: |wording| wording.structure == Structure::Tool,
+        about: About::Structure,
+        applies: |wording, asked| wording.structure == Structure::Tool && asked.has_schema,
         words: &["tool", "function", "grammar"],
         next: |wording| Wording {
             structure: Structure::JsonObject,
             ..wording
         },
     },
+    Detour {
+        about: About::Structure,
+        applies: |wording, asked| wording.structure == Structure::JsonObject && asked.has_schema,
+        words: &[
+            "response_format",
+            "response format",
+            "json_object",
+            "grammar",
+        ],
+        next: |wording| Wording {
+            structure: Structure::Message,
+            ..wording
+        },
+    },
 ];
 
-/// A refusal that says this is about one schema, not about the server.
-const ABOUT_ONE_SCHEMA: &[&str] = &["invalid schema", "invalid json schema"];
-
-/// What one server has refused so far. Shared by all of its models.
-#[derive(Debug)]
-pub(crate) struct Server {
-    wording: Mutex<Wording>,
-}
-
-impl Server {
-    pub(crate) fn new(host: Option<&str>) -> Self {
+impl Wording {
+    /// Where to begin at a server.
+    pub(super) fn at(host: Option<&str>) -> Self {
         let known = VENDORS.iter().find(|(vendor, _)| host == Some(vendor));
-        Self {
-            wording: Mutex::new(known.map_or(COMPATIBLE, |(_, wording)| *wording)),
-        }
-    }
-
-    /// The best wording not refused so far.
-    pub(crate) fn wording(&self) -> Wording {
-        *self.wording.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Another wording, if the refusal is about this one.
-    pub(crate) fn reword(&self, refused: Wording, refusal: &Refusal) -> Option<Wording> {
-        let next = detour::around(refusal, refused, DETOURS)?;
-        if !refusal.mentions(ABOUT_ONE_SCHEMA) {
-            let mut learnt = self.wording.lock().unwrap_or_else(PoisonError::into_inner);
-            learnt.structure = learnt.structure.max(next.structure);
-            learnt.stream_usage &= next.stream_usage;
-            // Token limit and temperature are the model's own affair.
-        }
-        Some(next)
+        known.map_or(COMPATIBLE, |(_, wording)| *wording)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::providers::detour::{self, Asked};
+    use crate::transport::failure::Refusal;
 
-    fn refusal(status: u16, message: &str) -> Refusal {
-        Refusal {
+    /// The way on from `wording` after a refusal of a question that has all that can be refused.
+    fn reword(wording: Wording, status: u16, message: &str) -> Option<Wording> {
+        let asked = Asked {
+            has_schema: true,
+            has_odd_names: true,
+            temperature: Some(0.0),
+            has_token_limit: true,
+            stream: true,
+        };
+        let refusal = Refusal {
             status,
             message: message.to_owned(),
             ..Refusal::default()
-        }
+        };
+        let index = detour::around(&refusal, &wording, &asked, DETOURS)?;
+        Some((DETOURS[index].next)(wording))
     }
 
-    /// The refusal leads to `next` for this call, and to `later` for the calls after it.
     #[track_caller]
-    fn check(status: u16, message: &str, next: Option<Wording>, later: Wording) {
-        let server = Server::new(None);
-        assert_eq!(
-            (
-                server.reword(COMPATIBLE, &refusal(status, message)),
-                server.wording()
-            ),
-            (next, later)
-        );
+    fn check(status: u16, message: &str, next: Option<Wording>) {
+        assert_eq!(reword(COMPATIBLE, status, message), next);
     }
 
     const TOOL: Wording = Wording {
@@ -187,23 +208,17 @@ mod tests {
     };
 
     #[test]
-    fn a_refused_response_format_is_remembered() {
-        check(400, "Unknown field: response_format", Some(TOOL), TOOL);
+    fn a_refused_response_format_becomes_a_tool() {
+        check(400, "Unknown field: response_format", Some(TOOL));
         check(
             422,
             "json_schema: extra inputs are not permitted",
             Some(TOOL),
-            TOOL,
         );
-    }
-
-    #[test]
-    fn a_refused_schema_is_not_held_against_the_server() {
         check(
             400,
             "Invalid schema for response_format 'Output_a'",
             Some(TOOL),
-            COMPATIBLE,
         );
     }
 
@@ -213,20 +228,28 @@ mod tests {
             stream_usage: false,
             ..COMPATIBLE
         };
-        check(400, "stream_options is not allowed", Some(bare), bare);
+        check(400, "stream_options is not allowed", Some(bare));
     }
 
     #[test]
-    fn what_one_model_refuses_is_not_held_against_the_server() {
+    fn what_one_model_refuses() {
         let cold = Wording {
-            temperature: false,
+            temperature: Temperature::Omitted,
             ..COMPATIBLE
         };
         check(
             400,
-            "Unsupported value: 'temperature' does not support 0.5 with this model",
+            "Unsupported value: 'temperature' does not support 0 with this model",
             Some(cold),
-            COMPATIBLE,
+        );
+        let warm = Wording {
+            temperature: Temperature::AboveZero,
+            ..COMPATIBLE
+        };
+        check(
+            422,
+            "Invalid params: temperature must be in range (0, +inf)",
+            Some(warm),
         );
         let renamed = Wording {
             max_tokens: MaxTokens::Completion,
@@ -236,38 +259,67 @@ mod tests {
             400,
             "'max_tokens' is not supported; use 'max_completion_tokens' instead",
             Some(renamed),
-            COMPATIBLE,
+        );
+    }
+
+    #[test]
+    fn property_names_behind_a_proxy_are_sent_plain() {
+        let plain = Wording {
+            plain_names: true,
+            ..COMPATIBLE
+        };
+        check(
+            400,
+            "tools.0.custom.input_schema.properties: Property keys should match pattern '^[a-zA-Z0-9_.-]{1,64}$'",
+            Some(plain),
         );
     }
 
     #[test]
     fn other_refusals_stand() {
-        check(400, "model does not exist", None, COMPATIBLE);
-        check(429, "response_format", None, COMPATIBLE);
+        check(400, "model does not exist", None);
+        check(429, "response_format", None);
+        check(503, "response_format", None);
     }
 
     #[test]
-    fn the_last_resort_is_any_object() {
-        let server = Server::new(None);
-        let refusal = refusal(400, "no response_format, no tools");
-        let mut wording = server.wording();
-        for expected in [Structure::Tool, Structure::JsonObject] {
-            wording = server.reword(wording, &refusal).unwrap();
+    fn the_last_resort_is_the_message_alone() {
+        let mut wording = COMPATIBLE;
+        for expected in [Structure::Tool, Structure::JsonObject, Structure::Message] {
+            wording = reword(wording, 400, "no response_format, no tools").unwrap();
             assert_eq!(wording.structure, expected);
         }
-        assert_eq!(server.reword(wording, &refusal), None);
+        assert_eq!(reword(wording, 400, "no response_format, no tools"), None);
+    }
+
+    #[test]
+    fn what_is_not_sent_is_not_reworded() {
+        let refusal = Refusal {
+            status: 400,
+            message: "temperature, stream_options, max_completion_tokens, response_format"
+                .to_owned(),
+            ..Refusal::default()
+        };
+        let bare = Asked {
+            has_schema: false,
+            has_odd_names: false,
+            temperature: None,
+            has_token_limit: false,
+            stream: false,
+        };
+        assert_eq!(detour::around(&refusal, &COMPATIBLE, &bare, DETOURS), None);
     }
 
     #[test]
     fn vendors_are_known_by_host() {
         assert_eq!(
-            Server::new(Some("api.openai.com")).wording().max_tokens,
+            Wording::at(Some("api.openai.com")).max_tokens,
             MaxTokens::Completion
         );
         assert_eq!(
-            Server::new(Some("api.deepseek.com")).wording().structure,
+            Wording::at(Some("api.deepseek.com")).structure,
             Structure::Tool
         );
-        assert_eq!(Server::new(Some("localhost")).wording(), COMPATIBLE);
+        assert_eq!(Wording::at(Some("localhost")), COMPATIBLE);
     }
 }

@@ -284,11 +284,9 @@ fn describe(error: &Value, otherwise: u16) -> Refusal {
     reason = "cases are written in place"
 )]
 mod tests {
-    use std::sync::Arc;
-
     use serde_json::json;
 
-    use super::super::{OpenAi, Server};
+    use super::super::OpenAi;
     use super::*;
     use crate::error::ErrorKind;
     use crate::providers::test_request::read_stream;
@@ -389,7 +387,7 @@ mod tests {
             .iter()
             .map(|event| format!("data: {event}\n\n"))
             .collect();
-        let dialect = OpenAi::new(Arc::new(Server::new(None)));
+        let dialect = OpenAi::at(None);
         let got = read_stream(&dialect, &format!("{OPENING}{body}"));
         assert_eq!(got, (expected, emitted.to_owned()));
     }

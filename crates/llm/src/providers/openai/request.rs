@@ -45,9 +45,12 @@ const STRICT: Rules = Rules {
 
 /// An answer's schema as it is sent: in every request the same text.
 #[derive(Debug)]
-pub(super) struct Schemas {
+pub(crate) struct Schemas {
     schema: Box<RawValue>,
     strict: bool,
+    /// The schema in words, and whether it says more than a grammar enforces.
+    instruction: String,
+    says_more: bool,
 }
 
 impl Schemas {
@@ -59,9 +62,13 @@ impl Schemas {
         if strict {
             schema::close(&mut schema);
         }
+        let says_more = schema::says_more(&schema);
+        let schema = to_raw_value(&schema).expect("a value has text keys");
         Self {
-            schema: to_raw_value(&schema).expect("a value has text keys"),
+            instruction: schema::instruction(schema.get()),
+            schema,
             strict,
+            says_more,
         }
     }
 }
@@ -134,17 +141,17 @@ struct Function<'a> {
 /// More than a request takes beside its texts and its schema, as long as no text needs many escapes.
 const ENVELOPE: usize = 512;
 
-/// `schemas` is there exactly when the request wants structure.
-pub(super) fn body(
-    model: &str,
-    request: &ChatRequest,
-    schemas: Option<&Schemas>,
+/// The whole request.
+pub(super) fn body<'a>(
+    model: &'a str,
+    request: &'a ChatRequest,
+    schemas: Option<&'a Schemas>,
     wording: Wording,
 ) -> serde_json::Result<Vec<u8>> {
     let mut body = Body {
         model,
         messages: Vec::with_capacity(request.messages.len() + 1),
-        temperature: request.temperature.filter(|_| wording.temperature),
+        temperature: wording.temperature.of(request.temperature),
         max_tokens: request
             .max_tokens
             .filter(|_| wording.max_tokens == MaxTokens::Classic),
@@ -159,12 +166,17 @@ pub(super) fn body(
         tools: None,
         tool_choice: None,
     };
-    // Outlives the message that borrows it.
-    let instruction;
+    let instruct = |schemas: &'a Schemas| Message {
+        role: Role::System,
+        content: &schemas.instruction,
+    };
     if let (Some(output), Some(schemas)) = (&request.output, schemas) {
         let (name, description) = (&*output.name, output.description.as_deref());
         match wording.structure {
             Structure::JsonSchema => {
+                if schemas.says_more && !wording.shows_schema {
+                    body.messages.push(instruct(schemas));
+                }
                 let json_schema = Described {
                     name,
                     description,
@@ -182,16 +194,11 @@ pub(super) fn body(
                 body.tools = Some([Tool::Function { function }]);
                 body.tool_choice = Some(json!({"type": "function", "function": {"name": name}}));
             }
-            Structure::JsonObject => {
-                instruction = format!(
-                    "Answer with one JSON object that fits this JSON Schema: {}",
-                    schemas.schema.get()
-                );
-                body.messages.push(Message {
-                    role: Role::System,
-                    content: &instruction,
-                });
-                body.response_format = Some(ResponseFormat::JsonObject);
+            Structure::JsonObject | Structure::Message => {
+                body.messages.push(instruct(schemas));
+                if wording.structure == Structure::JsonObject {
+                    body.response_format = Some(ResponseFormat::JsonObject);
+                }
             }
         }
     }
@@ -210,8 +217,8 @@ pub(super) fn body(
 #[cfg(test)]
 #[expect(clippy::needless_pass_by_value, reason = "cases are written in place")]
 mod tests {
-    use super::super::quirks::Server;
     use super::*;
+    use crate::providers::detour::Temperature;
     use crate::providers::test_request::{free, structured};
 
     #[track_caller]
@@ -222,7 +229,7 @@ mod tests {
             .map(|output| Schemas::fit(&output.schema));
         let wording = Wording {
             structure,
-            ..Server::new(None).wording()
+            ..Wording::at(None)
         };
         let body = body("m", request, schemas.as_ref(), wording).unwrap();
         assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
@@ -253,7 +260,7 @@ mod tests {
     fn openai_itself_wants_max_completion_tokens() {
         let mut request = free();
         request.max_tokens = Some(9);
-        let wording = Server::new(Some("api.openai.com")).wording();
+        let wording = Wording::at(Some("api.openai.com"));
         let body: Value =
             serde_json::from_slice(&body("m", &request, None, wording).unwrap()).unwrap();
         assert_eq!(
@@ -267,8 +274,8 @@ mod tests {
         let mut request = free();
         request.temperature = Some(0.5);
         let wording = Wording {
-            temperature: false,
-            ..Server::new(None).wording()
+            temperature: Temperature::Omitted,
+            ..Wording::at(None)
         };
         let body: Value =
             serde_json::from_slice(&body("m", &request, None, wording).unwrap()).unwrap();
@@ -310,6 +317,49 @@ mod tests {
             json!({
                 "model": "m", "response_format": {"type": "json_object"},
                 "messages": [{"role": "system", "content": instruction}, {"role": "user", "content": "Hi"}],
+            }),
+        );
+    }
+
+    /// The system message of a question at a host, if there is one.
+    fn told(host: Option<&str>, property: Value) -> Option<String> {
+        let request = structured(json!({"type": "object", "properties": {"n": property}}));
+        let schemas = Schemas::fit(&request.output.as_ref().unwrap().schema);
+        let body = body("m", &request, Some(&schemas), Wording::at(host)).unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        let first = &body["messages"][0];
+        (first["role"] == "system").then(|| first["content"].as_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn servers_that_only_constrain_get_descriptions_and_limits_in_the_message() {
+        let limited = || json!({"type": "integer", "maximum": 5});
+        let schema = json!({"type": "object", "properties": {"n": limited()}});
+        let expected = format!("Answer with one JSON object that fits this JSON Schema: {schema}");
+        assert_eq!(told(Some("localhost"), limited()), Some(expected));
+        let described = json!({"type": "string", "description": "In French."});
+        let instruction = told(None, described).unwrap();
+        assert!(instruction.contains("In French."), "{instruction}");
+        assert_eq!(told(None, json!({"type": "integer"})), None);
+        assert_eq!(told(Some("api.openai.com"), limited()), None);
+    }
+
+    #[test]
+    fn a_schema_in_the_message_alone() {
+        let schema =
+            json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]});
+        let sent = json!({
+            "type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": false,
+        });
+        check(
+            &structured(schema),
+            Structure::Message,
+            json!({
+                "model": "m",
+                "messages": [
+                    {"role": "system", "content": format!("Answer with one JSON object that fits this JSON Schema: {sent}")},
+                    {"role": "user", "content": "Hi"},
+                ],
             }),
         );
     }

@@ -1,0 +1,172 @@
+//! What was learnt from a server's refusals: for one model, one schema and one temperature, and not for ever.
+
+use std::time::Duration;
+
+use super::detour::Asked;
+
+/// How long a lesson counts. A server that was changed, or refused in passing, is asked as before after that.
+const LASTS: Duration = Duration::from_secs(60 * 60);
+
+/// More than any dialect has.
+const MAX_DETOURS: usize = 8;
+
+/// A set of a dialect's detours, by index.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Detours(u8);
+
+impl Detours {
+    pub(super) fn has(self, index: usize) -> bool {
+        self.0 & (1 << index) != 0
+    }
+
+    pub(super) fn add(&mut self, index: usize) {
+        debug_assert!(index < MAX_DETOURS, "a dialect has more detours than fit");
+        self.0 |= 1 << index;
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(super) fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(super) fn indexes(self) -> impl Iterator<Item = usize> {
+        (0..MAX_DETOURS).filter(move |index| self.has(*index))
+    }
+}
+
+/// Of one kind of question to one model. Times are readings of the injected clock.
+#[derive(Debug, Default)]
+pub(super) struct Lessons {
+    /// For which temperature; another one is another question.
+    temperature: Option<f64>,
+    /// The detour is taken at once, until then.
+    learnt: [Option<Duration>; MAX_DETOURS],
+    /// What the detour gets around has worked, which counts until then.
+    proven: [Option<Duration>; MAX_DETOURS],
+}
+
+impl Lessons {
+    /// Detours to take before anything is refused.
+    pub(super) fn known(&self, asked: &Asked, now: Duration) -> Detours {
+        let mut known = Detours::default();
+        if self.temperature == asked.temperature {
+            for (index, until) in self.learnt.iter().enumerate() {
+                if until.is_some_and(|until| now < until) {
+                    known.add(index);
+                }
+            }
+        }
+        known
+    }
+
+    /// An answer came. `taken` were the detours on the way to it that refusals of this call led to; what the
+    /// detours `intact` get around was sent and not refused. Gives what was learnt: nothing that has worked
+    /// lately is held to be refused for good.
+    pub(super) fn answered(
+        &mut self,
+        asked: &Asked,
+        taken: Detours,
+        intact: Detours,
+        now: Duration,
+    ) -> Detours {
+        if self.temperature != asked.temperature {
+            *self = Self {
+                temperature: asked.temperature,
+                ..Self::default()
+            };
+        }
+        let until = now.saturating_add(LASTS);
+        for index in intact.indexes() {
+            self.proven[index] = Some(until);
+        }
+        let mut learnt = Detours::default();
+        for index in taken.indexes() {
+            if self.proven[index].is_none_or(|until| until <= now) {
+                self.learnt[index] = Some(until);
+                learnt.add(index);
+            }
+        }
+        learnt
+    }
+
+    /// What was learnt is refused in its turn.
+    pub(super) fn forget(&mut self) {
+        self.learnt = Default::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn asked(temperature: f64) -> Asked {
+        Asked {
+            has_schema: true,
+            has_odd_names: false,
+            temperature: Some(temperature),
+            has_token_limit: false,
+            stream: false,
+        }
+    }
+
+    fn detours(indexes: &[usize]) -> Detours {
+        let mut detours = Detours::default();
+        for index in indexes {
+            detours.add(*index);
+        }
+        detours
+    }
+
+    #[test]
+    fn a_lesson_ends_after_an_hour() {
+        let mut lessons = Lessons::default();
+        let none = Detours::default();
+        let learnt = lessons.answered(&asked(0.0), detours(&[1, 3]), none, MINUTE);
+        assert_eq!(learnt, detours(&[1, 3]));
+        assert_eq!(lessons.known(&asked(0.0), MINUTE * 60), detours(&[1, 3]));
+        assert_eq!(lessons.known(&asked(0.0), MINUTE * 61), none);
+    }
+
+    #[test]
+    fn what_has_worked_is_not_given_up_for_one_refusal() {
+        let mut lessons = Lessons::default();
+        let none = Detours::default();
+        assert_eq!(
+            lessons.answered(&asked(0.0), none, detours(&[1]), Duration::ZERO),
+            none
+        );
+        let refused =
+            |lessons: &mut Lessons, now| lessons.answered(&asked(0.0), detours(&[1]), none, now);
+        assert_eq!(refused(&mut lessons, MINUTE), none);
+        assert_eq!(lessons.known(&asked(0.0), MINUTE), none);
+        // It has not worked for an hour.
+        assert_eq!(refused(&mut lessons, MINUTE * 60), detours(&[1]));
+    }
+
+    #[test]
+    fn another_temperature_is_another_question() {
+        let mut lessons = Lessons::default();
+        let none = Detours::default();
+        lessons.answered(&asked(0.0), detours(&[2]), none, Duration::ZERO);
+        assert_eq!(lessons.known(&asked(0.7), MINUTE), none);
+        assert_eq!(lessons.known(&asked(0.0), MINUTE), detours(&[2]));
+    }
+
+    #[test]
+    fn a_lesson_that_is_refused_is_forgotten() {
+        let mut lessons = Lessons::default();
+        lessons.answered(
+            &asked(0.0),
+            detours(&[0]),
+            Detours::default(),
+            Duration::ZERO,
+        );
+        lessons.forget();
+        assert_eq!(lessons.known(&asked(0.0), MINUTE), Detours::default());
+    }
+}

@@ -1,0 +1,127 @@
+//! The way one call takes through the wordings of a dialect: from what was learnt, on past each refusal, to an
+//! answer or to the refusal that nothing gets around.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::Dialect;
+use super::detour::{self, About, Asked};
+use super::lessons::{Detours, Lessons};
+use crate::transport::failure::Refusal;
+
+/// A refusal, and how long its header asked to wait.
+pub(super) type Refused = (Refusal, Option<Duration>);
+
+/// The wordings of one call.
+pub(super) struct Route<'a, D: Dialect> {
+    dialect: &'a D,
+    asked: Asked,
+    lessons: &'a Mutex<Lessons>,
+    wording: D::Wording,
+    /// Taken at once, from earlier lessons.
+    known: Detours,
+    /// Taken after refusals of this call.
+    taken: Detours,
+    /// A server that fails may say anything: nothing is learnt from it.
+    has_failed: bool,
+    /// The first refusal of a way to ask for structure. It names the fault; what is said of the ways around
+    /// it only puzzles.
+    first: Option<Refused>,
+}
+
+impl<'a, D: Dialect> Route<'a, D> {
+    /// Begins where `lessons` lead.
+    pub(super) fn new(
+        dialect: &'a D,
+        asked: Asked,
+        lessons: &'a Mutex<Lessons>,
+        now: Duration,
+    ) -> Self {
+        let known = lock(lessons).known(&asked, now);
+        let mut route = Self {
+            dialect,
+            asked,
+            lessons,
+            wording: dialect.wording(),
+            known: Detours::default(),
+            taken: Detours::default(),
+            has_failed: false,
+            first: None,
+        };
+        for index in known.indexes() {
+            if (D::DETOURS[index].applies)(&route.wording, &asked) {
+                route.wording = (D::DETOURS[index].next)(route.wording);
+                route.known.add(index);
+            }
+        }
+        route
+    }
+
+    /// How to ask now.
+    pub(super) fn wording(&self) -> D::Wording {
+        self.wording
+    }
+
+    /// Goes on past a refusal, or gives back the one to report.
+    pub(super) fn refused(&mut self, refused: Refused) -> Result<(), Refused> {
+        let refusal = &refused.0;
+        let is_about_wording = detour::is_about_wording(refusal, D::DETOURS);
+        if is_about_wording && refusal.status < 500 && !self.known.is_empty() {
+            // What was learnt holds no more: from the beginning, once.
+            lock(self.lessons).forget();
+            self.known = Detours::default();
+            self.taken = Detours::default();
+            self.wording = self.dialect.wording();
+            return Ok(());
+        }
+        let Some(index) = detour::around(refusal, &self.wording, &self.asked, D::DETOURS) else {
+            return Err(match self.first.take() {
+                Some((mut first, retry_after)) if is_about_wording => {
+                    first.message.push_str(OTHER_WAYS);
+                    (first, retry_after)
+                }
+                _ => refused,
+            });
+        };
+        self.has_failed |= refusal.status >= 500;
+        self.wording = (D::DETOURS[index].next)(self.wording);
+        self.taken.add(index);
+        if D::DETOURS[index].about == About::Structure {
+            self.first.get_or_insert(refused);
+        }
+        Ok(())
+    }
+
+    /// An answer came. Remembers what led to it, and names what of it is new.
+    pub(super) fn answered(&self, now: Duration) -> impl Iterator<Item = About> + use<D> {
+        let mut intact = Detours::default();
+        for (index, detour) in D::DETOURS.iter().enumerate() {
+            if (detour.applies)(&self.wording, &self.asked) {
+                intact.add(index);
+            }
+        }
+        let taken = if self.has_failed {
+            Detours::default()
+        } else {
+            self.taken
+        };
+        let learnt = lock(self.lessons).answered(&self.asked, taken, intact, now);
+        learnt.indexes().map(|index| D::DETOURS[index].about)
+    }
+
+    /// What the workflow set and the model was asked without.
+    pub(super) fn given_up(&self, model: &str) -> impl Iterator<Item = String> {
+        let detours = self.known.union(self.taken);
+        detours
+            .indexes()
+            .filter_map(move |index| D::DETOURS[index].about.given_up(model, &self.asked))
+    }
+}
+
+/// Added to the first refusal.
+const OTHER_WAYS: &str = " (other ways to ask for the answer's shape were refused, too)";
+
+fn lock(lessons: &Mutex<Lessons>) -> MutexGuard<'_, Lessons> {
+    // Every change leaves them whole.
+    lessons.lock().unwrap_or_else(PoisonError::into_inner)
+}
