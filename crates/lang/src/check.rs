@@ -99,6 +99,13 @@ impl<'a> Context<'a> {
     }
 }
 
+impl<'a> Context<'a> {
+    /// What stands there in the file.
+    fn written(&self, span: Span) -> &'a str {
+        self.text.get(span.start..span.end).unwrap_or_default()
+    }
+}
+
 impl Context<'_> {
     fn error(
         &mut self,
@@ -193,6 +200,7 @@ fn lower(file: &File<'_>, context: &mut Context<'_>) -> Workflow {
     }
     privacy::mark_outputs(&mut fields.list, &nodes, &edges.fan_outs);
     privacy::check(file, &fields.list, context);
+    config::check_name(file, context);
     config::check(file, context);
     let additional = [
         file.state

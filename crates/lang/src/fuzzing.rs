@@ -64,6 +64,7 @@ pub fn template(data: &[u8]) {
     };
     let state = State::new();
     let (template, _) = template::parse(text).resolve(&state, &within(text));
+    template::foreign::find(text, &state, &["s"], &within(text));
     let _ = template.render(&state);
     let _ = template.value(&state);
 }

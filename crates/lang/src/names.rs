@@ -24,6 +24,17 @@ pub trait Names {
     fn variables(&self) -> Vec<&str> {
         self.fields()
     }
+
+    /// Whether the place is newer than the rule that a bare word on the right of a comparison is
+    /// text, so that no file relies on it: there, a bare word that names a field is an error.
+    fn refuses_bare_fields(&self) -> bool {
+        false
+    }
+
+    /// Whether a field of that name exists which cannot be read in this place.
+    fn is_out_of_reach(&self, _name: &str) -> bool {
+        false
+    }
 }
 
 /// What a name refers to.
@@ -63,14 +74,23 @@ pub enum FindingKind {
     Foregone,
     /// A bare word on the right that reads like a field but is text.
     BareWordIsField,
+    /// The same where a bare word must not be ambiguous: see [`Names::refuses_bare_fields`].
+    AmbiguousBareWord,
+    /// What other template languages take for a placeholder.
+    ForeignPlaceholder,
 }
 
 impl FindingKind {
     /// Whether the file can still run.
     pub fn severity(self) -> Severity {
         match self {
-            Self::UnknownName | Self::FormatSpec | Self::Nonsense => Severity::Error,
-            Self::NoInnerNames | Self::Foregone | Self::BareWordIsField => Severity::Warning,
+            Self::UnknownName | Self::FormatSpec | Self::Nonsense | Self::AmbiguousBareWord => {
+                Severity::Error
+            }
+            Self::NoInnerNames
+            | Self::Foregone
+            | Self::BareWordIsField
+            | Self::ForeignPlaceholder => Severity::Warning,
         }
     }
 }
@@ -200,9 +220,12 @@ pub(crate) fn resolve<'a>(
                         quoted(parent),
                         quoted(key)
                     ),
-                    suggestion: Some(Suggestion::advice(
-                        "only objects and dicts have inner names",
-                    )),
+                    suggestion: Some(Suggestion::advice(match flat {
+                        Type::List(_) => {
+                            "no item of a list can be picked by its position; only objects and dicts have inner names"
+                        }
+                        _ => "only objects and dicts have inner names",
+                    })),
                 });
                 None
             }

@@ -2,6 +2,7 @@
 //! tables that say so are the single source for checking shapes, for the JSON Schema of the language
 //! and for the list of keys the reference is held to. What names mean is not known here.
 
+pub(crate) mod advice;
 pub(crate) mod budget;
 pub(crate) mod config;
 pub(crate) mod edge;

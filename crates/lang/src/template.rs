@@ -2,6 +2,7 @@
 //! refers to at run time, and rendering as Python's `str()` would (`python`). Which names exist is
 //! [`crate::names`]' business.
 
+pub(crate) mod foreign;
 mod parse;
 pub(crate) mod python;
 mod resolve;

@@ -6,11 +6,13 @@ mod json;
 mod layout;
 mod load;
 mod mapping;
+mod misread;
 mod scalar;
 
 use std::rc::Rc;
 
 pub(crate) use layout::{Layout, TextMap};
+pub(crate) use misread::is_foreign_blank;
 
 use crate::diagnostic::{Diagnostic, Findings, Severity, code};
 use crate::source::Span;
@@ -43,7 +45,8 @@ pub(crate) enum Data {
     Number(serde_json::Number),
     /// `.inf`, `-.inf` or `.nan`, which no value can hold.
     NonFinite,
-    /// An unquoted date or time, as written. Not text: where text is wanted it must be quoted.
+    /// An unquoted date or time, as written. As a value it is that text; where the format itself takes
+    /// text it must be quoted.
     Date(String),
     Text(Text),
     List(Vec<Rc<Node>>),

@@ -13,7 +13,6 @@ use crate::syntax::place::Place;
 use crate::syntax::state::{Rule as Written, State};
 use crate::syntax::view::Text;
 use crate::template::{self, Template};
-use crate::types::Type;
 use crate::workflow::Rule;
 
 /// `state.rules`.
@@ -32,6 +31,7 @@ pub(super) fn rules(
         variables: &[],
         item: None,
         comparisons,
+        refuses_bare_fields: true,
     };
     let written = state.map_or(&[][..], |state| &state.rules);
     written
@@ -43,15 +43,14 @@ pub(super) fn rules(
 /// The checks of one field.
 pub(super) fn checks(
     written: &[Written<'_>],
-    name: &str,
-    ty: &Type,
+    own: &OwnValue<'_>,
     owner: &Owner<'_>,
     context: &mut Context<'_>,
 ) -> Vec<Rule> {
     let owner = owner.to_string();
     written
         .iter()
-        .filter_map(|rule| lower(rule, &OwnValue { name, ty }, &owner, context))
+        .filter_map(|rule| lower(rule, own, &owner, context))
         .collect()
 }
 
@@ -102,16 +101,23 @@ pub(super) fn condition(
     }
 }
 
-/// A template's text, looked up.
+/// A template's text, looked up. `asked_for` are the fields that its node writes.
 pub(super) fn template(
     text: &Text<'_>,
     names: &dyn Names,
+    asked_for: &[&str],
     owner: &str,
     context: &mut Context<'_>,
 ) -> Template {
     let locator = text.locator(context.text);
-    let (template, findings) =
-        template::parse(&text.value).resolve(names, &|span| locator.locate(span));
+    let place = |span: Span| locator.locate(span);
+    let (template, mut findings) = template::parse(&text.value).resolve(names, &place);
+    findings.extend(template::foreign::find(
+        &text.value,
+        names,
+        asked_for,
+        &place,
+    ));
     report(findings, text, owner, context);
     template
 }
@@ -124,7 +130,8 @@ fn report(findings: Vec<Finding>, text: &Text<'_>, owner: &str, context: &mut Co
             FindingKind::NoInnerNames => code::NO_INNER_NAMES,
             FindingKind::Nonsense => code::CONDITION_TYPE,
             FindingKind::Foregone => code::FOREGONE,
-            FindingKind::BareWordIsField => code::BARE_WORD,
+            FindingKind::BareWordIsField | FindingKind::AmbiguousBareWord => code::BARE_WORD,
+            FindingKind::ForeignPlaceholder => code::FOREIGN_PLACEHOLDER,
         };
         let place = Place::new(text.place.path.clone(), finding.span);
         let message = format!("{owner}: {}", finding.message);

@@ -6,6 +6,7 @@ use super::Context;
 use crate::diagnostic::{code, quoted};
 use crate::suggest::{self, Suggestion};
 use crate::syntax::config::Config;
+use crate::syntax::flow::FLOW;
 use crate::syntax::gates::{Gate as Written, Section};
 use crate::syntax::{File, optimization};
 use crate::workflow::{Execution, Gate, Gates};
@@ -21,6 +22,25 @@ pub(super) fn execution(config: &Config<'_>) -> Execution {
     Execution {
         timeout: Duration::from_secs(seconds).min(LONGEST),
         max_attempts: u32::try_from(config.attempts.max(1)).unwrap_or(u32::MAX),
+    }
+}
+
+/// The parts of an address that programs drop before they send a request.
+const DROPPED: &[&str] = &[".", ".."];
+
+/// A workflow is found under its name, which therefore stands in addresses.
+pub(super) fn check_name(file: &File<'_>, context: &mut Context<'_>) {
+    let flow = file.view.mapping("flow", &FLOW);
+    let Some(name) = flow.and_then(|flow| flow.text("name")) else {
+        return;
+    };
+    if DROPPED.contains(&name.value.trim()) {
+        let message = format!(
+            "`flow.name` is {}, which cannot stand in an address such as `/workflows/NAME/run`",
+            quoted(name.value.trim())
+        );
+        let advice = Suggestion::advice("give the workflow a name with a letter or a digit");
+        context.error(code::NAME_IN_ADDRESS, &name.place, message, Some(advice));
     }
 }
 

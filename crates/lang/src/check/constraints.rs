@@ -6,6 +6,7 @@ use super::Context;
 use super::fields::Owner;
 use crate::diagnostic::{code, quoted};
 use crate::suggest::Suggestion;
+use crate::syntax::advice;
 use crate::syntax::place::Place;
 use crate::syntax::view::View;
 use crate::types::Type;
@@ -161,7 +162,10 @@ fn allowed(
             allowed.push(value);
         } else {
             let message = format!("{owner}: {} in `enum` is no `{ty}`", item.node.kind());
-            context.error(code::BAD_CONSTRAINT, &item.place, message, None);
+            let advice = (*ty == Type::Str)
+                .then(|| advice::quotes(item.node, context.written(item.place.span)))
+                .flatten();
+            context.error(code::BAD_CONSTRAINT, &item.place, message, advice);
         }
     }
     Some(allowed)

@@ -70,6 +70,7 @@ pub(super) fn lower(
         variables: &[],
         item: None,
         comparisons,
+        refuses_bare_fields: false,
     };
     let result = Edges {
         start: Vec::new(),

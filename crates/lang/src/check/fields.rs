@@ -1,14 +1,16 @@
 //! State fields and the inner fields of objects: types, defaults, constraints, checks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+use super::names::OwnValue;
 use super::{Context, conditions, constraints};
 use crate::diagnostic::{code, quoted};
-use crate::fault::{Fault, PathSegment};
+use crate::fault::{Fault, FaultKind, PathSegment};
 use crate::source::Span;
 use crate::suggest::Suggestion;
+use crate::syntax::advice;
 use crate::syntax::place::{Path, Place};
 use crate::syntax::state::{Field as Written, State};
 use crate::syntax::view::{Item, Text, View};
@@ -50,6 +52,7 @@ pub(super) fn lower<'a>(state: Option<&State<'a>>, context: &mut Context<'_>) ->
         index: HashMap::new(),
         known: !written.is_empty(),
     };
+    let names: HashSet<&str> = written.iter().map(|field| &*field.key.text).collect();
     for field in written {
         let name = &*field.key.text;
         fields.index.insert(name, FieldId(fields.list.len()));
@@ -57,7 +60,7 @@ pub(super) fn lower<'a>(state: Option<&State<'a>>, context: &mut Context<'_>) ->
             what: "field",
             name: name.to_owned(),
         };
-        let (lowered, typed) = lower_field(field, &owner, context);
+        let (lowered, typed) = lower_field(field, &names, &owner, context);
         fields.list.push(lowered);
         fields.typed.push(typed);
     }
@@ -88,6 +91,7 @@ impl fmt::Display for Owner<'_> {
 /// The field, and whether its type could be read.
 fn lower_field(
     written: &Written<'_>,
+    beside: &HashSet<&str>,
     owner: &Owner<'_>,
     context: &mut Context<'_>,
 ) -> (Field, bool) {
@@ -109,8 +113,12 @@ fn lower_field(
         field.sensitive = view.bool("sensitive").unwrap_or(false);
         if let Some(ty) = &ty {
             field.constraints = constraints::lower(view, ty, owner, context);
-            field.checks =
-                conditions::checks(&written.checks, &written.key.text, ty, owner, context);
+            let own = OwnValue {
+                name: &written.key.text,
+                ty,
+                beside,
+            };
+            field.checks = conditions::checks(&written.checks, &own, owner, context);
         }
         if let Some(default) = view.get("default") {
             lower_default(
@@ -142,10 +150,12 @@ pub(super) fn lower_type(
         (Type::Object(None), Some(schema)) => {
             let mut sound = true;
             let written = Written::read_all(&schema);
+            let names: HashSet<&str> = written.iter().map(|inner| &*inner.key.text).collect();
             let fields = written
                 .iter()
                 .map(|inner| {
-                    let (field, typed) = lower_field(inner, &owner.inner(&inner.key.text), context);
+                    let (field, typed) =
+                        lower_field(inner, &names, &owner.inner(&inner.key.text), context);
                     sound &= typed;
                     field
                 })
@@ -232,16 +242,7 @@ fn lower_default(
         context.error(code::DEFAULT_TYPE, &default.place, message, None);
         return;
     };
-    if let Some(date) = date_for_text(default, &field.ty) {
-        let message = format!("{owner}: the default is an unquoted date, which is no text");
-        context.error(
-            code::DEFAULT_TYPE,
-            &date,
-            message,
-            Some(Suggestion::advice("put it in quotes")),
-        );
-        return;
-    }
+    warn_of_keys(default.node, &default.place, owner, context);
     match Field::named("", field.ty.clone()).coerce(&value) {
         Ok(coerced) => {
             if let Err(faults) = field.coerce(&coerced) {
@@ -261,13 +262,16 @@ fn report(
     context: &mut Context<'_>,
 ) {
     for fault in faults {
-        let place = inside(default, &fault.path);
+        let (place, node) = inside(default, &fault.path);
         let given = shown(&fault.input);
         let message = format!(
             "{owner}: the default {given} does not fit: {}",
             fault.message
         );
-        context.error(code, &place, message, None);
+        let advice = node
+            .filter(|_| fault.kind == FaultKind::StringType)
+            .and_then(|node| advice::quotes(node, context.written(node.span)));
+        context.error(code, &place, message, advice);
     }
 }
 
@@ -278,13 +282,14 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// The place a fault's path leads to; of what is not there, the place of what should hold it.
-fn inside(item: &Item<'_>, path: &[PathSegment]) -> Place {
+/// The place a fault's path leads to, and what stands there; of what is not there, the place of what
+/// should hold it.
+fn inside<'a>(item: &Item<'a>, path: &[PathSegment]) -> (Place, Option<&'a Node>) {
     let mut node = Some(item.node);
     let mut span: Span = item.place.span;
     let mut key_path: Path = item.place.path.clone();
     for segment in path {
-        let inner: Option<&Node> = match (segment, node.map(|node| &node.data)) {
+        let inner: Option<&'a Node> = match (segment, node.map(|node| &node.data)) {
             (PathSegment::Key(key), Some(Data::Map(entries))) => entries
                 .iter()
                 .find(|entry| *entry.key.text == **key)
@@ -301,27 +306,38 @@ fn inside(item: &Item<'_>, path: &[PathSegment]) -> Place {
         span = inner.map_or(span, |inner| inner.span);
         node = inner;
     }
-    Place::new(key_path, span)
+    (Place::new(key_path, span), node)
 }
 
-/// The first unquoted date where the type wants text. As a JSON value it would look like text.
-fn date_for_text(item: &Item<'_>, ty: &Type) -> Option<Place> {
-    match (&item.node.data, ty) {
-        (Data::Date(_), Type::Str) => Some(item.place.clone()),
-        (Data::List(_), Type::List(Some(inner))) => item
-            .list()?
-            .iter()
-            .find_map(|item| date_for_text(item, inner)),
-        (Data::Map(_), Type::Dict(Some(types))) => item
-            .entries()?
-            .iter()
-            .find_map(|(_, item)| date_for_text(item, &types.1)),
-        (Data::Map(_), Type::Object(Some(schema))) => {
-            item.entries()?.iter().find_map(|(key, item)| {
-                let field = schema.field(&key.text)?;
-                date_for_text(item, &field.ty)
-            })
+/// Keys in a default that are no text, where YAML reads another word than the file holds: `no` as
+/// `false`, `010` as 8.
+fn warn_of_keys(node: &Node, place: &Place, owner: &Owner<'_>, context: &mut Context<'_>) {
+    match &node.data {
+        Data::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                let place = Place::new(place.path.index(index), item.span);
+                warn_of_keys(item, &place, owner, context);
+            }
         }
-        _ => None,
+        Data::Map(entries) => {
+            for entry in entries {
+                let path = place.path.key(entry.key.text.clone());
+                let written = context.written(entry.key.span);
+                if !entry.key.is_text
+                    && let Some(advice) = advice::misread_key(&entry.key.text, written)
+                {
+                    let message = format!(
+                        "{owner}: the default has the key {}, not {}",
+                        quoted(&entry.key.text),
+                        quoted(written)
+                    );
+                    let place = Place::new(path.clone(), entry.key.span);
+                    context.warning(code::KEY_NOT_TEXT, &place, message, Some(advice));
+                }
+                let place = Place::new(path, entry.value.span);
+                warn_of_keys(&entry.value, &place, owner, context);
+            }
+        }
+        _ => {}
     }
 }

@@ -2,7 +2,7 @@
 //! the item of a fan-out where the engine has them.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::fields::Fields;
@@ -48,6 +48,8 @@ pub(super) struct Scope<'a> {
     pub(super) item: Option<ParallelItem<'a>>,
     /// Bounds the names listed for suggestions.
     pub(super) comparisons: Comparisons,
+    /// See [`Names::refuses_bare_fields`].
+    pub(super) refuses_bare_fields: bool,
 }
 
 /// How many words may still be compared with unknown ones: each of very many unknown words with each
@@ -129,12 +131,18 @@ impl Names for Scope<'_> {
             .chain(self.fields())
             .collect()
     }
+
+    fn refuses_bare_fields(&self) -> bool {
+        self.refuses_bare_fields
+    }
 }
 
 /// The names of a field's own checks: `value`, and the field's name for the same.
 pub(super) struct OwnValue<'a> {
     pub(super) name: &'a str,
     pub(super) ty: &'a Type,
+    /// The fields beside it, which a check cannot read.
+    pub(super) beside: &'a HashSet<&'a str>,
 }
 
 impl Names for OwnValue<'_> {
@@ -147,5 +155,13 @@ impl Names for OwnValue<'_> {
 
     fn fields(&self) -> Vec<&str> {
         vec!["value", self.name]
+    }
+
+    fn refuses_bare_fields(&self) -> bool {
+        true
+    }
+
+    fn is_out_of_reach(&self, name: &str) -> bool {
+        self.beside.contains(name)
     }
 }

@@ -104,6 +104,7 @@ pub(super) fn lower(
                 variables: &[],
                 item,
                 comparisons,
+                refuses_bare_fields: false,
             };
             lower_node(node, exits, &state, file, context)
         });
@@ -134,7 +135,7 @@ fn lower_node(
     let mut until = None;
     if state.fields.known {
         for (key, text) in &node.inputs {
-            let template = template(text, state, &owner, context);
+            let template = template(text, state, &[], &owner, context);
             // A lone placeholder keeps its value, of whatever type; everything else becomes text.
             variables.push((
                 &*key.text,
@@ -159,10 +160,12 @@ fn lower_node(
             ..state.clone()
         };
         for text in memory.map_or(&[][..], |memory| &memory.templates) {
-            template(text, &scope, &owner, context);
+            template(text, &scope, &[], &owner, context);
         }
         if let Some(text) = &node.prompt {
-            prompt = template(text, &scope, &owner, context);
+            let outputs = node.outputs.as_deref().unwrap_or_default();
+            let asked_for: Vec<&str> = outputs.iter().map(|output| &*output.value).collect();
+            prompt = template(text, &scope, &asked_for, &owner, context);
         }
         let after = Scope {
             item: None,

@@ -60,6 +60,8 @@ codes! {
     IGNORED_KEY = "FM0126";
     /// A schema version this language is not.
     SCHEMA_VERSION = "FM0127";
+    /// A workflow's name that cannot stand in an address.
+    NAME_IN_ADDRESS = "FM0128";
 
     /// Not a type.
     BAD_TYPE = "FM0201";
@@ -115,6 +117,8 @@ codes! {
     FOREGONE = "FM0406";
     /// A bare word that is a field's name, but taken for text.
     BARE_WORD = "FM0407";
+    /// A placeholder of another template language.
+    FOREIGN_PLACEHOLDER = "FM0408";
 
     /// An edge to or from a node that does not exist.
     UNKNOWN_NODE = "FM0501";

@@ -87,6 +87,10 @@ impl Shape {
     }
 }
 
+/// The way out where a check names another field.
+const OUT_OF_REACH: &str =
+    "a check sees only the field's own value, called `value`; compare fields in `state.rules`";
+
 struct Checker<'a> {
     names: &'a dyn Names,
     place: &'a dyn Fn(Span) -> Span,
@@ -150,7 +154,9 @@ impl Checker<'_> {
                     .suggestion
                     .as_ref()
                     .is_some_and(|suggestion| suggestion.did_you_mean.is_some());
-                if !near && !braced && !text.starts_with("state.") {
+                if self.is_out_of_reach(text) {
+                    finding.suggestion = Some(Suggestion::advice(OUT_OF_REACH));
+                } else if !near && !braced && !text.starts_with("state.") {
                     finding.suggestion = Some(Suggestion::advice(
                         "fields are written `state.field`; text on the left has to be quoted",
                     ));
@@ -167,22 +173,63 @@ impl Checker<'_> {
         if text.starts_with("state.") {
             return self.name(text, span, false);
         }
+        if self.is_out_of_reach(text) {
+            let message = format!("the field {} cannot be read here", quoted(text));
+            let advice = format!("{OUT_OF_REACH}; put the word in quotes if it is a text");
+            self.find(
+                FindingKind::AmbiguousBareWord,
+                span,
+                message,
+                Some(Suggestion::advice(advice)),
+            );
+            return (Expr::Literal(Value::Null), Shape::Unknown);
+        }
         match names::resolve(text, span.start, self.names, self.place) {
             Ok(found) if matches!(found.reference.root, Root::Field(_)) => {
-                let message = format!("{} is taken for text here, not for the field", quoted(text));
-                let advice =
-                    "write `state.` before it for the field, or quotes around it for the text";
-                self.find(
-                    FindingKind::BareWordIsField,
-                    span,
-                    message,
-                    Some(Suggestion::advice(advice)),
-                );
+                return self.bare_field(text, span);
             }
             Ok(_) => return self.name(text, span, false),
+            // A field's name with a dot behind it is meant for the field, though that has no such part.
+            Err(_) if self.names.refuses_bare_fields() && names::is_known(text, self.names) => {
+                return self.name(text, span, false);
+            }
             Err(_) => {}
         }
         (Expr::Literal(Value::from(text)), Shape::Text)
+    }
+
+    /// A bare word on the right that is a field's name. Old files rely on its being text in routes; in
+    /// rules and checks there are none, and a rule that means something else than it says would
+    /// refuse every valid input, or none.
+    fn bare_field(&mut self, text: &str, span: Span) -> (Expr, Shape) {
+        let (kind, message, advice) = if self.names.refuses_bare_fields() {
+            (
+                FindingKind::AmbiguousBareWord,
+                format!("{} may mean the field or the text", quoted(text)),
+                format!("write `state.{text}` for the field, or `'{text}'` for the text"),
+            )
+        } else {
+            (
+                FindingKind::BareWordIsField,
+                format!("{} is taken for text here, not for the field", quoted(text)),
+                "write `state.` before it for the field, or quotes around it for the text"
+                    .to_owned(),
+            )
+        };
+        self.find(kind, span, message, Some(Suggestion::advice(advice)));
+        let shape = match kind {
+            FindingKind::AmbiguousBareWord => Shape::Unknown,
+            _ => Shape::Text,
+        };
+        (Expr::Literal(Value::from(text)), shape)
+    }
+
+    /// Whether a name path begins with a field that exists and cannot be read here.
+    fn is_out_of_reach(&self, text: &str) -> bool {
+        let path = text.strip_prefix("state.").unwrap_or(text);
+        let first = path.split('.').next().unwrap_or_default();
+        !names::is_known(text, self.names)
+            && (self.names.is_out_of_reach(path) || self.names.is_out_of_reach(first))
     }
 
     fn list(&mut self, items: &[Node]) -> (Expr, Shape) {

@@ -68,6 +68,15 @@ pub(crate) static CONFIG: Table = Table::new(
     ),
     ("profiling", "remove it; every run is timed"),
     ("orchestration", "remove it; edges say what runs when"),
+    ("timeout", "move it under `execution`"),
+    ("timeout_seconds", "move it under `execution`"),
+    ("max_retries", "move it under `execution`"),
+    ("retries", "write `execution.max_retries`"),
+    ("model", llm::UNDER_LLM),
+    ("provider", llm::UNDER_LLM),
+    ("temperature", llm::UNDER_LLM),
+    ("max_tokens", llm::UNDER_LLM),
+    ("api_base", llm::UNDER_LLM),
 ]);
 
 static EXECUTION: Table = Table::new(
@@ -87,7 +96,12 @@ static EXECUTION: Table = Table::new(
         )
         .default("3"),
     ],
-);
+)
+.ignored(&[
+    ("retries", "write `max_retries`"),
+    ("max_attempts", "write `max_retries`"),
+    ("timeout_ms", "write `timeout`, in seconds"),
+]);
 /// `timeout` where none is given.
 pub(crate) const DEFAULT_TIMEOUT_SECONDS: i64 = 120;
 /// `max_retries` where none is given.

@@ -9,6 +9,9 @@ pub(crate) static EDGE: Table = Table::new(
     &[
         key("from", Shape::Text, "the node it leaves, or `START`")
             .aliases(&["from_"])
+            .no_list(
+                "write an edge for each node it leaves; a node waits for every branch that still leads to it",
+            )
             .required(),
         key(
             "to",
@@ -43,7 +46,13 @@ pub(crate) static EDGE: Table = Table::new(
     ],
 )
 .identity("from")
-.notes(&["name", "id", "label", "description", "metadata"]);
+.notes(&["name", "id", "label", "description", "metadata"])
+.ignored(&[
+    ("when", "write `condition`"),
+    ("if", "write `condition`"),
+    ("source", "write `from`"),
+    ("target", "write `to`"),
+]);
 
 const CONDITION: Shape = Shape::Either(&[Shape::Condition, Shape::Mapping(&LOGIC)]);
 
@@ -61,11 +70,18 @@ static ROUTE: Table = Table::new(
             "when to take it; `default` marks the fallback",
         )
         .required(),
-        key("to", Shape::Text, "the node it leads to, or `END`").required(),
+        key("to", Shape::Text, "the node it leads to, or `END`")
+            .no_list("a route leads to one node; edges of that node may lead on to several")
+            .required(),
     ],
 )
 .identity("to")
-.notes(&["name", "label", "description"]);
+.notes(&["name", "label", "description"])
+.ignored(&[
+    ("when", "write `condition`"),
+    ("if", "write `condition`"),
+    ("target", "write `to`"),
+]);
 
 static LOOP: Table = Table::new(
     "loop",

@@ -34,8 +34,9 @@ static GATE: Table = Table::new(
         key(
             "action",
             ON_FAIL,
-            "what a failure of this gate does, over `on_fail`",
-        ),
+            "what a failure of this gate does, over the section's `on_fail`",
+        )
+        .aliases(&["on_fail"]),
     ],
 )
 .identity("metric")

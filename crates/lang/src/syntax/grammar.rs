@@ -64,6 +64,8 @@ pub(crate) struct Key {
     pub(crate) default: Option<&'static str>,
     /// Read only where another key of the mapping has this value.
     pub(crate) when: Option<(&'static str, &'static str)>,
+    /// What to write for several values, where people try a list and none is taken.
+    pub(crate) no_list: Option<&'static str>,
     pub(crate) doc: &'static str,
 }
 
@@ -76,6 +78,7 @@ pub(crate) const fn key(name: &'static str, shape: Shape, doc: &'static str) -> 
         required: false,
         default: None,
         when: None,
+        no_list: None,
         doc,
     }
 }
@@ -93,6 +96,11 @@ impl Key {
 
     pub(crate) const fn when(mut self, key: &'static str, value: &'static str) -> Self {
         self.when = Some((key, value));
+        self
+    }
+
+    pub(crate) const fn no_list(mut self, advice: &'static str) -> Self {
+        self.no_list = Some(advice);
         self
     }
 

@@ -40,7 +40,45 @@ pub(crate) static LLM: Table = Table::new(
         "providers",
         "remove it; set `provider`, `model` and `api_base` directly",
     ),
+    ("base_url", "write `api_base`"),
+    ("api_url", "write `api_base`"),
+    ("endpoint", "write `api_base`"),
+    ("host", "write `api_base`"),
+    ("url", "write `api_base`"),
+    ("name", "write `model`"),
+    ("model_name", "write `model`"),
+    ("max_output_tokens", "write `max_tokens`"),
+    ("max_completion_tokens", "write `max_tokens`"),
+    ("num_predict", "write `max_tokens`"),
+    ("timeout", TIMEOUT),
+    ("timeout_seconds", TIMEOUT),
+    ("request_timeout", TIMEOUT),
+    ("max_retries", RETRIES),
+    ("num_retries", RETRIES),
+    ("retries", RETRIES),
+    ("system", SYSTEM),
+    ("system_prompt", SYSTEM),
+    (
+        "top_p",
+        "remove it; of the ways to sample, `temperature` can be set",
+    ),
+    (
+        "top_k",
+        "remove it; of the ways to sample, `temperature` can be set",
+    ),
+    (
+        "stream",
+        "remove it; the caller decides whether a run is streamed",
+    ),
 ]);
+
+/// Where settings stand that people look for under `llm` or on a node.
+pub(crate) const TIMEOUT: &str =
+    "set `config.execution.timeout`, in seconds; it holds for all nodes";
+pub(crate) const RETRIES: &str = "set `config.execution.max_retries`; it holds for all nodes";
+pub(crate) const SYSTEM: &str = "put it at the beginning of `prompt`";
+/// Where settings of the model stand.
+pub(crate) const UNDER_LLM: &str = "move it under `llm`";
 
 /// The settings a section gives.
 pub(crate) fn read(view: &View<'_>) -> LlmSettings {

@@ -101,6 +101,21 @@ pub(crate) static NODE: Table = Table::new(
         "remove it; only the Python original's documents show it",
     ),
     ("profiling", "remove it; every run is timed"),
+    ("timeout", llm::TIMEOUT),
+    ("timeout_seconds", llm::TIMEOUT),
+    ("max_retries", llm::RETRIES),
+    ("retries", llm::RETRIES),
+    ("system", llm::SYSTEM),
+    ("system_prompt", llm::SYSTEM),
+    ("model", llm::UNDER_LLM),
+    ("provider", llm::UNDER_LLM),
+    ("temperature", llm::UNDER_LLM),
+    ("max_tokens", llm::UNDER_LLM),
+    ("api_base", llm::UNDER_LLM),
+    ("depends_on", "write an edge from each of those nodes to this one"),
+    ("next", "write an edge from this node to that one"),
+    ("condition", "put it on an edge that leads to this node"),
+    ("when", "put it as `condition` on an edge that leads to this node"),
 ]);
 
 static MLFLOW: Table = Table::new(

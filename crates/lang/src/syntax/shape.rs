@@ -2,8 +2,8 @@
 //! Reports every fault of shape; what names mean is checked later, on the parts that are sound.
 
 use super::grammar::{Key, Shape, Table};
-use super::lax;
 use super::place::Path;
+use super::{advice, lax};
 use crate::diagnostic::{Diagnostic, Findings, Severity, code, quoted};
 use crate::source::Span;
 use crate::suggest::Suggestion;
@@ -99,6 +99,7 @@ impl Checker<'_> {
         owner: &Owner<'_>,
     ) {
         let mut seen: Vec<&'static str> = Vec::new();
+        let present = keys_present(entries, table);
         for entry in entries {
             let name = &*entry.key.text;
             let path = path.key(entry.key.text.clone());
@@ -110,11 +111,13 @@ impl Checker<'_> {
                 let absent = matches!(entry.value.data, Data::Null)
                     && !key.required
                     && key.default.is_none();
-                if !absent && applies(key, entries) {
+                if let (Some(advice), Data::List(_)) = (key.no_list, &entry.value.data) {
+                    self.list_for_one(&entry.value, advice, &path, owner);
+                } else if !absent && applies(key, entries) {
                     self.value(&entry.value, &key.shape, &path, owner);
                 }
             } else if !table.notes.contains(&name) {
-                self.unknown_key(entry, table, &path, owner);
+                self.unknown_key(entry, table, &present, &path, owner);
             }
         }
         for key in table
@@ -292,32 +295,26 @@ impl Checker<'_> {
         );
     }
 
+    /// What stands there in the file.
+    fn written(&self, span: Span) -> &str {
+        self.text.get(span.start..span.end).unwrap_or_default()
+    }
+
     fn wrong_kind(&mut self, node: &Node, shape: &Shape, path: &Path, owner: &Owner<'_>) {
         let found = match &node.data {
             Data::Text(text) => quoted(&text.value),
             Data::Null | Data::List(_) | Data::Map(_) | Data::NonFinite => node.kind().to_owned(),
             Data::Bool(_) | Data::Number(_) | Data::Date(_) => {
-                let written = self
-                    .text
-                    .get(node.span.start..node.span.end)
-                    .unwrap_or_default();
-                format!("{} {}", node.kind(), quoted(written))
+                format!("{} {}", node.kind(), quoted(self.written(node.span)))
             }
         };
-        let expected = shape.describe();
-        let message = format!("{} must be {expected}, not {found}", owner.speak(path));
-        let unquoted = expected.starts_with("text")
-            && matches!(node.data, Data::Bool(_) | Data::Number(_) | Data::Date(_));
-        let placeholder = expected.starts_with("text") && matches!(node.data, Data::Map(_));
-        let advice = if unquoted {
-            Some(Suggestion::advice("put it in quotes to make it text"))
-        } else if placeholder {
-            Some(Suggestion::advice(
-                "text that begins with `{` must stand in quotes",
-            ))
-        } else {
-            None
-        };
+        let message = format!(
+            "{} must be {}, not {found}",
+            owner.speak(path),
+            shape.describe()
+        );
+        let key = path.below(path.depth().saturating_sub(1));
+        let advice = advice::right_form(node, shape, &key, self.written(node.span));
         self.report(
             code::WRONG_TYPE,
             Severity::Error,
@@ -325,6 +322,19 @@ impl Checker<'_> {
             node.span,
             message,
             advice,
+        );
+    }
+
+    /// A list where one value is taken, and what to write for several.
+    fn list_for_one(&mut self, node: &Node, advice: &'static str, path: &Path, owner: &Owner<'_>) {
+        let message = format!("{} must be text, not a list", owner.speak(path));
+        self.report(
+            code::WRONG_TYPE,
+            Severity::Error,
+            path,
+            node.span,
+            message,
+            Some(Suggestion::advice(advice)),
         );
     }
 
@@ -353,11 +363,10 @@ impl Checker<'_> {
     }
 
     fn key_not_text(&mut self, kind: &str, entry: &Entry, path: &Path) {
-        let message = format!(
-            "{} names a {kind}, so it must be text",
-            quoted(&entry.key.text)
-        );
-        let advice = Suggestion::advice("put the key in quotes");
+        let written = self.written(entry.key.span);
+        let message = format!("{} names a {kind}, so it must be text", quoted(written));
+        let advice = advice::misread_key(&entry.key.text, written)
+            .unwrap_or_else(|| Suggestion::advice("put the key in quotes"));
         self.report(
             code::KEY_NOT_TEXT,
             Severity::Error,
@@ -389,6 +398,7 @@ impl Checker<'_> {
         &mut self,
         entry: &Entry,
         table: &'static Table,
+        present: &[&'static str],
         path: &Path,
         owner: &Owner<'_>,
     ) {
@@ -406,7 +416,12 @@ impl Checker<'_> {
             );
             return;
         }
-        let known = table.keys.iter().map(|key| key.name);
+        // A key that is there already is not the one that is misspelt here.
+        let known = table
+            .keys
+            .iter()
+            .map(|key| key.name)
+            .filter(|known| !present.contains(known));
         let message = format!(
             "{} is no key of the language and is ignored",
             owner.speak(path)
@@ -450,6 +465,15 @@ impl Checker<'_> {
             None => diagnostic,
         });
     }
+}
+
+/// The keys of the table that a mapping has, by their first spelling.
+fn keys_present(entries: &[Entry], table: &'static Table) -> Vec<&'static str> {
+    entries
+        .iter()
+        .filter_map(|entry| table.key(&entry.key.text))
+        .map(|key| key.name)
+        .collect()
 }
 
 /// Whether a key is read at all in a mapping of these entries.

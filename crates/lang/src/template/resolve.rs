@@ -52,20 +52,32 @@ fn read_group<'a>(
 ) -> Group<'a> {
     let text = inside.trim();
     let start = span.start + inside.len() - inside.trim_start().len();
-    if let Some((name, _)) = text
-        .split_once([':', '!'])
-        .filter(|(name, _)| is_name_path(name.trim_end()))
-    {
-        return Group::Fault(format_spec(name.trim_end(), start, names, place));
+    if let Some(name) = formatted(text) {
+        return Group::Fault(format_spec(name, start, names, place));
     }
-    // Fields may have names that look like no name (`my-field`); those win over being literal.
-    if !is_name_path(text) && !names::is_known(text, names) && !is_misspelt(text, names) {
+    if is_literal(inside, names) {
         return Group::Literal;
     }
     match names::resolve(text, start, names, place) {
         Ok(found) => Group::Placeholder(found),
         Err(finding) => Group::Fault(finding),
     }
+}
+
+/// The name of `{name:…}` and `{name!…}`.
+fn formatted(text: &str) -> Option<&str> {
+    let (name, _) = text.split_once([':', '!'])?;
+    Some(name.trim_end()).filter(|name| is_name_path(name))
+}
+
+/// Whether a brace group is text and no placeholder, right or wrong. Fields may have names that look
+/// like no name (`my-field`); those win over being literal.
+pub(super) fn is_literal(inside: &str, names: &dyn Names) -> bool {
+    let text = inside.trim();
+    formatted(text).is_none()
+        && !is_name_path(text)
+        && !names::is_known(text, names)
+        && !is_misspelt(text, names)
 }
 
 /// Identifiers joined by dots; after the first, keys may start with a digit.

@@ -7,13 +7,13 @@ use crate::value::Map;
 use crate::workflow::Field;
 
 /// A node with two inputs over a small state, and a loop.
-struct Place {
+pub(super) struct Place {
     fields: Vec<Field>,
 }
 
 const INPUTS: [&str; 2] = ["alias", "topic"];
 
-fn place() -> Place {
+pub(super) fn place() -> Place {
     let schema = |fields: Vec<Field>| Type::Object(Some(Arc::new(ObjectSchema { fields })));
     let field = |name: &str, ty: &str| Field::named(name, Type::parse(ty).unwrap());
     let home = Field::named(

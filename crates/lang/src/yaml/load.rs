@@ -7,6 +7,7 @@ use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Tag, optio
 
 use super::layout::{Layout, Notation};
 use super::mapping::MapBuilder;
+use super::misread::{self, is_foreign_blank, not_a_blank};
 use super::scalar::{Plain, plain};
 use super::{Data, Key, MAX_DEPTH, MAX_VALUES, Node, Text, fault, too_deep, too_many_values};
 use crate::diagnostic::{Diagnostic, Findings, code, quoted};
@@ -332,6 +333,15 @@ fn make_key(node: &Node, span: Span, merge: bool) -> Result<PendingKey, Fault> {
             return Err(Box::new(fault(code::KEY_NOT_TEXT, span, message)));
         }
     };
+    let plain =
+        matches!(&node.data, Data::Text(text) if text.layout.notation == Notation::Unquoted);
+    if let Some(blank) = text
+        .chars()
+        .next()
+        .filter(|letter| plain && is_foreign_blank(*letter))
+    {
+        return Err(Box::new(not_a_blank(span.start, blank)));
+    }
     let key = Key {
         text,
         span,
@@ -433,6 +443,9 @@ fn unreadable(text: &str, error: &ScanError) -> Diagnostic {
     let span = Span::new(start, start + width);
     if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
         return too_deep(span);
+    }
+    if let Some(found) = misread::explain(text, start, error.kind()) {
+        return found;
     }
     if let Some((line, entry)) = without_colon(text, start, error.kind()) {
         let message = format!("this line has no `:` behind its key: `{entry}`");

@@ -6,5 +6,6 @@ mod cases;
 mod docs;
 mod fixtures;
 mod robust;
+mod slips;
 mod values;
 mod workflow;

@@ -123,6 +123,21 @@ fn very_many_unknown_names_stay_cheap() {
 }
 
 #[test]
+fn very_many_foreign_placeholders_stay_cheap() {
+    let fields = repeated(0..20_000, |field| {
+        format!("    field{field}: {{type: str}}\n")
+    });
+    let names = repeated(0..50_000, |name| {
+        format!("{{{{feild{name}}}}} <field{name}> {{field{name}[0]}} %(x{name})s")
+    });
+    let open = "{{ $<%(".repeat(50_000);
+    let text = format!(
+        "schema_version: \"1.0\"\nflow: {{name: x}}\nstate:\n  fields:\n{fields}nodes:\n  - {{id: n, prompt: \"{open}{names}\", output_schema: {{type: str}}, outputs: [field0]}}\nedges: [{{from: START, to: n}}, {{from: n, to: END}}]\n"
+    );
+    survives("a.yaml", &text, "FM0408");
+}
+
+#[test]
 fn large_patterns_are_refused() {
     let field = |index| format!("    f{index}: {{type: str, pattern: '(\\w{{50}}){{50}}'}}\n");
     let fields = repeated(0..200, field);

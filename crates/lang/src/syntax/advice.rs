@@ -1,0 +1,180 @@
+//! The right form for a value of the wrong kind: what YAML made of an unquoted word, and how a
+//! shorthand that files do not have is written out.
+
+use super::grammar::{Shape, Table};
+use super::shape::fits_kind;
+use crate::diagnostic::quoted;
+use crate::suggest::Suggestion;
+use crate::types::Type;
+use crate::yaml::{self, Data, Entry, Node};
+
+/// The way out for a value that `shape` does not take. `key` is the key it stands under; `written` is
+/// the value as it stands in the file.
+pub(super) fn right_form(
+    node: &Node,
+    shape: &Shape,
+    key: &str,
+    written: &str,
+) -> Option<Suggestion> {
+    let advice = match (shape, &node.data) {
+        (Shape::Either(shapes), _) => {
+            return shapes
+                .iter()
+                .find_map(|shape| right_form(node, shape, key, written));
+        }
+        (Shape::Word(_) | Shape::AnyCaseWord(_), _) => {
+            return misread(node, written);
+        }
+        (shape, Data::Bool(_) | Data::Number(_) | Data::Date(_) | Data::NonFinite | Data::Null)
+            if is_text(shape) =>
+        {
+            return quotes(node, written);
+        }
+        (shape, Data::Map(_)) if is_text(shape) => {
+            "text that begins with `{` must stand in quotes".to_owned()
+        }
+        (Shape::Template, Data::List(_)) => {
+            "write several lines as one text, behind `|`".to_owned()
+        }
+        (Shape::List(inner, _), Data::Text(_)) if fits_kind(node, inner) => {
+            form(&format!("{key}: [{}]", written.trim()))
+        }
+        (Shape::List(inner, _), Data::Map(entries)) => {
+            let Shape::Mapping(table) = inner else {
+                return None;
+            };
+            listed(table, entries)?
+        }
+        (Shape::Mapping(table), Data::Text(text)) => shorthand(table, key, &text.value)?,
+        (Shape::Int(..) | Shape::Float(..) | Shape::Above(_), Data::Text(text)) => {
+            format!(
+                "{}, without a unit",
+                form(&format!("{key}: {}", number(&text.value)?))
+            )
+        }
+        _ => return None,
+    };
+    Some(Suggestion::advice(advice))
+}
+
+/// That quotes make a text of a scalar which YAML takes for something else.
+pub(crate) fn quotes(node: &Node, written: &str) -> Option<Suggestion> {
+    if let Some(misread) = misread(node, written) {
+        return Some(misread);
+    }
+    matches!(node.data, Data::Bool(_) | Data::Number(_) | Data::Date(_))
+        .then(|| Suggestion::advice("put it in quotes to make it text"))
+}
+
+/// The same, only where what YAML reads does not look like what is written: `22:30`, `no`, `1.10`.
+pub(crate) fn misread(node: &Node, written: &str) -> Option<Suggestion> {
+    let read = match &node.data {
+        Data::Bool(value) => value.to_string(),
+        Data::Number(number) => {
+            let number = number.to_string();
+            let base = match written.trim_start_matches(['-', '+']).as_bytes() {
+                [b'0', b'x', ..] => " (base 16)",
+                [b'0', b'b', ..] => " (base 2)",
+                [b'0', next, ..] if *next != b'.' => " (base 8)",
+                digits if digits.contains(&b':') => " (base 60)",
+                _ => "",
+            };
+            if number == written {
+                return None;
+            }
+            format!("the number {number}{base}")
+        }
+        Data::Date(_) => "a date".to_owned(),
+        Data::NonFinite => node.kind().to_owned(),
+        Data::Null => "nothing".to_owned(),
+        Data::Text(_) | Data::List(_) | Data::Map(_) => return None,
+    };
+    (!written.is_empty() && read != written).then(|| Suggestion::advice(reads_as(written, &read)))
+}
+
+/// As [`misread`], for a mapping's key that is no text.
+pub(crate) fn misread_key(read: &str, written: &str) -> Option<Suggestion> {
+    (read != written).then(|| Suggestion::advice(reads_as(written, read)))
+}
+
+fn reads_as(written: &str, read: &str) -> String {
+    format!(
+        "YAML reads {} as {read}; put it in quotes to make it text",
+        quoted(written)
+    )
+}
+
+fn form(written: &str) -> String {
+    format!("write {}", quoted(written))
+}
+
+fn is_text(shape: &Shape) -> bool {
+    matches!(
+        shape,
+        Shape::Text | Shape::Name | Shape::Template | Shape::Condition | Shape::Type
+    )
+}
+
+/// A text where a mapping is needed: a field's type, or the one thing that the mapping must say.
+fn shorthand(table: &Table, key: &str, text: &str) -> Option<String> {
+    if let Some(colon) = text.find(':')
+        && let Some(blank) = text[colon + 1..].chars().next()
+    {
+        if yaml::is_foreign_blank(blank) {
+            return Some(format!(
+                "the blank behind the colon is U+{:04X}; type it anew",
+                u32::from(blank)
+            ));
+        }
+        if table.key(&text[..colon]).is_some() {
+            return Some("put a blank behind the colon".to_owned());
+        }
+    }
+    let mut required = table.keys.iter().filter(|key| key.required);
+    let only = required.next().filter(|_| required.next().is_none())?;
+    match only.shape {
+        Shape::Type if Type::parse(text).is_ok() => {
+            let brackets = text.contains('[');
+            let quote = if brackets { "\"" } else { "" };
+            Some(form(&format!(
+                "{key}: {{{}: {quote}{text}{quote}}}",
+                only.name
+            )))
+        }
+        Shape::Name => Some(form(&format!("{key}: {{{}: {text}}}", only.name))),
+        _ => None,
+    }
+}
+
+/// A mapping where a list is needed whose items have names: `{a: str}` for `[{name: a, type: str}]`.
+fn listed(table: &Table, entries: &[Entry]) -> Option<String> {
+    let identity = table.identity?;
+    let first = entries.first()?;
+    let name = &first.key.text;
+    Some(match &first.value.data {
+        // One item whose dash was forgotten.
+        _ if table.key(name).is_some() => "begin each item with `- `".to_owned(),
+        Data::Text(text) if table.key("type").is_some() => {
+            form(&format!("- {{{identity}: {name}, type: {}}}", text.value))
+        }
+        _ => format!("write a list whose items begin with `- {identity}: {name}`"),
+    })
+}
+
+/// The number a text with a unit means; a time is one in seconds.
+fn number(text: &str) -> Option<String> {
+    let text = text.trim();
+    let digits = text
+        .find(|letter: char| !letter.is_ascii_digit())
+        .unwrap_or(text.len());
+    let value: u64 = text[..digits].parse().ok()?;
+    let value = match text[digits..].trim() {
+        "s" | "sec" | "secs" | "second" | "seconds" => Some(value),
+        "m" | "min" | "mins" | "minute" | "minutes" => value.checked_mul(60),
+        "h" | "hour" | "hours" => value.checked_mul(3600),
+        "ms" | "milliseconds" => Some(value.div_ceil(1000)),
+        unit if unit.chars().all(char::is_alphabetic) && !unit.is_empty() => Some(value),
+        _ => None,
+    };
+    value.map(|value| value.to_string())
+}
