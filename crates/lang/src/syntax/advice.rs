@@ -111,7 +111,12 @@ fn form(written: &str) -> String {
 fn is_text(shape: &Shape) -> bool {
     matches!(
         shape,
-        Shape::Text | Shape::Name | Shape::Template | Shape::Condition | Shape::Type
+        Shape::Text
+            | Shape::Name
+            | Shape::Variable
+            | Shape::Template
+            | Shape::Condition
+            | Shape::Type
     )
 }
 
