@@ -22,7 +22,7 @@ pub mod template;
 pub mod types;
 pub mod value;
 pub mod workflow;
-mod yaml;
+pub mod yaml;
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! A workflow file's text as a tree of values with spans. Owns reading YAML (with the scalar rules of
 //! YAML 1.1, as files written for `PyYAML` rely on them) and JSON, and the bounds that keep a hostile
-//! file harmless. Knows nothing of workflows.
+//! file harmless. Writes values, too. Knows nothing of workflows.
 
 mod json;
 mod layout;
@@ -8,11 +8,13 @@ mod load;
 mod mapping;
 mod misread;
 mod scalar;
+mod write;
 
 use std::rc::Rc;
 
 pub(crate) use layout::{Layout, TextMap};
 pub(crate) use misread::is_foreign_blank;
+pub use write::to_text;
 
 use crate::diagnostic::{Diagnostic, Findings, Severity, code};
 use crate::source::Span;

@@ -243,6 +243,107 @@ fn mistaken_input_options_say_what_to_write() {
 }
 
 #[test]
+fn numbers_and_bools_of_an_inputs_file_say_that_quotes_make_text() {
+    let project = greeting();
+    for (file, text, got) in [
+        ("a.yaml", "name: 1.10\n", "1.1"),
+        ("b.yaml", "name: true\n", "true"),
+        ("c.json", "{\"name\": 5}", "5"),
+    ] {
+        project.write(file, text);
+        let got = format!("(got {got}, a number or a bool where it stands unquoted; quotes");
+        run_in(
+            project.root(),
+            ["run", "greeting.yaml", "--offline", "--inputs", file],
+        )
+        .exits(3)
+        .says(&["name: Input should be a valid string", &got]);
+    }
+    for text in ["name: 22:30\n", "name: no\n", "name: 2024-01-02\n"] {
+        project.write("text.yaml", text);
+        let ended = run_in(
+            project.root(),
+            words("run greeting.yaml --offline --format json --inputs text.yaml"),
+        )
+        .exits(0)
+        .json();
+        let name = text["name: ".len()..].trim_end();
+        assert_eq!(ended["outputs"]["name"], json!(name));
+    }
+}
+
+#[test]
+fn inputs_with_inputs_around_them_are_told_to_stand_alone() {
+    let project = greeting();
+    project.write("wrapped.json", "{\"inputs\": {\"name\": \"Ada\"}}");
+    run_in(
+        project.root(),
+        words("run greeting.yaml --offline --inputs wrapped.json"),
+    )
+    .exits(3)
+    .says(&["name: Field required", "without `inputs` around them"]);
+}
+
+#[test]
+fn yaml_output_is_the_same_to_every_reader() {
+    let project = TempProject::with_file(
+        "texts.yaml",
+        r#"
+schema_version: "1.0"
+flow: {name: texts}
+state: {fields: {texts: {type: dict}, last: {type: str}}}
+nodes:
+  - id: say
+    prompt: "Say"
+    output_schema: {type: object, fields: [{name: texts, type: dict}, {name: last, type: str}]}
+    outputs: [texts, last]
+edges: [{from: START, to: say}, {from: say, to: END}]
+"#,
+    );
+    let texts = [
+        "no",
+        "<<",
+        "=",
+        "1e22",
+        "1:30",
+        "22:30",
+        "2024-01-02",
+        "0o7",
+        "0x1F",
+        "~",
+        ".5",
+        "1_000",
+        "*a",
+        "a: b",
+        "x\ny\n",
+        "\u{7f}\u{85}",
+    ];
+    let entries: serde_json::Map<String, Value> = texts
+        .iter()
+        .map(|text| ((*text).to_owned(), json!([text, { *text: 1e22 }])))
+        .collect();
+    let outputs = json!({ "texts": entries, "last": "ends with line breaks\n\n\n" });
+    project.write("replies.json", json!({ "say": [outputs] }).to_string());
+    let arguments = words("run texts.yaml --replies replies.json --quiet --format yaml");
+    let ended = run_in(project.root(), arguments).exits(0);
+    let read: Value = serde_norway::from_str(&ended.stdout).expect("YAML 1.2");
+    assert_eq!(read, outputs, "{}", ended.stdout);
+    let Some(python) = testing::rigs::program("yaml", "python") else {
+        return;
+    };
+    project.write("out.yaml", &ended.stdout);
+    let script =
+        "import json, yaml; print(json.dumps(yaml.safe_load(open('out.yaml', newline=''))))";
+    let reader = std::process::Command::new(python)
+        .args(["-c", script])
+        .current_dir(project.root())
+        .output()
+        .expect("it starts");
+    let read: Value = serde_json::from_slice(&reader.stdout).expect("JSON");
+    assert_eq!(read, outputs, "{}", ended.stdout);
+}
+
+#[test]
 fn formats() {
     let project = greeting();
     let run = |format: &str| {

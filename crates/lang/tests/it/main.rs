@@ -9,3 +9,4 @@ mod robust;
 mod slips;
 mod values;
 mod workflow;
+mod yaml_output;

@@ -52,7 +52,7 @@ impl Envelope {
             None => reader.fault(
                 "missing",
                 &["inputs"],
-                "Field required",
+                "Field required: the inputs stand under `inputs`",
                 Value::Object(members.clone()),
             ),
             Some(Value::Null) => reader.fault("dict_type", &["inputs"], NOT_A_DICT, Value::Null),

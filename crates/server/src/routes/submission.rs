@@ -72,7 +72,14 @@ pub(crate) fn attend<'a>(
 /// Why a run was not accepted.
 pub(crate) fn refused(app: &App, error: SubmitError, place: &[&str]) -> Refusal {
     match error {
-        SubmitError::Inputs(faults) => Refusal::Invalid(faults.into_iter().map(|fault| Entry::input(fault, place)).collect()),
+        SubmitError::Inputs(faults) => {
+            let entries = faults.into_iter().map(|fault| {
+                let wrapped = place == ["body"] && is_wrapped(&fault);
+                let entry = Entry::input(fault, place);
+                if wrapped { entry.with_advice(WRAPPED) } else { entry }
+            });
+            Refusal::Invalid(entries.collect())
+        }
         SubmitError::Preflight(failure) => {
             let mut problem = Problem::of_failure(&failure, None);
             if failure.code == FailureCode::NotSupported {
@@ -100,6 +107,19 @@ pub(crate) fn refused(app: &App, error: SubmitError, place: &[&str]) -> Refusal 
         }
         SubmitError::Draining => draining().into(),
         SubmitError::Store(error) => store_failed(&error),
+    }
+}
+
+/// The way out for a body that is an envelope where the inputs are the body.
+const WRAPPED: &str = "the body is the inputs themselves, without `inputs` around them";
+
+/// Whether an input is missing because it was given one level down, as `{"inputs": {"name": …}}`.
+fn is_wrapped(fault: &Fault) -> bool {
+    match fault.path.as_slice() {
+        [PathSegment::Key(name)] if fault.kind == FaultKind::Missing => {
+            fault.input["inputs"].get(name).is_some()
+        }
+        _ => false,
     }
 }
 

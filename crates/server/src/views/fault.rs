@@ -79,6 +79,12 @@ impl Entry {
         self
     }
 
+    /// With the way out behind the message.
+    pub(crate) fn with_advice(mut self, advice: &str) -> Self {
+        self.msg = format!("{}: {advice}", self.msg);
+        self
+    }
+
     /// One sentence over all faults.
     pub(crate) fn summary(entries: &[Self]) -> String {
         match entries {

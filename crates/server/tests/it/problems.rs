@@ -104,6 +104,39 @@ async fn faults_come_as_a_problem_to_those_who_ask_for_one() {
 }
 
 #[tokio::test]
+async fn inputs_in_an_envelope_are_told_that_the_body_is_the_inputs() {
+    let server = Server::start(Part::Echo);
+    let message = "Field required: the body is the inputs themselves, without `inputs` around them";
+    let wrapped = r#"{"inputs": {"message": "hi"}}"#;
+    let answer = server.post("/run", wrapped).await;
+    assert_eq!(answer.status, 422);
+    let fault = &answer.json()["detail"][0];
+    assert_eq!(
+        (&fault["type"], &fault["loc"], &fault["msg"]),
+        (
+            &json!("missing"),
+            &json!(["body", "message"]),
+            &json!(message)
+        )
+    );
+    let call = Call::post("/run", wrapped).header("Accept", "application/problem+json");
+    let problem = server.send(call).await.json();
+    assert_eq!(
+        problem["detail"],
+        json!(format!("body.message: {message}."))
+    );
+    // An envelope without the input is missing it like any other body.
+    let answer = server.post("/run", r#"{"inputs": {"text": "hi"}}"#).await;
+    assert_eq!(answer.json()["detail"][0]["msg"], json!("Field required"));
+    // And the other way round.
+    let answer = server.post("/jobs", r#"{"message": "hi"}"#).await;
+    assert_eq!(
+        answer.json()["detail"][0]["msg"],
+        json!("Field required: the inputs stand under `inputs`")
+    );
+}
+
+#[tokio::test]
 async fn a_full_queue_is_told_before_acceptance() {
     let limits = service::Settings {
         max_running: 1,

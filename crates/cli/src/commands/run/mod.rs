@@ -255,10 +255,12 @@ fn conclude(
             let outputs = Arc::unwrap_or_clone(outputs);
             let text = match settings.format {
                 run::Format::Pretty => format!("{:#}", Value::Object(outputs)),
-                run::Format::Yaml => serde_norway::to_string(&outputs)
-                    .expect("JSON values are YAML values")
-                    .trim_end()
-                    .to_owned(),
+                run::Format::Yaml => {
+                    let mut text = lang::yaml::to_text(&Value::Object(outputs));
+                    // Exactly the one that is printed behind every text: more may belong to a value.
+                    text.pop();
+                    text
+                }
                 run::Format::Json => {
                     let mut envelope = envelope("success");
                     envelope["outputs"] = Value::Object(outputs);

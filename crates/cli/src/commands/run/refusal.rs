@@ -157,10 +157,12 @@ pub(super) fn accept(workflow: &Workflow, given: Given) -> Result<InitialState, 
         .iter()
         .find(|fault| fault.kind == FaultKind::Missing && fault.path.len() == 1)
     {
-        failure = failure.hint(format!(
-            "give it with --input {}=VALUE, or --inputs FILE",
-            missing.dotted_path()
-        ));
+        let name = missing.dotted_path();
+        failure = failure.hint(if missing.input["inputs"].get(&name).is_some() {
+            "the file holds the inputs themselves, without `inputs` around them".to_owned()
+        } else {
+            format!("give it with --input {name}=VALUE, or --inputs FILE")
+        });
     }
     Err(Refused::Inputs { entries, failure })
 }
@@ -192,6 +194,10 @@ fn sentence(fault: &Fault, workflow: &Workflow) -> String {
         FaultKind::ExtraForbidden => inputs::unknown(name, workflow)
             .map_or_else(String::new, |way_out| format!("; {way_out}")),
         _ if path.is_empty() => String::new(),
+        FaultKind::StringType if fault.input.is_number() || fault.input.is_boolean() => format!(
+            " (got {}, a number or a bool where it stands unquoted; quotes make it text)",
+            excerpt(&fault.input)
+        ),
         _ => format!(" (got {})", excerpt(&fault.input)),
     };
     format!("{name}: {}{rest}", fault.message)
