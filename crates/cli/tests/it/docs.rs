@@ -6,7 +6,7 @@ use testing::TempProject;
 
 use crate::support::{root, run_in, words};
 
-const COMMANDS: &[&str] = &[
+pub(crate) const COMMANDS: &[&str] = &[
     "run",
     "validate",
     "serve",
@@ -37,7 +37,7 @@ const COMMANDS: &[&str] = &[
 ];
 
 /// The words in a help text that satisfy a condition.
-fn mentioned(text: &str, is_meant: impl Fn(&str) -> bool) -> BTreeSet<String> {
+pub(crate) fn mentioned(text: &str, is_meant: impl Fn(&str) -> bool) -> BTreeSet<String> {
     let separators = |c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_');
     text.split(separators)
         .filter(|word| is_meant(word))

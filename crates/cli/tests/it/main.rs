@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod deploy;
 mod docs;
+mod documents;
 mod durable;
 mod examples;
 mod http;

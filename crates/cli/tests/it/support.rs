@@ -200,6 +200,34 @@ impl Running {
         }
     }
 
+    /// Waits for the server's address, of whatever scheme; `None` when it ends before it tells one.
+    #[track_caller]
+    pub(crate) fn address_or_end(&mut self) -> Option<String> {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    self.seen.push(line.clone());
+                    let address = line.split_once(" serves ").and_then(|(_, rest)| {
+                        let start = rest.find("http://").or_else(|| rest.find("https://"))?;
+                        Some(rest[start..].trim_end().to_owned())
+                    });
+                    if address.is_some() {
+                        return address;
+                    }
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    panic!("neither an address nor an end:\n{}", self.seen.join("\n"))
+                }
+            }
+        }
+    }
+
+    /// What it has said on stderr up to now, as far as it was waited for.
+    pub(crate) fn said_so_far(&self) -> String {
+        self.seen.join("\n")
+    }
+
     /// Waits for the server's address.
     #[track_caller]
     pub(crate) fn url(&mut self) -> String {
