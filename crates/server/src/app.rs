@@ -158,8 +158,8 @@ impl App {
     }
 
     /// Who lets callers in; `None`: everyone is.
-    pub(crate) fn access(&self) -> Option<&Access> {
-        self.0.access.as_deref()
+    pub(crate) fn access(&self) -> Option<&Arc<Access>> {
+        self.0.access.as_ref()
     }
 
     /// Who counts requests by their address; `None`: nobody.

@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use jobs::key::Hidden256;
 use jobs::store::Error;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use desk::{Desk, KeyError, KeyState, KeyView, LONGEST_GRACE, Made, NewKey};
 pub use grants::{Grants, Scope};
@@ -25,6 +26,7 @@ pub use keyring::Identity;
 pub use listed::{ListedKey, ListedKeys, UnfitList};
 pub use secret::{ApiKey, SecretSource};
 
+use crate::completion::completed;
 use crate::limits::{Accounts, KeyUsage};
 use keyring::Keyring;
 
@@ -40,6 +42,8 @@ pub struct Access {
     ring: RwLock<Arc<Keyring>>,
     /// Held from a change to the reading of what came of it, so that an older reading never wins.
     changing: tokio::sync::Mutex<()>,
+    /// Changes that are under way.
+    changes: TaskTracker,
 }
 
 impl Access {
@@ -69,6 +73,7 @@ impl Access {
             accounts,
             ring: RwLock::new(Arc::new(ring)),
             changing: tokio::sync::Mutex::default(),
+            changes: TaskTracker::new(),
         }))
     }
 
@@ -114,30 +119,48 @@ impl Access {
         self.ring().identify(presented, self.desk.host.now())
     }
 
-    /// Makes a key.
-    pub async fn create(&self, new: NewKey) -> Result<Made, KeyError> {
-        let _changing = self.changing.lock().await;
-        let made = self.desk.create(new).await?;
-        self.reload().await?;
-        Ok(made)
+    /// Makes a key. As with the next two, it is done to its end even if this is dropped.
+    pub async fn create(self: &Arc<Self>, new: NewKey) -> Result<Made, KeyError> {
+        self.change(|desk| async move { desk.create(new).await })
+            .await
     }
 
     /// Gives a key another secret; the old one stays good for `grace`.
-    pub async fn rotate(&self, id: &str, grace: Duration) -> Result<Made, KeyError> {
+    pub async fn rotate(self: &Arc<Self>, id: &str, grace: Duration) -> Result<Made, KeyError> {
         self.refuse_listed(id)?;
-        let _changing = self.changing.lock().await;
-        let made = self.desk.rotate(id, grace).await?;
-        self.reload().await?;
-        Ok(made)
+        let id = id.to_owned();
+        self.change(move |desk| async move { desk.rotate(&id, grace).await })
+            .await
     }
 
-    /// Makes a key worthless for ever.
-    pub async fn revoke(&self, id: &str) -> Result<KeyView, KeyError> {
+    /// Revokes a key permanently.
+    pub async fn revoke(self: &Arc<Self>, id: &str) -> Result<KeyView, KeyError> {
         self.refuse_listed(id)?;
-        let _changing = self.changing.lock().await;
-        let view = self.desk.revoke(id).await?;
-        self.reload().await?;
-        Ok(view)
+        let id = id.to_owned();
+        self.change(move |desk| async move { desk.revoke(&id).await })
+            .await
+    }
+
+    /// Changes the keys of the store, and sees to it that this counts here before anybody is told.
+    async fn change<T, F>(
+        self: &Arc<Self>,
+        change: impl FnOnce(Desk) -> F + Send + 'static,
+    ) -> Result<T, KeyError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, KeyError>> + Send,
+    {
+        let access = self.clone();
+        completed(&self.changes, async move {
+            let _changing = access.changing.lock().await;
+            let changed = change(access.desk.clone()).await;
+            // Also where it is not known whether the store has taken it.
+            if !matches!(changed, Err(KeyError::Unfit(_) | KeyError::NotFound)) {
+                access.reload().await?;
+            }
+            changed
+        })
+        .await
     }
 
     /// All keys: those of the list, then those of the store, oldest first.
@@ -170,6 +193,8 @@ impl Access {
         {
             self.keep_once().await;
         }
+        self.changes.close();
+        self.changes.wait().await;
         self.write_uses().await;
     }
 

@@ -105,13 +105,8 @@ impl Shared {
             loop {
                 let page = self.store.list(&active, cursor, PAGE).await?;
                 for job in &page.jobs {
-                    let found = self.store.request_cancel(job.id, self.host.now()).await?;
-                    match found {
-                        CancelRequested::Cancelled => cancelled += 1,
-                        CancelRequested::Cancelling => {
-                            self.cancel_run(job.id);
-                            cancelled += 1;
-                        }
+                    match self.cancel(job.id).await? {
+                        CancelRequested::Cancelled | CancelRequested::Cancelling => cancelled += 1,
                         CancelRequested::Ended(_) => {}
                     }
                 }

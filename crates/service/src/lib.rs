@@ -14,6 +14,7 @@ mod admission;
 pub mod attended;
 mod backoff;
 pub mod catalog;
+mod completion;
 pub mod document;
 mod drain;
 pub mod events;

@@ -323,25 +323,21 @@ impl Service {
     /// when there is no such job.
     pub async fn wait_for(&self, id: JobId, timeout: Duration) -> Result<Option<Job>, Error> {
         let shared = &self.shared;
-        let job = tokio::select! {
+        tokio::select! {
             biased;
-            ended = shared.ended(id, None) => ended?,
-            () = shared.host.sleep(timeout) => shared.store.get(id).await?,
-        };
-        Ok(job.inspect(|job| shared.was_read(job)))
+            ended = shared.ended(id, None) => ended,
+            () = shared.host.sleep(timeout) => shared.store.get(id).await,
+        }
     }
 }
 
 impl Shared {
     /// What somebody who waited gets: the end, or the handle of a run that goes on without them.
     fn answered(&self, accepted: &Accepted, ended: Option<Job>) -> Option<Job> {
-        match &ended {
-            Some(job) => self.was_read(job),
-            None => {
-                if let Some(run) = accepted.run.clone().or_else(|| self.running(accepted.id)) {
-                    run.handed_over();
-                }
-            }
+        if ended.is_none()
+            && let Some(run) = accepted.run.clone().or_else(|| self.running(accepted.id))
+        {
+            run.handed_over();
         }
         ended
     }

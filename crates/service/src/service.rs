@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::catalog::{Catalog, LoadedWorkflow};
+use crate::completion::completed;
 use crate::expiry;
 use crate::limits::Accounts;
 use crate::live::LiveRun;
@@ -288,10 +289,21 @@ impl Service {
         self.shared.is_draining()
     }
 
-    /// One job.
+    /// One job. Does not count as reading it; see [`was_read`](Self::was_read).
     pub async fn get(&self, id: JobId) -> Result<Option<Job>, Error> {
-        let job = self.shared.store.get(id).await?;
-        Ok(job.inspect(|job| self.shared.was_read(job)))
+        self.shared.store.get(id).await
+    }
+
+    /// Whether jobs are kept for a time after their end. Otherwise each is forgotten once somebody has read
+    /// how it ended.
+    pub fn keeps_ended_jobs(&self) -> bool {
+        !self.shared.settings.retention.is_zero()
+    }
+
+    /// Somebody got this job as it is: where none is to be kept, one that has ended is forgotten. To be called
+    /// only when the whole of it is on its way to them.
+    pub fn was_read(&self, job: &Job) {
+        self.shared.was_read(job);
     }
 
     /// The workflow of a job that this key made; `None` where it did not, or there is no such job. Does not
@@ -312,22 +324,10 @@ impl Service {
         self.shared.store.list(filter, cursor, limit).await
     }
 
-    /// Stops a job; aborts its model calls at once where it runs here.
+    /// Stops a job; aborts its model calls at once where it runs here. Done to its end even if this is dropped.
     pub async fn cancel(&self, id: JobId) -> Result<CancelRequested, Error> {
-        let found = self
-            .shared
-            .store
-            .request_cancel(id, self.shared.host.now())
-            .await?;
-        match found {
-            CancelRequested::Cancelling => self.shared.cancel_run(id),
-            CancelRequested::Cancelled => {
-                self.shared.waiting.take(id);
-                self.shared.wake_deliveries.notify_one();
-            }
-            CancelRequested::Ended(_) => {}
-        }
-        Ok(found)
+        let shared = self.shared.clone();
+        completed(&self.shared.tasks, async move { shared.cancel(id).await }).await
     }
 
     /// Forgets an ended job.
@@ -337,6 +337,20 @@ impl Service {
 }
 
 impl Shared {
+    /// As [`Service::cancel`]. To be done to its end.
+    pub(crate) async fn cancel(&self, id: JobId) -> Result<CancelRequested, Error> {
+        let found = self.store.request_cancel(id, self.host.now()).await?;
+        match found {
+            CancelRequested::Cancelling => self.cancel_run(id),
+            CancelRequested::Cancelled => {
+                self.waiting.take(id);
+                self.wake_deliveries.notify_one();
+            }
+            CancelRequested::Ended(_) => {}
+        }
+        Ok(found)
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
     }
@@ -412,7 +426,7 @@ impl Shared {
     }
 
     /// Tells the run of a job that the store has as cancelling, even if it is not here quite yet.
-    pub(crate) fn cancel_run(&self, id: JobId) {
+    fn cancel_run(&self, id: JobId) {
         let mut runs = self.runs();
         match runs.here.get(&id) {
             Some(run) => run.cancel.cancel(),

@@ -23,6 +23,7 @@ use tower::Service;
 use crate::app::App;
 use crate::refusal::{self, Refusal, Trouble};
 use crate::request::accept;
+use crate::views::reading;
 
 /// Answers one request.
 pub(crate) async fn answer(app: &App, router: &mut Router, mut request: Request<Body>) -> Response {
@@ -67,7 +68,11 @@ pub(crate) async fn answer(app: &App, router: &mut Router, mut request: Request<
         spoken.tell(headers);
     }
     headers.insert(request_id::HEADER, request_id);
-    response
+    if app.service().keeps_ended_jobs() {
+        response
+    } else {
+        reading::counts_when_taken(&method, response)
+    }
 }
 
 /// The answer to a request that gets to no route.

@@ -1,5 +1,7 @@
 //! What the endpoints about API keys share.
 
+use std::sync::Arc;
+
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
@@ -15,7 +17,7 @@ use crate::views::fault::Entry;
 use crate::views::reply;
 
 /// Keys are made only where some are in use: else anyone could shut the others out.
-pub(super) fn access(app: &App) -> Result<&Access, Refusal> {
+pub(super) fn access(app: &App) -> Result<&Arc<Access>, Refusal> {
     app.access().ok_or_else(|| {
         let detail = "This server was started without API keys. Make the first one while it is stopped \
                       (`flowmill keys create --scope admin --store …`), or set FLOWMILL_API_KEYS.";

@@ -25,7 +25,7 @@ use crate::request::caller::Caller;
 use crate::request::steering::{self, Steering};
 use crate::request::workflow::Selected;
 use crate::request::{accept, body, duration};
-use crate::views::{reply, run, sse};
+use crate::views::{reading, reply, run, sse};
 
 pub(super) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -124,6 +124,9 @@ pub(crate) async fn handle(
     let mut answer = ended
         .as_ref()
         .map_or_else(|| pending(&accepted), |job| of_ended(job, is_keyed));
+    if let Some(job) = &ended {
+        reading::holds_end(&app, job, &mut answer);
+    }
     if let Some(applied) = preferences.applied(settings.max_wait) {
         answer.headers_mut().insert(PREFERENCE_APPLIED, applied);
     }

@@ -15,7 +15,7 @@ use crate::refusal::Refusal;
 use crate::request::etag;
 use crate::request::job_id::{JOB_NOT_FOUND, NamedJob};
 use crate::request::preferences::Preferences;
-use crate::views::{Document, reply};
+use crate::views::{Document, reading, reply};
 
 pub(crate) fn docs() -> Operation {
     Operation::new(
@@ -65,6 +65,7 @@ pub(crate) async fn handle(
         reply::json_bytes(StatusCode::OK, body)
     };
     answer.headers_mut().insert(ETAG, tag);
+    reading::holds_end(&app, &job, &mut answer);
     if let Some(applied) = preferences.applied(max_wait) {
         answer.headers_mut().insert(PREFERENCE_APPLIED, applied);
     }

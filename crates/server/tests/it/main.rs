@@ -16,6 +16,7 @@ mod models;
 mod openapi;
 mod pages;
 mod problems;
+mod reading;
 mod run;
 mod server;
 mod shutdown;

@@ -8,6 +8,9 @@ use engine::host::Host;
 use jobs::spend::{Day, KeyDay, SpendStore, Spent};
 use jobs::store::Error;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::completion::completed;
 
 use super::usage::{DAYS, KeyUsage};
 use super::{Account, Limits};
@@ -27,6 +30,8 @@ pub struct Accounts {
     by_key: RwLock<HashMap<Arc<str>, Arc<Account>>>,
     /// Held while something is written, with the day on which old ones were forgotten last.
     writing: tokio::sync::Mutex<Option<Day>>,
+    /// Writes that are under way.
+    writes: TaskTracker,
 }
 
 impl Accounts {
@@ -50,6 +55,7 @@ impl Accounts {
             defaults,
             by_key: RwLock::new(accounts),
             writing: tokio::sync::Mutex::default(),
+            writes: TaskTracker::new(),
         })
     }
 
@@ -76,7 +82,7 @@ impl Accounts {
     }
 
     /// How those keys stand and what they spent of late, by id; of one key, or of all.
-    pub async fn usage(&self, key: Option<&str>) -> Result<Vec<KeyUsage>, Error> {
+    pub async fn usage(self: &Arc<Self>, key: Option<&str>) -> Result<Vec<KeyUsage>, Error> {
         self.write().await?;
         let since = Day::of(self.host.now()).earlier(DAYS - 1);
         let mut days: HashMap<Arc<str>, Vec<KeyDay>> = HashMap::new();
@@ -100,7 +106,7 @@ impl Accounts {
     }
 
     /// Writes down what was spent, until `stop`. One task has to do it.
-    pub(crate) async fn keep(&self, stop: &CancellationToken) {
+    pub(crate) async fn keep(self: &Arc<Self>, stop: &CancellationToken) {
         let mut is_failing = false;
         loop {
             let goes_on = stop.run_until_cancelled(self.host.sleep(WRITE_EVERY)).await;
@@ -113,13 +119,21 @@ impl Accounts {
                 Err(_) => {}
             }
             if goes_on.is_none() {
+                self.writes.close();
+                self.writes.wait().await;
                 return;
             }
         }
     }
 
-    /// Now. What the store does not take is kept for the next time.
-    pub(crate) async fn write(&self) -> Result<(), Error> {
+    /// Now, and to the end even if this is dropped: what is on its way to the store must be known to be there
+    /// or not, or it is counted twice. What the store does not take is kept for the next time.
+    async fn write(self: &Arc<Self>) -> Result<(), Error> {
+        let accounts = self.clone();
+        completed(&self.writes, async move { accounts.write_now().await }).await
+    }
+
+    async fn write_now(&self) -> Result<(), Error> {
         let mut forgotten_on = self.writing.lock().await;
         let mut unwritten = Unwritten::default();
         for account in self.all() {
@@ -149,7 +163,7 @@ impl Accounts {
     }
 }
 
-/// What is on its way to the store: kept where the store fails, or whoever waits for it goes away.
+/// What is on its way to the store: kept where the store fails.
 #[derive(Default)]
 struct Unwritten(Vec<(Arc<Account>, KeyDay)>);
 

@@ -40,21 +40,22 @@ fn new_key() -> NewKey {
     }
 }
 
-async fn open_with(desk: &Desk, listed: ListedKeys) -> Option<Access> {
+async fn open_with(desk: &Desk, listed: ListedKeys) -> Option<Arc<Access>> {
     let store = Arc::new(MemoryStore::default());
     let accounts = Accounts::open(store, desk.host.clone(), Limits::default());
     let accounts = Arc::new(accounts.await.unwrap());
-    Access::open(desk.clone(), listed, accounts).await.unwrap()
+    let access = Access::open(desk.clone(), listed, accounts);
+    access.await.unwrap().map(Arc::new)
 }
 
-async fn open(desk: &Desk) -> Access {
+async fn open(desk: &Desk) -> Arc<Access> {
     open_with(desk, ListedKeys::default())
         .await
         .expect("there are keys")
 }
 
 /// Access with one key.
-async fn with_a_key() -> (Access, ApiKey, String) {
+async fn with_a_key() -> (Arc<Access>, ApiKey, String) {
     let desk = desk();
     let made = desk.create(new_key()).await.unwrap();
     (open(&desk).await, made.key, made.view.id.to_string())

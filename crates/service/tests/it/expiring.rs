@@ -116,6 +116,9 @@ async fn without_retention_a_job_is_forgotten_once_its_end_was_read() {
     let job = service.wait_for(cancelled.id, HOUR).await.unwrap().unwrap();
     assert_eq!(job.status, Status::Cancelled);
     pass(MOMENT).await;
+    assert!(is_kept(&store, cancelled.id).await, "it was only looked at");
+    service.was_read(&job);
+    pass(MOMENT).await;
     assert!(!is_kept(&store, cancelled.id).await);
 }
 

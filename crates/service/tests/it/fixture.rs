@@ -361,12 +361,12 @@ impl Fixture {
             .unwrap()
     }
 
+    /// Waits for a job's end, and reads it.
     pub(crate) async fn ended(&self, accepted: &Accepted) -> Job {
-        self.service
-            .wait(accepted, HOUR)
-            .await
-            .unwrap()
-            .expect("it ends within the hour")
+        let job = self.service.wait(accepted, HOUR).await.unwrap();
+        let job = job.expect("it ends within the hour");
+        self.service.was_read(&job);
+        job
     }
 
     /// Runs a job to its end.
@@ -375,8 +375,11 @@ impl Fixture {
         self.ended(&accepted).await
     }
 
+    /// Reads a job.
     pub(crate) async fn status(&self, id: JobId) -> Status {
-        self.service.get(id).await.unwrap().unwrap().status
+        let job = self.service.get(id).await.unwrap().unwrap();
+        self.service.was_read(&job);
+        job.status
     }
 
     pub(crate) async fn all_events(&self, id: JobId, after: u64) -> Vec<Event> {

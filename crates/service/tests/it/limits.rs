@@ -70,7 +70,7 @@ async fn accounts(
     Arc::new(Accounts::open(store, host.clone(), limits).await.unwrap())
 }
 
-async fn usage(accounts: &Accounts) -> KeyUsage {
+async fn usage(accounts: &Arc<Accounts>) -> KeyUsage {
     accounts.usage(Some("shop")).await.unwrap().remove(0)
 }
 

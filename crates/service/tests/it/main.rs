@@ -12,6 +12,7 @@ mod expiring;
 mod fixture;
 mod holding;
 mod idempotency;
+mod leaving;
 mod limits;
 mod queueing;
 mod recovery;
