@@ -232,7 +232,8 @@ fn node_cost(usage: &NodeUsage) -> String {
     };
     let tokens = usage.input_tokens + usage.output_tokens;
     format!(
-        " ({}, {}, {model})",
+        " ({}{}, {}, {model})",
+        about(usage.is_estimated),
         many_u64(tokens, "token"),
         dollars(usage.cost_usd)
     )
@@ -241,12 +242,18 @@ fn node_cost(usage: &NodeUsage) -> String {
 /// `3 model calls, 120 input and 45 output tokens, $0.0012`.
 fn total_cost(usage: &Usage) -> String {
     format!(
-        "{}, {} input and {} output tokens, {}",
+        "{}, {}{} input and {} output tokens, {}",
         many_u64(usage.llm_calls, "model call"),
+        about(usage.is_estimated),
         usage.input_tokens,
         usage.output_tokens,
         dollars(usage.cost_usd)
     )
+}
+
+/// Before a number of tokens that nobody has counted.
+fn about(is_estimated: bool) -> &'static str {
+    if is_estimated { "about " } else { "" }
 }
 
 fn dollars(cost: Option<f64>) -> String {
@@ -297,6 +304,14 @@ mod tests {
         assert_eq!(
             format!("{}{}", name("describe", Some(2)), node_cost(&usage)),
             "describe[2] (31 tokens, cost unknown, openai/m)"
+        );
+        let estimated = NodeUsage {
+            is_estimated: true,
+            ..usage
+        };
+        assert_eq!(
+            node_cost(&estimated),
+            " (about 31 tokens, cost unknown, openai/m)"
         );
         assert_eq!(node_cost(&NodeUsage::default()), "");
     }

@@ -4,20 +4,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lang::workflow::{Budget, NodeId};
 use llm::chat::ChatReply;
+use tokio::sync::Notify;
 
 use crate::outcome::{Failure, FailureCode, NodeUsage, Usage, sum};
 use crate::plan::Plan;
+use crate::quota::Taken;
 
 /// The run's one account, shared by all its branches, loops and items.
 ///
 /// A call is paid for before it starts: `max_llm_calls` counts it at once, so that branches that run
 /// at the same time cannot share the last one. What it takes in tokens and dollars is only known
-/// afterwards, so those limits stop the first call that would start with the budget used up.
+/// afterwards, so those limits stop the first call that would start with the budget used up. Calls under
+/// way count by what they take at most: one that fits only if they take less waits for them. So a budget
+/// is exceeded by no more than what one call takes.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     budget: Budget,
     price_table: Option<Arc<str>>,
     spent: Mutex<Spent>,
+    /// A call has settled: others may fit now.
+    settled: Notify,
 }
 
 #[derive(Debug)]
@@ -25,6 +31,38 @@ struct Spent {
     total: NodeUsage,
     /// By node.
     nodes: Vec<NodeUsage>,
+    in_flight: InFlight,
+}
+
+/// What calls under way take at most, together.
+#[derive(Debug, Default)]
+struct InFlight {
+    calls: u64,
+    tokens: u64,
+    cost_usd: f64,
+    /// Calls whose price is not known.
+    unpriced: u64,
+}
+
+impl InFlight {
+    fn add(&mut self, most: &Taken) {
+        self.calls += 1;
+        self.tokens = self.tokens.saturating_add(most.tokens());
+        self.cost_usd += most.cost_usd.unwrap_or_default();
+        self.unpriced += u64::from(most.cost_usd.is_none());
+    }
+
+    fn remove(&mut self, most: &Taken) {
+        self.calls = self.calls.saturating_sub(1);
+        if self.calls == 0 {
+            // With it goes what rounding has left of dollars.
+            *self = Self::default();
+            return;
+        }
+        self.tokens = self.tokens.saturating_sub(most.tokens());
+        self.cost_usd -= most.cost_usd.unwrap_or_default();
+        self.unpriced -= u64::from(most.cost_usd.is_none());
+    }
 }
 
 impl Ledger {
@@ -52,16 +90,50 @@ impl Ledger {
         let spent = Mutex::new(Spent {
             total,
             nodes: nodes.collect(),
+            in_flight: InFlight::default(),
         });
         Self {
             budget: tighter(&workflow.budget, limit),
             price_table,
             spent,
+            settled: Notify::new(),
         }
     }
 
-    /// Reserves one call for the node, or says which limit is used up.
-    pub(crate) fn reserve(&self, plan: &Plan, node: NodeId) -> Result<(), Failure> {
+    /// Whether the budget limits what is only known after a call.
+    pub(crate) fn limits_amounts(&self) -> bool {
+        self.budget.max_tokens.is_some() || self.budget.max_cost_usd.is_some()
+    }
+
+    /// Reserves one call for the node that takes `most` at most, or says which limit is used up. Waits while
+    /// that depends on what calls under way will have taken.
+    pub(crate) async fn reserve(
+        &self,
+        plan: &Plan,
+        node: NodeId,
+        most: Option<&Taken>,
+    ) -> Result<(), Failure> {
+        if self.try_reserve(plan, node, most)? {
+            return Ok(());
+        }
+        loop {
+            let mut settled = std::pin::pin!(self.settled.notified());
+            // From here on nothing that settles is missed.
+            settled.as_mut().enable();
+            if self.try_reserve(plan, node, most)? {
+                return Ok(());
+            }
+            settled.await;
+        }
+    }
+
+    /// `false`: not yet.
+    fn try_reserve(
+        &self,
+        plan: &Plan,
+        node: NodeId,
+        most: Option<&Taken>,
+    ) -> Result<bool, Failure> {
         let mut spent = self.lock();
         if let Some(reason) = used_up(&self.budget, &spent.total) {
             let id = &plan.node(node).id;
@@ -73,12 +145,32 @@ impl Ledger {
                 ..failure
             });
         }
+        if let Some(most) = most {
+            if !fits(&self.budget, &spent) {
+                return Ok(false);
+            }
+            spent.in_flight.add(most);
+        }
         spent.total.llm_calls += 1;
         spent.nodes[node.0].llm_calls += 1;
-        Ok(())
+        Ok(true)
     }
 
-    /// Books what a reserved call took.
+    /// Books what a reserved call took, if anything, instead of the most that it could have taken.
+    pub(crate) fn settle(&self, node: NodeId, most: Option<&Taken>, taken: Option<&NodeUsage>) {
+        let mut spent = self.lock();
+        if let Some(taken) = taken {
+            spent.total.add(taken);
+            spent.nodes[node.0].add(taken);
+        }
+        if let Some(most) = most {
+            spent.in_flight.remove(most);
+            drop(spent);
+            self.settled.notify_waiters();
+        }
+    }
+
+    /// Books a call that was not reserved here.
     pub(crate) fn book(&self, node: NodeId, taken: &NodeUsage) {
         let mut spent = self.lock();
         spent.total.add(taken);
@@ -150,6 +242,22 @@ fn tighter(workflow: &Budget, limit: &Budget) -> Budget {
         max_tokens: least(workflow.max_tokens, limit.max_tokens),
         max_llm_calls: least(workflow.max_llm_calls, limit.max_llm_calls),
     }
+}
+
+/// Whether one more call may start beside those that are under way.
+fn fits(budget: &Budget, spent: &Spent) -> bool {
+    let Spent {
+        total, in_flight, ..
+    } = spent;
+    if in_flight.calls == 0 {
+        return true;
+    }
+    let tokens = (total.input_tokens + total.output_tokens).saturating_add(in_flight.tokens);
+    let cost = total.cost_usd.filter(|_| in_flight.unpriced == 0);
+    budget.max_tokens.is_none_or(|max| tokens < max)
+        && budget
+            .max_cost_usd
+            .is_none_or(|max| cost.is_some_and(|cost| cost + in_flight.cost_usd < max))
 }
 
 /// Why no further call may start.

@@ -20,6 +20,8 @@ pub(crate) struct Context<'a> {
     pub(crate) events: Emitter<'a>,
     pub(crate) ledger: Ledger,
     pub(crate) quota: Option<Arc<dyn Quota>>,
+    /// The step that an earlier attempt had begun when its process was gone.
+    pub(crate) interrupted_step: Option<u64>,
     /// The host's clock when this attempt began.
     pub(crate) started: Duration,
     /// Time spent by earlier attempts.

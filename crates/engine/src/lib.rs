@@ -12,6 +12,7 @@ mod gates;
 pub mod host;
 mod order;
 pub mod outcome;
+mod paid_call;
 pub mod plan;
 pub mod progress;
 pub mod quota;

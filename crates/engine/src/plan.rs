@@ -30,8 +30,6 @@ pub(crate) struct NodePlan {
     pub(crate) id: Arc<str>,
     /// What the model has to answer.
     pub(crate) format: OutputFormat,
-    /// Length of the schema in it, written as JSON.
-    pub(crate) schema_bytes: usize,
     /// Which model is asked.
     pub(crate) model: ModelSpec,
 }
@@ -94,7 +92,6 @@ impl NodePlan {
         let schema = node.output.json_schema();
         Self {
             id: Arc::from(node.id.as_str()),
-            schema_bytes: schema.to_string().len(),
             format: OutputFormat {
                 name: Arc::from(format_name(&node.id)),
                 description: node.output.description.as_deref().map(Arc::from),

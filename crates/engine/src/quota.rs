@@ -8,21 +8,9 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use llm::chat::ChatRequest;
-use llm::error::ErrorKind;
-use llm::model::ChatModel;
+pub use llm::tokens::DEFAULT_ANSWER_TOKENS;
 
 use crate::outcome::{Failure, FailureCode, NodeUsage};
-use crate::plan::NodePlan;
-
-/// Tokens that an answer is taken to have at most where its node sets no `max_tokens`.
-pub const DEFAULT_ANSWER_TOKENS: u32 = 4_096;
-
-/// Bytes of text that make a token at least, in any script: English has four, Chinese three.
-const BYTES_PER_TOKEN: usize = 3;
-
-/// What goes around prompt and schema, in tokens.
-const ENVELOPE_TOKENS: u64 = 64;
 
 /// What a call takes: at most, or in fact.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -39,6 +27,16 @@ impl Taken {
     /// All tokens.
     pub fn tokens(&self) -> u64 {
         self.input_tokens.saturating_add(self.output_tokens)
+    }
+}
+
+impl From<&NodeUsage> for Taken {
+    fn from(usage: &NodeUsage) -> Self {
+        Self {
+            input_tokens: usage.input_tokens,
+            output_tokens: usage.output_tokens,
+            cost_usd: usage.cost_usd,
+        }
     }
 }
 
@@ -65,103 +63,46 @@ pub trait Quota: Send + Sync + Debug {
     fn give_back(&self, reserved: &Taken);
 }
 
-/// What a call takes at most: estimated from its text, and by the node's `max_tokens`.
-fn most(model: &dyn ChatModel, request: &ChatRequest, schema_bytes: usize) -> Taken {
-    let messages: usize = request.messages.iter().map(|one| one.text.len()).sum();
-    let text = (messages + schema_bytes).div_ceil(BYTES_PER_TOKEN);
-    let input_tokens = u64::try_from(text)
-        .unwrap_or(u64::MAX)
-        .saturating_add(ENVELOPE_TOKENS);
-    let output_tokens = u64::from(request.max_tokens.unwrap_or(DEFAULT_ANSWER_TOKENS));
-    Taken {
-        input_tokens,
-        output_tokens,
-        cost_usd: model.cost_usd(input_tokens, output_tokens),
-    }
-}
-
-/// What is set aside for one call.
+/// What is set aside for one call; given back when it is dropped.
 pub(crate) struct Reserved {
     /// `None` once it is settled.
     quota: Option<Arc<dyn Quota>>,
     most: Taken,
-    /// Of the prompt alone.
-    prompt_cost_usd: Option<f64>,
-    begun: bool,
 }
 
 impl Reserved {
-    /// For a call of that node; `None` where there is no quota.
+    /// For a call of that node.
     pub(crate) async fn before(
-        quota: Option<&Arc<dyn Quota>>,
-        node: &NodePlan,
-        model: &dyn ChatModel,
-        request: &ChatRequest,
-    ) -> Result<Option<Self>, Failure> {
-        let Some(quota) = quota else {
-            return Ok(None);
-        };
-        let most = most(model, request, node.schema_bytes);
-        if let Err(refused) = quota.reserve(model.name(), &most).await {
-            let failure = Failure::of_node(FailureCode::QuotaExhausted, &node.id, refused.reason);
+        quota: &Arc<dyn Quota>,
+        node: &str,
+        model: &str,
+        most: &Taken,
+    ) -> Result<Self, Failure> {
+        if let Err(refused) = quota.reserve(model, most).await {
+            let failure = Failure::of_node(FailureCode::QuotaExhausted, node, refused.reason);
             return Err(Failure {
                 retryable: refused.retryable,
                 ..failure
             });
         }
-        Ok(Some(Self {
+        Ok(Self {
             quota: Some(quota.clone()),
-            prompt_cost_usd: model.cost_usd(most.input_tokens, 0),
-            most,
-            begun: false,
-        }))
+            most: *most,
+        })
     }
 
-    /// The call is being made.
-    pub(crate) fn begun(mut self) -> Self {
-        self.begun = true;
-        self
-    }
-
-    /// The model answered.
-    pub(crate) fn settle(mut self, usage: &NodeUsage) {
+    /// It is known what the call took.
+    pub(crate) fn settle(mut self, taken: &Taken) {
         if let Some(quota) = self.quota.take() {
-            let taken = Taken {
-                input_tokens: usage.input_tokens,
-                output_tokens: usage.output_tokens,
-                cost_usd: usage.cost_usd,
-            };
-            quota.settle(&self.most, &taken);
-        }
-    }
-
-    /// It did not. Where the provider may have done its work all the same, the prompt counts.
-    pub(crate) fn failed(&mut self, kind: ErrorKind) {
-        self.begun = matches!(kind, ErrorKind::Timeout | ErrorKind::BadReply);
-        self.release();
-    }
-
-    fn release(&mut self) {
-        let Some(quota) = self.quota.take() else {
-            return;
-        };
-        if self.begun {
-            let prompt = Taken {
-                output_tokens: 0,
-                cost_usd: self.prompt_cost_usd,
-                ..self.most
-            };
-            quota.settle(&self.most, &prompt);
-        } else {
-            quota.give_back(&self.most);
+            quota.settle(&self.most, taken);
         }
     }
 }
 
 impl Drop for Reserved {
-    /// Dropped in the middle of a call, the prompt counts: nobody knows what the provider did, and to break
-    /// calls off must not make them free.
     fn drop(&mut self) {
-        self.release();
+        if let Some(quota) = self.quota.take() {
+            quota.give_back(&self.most);
+        }
     }
 }

@@ -49,6 +49,9 @@ pub struct Limits {
     pub stream: bool,
     /// Most that telemetry may keep, whatever the workflow allows.
     pub capture: CaptureLevel,
+    /// The process of an earlier attempt at the run was gone at once: what the calls took that it had under
+    /// way is not booked yet.
+    pub was_interrupted: bool,
 }
 
 impl Default for Limits {
@@ -61,6 +64,7 @@ impl Default for Limits {
             fan_out: 16,
             stream: false,
             capture: CaptureLevel::Full,
+            was_interrupted: false,
         }
     }
 }
@@ -109,6 +113,7 @@ pub async fn run(
         earlier_ms: progress.elapsed_ms,
         deadline: limits.deadline,
         quota: limits.quota,
+        interrupted_step: limits.was_interrupted.then_some(progress.steps),
         fan_out: if environment.models.is_sequential() {
             1
         } else {

@@ -39,7 +39,9 @@ pub(crate) async fn run(
     // Everything in flight sees the state as it was before the step; only `done` changes meanwhile.
     let state = progress.state.as_slice();
     let before = Variables::new(state, &progress.counters);
-    let start = |unit: Unit| async move {
+    let is_interrupted = context.interrupted_step == Some(progress.steps);
+    let mut interrupted_items = if is_interrupted { context.fan_out } else { 0 };
+    let start = |unit: Unit, was_in_flight: bool| async move {
         let item = unit
             .item
             .map(|(list, index)| (index, &fan_out::items(state, list)[index]));
@@ -47,16 +49,20 @@ pub(crate) async fn run(
             node: unit.node,
             item,
             variables: before.with_item(item),
+            was_in_flight,
         };
         (unit, model_call::execute(context, execution).await)
     };
-    let mut in_flight: FuturesUnordered<_> = nodes.into_iter().map(start).collect();
+    let nodes = nodes.into_iter();
+    let mut in_flight: FuturesUnordered<_> =
+        nodes.map(|node| start(node, is_interrupted)).collect();
     let mut items_in_flight = 0;
     loop {
         while items_in_flight < context.fan_out
             && let Some(unit) = items.next()
         {
-            in_flight.push(start(unit));
+            in_flight.push(start(unit, interrupted_items > 0));
+            interrupted_items = interrupted_items.saturating_sub(1);
             items_in_flight += 1;
         }
         let Some((unit, Executed { result, usage })) = in_flight.next().await else {

@@ -54,6 +54,8 @@ pub struct Claimed {
     pub last_event: u64,
     /// Claims since the run last got on, this one included and those that were handed back excluded.
     pub starts: u32,
+    /// The worker that had it before let its lease lapse: it is gone, with what it had under way.
+    pub was_lost: bool,
 }
 
 /// How to submit.

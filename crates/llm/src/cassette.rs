@@ -22,6 +22,7 @@ use crate::chat::{ChatReply, ChatRequest, Content, Delta, FinishReason, Message,
 use crate::error::ErrorKind;
 use crate::model::{ChatModel, ModelSpec, Models};
 use crate::playback;
+use crate::tokens::Most;
 
 /// The format this version writes and reads.
 const VERSION: u32 = 1;
@@ -181,6 +182,10 @@ impl ChatModel for RecordedModel {
 
     fn cost_usd(&self, input_tokens: u64, output_tokens: u64) -> Option<f64> {
         self.model.cost_usd(input_tokens, output_tokens)
+    }
+
+    fn most(&self, request: &ChatRequest) -> Most {
+        self.model.most(request)
     }
 
     /// A call whose exchange cannot be written fails (`ErrorKind::Config`): a recording with holes

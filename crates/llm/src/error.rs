@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::chat::Usage;
+
 /// A failed model call. Messages are safe to show: no key, no prompt, bounded length.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
@@ -14,12 +16,30 @@ pub struct Error {
     pub status: Option<u16>,
     /// How long the provider asked to wait.
     pub retry_after: Option<Duration>,
+    /// What the call has to be taken to have cost all the same.
+    pub spent: Spent,
+}
+
+/// What a failed call took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spent {
+    /// It was refused, or never sent.
+    Nothing,
+    /// It was sent, and nobody knows what the provider did.
+    Unknown,
+    /// So much.
+    Tokens(Usage),
 }
 
 impl Error {
-    /// An error that no HTTP answer stands behind.
+    /// An error that no HTTP answer stands behind. One for want of a good answer in time may have been paid
+    /// for, any other has not.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
+            spent: match kind {
+                ErrorKind::Timeout | ErrorKind::BadReply => Spent::Unknown,
+                _ => Spent::Nothing,
+            },
             kind,
             message: message.into(),
             status: None,

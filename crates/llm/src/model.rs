@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use crate::Error;
 use crate::chat::{ChatReply, ChatRequest, Delta};
 use crate::error::ErrorKind;
+use crate::tokens::{LARGEST_ENVELOPE, Most};
 
 /// The providers there are.
 pub const PROVIDERS: &[&str] = &["openai", "anthropic", "google", "ollama", "offline"];
@@ -70,6 +71,11 @@ pub trait ChatModel: Send + Sync + std::fmt::Debug {
     /// What a call of so many tokens costs at most, in US dollars; `None` where the model has no known price.
     fn cost_usd(&self, _input_tokens: u64, _output_tokens: u64) -> Option<f64> {
         None
+    }
+
+    /// The most that a call can take, before it is made.
+    fn most(&self, request: &ChatRequest) -> Most {
+        Most::of(request, LARGEST_ENVELOPE, request.max_tokens)
     }
 
     /// Asks once: no retry. Dropping the future aborts the HTTP call. `on_delta` sees text as it

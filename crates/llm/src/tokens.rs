@@ -1,9 +1,42 @@
-//! Tokens of a call where nobody has counted them: an estimate from the text.
+//! Tokens of a call where nobody has counted them: an estimate from the text, and before the call the most
+//! that it can take.
+
+use std::io::{self, Write};
 
 use crate::chat::{ChatRequest, Content, Usage};
 
-/// What goes around a prompt and its schema, in tokens.
+/// Tokens that an answer is taken to have at most where no limit is sent for it.
+pub const DEFAULT_ANSWER_TOKENS: u32 = 4_096;
+
+/// About what goes around a prompt and its schema, in tokens.
 const ENVELOPE: u64 = 8;
+
+/// What goes around a prompt at most: a chat template with its own instructions.
+pub(crate) const LARGEST_ENVELOPE: u64 = 256;
+
+/// The most that a call can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Most {
+    /// Prompt tokens: no tokenizer makes more than one of a byte.
+    pub input_tokens: u64,
+    /// Answer tokens: the limit that is sent, or [`DEFAULT_ANSWER_TOKENS`] where none is.
+    pub output_tokens: u64,
+}
+
+impl Most {
+    /// `envelope` is what the provider puts around a prompt, `answer_limit` the limit that is sent.
+    pub(crate) fn of(request: &ChatRequest, envelope: u64, answer_limit: Option<u32>) -> Self {
+        let messages = request.messages.iter();
+        let messages: u64 = messages.map(|message| bytes(message.text.len())).sum();
+        // A schema may be sent twice: as such, and in words.
+        let schema = request.output.as_ref();
+        let schema = schema.map_or(0, |output| 2 * json_bytes(&output.schema));
+        Self {
+            input_tokens: messages + schema + envelope,
+            output_tokens: answer_limit.unwrap_or(DEFAULT_ANSWER_TOKENS).into(),
+        }
+    }
+}
 
 /// Tokens of one call as far as the provider reported them; `None` is a count that it left out or that
 /// cannot be read.
@@ -35,18 +68,38 @@ impl Reported {
     }
 }
 
-/// About as many tokens as a text has: four ASCII characters each, and any other character one.
-pub fn estimate(text: &str) -> u64 {
-    let (mut ascii, mut others) = (0_u64, 0_u64);
-    for byte in text.bytes() {
-        // Bytes that only continue a character are not counted.
-        match byte {
-            0..=0x7f => ascii += 1,
-            0xc0.. => others += 1,
-            0x80..=0xbf => {}
+/// About as many tokens as a text has that comes in pieces: four ASCII characters each, and any other
+/// character one.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Estimate {
+    ascii: u64,
+    others: u64,
+}
+
+impl Estimate {
+    /// One more piece.
+    pub fn add(&mut self, piece: &str) {
+        for byte in piece.bytes() {
+            // Bytes that only continue a character are not counted.
+            match byte {
+                0..=0x7f => self.ascii += 1,
+                0xc0.. => self.others += 1,
+                0x80..=0xbf => {}
+            }
         }
     }
-    ascii.div_ceil(4) + others
+
+    /// Of all pieces so far.
+    pub fn tokens(&self) -> u64 {
+        self.ascii.div_ceil(4) + self.others
+    }
+}
+
+/// About as many tokens as a text has; see [`Estimate`].
+pub fn estimate(text: &str) -> u64 {
+    let mut estimate = Estimate::default();
+    estimate.add(text);
+    estimate.tokens()
 }
 
 /// About as many tokens as a prompt has, the schema of its answer included.
@@ -56,6 +109,31 @@ pub fn estimate_prompt(request: &ChatRequest) -> u64 {
     let schema = request.output.as_ref();
     let schema = schema.map_or(0, |output| estimate(&output.schema.to_string()));
     messages + schema + ENVELOPE
+}
+
+/// How long a value is as JSON, without writing it anywhere.
+fn json_bytes(value: &serde_json::Value) -> u64 {
+    struct Count(u64);
+
+    impl Write for Count {
+        fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+            self.0 += bytes(piece.len());
+            Ok(piece.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut count = Count(0);
+    // Neither a value nor a counter can fail.
+    let _ = serde_json::to_writer(&mut count, value);
+    count.0
+}
+
+fn bytes(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

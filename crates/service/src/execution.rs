@@ -42,6 +42,8 @@ pub(crate) struct Execution {
     account: Option<Arc<Account>>,
     /// In that account, until the run is over.
     place: Mutex<Option<Place>>,
+    /// An earlier attempt was gone with what it had under way.
+    was_interrupted: bool,
 }
 
 impl Execution {
@@ -61,6 +63,7 @@ impl Execution {
             options,
             account: place.as_ref().map(|place| place.account().clone()),
             place: Mutex::new(place),
+            was_interrupted: false,
         }
     }
 
@@ -77,6 +80,7 @@ impl Execution {
             work,
             last_event,
             starts,
+            was_lost,
         } = claimed;
         let run = LiveRun::new(shared, job.id, job.workflow.clone(), last_event);
         let place = shared.claimed_place(&job);
@@ -89,6 +93,7 @@ impl Execution {
             work,
             account: place.as_ref().map(|place| place.account().clone()),
             place: Mutex::new(place),
+            was_interrupted: was_lost,
         };
         execution.run.grant(lease);
         shared.register(&execution.run);
@@ -253,6 +258,7 @@ impl Execution {
             fan_out: shared.settings.fan_out,
             stream: self.options.stream,
             capture: shared.settings.capture,
+            was_interrupted: self.was_interrupted,
         };
         let environment = Environment {
             models: shared.models.clone(),

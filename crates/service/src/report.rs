@@ -77,6 +77,8 @@ pub struct Row {
     pub cost_usd: f64,
     /// Jobs of which a part has no known price: `cost_usd` is too low by what they cost.
     pub unpriced_runs: u64,
+    /// Jobs of which a part of the tokens, and so of the cost, is an estimate.
+    pub estimated_runs: u64,
 }
 
 /// Sums that grow job by job.
@@ -179,6 +181,7 @@ struct Part {
     output_tokens: u64,
     cost_usd: f64,
     is_priced: bool,
+    is_estimated: bool,
 }
 
 impl Part {
@@ -194,6 +197,7 @@ impl Part {
             output_tokens: sum.output_tokens + usage.output_tokens,
             cost_usd: sum.cost_usd + usage.cost_usd.unwrap_or_default(),
             is_priced: sum.is_priced && usage.cost_usd.is_some(),
+            is_estimated: sum.is_estimated || usage.is_estimated,
         })
     }
 }
@@ -209,6 +213,7 @@ fn whole(usage: &Usage, nodes: &[&NodeUsage]) -> Part {
             .cost_usd
             .unwrap_or_else(|| Part::of(nodes.iter().copied()).cost_usd),
         is_priced: usage.cost_usd.is_some(),
+        is_estimated: usage.is_estimated,
     }
 }
 
@@ -231,6 +236,7 @@ impl Sums {
         row.output_tokens += part.output_tokens;
         row.cost_usd += part.cost_usd;
         row.unpriced_runs += u64::from(!part.is_priced);
+        row.estimated_runs += u64::from(part.is_estimated);
     }
 
     fn row(&self, group: &str) -> Row {

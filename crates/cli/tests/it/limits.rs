@@ -2,7 +2,7 @@
 
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
-use testing::{FakeModel, TempProject};
+use testing::{FakeModel, Reply, TempProject};
 use tokio::task::JoinSet;
 
 use crate::http::{ask, client, serve};
@@ -222,4 +222,136 @@ fn mistakes_name_the_way_out() {
         &format!("keys create --name x --tokens-per-day 9999999999999999 {STORE}"),
         &["999999999999999"],
     );
+}
+
+/// A server of one key with so many tokens a day, asking `model`.
+fn limited(project: &TempProject, model: &FakeModel, tokens: u32) -> (Running, String) {
+    let shop = key(project, &format!("--tokens-per-day {tokens}"));
+    let mut command = serve(project, "greeting.yaml");
+    let server = Running::start(ask("none", model, &mut command));
+    (server, shop)
+}
+
+/// 16,000 characters in words.
+fn long_greeting() -> Value {
+    json!({"result": "otters! ".repeat(2_000)})
+}
+
+#[tokio::test]
+async fn a_quota_binds_though_a_provider_reports_no_usage() {
+    let project = greeting();
+    let model = FakeModel::answering(|_| Reply::json(long_greeting()).usage(0, 0));
+    let (mut server, shop) = limited(&project, &model, 20_000);
+    let url = server.url();
+    let mut runs = 0;
+    let refused = loop {
+        let (status, _, answer) = run(&url, &shop).await;
+        if status != 200 {
+            break answer;
+        }
+        runs += 1;
+        let usage = &answer["usage"];
+        assert_eq!(usage["estimated"], true, "{usage}");
+        assert!(usage["output_tokens"].as_u64() > Some(3_900), "{usage}");
+        assert!(runs < 10, "nothing binds");
+    };
+    assert_eq!(refused["code"], "quota_exhausted");
+    assert_eq!(runs, 4);
+}
+
+#[tokio::test]
+async fn an_answer_that_was_read_live_and_cancelled_is_paid() {
+    let project = greeting();
+    let text = long_greeting().to_string();
+    // Half of it arrives.
+    let model = FakeModel::answering(move |_| Reply::hang_midway(text.clone()));
+    let (mut server, shop) = limited(&project, &model, 20_000);
+    let url = server.url();
+    let request = client()
+        .post(format!("{url}/run"))
+        .bearer_auth(&shop)
+        .header("accept", "text/event-stream")
+        .json(&json!({"name": "Ada"}));
+    let mut live = request.send().await.expect("an answer");
+    let job = live.headers()["location"].to_str().expect("a path");
+    let job = job.rsplit('/').next().expect("an id").to_owned();
+    // Of the answer 1,000 pieces of eight characters.
+    let (mut pieces, mut rest) = (0, String::new());
+    while pieces < 990 {
+        let more = live.chunk().await.expect("the stream goes on");
+        rest.push_str(&String::from_utf8_lossy(&more.expect("more")));
+        let whole = rest.rfind('\n').map_or(0, |end| end + 1);
+        let lines: String = rest.drain(..whole).collect();
+        pieces += lines.matches("event: llm_delta").count();
+    }
+    let cancelled = client()
+        .post(format!("{url}/jobs/{job}/cancel"))
+        .bearer_auth(&shop);
+    assert!(
+        cancelled
+            .send()
+            .await
+            .expect("an answer")
+            .status()
+            .is_success()
+    );
+    while live.chunk().await.is_ok_and(|piece| piece.is_some()) {}
+    let status: Value =
+        serde_json::from_str(&get(&url, &format!("/status/{job}"), &shop).await).expect("JSON");
+    assert_eq!(status["status"], "cancelled");
+    let taken = &status["usage"];
+    assert_eq!(taken["estimated"], true, "{taken}");
+    assert!(taken["output_tokens"].as_u64() > Some(1_700), "{taken}");
+    let today = usage(&url, &shop).await["today"].clone();
+    assert_eq!(today["output_tokens"], taken["output_tokens"]);
+    assert_eq!(today["input_tokens"], taken["input_tokens"]);
+}
+
+#[tokio::test]
+async fn a_call_in_flight_at_kill_9_is_paid_when_its_run_goes_on() {
+    let project = greeting();
+    let model = FakeModel::scripted([Reply::hang(), Reply::json(json!({"result": "hi"}))]);
+    let (mut server, shop) = limited(&project, &model, 20_000);
+    let request = client()
+        .post(format!("{}/jobs", server.url()))
+        .bearer_auth(&shop)
+        .json(&json!({"inputs": {"name": "Ada"}}));
+    let accepted: Value = request
+        .send()
+        .await
+        .expect("an answer")
+        .json()
+        .await
+        .expect("JSON");
+    let job = accepted["job_id"].as_str().expect("an id").to_owned();
+    while model.calls() == 0 {
+        tokio::task::yield_now().await;
+    }
+    server.signal("KILL");
+    server.ended();
+
+    let mut command = serve(&project, "greeting.yaml");
+    let mut server = Running::start(ask("none", &model, &mut command));
+    let url = server.url();
+    let request = client()
+        .get(format!("{url}/status/{job}"))
+        .bearer_auth(&shop)
+        .header("prefer", "wait=60");
+    let status: Value = request
+        .send()
+        .await
+        .expect("an answer")
+        .json()
+        .await
+        .expect("JSON");
+    assert_eq!(status["status"], "completed", "{status}");
+    let taken = &status["usage"];
+    assert_eq!(
+        (&taken["llm_calls"], &taken["estimated"]),
+        (&json!(2), &json!(true))
+    );
+    assert_eq!(taken["output_tokens"], 4_096 + 5);
+    let today = usage(&url, &shop).await["today"].clone();
+    assert_eq!(today["model_calls"], 2);
+    assert_eq!(today["output_tokens"], 4_096 + 5);
 }

@@ -15,7 +15,7 @@ use crate::capture::MaskedScope;
 use crate::context::{Context, millis};
 use crate::event::EventKind;
 use crate::outcome::{Failure, FailureCode, FailureSource, NodeUsage};
-use crate::quota::Reserved;
+use crate::paid_call::{PaidCall, SetAside, book_interrupted};
 use crate::repair;
 use crate::scope::Variables;
 use crate::watch::Call;
@@ -28,6 +28,8 @@ pub(crate) struct Execution<'a> {
     pub(crate) item: Option<(usize, &'a Value)>,
     /// The run as it was before the step.
     pub(crate) variables: Variables<'a>,
+    /// An earlier attempt at the run may have begun it, and its end is not known.
+    pub(crate) was_in_flight: bool,
 }
 
 impl Execution<'_> {
@@ -128,14 +130,19 @@ async fn ask(
         stream: context.stream,
         trace_parent: None,
     };
+    if execution.was_in_flight {
+        usage.add(&book_interrupted(
+            context,
+            execution.node,
+            model.as_ref(),
+            &request,
+        ));
+    }
     let attempts = settings.max_attempts.max(1);
     let mut attempt = 1;
     let warned = Mutex::default();
     loop {
-        let quota = context.quota.as_ref();
-        let reserved = Reserved::before(quota, node_plan, model.as_ref(), &request).await?;
-        context.ledger.reserve(context.plan, execution.node)?;
-        let mut reserved = reserved.map(Reserved::begun);
+        let set_aside = SetAside::of(context, execution.node, model.as_ref(), &request).await?;
         usage.llm_calls += 1;
         let this_call = Call {
             node: &node_plan.id,
@@ -148,19 +155,15 @@ async fn ask(
         request.trace_parent = observer
             .call_begins(&this_call)
             .map(|parent| parent.to_string());
-        let result = call(context, model.as_ref(), &request, execution, &warned).await;
+        let paid = set_aside.call(context, execution.node, model.as_ref(), &request);
+        let result = call(context, model.as_ref(), &request, execution, &paid, &warned).await;
         observer.call_ended(&this_call, &request, result.as_ref());
-        if let (Some(reserved), Err(error)) = (&mut reserved, &result) {
-            reserved.failed(error.kind);
-        }
+        usage.add(&match &result {
+            Ok(reply) => paid.answered(reply),
+            Err(error) => paid.failed(error),
+        });
         let (reason, wait) = match result {
             Ok(reply) => {
-                let taken = NodeUsage::of(&reply);
-                if let Some(reserved) = reserved {
-                    reserved.settle(&taken);
-                }
-                usage.add(&taken);
-                context.ledger.book(execution.node, &taken);
                 match repair::read(
                     &node.output,
                     &reply,
@@ -248,6 +251,7 @@ async fn call(
     model: &dyn ChatModel,
     request: &ChatRequest,
     execution: &Execution<'_>,
+    paid: &PaidCall<'_>,
     warned: &Mutex<Option<String>>,
 ) -> Result<ChatReply, llm::Error> {
     let show = |text: Option<String>| {
@@ -261,7 +265,10 @@ async fn call(
     };
     let deltas = context.capture.deltas(execution.node);
     let on_delta = |delta: Delta| match delta {
-        Delta::Text(text) => show(deltas.push(text)),
+        Delta::Text(text) => {
+            paid.received(&text);
+            show(deltas.push(text));
+        }
         Delta::Warning(message) => {
             let mut warned = warned.lock().unwrap_or_else(PoisonError::into_inner);
             if warned.as_ref() != Some(&message) {

@@ -5,6 +5,7 @@ mod cases;
 mod fan_out;
 mod fixture;
 mod limits;
+mod paid;
 mod privacy;
 mod quota;
 mod resume;

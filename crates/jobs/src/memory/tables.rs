@@ -159,6 +159,7 @@ impl Tables {
     pub(super) fn claim(&mut self, id: JobId, by: &Claimant, now: Timestamp) -> Option<Claimed> {
         let record = self.jobs.get_mut(&id)?;
         let lapsed_at = record.lease_expires_at;
+        let was_lost = record.head.status != Status::Pending;
         let lease = record.claim(by, now)?;
         let claimed = Claimed {
             job: record.job(),
@@ -166,6 +167,7 @@ impl Tables {
             work: record.work(),
             last_event: record.last_event(),
             starts: record.starts,
+            was_lost,
         };
         self.dequeue(&claimed.job);
         self.leases.remove(&(lapsed_at, id));

@@ -234,6 +234,7 @@ impl Tables<'_> {
             work,
             last_event,
             starts,
+            was_lost: from != Status::Pending,
         }))
     }
 

@@ -55,6 +55,7 @@ impl Tables<'_> {
                 work: new.work.clone(),
                 last_event: 0,
                 starts: 1,
+                was_lost: false,
             })
         })))
     }

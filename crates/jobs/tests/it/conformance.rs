@@ -50,6 +50,7 @@ macro_rules! suite {
                 leases::a_heartbeat_tells_of_a_cancel,
                 leases::a_worker_that_lost_its_lease_cannot_write,
                 leases::a_handed_back_job_waits_in_its_old_place_with_its_attempts,
+                leases::a_claim_says_whether_the_worker_before_was_lost,
                 leases::a_worker_that_handed_its_job_back_cannot_write,
                 leases::a_cancelling_job_handed_back_is_claimed_to_be_ended,
                 leases::starts_are_counted_since_the_run_last_got_on,

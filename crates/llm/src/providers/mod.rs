@@ -21,6 +21,7 @@ use serde_json::Value;
 
 use crate::answer::Answer;
 use crate::chat::ChatRequest;
+use crate::tokens::LARGEST_ENVELOPE;
 use crate::transport::failure::Refusal;
 use crate::transport::frames::Framing;
 use detour::Detour;
@@ -33,6 +34,9 @@ pub(crate) trait Dialect: Debug + Send + Sync + 'static {
     type Schemas: Send + Sync;
     /// Gathers a streamed answer.
     type Assembly: Assembly;
+
+    /// What the provider puts around a prompt at most, in tokens.
+    const ENVELOPE_TOKENS: u64 = LARGEST_ENVELOPE;
 
     /// How the stream is cut into events.
     const FRAMING: Framing;
@@ -55,6 +59,11 @@ pub(crate) trait Dialect: Debug + Send + Sync + 'static {
 
     /// What is sent of a schema.
     fn fit(schema: &Value) -> Self::Schemas;
+
+    /// The limit that is sent for an answer's tokens; `None` where none is.
+    fn answer_limit(request: &ChatRequest) -> Option<u32> {
+        request.max_tokens
+    }
 
     /// The request's JSON. `schemas` is there exactly when the request wants structure.
     fn body(

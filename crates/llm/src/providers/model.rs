@@ -17,11 +17,12 @@ use super::{Assembly, Dialect, Fault};
 use crate::Error;
 use crate::answer::{Answer, content};
 use crate::chat::{ChatReply, ChatRequest, Content, Delta, FinishReason, Usage};
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Spent};
 use crate::model::ChatModel;
 use crate::pricing::PriceTable;
 use crate::secret::Secret;
 use crate::settings::Clock;
+use crate::tokens::{Most, Reported};
 use crate::transport::failure::Subject;
 use crate::transport::frames::Frames;
 use crate::transport::{self, Broken, Endpoint, Transport, Unfit};
@@ -322,10 +323,13 @@ impl<D: Dialect> HttpModel<D> {
             Content::Text(text) => text.is_empty() || request.output.is_some(),
             Content::Json(_) => false,
         };
-        if cut && answer.finish == FinishReason::ContentFilter {
-            return Err(self.fault(Fault::Filtered(String::new()), request));
-        }
         let usage = answer.usage.or_estimate(request, &content);
+        if cut && answer.finish == FinishReason::ContentFilter {
+            return Err(Error {
+                spent: Spent::Tokens(usage),
+                ..self.fault(Fault::Filtered(String::new()), request)
+            });
+        }
         Ok(ChatReply {
             content,
             usage,
@@ -362,7 +366,14 @@ impl<D: Dialect> HttpModel<D> {
     }
 
     fn broken(&self, broken: &Broken) -> Error {
-        self.error(broken.kind, &broken.message)
+        Error {
+            spent: if broken.was_sent {
+                Spent::Unknown
+            } else {
+                Spent::Nothing
+            },
+            ..self.error(broken.kind, &broken.message)
+        }
     }
 
     fn fault(&self, fault: Fault, request: &ChatRequest) -> Error {
@@ -374,17 +385,26 @@ impl<D: Dialect> HttpModel<D> {
                     self.provider
                 ),
             ),
-            Fault::Truncated => self.error(
-                ErrorKind::Network,
-                "the stream ended before the answer was complete",
-            ),
+            Fault::Truncated => Error {
+                spent: Spent::Unknown,
+                ..self.error(
+                    ErrorKind::Network,
+                    "the stream ended before the answer was complete",
+                )
+            },
             Fault::Filtered(reason) => {
                 let reason = self.subject(request).sanitise(&reason);
                 let colon = if reason.is_empty() { "" } else { ": " };
-                self.error(
-                    ErrorKind::ContentFilter,
-                    &format!("a content filter withheld the answer{colon}{reason}"),
-                )
+                // Nothing of the answer came; the prompt was read.
+                let nothing = Content::Text(String::new());
+                let usage = Reported::default().or_estimate(request, &nothing);
+                Error {
+                    spent: Spent::Tokens(usage),
+                    ..self.error(
+                        ErrorKind::ContentFilter,
+                        &format!("a content filter withheld the answer{colon}{reason}"),
+                    )
+                }
             }
             Fault::Refused(refusal) => refusal.into_error(self.subject(request), None),
         }
@@ -405,6 +425,10 @@ impl<D: Dialect> ChatModel for HttpModel<D> {
             is_estimated: false,
         };
         self.prices.cost_usd(self.provider, &self.model, &usage)
+    }
+
+    fn most(&self, request: &ChatRequest) -> Most {
+        Most::of(request, D::ENVELOPE_TOKENS, D::answer_limit(request))
     }
 
     async fn chat(&self, request: &ChatRequest, on_delta: OnDelta<'_>) -> Result<ChatReply, Error> {

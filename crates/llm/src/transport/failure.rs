@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Error;
 use crate::chat::Message;
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Spent};
 use crate::secret::Secret;
 
 /// Longest piece of a provider's own message that is passed on, in characters.
@@ -88,6 +88,7 @@ impl Refusal {
             message,
             status: Some(self.status),
             retry_after: self.retry_after.or(retry_after),
+            spent: Spent::Nothing,
         }
     }
 }

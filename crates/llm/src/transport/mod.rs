@@ -60,6 +60,8 @@ pub(crate) struct Broken {
     pub(crate) kind: ErrorKind,
     /// What happened, to follow "`model`: ".
     pub(crate) message: String,
+    /// The request may have reached the provider.
+    pub(crate) was_sent: bool,
 }
 
 /// Why no request can be sent to an address.
@@ -185,12 +187,14 @@ impl Transport {
             return Broken {
                 kind: ErrorKind::Config,
                 message: not_allowed(place),
+                was_sent: false,
             };
         }
         if !error.is_connect() {
             return Broken {
                 kind: ErrorKind::Network,
                 message: format!("the connection to {place} broke: {cause}"),
+                was_sent: true,
             };
         }
         let text = cause.to_string();
@@ -201,6 +205,7 @@ impl Transport {
                     "{place} has a certificate that is not trusted ({text}); \
                      if its authority is your own, name it with `--ca FILE`"
                 ),
+                was_sent: false,
             };
         }
         let is_late = cause.is::<TooSlow>()
@@ -220,6 +225,7 @@ impl Transport {
         Broken {
             kind: ErrorKind::Network,
             message,
+            was_sent: false,
         }
     }
 }
@@ -234,6 +240,7 @@ impl Answer {
                 Err(Broken {
                     kind: ErrorKind::Timeout,
                     message: format!("the stream was silent for {} s", silence.as_secs_f64()),
+                    was_sent: true,
                 })
             })
     }
@@ -311,6 +318,7 @@ impl Answer {
         Broken {
             kind: ErrorKind::BadReply,
             message: format!("the answer is longer than {} bytes", self.limit),
+            was_sent: true,
         }
     }
 
@@ -330,6 +338,7 @@ fn broke_off(cause: &(dyn StdError + 'static)) -> Broken {
     Broken {
         kind: ErrorKind::Network,
         message: format!("the answer broke off: {cause}"),
+        was_sent: true,
     }
 }
 

@@ -1,10 +1,12 @@
 //! What a provider leaves out of its counts is unknown, not nothing.
 
-use llm::chat::{ChatReply, Content};
+use llm::chat::{ChatReply, ChatRequest, Content, Usage};
+use llm::error::Spent;
+use llm::model::{ModelSpec, Models};
 use llm::tokens::{estimate, estimate_prompt};
 use serde_json::{Value, json};
 
-use crate::ask::{ask, free, registry};
+use crate::ask::{ask, free, registry, review, shaped};
 use crate::raw::{Raw, answer};
 
 const PROMPT: &str = "a question of some forty characters, in one line";
@@ -89,4 +91,67 @@ async fn counts_that_are_given_are_taken_as_they_are() {
     check("openai", counts, (30, 7, false)).await;
     let counts = json!({"prompt_eval_count": 30, "eval_count": 7});
     check("ollama", counts, (30, 7, false)).await;
+}
+
+#[test]
+fn what_is_set_aside_is_what_is_really_sent_and_a_token_for_each_byte() {
+    let models = registry(&[("ANTHROPIC_API_KEY", "key"), ("OPENAI_API_KEY", "key")]);
+    let most = |model: &str, request: &ChatRequest| {
+        let spec = ModelSpec::parse(model).unwrap();
+        models.find(&spec).unwrap().most(request)
+    };
+    // A token for each of these: a tokenizer that knows no such sign has only their bytes.
+    let rare = free(&"𒀱".repeat(1_000));
+    for (model, answer) in [("anthropic/m", 8_192), ("openai/m", 4_096)] {
+        let most_of_it = most(model, &rare);
+        assert!(most_of_it.input_tokens >= 4_000, "{most_of_it:?}");
+        assert_eq!(most_of_it.output_tokens, answer, "{model}");
+        let mut bound = free(PROMPT);
+        bound.max_tokens = Some(77);
+        assert_eq!(most(model, &bound).output_tokens, 77);
+        let schema = shaped(PROMPT, review());
+        let more = most(model, &schema).input_tokens - most(model, &free(PROMPT)).input_tokens;
+        assert!(more >= review().to_string().len() as u64, "{more}");
+    }
+}
+
+/// What the error of a call says that it took.
+async fn spent(bytes: Vec<u8>, stream: bool) -> Spent {
+    let server = Raw::serving([bytes]).await;
+    let models = registry(&[("OPENAI_BASE_URL", &server.base())]);
+    let mut request = free(PROMPT);
+    request.stream = stream;
+    ask(&models, "openai/m", &request)
+        .await
+        .0
+        .unwrap_err()
+        .spent
+}
+
+#[tokio::test]
+async fn an_error_says_whether_its_call_may_have_been_paid() {
+    let json = "content-type: application/json\r\n";
+    let refused = answer("400 Bad Request", json, r#"{"error": {"message": "no"}}"#);
+    assert_eq!(spent(refused.into(), false).await, Spent::Nothing);
+    let no_protocol = answer("200 OK", json, "<html>");
+    assert_eq!(spent(no_protocol.into(), false).await, Spent::Unknown);
+    let cut = "HTTP/1.1 200 OK\r\ncontent-length: 99\r\ncontent-type: application/json\r\n\r\n{";
+    assert_eq!(spent(cut.into(), false).await, Spent::Unknown);
+    let events = "content-type: text/event-stream\r\n";
+    let truncated = answer("200 OK", events, "data: {\"choices\": []}\n\n");
+    assert_eq!(spent(truncated.into(), true).await, Spent::Unknown);
+    let filtered = json!({"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}],
+        "usage": {"prompt_tokens": 30, "completion_tokens": 7}});
+    let filtered = answer("200 OK", json, &filtered.to_string());
+    assert_eq!(
+        spent(filtered.into(), false).await,
+        Spent::Tokens(Usage {
+            input_tokens: 30,
+            output_tokens: 7,
+            ..Usage::default()
+        })
+    );
+    let nobody = registry(&[("OPENAI_BASE_URL", "http://127.0.0.1:1")]);
+    let error = ask(&nobody, "openai/m", &free(PROMPT)).await.0.unwrap_err();
+    assert_eq!(error.spent, Spent::Nothing);
 }

@@ -105,7 +105,27 @@ fn a_total_counts_each_job_once_however_many_groups_it_is_in() {
             output_tokens: 25,
             cost_usd: 2.25,
             unpriced_runs: 1,
+            estimated_runs: 0,
         }
     );
     assert_eq!(report.price_tables().collect::<Vec<_>>(), ["2026-11"]);
+}
+
+#[test]
+fn runs_whose_tokens_were_estimated_are_counted() {
+    let mut report = Report::new(By::Node);
+    for marked in [true, false] {
+        let mut usage = json!({"model": "openai/m", "input_tokens": 10, "cached_tokens": 0, "output_tokens": 5,
+            "llm_calls": 1, "cost_usd": 0.5});
+        if marked {
+            usage["estimated"] = json!(true);
+        }
+        let mut whole = usage.clone();
+        whole["nodes"] = json!({ "a": usage });
+        let facts =
+            json!({"workflow": "w", "status": "completed", "execution_time_ms": 5, "usage": whole});
+        report.add(&serde_json::from_value(facts).unwrap());
+    }
+    assert_eq!(report.total().estimated_runs, 1);
+    assert_eq!(report.rows()[0].estimated_runs, 1);
 }

@@ -136,6 +136,12 @@ pub(super) fn report(args: &Args, context: &Context) -> Result<Exit> {
                     "{unpriced} of the runs asked a model without a known price: the costs are too low by theirs (--prices gives one)"
                 ));
             }
+            let estimated = report.total().estimated_runs;
+            if estimated > 0 {
+                printer::note(&format!(
+                    "the tokens of {estimated} of the runs are estimates in part: a provider left them out, or a call was broken off"
+                ));
+            }
         }
         Format::Csv => printer::data(&columns.csv(&report.rows()))?,
         Format::Json => {

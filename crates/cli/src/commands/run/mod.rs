@@ -197,6 +197,7 @@ fn execute(
         fan_out: service::Settings::default().fan_out,
         stream: args.events || mode == Mode::InPlace,
         capture: settings.capture,
+        was_interrupted: false,
     };
     let runtime = runtime::of_one_thread()?;
     let finished = runtime.block_on(async {

@@ -154,6 +154,16 @@ pub(crate) async fn a_handed_back_job_waits_in_its_old_place_with_its_attempts(s
     assert_eq!((next[0].job.id, next[0].job.attempts), (id(1), 1));
 }
 
+pub(crate) async fn a_claim_says_whether_the_worker_before_was_lost(store: Store) {
+    let first = start(&*store, new_job(1)).await;
+    assert!(!first.was_lost);
+    let next = store.claim(&worker("other"), 1, at(60)).await.unwrap();
+    assert!(next[0].was_lost);
+    store.hand_back(&next[0].lease).await.unwrap();
+    let next = store.claim(&worker("third"), 1, at(61)).await.unwrap();
+    assert!(!next[0].was_lost);
+}
+
 pub(crate) async fn a_worker_that_handed_its_job_back_cannot_write(store: Store) {
     let claimed = start(&*store, new_job(1)).await;
     store.hand_back(&claimed.lease).await.unwrap();

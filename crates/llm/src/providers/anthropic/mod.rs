@@ -82,8 +82,15 @@ impl Dialect for Anthropic {
     const FRAMING: Framing = Framing::ServerSentEvents;
     const DETOURS: &'static [Detour<Wording>] = DETOURS;
 
+    /// With a tool come instructions of some 300 to 800 tokens.
+    const ENVELOPE_TOKENS: u64 = 1_024;
+
     fn address(base: &str, _model: &str, _stream: bool) -> String {
         format!("{}/v1/messages", base.strip_suffix("/v1").unwrap_or(base))
+    }
+
+    fn answer_limit(request: &ChatRequest) -> Option<u32> {
+        Some(request::answer_limit(request))
     }
 
     fn headers(key: Option<&str>) -> Option<HeaderMap> {

@@ -10,6 +10,11 @@ use crate::providers::schema::{self, Rules};
 /// The API insists on a limit; this one every model still sold allows.
 const DEFAULT_MAX_TOKENS: u32 = 8_192;
 
+/// The limit that is sent for an answer.
+pub(super) fn answer_limit(request: &ChatRequest) -> u32 {
+    request.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS)
+}
+
 /// Tools take any JSON Schema; unreadable patterns are the exception.
 const TOOL: Rules = Rules {
     keywords: &[
@@ -162,7 +167,7 @@ pub(super) fn body(
         .partition(|message| message.role == Role::System);
     let mut body = Body {
         model,
-        max_tokens: request.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS),
+        max_tokens: answer_limit(request),
         messages: turns
             .into_iter()
             .map(|message| Message {
