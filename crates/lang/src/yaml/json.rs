@@ -6,6 +6,7 @@ use serde_json::Number;
 
 use super::layout::{Layout, Notation};
 use super::mapping::MapBuilder;
+use super::misread::{is_foreign_blank, not_a_blank};
 use super::{Data, Key, MAX_DEPTH, MAX_VALUES, Node, Text, fault, too_deep, too_many_values};
 use crate::diagnostic::{Diagnostic, Findings, code, quoted};
 use crate::source::Span;
@@ -228,6 +229,13 @@ impl Reader<'_> {
     }
 
     fn refuse(&self, what: &str) -> Fault {
+        if let Some(blank) = self.text[self.at..]
+            .chars()
+            .next()
+            .filter(|next| is_foreign_blank(*next))
+        {
+            return Box::new(not_a_blank(self.at, blank));
+        }
         Box::new(fault(
             code::SYNTAX,
             self.here(),

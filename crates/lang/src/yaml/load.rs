@@ -7,7 +7,7 @@ use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Tag, optio
 
 use super::layout::{Layout, Notation};
 use super::mapping::MapBuilder;
-use super::misread::{self, is_foreign_blank, not_a_blank};
+use super::misread::{self, blank_in_key, not_a_blank};
 use super::scalar::{Plain, plain};
 use super::{Data, Key, MAX_DEPTH, MAX_VALUES, Node, Text, fault, too_deep, too_many_values};
 use crate::diagnostic::{Diagnostic, Findings, code, quoted};
@@ -333,14 +333,10 @@ fn make_key(node: &Node, span: Span, merge: bool) -> Result<PendingKey, Fault> {
             return Err(Box::new(fault(code::KEY_NOT_TEXT, span, message)));
         }
     };
-    let plain =
-        matches!(&node.data, Data::Text(text) if text.layout.notation == Notation::Unquoted);
-    if let Some(blank) = text
-        .chars()
-        .next()
-        .filter(|letter| plain && is_foreign_blank(*letter))
+    if matches!(&node.data, Data::Text(text) if text.layout.notation == Notation::Unquoted)
+        && let Some((at, blank)) = blank_in_key(&text)
     {
-        return Err(Box::new(not_a_blank(span.start, blank)));
+        return Err(Box::new(not_a_blank(span.start + at, blank)));
     }
     let key = Key {
         text,

@@ -34,6 +34,17 @@ pub(crate) fn is_foreign_blank(letter: char) -> bool {
     )
 }
 
+/// Such a blank in an unquoted key, where it is indentation or should part a dash or a colon from what
+/// follows. Where it is, in bytes.
+pub(super) fn blank_in_key(key: &str) -> Option<(usize, char)> {
+    let mut before = None;
+    key.char_indices().find(|&(at, letter)| {
+        let needed = at == 0 || before == Some(':') || (at == 1 && before == Some('-'));
+        before = Some(letter);
+        needed && is_foreign_blank(letter)
+    })
+}
+
 /// The fault of such a blank where YAML needs one of its own.
 pub(super) fn not_a_blank(at: usize, blank: char) -> Diagnostic {
     let name = match blank {
@@ -44,7 +55,7 @@ pub(super) fn not_a_blank(at: usize, blank: char) -> Diagnostic {
         _ => "a blank of another kind, ",
     };
     let message = format!(
-        "{name}U+{:04X}, stands where YAML needs a plain blank",
+        "{name}U+{:04X}, stands where a plain blank is needed",
         u32::from(blank)
     );
     let advice = "type the blanks of this line anew; such characters come with copied text";
@@ -194,6 +205,8 @@ mod tests {
         check("a:\n  b: 1\n\u{a0} c: 2\n  d: 3\n", 3, "\u{a0}", &said);
         check("a:\n  - b: 1\n \u{a0}  c: 2\n", 3, "\u{a0}", &said);
         check("a: 1\nb:\u{a0}2\nc: 3\n", 2, "\u{a0}", &said);
+        check("- a: 1\n-\u{a0}b: 2\n", 2, "\u{a0}", &said);
+        check("a: {b:\u{a0}1}\n", 1, "\u{a0}", &said);
         check("a:\n\u{3000}b: 1\n", 2, "\u{3000}", &["U+3000"]);
         check(
             "a:\n\u{200b}b: 1\n",
@@ -201,6 +214,16 @@ mod tests {
             "\u{200b}",
             &["U+200B", "invisible"],
         );
+    }
+
+    #[test]
+    fn a_no_break_space_between_the_parts_of_json_is_named() {
+        let text = "{\n\u{a0} \"a\": 1}";
+        let mut findings = Findings::default();
+        assert!(crate::yaml::read_json(text, &mut findings).is_none());
+        let found = findings.finish();
+        assert!(found[0].message.contains("U+00A0"), "{found:?}");
+        assert_eq!((found[0].span.start, found[0].span.end), (2, 4));
     }
 
     #[test]

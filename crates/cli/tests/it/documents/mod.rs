@@ -17,6 +17,7 @@ mod blocks;
 mod fragment;
 mod sample;
 mod session;
+mod tables;
 mod usage;
 
 use std::path::{Path, PathBuf};
