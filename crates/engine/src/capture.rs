@@ -9,12 +9,14 @@
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lang::privacy::{GrowingText, MASK, Secrets, Sensitive};
+use lang::fault::is_within;
+use lang::privacy::{GrowingText, MASK, Search, Secrets, Sensitive};
 use lang::template::{Root, Scope};
 use lang::workflow::{self, CaptureLevel, FieldId, Node, NodeId, Workflow};
 use llm::chat::Content;
 use serde_json::{Map, Value};
 
+use crate::offload::{self, QUICK};
 use crate::outcome::Failure;
 use crate::plan::Plan;
 use crate::progress::Progress;
@@ -130,7 +132,7 @@ impl Capture {
     /// they say what went wrong and are made without prompts and answers.
     pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
         match &self.known {
-            Some(known) => lock(known).secrets.mask(text),
+            Some(known) => offload::run(text.len() > QUICK, || search(known).mask(text)),
             None => Cow::Borrowed(text),
         }
     }
@@ -138,7 +140,10 @@ impl Capture {
     /// Any JSON, with every sensitive value masked that occurs in it.
     pub fn value<'v>(&self, value: &'v Value) -> Cow<'v, Value> {
         match &self.known {
-            Some(known) => lock(known).secrets.mask_value(value),
+            Some(known) => {
+                let is_long = !is_within(value, QUICK);
+                offload::run(is_long, || search(known).mask_value(value))
+            }
             None => Cow::Borrowed(value),
         }
     }
@@ -276,20 +281,23 @@ impl Capture {
         let Some(known) = &self.known else {
             return Cow::Borrowed(prompt);
         };
-        let mut known = lock(known);
-        let Known { secrets, prompts } = &mut *known;
         // What follows the prompt, if anything, is the remark of a repeated attempt.
-        let entered = prompts
+        let entered = lock(known)
+            .prompts
             .iter()
             .filter(|(real, _)| prompt.starts_with(real))
-            .max_by_key(|(real, _)| real.len());
-        match entered {
-            Some((real, masked)) => {
-                let remark = &prompt[real.len()..];
-                format!("{}{}", secrets.mask(masked), secrets.mask(remark)).into()
+            .max_by_key(|(real, _)| real.len())
+            .map(|(real, masked)| (real.len(), masked.clone()));
+        offload::run(prompt.len() > QUICK, || {
+            let search = search(known);
+            match entered {
+                Some((length, masked)) => {
+                    let remark = &prompt[length..];
+                    format!("{}{}", search.mask(&masked), search.mask(remark)).into()
+                }
+                None => search.mask(prompt),
             }
-            None => secrets.mask(prompt),
-        }
+        })
     }
 
     fn masked_answer(&self, id: NodeId, answer: &Value) -> Value {
@@ -323,7 +331,7 @@ impl Capture {
             Some(_) if self.writes_sensitive(id) => Deltas::Never,
             Some(known) => Deltas::Masked {
                 known,
-                text: Mutex::default(),
+                text: Box::default(),
             },
         }
     }
@@ -336,7 +344,7 @@ pub(crate) enum Deltas<'a> {
     Never,
     Masked {
         known: &'a Mutex<Known>,
-        text: Mutex<GrowingText>,
+        text: Box<Mutex<GrowingText>>,
     },
 }
 
@@ -346,7 +354,10 @@ impl Deltas<'_> {
         match self {
             Self::AsTheyCome => Some(piece),
             Self::Never => None,
-            Self::Masked { known, text } => lock(text).push(&piece, &mut lock(known).secrets),
+            Self::Masked { known, text } => {
+                let search = search(known);
+                offload::run(piece.len() > QUICK, || lock(text).push(&piece, &search))
+            }
         }
     }
 
@@ -354,7 +365,7 @@ impl Deltas<'_> {
     pub(crate) fn finish(&self) -> Option<String> {
         match self {
             Self::AsTheyCome | Self::Never => None,
-            Self::Masked { known, text } => lock(text).finish(&mut lock(known).secrets),
+            Self::Masked { known, text } => lock(text).finish(&search(known)),
         }
     }
 }
@@ -413,6 +424,12 @@ impl<S: Scope> Scope for MaskedScope<'_, S> {
             _ => value,
         })
     }
+}
+
+/// The search for what is known by now. To make it takes time where much was learnt since the last.
+fn search(known: &Mutex<Known>) -> Search {
+    let is_long = lock(known).secrets.unsearched() > QUICK;
+    offload::run(is_long, || lock(known).secrets.search())
 }
 
 /// Everything in there is whole between any two of its changes, whoever panicked.

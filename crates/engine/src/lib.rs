@@ -10,6 +10,7 @@ mod context;
 pub mod event;
 mod gates;
 pub mod host;
+pub mod offload;
 mod order;
 pub mod outcome;
 mod paid_call;

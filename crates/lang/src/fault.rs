@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::value::Value;
+use crate::value::{Map, Value};
 
 /// One step from a value to a part of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize)]
@@ -62,22 +62,79 @@ impl Fault {
 }
 
 /// After how many faults no further items are looked at: one answer need not hold a million of them.
-pub(crate) const ENOUGH: usize = 1_000;
+pub const ENOUGH: usize = 1_000;
+
+/// The most that a path repeats of a key that is data, in bytes: each of many faults may repeat it.
+const KEY_BYTES: usize = 256;
+
+/// A step of a path as a fault names it, with a long key cut.
+pub fn shortened(segment: &PathSegment) -> PathSegment {
+    match segment {
+        PathSegment::Key(key) => PathSegment::Key(cut(key)),
+        PathSegment::Index(index) => PathSegment::Index(*index),
+    }
+}
+
+fn cut(key: &str) -> String {
+    if key.len() <= KEY_BYTES {
+        return key.to_owned();
+    }
+    let mut end = KEY_BYTES;
+    while !key.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &key[..end])
+}
 
 /// The most that is repeated of a value, in bytes, about as it is written.
 const ECHO_BYTES: usize = 64 << 10;
 
 /// A faulty value as it is shown to whoever gave it. A large one is not: it may be at fault many times over.
 pub fn echo(value: &Value) -> Value {
-    let mut left = ECHO_BYTES;
-    if fits(value, &mut left) {
+    if is_within(value, ECHO_BYTES) {
         value.clone()
     } else {
-        Value::String("[too large to repeat]".to_owned())
+        too_large_to_repeat()
     }
 }
 
+/// [`echo`] of an object with these members.
+pub(crate) fn echo_object(members: &Map<String, Value>) -> Value {
+    if are_within(members, ECHO_BYTES) {
+        Value::Object(members.clone())
+    } else {
+        too_large_to_repeat()
+    }
+}
+
+/// Whether a value takes no more than so many bytes, about as it is written. Costs no more than those
+/// bytes do.
+pub fn is_within(value: &Value, bytes: usize) -> bool {
+    let mut left = bytes;
+    fits(value, &mut left)
+}
+
+/// [`is_within`] of an object with these members.
+pub fn are_within(members: &Map<String, Value>, bytes: usize) -> bool {
+    let mut left = bytes;
+    members_fit(members, &mut left)
+}
+
+fn too_large_to_repeat() -> Value {
+    Value::String("[too large to repeat]".to_owned())
+}
+
+fn members_fit(members: &Map<String, Value>, left: &mut usize) -> bool {
+    members.iter().all(|(key, value)| {
+        let rest = left.checked_sub(key.len() + 3);
+        *left = rest.unwrap_or_default();
+        rest.is_some() && fits(value, left)
+    })
+}
+
 fn fits(value: &Value, left: &mut usize) -> bool {
+    #[cfg(test)]
+    testing::work::count(1);
     let mut take = |bytes: usize| {
         let rest = left.checked_sub(bytes);
         *left = rest.unwrap_or_default();
@@ -86,14 +143,7 @@ fn fits(value: &Value, left: &mut usize) -> bool {
     match value {
         Value::String(text) => take(text.len() + 2),
         Value::Array(items) => take(2) && items.iter().all(|item| fits(item, left)),
-        Value::Object(entries) => {
-            take(2)
-                && entries.iter().all(|(key, value)| {
-                    let rest = left.checked_sub(key.len() + 3);
-                    *left = rest.unwrap_or_default();
-                    rest.is_some() && fits(value, left)
-                })
-        }
+        Value::Object(entries) => take(2) && members_fit(entries, left),
         Value::Null | Value::Bool(_) | Value::Number(_) => take(4),
     }
 }
@@ -219,6 +269,8 @@ impl FaultKind {
 pub(crate) enum Path<'a> {
     Root,
     Key(&'a Path<'a>, &'a str),
+    /// A key that no author named, of any length.
+    Data(&'a Path<'a>, &'a str),
     Index(&'a Path<'a>, usize),
 }
 
@@ -229,6 +281,7 @@ impl Path<'_> {
             let (parent, segment) = match self {
                 Path::Root => break,
                 Path::Key(parent, key) => (parent, PathSegment::Key(key.to_owned())),
+                Path::Data(parent, key) => (parent, PathSegment::Key(cut(key))),
                 Path::Index(parent, index) => (parent, PathSegment::Index(index)),
             };
             segments.push(segment);

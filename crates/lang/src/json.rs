@@ -6,8 +6,9 @@ mod integers;
 
 use serde::de::Deserialize as _;
 
-use crate::fault::PathSegment;
 use crate::value::Value;
+
+pub use integers::LargeIntegers;
 
 /// Deepest nesting accepted.
 pub const MAX_DEPTH: usize = 512;
@@ -65,8 +66,8 @@ pub enum Error {
     /// JSON whose integers do not all fit 64 bits.
     #[error("an integer does not fit 64 bits")]
     IntegersTooLarge {
-        /// Each such integer: where it stands, and its value rounded to a double (for echoing).
-        integers: Vec<(Vec<PathSegment>, f64)>,
+        /// Those integers.
+        integers: LargeIntegers,
         /// The whole value, those integers rounded to doubles.
         value: Box<Value>,
     },
@@ -88,14 +89,13 @@ pub fn read_within(text: &str, bounds: Bounds) -> Result<Value, Error> {
     let read =
         Value::deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
     let value = read.map_err(|error| syntax_error(text, &error))?;
-    if scan.may_hold_large_integers {
-        let integers = integers::too_large(text);
-        if !integers.is_empty() {
-            return Err(Error::IntegersTooLarge {
-                integers,
-                value: Box::new(value),
-            });
-        }
+    if scan.may_hold_large_integers
+        && let Some(integers) = LargeIntegers::of(text)
+    {
+        return Err(Error::IntegersTooLarge {
+            integers,
+            value: Box::new(value),
+        });
     }
     Ok(value)
 }
@@ -119,6 +119,8 @@ fn scan(text: &str, bounds: Bounds) -> Result<Scan, Error> {
     let mut most_digits = 0;
     let mut in_string = false;
     let mut escaped = false;
+    #[cfg(test)]
+    testing::work::count(text.len());
     for (at, byte) in text.bytes().enumerate() {
         if in_string {
             in_string = escaped || byte != b'"';

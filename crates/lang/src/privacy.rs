@@ -5,7 +5,10 @@
 //! [`MASK`], of any type and length, and only null stays, because it says that there is nothing. Beyond
 //! its place, a value is looked for in *text* ([`Secrets`]): prompts, answers and error sentences.
 
+mod escapes;
 mod growing;
+mod scan;
+mod search;
 mod secrets;
 
 use std::borrow::Cow;
@@ -16,7 +19,7 @@ use crate::value::{Map, Value};
 use crate::workflow::{Field, FieldId, Output, Workflow};
 
 pub use growing::GrowingText;
-pub use secrets::Secrets;
+pub use secrets::{Search, Secrets};
 
 /// What stands for a value that is not shown.
 pub const MASK: &str = "[sensitive]";

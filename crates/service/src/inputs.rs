@@ -1,6 +1,10 @@
 //! Accepting a request's inputs: all their faults in one answer, and what identifies them.
 
-use lang::fault::{Fault, PathSegment};
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use lang::fault::{ENOUGH, Fault, FaultKind, PathSegment, shortened};
+use lang::json::LargeIntegers;
 use lang::types::Type;
 use lang::workflow::{AdditionalInputs, InitialState, Workflow};
 use serde_json::{Map, Value};
@@ -11,17 +15,12 @@ use sha2::{Digest, Sha256};
 pub(crate) fn accept(
     workflow: &Workflow,
     mut inputs: Map<String, Value>,
-    body_faults: Vec<Fault>,
+    large_integers: Option<&LargeIntegers>,
 ) -> Result<(Map<String, Value>, InitialState), Vec<Fault>> {
     let accepted = workflow.accept_inputs(&inputs);
     let mut faults = accepted.as_ref().err().cloned().unwrap_or_default();
-    for fault in body_faults {
-        let reported = faults
-            .iter()
-            .any(|other| fault.path.starts_with(&other.path));
-        if !reported && is_read(workflow, &fault) {
-            faults.push(fault);
-        }
+    if let Some(integers) = large_integers {
+        add_large(workflow, integers, &mut faults);
     }
     match accepted {
         Ok(state) if faults.is_empty() => {
@@ -33,6 +32,63 @@ pub(crate) fn accept(
             workflow.mask_faults(&mut faults);
             Err(faults)
         }
+    }
+}
+
+/// Adds the integers that do not fit 64 bits, up to a thousand faults in all. Each is one unless the
+/// workflow has no use for the value or it has a fault already.
+fn add_large(workflow: &Workflow, integers: &LargeIntegers, faults: &mut Vec<Fault>) {
+    let mut places = FaultyPlaces::default();
+    for fault in &*faults {
+        places.add(&fault.path);
+    }
+    integers.each(|path, rounded| {
+        if faults.len() >= ENOUGH {
+            return ControlFlow::Break(());
+        }
+        if !places.cover(path) && is_read(workflow, path) {
+            places.add(path);
+            faults.push(Fault {
+                path: path.iter().map(shortened).collect(),
+                kind: FaultKind::IntParsingSize,
+                message: "Unable to parse input as an integer, exceeded maximum size".into(),
+                input: Value::from(rounded),
+                context: None,
+            });
+        }
+        ControlFlow::Continue(())
+    });
+}
+
+/// Where faults are, as a tree of the steps that lead there.
+#[derive(Debug, Default)]
+struct FaultyPlaces {
+    is_faulty: bool,
+    inner: HashMap<PathSegment, Self>,
+}
+
+impl FaultyPlaces {
+    fn add(&mut self, path: &[PathSegment]) {
+        let mut place = self;
+        for segment in path {
+            place = place.inner.entry(shortened(segment)).or_default();
+        }
+        place.is_faulty = true;
+    }
+
+    /// Whether a fault is there or around it.
+    fn cover(&self, path: &[PathSegment]) -> bool {
+        let mut place = self;
+        for segment in path {
+            if place.is_faulty {
+                return true;
+            }
+            match place.inner.get(&shortened(segment)) {
+                Some(inner) => place = inner,
+                None => return false,
+            }
+        }
+        place.is_faulty
     }
 }
 
@@ -58,10 +114,10 @@ fn position(workflow: &Workflow, fault: &Fault) -> usize {
     }
 }
 
-/// Whether the workflow reads an integer at the place of a fault: not where the field is unknown and
+/// Whether the workflow reads an integer at a place: not where the field is unknown and
 /// dropped, nor where a float is wanted, which takes integers of any size.
-fn is_read(workflow: &Workflow, fault: &Fault) -> bool {
-    let Some((PathSegment::Key(name), inner)) = fault.path.split_first() else {
+fn is_read(workflow: &Workflow, path: &[PathSegment]) -> bool {
+    let Some((PathSegment::Key(name), inner)) = path.split_first() else {
         return true;
     };
     match field(workflow, name) {

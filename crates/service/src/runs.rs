@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::offload::{self, QUICK};
 use engine::outcome::Failure;
 use engine::run::Start;
 use engine::watch::{Origin, Telemetry};
@@ -12,7 +13,8 @@ use jobs::job::{Idempotency, Job, JobId, NewJob, Status, Work};
 use jobs::json::Json;
 use jobs::store::Error;
 use jobs::webhook::Webhook;
-use lang::fault::Fault;
+use lang::fault::{Fault, are_within};
+use lang::json::LargeIntegers;
 use lang::workflow::{Budget, InitialState};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -30,9 +32,9 @@ use crate::service::{Service, Shared};
 pub struct RunRequest {
     /// The inputs, not yet checked.
     pub inputs: Map<String, Value>,
-    /// Integers of the body that did not fit 64 bits, found while reading it. Each counts unless the
-    /// workflow has no use for the value or has a fault of its own to report there.
-    pub body_faults: Vec<Fault>,
+    /// Integers of the body that did not fit 64 bits, which are rounded in `inputs`. Each is a fault
+    /// unless the workflow has no use for the value or has a fault of its own to report there.
+    pub large_integers: Option<LargeIntegers>,
     /// The caller's own labels.
     pub metadata: Option<Map<String, Value>>,
     /// From acceptance.
@@ -241,9 +243,12 @@ impl Service {
         request: RunRequest,
     ) -> Result<(Box<NewJob>, InitialState), SubmitError> {
         let shared = &self.shared;
-        let (inputs, state) =
-            inputs::accept(&workflow.workflow, request.inputs, request.body_faults)
-                .map_err(SubmitError::Inputs)?;
+        let is_long = !are_within(&request.inputs, QUICK);
+        let (inputs, state) = offload::run(is_long, || {
+            let large_integers = request.large_integers.as_ref();
+            inputs::accept(&workflow.workflow, request.inputs, large_integers)
+        })
+        .map_err(SubmitError::Inputs)?;
         workflow
             .preflight(&*shared.models)
             .map_err(SubmitError::Preflight)?;

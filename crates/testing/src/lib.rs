@@ -9,6 +9,7 @@
 //! - [`TempProject`]: a directory with files that goes away.
 //! - [`corpus`]: what fuzzing has kept.
 //! - [`rigs`]: software we did not write, where it is installed.
+//! - [`work`]: counted work, to see how it grows.
 //!
 //! Everything here panics on a failure of its own: a test that cannot be set up has failed.
 
@@ -24,6 +25,7 @@ mod request;
 pub mod rigs;
 mod serving;
 mod sink;
+pub mod work;
 
 pub use echo::Echo;
 pub use fake_model::FakeModel;

@@ -1,12 +1,81 @@
-//! Finding the integers beyond 64 bits in a text that is known to be JSON. Rarely needed, so it reads
-//! the text a second time rather than slowing the first.
+//! The integers beyond 64 bits in a text that is known to be JSON. Rarely needed, so the text is read a
+//! second time rather than the first reading slowed; and nothing is kept of each, since there may be
+//! as many as the text has room for.
 
-use crate::fault::PathSegment;
+use std::fmt;
+use std::ops::ControlFlow;
+use std::sync::Arc;
 
-/// Every integer that fits neither `i64` nor `u64`, with its path and its value as a double, in the
-/// order of the text.
-pub(super) fn too_large(text: &str) -> Vec<(Vec<PathSegment>, f64)> {
-    let mut found = Vec::new();
+use crate::fault::{ENOUGH, PathSegment, shortened};
+
+/// The integers of a JSON text that fit neither `i64` nor `u64`.
+#[derive(Clone, PartialEq)]
+pub struct LargeIntegers {
+    text: Arc<str>,
+    /// Only those below this key.
+    below: Option<&'static str>,
+}
+
+impl LargeIntegers {
+    /// `None` where every integer fits.
+    pub(super) fn of(text: &str) -> Option<Self> {
+        let mut any = false;
+        each(text, &mut |_, _| {
+            any = true;
+            ControlFlow::Break(())
+        });
+        any.then(|| Self {
+            text: text.into(),
+            below: None,
+        })
+    }
+
+    /// Those below a key of the outermost object; paths begin there.
+    #[must_use]
+    pub fn below(self, key: &'static str) -> Self {
+        Self {
+            below: Some(key),
+            ..self
+        }
+    }
+
+    /// Shows each, in the order of the text: its path, and its value rounded to a double.
+    pub fn each(&self, mut visit: impl FnMut(&[PathSegment], f64) -> ControlFlow<()>) {
+        each(
+            &self.text,
+            &mut |path, rounded| match (self.below, path.split_first()) {
+                (None, _) => visit(path, rounded),
+                (Some(below), Some((PathSegment::Key(key), path))) if key == below => {
+                    visit(path, rounded)
+                }
+                (Some(_), _) => ControlFlow::Continue(()),
+            },
+        );
+    }
+
+    /// The first 1,000.
+    pub fn first(&self) -> Vec<(Vec<PathSegment>, f64)> {
+        let mut first = Vec::new();
+        self.each(|path, rounded| {
+            first.push((path.iter().map(shortened).collect(), rounded));
+            if first.len() < ENOUGH {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        });
+        first
+    }
+}
+
+/// Without the text, which may be secret.
+impl fmt::Debug for LargeIntegers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LargeIntegers").finish_non_exhaustive()
+    }
+}
+
+fn each(text: &str, visit: &mut dyn FnMut(&[PathSegment], f64) -> ControlFlow<()>) {
     let mut path: Vec<PathSegment> = Vec::new();
     let mut rest = text;
     while let Some(first) = rest.bytes().next() {
@@ -32,15 +101,18 @@ pub(super) fn too_large(text: &str) -> Vec<(Vec<PathSegment>, f64)> {
             b'-' | b'0'..=b'9' => {
                 let in_number = |letter: char| letter.is_ascii_digit() || "+-.eE".contains(letter);
                 length = rest.find(|letter| !in_number(letter)).unwrap_or(rest.len());
-                if let Some(rounded) = rounded(&rest[..length]) {
-                    found.push((path.clone(), rounded));
+                if let Some(rounded) = rounded(&rest[..length])
+                    && visit(&path, rounded).is_break()
+                {
+                    return;
                 }
             }
             _ => length = rest.chars().next().map_or(1, char::len_utf8),
         }
+        #[cfg(test)]
+        testing::work::count(length);
         rest = &rest[length..];
     }
-    found
 }
 
 /// The double nearest to an integer beyond 64 bits; `None` for any other number.

@@ -1,27 +1,102 @@
 //! A text that arrives piece by piece, and may be shown as it does: a value can begin in one piece and
-//! end in the next, so the last part is held back until it is known not to be one.
+//! end in the next, so what may be the beginning of one is held back until it is known.
 
-use super::Secrets;
+use super::scan::{Intervals, Scan};
+use super::{MASK, Search};
 
 /// What of a growing text is not shown yet.
 #[derive(Debug, Default)]
 pub struct GrowingText {
+    /// From `begin` on it is not shown yet.
     held: String,
+    begin: usize,
+    /// Where `begin` stands in the text as a whole.
+    at: usize,
+    /// What stands right before `begin`.
+    last: Option<char>,
+    scan: Option<Scan>,
+    found: Intervals,
+    /// A mask was shown for what stands right before `begin`.
+    is_masked: bool,
 }
 
 impl GrowingText {
     /// The next piece; what can be shown now, masked.
-    pub fn push(&mut self, piece: &str, secrets: &mut Secrets) -> Option<String> {
-        self.held.push_str(piece);
-        let end = secrets.shown_length(&self.held);
-        let rest = self.held.split_off(end);
-        let shown = std::mem::replace(&mut self.held, rest);
-        (!shown.is_empty()).then(|| secrets.mask(&shown).into_owned())
+    pub fn push(&mut self, piece: &str, search: &Search) -> Option<String> {
+        self.read(piece, false, search)
     }
 
     /// Nothing follows: the rest, masked.
-    pub fn finish(&mut self, secrets: &mut Secrets) -> Option<String> {
-        let rest = std::mem::take(&mut self.held);
-        (!rest.is_empty()).then(|| secrets.mask(&rest).into_owned())
+    pub fn finish(&mut self, search: &Search) -> Option<String> {
+        self.read("", true, search)
+    }
+
+    /// A whole text, masked; `None` where there is nothing to mask.
+    pub(super) fn whole(text: &str, search: &Search) -> Option<String> {
+        let mut scan = Scan::new(search.automata.clone(), 0, false);
+        let mut found = Intervals::default();
+        scan.read(text, true, &mut found);
+        let mut masked = String::new();
+        let mut shown = 0;
+        while let Some((from, to)) = found.take_before(text.len()) {
+            masked.push_str(&text[shown..from]);
+            masked.push_str(MASK);
+            shown = to;
+        }
+        (shown > 0).then(|| {
+            masked.push_str(&text[shown..]);
+            masked
+        })
+    }
+
+    fn read(&mut self, piece: &str, is_whole: bool, search: &Search) -> Option<String> {
+        let scan = self.scan.take();
+        let scan = scan.filter(|scan| scan.is_of(&search.automata));
+        let mut scan = scan.unwrap_or_else(|| {
+            // More is known by now, and may have begun in what is held.
+            let follows_word = self.last.is_some_and(char::is_alphanumeric);
+            let mut scan = Scan::new(search.automata.clone(), self.at, follows_word);
+            scan.read(&self.held[self.begin..], false, &mut self.found);
+            scan
+        });
+        scan.read(piece, is_whole, &mut self.found);
+        self.held.push_str(piece);
+        let end = self.at + (self.held.len() - self.begin);
+        let settled = if is_whole { end } else { scan.settled() };
+        self.scan = (!is_whole).then_some(scan);
+
+        let mut shown = String::new();
+        while let Some((from, to)) = self.found.take_before(settled) {
+            if from > self.at {
+                shown.push_str(self.take(from));
+                self.is_masked = false;
+            }
+            if !self.is_masked {
+                shown.push_str(MASK);
+            }
+            if to > self.at {
+                self.take(to);
+            }
+            self.is_masked = true;
+        }
+        if settled > self.at {
+            shown.push_str(self.take(settled));
+            self.is_masked = false;
+        }
+        if self.begin > self.held.len() / 2 {
+            self.held.drain(..self.begin);
+            self.begin = 0;
+        }
+        (!shown.is_empty()).then_some(shown)
+    }
+
+    /// What is held up to a place, which is held no longer.
+    fn take(&mut self, place: usize) -> &str {
+        let begin = self.begin;
+        self.begin += place - self.at;
+        self.at = place;
+        let taken = &self.held[begin..self.begin];
+        self.last = taken.chars().next_back().or(self.last);
+        taken
     }
 }

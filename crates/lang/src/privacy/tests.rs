@@ -112,11 +112,11 @@ fn a_value_split_over_pieces_of_a_text_is_never_shown() {
         let mut pieces = 0;
         for piece in letters.chunks(size) {
             let piece: String = piece.iter().collect();
-            let more = growing.push(&piece, &mut secrets);
+            let more = growing.push(&piece, &secrets.search());
             pieces += usize::from(more.is_some());
             shown.extend(more);
         }
-        shown.extend(growing.finish(&mut secrets));
+        shown.extend(growing.finish(&secrets.search()));
         assert_eq!(shown, secrets.mask(&text), "in pieces of {size}");
         assert!(pieces > 3 || size > 7, "it streams");
     }
@@ -190,6 +190,112 @@ fn without_a_sensitive_field_there_is_nothing_to_hide() {
     assert!(workflow("    plain: {type: str}").sensitive.is_none());
 }
 
+/// Masks a text as a whole and in pieces, and answers with how much was written.
+fn masked_both_ways(values: &[String], text: &str, piece: usize) -> usize {
+    let mut known = Secrets::default();
+    for value in values {
+        known.add(value);
+    }
+    let masked = known.mask(text).into_owned();
+    let mut growing = GrowingText::default();
+    let mut shown = String::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(piece.min(rest.len()));
+        shown.extend(growing.push(now, &known.search()));
+        rest = later;
+    }
+    shown.extend(growing.finish(&known.search()));
+    assert_eq!(shown, masked);
+    masked.len()
+}
+
+#[test]
+fn a_periodic_sensitive_text_is_masked_in_linear_time() {
+    for period in ["a", "ab", "\\", "\\u", "\\u{", "a\\ud800", "Ada "] {
+        testing::work::grows_linearly(
+            &format!("masking of a text of {period:?}"),
+            |times| period.repeat(times),
+            |value| {
+                let almost = format!("{}!{value}!", &value[..value.len() - 1]);
+                masked_both_ways(&[value], &almost, 7)
+            },
+        );
+    }
+}
+
+#[test]
+fn overlapping_sensitive_values_take_linear_time_and_memory() {
+    // Each is the end of the next: a list of what ends at each place would be a square.
+    let nested = |times: usize| -> Vec<String> {
+        let lengths = 8..8 + times.isqrt();
+        lengths.map(|length| "a".repeat(length)).collect()
+    };
+    testing::work::grows_linearly(
+        "masking of nested values",
+        |times| (nested(times * 16), "a".repeat(times)),
+        |(mut values, text)| {
+            values.push(text.repeat(2));
+            masked_both_ways(&values, &format!("{text}b{text}"), 64)
+        },
+    );
+    let masked = secrets(&["abcdefgh", "bcdefghi", "cdefghij"])
+        .mask("abcdefghij")
+        .into_owned();
+    assert_eq!(masked, MASK, "one mask for all of it");
+}
+
+#[test]
+fn a_text_that_grows_by_single_letters_is_not_searched_again() {
+    testing::work::grows_linearly(
+        "masking of deltas",
+        |times| "x".repeat(times),
+        |value| masked_both_ways(&[value.clone()], &format!("{value}{value}y{value}"), 1),
+    );
+}
+
+#[test]
+fn a_run_that_learns_values_one_by_one_does_not_search_ever_longer() {
+    testing::work::grows_linearly(
+        "learning of values",
+        |times| times,
+        |times| {
+            let mut known = Secrets::default();
+            let mut written = 0;
+            for number in 0..times {
+                known.add(&format!("customer-{number:08}"));
+                written += known.mask("nobody").len();
+            }
+            written
+        },
+    );
+}
+
+#[test]
+fn a_number_that_is_learned_as_a_text_too_is_found_inside_words() {
+    let mut known = Secrets::default();
+    known.add_number("123456789");
+    assert_eq!(known.mask("id123456789x"), "id123456789x");
+    known.add("123456789");
+    assert_eq!(known.mask("id123456789x"), "id[sensitive]x");
+}
+
+#[test]
+fn a_value_learned_while_its_text_arrives_is_hidden_from_there_on() {
+    let mut known = secrets(&["abcdefghXY"]);
+    let mut growing = GrowingText::default();
+    let mut shown = growing
+        .push("so abcdefgh", &known.search())
+        .unwrap_or_default();
+    assert_eq!(shown, "so ");
+    known.add("abcdefgh and");
+    known.add("Bob");
+    shown.extend(growing.push(" and Bob", &known.search()));
+    shown.extend(growing.push("by, Bob", &known.search()));
+    shown.extend(growing.finish(&known.search()));
+    assert_eq!(shown, "so [sensitive] Bobby, [sensitive]");
+}
+
 proptest::proptest! {
     #[test]
     fn no_text_around_a_value_hides_it(
@@ -208,9 +314,9 @@ proptest::proptest! {
         let mut shown = String::new();
         for piece in text.chars().collect::<Vec<_>>().chunks(size) {
             let piece: String = piece.iter().collect();
-            shown.extend(growing.push(&piece, &mut known));
+            shown.extend(growing.push(&piece, &known.search()));
         }
-        shown.extend(growing.finish(&mut known));
+        shown.extend(growing.finish(&known.search()));
         proptest::prop_assert_eq!(shown, masked);
     }
 

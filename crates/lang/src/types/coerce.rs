@@ -92,6 +92,8 @@ impl Scope for CheckedValue<'_> {
 impl Type {
     /// `None` exactly when faults were added.
     fn coerce_at(&self, value: &Value, path: Path<'_>, faults: &mut Vec<Fault>) -> Option<Value> {
+        #[cfg(test)]
+        testing::work::count(1);
         let coerced = match self {
             Self::Str => scalar::to_str(value),
             Self::Int => scalar::to_int(value),
@@ -188,7 +190,7 @@ fn coerce_entries(
         if faults.len() >= ENOUGH {
             return None;
         }
-        let path = Path::Key(&path, key);
+        let path = Path::Data(&path, key);
         if *key_type != Type::Str {
             key_type.coerce_at(&Value::String(key.clone()), path, faults);
         }

@@ -1,6 +1,8 @@
 //! A caller's inputs to the initial state, and a state back to what callers see.
 
-use crate::fault::{ENOUGH, Fault, FaultKind, Path};
+use std::cell::LazyCell;
+
+use crate::fault::{ENOUGH, Fault, FaultKind, Path, echo_object};
 use crate::value::{Map, Value};
 
 use super::{AdditionalInputs, Field, FieldId, Workflow};
@@ -36,7 +38,7 @@ impl Workflow {
             faults.extend(extra.map(|(name, value)| {
                 Fault::new(
                     FaultKind::ExtraForbidden,
-                    Path::Key(&Path::Root, name),
+                    Path::Data(&Path::Root, name),
                     value,
                 )
             }));
@@ -44,8 +46,9 @@ impl Workflow {
         let checkable = self
             .rules_for_inputs()
             .filter(|rule| !rule.reads.iter().any(|read| unsound.contains(read)));
+        let whole = LazyCell::new(|| echo_object(inputs));
         let broken = checkable.filter(|rule| !rule.holds_in(&state));
-        faults.extend(broken.map(|rule| rule.fault(Path::Root, &Value::Object(inputs.clone()))));
+        faults.extend(broken.map(|rule| rule.fault(Path::Root, &whole)));
 
         if faults.is_empty() {
             Ok(state)
@@ -73,11 +76,7 @@ fn accept_field(
     match inputs.get(&field.name) {
         Some(given) => field.coerce_at(given, path, faults),
         None => field.absent_value().or_else(|| {
-            faults.push(Fault::new(
-                FaultKind::Missing,
-                path,
-                &Value::Object(inputs.clone()),
-            ));
+            faults.push(Fault::new(FaultKind::Missing, path, &echo_object(inputs)));
             None
         }),
     }

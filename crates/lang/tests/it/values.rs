@@ -93,6 +93,7 @@ fn outcome(case: &Value, workflow: &Workflow) -> Option<Value> {
             vec![json!({"loc": ["body", offset], "type": "json_invalid", "input": {}})]
         }
         Err(json::Error::IntegersTooLarge { integers, .. }) => integers
+            .first()
             .iter()
             .map(|(path, rounded)| json!({"loc": location(path), "type": "int_parsing_size", "input": rounded}))
             .collect(),

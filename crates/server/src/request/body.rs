@@ -7,9 +7,10 @@ use axum::body::{Body, HttpBody};
 use axum::http::header::{CONTENT_TYPE, EXPECT};
 use axum::http::{HeaderMap, StatusCode};
 use bytes::{Bytes, BytesMut};
+use engine::offload::QUICK;
 use http_body_util::BodyExt;
 use lang::fault::{PathSegment, echo};
-use lang::json::Bounds;
+use lang::json::{Bounds, LargeIntegers};
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
@@ -128,10 +129,6 @@ fn too_large(limit: usize) -> Refusal {
     .into()
 }
 
-/// A body up to this length is read in place, within some hundred microseconds; a larger one beside the threads
-/// that serve, where it keeps nobody waiting. In bytes.
-const QUICK: usize = 128 << 10;
-
 /// Large bodies that are being read at the same time: each may become a hundred megabytes of values meanwhile.
 pub(crate) const READERS: usize = 2;
 
@@ -140,7 +137,7 @@ pub(crate) const READERS: usize = 2;
 pub(crate) struct Object {
     pub(crate) members: Map<String, Value>,
     /// Integers beyond 64 bits; in `members` they are rounded.
-    pub(crate) oversized: Vec<(Vec<PathSegment>, f64)>,
+    pub(crate) oversized: Option<LargeIntegers>,
 }
 
 /// The body as a JSON object.
@@ -154,6 +151,7 @@ pub(crate) async fn json_object(
     bytes: &Bytes,
 ) -> Result<Object, Refusal> {
     let bounds = app.settings().bounds();
+    // A larger body is read beside the threads that serve, where it keeps nobody waiting.
     if bytes.len() <= QUICK {
         return object(bounds, headers, bytes);
     }
@@ -187,7 +185,7 @@ pub(crate) fn object(bounds: Bounds, headers: &HeaderMap, bytes: &[u8]) -> Resul
         not_json(offset, "the body is not UTF-8")
     })?;
     let (value, oversized) = match lang::json::read_within(text, bounds) {
-        Ok(value) => (value, Vec::new()),
+        Ok(value) => (value, None),
         Err(lang::json::Error::Syntax { offset, message }) => {
             return Err(not_json(offset, &message));
         }
@@ -206,7 +204,7 @@ pub(crate) fn object(bounds: Bounds, headers: &HeaderMap, bytes: &[u8]) -> Resul
                 &format!("a text of more than {most} bytes"),
             ));
         }
-        Err(lang::json::Error::IntegersTooLarge { integers, value }) => (*value, integers),
+        Err(lang::json::Error::IntegersTooLarge { integers, value }) => (*value, Some(integers)),
     };
     match value {
         Value::Object(members) => Ok(Object { members, oversized }),

@@ -1,10 +1,11 @@
 //! The body of `POST /jobs`: the inputs, and around them what `POST /run` takes from headers.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use jobs::webhook::Webhook;
-use lang::fault::PathSegment;
+use lang::fault::{ENOUGH, PathSegment, echo, shortened};
 use lang::workflow::Budget;
 use serde_json::{Map, Value};
 use service::webhooks::{Unfit, WebhookFault};
@@ -53,30 +54,35 @@ impl Envelope {
                 "missing",
                 &["inputs"],
                 "Field required: the inputs stand under `inputs`",
-                Value::Object(members.clone()),
+                &Value::Object(members.clone()),
             ),
-            Some(Value::Null) => reader.fault("dict_type", &["inputs"], NOT_A_DICT, Value::Null),
+            Some(Value::Null) => reader.fault("dict_type", &["inputs"], NOT_A_DICT, &Value::Null),
             inputs => envelope.inputs.members = reader.object("inputs", inputs).unwrap_or_default(),
         }
-        for (path, rounded) in oversized {
-            match path.split_first() {
-                Some((PathSegment::Key(key), rest)) if key == "inputs" => {
-                    envelope.inputs.oversized.push((rest.to_vec(), rounded));
+        if let Some(oversized) = oversized {
+            oversized.each(|path, rounded| {
+                if !matches!(path.first(), Some(PathSegment::Key(key)) if key == "inputs") {
+                    reader.faults.push(Entry::body(
+                        "int_parsing_size",
+                        path.iter().map(shortened).collect(),
+                        "An integer here has to fit 64 bits",
+                        rounded.into(),
+                    ));
                 }
-                _ => reader.faults.push(Entry::body(
-                    "int_parsing_size",
-                    path,
-                    "An integer here has to fit 64 bits",
-                    rounded.into(),
-                )),
-            }
+                if reader.faults.len() < ENOUGH {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            });
+            envelope.inputs.oversized = Some(oversized.below("inputs"));
         }
-        for (key, value) in members {
+        for (key, value) in members.into_iter().take(ENOUGH) {
             reader.fault(
                 "extra_forbidden",
                 &[&key],
                 "Extra inputs are not permitted",
-                value,
+                &value,
             );
         }
         if reader.faults.is_empty() {
@@ -97,12 +103,13 @@ struct Reader {
 }
 
 impl Reader {
-    fn fault(&mut self, kind: &'static str, path: &[&str], message: &str, input: Value) {
+    fn fault(&mut self, kind: &'static str, path: &[&str], message: &str, input: &Value) {
         let path = path
             .iter()
-            .map(|key| PathSegment::Key((*key).to_owned()))
+            .map(|key| shortened(&PathSegment::Key((*key).to_owned())))
             .collect();
-        self.faults.push(Entry::body(kind, path, message, input));
+        self.faults
+            .push(Entry::body(kind, path, message, echo(input)));
     }
 
     fn text(&mut self, value: Option<Value>) -> Option<String> {
@@ -114,7 +121,7 @@ impl Reader {
                     "string_type",
                     &["workflow"],
                     "Input should be a valid string",
-                    other,
+                    &other,
                 );
                 None
             }
@@ -126,7 +133,7 @@ impl Reader {
             Value::Null => None,
             Value::Object(members) => Some(members),
             other => {
-                self.fault("dict_type", &[key], NOT_A_DICT, other);
+                self.fault("dict_type", &[key], NOT_A_DICT, &other);
                 None
             }
         }
@@ -157,7 +164,7 @@ impl Reader {
         if deadline.is_none() {
             let message =
                 "Input should be a duration above zero: seconds, or a text such as 30s, 5m or 1h";
-            self.fault("duration_parsing", &["deadline"], message, value);
+            self.fault("duration_parsing", &["deadline"], message, &value);
         }
         deadline
     }
@@ -173,12 +180,12 @@ impl Reader {
             max_tokens: self.limit(&mut members, "max_tokens", number::whole),
             max_llm_calls: self.limit(&mut members, "max_llm_calls", number::whole),
         };
-        for (key, value) in members {
+        for (key, value) in members.into_iter().take(ENOUGH) {
             self.fault(
                 "extra_forbidden",
                 &["budget", &key],
                 "Extra inputs are not permitted",
-                value,
+                &value,
             );
         }
         budget
@@ -197,20 +204,20 @@ impl Reader {
         let mut text = |key: &str, is_required: bool| match members.shift_remove(key) {
             None | Some(Value::Null) if !is_required => None,
             None => {
-                self.fault("missing", &["webhook", key], "Field required", Value::Null);
+                self.fault("missing", &["webhook", key], "Field required", &Value::Null);
                 None
             }
             Some(Value::String(text)) => Some(text),
             Some(_) => {
                 let message = "Input should be a valid string";
-                self.fault("string_type", &["webhook", key], message, Value::Null);
+                self.fault("string_type", &["webhook", key], message, &Value::Null);
                 None
             }
         };
         let (url, secret) = (text("url", true), text("secret", false));
-        for (key, _) in members {
+        for (key, _) in members.into_iter().take(ENOUGH) {
             let message = "Extra inputs are not permitted";
-            self.fault("extra_forbidden", &["webhook", &key], message, Value::Null);
+            self.fault("extra_forbidden", &["webhook", &key], message, &Value::Null);
         }
         let Some(url) = url else {
             return Ok(None);
@@ -249,7 +256,7 @@ impl Reader {
                 format!("The secret cannot be used: {bad}"),
             ),
         };
-        self.fault(kind, &["webhook", key], &message, Value::Null);
+        self.fault(kind, &["webhook", key], &message, &Value::Null);
         Ok(())
     }
 
@@ -266,7 +273,7 @@ impl Reader {
                 "greater_than_equal",
                 &["budget", key],
                 "Input should be a number, 0 or above, of tokens and calls a whole one of at most 2^53",
-                value,
+                &value,
             );
         }
         limit
@@ -286,7 +293,7 @@ mod tests {
         };
         let object = Object {
             members,
-            oversized: Vec::new(),
+            oversized: None,
         };
         Envelope::read(object, &check)
     }
@@ -427,12 +434,15 @@ mod tests {
         let members =
             serde_json::from_value(json!({ "inputs": { "n": 1e30 }, "metadata": { "m": 1e30 } }))
                 .unwrap();
-        let at = |key: &str, inner: &str| {
-            vec![PathSegment::Key(key.into()), PathSegment::Key(inner.into())]
+        let large = format!("1{}", "0".repeat(30));
+        let text = format!(r#"{{"inputs": {{"n": {large}}}, "metadata": {{"m": {large}}}}}"#);
+        let Err(lang::json::Error::IntegersTooLarge { integers, .. }) = lang::json::read(&text)
+        else {
+            panic!("{text} fits")
         };
         let object = Object {
             members,
-            oversized: vec![(at("inputs", "n"), 1e30), (at("metadata", "m"), 1e30)],
+            oversized: Some(integers),
         };
         let Err(Refusal::Invalid(faults)) = Envelope::read(object, &check) else {
             panic!("taken")

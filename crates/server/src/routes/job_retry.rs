@@ -5,7 +5,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::Response;
-use lang::fault::PathSegment;
+use lang::fault::{ENOUGH, PathSegment, echo, shortened};
 use serde_json::Value;
 use service::problem::{ErrorSource, Problem};
 use service::{Retry, RetryError, RetryFrom};
@@ -92,7 +92,7 @@ pub(crate) async fn handle(
 pub(crate) fn from(body: &body::Object) -> Result<RetryFrom, Refusal> {
     let mut faults = Vec::new();
     let mut from = RetryFrom::Failed;
-    for (key, value) in &body.members {
+    for (key, value) in body.members.iter().take(ENOUGH) {
         match (&**key, value) {
             ("from", Value::Null) => {}
             ("from", Value::String(text)) if text == "failed" => {}
@@ -101,13 +101,13 @@ pub(crate) fn from(body: &body::Object) -> Result<RetryFrom, Refusal> {
                 "string_type",
                 key,
                 "Input should be a valid string",
-                other.clone(),
+                echo(other),
             )),
             (_, value) => faults.push(fault(
                 "extra_forbidden",
                 key,
                 "Extra inputs are not permitted",
-                value.clone(),
+                echo(value),
             )),
         }
     }
@@ -119,5 +119,6 @@ pub(crate) fn from(body: &body::Object) -> Result<RetryFrom, Refusal> {
 }
 
 fn fault(kind: &'static str, key: &str, message: &str, input: Value) -> Entry {
-    Entry::body(kind, vec![PathSegment::Key(key.into())], message, input)
+    let key = shortened(&PathSegment::Key(key.into()));
+    Entry::body(kind, vec![key], message, input)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use lang::fault::ENOUGH;
 use service::access::LONGEST_GRACE;
 
 use super::keys::{self, fault};
@@ -47,7 +48,8 @@ pub(crate) async fn handle(State(app): State<App>, request: Request) -> Result<R
 /// `{grace_seconds?}`.
 pub(crate) fn grace(body: &body::Object) -> Result<Duration, Refusal> {
     let mut faults = Vec::new();
-    for key in body.members.keys().filter(|key| *key != "grace_seconds") {
+    let unknown = body.members.keys().filter(|key| *key != "grace_seconds");
+    for key in unknown.take(ENOUGH) {
         faults.push(fault(
             "extra_forbidden",
             key,

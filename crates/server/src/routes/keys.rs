@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use lang::fault::PathSegment;
+use lang::fault::{PathSegment, shortened};
 use serde::Serialize;
 use serde_json::Value;
 use service::access::{Access, KeyError, KeyView, Made};
@@ -80,7 +80,7 @@ fn capitalized(error: &KeyError) -> String {
 pub(super) fn fault(kind: &'static str, member: &str, message: &str) -> Entry {
     Entry::body(
         kind,
-        vec![PathSegment::Key(member.to_owned())],
+        vec![shortened(&PathSegment::Key(member.to_owned()))],
         message,
         Value::Null,
     )

@@ -7,8 +7,6 @@ use axum::http::StatusCode;
 use engine::outcome::FailureCode;
 use futures_util::TryFutureExt as _;
 use jobs::store::Error;
-use lang::fault::{Fault, FaultKind, PathSegment};
-use serde_json::Value;
 use service::attended::Attended;
 use service::catalog::LoadedWorkflow;
 use service::problem::Problem;
@@ -29,18 +27,8 @@ pub(crate) fn of_inputs(inputs: Object, caller: &Caller) -> RunRequest {
     RunRequest {
         owner: caller.owner(),
         inputs: inputs.members,
-        body_faults: inputs.oversized.into_iter().map(oversized).collect(),
+        large_integers: inputs.oversized,
         ..RunRequest::default()
-    }
-}
-
-fn oversized((path, rounded): (Vec<PathSegment>, f64)) -> Fault {
-    Fault {
-        path,
-        kind: FaultKind::IntParsingSize,
-        message: "Unable to parse input as an integer, exceeded maximum size".into(),
-        input: Value::from(rounded),
-        context: None,
     }
 }
 

@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use jobs::job::Status;
 use jobs::memory::{Limits, MemoryStore};
-use lang::fault::{Fault, FaultKind, PathSegment};
+use lang::fault::{Fault, PathSegment};
+use lang::json::LargeIntegers;
 use serde_json::{Value, json};
 use service::Settings;
 use service::runs::{RunRequest, SubmitError};
@@ -256,13 +257,21 @@ async fn what_cannot_run_is_refused_before_it_is_accepted() {
     assert_eq!(fixture.models.all_calls(), 0);
 }
 
-fn too_large(path: &[PathSegment]) -> Fault {
-    Fault {
-        path: path.to_vec(),
-        kind: FaultKind::IntParsingSize,
-        message: "too large".to_owned(),
-        input: json!(1e30),
-        context: None,
+/// A body with nothing but a large integer at that place.
+fn too_large(path: &[PathSegment]) -> LargeIntegers {
+    let integer = format!("1{}", "0".repeat(30));
+    let text = path.iter().rfold(integer, |inner, segment| match segment {
+        PathSegment::Key(key) => format!("{{{key:?}: {inner}}}"),
+        PathSegment::Index(0) => format!("[{inner}]"),
+        PathSegment::Index(_) => panic!("only the first of a list"),
+    });
+    large_integers(&text)
+}
+
+fn large_integers(text: &str) -> LargeIntegers {
+    match lang::json::read(text) {
+        Err(lang::json::Error::IntegersTooLarge { integers, .. }) => integers,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -270,11 +279,11 @@ fn key(name: &str) -> PathSegment {
     PathSegment::Key(name.to_owned())
 }
 
-async fn faults_of(body: Value, body_faults: Vec<Fault>) -> Vec<String> {
+async fn faults_of(body: Value, large_integers: Option<LargeIntegers>) -> Vec<String> {
     let fixture = Fixture::new(|_, _| Answer::Text("done"));
     let request = RunRequest {
         inputs: inputs(body),
-        body_faults,
+        large_integers,
         ..RunRequest::default()
     };
     match fixture.service.submit(&fixture.workflow, request).await {
@@ -293,13 +302,13 @@ async fn faults_of(body: Value, body_faults: Vec<Fault>) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn faults_of_body_and_fields_come_together_in_the_fields_order() {
     let in_list = too_large(&[key("numbers"), PathSegment::Index(0)]);
-    let check = async |body, body_faults, expected: &[&str]| {
-        assert_eq!(faults_of(body, body_faults).await, expected);
+    let check = async |body, large, expected: &[&str]| {
+        assert_eq!(faults_of(body, large).await, expected);
     };
-    check(json!({}), vec![], &["topic missing"]).await;
+    check(json!({}), None, &["topic missing"]).await;
     check(
         json!({"topic": "x", "numbers": [1e30]}),
-        vec![in_list.clone()],
+        Some(in_list.clone()),
         &["numbers int_parsing_size"],
     )
     .await;
@@ -310,7 +319,7 @@ async fn faults_of_body_and_fields_come_together_in_the_fields_order() {
     ];
     check(
         json!({"numbers": [1e30], "ratio": []}),
-        vec![in_list],
+        Some(in_list),
         &expected,
     )
     .await;
@@ -319,7 +328,7 @@ async fn faults_of_body_and_fields_come_together_in_the_fields_order() {
 #[tokio::test(start_paused = true)]
 async fn a_large_integer_where_none_is_read_is_no_fault() {
     let check =
-        async |body, fault| assert_eq!(faults_of(body, vec![fault]).await, Vec::<String>::new());
+        async |body, fault| assert_eq!(faults_of(body, Some(fault)).await, Vec::<String>::new());
     check(
         json!({"topic": "x", "unknown": 1e30}),
         too_large(&[key("unknown")]),
@@ -334,6 +343,15 @@ async fn a_large_integer_where_none_is_read_is_no_fault() {
 
 #[tokio::test(start_paused = true)]
 async fn a_large_integer_with_a_fault_of_its_own_is_reported_once() {
-    let faults = faults_of(json!({"topic": 1e30}), vec![too_large(&[key("topic")])]).await;
+    let faults = faults_of(json!({"topic": 1e30}), Some(too_large(&[key("topic")]))).await;
     assert_eq!(faults, ["topic string_type"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn eighty_thousand_large_integers_are_a_thousand_faults() {
+    let integer = format!("1{}", "0".repeat(30));
+    let text = format!("{{\"numbers\": [{}]}}", vec![&*integer; 80_000].join(","));
+    let body = json!({"topic": "x", "numbers": vec![1e30; 80_000]});
+    let faults = faults_of(body, Some(large_integers(&text))).await;
+    assert_eq!(faults.len(), 1_000);
 }
