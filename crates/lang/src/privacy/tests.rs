@@ -250,7 +250,10 @@ fn a_text_that_grows_by_single_letters_is_not_searched_again() {
     testing::work::grows_linearly(
         "masking of deltas",
         |times| "x".repeat(times),
-        |value| masked_both_ways(&[value.clone()], &format!("{value}{value}y{value}"), 1),
+        |value| {
+            let text = format!("{value}{value}y{value}");
+            masked_both_ways(&[value], &text, 1)
+        },
     );
 }
 

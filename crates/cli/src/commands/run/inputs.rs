@@ -2,6 +2,7 @@
 //!
 //! Owns how text becomes a value; whether the value fits is for `lang` to say.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use lang::types::Type;
@@ -140,11 +141,13 @@ fn read_all(path: &Path) -> Result<Given> {
     let parsed = if is_json || (!is_yaml(path) && text.trim_start().starts_with(['{', '['])) {
         match json::read(&text) {
             Err(json::Error::IntegersTooLarge { integers, value }) => {
-                let names = integers.iter().filter_map(|(path, _)| path.first());
-                unreadable = names
-                    .map(|name| (name.to_string(), TOO_LARGE.to_owned()))
-                    .collect();
-                unreadable.dedup();
+                integers.each(|path, _| {
+                    let name = path.first().map(ToString::to_string).unwrap_or_default();
+                    if unreadable.last().is_none_or(|(last, _)| *last != name) {
+                        unreadable.push((name, TOO_LARGE.to_owned()));
+                    }
+                    ControlFlow::Continue(())
+                });
                 Ok(*value)
             }
             read => read.map_err(|error| format!("{shown} is not JSON: {error}")),
