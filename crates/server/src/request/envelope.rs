@@ -149,7 +149,12 @@ impl Reader {
             "Labels should take at most {MAX_METADATA_BYTES} bytes as JSON, these take {bytes}; put what is larger \
              into the inputs, or keep it elsewhere and name it here"
         );
-        self.fault("too_long", &["metadata"], &message, Value::Object(metadata));
+        self.fault(
+            "too_long",
+            &["metadata"],
+            &message,
+            &Value::Object(metadata),
+        );
         None
     }
 
