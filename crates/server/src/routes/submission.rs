@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use engine::outcome::FailureCode;
 use futures_util::TryFutureExt as _;
 use jobs::store::Error;
+use lang::fault::{Fault, FaultKind, PathSegment};
 use service::attended::Attended;
 use service::catalog::LoadedWorkflow;
 use service::problem::Problem;
