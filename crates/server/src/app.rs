@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::middleware::cors::Origins;
 use crate::openapi::Documented;
+use crate::outgoing::AnswerBudget;
 use crate::request::{body, room};
 use crate::tls::Tls;
 
@@ -39,6 +40,8 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// How long a client may leave what is written to it unread.
     pub write_timeout: Duration,
+    /// Memory for answers larger than 64 KiB that are being sent at the same time, in bytes.
+    pub max_answer_bytes: usize,
     /// The most connections at once; `None`: as many as come.
     pub max_connections: Option<NonZeroUsize>,
     /// The most connections at once from one address (of IPv6: one /64 network).
@@ -69,6 +72,7 @@ impl Default for Settings {
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(30),
+            max_answer_bytes: 256 << 20,
             max_connections: None,
             max_connections_per_address: None,
             tls: None,
@@ -106,6 +110,7 @@ struct Inner {
     drains: TaskTracker,
     bodies: Semaphore,
     readers: Arc<Semaphore>,
+    answers: AnswerBudget,
     telemetry: Telemetry,
 }
 
@@ -131,6 +136,7 @@ impl App {
         Self(Arc::new(Inner {
             bodies: Semaphore::new(steps.clamp(LARGE_BODIES, Semaphore::MAX_PERMITS)),
             readers: Arc::new(Semaphore::new(body::READERS)),
+            answers: AnswerBudget::new(settings.max_answer_bytes),
             service,
             settings,
             access: None,
@@ -188,6 +194,11 @@ impl App {
     /// Room for the request bodies that are being read, in steps of [`room::STEP`].
     pub(crate) fn bodies(&self) -> &Semaphore {
         &self.0.bodies
+    }
+
+    /// The memory for large answers that are being sent.
+    pub(crate) fn answers(&self) -> &AnswerBudget {
+        &self.0.answers
     }
 
     /// Turns at reading large bodies.

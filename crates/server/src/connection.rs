@@ -4,17 +4,16 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, HttpBody as _};
-use axum::response::Response;
-use http_body_util::BodyExt as _;
+use axum::body::Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 
 use crate::app::App;
@@ -22,7 +21,7 @@ use crate::crowd::Place;
 use crate::middleware;
 use crate::request::client::Peer;
 use crate::seldom::Seldom;
-use crate::socket::{Patience, Socket, Turn};
+use crate::socket::{Patience, Socket, Turns};
 use crate::tls::Tls;
 
 /// The most that is kept of what was read and not handled yet, and of what was written and not taken yet, in bytes.
@@ -104,7 +103,7 @@ async fn speak(port: &Port, stream: impl AsyncRead + AsyncWrite + Unpin, place: 
         }
         async move {
             let answer = middleware::answer(&port.app, &mut router, request).await;
-            Ok::<_, Infallible>(until_it_ends(answer, turn))
+            Ok::<_, Infallible>(port.app.answers().in_chunks(answer, turn))
         }
     });
     let patience = Patience {
@@ -125,7 +124,13 @@ async fn speak(port: &Port, stream: impl AsyncRead + AsyncWrite + Unpin, place: 
         ended = connection.as_mut() => ended,
         () = place.leave.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            tokio::select! {
+                ended = connection => ended,
+                () = overstays(turns) => {
+                    tracing::debug!(peer = %place.peer, "a connection did not end when asked to, and is cut");
+                    return;
+                }
+            }
         }
     };
     if let Err(error) = ended {
@@ -133,17 +138,19 @@ async fn speak(port: &Port, stream: impl AsyncRead + AsyncWrite + Unpin, place: 
     }
 }
 
-/// Has the turn last as long as an answer that is streamed. Any other one is as good as written.
-fn until_it_ends(answer: Response, turn: Turn) -> Response {
-    if answer.body().size_hint().exact().is_some() {
-        return answer;
+/// How long a connection that is asked to end may take when it handles no request: time to close it on
+/// both sides.
+const LEAVING: Duration = Duration::from_secs(1);
+
+/// Ready when a connection that is asked to end has had its time.
+async fn overstays(turns: &Turns) {
+    loop {
+        let before = turns.moves();
+        sleep(LEAVING).await;
+        if !turns.is_busy() && turns.moves() == before {
+            return;
+        }
     }
-    answer.map(|body| {
-        Body::new(body.map_frame(move |frame| {
-            let _lasts = &turn;
-            frame
-        }))
-    })
 }
 
 async fn handshake(

@@ -1,6 +1,6 @@
 //! How many connections may be open: in all, and from one address. Who is beyond is turned away at once, before
 //! anything of theirs is read. Before it comes to that, each newcomer has connections that are idle make room, so that
-//! a crowd which only sits there keeps nobody out.
+//! a crowd which only sits there keeps nobody out. A connection counts until its socket is closed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Read as _, Write as _};
@@ -35,7 +35,7 @@ pub(crate) struct Crowd {
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// Those that were asked to leave for want of room are on their way out, and do not count.
+    /// Open sockets, those included that were asked to leave.
     all: usize,
     /// Kept only where an address has a bound.
     by_address: HashMap<IpAddr, usize>,
@@ -112,7 +112,7 @@ impl Crowd {
         shutdown: &CancellationToken,
     ) -> Result<Place, Full> {
         let mut counts = self.counts();
-        if counts.all >= self.tight {
+        if counts.seats.len() >= self.tight {
             // Two, so that there comes to be room again.
             for idle in [counts.take_idle(now), counts.take_idle(now)]
                 .into_iter()
@@ -170,25 +170,20 @@ impl Counts {
         let mut found = None;
         for (number, seat) in looked_at {
             self.hand = number + 1;
-            if !seat.turns.is_handling() && now.saturating_sub(seat.since) >= SETTLING {
+            if !seat.turns.is_busy() && now.saturating_sub(seat.since) >= SETTLING {
                 found = Some(*number);
                 break;
             }
         }
-        self.give_up(found?)
-    }
-
-    fn give_up(&mut self, number: u64) -> Option<Seat> {
-        let seat = self.seats.remove(&number)?;
-        self.all -= 1;
-        Some(seat)
+        self.seats.remove(&found?)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.crowd.counts();
-        counts.give_up(self.number);
+        counts.seats.remove(&self.number);
+        counts.all -= 1;
         if let Some(address) = self.address
             && let Some(open) = counts.by_address.get_mut(&address)
         {
@@ -292,22 +287,38 @@ mod tests {
             .filter(|&number| places[number].leave.is_cancelled())
             .collect();
         assert_eq!(asked, [1, 2]);
-        // Whoever is on the way out is not counted, then or when gone.
-        assert_eq!(crowd.counts().all, 30);
+        // Whoever is on the way out counts until gone.
+        assert_eq!(crowd.counts().all, 32);
         drop(places);
         let counts = crowd.counts();
         assert_eq!((counts.all, counts.seats.len()), (2, 2));
     }
 
     #[test]
+    fn connections_asked_to_leave_count_until_they_are_closed() {
+        let crowd = crowd(100, None);
+        let mut open = Vec::new();
+        for second in 0..1_000 {
+            open.extend(admit_at(&crowd, second, "10.0.0.1").ok());
+        }
+        assert_eq!(open.len(), 100, "none of them has gone");
+        open.retain(|place| !place.leave.is_cancelled());
+        assert!(!open.is_empty() && open.len() < 100);
+        assert!(admit_at(&crowd, 1_000, "10.0.0.1").is_ok());
+    }
+
+    #[test]
     fn who_has_only_just_come_need_not_make_room() {
         let crowd = crowd(32, None);
-        let places: Vec<Place> = (0..32)
+        let mut places: Vec<Place> = (0..32)
             .map(|_| admit(&crowd, "10.0.0.1").expect("room"))
             .collect();
         assert!(places.iter().all(|place| !place.leave.is_cancelled()));
         assert_eq!(admit(&crowd, "10.0.0.2").unwrap_err(), Full::Total);
-        // A second later they have to.
+        // A second later they have to, and when they are gone there is room.
+        assert_eq!(admit_at(&crowd, 1, "10.0.0.2").unwrap_err(), Full::Total);
+        places.retain(|place| !place.leave.is_cancelled());
+        assert_eq!(places.len(), 30);
         assert!(admit_at(&crowd, 1, "10.0.0.2").is_ok());
     }
 

@@ -15,6 +15,7 @@ mod guard;
 mod limits;
 mod middleware;
 mod openapi;
+mod outgoing;
 mod refusal;
 mod request;
 mod router;

@@ -19,6 +19,11 @@ use crate::seldom::Seldom;
 /// Connections that the kernel may hold ready while we are busy; it cuts this down to its own limit.
 const BACKLOG: u32 = 16_384;
 
+/// What the kernel keeps of an answer that is not read yet, in bytes (Linux doubles it). With as much as
+/// it would take by itself, a slow but steady reader moves it on too seldom to be told from one that
+/// reads nothing.
+const SEND_BUFFER: u32 = 128 << 10;
+
 /// How long to wait after the machine refused us a connection, mostly for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -30,6 +35,8 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         TcpSocket::new_v6()?
     };
     socket.set_reuseaddr(true)?;
+    // Connections inherit it.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }

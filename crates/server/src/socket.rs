@@ -7,7 +7,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -29,9 +29,16 @@ pub(crate) struct Patience {
 }
 
 /// Whether a request is being handled: handling moves it on at its beginning and its end, so it is odd meanwhile.
-/// A streamed answer is handled until the stream ends.
+/// A streamed or large answer is handled until all of it is handed over.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Turns(Arc<AtomicUsize>);
+pub(crate) struct Turns(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    moves: AtomicUsize,
+    /// What is written waits for the peer to read.
+    is_waiting: AtomicBool,
+}
 
 /// One request that is being handled; dropping it ends that.
 #[derive(Debug)]
@@ -51,15 +58,24 @@ impl Turns {
     }
 
     fn advance(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.moves.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn is_handling(&self) -> bool {
-        self.now() % 2 == 1
+        self.moves() % 2 == 1
     }
 
-    fn now(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+    /// Whether a request is being handled, or its answer still on its way.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.is_handling() || self.0.is_waiting.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn moves(&self) -> usize {
+        self.0.moves.load(Ordering::Relaxed)
+    }
+
+    fn waits(&self, is_waiting: bool) {
+        self.0.is_waiting.store(is_waiting, Ordering::Relaxed);
     }
 }
 
@@ -100,7 +116,7 @@ impl<S> Socket<S> {
 
     /// A head that has arrived is no concern any more.
     fn catch_up(&mut self) {
-        let now = self.turns.now();
+        let now = self.turns.moves();
         if self.turn != now {
             self.turn = now;
             self.has_begun = false;
@@ -115,8 +131,13 @@ impl<S> Socket<S> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
-            self.stall_timer = None;
+            if self.stall_timer.take().is_some() {
+                self.turns.waits(false);
+            }
             return outcome;
+        }
+        if self.stall_timer.is_none() {
+            self.turns.waits(true);
         }
         ready!(wait(&mut self.stall_timer, self.patience.stall, cx));
         Poll::Ready(Err(late("nobody reads the answer")))

@@ -256,6 +256,11 @@ impl Service {
         Self { shared }
     }
 
+    /// Whether how a job ended can be asked for more than once.
+    pub fn keeps_results(&self) -> bool {
+        !self.shared.settings.retention.is_zero()
+    }
+
     /// The workflows that are served.
     pub fn catalog(&self) -> &Catalog {
         &self.shared.catalog

@@ -21,6 +21,7 @@ use telemetry::{Answered, RequestSpan};
 use tower::Service;
 
 use crate::app::App;
+use crate::outgoing::Exhausted;
 use crate::refusal::{self, Refusal, Trouble};
 use crate::request::accept;
 use crate::views::reading;
@@ -50,6 +51,13 @@ pub(crate) async fn answer(app: &App, router: &mut Router, mut request: Request<
             |answer| answer.unwrap_or_else(|never: Infallible| match never {}),
         )
     };
+    if let Err(Exhausted) = app.answers().reserve(&mut response)
+        && method == Method::GET
+        && app.service().keeps_results()
+    {
+        let detail = "Too many large answers are being sent at once; ask again a little later.";
+        response = Refusal::from(Trouble::unavailable("answers_busy", detail, 5)).into_response();
+    }
     refusal::render(&mut response, as_problem, || {
         format!("{}#{}", uri.path(), request_id.to_str().unwrap_or_default())
     });

@@ -3,12 +3,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
+use crate::outgoing::Static;
 use crate::request::etag;
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
@@ -62,7 +64,7 @@ pub(crate) fn file(name: &str, request: &HeaderMap) -> Option<Response> {
         return Some((StatusCode::NOT_MODIFIED, caching).into_response());
     }
     let headers = [(CONTENT_TYPE, HeaderValue::from_static(content_type))];
-    Some((caching, headers, bytes).into_response())
+    Some((Extension(Static), caching, headers, bytes).into_response())
 }
 
 /// A file of Swagger UI, as it lies in the binary.

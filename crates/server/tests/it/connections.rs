@@ -213,6 +213,82 @@ async fn a_watcher_that_reads_nothing_is_cut() {
     assert!(!taken.contains("event: run_completed"), "it was not cut");
 }
 
+/// An answer of 9.5 MB.
+async fn large_job(server: &Server) -> String {
+    let text = "x".repeat(9_500_000);
+    let body = format!(r#"{{"inputs": {{"message": "{text}"}}}}"#);
+    let id = server.post("/jobs", &body).await.job_id();
+    let get = Call::get(format!("/status/{id}")).header("Prefer", "wait=60");
+    assert_eq!(server.send(get).await.json()["status"], "completed");
+    format!("/status/{id}")
+}
+
+#[tokio::test]
+async fn so_little_lies_between_that_a_slow_but_steady_reader_is_told_from_one_that_reads_nothing()
+{
+    let server = with(server::Settings {
+        write_timeout: Duration::from_millis(200),
+        ..server::Settings::default()
+    });
+    let path = large_job(&server).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(32 << 10).unwrap();
+    let mut stream = socket.connect(server.address).await.unwrap();
+    let ask = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    nobody_else_is_connected(&server).await;
+    let mut taken = Vec::new();
+    let _ = stream.read_to_end(&mut taken).await;
+    assert!(
+        taken.len() < 1 << 20,
+        "{} bytes were on their way",
+        taken.len()
+    );
+}
+
+#[tokio::test]
+async fn large_answers_that_nobody_reads_have_a_bound_together() {
+    let server = with(server::Settings {
+        max_answer_bytes: 12 << 20,
+        ..server::Settings::default()
+    });
+    let path = large_job(&server).await;
+    let unread = Call::get(path.clone()).begin(server.address).await;
+    assert_eq!(unread.status, 200);
+    let refused = server.get(&path).await;
+    assert_eq!(
+        (
+            refused.status,
+            &refused.json()["code"],
+            refused.header("retry-after")
+        ),
+        (503, &json!("answers_busy"), Some("5"))
+    );
+    assert_eq!(server.get("/health").await.status, 200);
+    assert_eq!(server.get("/ui/swagger-ui-bundle.js").await.status, 200);
+    // Once it is read there is room again.
+    assert!(unread.finish().await.body.len() > 9_500_000);
+    assert_eq!(server.get(&path).await.status, 200);
+}
+
+#[tokio::test]
+async fn connections_asked_to_leave_do_not_outstay_that() {
+    let server = with(server::Settings {
+        max_connections: NonZeroUsize::new(4),
+        head_timeout: Duration::from_secs(600),
+        ..server::Settings::default()
+    });
+    // None of them would ever end by itself.
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        slow.push(say(&server, "GET /health HTTP/1.1\r\nHost: te").await);
+    }
+    let let_in = async { while !is_served(&server).await {} };
+    tokio::time::timeout(LONG, let_in)
+        .await
+        .expect("there is room");
+}
+
 /// Waits until the server has no connection but the one that asks.
 async fn nobody_else_is_connected(server: &Server) {
     let alone = async {
