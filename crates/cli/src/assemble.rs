@@ -95,13 +95,16 @@ pub(crate) fn models(
                 .map_err(|error| Failure::usage(format!("`{shown}`: {error}")))?;
         }
         let extra_roots_pem = settings.ca.as_deref().map(roots).transpose()?;
+        let usual = llm::Settings::default();
         let settings = llm::Settings {
             environment: environment.variables().collect(),
             extra_roots_pem,
             reach: Some(Arc::new(Reach::of(settings.allow.as_ref()))),
             prices: Arc::new(prices),
             clock: Arc::new(Machine::new()),
-            ..llm::Settings::default()
+            max_retry_after: settings.max_retry_after.unwrap_or(usual.max_retry_after),
+            max_bodies_bytes: settings.answer_memory.unwrap_or(usual.max_bodies_bytes),
+            ..usual
         };
         Ok(Arc::new(llm::Registry::new(settings).map_err(|error| {
             Failure::new(Exit::NotReady, error.message)

@@ -224,7 +224,7 @@ pub fn preflight(plan: &Plan, models: &dyn llm::model::Models) -> Result<(), Fai
     for (node, node_plan) in workflow.nodes.iter().zip(plan.node_plans()) {
         models
             .find(&node_plan.model)
-            .map_err(|error| model_failure(&node.id, &error, ""))?;
+            .map_err(|error| model_failure(&node.id, &error, 1, ""))?;
     }
     Ok(())
 }

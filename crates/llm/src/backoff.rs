@@ -11,7 +11,8 @@ pub const LONGEST: Duration = Duration::from_secs(30);
 /// The wait before the next attempt.
 ///
 /// `attempt` counts the attempts that failed so far, from 1. `retry_after` is what the provider asked
-/// for, and is never undercut, however long it is: a caller with a deadline gives up instead.
+/// for, and is never undercut, however long it is: a caller that cannot wait so long gives up, or hands in
+/// the most that it waits.
 /// `random` is uniform in `0.0..1.0`. Without `retry_after` the wait lies between half and all of
 /// [`FIRST`] doubled per attempt and capped at [`LONGEST`]; with it, up to a tenth is added, so that
 /// callers refused together do not come back together.

@@ -166,6 +166,10 @@ impl Models for Recorder {
     fn price_table(&self) -> Option<Arc<str>> {
         self.models.price_table()
     }
+
+    fn max_retry_after(&self) -> std::time::Duration {
+        self.models.max_retry_after()
+    }
 }
 
 #[derive(Debug)]

@@ -52,7 +52,7 @@ impl Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
-    /// Not set up: no key, unknown provider, bad address. No call was made.
+    /// Not set up: no key, unknown provider, an address that is none or leads to something else.
     Config,
     /// 401/403: the key was refused.
     Auth,

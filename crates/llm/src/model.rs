@@ -1,6 +1,7 @@
 //! The two traits everything else implements or uses, and which model is wanted.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -14,6 +15,9 @@ pub const PROVIDERS: &[&str] = &["openai", "anthropic", "google", "ollama", "off
 
 /// The provider where none is named.
 pub const DEFAULT_PROVIDER: &str = "google";
+
+/// The longest wait that a provider may ask for where nothing else is set.
+pub const DEFAULT_MAX_RETRY_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// Which model a node wants; unset parts take the defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -101,6 +105,11 @@ pub trait Models: Send + Sync + std::fmt::Debug {
     fn price_table(&self) -> Option<Arc<str>> {
         None
     }
+
+    /// Longest wait that a provider's `Retry-After` may ask of a run without a deadline.
+    fn max_retry_after(&self) -> Duration {
+        DEFAULT_MAX_RETRY_AFTER
+    }
 }
 
 /// One model in place of whatever is asked for: `--model provider/name`.
@@ -137,6 +146,10 @@ impl Models for Override {
 
     fn price_table(&self) -> Option<Arc<str>> {
         self.models.price_table()
+    }
+
+    fn max_retry_after(&self) -> Duration {
+        self.models.max_retry_after()
     }
 }
 

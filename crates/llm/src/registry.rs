@@ -5,6 +5,7 @@ mod variables;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use crate::Error;
 use crate::error::ErrorKind;
@@ -15,10 +16,11 @@ use crate::providers::anthropic::Anthropic;
 use crate::providers::google::Google;
 use crate::providers::model::{HttpModel, Place};
 use crate::providers::ollama::Ollama;
-use crate::providers::openai::OpenAi;
+use crate::providers::openai::{self, OpenAi};
 use crate::settings::Settings;
 use crate::transport::Transport;
-use provider::{Provider, host, own_address};
+use provider::{Provider, own_address};
+use url::Url;
 pub use variables::Variables;
 
 /// The real models, reached over HTTP. One per process: its models share connections.
@@ -57,6 +59,12 @@ impl Registry {
         let base = provider.base(spec, &self.settings.environment);
         let key = provider.key(spec, &self.settings.environment, &base)?;
         let model = spec.model.as_deref().unwrap_or(provider.default_model);
+        let base = if provider.name == "openai" {
+            openai::complete(&base, model)
+                .map_err(|missing| Error::new(ErrorKind::Config, format!("`{base}` {missing}")))?
+        } else {
+            base
+        };
         let place = Place {
             provider: provider.name,
             model,
@@ -65,7 +73,7 @@ impl Registry {
             key,
         };
         match provider.name {
-            "openai" => self.reach(place, OpenAi::at(host(&base).as_deref())),
+            "openai" => self.reach(place, OpenAi::at(Url::parse(&base).ok().as_ref())),
             "anthropic" => self.reach(place, Anthropic),
             "google" => self.reach(place, Google),
             _ => self.reach(place, Ollama),
@@ -101,6 +109,10 @@ impl Models for Registry {
 
     fn price_table(&self) -> Option<Arc<str>> {
         Some(Arc::clone(self.settings.prices.version()))
+    }
+
+    fn max_retry_after(&self) -> Duration {
+        self.settings.max_retry_after
     }
 }
 
@@ -217,6 +229,32 @@ mod tests {
             "ollama/m",
             "http://box:1234/api/chat",
         );
+    }
+
+    #[test]
+    fn addresses_of_azure_and_whole_endpoints() {
+        for (base, expected) in [
+            (
+                "https://a.openai.azure.com?api-version=2024-10-21",
+                "https://a.openai.azure.com:443/openai/deployments/m/chat/completions",
+            ),
+            (
+                "https://a.openai.azure.com/openai/deployments/x/chat/completions?api-version=1",
+                "https://a.openai.azure.com:443/openai/deployments/x/chat/completions",
+            ),
+            (
+                "http://a:1/v1/chat/completions",
+                "http://a:1/v1/chat/completions",
+            ),
+            ("http://a:1/v1/?key=1", "http://a:1/v1/chat/completions"),
+        ] {
+            check(
+                &spec("openai/m"),
+                &[("OPENAI_BASE_URL", base), ("OPENAI_API_KEY", "k")],
+                "openai/m",
+                expected,
+            );
+        }
     }
 
     #[track_caller]

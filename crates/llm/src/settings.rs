@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::DEFAULT_MAX_RETRY_AFTER;
 use crate::pricing::PriceTable;
 use crate::reach::Reach;
 use crate::secret::Secret;
@@ -79,11 +80,16 @@ pub struct Settings {
     pub silence_timeout: Duration,
     /// Longest answer body, decompressed.
     pub max_body_bytes: usize,
+    /// Of all answers that are being read, beyond the first 64 KiB of each; at least one answer fits in any case.
+    pub max_bodies_bytes: usize,
+    /// Longest wait that a provider's `Retry-After` may ask of a run without a deadline.
+    pub max_retry_after: Duration,
 }
 
 impl Default for Settings {
     /// No variables, bundled roots, any address, built-in prices, a clock that stands still, 10 s to connect,
-    /// 90 s of silence, 32 MiB.
+    /// 90 s of silence, 32 MiB of an answer and 128 MiB of
+    /// all, 10 minutes until the next attempt.
     fn default() -> Self {
         Self {
             environment: Environment::default(),
@@ -94,6 +100,8 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(10),
             silence_timeout: Duration::from_secs(90),
             max_body_bytes: 32 << 20,
+            max_bodies_bytes: 128 << 20,
+            max_retry_after: DEFAULT_MAX_RETRY_AFTER,
         }
     }
 }

@@ -31,6 +31,9 @@ use crate::numbered::Numbered;
 use crate::runs::{Accepted, SubmitError};
 use crate::service::Shared;
 
+/// A longer wait for the next attempt at a model is worth a line in the log.
+const LONG_WAIT_MS: u64 = 60_000;
+
 /// Events that wait at most before they are stored without anybody watching.
 const UNSAVED: usize = 64;
 
@@ -464,6 +467,19 @@ impl Observer for LiveRun {
                 }
             }
             kind => {
+                if let EventKind::NodeRetried {
+                    node,
+                    reason,
+                    wait_ms,
+                    ..
+                } = kind
+                    && *wait_ms >= LONG_WAIT_MS
+                {
+                    tracing::warn!(
+                        job = %self.id(), %node, %reason, wait_s = wait_ms / 1_000,
+                        "a run waits long for the next attempt at its model"
+                    );
+                }
                 log.last_id = event.id;
                 let (id, at) = (event.id, event.at);
                 let is_sealed = matches!(

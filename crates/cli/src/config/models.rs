@@ -2,6 +2,7 @@
 //! offline model, a cassette, or scripted replies.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use llm::model::ModelSpec;
@@ -9,6 +10,7 @@ use serde::Deserialize;
 
 use super::allowed::Allowed;
 use super::project::Layers;
+use super::units::{Size, Time};
 use crate::report::{Failure, Result};
 
 /// As given on the command line, in the environment, or in the file.
@@ -52,6 +54,15 @@ pub(crate) struct Options {
     /// such as models.internal,10.0.0.0/8 [default: all but link-local addresses and cloud metadata]
     #[arg(long, value_name = "LIST", env = "FLOWMILL_MODEL_ALLOW")]
     pub model_allow: Option<Allowed>,
+
+    /// Longest wait for the next attempt that a provider's Retry-After may ask of a run without a deadline
+    /// [default: 10m]
+    #[arg(long, value_name = "TIME", env = "FLOWMILL_MAX_RETRY_AFTER")]
+    pub max_retry_after: Option<Time>,
+
+    /// Memory for answers of models that are being read, all of them together [default: 128MB]
+    #[arg(long, value_name = "SIZE", env = "FLOWMILL_MODEL_ANSWER_MEMORY")]
+    pub model_answer_memory: Option<Size>,
 }
 
 /// Who answers, decided.
@@ -67,6 +78,10 @@ pub(crate) struct Settings {
     pub ca: Option<PathBuf>,
     /// What workflow files may reach.
     pub allow: Option<Allowed>,
+    /// Longest wait that a provider may ask for.
+    pub max_retry_after: Option<Duration>,
+    /// Bytes of answers that are being read.
+    pub answer_memory: Option<usize>,
 }
 
 /// The answering side.
@@ -95,6 +110,8 @@ impl Options {
         "prices",
         "ca",
         "model_allow",
+        "max_retry_after",
+        "model_answer_memory",
     ];
 
     /// Takes apart what clap reads as one: the sources on the command line and those from the environment.
@@ -138,6 +155,12 @@ impl Options {
             prices: first(|layer| &layer.prices),
             ca: first(|layer| &layer.ca),
             allow: layers.iter().find_map(|layer| layer.model_allow.clone()),
+            max_retry_after: layers
+                .iter()
+                .find_map(|layer| layer.max_retry_after.map(|Time(time)| time)),
+            answer_memory: layers
+                .iter()
+                .find_map(|layer| layer.model_answer_memory.map(|Size(bytes)| bytes)),
         })
     }
 

@@ -114,7 +114,7 @@ async fn ask(
         .environment
         .models
         .find(&node_plan.model)
-        .map_err(|error| model_failure(&node.id, &error, ""))?;
+        .map_err(|error| model_failure(&node.id, &error, 1, ""))?;
 
     let prompt_length = prompt.len();
     let mut request = ChatRequest {
@@ -194,7 +194,7 @@ async fn ask(
                 }
             }
             Err(error) if !error.kind.is_retryable() || attempt >= attempts => {
-                return Err(model_failure(&node.id, &error, &after(attempt)));
+                return Err(model_failure(&node.id, &error, attempt, ""));
             }
             Err(error) => {
                 let wait = llm::backoff::delay(attempt, error.retry_after, context.host().random());
@@ -206,9 +206,9 @@ async fn ask(
                     let why = format!(
                         "; the next attempt, in {seconds} s, would come after the run's deadline"
                     );
-                    return Err(model_failure(&node.id, &error, &why));
+                    return Err(model_failure(&node.id, &error, attempt, &why));
                 }
-                (error.message, wait)
+                within_patience(context, attempt, error, wait)
             }
         };
         context.events.emit(EventKind::NodeRetried {
@@ -332,6 +332,30 @@ fn masked_prompt(context: &Context<'_>, execution: &Execution<'_>) -> Option<Str
     node.prompt.render(&scope.over(variables)).ok()
 }
 
+/// Why an attempt failed, and how long to wait for the next one. A provider may ask for a day, which nobody
+/// should spend waiting without a word.
+fn within_patience(
+    context: &Context<'_>,
+    attempt: u32,
+    error: llm::Error,
+    wait: Duration,
+) -> (String, Duration) {
+    let most = context.environment.models.max_retry_after();
+    match error.retry_after {
+        Some(asked) if asked > most => {
+            let reason = format!(
+                "{} (it asks to wait {} s; the next attempt comes after {} s, the longest wait that is set)",
+                error.message,
+                asked.as_secs(),
+                most.as_secs_f64()
+            );
+            let wait = llm::backoff::delay(attempt, Some(most), context.host().random());
+            (reason, wait)
+        }
+        _ => (error.message, wait),
+    }
+}
+
 /// ` after 3 attempts`, where there was more than one.
 fn after(attempts: u32) -> String {
     if attempts > 1 {
@@ -341,8 +365,14 @@ fn after(attempts: u32) -> String {
     }
 }
 
-/// A model's error as the run's failure. `suffix` follows the model's own sentence.
-pub(crate) fn model_failure(node: &str, error: &llm::Error, suffix: &str) -> Failure {
+/// A model's error after so many attempts as the run's failure. Their number stands first: what follows the
+/// model's own sentence reads as advice. `suffix` is the last of it.
+pub(crate) fn model_failure(
+    node: &str,
+    error: &llm::Error,
+    attempts: u32,
+    suffix: &str,
+) -> Failure {
     let code = match error.kind {
         ErrorKind::Config => FailureCode::ModelConfig,
         ErrorKind::Timeout => FailureCode::ModelTimeout,
@@ -365,9 +395,14 @@ pub(crate) fn model_failure(node: &str, error: &llm::Error, suffix: &str) -> Fai
         | ErrorKind::BadReply => FailureSource::Provider,
     };
     let message = error.message.trim_end_matches('.');
+    let after = if attempts > 1 {
+        format!("after {attempts} attempts: ")
+    } else {
+        String::new()
+    };
     Failure {
         source,
         retryable: error.kind.is_retryable(),
-        ..Failure::of_node(code, node, format_args!("{message}{suffix}"))
+        ..Failure::of_node(code, node, format_args!("{after}{message}{suffix}"))
     }
 }

@@ -141,7 +141,7 @@ async fn failures_and_retries_show_nothing_sensitive() {
     assert_silent(&format!("{:?} {}", ran.failure(), ran.failure().problem()));
     ran.assert_failed(
         FailureCode::ModelError,
-        "Node `tell`: refused: [sensitive], [sensitive] after 2 attempts",
+        "Node `tell`: after 2 attempts: refused: [sensitive], [sensitive]",
     );
 }
 

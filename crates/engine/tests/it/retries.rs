@@ -188,10 +188,10 @@ async fn only_what_can_help_is_tried_again() {
             "{kind:?}"
         );
         assert_eq!(failure.retryable, calls > 1, "{kind:?}");
-        let after = if calls > 1 { " after 3 attempts" } else { "" };
+        let after = if calls > 1 { "after 3 attempts: " } else { "" };
         assert_eq!(
             failure.message,
-            format!("Node `ask`: the model said {kind:?}{after}")
+            format!("Node `ask`: {after}the model said {kind:?}")
         );
     };
     check(ErrorKind::RateLimit, 3, FailureCode::ModelError, Provider).await;
@@ -252,6 +252,27 @@ async fn waits_grow_and_never_undercut_what_the_provider_asked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_retry_after_of_a_day_is_capped_and_told() {
+    let day = || Answer::retry_after(ErrorKind::RateLimit, 86_400);
+    let (ran, models) = run(&int(""), vec![day(), day(), Answer::result(5)]).await;
+    assert_eq!(
+        (ran.outputs()["out"].clone(), models.calls().len()),
+        (5.into(), 3)
+    );
+    let retries = retries(&ran);
+    for (_, reason, wait_ms) in &retries {
+        assert!(
+            reason.ends_with(
+                "(it asks to wait 86400 s; the next attempt comes after 600 s, the longest wait that is set)"
+            ),
+            "{reason}"
+        );
+        assert!((600_000..=603_000).contains(wait_ms), "{wait_ms}");
+    }
+    assert_eq!(retries.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_that_hangs_is_given_up_at_the_nodes_time_limit() {
     let workflow = int("config: {execution: {timeout: 7, max_retries: 2}}\n");
     let hanging = || Answer::result(5).after(3_600_000);
@@ -261,7 +282,7 @@ async fn a_call_that_hangs_is_given_up_at_the_nodes_time_limit() {
     assert_eq!(models.aborted(), 1);
 
     let (ran, _) = run(&workflow, vec![hanging(), hanging()]).await;
-    let message = "Node `ask`: fake/model gave no answer within 7 s after 2 attempts";
+    let message = "Node `ask`: after 2 attempts: fake/model gave no answer within 7 s";
     ran.assert_failed(FailureCode::ModelTimeout, message);
     assert_eq!(ran.finished.execution_time_ms, 15_000);
 }

@@ -2,6 +2,7 @@
 //! events into an [`Answer`]. [`HttpModel`](model::HttpModel) does the rest for all of them.
 
 pub(crate) mod anthropic;
+mod base;
 mod detour;
 pub(crate) mod google;
 mod lessons;
@@ -44,12 +45,13 @@ pub(crate) trait Dialect: Debug + Send + Sync + 'static {
     /// Ways around refusals, to be tried in this order.
     const DETOURS: &'static [Detour<Self::Wording>];
 
-    /// Where to send a request, below `base` (no trailing slash).
+    /// Where to send a request, below `base` (no trailing slash, no query). A base that names an endpoint is
+    /// as good as one that stops before it.
     fn address(base: &str, model: &str, stream: bool) -> String;
 
     /// The header that carries the key and everything else the provider wants to see;
     /// `None` when the key cannot stand in a header.
-    fn headers(key: Option<&str>) -> Option<HeaderMap>;
+    fn headers(&self, key: Option<&str>) -> Option<HeaderMap>;
 
     /// The best wording, before anything is refused.
     fn wording(&self) -> Self::Wording;

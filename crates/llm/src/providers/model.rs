@@ -1,6 +1,7 @@
 //! One model of one provider, reached over HTTP: the only place where dialect and transport meet.
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -8,6 +9,7 @@ use hyper::header::HeaderValue;
 use serde_json::Value;
 use url::Url;
 
+use super::base;
 use super::detour::{About, Asked};
 use super::lessons::Lessons;
 use super::names::Renamed;
@@ -26,6 +28,9 @@ use crate::tokens::{Most, Reported};
 use crate::transport::failure::Subject;
 use crate::transport::frames::Frames;
 use crate::transport::{self, Broken, Endpoint, Transport, Unfit};
+
+/// Length of a stream's events around the text that they bring, in bytes.
+const USUAL_EVENT: usize = 512;
 
 /// Longest name of a model that is taken from an answer, in bytes.
 const MAX_MODEL_NAME: usize = 256;
@@ -121,15 +126,22 @@ impl<D: Dialect> HttpModel<D> {
             is_of_workflow,
             key,
         } = place;
-        let headers = D::headers(key.as_ref().map(|key| key.value.reveal())).ok_or_else(|| {
-            let variable = key.as_ref().map_or("the key", |key| key.variable.as_str());
-            Error::new(
-                ErrorKind::Config,
-                format!("{variable} holds characters no key has; copy the {provider} key again"),
-            )
-        })?;
+        let headers = dialect
+            .headers(key.as_ref().map(|key| key.value.reveal()))
+            .ok_or_else(|| {
+                let variable = key.as_ref().map_or("the key", |key| key.variable.as_str());
+                Error::new(
+                    ErrorKind::Config,
+                    format!(
+                        "{variable} holds characters no key has; copy the {provider} key again"
+                    ),
+                )
+            })?;
+        let (below, query) = base::parse(base, provider)
+            .map_err(|sentence| Error::new(ErrorKind::Config, sentence))?;
         let endpoint = |stream| {
-            let url = Url::parse(&D::address(base, model, stream)).map_err(|_| Unfit::NoAddress);
+            let address = base::with_query(D::address(below, model, stream), query);
+            let url = Url::parse(&address).map_err(|_| Unfit::NoAddress);
             let endpoint = url.and_then(|url| {
                 if is_of_workflow {
                     transport.guarded_endpoint(&url, headers.clone())
@@ -196,7 +208,7 @@ impl<D: Dialect> HttpModel<D> {
                     &format!("the request is no JSON: {error}"),
                 )
             })?;
-            let answer = self
+            let mut answer = self
                 .transport
                 .post(endpoint, body, trace_parent.as_ref())
                 .await
@@ -219,9 +231,14 @@ impl<D: Dialect> HttpModel<D> {
                 return Ok(reply);
             }
             let (status, retry_after) = (answer.status.as_u16(), answer.retry_after);
+            let target = answer.redirects_to.take();
             // The status alone says enough when the body does not arrive.
-            let body = answer.into_bytes().await.unwrap_or_default();
-            let refusal = self.dialect.refusal(status, &body);
+            let body = answer.into_bytes().await.ok();
+            let body = body.as_ref().map_or(&[][..], |body| &body.bytes);
+            let mut refusal = self.dialect.refusal(status, body);
+            if let Some(target) = target {
+                refusal.message = format!("it redirects to {target}");
+            }
             if let Err((refusal, retry_after)) = route.refused((refusal, retry_after)) {
                 return Err(refusal.into_error(self.subject(request), retry_after));
             }
@@ -264,7 +281,7 @@ impl<D: Dialect> HttpModel<D> {
             .map_err(|broken| self.broken(&broken))?;
         let answer = self
             .dialect
-            .answer(&body)
+            .answer(&body.bytes)
             .map_err(|fault| self.fault(fault, request))?;
         self.reply(answer, request)
     }
@@ -277,7 +294,11 @@ impl<D: Dialect> HttpModel<D> {
     ) -> Result<ChatReply, Error> {
         let mut frames = Frames::new(D::FRAMING);
         let mut assembly = self.dialect.assembly();
+        // What is kept of the stream: its text, and what is unusually long in its events.
+        let text_bytes = AtomicUsize::new(0);
+        let mut event_bytes = 0;
         let mut emit = |text: &str| {
+            text_bytes.fetch_add(text.len(), Ordering::Relaxed);
             if !text.is_empty() {
                 on_delta(Delta::Text(text.to_owned()));
             }
@@ -287,6 +308,7 @@ impl<D: Dialect> HttpModel<D> {
         while let Some(bytes) = piece.map_err(|broken| self.broken(&broken))? {
             frames.push(&bytes);
             while let Some(data) = frames.next() {
+                event_bytes += data.len().saturating_sub(USUAL_EVENT);
                 done = assembly
                     .event(&data, &mut emit)
                     .map_err(|fault| self.fault(fault, request))?;
@@ -298,6 +320,7 @@ impl<D: Dialect> HttpModel<D> {
                 answer.end().await;
                 break;
             }
+            answer.keep(frames.held() + event_bytes.max(text_bytes.load(Ordering::Relaxed)));
             piece = answer.chunk().await;
         }
         if !done && let Some(data) = frames.rest() {
@@ -345,11 +368,7 @@ impl<D: Dialect> HttpModel<D> {
 
     /// Whether a model's name, as an answer gives it, can be shown everywhere.
     fn is_plain(&self, name: &str) -> bool {
-        name.len() <= MAX_MODEL_NAME
-            && !self
-                .secrets
-                .iter()
-                .any(|secret| name.contains(secret.reveal()))
+        name.len() <= MAX_MODEL_NAME && !self.secrets.iter().any(|secret| secret.is_in(name))
     }
 
     fn subject<'a>(&'a self, request: &'a ChatRequest) -> Subject<'a> {

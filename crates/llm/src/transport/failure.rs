@@ -6,11 +6,10 @@ use crate::Error;
 use crate::chat::Message;
 use crate::error::{ErrorKind, Spent};
 use crate::secret::Secret;
+use crate::transport::echo;
 
 /// Longest piece of a provider's own message that is passed on, in characters.
 const MAX_QUOTED: usize = 300;
-/// Shorter lines of a prompt are too common to be worth hiding.
-const MIN_ECHO: usize = 16;
 
 /// A refusal as the provider worded it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -100,18 +99,9 @@ impl Subject<'_> {
         // First: they may stand inside of what is to be hidden.
         text.retain(|character| !character.is_control());
         for secret in self.secrets {
-            text = text.replace(secret.reveal(), "***");
+            text = secret.mask(&text);
         }
-        for line in self
-            .messages
-            .iter()
-            .flat_map(|message| message.text.lines())
-        {
-            let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
-            if line.chars().count() >= MIN_ECHO {
-                text = text.replace(&line, "…");
-            }
-        }
+        let text = echo::hide(&text, self.messages.iter().map(|message| &*message.text));
         match text.char_indices().nth(MAX_QUOTED) {
             Some((end, _)) => format!("{}…", &text[..end]),
             None => text.trim_end_matches(['.', ' ']).to_owned(),

@@ -48,6 +48,11 @@ impl Frames {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Bytes in memory.
+    pub(crate) fn held(&self) -> usize {
+        self.buffer.len() + self.data.as_ref().map_or(0, Vec::len)
+    }
+
     /// The data of the next complete event. An event's name is not given: every provider repeats it in the data.
     pub(crate) fn next(&mut self) -> Option<Vec<u8>> {
         while let Some(line) = self.next_line() {

@@ -2,8 +2,10 @@
 //!
 //! Knows HTTP but no provider's JSON; `providers` translates.
 
+mod budget;
 mod client;
 mod connector;
+mod echo;
 mod endpoint;
 pub(crate) mod failure;
 pub(crate) mod frames;
@@ -20,7 +22,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use hyper::http::uri::Scheme;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::client::legacy;
 use hyper_util::client::proxy::matcher::Matcher;
@@ -30,6 +33,8 @@ use crate::Error;
 use crate::error::ErrorKind;
 use crate::reach::{NotAllowed, Reach};
 use crate::settings::Settings;
+use budget::BodyBudget;
+pub(crate) use budget::Share;
 use client::{Client, Clients};
 use connector::TooSlow;
 pub(crate) use endpoint::Endpoint;
@@ -37,6 +42,12 @@ use gunzip::Gunzip;
 
 /// Longest error body that is read; providers' own are a few hundred bytes.
 const MAX_ERROR_BODY: usize = 64 << 10;
+
+/// Longest name of a packing that is repeated, in characters.
+const MAX_PACKING_NAME: usize = 40;
+
+/// Bytes that one byte of gzip holds at most.
+const MOST_PACKED: usize = 1_032;
 
 /// Longest wait for the end of a body after its last event; it usually came along with it.
 const MAX_LINGER: Duration = Duration::from_millis(100);
@@ -51,6 +62,7 @@ pub(crate) struct Transport {
     connect_timeout: Duration,
     silence_timeout: Duration,
     max_body: usize,
+    bodies: Arc<BodyBudget>,
 }
 
 /// An exchange that broke before there was an answer to judge.
@@ -78,16 +90,28 @@ pub(crate) enum Unfit {
 pub(crate) struct Answer {
     /// Of any class: the caller judges.
     pub(crate) status: StatusCode,
+    /// Where a redirect leads, without credentials and query.
+    pub(crate) redirects_to: Option<String>,
     /// From `Retry-After` or `retry-after-ms`.
     pub(crate) retry_after: Option<Duration>,
     /// The body says it is one JSON document rather than a stream of them.
     pub(crate) is_json_document: bool,
-    body: Incoming,
+    body: Option<Incoming>,
     /// Where the body is packed.
     gunzip: Option<Gunzip>,
     left: usize,
     limit: usize,
+    /// Bytes of the answer in memory, here or with the caller.
+    kept: usize,
+    share: Share,
     silence_timeout: Duration,
+}
+
+/// A body that was read to its end. Its memory is counted until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    pub(crate) bytes: Bytes,
+    _share: Share,
 }
 
 impl Transport {
@@ -105,6 +129,10 @@ impl Transport {
             connect_timeout: settings.connect_timeout,
             silence_timeout: settings.silence_timeout,
             max_body: settings.max_body_bytes,
+            bodies: Arc::new(BodyBudget::new(
+                settings.max_bodies_bytes,
+                settings.max_body_bytes,
+            )),
         })
     }
 
@@ -164,18 +192,37 @@ impl Transport {
                 .and_then(|value| value.to_str().ok())
                 .map(str::trim)
         };
-        let is_packed = text(CONTENT_ENCODING).is_some_and(|encoding| {
-            encoding.eq_ignore_ascii_case("gzip") || encoding.eq_ignore_ascii_case("x-gzip")
-        });
+        let packing = text(CONTENT_ENCODING).unwrap_or_default();
+        let is = |name: &str| packing.eq_ignore_ascii_case(name);
+        let is_packed = is("gzip") || is("x-gzip");
+        let is_foreign = !is_packed && !packing.is_empty() && !is("identity");
+        if is_foreign && head.status.is_success() {
+            let name: String = packing.chars().take(MAX_PACKING_NAME).collect();
+            return Err(Broken {
+                kind: ErrorKind::Config,
+                message: format!(
+                    "{} packs its answers as `{name}` although only gzip was offered; have it, or the proxy \
+                     before it, honour `Accept-Encoding`",
+                    to.place
+                ),
+                was_sent: true,
+            });
+        }
         Ok(Answer {
             status: head.status,
+            redirects_to: (head.status.is_redirection())
+                .then(|| text(LOCATION).and_then(|target| redirect_target(to, target)))
+                .flatten(),
             retry_after: retry_after::read(&head.headers),
             is_json_document: text(CONTENT_TYPE)
                 .is_some_and(|value| value.starts_with("application/json")),
-            body,
+            // Of an error in a foreign packing the status has to do.
+            body: (!is_foreign).then_some(body),
             gunzip: is_packed.then(Gunzip::new),
             left: limit,
             limit,
+            kept: 0,
+            share: self.bodies.share(),
             silence_timeout: self.silence_timeout,
         })
     }
@@ -190,11 +237,33 @@ impl Transport {
                 was_sent: false,
             };
         }
+        let is_encrypted = to.uri.scheme() == Some(&Scheme::HTTPS);
+        let is_no_http = cause
+            .downcast_ref::<hyper::Error>()
+            .is_some_and(hyper::Error::is_parse);
+        if is_no_http && !is_encrypted {
+            return Broken {
+                kind: ErrorKind::Config,
+                message: format!(
+                    "{place} does not answer in HTTP; if it speaks TLS, write `https://` in its address"
+                ),
+                was_sent: true,
+            };
+        }
         if !error.is_connect() {
             return Broken {
                 kind: ErrorKind::Network,
                 message: format!("the connection to {place} broke: {cause}"),
                 was_sent: true,
+            };
+        }
+        if is_encrypted && speaks_no_tls(cause) {
+            return Broken {
+                kind: ErrorKind::Config,
+                message: format!(
+                    "{place} does not speak TLS; if it is a plain HTTP server, write `http://` in its address"
+                ),
+                was_sent: false,
             };
         }
         let text = cause.to_string();
@@ -233,22 +302,32 @@ impl Transport {
 impl Answer {
     /// The next piece of a streamed body, decompressed; `None` at its end.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Broken> {
-        let silence = self.silence_timeout;
-        tokio::time::timeout(silence, self.first_chunk())
-            .await
-            .unwrap_or_else(|_| {
-                Err(Broken {
-                    kind: ErrorKind::Timeout,
-                    message: format!("the stream was silent for {} s", silence.as_secs_f64()),
-                    was_sent: true,
-                })
-            })
+        self.piece(Some(self.silence_timeout)).await
     }
 
     /// The first piece of a streamed body, for which a model may think as long as the call allows.
     pub(crate) async fn first_chunk(&mut self) -> Result<Option<Bytes>, Broken> {
+        self.piece(None).await
+    }
+
+    /// The server may be silent so long; what it waits for our memory does not count.
+    async fn piece(&mut self, silence: Option<Duration>) -> Result<Option<Bytes>, Broken> {
         loop {
-            let Some(frame) = self.body.frame().await else {
+            let Some(body) = &mut self.body else {
+                return Ok(None);
+            };
+            let frame = match silence {
+                None => body.frame().await,
+                Some(silence) => {
+                    let frame = tokio::time::timeout(silence, body.frame()).await;
+                    frame.map_err(|_elapsed| Broken {
+                        kind: ErrorKind::Timeout,
+                        message: format!("the stream was silent for {} s", silence.as_secs_f64()),
+                        was_sent: true,
+                    })?
+                }
+            };
+            let Some(frame) = frame else {
                 return self.last_piece();
             };
             let frame = frame.map_err(|error| broke_off(root(&error)))?;
@@ -256,6 +335,11 @@ impl Answer {
             let Ok(data) = frame.into_data() else {
                 continue;
             };
+            let most = match self.gunzip {
+                None => data.len(),
+                Some(_) => data.len().saturating_mul(MOST_PACKED).min(self.left),
+            };
+            self.share.grow(self.kept + most).await;
             let piece = match &mut self.gunzip {
                 None => data,
                 Some(gunzip) => gunzip
@@ -263,10 +347,17 @@ impl Answer {
                     .map_err(|fault| self.unpackable(fault))?
                     .into(),
             };
+            self.keep(self.kept + piece.len());
             if !piece.is_empty() {
                 return self.count(piece).map(Some);
             }
         }
+    }
+
+    /// So many bytes of the answer are in memory now.
+    pub(crate) fn keep(&mut self, bytes: usize) {
+        self.kept = bytes;
+        self.share.shrink(bytes);
     }
 
     /// What is still in the packing when the body has ended.
@@ -283,7 +374,15 @@ impl Answer {
     }
 
     /// The whole body.
-    pub(crate) async fn into_bytes(mut self) -> Result<Bytes, Broken> {
+    pub(crate) async fn into_bytes(mut self) -> Result<Whole, Broken> {
+        let bytes = self.all().await?;
+        Ok(Whole {
+            bytes,
+            _share: self.share,
+        })
+    }
+
+    async fn all(&mut self) -> Result<Bytes, Broken> {
         // Nearly every body comes in one piece.
         let Some(first) = self.first_chunk().await? else {
             return Ok(Bytes::new());
@@ -328,6 +427,33 @@ impl Answer {
             gunzip::Fault::Broken(error) => broke_off(&error),
         }
     }
+}
+
+/// Where a redirect leads, for people: scheme, host and path.
+fn redirect_target(from: &Endpoint, target: &str) -> Option<String> {
+    let from = Url::parse(&from.uri.to_string()).ok()?;
+    let mut target = from.join(target).ok()?;
+    // Neither fails for an address that has a host; one without is shown as it is.
+    let _ = target.set_username("");
+    let _ = target.set_password(None);
+    target.set_query(None);
+    target.set_fragment(None);
+    Some(target.into())
+}
+
+/// Whether the other end answered a handshake with something else.
+fn speaks_no_tls(cause: &(dyn StdError + 'static)) -> bool {
+    let mut cause = cause;
+    while let Some(inner) = cause
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
+        cause = inner;
+    }
+    matches!(
+        cause.downcast_ref::<rustls::Error>(),
+        Some(rustls::Error::InvalidMessage(_))
+    )
 }
 
 fn not_allowed(place: &str) -> String {

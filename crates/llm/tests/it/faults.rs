@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use llm::chat::ChatRequest;
+use llm::chat::{ChatRequest, Content};
 use llm::error::ErrorKind;
 use llm::model::{ModelSpec, Models};
+use llm::{Registry, Settings};
 use serde_json::json;
 use testing::{FakeModel, Reply};
 
@@ -254,5 +255,30 @@ async fn dropping_a_call_aborts_it() {
         server.called(call + 1).await;
         asking.abort();
         server.disconnected(call + 1).await;
+    }
+}
+
+#[tokio::test]
+async fn many_huge_answers_at_once_are_all_read_within_the_memory_that_is_set_aside() {
+    let server = FakeModel::answering(|_| Reply::text("x".repeat(190_000)));
+    let base = server.base_url();
+    let settings = Settings {
+        environment: [("OPENAI_BASE_URL", base.as_str())].into_iter().collect(),
+        max_body_bytes: 300_000,
+        // Room for one, and for a part of others.
+        max_bodies_bytes: 350_000,
+        ..Settings::default()
+    };
+    let models = Arc::new(Registry::new(settings).unwrap());
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let models = Arc::clone(&models);
+        asking.spawn(async move { ask(&*models, "openai/m", &free("otters")).await.0 });
+    }
+    while let Some(reply) = asking.join_next().await {
+        let Content::Text(text) = reply.unwrap().unwrap().content else {
+            panic!("structure unasked");
+        };
+        assert_eq!(text.len(), 190_000);
     }
 }

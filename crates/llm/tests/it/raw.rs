@@ -1,8 +1,8 @@
 //! A server that sends exactly the bytes a test gives it, whatever HTTP thinks of them.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 pub(crate) struct Raw {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
+    heads: Arc<Mutex<Vec<String>>>,
     server: JoinHandle<()>,
 }
 
@@ -22,13 +23,16 @@ impl Raw {
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&connections);
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&heads);
         let mut answers: Vec<Vec<u8>> = answers.into_iter().map(Into::into).collect();
         answers.reverse();
         let server = tokio::spawn(async move {
             while let Some(mut answer) = answers.pop() {
                 let (mut connection, _) = listener.accept().await.unwrap();
                 counted.fetch_add(1, Ordering::Relaxed);
-                while read_request(&mut connection).await {
+                while let Some(head) = read_request(&mut connection).await {
+                    seen.lock().unwrap().push(head);
                     connection.write_all(&answer).await.unwrap();
                     if !contains(&answer, b"keep-alive") {
                         break;
@@ -41,12 +45,18 @@ impl Raw {
         Self {
             address,
             connections,
+            heads,
             server,
         }
     }
 
     pub(crate) fn base(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Of every request that arrived, in lower case.
+    pub(crate) fn heads(&self) -> Vec<String> {
+        self.heads.lock().unwrap().clone()
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -72,8 +82,8 @@ pub(crate) fn answer(status: &str, headers: &str, body: &str) -> String {
     )
 }
 
-/// Reads one request to its end; false when the client left.
-async fn read_request(connection: &mut TcpStream) -> bool {
+/// Reads one request to its end and gives its head; `None` when the client left.
+async fn read_request(connection: &mut TcpStream) -> Option<String> {
     let mut seen = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -84,11 +94,11 @@ async fn read_request(connection: &mut TcpStream) -> bool {
                 .find_map(|line| line.strip_prefix("content-length: "))
                 .map_or(0, |text| text.parse().unwrap());
             if seen.len() >= end + 4 + length {
-                return true;
+                return Some(head);
             }
         }
         match connection.read(&mut buffer).await {
-            Ok(0) | Err(_) => return false,
+            Ok(0) | Err(_) => return None,
             Ok(read) => seen.extend_from_slice(&buffer[..read]),
         }
     }

@@ -86,6 +86,7 @@ impl Dialect for Anthropic {
     const ENVELOPE_TOKENS: u64 = 1_024;
 
     fn address(base: &str, _model: &str, _stream: bool) -> String {
+        let base = base.strip_suffix("/messages").unwrap_or(base);
         format!("{}/v1/messages", base.strip_suffix("/v1").unwrap_or(base))
     }
 
@@ -93,7 +94,7 @@ impl Dialect for Anthropic {
         Some(request::answer_limit(request))
     }
 
-    fn headers(key: Option<&str>) -> Option<HeaderMap> {
+    fn headers(&self, key: Option<&str>) -> Option<HeaderMap> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
@@ -160,6 +161,10 @@ mod tests {
                 "http://localhost:4000/v1",
                 "http://localhost:4000/v1/messages",
             ),
+            (
+                "http://localhost:4000/v1/messages",
+                "http://localhost:4000/v1/messages",
+            ),
         ] {
             assert_eq!(Anthropic::address(base, "m", false), expected);
         }
@@ -167,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_version_is_always_sent_and_a_key_only_when_there_is_one() {
-        let headers = Anthropic::headers(None).unwrap();
+        let headers = Anthropic.headers(None).unwrap();
         assert_eq!(
             (
                 headers.get("anthropic-version").is_some(),
@@ -175,7 +180,7 @@ mod tests {
             ),
             (true, None)
         );
-        assert_eq!(Anthropic::headers(Some("k")).unwrap()["x-api-key"], "k");
+        assert_eq!(Anthropic.headers(Some("k")).unwrap()["x-api-key"], "k");
     }
 
     #[track_caller]

@@ -68,6 +68,10 @@ impl Dialect for Google {
 
     /// A base may name the API's version; it is `v1beta` otherwise.
     fn address(base: &str, model: &str, stream: bool) -> String {
+        let base = base
+            .rsplit_once("/models/")
+            .filter(|(_, call)| call.contains(':'))
+            .map_or(base, |(base, _)| base);
         let versioned = base
             .rsplit('/')
             .next()
@@ -82,7 +86,7 @@ impl Dialect for Google {
         format!("{base}{version}/models/{model}:{action}")
     }
 
-    fn headers(key: Option<&str>) -> Option<HeaderMap> {
+    fn headers(&self, key: Option<&str>) -> Option<HeaderMap> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(key) = key {
@@ -146,6 +150,11 @@ mod tests {
                 "https://generativelanguage.googleapis.com/v1beta/models/m:streamGenerateContent?alt=sse",
             ),
             (
+                "http://localhost:1/v1beta/models/other:streamGenerateContent",
+                false,
+                "http://localhost:1/v1beta/models/m:generateContent",
+            ),
+            (
                 "http://localhost:1/gemini/v1",
                 false,
                 "http://localhost:1/gemini/v1/models/m:generateContent",
@@ -158,6 +167,6 @@ mod tests {
 
     #[test]
     fn the_key_goes_into_a_header_not_into_the_address() {
-        assert_eq!(Google::headers(Some("k")).unwrap()["x-goog-api-key"], "k");
+        assert_eq!(Google.headers(Some("k")).unwrap()["x-goog-api-key"], "k");
     }
 }

@@ -48,11 +48,14 @@ impl Dialect for Ollama {
         let base = base
             .strip_suffix("/v1")
             .or(base.strip_suffix("/api"))
+            .or(base.strip_suffix("/api/chat"))
+            .or(base.strip_suffix("/api/generate"))
+            .or(base.strip_suffix("/v1/chat/completions"))
             .unwrap_or(base);
         format!("{base}/api/chat")
     }
 
-    fn headers(key: Option<&str>) -> Option<HeaderMap> {
+    fn headers(&self, key: Option<&str>) -> Option<HeaderMap> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(key) = key {
@@ -108,6 +111,9 @@ mod tests {
             "http://localhost:11434",
             "http://localhost:11434/v1",
             "http://localhost:11434/api",
+            "http://localhost:11434/api/chat",
+            "http://localhost:11434/api/generate",
+            "http://localhost:11434/v1/chat/completions",
         ] {
             assert_eq!(
                 Ollama::address(base, "m", true),

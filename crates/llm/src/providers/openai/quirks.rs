@@ -57,6 +57,13 @@ const VENDORS: &[(&str, Wording)] = &[
             ..COMPATIBLE
         },
     ),
+    (
+        ".openai.azure.com",
+        Wording {
+            shows_schema: true,
+            ..COMPATIBLE
+        },
+    ),
     // Knows no schemas in `response_format`.
     (
         "api.deepseek.com",
@@ -168,7 +175,12 @@ pub(super) const DETOURS: &[Detour<Wording>] = &[
 impl Wording {
     /// Where to begin at a server.
     pub(super) fn at(host: Option<&str>) -> Self {
-        let known = VENDORS.iter().find(|(vendor, _)| host == Some(vendor));
+        let known = VENDORS.iter().find(|(vendor, _)| {
+            // `.azure.com` is every host below it.
+            host.is_some_and(|host| {
+                host == *vendor || vendor.starts_with('.') && host.ends_with(vendor)
+            })
+        });
         known.map_or(COMPATIBLE, |(_, wording)| *wording)
     }
 }
