@@ -178,7 +178,11 @@ pub(crate) fn resolve<'a>(
                 "" => "a name is missing here".to_owned(),
                 _ => format!("unknown field {}", quoted(first)),
             },
-            suggestion: Suggestion::among(first, known),
+            suggestion: match path.split_once('.') {
+                // `inputs.name`, `state.state.name`: what other languages write before a name.
+                Some((_, rest)) if is_known(rest, names) => Some(Suggestion::meant(rest)),
+                _ => Suggestion::among(first, known),
+            },
         });
     };
 
@@ -221,6 +225,9 @@ pub(crate) fn resolve<'a>(
                         quoted(key)
                     ),
                     suggestion: Some(Suggestion::advice(match flat {
+                        _ if key.contains('(') => {
+                            "write the name alone; prompts and conditions have no methods"
+                        }
                         Type::List(_) => {
                             "no item of a list can be picked by its position; only objects and dicts have inner names"
                         }

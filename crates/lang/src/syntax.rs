@@ -109,6 +109,25 @@ pub(crate) static FILE: Table = Table::new(
     ),
     ("profiling", "remove it; every run is timed"),
     ("orchestration", "remove it; edges say what runs when"),
+    ("name", "move it under `flow`"),
+    ("description", "move it under `flow`"),
+    (
+        "version",
+        "move it under `flow`; the version of the file format is `schema_version`",
+    ),
+    ("fields", "move it under `state`"),
+    ("rules", "move it under `state`"),
+    (
+        "inputs",
+        "declare each input as a field under `state.fields`",
+    ),
+    (
+        "outputs",
+        "declare each output as a field under `state.fields`",
+    ),
+    ("steps", "write `nodes`"),
+    ("model", "write it under `config.llm`"),
+    ("provider", "write it under `config.llm`"),
 ]);
 
 /// The shape of the file.

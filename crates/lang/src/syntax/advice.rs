@@ -8,8 +8,11 @@ use crate::suggest::Suggestion;
 use crate::types::Type;
 use crate::yaml::{self, Data, Entry, Node};
 
-/// The way out for a value that `shape` does not take. `key` is the key it stands under; `written` is
-/// the value as it stands in the file.
+/// The table of `state`.
+const STATE: &str = "state";
+
+/// The way out for a value that `shape` does not take. `key` is the key it stands under; `written`
+/// is the value as it stands in the file.
 pub(super) fn right_form(
     node: &Node,
     shape: &Shape,
@@ -151,7 +154,8 @@ fn shorthand(table: &Table, key: &str, text: &str) -> Option<String> {
     }
 }
 
-/// A mapping where a list is needed whose items have names: `{a: str}` for `[{name: a, type: str}]`.
+/// A mapping where a list is needed whose items have names: `{a: str}` for `[{name: a, type:
+/// str}]`.
 fn listed(table: &Table, entries: &[Entry]) -> Option<String> {
     let identity = table.identity?;
     let first = entries.first()?;
@@ -164,6 +168,19 @@ fn listed(table: &Table, entries: &[Entry]) -> Option<String> {
         }
         _ => format!("write a list whose items begin with `- {identity}: {name}`"),
     })
+}
+
+/// Where an entry belongs that its mapping does not know: a field beside `fields`.
+pub(super) fn belongs_elsewhere(table: &Table, entry: &Entry) -> Option<Suggestion> {
+    let is_type =
+        |node: &Node| matches!(&node.data, Data::Text(text) if Type::parse(&text.value).is_ok());
+    let is_field = match &entry.value.data {
+        Data::Map(inner) => inner
+            .iter()
+            .any(|inner| &*inner.key.text == "type" && is_type(&inner.value)),
+        _ => is_type(&entry.value),
+    };
+    (table.name == STATE && is_field).then(|| Suggestion::advice("move it under `fields`"))
 }
 
 /// The number a text with a unit means; a time is one in seconds.

@@ -428,6 +428,8 @@ impl Checker<'_> {
         );
         let suggestion = if self.findings.is_full() {
             None
+        } else if let Some(advice) = advice::belongs_elsewhere(table, entry) {
+            Some(advice)
         } else {
             Suggestion::among(name, known)
         };

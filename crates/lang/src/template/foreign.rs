@@ -1,6 +1,6 @@
-//! Placeholders of other template languages: `{{name}}`, `${name}`, `%(name)s`, `{tags[0]}`. They are
-//! text here and reach the model as they stand, so a field is probably meant wherever the word inside
-//! is one. Everything else stays quiet: JSON samples, code and formulas are full of braces.
+//! Placeholders of other template languages: `{{name}}`, `${name}`, `%(name)s`, `{tags[0]}`. They
+//! are text here and reach the model as they stand, so a field is probably meant wherever the word
+//! inside is one. Everything else stays quiet: JSON samples, code and formulas are full of braces.
 
 use std::collections::HashSet;
 
@@ -23,8 +23,8 @@ const CONTROL: &[&str] = &[
     "if", "elif", "elseif", "unless", "for", "each", "with", "range", "set", "case", "when",
 ];
 
-/// What is probably meant for a field and is none, with the form that would be one. `asked_for` are the
-/// fields that the model is to fill: the prompt may name those in passing.
+/// What is probably meant for a field and is none, with the form that would be one. `asked_for` are
+/// the fields that the model is to fill: the prompt may name those in passing.
 pub(crate) fn find(
     text: &str,
     names: &dyn Names,
@@ -138,8 +138,8 @@ impl Scanner<'_> {
         at + 2
     }
 
-    /// `${name}` of shells and of JavaScript. The value is inserted, and the sign stays before it: right
-    /// for an amount of money, and for nothing else.
+    /// `${name}` of shells and of JavaScript. The value is inserted, and the sign stays before it:
+    /// right for an amount of money, and for nothing else.
     fn dollar_brace(&mut self, at: usize) -> usize {
         let inside = &self.text[at + 2..];
         let end = inside.find(['{', '}']).unwrap_or(inside.len());
@@ -190,8 +190,8 @@ impl Scanner<'_> {
         at + 2
     }
 
-    /// `<name>`, which is judged at the end: where the prompt inserts the field besides or closes the
-    /// tag, it is a heading for the model.
+    /// `<name>`, which is judged at the end: where the prompt inserts the field besides or closes
+    /// the tag, it is a heading for the model.
     fn tag(&mut self, at: usize) -> usize {
         let inside = &self.text[at + 1..];
         let (inside, closing) = match inside.strip_prefix('/') {

@@ -1,5 +1,6 @@
-//! What the parser stumbles over although it looks right on the screen: blanks that are none to YAML,
-//! tabs, and brackets inside braces. Finds the true place, which is often not where the parser stopped.
+//! What the parser stumbles over although it looks right on the screen: blanks that are none to
+//! YAML, tabs, and brackets inside braces. Finds the true place, which is often not where the
+//! parser stopped.
 
 use granit_parser::ErrorKind;
 
@@ -34,8 +35,8 @@ pub(crate) fn is_foreign_blank(letter: char) -> bool {
     )
 }
 
-/// Such a blank in an unquoted key, where it is indentation or should part a dash or a colon from what
-/// follows. Where it is, in bytes.
+/// Such a blank in an unquoted key, where it is indentation or should part a dash or a colon from
+/// what follows. Where it is, in bytes.
 pub(super) fn blank_in_key(key: &str) -> Option<(usize, char)> {
     let mut before = None;
     key.char_indices().find(|&(at, letter)| {

@@ -1,6 +1,6 @@
-//! A value as YAML text that every reader takes for the same value. Readers differ in what an unquoted
-//! word means: `no`, `1:30`, `0o7`, `<<` and dates are text to some and something else to others. So a
-//! text stays unquoted only where all agree.
+//! A value as YAML text that every reader takes for the same value. Readers differ in what an
+//! unquoted word means: `no`, `1:30`, `0o7`, `<<` and dates are text to some and something else to
+//! others. So a text stays unquoted only where all agree.
 
 use std::fmt::Write as _;
 
@@ -135,8 +135,8 @@ fn word(text: &mut String, word: &str) {
     }
 }
 
-/// Begins with a letter, as no number, date, merge key or indicator does; is none of the words with a
-/// meaning; and holds nothing that means something inside a line.
+/// Begins with a letter, as no number, date, merge key or indicator does; is none of the words with
+/// a meaning; and holds nothing that means something inside a line.
 fn is_plain(text: &str) -> bool {
     text.starts_with(char::is_alphabetic)
         && !text.ends_with(' ')
@@ -146,14 +146,15 @@ fn is_plain(text: &str) -> bool {
         && !WORDS.contains(&text.to_lowercase().as_str())
 }
 
-/// Whether all readers take the letter as it stands. Those beyond the first plane are, but for controls.
+/// Whether all readers take the letter as it stands. Those beyond the first plane are, but for
+/// controls.
 fn is_printable(letter: char) -> bool {
     matches!(letter, '\n' | ' '..='~' | '\u{a1}'..='\u{2027}' | '\u{202f}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}' | '\u{10000}'..)
         && letter != '\u{ad}'
 }
 
-/// Texts of several lines are shown as such, where nothing but their letters and line ends is in them
-/// and the first line settles the indentation.
+/// Texts of several lines are shown as such, where nothing but their letters and line ends is in
+/// them and the first line settles the indentation.
 fn is_literal(text: &str) -> bool {
     let is_blank = |line: &str| !line.is_empty() && line.trim_start_matches(' ').is_empty();
     text.contains('\n')

@@ -164,6 +164,47 @@ fn shorthands_are_answered_with_the_right_form() {
 }
 
 #[test]
+fn what_stands_in_the_wrong_section_points_to_the_right_one() {
+    let state = "state:\n  fields:\n    name: {type: str, required: true}";
+    for field in ["name: str", "name: {type: str, required: true}"] {
+        check(
+            state,
+            &format!("state:\n  {field}\n  fields:"),
+            "`state.name` is no key of the language and is ignored; move it under `fields`",
+        );
+    }
+    check(
+        "flow: {name: greeting}",
+        "name: greeting",
+        "`name` has no effect; move it under `flow`",
+    );
+    check(
+        "state:\n  fields:",
+        "fields:\n",
+        "`fields` has no effect; move it under `state`",
+    );
+    check("nodes:", "steps:", "`steps` has no effect; write `nodes`");
+}
+
+#[test]
+fn names_with_the_prefix_of_another_language_are_found() {
+    for (prompt, meant) in [
+        ("{inputs.name}", "name"),
+        ("{state.state.name}", "name"),
+        ("{workflow.input.name}", "workflow"),
+    ] {
+        let said = said("{name}\"", &format!("{prompt}\""));
+        assert!(said.contains("error[FM0401]"), "{said}");
+        assert_eq!(
+            said.contains(&format!("did you mean `{meant}`?")),
+            meant == "name",
+            "{said}"
+        );
+    }
+    check("{name}\"", "{name.upper()}\"", "write the name alone");
+}
+
+#[test]
 fn a_list_of_sources_points_to_one_edge_for_each() {
     check(
         "from: greet,",

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-/// The whole workflow as JSON. Sections of the fragment go over those of a small workflow, key by key;
-/// its first node is that workflow's node.
+/// The whole workflow as JSON. Sections of the fragment go over those of a small workflow, key by
+/// key; its first node is that workflow's node.
 pub(super) fn within_a_workflow(fragment: &str) -> Result<String, String> {
     let mut fragment: Map<String, Value> =
         serde_norway::from_str(fragment).map_err(|error| format!("this is not YAML: {error}"))?;

@@ -1,5 +1,5 @@
-//! README.md and docs/*.md run as written: each document's commands in order in a folder of its own,
-//! its YAML through `validate`, its samples against what the program really sends.
+//! README.md and docs/*.md run as written: each document's commands in order in a folder of its
+//! own, its YAML through `validate`, its samples against what the program really sends.
 //!
 //! What a document cannot show is said in HTML comments, which its readers do not see:
 //!
@@ -23,10 +23,11 @@ mod usage;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use testing::TempProject;
 
 use self::blocks::{Block, Part};
 use self::session::Session;
-use crate::support::{in_parallel, root};
+use crate::support::{in_parallel, root, run_in};
 
 /// The documents by name: those that are added are found.
 fn documents() -> Vec<PathBuf> {
@@ -97,6 +98,40 @@ fn check(block: &Block, session: &mut Session) -> Result<(), String> {
         "" => usage::check_all(&block.text),
         other => Err(format!("nothing checks a block of `{other}`")),
     }
+}
+
+/// The pages of `flowmill explain`: what a page proposes is not answered with the page itself.
+#[test]
+fn what_the_pages_of_codes_propose_is_free_of_their_fault() {
+    let project = TempProject::new();
+    let list = run_in(project.root(), ["explain"]).exits(0).stdout;
+    let codes: Vec<&str> = list
+        .split_whitespace()
+        .filter(|word| word.len() == 6 && word.starts_with("FM0"))
+        .collect();
+    assert!(codes.len() > 60, "{list}");
+    in_parallel(&codes, |code| {
+        let page = run_in(project.root(), ["explain", code]).exits(0).stdout;
+        let (_, mended) = page.split_once("## How to mend it").ok_or("no way out")?;
+        for part in blocks::read(mended) {
+            let Part::Block(block) = part else { continue };
+            if block.info != "yaml" {
+                continue;
+            }
+            let whole = fragment::within_a_workflow(&block.text)
+                .map_err(|problem| format!("{code}: {problem}"))?;
+            let file = project.write(format!("{code}.json"), whole);
+            let said = run_in(
+                project.root(),
+                ["validate", "--format", "short", &file.to_string_lossy()],
+            );
+            let said = said.stdout + &said.stderr;
+            if said.contains(&format!("[{code}]")) {
+                return Err(format!("{code}: {said}"));
+            }
+        }
+        Ok(())
+    });
 }
 
 #[test]

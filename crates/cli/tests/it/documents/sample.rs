@@ -1,5 +1,5 @@
-//! Samples against what was really printed. Values change from run to run, so what has to be the same
-//! are the names, the kinds of values, and texts and truth values that hold no `…`.
+//! Samples against what was really printed. Values change from run to run, so what has to be the
+//! same are the names, the kinds of values, and texts and truth values that hold no `…`.
 
 use serde_json::Value;
 

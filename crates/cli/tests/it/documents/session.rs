@@ -1,5 +1,5 @@
-//! A reader at the keyboard: a folder, a shell whose variables last, a server that goes on until the next
-//! one starts. Models are answered by a fake one; nothing leaves the machine.
+//! A reader at the keyboard: a folder, a shell whose variables last, a server that goes on until
+//! the next one starts. Models are answered by a fake one; nothing leaves the machine.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
@@ -29,7 +29,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// A folder with the examples in it, those of the documents at hand, and the program on the path.
+    /// A folder with the examples in it, those of the documents at hand, and the program on the
+    /// path.
     pub(super) fn start() -> Self {
         let project = TempProject::new();
         for folder in ["examples", "examples/inputs"] {

@@ -1,4 +1,5 @@
-//! The tables of docs/http-api.md against what is sent: the members of short answers, and those of events.
+//! The tables of docs/http-api.md against what is sent: the members of short answers, and those of
+//! events.
 
 use std::collections::{BTreeMap, BTreeSet};
 
