@@ -100,7 +100,7 @@ pub(crate) fn dockerfile(plan: &Plan<'_>) -> String {
         "port": PORT,
         "health": [format!("/app/{PROGRAM}"), "health".to_owned(), "--port".to_owned(), PORT.to_string()],
         "entry": [format!("/app/{PROGRAM}")],
-        "arguments": plan.arguments(plan.access),
+        "arguments": plan.arguments(),
     });
     render(Template::Dockerfile, &context)
 }
@@ -179,6 +179,7 @@ struct Kubernetes {
     mounts_secret: bool,
     wants_keys: bool,
     arguments: Vec<String>,
+    stop_seconds: u64,
 }
 
 /// An input, for the table of the README.
@@ -249,7 +250,8 @@ impl<'a> Context<'a> {
                 secret: format!("{in_kubernetes}-env"),
                 mounts_secret: plan.secrets || plan.in_cluster == Access::Keys,
                 wants_keys: plan.in_cluster == Access::Keys,
-                arguments: plan.arguments(plan.in_cluster),
+                arguments: plan.cluster_arguments(),
+                stop_seconds: plan.cluster_stop_timeout().as_secs(),
                 name: in_kubernetes,
             },
             curl: examples::curl(&url, "/run", plan.sample, plan.access),

@@ -27,6 +27,9 @@ pub const MEMORY_MB: u32 = 512;
 /// Between the end of the drain and the kill: answers still go out, the store is closed.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
 
+/// In a cluster, how long a server that is to stop is still reached: until every node knows of it.
+const CLUSTER_DRAIN_DELAY: Duration = Duration::from_secs(5);
+
 /// What is deployed, and how.
 #[derive(Debug, Clone)]
 pub struct Plan<'a> {
@@ -197,6 +200,11 @@ impl Plan<'_> {
         Duration::from_secs(drain) + STOP_MARGIN
     }
 
+    /// The same in a cluster, where requests still come for a while.
+    pub(crate) fn cluster_stop_timeout(&self) -> Duration {
+        CLUSTER_DRAIN_DELAY + self.stop_timeout()
+    }
+
     /// Whether the container may have to reach this machine: a model server of one's own.
     pub fn reaches_host(&self) -> bool {
         !matches!(
@@ -232,9 +240,18 @@ impl Plan<'_> {
         hex(&digest.finalize())[..12].to_owned()
     }
 
-    /// The server's arguments inside the container. Flags, because they win over a `.env` that was written
-    /// for this machine.
-    pub(crate) fn arguments(&self, access: Access) -> Vec<String> {
+    /// The server's arguments in a container of this machine.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        self.server_arguments(self.access, None)
+    }
+
+    /// The same in a cluster.
+    pub(crate) fn cluster_arguments(&self) -> Vec<String> {
+        self.server_arguments(self.in_cluster, Some(CLUSTER_DRAIN_DELAY))
+    }
+
+    /// Flags, because they win over a `.env` that was written for this machine.
+    fn server_arguments(&self, access: Access, drain_delay: Option<Duration>) -> Vec<String> {
         let mut arguments = vec!["serve".to_owned(), self.workflow_file().to_owned()];
         let mut option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
         option("--host", "0.0.0.0".to_owned());
@@ -248,6 +265,9 @@ impl Plan<'_> {
             option("--data-dir", DATA.to_owned());
         }
         option("--drain-timeout", written(self.drain_timeout));
+        if let Some(delay) = drain_delay {
+            option("--drain-delay", written(delay));
+        }
         if let Some(timeout) = self.sync_timeout {
             option("--sync-timeout", written(timeout));
         }

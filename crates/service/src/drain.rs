@@ -30,12 +30,13 @@ pub struct Drained {
 
 impl Service {
     /// Refuses new runs, lets those in flight end for as long as `timeout`, and stops the rest. The
-    /// service does nothing any more afterwards. Where jobs live in memory, those that wait for a slot
-    /// count as in flight. Webhooks that are being delivered get some seconds; the others stay in the store.
+    /// service does nothing any more afterwards, and whoever waits for a run that was stopped is answered
+    /// with its handle. Where jobs live in memory, those that wait for a slot count as in flight. Webhooks that are being delivered get some seconds; the others stay in the store.
     pub async fn drain(&self, timeout: Duration) -> Drained {
         let shared = &self.shared;
         let ended_before = shared.ended.load(Ordering::SeqCst);
         let handed_back_before = shared.handed_back.load(Ordering::SeqCst);
+        shared.stopping.store(true, Ordering::SeqCst);
         shared.draining.store(true, Ordering::SeqCst);
         shared.tasks.close();
         tokio::select! {
@@ -63,6 +64,8 @@ impl Service {
             () = shared.tasks.wait() => {}
             () = shared.host.sleep(GRACE) => tracing::warn!("some runs did not stop in time"),
         }
+        // In memory, too, nobody waits for a run that did not stop.
+        shared.abandon_runs.cancel();
         shared.stop_delivering.cancel();
         shared.deliverer.wait().await;
         shared.stopped.cancel();

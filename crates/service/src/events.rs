@@ -27,6 +27,9 @@ use crate::service::{Service, Shared};
 /// Events read from the store at once.
 const PAGE: usize = 256;
 
+/// The kind of the event that ends a stream because the server shuts down.
+const SERVER_STOPPING: &str = "server_stopping";
+
 /// Pause between two looks at a job that does not run here.
 const POLL: Duration = Duration::from_millis(500);
 
@@ -45,6 +48,12 @@ impl Event {
     /// Whether nothing follows it.
     pub fn is_final(&self) -> bool {
         is_final(&self.kind)
+    }
+
+    /// Whether it ends the stream of a job that goes on: the server shuts down, and whoever watches
+    /// should come back with the position of the last event.
+    pub fn is_server_stopping(&self) -> bool {
+        self.kind == SERVER_STOPPING
     }
 }
 
@@ -135,13 +144,22 @@ impl FinalEvent {
     }
 }
 
+/// For those who watch a job that does not end in this process.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event")]
+enum Notice {
+    #[serde(rename = "server_stopping")]
+    ServerStopping { job_id: JobId },
+}
+
 fn is_final(kind: &str) -> bool {
     matches!(kind, "run_completed" | "run_failed" | "run_cancelled")
 }
 
 impl Service {
-    /// A job's events with an id above `after` (0: from the start), to its last one. Ends at once when
-    /// there is no such job. However slow its reader is, the run does not wait for it.
+    /// A job's events with an id above `after` (0: from the start), to its last one, or to one that says
+    /// that this process stops executing runs. Ends at once when there is no such job. However slow its
+    /// reader is, the run does not wait for it.
     pub fn events(
         &self,
         id: JobId,
@@ -181,6 +199,7 @@ impl Service {
             loop {
                 // In this order: what happens after `watch` is told, what was stored before is read, and
                 // a job that has ended by the time it is looked at has all its events in the store.
+                let is_last_look = shared.abandon_runs.is_cancelled();
                 let live = shared.running(id).and_then(|run| run.watch());
                 let Some(job) = shared.store.get(id).await? else { return };
                 loop {
@@ -206,7 +225,15 @@ impl Service {
                     return;
                 }
                 let Some(mut live) = live else {
-                    shared.host.sleep(POLL).await;
+                    if is_last_look {
+                        yield shared.server_stopping(id, last);
+                        return;
+                    }
+                    tokio::select! {
+                        biased;
+                        () = shared.abandon_runs.cancelled() => {}
+                        () = shared.host.sleep(POLL) => {}
+                    }
                     continue;
                 };
                 while let Some(event) = next(&mut live, &mut last).await {
@@ -238,6 +265,20 @@ async fn next(live: &mut Receiver<Told>, last: &mut u64) -> Option<Event> {
 }
 
 impl Shared {
+    /// Live only, and without a position of its own.
+    fn server_stopping(&self, job_id: JobId, last: u64) -> Event {
+        let notice = Numbered {
+            id: last,
+            at: self.host.now(),
+            kind: Notice::ServerStopping { job_id },
+        };
+        Event {
+            id: None,
+            kind: Cow::Borrowed(SERVER_STOPPING),
+            data: notice.written(),
+        }
+    }
+
     /// The last event of a job that was cancelled while it waited: no worker had it that could have stored
     /// one, so it is made of the record, the same each time. `None` where a worker did store the last
     /// event, or the watcher has had this one: it began `after` it.

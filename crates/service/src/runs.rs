@@ -122,6 +122,18 @@ impl Accepted {
             run,
         }
     }
+
+    /// What is known of its end: nothing where it has none yet, or where the store does not answer. The
+    /// run was accepted, so its handle is good in any case.
+    fn end_of(&self, found: Result<Option<Job>, Error>) -> Option<Job> {
+        match found {
+            Ok(job) => job.filter(|job| job.status.is_final()),
+            Err(error) => {
+                tracing::error!(job = %self.id, %error, "a client that waits for its run gets a handle: the store does not answer");
+                None
+            }
+        }
+    }
 }
 
 /// What a job keeps of its request beside inputs and deadline.
@@ -289,43 +301,40 @@ impl Service {
         Ok((Box::new(job), state))
     }
 
-    /// Waits for an accepted run to end; `None` when it has not within `timeout`.
-    pub async fn wait(&self, accepted: &Accepted, timeout: Duration) -> Result<Option<Job>, Error> {
+    /// Waits for an accepted run to end; `None` when it has not within `timeout`, or will not in this
+    /// process, which is shutting down.
+    pub async fn wait(&self, accepted: &Accepted, timeout: Duration) -> Option<Job> {
         let shared = &self.shared;
         let ended = tokio::select! {
             biased;
-            ended = shared.ended(accepted.id, accepted.run.clone()) => ended?,
+            ended = shared.ended(accepted.id, accepted.run.clone()) => accepted.end_of(ended),
             () = shared.host.sleep(timeout) => None,
         };
-        Ok(shared.answered(accepted, ended))
+        shared.answered(accepted, ended)
     }
 
-    /// Executes a run and waits for it to end; `None` when it has not within `timeout`. Then, or when this
-    /// is dropped, the run goes on by itself.
-    pub async fn wait_attending(
-        &self,
-        mut attended: Attended,
-        timeout: Duration,
-    ) -> Result<Option<Job>, Error> {
+    /// Executes a run and waits for it to end; `None` when it has not within `timeout`, or will not in this
+    /// process, which is shutting down. Otherwise the run then goes on by itself, as when this is dropped.
+    pub async fn wait_attending(&self, mut attended: Attended, timeout: Duration) -> Option<Job> {
         let shared = &self.shared;
         let mut patience = pin!(shared.host.sleep(timeout));
         // The end is not listened for meanwhile: to be told of it by oneself costs a wake-up.
         tokio::select! {
             biased;
             () = attended.work.finish() => {}
-            () = &mut patience => return Ok(shared.answered(&attended.accepted, None)),
+            () = &mut patience => return shared.answered(&attended.accepted, None),
         }
         let Accepted { id, run, .. } = &attended.accepted;
         let ended = tokio::select! {
             biased;
-            ended = shared.ended(*id, run.clone()) => ended?,
+            ended = shared.ended(*id, run.clone()) => attended.accepted.end_of(ended),
             () = patience => None,
         };
-        Ok(shared.answered(&attended.accepted, ended))
+        shared.answered(&attended.accepted, ended)
     }
 
-    /// Waits for a job to end and returns it as it then stands, or as it stands after `timeout`; `None`
-    /// when there is no such job.
+    /// Waits for a job to end and returns it as it then stands, or as it stands after `timeout` or when
+    /// this process stops executing runs; `None` when there is no such job.
     pub async fn wait_for(&self, id: JobId, timeout: Duration) -> Result<Option<Job>, Error> {
         let shared = &self.shared;
         tokio::select! {
@@ -347,7 +356,8 @@ impl Shared {
         ended
     }
 
-    /// A job's end, however long it takes; `None` when there is no such job.
+    /// A job at its end, however long that takes; as it stands once no run goes on in this process. `None`
+    /// when there is no such job.
     async fn ended(&self, id: JobId, mut run: Option<Arc<LiveRun>>) -> Result<Option<Job>, Error> {
         let mut backoff = Backoff::for_polling();
         loop {
@@ -356,11 +366,16 @@ impl Shared {
             {
                 return Ok(Some(job));
             }
+            let is_last_look = self.abandon_runs.is_cancelled();
             match self.store.get(id).await? {
-                Some(job) if !job.status.is_final() => {}
-                ended => return Ok(ended),
+                Some(job) if !job.status.is_final() && !is_last_look => {}
+                found => return Ok(found),
             }
-            backoff.pause(&*self.host).await;
+            tokio::select! {
+                biased;
+                () = self.abandon_runs.cancelled() => {}
+                () = backoff.pause(&*self.host) => {}
+            }
             run = None;
         }
     }

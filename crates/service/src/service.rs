@@ -134,6 +134,9 @@ pub(crate) struct Shared {
     pub(crate) backlog: AtomicBool,
     /// Wakes the worker: a job waits, or a slot is free for one that does.
     pub(crate) wake: Notify,
+    /// It is to get no requests any more.
+    pub(crate) stopping: AtomicBool,
+    /// It takes no new runs any more.
     pub(crate) draining: AtomicBool,
     /// Runs that ended here.
     pub(crate) ended: AtomicUsize,
@@ -231,6 +234,7 @@ impl Service {
             older: OlderVersions::default(),
             runs: Mutex::default(),
             wake: Notify::new(),
+            stopping: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             ended: AtomicUsize::new(0),
             handed_back: AtomicUsize::new(0),
@@ -278,7 +282,7 @@ impl Service {
 
     /// Whether it should get requests.
     pub async fn ready(&self) -> Result<(), NotReady> {
-        if self.is_draining() {
+        if self.is_stopping() {
             return Err(NotReady::Draining);
         }
         Ok(self.shared.store.ping().await?)
@@ -289,7 +293,18 @@ impl Service {
         self.shared.store.counts().await
     }
 
-    /// Whether it is shutting down.
+    /// From now on it is not ready, so that whoever spreads requests over servers sends none here any
+    /// more; those that come all the same are still taken until [`drain`](Self::drain).
+    pub fn prepare_to_stop(&self) {
+        self.shared.stopping.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it is about to shut down, or does.
+    pub fn is_stopping(&self) -> bool {
+        self.shared.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Whether it takes no new runs, because it is shutting down.
     pub fn is_draining(&self) -> bool {
         self.shared.is_draining()
     }

@@ -53,6 +53,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", env = "FLOWMILL_DRAIN_TIMEOUT")]
     pub drain_timeout: Option<Time>,
 
+    /// How long /health/ready answers 503 before the rest of a shutdown begins, so that load balancers
+    /// send requests elsewhere; those that come meanwhile are still taken [default: 0s]
+    #[arg(long, value_name = "TIME", env = "FLOWMILL_DRAIN_DELAY")]
+    pub drain_delay: Option<Time>,
+
     /// Load a workflow file again when it changes
     #[arg(
         short, long, value_name = "BOOL", env = "FLOWMILL_WATCH",
@@ -290,6 +295,8 @@ pub(crate) struct Settings {
     pub body_limit: usize,
     /// For runs in flight.
     pub drain_timeout: Duration,
+    /// Between saying that it will stop and taking no more requests.
+    pub drain_delay: Duration,
     /// Reload changed files.
     pub watch: bool,
     /// Of jobs.
@@ -329,6 +336,7 @@ impl Options {
         "max_wait",
         "body_limit",
         "drain_timeout",
+        "drain_delay",
         "watch",
         "store",
         "data_dir",
@@ -407,6 +415,7 @@ impl Options {
                 file.drain_timeout,
                 Duration::from_secs(30),
             ),
+            drain_delay: time(self.drain_delay, file.drain_delay, Duration::ZERO),
             watch: self.watch.or(file.watch).unwrap_or_default(),
             store: self
                 .store

@@ -221,8 +221,13 @@ fn the_container_is_given_time_to_drain() {
     let deployment = &yaml(text("kubernetes.yaml"))[1];
     assert_eq!(
         deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"],
-        json!(101)
+        json!(106),
+        "in a cluster requests still come for 5 seconds"
     );
+    let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+    let arguments = arguments.as_array().expect("a list");
+    let delay = [json!("--drain-delay"), json!("5s")];
+    assert!(arguments.windows(2).any(|pair| pair == delay));
 }
 
 #[test]

@@ -13,7 +13,8 @@ use std::panic::AssertUnwindSafe;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, Method};
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
 use engine::trace::TraceParent;
 use futures_util::FutureExt;
@@ -25,6 +26,9 @@ use crate::outgoing::Exhausted;
 use crate::refusal::{self, Refusal, Trouble};
 use crate::request::accept;
 use crate::views::reading;
+
+/// Told to clients of a server that shuts down: their next request should find another one.
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// Answers one request.
 pub(crate) async fn answer(app: &App, router: &mut Router, mut request: Request<Body>) -> Response {
@@ -76,6 +80,9 @@ pub(crate) async fn answer(app: &App, router: &mut Router, mut request: Request<
         spoken.tell(headers);
     }
     headers.insert(request_id::HEADER, request_id);
+    if app.service().is_stopping() {
+        headers.insert(CONNECTION, CLOSE);
+    }
     if app.service().keeps_ended_jobs() {
         response
     } else {

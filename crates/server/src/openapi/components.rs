@@ -183,7 +183,7 @@ pub(super) fn schemas(loaded: &LoadedWorkflow, is_only: bool) -> Value {
             "id": { "type": "string", "pattern": "^[0-9]+$", "description": "Rises within a job; of what is not replayed there is none." },
             "event": { "enum": [
                 "run_started", "node_started", "llm_delta", "node_retried", "node_warning", "node_completed", "node_failed",
-                "gate_failed", "run_completed", "run_failed", "run_cancelled", "result",
+                "gate_failed", "run_completed", "run_failed", "run_cancelled", "server_stopping", "result",
             ] },
             "data": { "type": "string", "contentMediaType": "application/json" },
         })),

@@ -120,7 +120,6 @@ pub(crate) async fn handle(
             app.service().wait_attending(attended, patience).await,
         )
     };
-    let ended = ended.map_err(|error| submission::store_failed(&error))?;
     let mut answer = ended
         .as_ref()
         .map_or_else(|| pending(&accepted), |job| of_ended(job, is_keyed));
@@ -210,6 +209,10 @@ fn follow(app: &App, accepted: &Accepted, is_keyed: bool) -> Response {
         let (service, id) = (app.service().clone(), accepted.id);
         async move {
             let job = service.get(id).await.ok()??;
+            // The stream was broken off; its client asks for the result where `Location` leads.
+            if !job.status.is_final() {
+                return None;
+            }
             let result = match job.status {
                 Status::Completed => reply::to_json(&run::Finished::of(&job)),
                 _ => not_completed(&job, is_keyed).document(|| run::location(id)),

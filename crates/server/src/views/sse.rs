@@ -11,6 +11,10 @@ use service::events::Event;
 /// Proxies that collect answers before they pass them on let events through, and nobody keeps them.
 const UNBUFFERED: [(&str, &str); 2] = [("x-accel-buffering", "no"), ("cache-control", "no-store")];
 
+/// When a client that reconnects by itself comes back to a server that is shutting down: a new one needs a
+/// moment to start.
+const RECONNECT_AFTER: Duration = Duration::from_secs(2);
+
 /// Streams a run's events, then `result` (empty where nothing follows). A store that fails midway ends
 /// the stream: the client resumes with `Last-Event-ID`.
 pub(crate) fn respond<E, R>(events: E, result: R, comment_every: Duration) -> Response
@@ -41,5 +45,10 @@ fn written(event: &Event) -> sse::Event {
         Some(id) => sse::Event::default().id(id.to_string()),
         None => sse::Event::default(),
     };
-    numbered.event(&event.kind).data(event.data.text())
+    let named = numbered.event(&event.kind).data(event.data.text());
+    if event.is_server_stopping() {
+        named.retry(RECONNECT_AFTER)
+    } else {
+        named
+    }
 }

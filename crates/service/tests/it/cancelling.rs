@@ -93,12 +93,7 @@ async fn cancel_and_completion_race_to_one_end() {
             tokio::task::yield_now().await;
         }
         let found = fixture.service.cancel(accepted.id).await.unwrap();
-        let job = fixture
-            .service
-            .wait(&accepted, HOUR)
-            .await
-            .unwrap()
-            .unwrap();
+        let job = fixture.service.wait(&accepted, HOUR).await.unwrap();
         match found {
             CancelRequested::Ended(status) => assert_eq!(job.status, status),
             CancelRequested::Cancelling => {

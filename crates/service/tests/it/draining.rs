@@ -229,3 +229,103 @@ async fn many_runs_are_handed_back_with_their_attempts_unspent() {
         assert_eq!((job.status, job.attempts), (Status::Completed, 1));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_at_the_end_of_a_drain_gets_a_handle() {
+    let settings = Settings {
+        max_running: 1,
+        ..Settings::default()
+    };
+    let store = Arc::new(SharedStore::default());
+    let fixture = Fixture::with(store, settings, |_, _| Answer::Never);
+    let service = fixture.service.clone();
+    let workflow = fixture.workflow.clone();
+    let attended = tokio::spawn(async move {
+        let attended = service.attend(&workflow, request(), HOUR).await.unwrap();
+        let id = attended.accepted.id;
+        (id, service.wait_attending(attended, HOUR).await)
+    });
+    fixture.models.next_call().await;
+    let queued = fixture.submit().await;
+    let waiting = tokio::spawn({
+        let (service, queued) = (fixture.service.clone(), queued.clone());
+        async move { service.wait(&queued, HOUR).await }
+    });
+    let polling = tokio::spawn({
+        let service = fixture.service.clone();
+        async move { service.wait_for(queued.id, HOUR).await }
+    });
+    tokio::task::yield_now().await;
+    let begun = tokio::time::Instant::now();
+    fixture.service.drain(MINUTE).await;
+    let (id, told) = attended.await.unwrap();
+    assert_eq!((told, waiting.await.unwrap()), (None, None));
+    let polled = polling.await.unwrap().unwrap().unwrap();
+    assert_eq!((polled.id, polled.status), (queued.id, Status::Pending));
+    assert_eq!(fixture.status(id).await, Status::Pending, "it was stored");
+    assert_eq!(begun.elapsed(), MINUTE, "nobody is waited for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_with_an_event_that_says_that_the_server_stops() {
+    let fixture = Fixture::with(
+        Arc::new(SharedStore::default()),
+        Settings::default(),
+        |node, _| match node {
+            "a" => Answer::Text("done"),
+            _ => Answer::Never,
+        },
+    );
+    let accepted = fixture.submit().await;
+    fixture.models.next_call().await;
+    fixture.models.next_call().await;
+    let watching = tokio::spawn(crate::fixture::collect(
+        fixture.service.events(accepted.id, 0),
+    ));
+    tokio::task::yield_now().await;
+    fixture.service.drain(MINUTE).await;
+    let events = watching.await.unwrap();
+    assert_eq!(
+        kinds(&events),
+        [
+            "run_started",
+            "node_started",
+            "node_completed",
+            "node_started",
+            "server_stopping"
+        ]
+    );
+    let last = events.last().unwrap();
+    assert!(last.is_server_stopping() && !last.is_final());
+    assert_eq!(last.id, None, "nobody resumes from it");
+    let data: serde_json::Value = last.data.read().unwrap();
+    assert_eq!(data["job_id"], serde_json::json!(accepted.id));
+    assert_eq!(data["id"], serde_json::json!(events[3].id));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_waits_gets_a_handle_though_the_store_fails() {
+    let store = Arc::new(SharedStore::default());
+    let settings = Settings {
+        max_running: 1,
+        ..Settings::default()
+    };
+    let fixture = Fixture::with(store.clone(), settings, |_, _| Answer::Never);
+    fixture.submit().await;
+    fixture.models.next_call().await;
+    let queued = fixture.submit().await;
+    store.set_down(true);
+    assert_eq!(fixture.service.wait(&queued, HOUR).await, None);
+    store.set_down(false);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_prepares_to_stop_is_not_ready_and_still_takes_runs() {
+    let fixture = Fixture::new(|_, _| Answer::Text("done"));
+    fixture.service.prepare_to_stop();
+    assert!(matches!(
+        fixture.service.ready().await,
+        Err(NotReady::Draining)
+    ));
+    assert_eq!(fixture.run().await.status, Status::Completed);
+}

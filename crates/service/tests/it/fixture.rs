@@ -363,7 +363,7 @@ impl Fixture {
 
     /// Waits for a job's end, and reads it.
     pub(crate) async fn ended(&self, accepted: &Accepted) -> Job {
-        let job = self.service.wait(accepted, HOUR).await.unwrap();
+        let job = self.service.wait(accepted, HOUR).await;
         let job = job.expect("it ends within the hour");
         self.service.was_read(&job);
         job

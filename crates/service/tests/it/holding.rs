@@ -58,7 +58,7 @@ async fn a_run_that_ends_at_once_is_stored_once() {
     let id = attended.accepted.id;
     assert_eq!(held.store.writes(), (1, 0), "with its end");
     let service = &held.fixture.service;
-    let told = service.wait_attending(attended, HOUR).await.unwrap();
+    let told = service.wait_attending(attended, HOUR).await;
     let job = service.get(id).await.unwrap();
     assert_eq!(told, job);
     let job = job.expect("it is stored");
@@ -82,7 +82,7 @@ async fn a_run_that_takes_longer_is_stored_while_it_runs() {
     let attended = held.attend(request(), HOUR).await.unwrap().unwrap();
     assert_eq!(held.stored().await, [Status::Running]);
     let service = &held.fixture.service;
-    let job = service.wait_attending(attended, HOUR).await.unwrap();
+    let job = service.wait_attending(attended, HOUR).await;
     assert_eq!(job.expect("it ends").status, Status::Completed);
     assert_eq!(held.store.writes(), (1, 1));
     assert_eq!(held.fixture.models.all_calls(), 1);

@@ -220,7 +220,7 @@ impl Schedule {
                 world.record().accepted.push((accepted.id, topic));
                 // Nobody watches where nobody wants to.
                 let _ = accepted_as.send(accepted.id);
-                if let Ok(Some(job)) = service.wait_attending(attended, patience).await {
+                if let Some(job) = service.wait_attending(attended, patience).await {
                     world.record().told.push(job);
                 }
             };

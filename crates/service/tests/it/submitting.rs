@@ -37,8 +37,7 @@ async fn a_run_that_outlasts_the_wait_goes_on_once() {
         fixture
             .service
             .wait(&accepted, Duration::from_secs(30))
-            .await
-            .unwrap(),
+            .await,
         None
     );
     assert_eq!(fixture.status(accepted.id).await, Status::Running);
@@ -83,14 +82,14 @@ async fn whoever_waits_for_a_run_executes_it_and_may_leave_it() {
         service.attend(workflow, request(), HOUR).await.unwrap()
     };
     let at_its_end = fixture.service.wait_attending(attend().await, HOUR).await;
-    let job = at_its_end.unwrap().expect("it ends within the hour");
+    let job = at_its_end.expect("it ends within the hour");
     assert_eq!(output(&job, "b"), json!("done"));
 
     let (out_of_patience, gone, dropped) = (attend().await, attend().await, attend().await);
     let left = [&out_of_patience, &gone, &dropped].map(|attended| attended.accepted.clone());
     let patience = Duration::from_secs(30);
     let waited = fixture.service.wait_attending(out_of_patience, patience);
-    assert_eq!(waited.await.unwrap(), None);
+    assert_eq!(waited.await, None);
     let service = fixture.service.clone();
     let caller = tokio::spawn(async move { service.wait_attending(gone, HOUR).await });
     tokio::task::yield_now().await;
@@ -121,7 +120,7 @@ async fn an_attended_run_can_be_cancelled() {
         service.cancel(id).await
     });
     cancelled.unwrap();
-    assert_eq!(ended.unwrap().unwrap().status, Status::Cancelled);
+    assert_eq!(ended.unwrap().status, Status::Cancelled);
 }
 
 #[tokio::test(start_paused = true)]

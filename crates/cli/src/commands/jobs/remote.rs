@@ -19,6 +19,9 @@ const DEFAULT_SERVER: &str = "http://127.0.0.1:8000";
 /// Without `--follow`: when nothing has come for so long, all that was stored has been seen.
 const QUIET: Duration = Duration::from_millis(500);
 
+/// Before a server that shuts down is asked again.
+const RESTART: Duration = Duration::from_secs(2);
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A server.
@@ -152,6 +155,7 @@ impl Remote {
                 .header("last-event-id", after.to_string());
             let mut response = self.send(request).await?;
             let mut unread = Vec::new();
+            let mut is_stopping = false;
             loop {
                 let chunk = response.chunk();
                 let arrived = if follow {
@@ -166,12 +170,20 @@ impl Remote {
                 let Ok(Some(bytes)) = arrived else { break };
                 unread.extend_from_slice(&bytes);
                 while let Some(event) = next_event(&mut unread) {
+                    if event.data["event"] == "server_stopping" {
+                        is_stopping = true;
+                        continue;
+                    }
                     print(&event.data)?;
                     after = event.id.unwrap_or(after);
                 }
             }
             if self.show(id).await?["completed_at"].is_string() {
                 return Ok(());
+            }
+            if is_stopping {
+                // The job goes on at its next start.
+                tokio::time::sleep(RESTART).await;
             }
         }
     }

@@ -211,7 +211,7 @@ async fn serve_until_told(
     host: Arc<dyn Host>,
 ) -> Result<Exit> {
     // Before anybody is told that the server is there, and might tell it to stop.
-    let mut signals = Signals::listen()?;
+    let mut signals = Signals::listen()?.with_hang_up(port.tls.is_some())?;
     let is_recording = answering.recording.is_some();
     let store = open_store(&settings)?;
     let access = access::open(&settings, store.keys, store.spend, host.clone()).await?;
@@ -331,8 +331,19 @@ fn open_store(settings: &Settings) -> Result<Opened> {
     job_store::open(&settings.store)
 }
 
-/// Lets runs in flight end. Interrupted when another signal does not want to wait for them.
+/// Lets load balancers know, then runs in flight end. Interrupted when another signal does not want to wait
+/// for them.
 async fn drain(service: &Service, settings: &Settings, signals: &mut Signals) -> Exit {
+    service.prepare_to_stop();
+    if !settings.drain_delay.is_zero() {
+        printer::note(
+            "stopping: requests should go to other servers now; those that come are still taken",
+        );
+        tokio::select! {
+            () = tokio::time::sleep(settings.drain_delay) => {}
+            () = signals.next() => return Exit::Interrupted,
+        }
+    }
     let mut drain = pin!(service.drain(settings.drain_timeout));
     // Looked at once before it is announced: whoever reads the line finds the server draining.
     let drained = match futures_util::poll!(drain.as_mut()) {
