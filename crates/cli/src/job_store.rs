@@ -34,12 +34,28 @@ impl Opened {
     }
 }
 
+/// Space on the disk that a server keeps for forgetting jobs when it is full.
+const RESERVE_BYTES: u64 = 32 << 20;
+
 /// Opens the store; a SQLite file that is not there is created.
 pub(crate) fn open(store: &Store) -> Result<Opened> {
+    open_with(store, &Options::default())
+}
+
+/// The same for a server.
+pub(crate) fn open_to_serve(store: &Store) -> Result<Opened> {
+    let options = Options {
+        reserve_bytes: RESERVE_BYTES,
+        ..Options::default()
+    };
+    open_with(store, &options)
+}
+
+fn open_with(store: &Store, options: &Options) -> Result<Opened> {
     Ok(match store {
         Store::Memory => Opened::new(Arc::new(MemoryStore::new(Limits::default()))),
         Store::Sqlite(path) => Opened::new(Arc::new(
-            SqliteStore::open(path, &Options::default()).map_err(|error| failed(path, &error))?,
+            SqliteStore::open(path, options).map_err(|error| failed(path, &error))?,
         )),
     })
 }
@@ -51,11 +67,18 @@ fn failed(path: &Path, error: &OpenError) -> Failure {
             Exit::Io,
             format!("`{shown}` cannot be created: its folder does not exist"),
         ),
-        OpenError::Io(error) if error.kind() == ErrorKind::PermissionDenied => Failure::new(
-            Exit::Io,
-            format!("`{shown}` cannot be opened: permission denied"),
-        )
-        .hint("the store's file and its folder have to be writable; choose others with --store"),
+        OpenError::Io(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem
+            ) =>
+        {
+            Failure::new(
+                Exit::Io,
+                format!("`{shown}` cannot be opened to be written: {error}"),
+            )
+            .hint("the store's file and its folder have to be writable; choose others with --store")
+        }
         _ => Failure::new(Exit::Io, format!("`{shown}`: {error}")),
     }
 }

@@ -21,16 +21,20 @@
 //!
 //! **Durability.** Write-ahead log, `synchronous = FULL`: what was answered is on the disk. A lock beside
 //! the file keeps other stores off it, and is released by the operating system when the process ends,
-//! however it does.
+//! however it does. Before each commit it is made sure that the files are still at their paths (`files`,
+//! `database`), and some space is kept for forgetting jobs on a disk that is full (`reserve`).
 
+mod database;
 mod deliveries;
 mod fault;
+mod files;
 mod keys;
 mod leases;
 mod listing;
 mod open;
 mod readers;
 mod removal;
+mod reserve;
 mod space;
 mod spend;
 mod submission;
@@ -40,7 +44,6 @@ mod writer;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,10 +60,11 @@ use crate::store::{
     StoredEvent, SubmitOptions, Submitted,
 };
 use crate::webhook::{ClaimedDelivery, DeliveryLease, Room, Settlement, Webhook};
+use database::Database;
 use fault::Failure;
-use readers::Readers;
+use readers::{Connections, Readers};
 use tables::{Tables, whole_job};
-use writer::{Log, Writer};
+use writer::Writer;
 
 pub use open::OpenError;
 pub use writer::Activity;
@@ -75,8 +79,13 @@ pub struct Options {
     pub busy_timeout: Duration,
     /// The file's greatest size; beyond it writes fail as on a full disk. `None`: as the disk allows.
     pub max_bytes: Option<u64>,
+    /// Length of the log at which it is copied into the file; less where the reserve is small.
+    pub checkpoint_bytes: u64,
     /// From when on readers are made to wait so that the write-ahead log can begin anew.
     pub max_log_bytes: u64,
+    /// Space on the disk that is kept for forgetting jobs when it is full, less on a small disk: a file
+    /// `….reserve`.
+    pub reserve_bytes: u64,
 }
 
 impl Default for Options {
@@ -84,7 +93,9 @@ impl Default for Options {
         Self {
             busy_timeout: Duration::from_secs(5),
             max_bytes: None,
+            checkpoint_bytes: 8_192_000,
             max_log_bytes: 64 << 20,
+            reserve_bytes: 0,
         }
     }
 }
@@ -92,28 +103,26 @@ impl Default for Options {
 /// See the module. Dropping it commits what was asked for, and ends its threads.
 #[derive(Debug)]
 pub struct SqliteStore {
-    // Dropped in this order: the lock is held until the file is closed.
+    // Dropped in this order: the writer closes the file.
     readers: Readers,
     writer: Writer,
-    _lock: File,
+    /// Held while it is tried whether there is space again.
+    padding: tokio::sync::Mutex<()>,
 }
 
 impl SqliteStore {
-    /// Opens a file, or creates it; its directory has to be there. Blocks, for as long as reading the
-    /// index of a million jobs takes where there are so many: less than a second.
+    /// Opens a file, or creates it; its directory has to be there. Refuses one that could not be worked with:
+    /// that may not be written, or is damaged as far as a short look tells. Blocks, for as long as that look
+    /// and reading the index of a million jobs take where there are so many: less than two seconds.
     pub fn open(path: &Path, options: &Options) -> Result<Self, OpenError> {
         let file = open::locate(path)?;
         let lock = open::lock(&file)?;
-        let connection = open::connect_writer(&file, options)?;
-        let log = Log {
-            path: open::beside(&file, "-wal"),
-            max_bytes: options.max_log_bytes,
-            busy_timeout: options.busy_timeout,
-        };
+        let connections = Connections::to(&file, options.busy_timeout);
+        let database = Database::open(file, lock, options.clone(), connections.clone())?;
         Ok(Self {
-            writer: Writer::start(connection, log)?,
-            readers: Readers::start(&file, options.busy_timeout)?,
-            _lock: lock,
+            writer: Writer::start(database)?,
+            readers: Readers::start(&connections)?,
+            padding: tokio::sync::Mutex::default(),
         })
     }
 
@@ -133,11 +142,43 @@ impl SqliteStore {
         T: Send + 'static,
         V: Fn(&mut Tables<'_>) -> Result<Vec<T>, Failure> + Send + 'static,
     {
+        self.pieces(limit, verb, |verb| self.writer.write(verb))
+            .await
+    }
+
+    /// The same for what makes space: on a full disk in smaller pieces, which take less of it.
+    async fn forgotten_in_pieces<T, V>(
+        &self,
+        limit: usize,
+        verb: impl Fn(&[T], usize) -> V + Send + Sync,
+    ) -> Result<Vec<T>, Error>
+    where
+        T: Send + 'static,
+        V: Fn(&mut Tables<'_>) -> Result<Vec<T>, Failure> + Send + 'static,
+    {
+        let make_space = |verb| self.writer.make_space(verb);
+        match self.pieces(limit, &verb, make_space).await {
+            Err(Error::Unavailable(_)) => self.pieces(1, verb, make_space).await,
+            forgotten => forgotten,
+        }
+    }
+
+    async fn pieces<T, V, W>(
+        &self,
+        limit: usize,
+        verb: impl Fn(&[T], usize) -> V + Send,
+        write: impl Fn(V) -> W + Send,
+    ) -> Result<Vec<T>, Error>
+    where
+        T: Send + 'static,
+        V: Send,
+        W: Future<Output = Result<Vec<T>, Error>> + Send,
+    {
         let mut done = Vec::new();
         while done.len() < limit {
             let most = PIECE.min(limit - done.len());
             let verb = verb(&done, most);
-            match self.writer.write(verb).await {
+            match write(verb).await {
                 Ok(piece) => {
                     let is_last = piece.len() < most;
                     done.extend(piece);
@@ -407,12 +448,14 @@ impl JobStore for SqliteStore {
     }
 
     async fn delete(&self, id: JobId) -> Result<(), Error> {
-        self.writer.write(move |tables| tables.delete(id)).await
+        self.writer
+            .make_space(move |tables| tables.delete(id))
+            .await
     }
 
     async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, Error> {
         let verb = |_: &[_], most| move |tables: &mut Tables<'_>| tables.expire(before, most);
-        let forgotten = self.in_pieces(limit, verb).await?.len();
+        let forgotten = self.forgotten_in_pieces(limit, verb).await?.len();
         if forgotten < limit {
             self.give_back_space().await;
         }
@@ -420,9 +463,14 @@ impl JobStore for SqliteStore {
     }
 
     async fn expire_over(&self, max_bytes: u64, limit: usize) -> Result<usize, Error> {
+        let is_over = move |tables: &mut Tables<'_>| Ok(tables.takes_more_than(max_bytes)?);
+        if self.writer.write(is_over).await? {
+            // That may be all that is needed.
+            self.writer.shorten_log();
+        }
         let verb =
             |_: &[_], most| move |tables: &mut Tables<'_>| tables.expire_over(max_bytes, most);
-        let forgotten = self.in_pieces(limit, verb).await?.len();
+        let forgotten = self.forgotten_in_pieces(limit, verb).await?.len();
         if forgotten < limit {
             self.give_back_space().await;
         }
@@ -431,7 +479,7 @@ impl JobStore for SqliteStore {
 
     async fn expire_keys(&self, used_before: Timestamp, limit: usize) -> Result<usize, Error> {
         self.writer
-            .write(move |tables| tables.expire_keys(used_before, limit))
+            .make_space(move |tables| tables.expire_keys(used_before, limit))
             .await
     }
 
@@ -439,19 +487,60 @@ impl JobStore for SqliteStore {
         Ok(self.writer.counts())
     }
 
-    /// Reads; and where something could not be written before, finds out whether it can now.
+    /// Reads and writes; and where something could not be written before, so much that there has to be
+    /// space for it.
     async fn ping(&self) -> Result<(), Error> {
         self.readers
             .read(|connection| connection.query_row("SELECT ms FROM id_skew", [], |_| Ok(())))
             .await?;
-        if self.writer.take_failing() {
-            self.writer.write(|tables| tables.pad()).await?;
-            self.writer.write(|tables| tables.unpad()).await?;
+        if self.writer.failures().is_some() {
+            // One at a time. Those that waited may find that all is well.
+            let _turn = self.padding.lock().await;
+            if let Some(failures) = self.writer.failures() {
+                self.writer.write(|tables| tables.pad()).await?;
+                self.writer.write(|tables| tables.unpad()).await?;
+                self.writer.overcome(failures);
+            }
+            return Ok(());
         }
-        Ok(())
+        self.writer
+            .write(|tables| Ok(open::try_to_write(tables.connection)?))
+            .await
     }
 
     fn is_durable(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_a_thread_costs_what_it_was_asked_for_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("flowmill.db");
+        let store = SqliteStore::open(&file, &Options::default()).unwrap();
+        let told = |result: Result<(), Error>| match result {
+            Err(Error::Unavailable(sentence)) => {
+                assert!(sentence.contains("a fault inside flowmill"));
+            }
+            other => panic!("{other:?}"),
+        };
+        for _ in 0..9 {
+            told(store.writer.write(|_| panic!("told to")).await);
+            told(store.readers.read(|_| panic!("told to")).await);
+        }
+        let (panics, works) = tokio::join!(
+            store
+                .writer
+                .write(|_| -> Result<(), Failure> { panic!("told to") }),
+            store.writer.write(|tables| tables.pad()),
+        );
+        told(panics);
+        works.unwrap();
+        store.ping().await.unwrap();
+        assert_eq!(store.counts().await.unwrap(), Counts::default());
     }
 }

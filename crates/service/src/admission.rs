@@ -3,7 +3,8 @@
 //! A run that nobody could have asked for before begins while its job is being committed: its first
 //! model call is under way when the store answers. Nothing of it can be stored or told until then
 //! ([`LiveRun::lease`](crate::live::LiveRun::lease)), and if the store refuses the job the run is dropped.
-//! With an idempotency key it waits for the commit, which tells whether the run exists already.
+//! With an idempotency key it waits for the commit, which tells whether the run exists already; and while
+//! the store is known to fail, since it would be paid for in vain.
 //!
 //! A run that somebody waits for need not be stored before anybody is told of it. So its job is stored when
 //! it wants to save something, when whoever waits loses patience, or after [`HOLD`]; if it ends before, once,
@@ -147,10 +148,16 @@ impl Shared {
             Ok(Submitted::Forgotten { job, status }) => Err(SubmitError::Forgotten { job, status }),
             Ok(Submitted::KeyReused) => Err(SubmitError::KeyReused),
             Ok(Submitted::New(_)) | Err(Error::QueueFull { .. }) => Err(exceeded.into()),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(self.refused(error)),
         };
         // Whoever asked may have gone.
         let _ = reply.send(answer);
+    }
+
+    /// A job that was not stored.
+    fn refused(&self, error: Error) -> SubmitError {
+        self.store_health.note(&error, &*self.host);
+        error.into()
     }
 
     fn replayed(&self, job: &Job) -> Accepted {
@@ -174,7 +181,10 @@ impl Shared {
     ) {
         let execution = Execution::of_new(&self, &unstored.job, place);
         let run = execution.run();
-        let may_exist = unstored.job.idempotency.is_some();
+        // Because it may exist already, or the store may refuse it.
+        let is_stored_first =
+            unstored.job.idempotency.is_some() || self.store_health.is_doubtful(&*self.host);
+        let hold = hold.filter(|_| !is_stored_first);
         run.hold(unstored);
         let stored = pin!(async {
             if let Some(hold) = hold {
@@ -191,7 +201,7 @@ impl Shared {
             }
         });
         let executed = pin!(async {
-            if may_exist {
+            if is_stored_first {
                 run.lease().await;
             }
             execution.to_its_end(begin).await
@@ -241,7 +251,7 @@ impl Shared {
             Ok(Submitted::Existing(job)) => Ok(self.replayed(&job)),
             Ok(Submitted::Forgotten { job, status }) => Err(SubmitError::Forgotten { job, status }),
             Ok(Submitted::KeyReused) => Err(SubmitError::KeyReused),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(self.refused(error)),
         };
         if run.is_none() && !answer.as_ref().is_ok_and(|accepted| !accepted.replayed) {
             self.waiting.take(id);

@@ -246,6 +246,10 @@ impl Execution {
     /// `None` when the run stopped without an end.
     async fn execute(&self, workflow: &LoadedWorkflow, start: Start) -> Option<Finished> {
         let shared = &self.shared;
+        if shared.store_health.is_failing() && self.awaits_store().await.is_none() {
+            self.hand_back().await;
+            return None;
+        }
         let limits = Limits {
             deadline: self
                 .deadline
@@ -299,6 +303,25 @@ impl Execution {
                 self.hand_back().await;
                 None
             }
+        }
+    }
+
+    /// Waits until what the run costs can be stored, or the run is to end by itself; `None` where it is to
+    /// stop here.
+    async fn awaits_store(&self) -> Option<()> {
+        let host = &self.shared.host;
+        let past_deadline = async {
+            match self.deadline {
+                Some(deadline) => host.sleep(left_until(deadline, host.now())).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.run.abandon.cancelled() => None,
+            () = self.run.cancel.cancelled() => Some(()),
+            () = self.shared.store_health.recovered() => Some(()),
+            () = past_deadline => Some(()),
         }
     }
 
@@ -383,6 +406,9 @@ impl Execution {
             .await;
         if let (Ok(_), Some(account)) = (&stored, &self.account) {
             account.accepted();
+        }
+        if let Err(error) = &stored {
+            self.shared.store_health.note(error, &*self.shared.host);
         }
         // Whoever asked may have gone.
         let _ = reply.send(match &stored {

@@ -34,6 +34,7 @@ pub mod report;
 mod retry;
 pub mod runs;
 mod service;
+mod store_health;
 mod waiting;
 pub mod webhooks;
 mod worker;

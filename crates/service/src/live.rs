@@ -30,6 +30,7 @@ use crate::events::{Event, FinalEvent};
 use crate::numbered::Numbered;
 use crate::runs::{Accepted, SubmitError};
 use crate::service::Shared;
+use crate::store_health::StoreHealth;
 
 /// A longer wait for the next attempt at a model is worth a line in the log.
 const LONG_WAIT_MS: u64 = 60_000;
@@ -43,6 +44,7 @@ const REPLAYED: u64 = MAX_EVENTS as u64 / 4;
 
 pub(crate) struct LiveRun {
     store: Arc<dyn JobStore>,
+    store_health: Arc<StoreHealth>,
     host: Arc<dyn Host>,
     id: JobId,
     workflow: Arc<str>,
@@ -123,6 +125,7 @@ impl LiveRun {
     pub(crate) fn new(shared: &Shared, id: JobId, workflow: Arc<str>, last_event: u64) -> Self {
         Self {
             store: shared.store.clone(),
+            store_health: shared.store_health.clone(),
             host: shared.host.clone(),
             id,
             workflow,
@@ -286,7 +289,7 @@ impl LiveRun {
                 .finish(lease, ending.clone(), events.clone())
                 .await
             {
-                Err(Error::Unavailable(error)) => self.try_again(&error, &mut backoff).await,
+                Err(error @ Error::Unavailable(_)) => self.try_again(&error, &mut backoff).await,
                 result => break result?,
             }
         };
@@ -340,7 +343,7 @@ impl LiveRun {
                 .checkpoint(lease, progress.clone(), events.clone())
                 .await
             {
-                Err(Error::Unavailable(error)) => self.try_again(&error, &mut backoff).await,
+                Err(error @ Error::Unavailable(_)) => self.try_again(&error, &mut backoff).await,
                 result => break result?,
             }
         }
@@ -349,8 +352,9 @@ impl LiveRun {
     }
 
     /// A store that does not answer is waited for: what is to be stored has been paid for.
-    async fn try_again(&self, error: &str, backoff: &mut Backoff) {
-        tracing::error!(job = %self.id(), error, "a run could not be stored; trying again");
+    async fn try_again(&self, error: &Error, backoff: &mut Backoff) {
+        self.store_health.note(error, &*self.host);
+        tracing::error!(job = %self.id(), %error, "a run could not be stored; trying again");
         backoff.pause(&*self.host).await;
     }
 
@@ -360,7 +364,7 @@ impl LiveRun {
         let mut backoff = Backoff::for_store();
         loop {
             match self.store.hand_back(self.lease().await).await {
-                Err(Error::Unavailable(error)) => self.try_again(&error, &mut backoff).await,
+                Err(error @ Error::Unavailable(_)) => self.try_again(&error, &mut backoff).await,
                 result => return result,
             }
         }

@@ -25,6 +25,7 @@ use crate::limits::Accounts;
 use crate::live::LiveRun;
 use crate::older::OlderVersions;
 use crate::runs::later;
+use crate::store_health::StoreHealth;
 use crate::waiting::Waiting;
 use crate::webhooks::{self, Webhooks};
 use crate::worker;
@@ -116,6 +117,7 @@ pub struct Service {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn JobStore>,
+    pub(crate) store_health: Arc<StoreHealth>,
     pub(crate) models: Arc<dyn Models>,
     pub(crate) host: Arc<dyn Host>,
     pub(crate) webhooks: Option<Webhooks>,
@@ -223,6 +225,7 @@ impl Service {
             // Until the worker has looked.
             backlog: AtomicBool::new(store.is_durable() || settings.exclusive_store),
             store,
+            store_health: Arc::default(),
             models,
             host,
             webhooks,
@@ -280,12 +283,18 @@ impl Service {
         &self.shared.models
     }
 
-    /// Whether it should get requests.
+    /// Whether it should get requests: the store can be written, as was found out within the last second.
     pub async fn ready(&self) -> Result<(), NotReady> {
         if self.is_stopping() {
             return Err(NotReady::Draining);
         }
-        Ok(self.shared.store.ping().await?)
+        let Shared {
+            store,
+            store_health,
+            host,
+            ..
+        } = &*self.shared;
+        Ok(store_health.is_ready(&**store, &**host).await?)
     }
 
     /// How many jobs wait, run and have ended, as the store has it.

@@ -23,7 +23,10 @@ pub(crate) async fn work(shared: Arc<Shared>) {
     let mut heartbeats = Heartbeats::new(&shared);
     let mut orphans_wait = shared.settings.exclusive_store;
     loop {
-        log_failure(take_turn(&shared, &mut heartbeats, &mut orphans_wait).await);
+        log_failure(
+            &shared,
+            take_turn(&shared, &mut heartbeats, &mut orphans_wait).await,
+        );
         tokio::select! {
             biased;
             () = shared.stopped.cancelled() => return,
@@ -53,6 +56,13 @@ async fn take_turn(
     if !heartbeats.last.are_within(heartbeats.every, begun) || shared.has_old_leases() {
         renew_leases(shared).await?;
         heartbeats.last = begun;
+    }
+    if shared.store_health.is_failing() {
+        // Runs may wait for that, and no other is to begin before.
+        shared
+            .store_health
+            .check(&*shared.store, &*shared.host)
+            .await?;
     }
     // Taken before looking at `draining`: a drain that begins now waits for these claims.
     let _claims = shared.tasks.token();
@@ -118,8 +128,9 @@ impl Clocks {
 }
 
 /// A store that does not answer is asked again at the next tick.
-fn log_failure(result: Result<(), Error>) {
+fn log_failure(shared: &Shared, result: Result<(), Error>) {
     if let Err(error) = result {
+        shared.store_health.note(&error, &*shared.host);
         tracing::warn!(%error, "the worker could not reach the job store");
     }
 }

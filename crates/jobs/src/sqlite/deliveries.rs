@@ -223,6 +223,7 @@ mod tests {
             counts: Counts::default(),
             new_jobs: HashMap::new(),
             id_skew_ms: &AtomicU64::new(0),
+            log_bytes: 0,
         };
         let room = Room {
             total: 112,

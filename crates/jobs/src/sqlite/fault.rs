@@ -41,6 +41,11 @@ pub(super) fn unavailable(error: &rusqlite::Error) -> Error {
     Error::Unavailable(sentence(error))
 }
 
+/// For whoever asked for what hit a fault of our own. The panic has been printed.
+pub(super) fn panicked() -> Error {
+    Error::Unavailable("it hit a fault inside flowmill; the server's log says where".to_owned())
+}
+
 pub(super) fn sentence(error: &rusqlite::Error) -> String {
     let sentence = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => {
@@ -53,7 +58,8 @@ pub(super) fn sentence(error: &rusqlite::Error) -> String {
             "its file may not be written; give this user the permission"
         }
         Some(ErrorCode::CannotOpen) => {
-            "its file cannot be opened; check that its directory exists and may be written"
+            "its file cannot be opened; check that its directory exists, and that this user may write that and \
+             the files beside it (-wal, -shm)"
         }
         Some(ErrorCode::SystemIoFailure) => {
             "its file cannot be read or written; check the disk, and whether it is full"

@@ -3,11 +3,14 @@
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior};
 
 use super::Options;
 use super::fault::sentence;
@@ -27,13 +30,13 @@ const MIGRATIONS: [&str; 5] = [
     include_str!("schema_5.sql"),
 ];
 
-/// Pages of the log after which SQLite copies them into the file: 8 MB.
-const CHECKPOINT_PAGES: u32 = 2_000;
-
 /// The writer's and a reader's cache, in KiB. A long queue fills it and a short one does not, so it is what
 /// the length of the queue costs in memory; sixteen times as much made nothing faster.
 const WRITER_CACHE_KIB: i32 = 1_000;
 const READER_CACHE_KIB: i32 = 1_000;
+
+/// How long a file is looked through for damage when it is opened. A larger one is looked through in part.
+const LOOK_FOR_DAMAGE: Duration = Duration::from_secs(1);
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +58,22 @@ pub enum OpenError {
     /// Something else is in the file.
     #[error("this file is no flowmill store; choose another file")]
     NotAStore,
+    /// Its pages do not hold together.
+    #[error(
+        "the store is damaged ({0}); restore a copy, or move the file away to begin with an empty store"
+    )]
+    Damaged(String),
+    /// It can be read and not written.
+    #[error(
+        "the store may not be written: its file belongs to user {owner}, and this process runs as user {user}; \
+         change the file's owner or permissions, or choose another file"
+    )]
+    ReadOnly {
+        /// Of the file.
+        owner: u32,
+        /// Of this process.
+        user: u32,
+    },
     /// The directory, the lock beside the file or a thread could not be had.
     #[error("the store cannot be opened: {0}")]
     Io(#[from] io::Error),
@@ -67,6 +86,7 @@ impl From<rusqlite::Error> for OpenError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::NotADatabase) => Self::NotAStore,
+            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged(error.to_string()),
             _ => Self::Failed(sentence(&error)),
         }
     }
@@ -126,6 +146,13 @@ pub(super) fn connect_writer(file: &Path, options: &Options) -> Result<Connectio
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = connect(file, flags, options.busy_timeout)?;
+    // SQLite falls back to reading where it may not write.
+    if connection.is_readonly(MAIN_DB)? {
+        return Err(OpenError::ReadOnly {
+            owner: fs::metadata(file)?.uid(),
+            user: rustix::process::geteuid().as_raw(),
+        });
+    }
     if is_empty(&connection)? {
         // Only possible before the first table.
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
@@ -144,7 +171,7 @@ pub(super) fn connect_writer(file: &Path, options: &Options) -> Result<Connectio
     // for its row with each that refers to it would be a tenth of what it takes to store a run.
     connection.pragma_update(None, "foreign_keys", false)?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    checkpoint_each(&connection, options.checkpoint_bytes)?;
     connection.pragma_update(
         None,
         "journal_size_limit",
@@ -156,7 +183,53 @@ pub(super) fn connect_writer(file: &Path, options: &Options) -> Result<Connectio
         connection.pragma_update(None, "max_page_count", pages)?;
     }
     migrate(&mut connection)?;
+    match try_to_write(&connection) {
+        // There is a way out of that, and the store has to be open for it.
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {}
+        tried => tried?,
+    }
     Ok(connection)
+}
+
+/// Has SQLite copy the log into the file whenever it is so long.
+pub(super) fn checkpoint_each(connection: &Connection, bytes: u64) -> rusqlite::Result<()> {
+    let page_bytes: u64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    let pages = u32::try_from(bytes / page_bytes).unwrap_or(u32::MAX);
+    connection.pragma_update(None, "wal_autocheckpoint", pages.max(1))
+}
+
+/// A change that changes nothing, but is written.
+pub(super) fn try_to_write(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE id_skew SET ms = ms")?
+        .execute([])
+        .map(drop)
+}
+
+/// Fails where a look at the pages, which does not take long, finds that they do not hold together.
+pub(super) fn refuse_damage(connection: &Connection) -> Result<(), OpenError> {
+    let interrupt = connection.get_interrupt_handle();
+    let (looked, wait) = mpsc::channel::<()>();
+    let verdict = thread::scope(|scope| {
+        scope.spawn(move || {
+            if wait.recv_timeout(LOOK_FOR_DAMAGE) == Err(RecvTimeoutError::Timeout) {
+                interrupt.interrupt();
+            }
+        });
+        let verdict =
+            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+        drop(looked);
+        verdict
+    });
+    match verdict {
+        Ok(verdict) if verdict == "ok" => Ok(()),
+        Ok(fault) => Err(OpenError::Damaged(fault.replace('\n', " "))),
+        Err(error) => match error.sqlite_error_code() {
+            Some(ErrorCode::OperationInterrupted) => Ok(()),
+            Some(ErrorCode::DatabaseCorrupt) => Err(OpenError::Damaged(error.to_string())),
+            _ => Err(error.into()),
+        },
+    }
 }
 
 pub(super) fn connect_reader(file: &Path, busy_timeout: Duration) -> rusqlite::Result<Connection> {

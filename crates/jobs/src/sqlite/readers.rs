@@ -1,15 +1,18 @@
 //! A few threads that read beside the writer, each on a connection of its own. A reader sees what had
 //! been committed when it began.
+//!
+//! The writer can have all of them closed; each is opened again when it is next needed.
 
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::fault::unavailable;
+use super::fault::{panicked, unavailable};
 use super::open::connect_reader;
 use super::writer::StartError;
 use crate::store::Error;
@@ -20,8 +23,44 @@ const THREADS: usize = 3;
 /// Questions that wait at most; beyond it callers wait for a place.
 const QUEUE: usize = 1024;
 
-type Question = Box<dyn FnOnce(&Connection) + Send>;
+type Question = Box<dyn FnOnce(rusqlite::Result<&Connection>) + Send>;
 
+/// The readers' connections.
+#[derive(Debug)]
+pub(super) struct Connections {
+    file: PathBuf,
+    busy_timeout: Duration,
+    /// `None` until it is needed. Each is locked while a question is answered.
+    each: [Mutex<Option<Connection>>; THREADS],
+}
+
+impl Connections {
+    /// Of a database that may not be there yet.
+    pub(super) fn to(file: &Path, busy_timeout: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            file: file.to_owned(),
+            busy_timeout,
+            each: Default::default(),
+        })
+    }
+
+    fn opened<'a>(&self, own: &'a mut Option<Connection>) -> rusqlite::Result<&'a Connection> {
+        let connection = match own.take() {
+            Some(connection) => connection,
+            None => connect_reader(&self.file, self.busy_timeout)?,
+        };
+        Ok(own.insert(connection))
+    }
+
+    /// Closes all of them, once what they read is read, and keeps them closed for as long as the result lives.
+    pub(super) fn close(&self) -> Vec<MutexGuard<'_, Option<Connection>>> {
+        let mut closed: Vec<_> = self.each.iter().map(locked).collect();
+        for connection in &mut closed {
+            **connection = None;
+        }
+        closed
+    }
+}
 #[derive(Debug)]
 pub(super) struct Readers {
     /// `None` once they are to end.
@@ -30,19 +69,20 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn start(file: &Path, busy_timeout: Duration) -> Result<Self, StartError> {
+    /// Starts on a database that is there. Each connection is opened at once, to find out that it can be.
+    pub(super) fn start(connections: &Arc<Connections>) -> Result<Self, StartError> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let receiver = Arc::new(Mutex::new(receiver));
         let mut readers = Self {
             questions: Some(sender),
             threads: Vec::new(),
         };
-        for _ in 0..THREADS {
-            let connection = connect_reader(file, busy_timeout)?;
-            let receiver = receiver.clone();
+        for number in 0..THREADS {
+            connections.opened(&mut locked(&connections.each[number]))?;
+            let (connections, receiver) = (connections.clone(), receiver.clone());
             let thread = thread::Builder::new()
                 .name("store-reader".to_owned())
-                .spawn(move || answer(&connection, &receiver))?;
+                .spawn(move || answer(&connections, number, &receiver))?;
             readers.threads.push(thread);
         }
         Ok(readers)
@@ -55,8 +95,9 @@ impl Readers {
     {
         let (reply, answer) = oneshot::channel();
         let question: Question = Box::new(move |connection| {
+            let answer = connection.and_then(read);
             // Whoever asked may have gone.
-            let _ = reply.send(read(connection).map_err(|error| unavailable(&error)));
+            let _ = reply.send(answer.map_err(|error| unavailable(&error)));
         });
         let stopped = || Error::Unavailable("it has been closed".to_owned());
         self.questions
@@ -65,7 +106,7 @@ impl Readers {
             .send(question)
             .await
             .map_err(|_| stopped())?;
-        answer.await.map_err(|_| stopped())?
+        answer.await.map_err(|_| panicked())?
     }
 }
 
@@ -79,16 +120,24 @@ impl Drop for Readers {
     }
 }
 
-fn answer(connection: &Connection, questions: &Mutex<mpsc::Receiver<Question>>) {
+fn answer(connections: &Connections, number: usize, questions: &Mutex<mpsc::Receiver<Question>>) {
+    let own = &connections.each[number];
     loop {
         // Held only to take a question, never while it is answered.
-        let next = questions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .blocking_recv();
-        match next {
-            Some(question) => question(connection),
-            None => return,
+        let next = locked(questions).blocking_recv();
+        let Some(question) = next else {
+            *locked(own) = None;
+            return;
+        };
+        let mut own = locked(own);
+        let answered = AssertUnwindSafe(|| question(connections.opened(&mut own)));
+        if catch_unwind(answered).is_err() {
+            // Printed already; whoever asked is told.
+            *own = None;
         }
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use rusqlite::{Row, params};
 
 use super::fault::Failure;
-use super::space::used_bytes;
 use super::tables::Tables;
 use super::values::{Time, limit};
 use crate::job::{JobId, Status};
@@ -40,7 +39,7 @@ impl Tables<'_> {
 
     pub(super) fn expire_over(&mut self, max_bytes: u64, most: usize) -> Result<Vec<i64>, Failure> {
         let mut forgotten = Vec::new();
-        while forgotten.len() < most && used_bytes(self.connection)? > max_bytes {
+        while forgotten.len() < most && self.takes_more_than(max_bytes)? {
             let oldest = self.find(
                 "SELECT seq, status FROM jobs INDEXED BY jobs_by_end
                  WHERE completed_at IS NOT NULL AND owes_webhook IS NULL

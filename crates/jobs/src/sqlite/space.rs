@@ -1,4 +1,4 @@
-//! The file's size: what is used, what is given back, and whether there is more to be had.
+//! The store's size: what is used, what is given back, and whether there is more to be had.
 
 use rusqlite::Connection;
 
@@ -22,11 +22,7 @@ impl Tables<'_> {
         let pages = pragma(self.connection, "page_count")?;
         let excess = free.saturating_sub(KEPT_PAGES.max(pages / KEPT_SHARE));
         if excess > 0 {
-            let sql = format!("PRAGMA incremental_vacuum({})", excess.min(STEP_PAGES));
-            let mut statement = self.connection.prepare(&sql)?;
-            let mut rows = statement.query([])?;
-            // Each step of it frees one page.
-            while rows.next()?.is_some() {}
+            cut_off(self.connection, excess.min(STEP_PAGES))?;
         }
         Ok(excess > STEP_PAGES)
     }
@@ -44,10 +40,30 @@ impl Tables<'_> {
     }
 }
 
-/// What the file takes without its free pages.
-pub(super) fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
-    let pages = pragma(connection, "page_count")? - pragma(connection, "freelist_count")?;
-    Ok(pages * pragma(connection, "page_size")?)
+impl Tables<'_> {
+    /// Whether the store takes more: the file without its free pages, and the log. Of the log no more than
+    /// half is counted: where another program reads on, it cannot be shortened, and to forget every job
+    /// would not help.
+    pub(super) fn takes_more_than(&self, max_bytes: u64) -> rusqlite::Result<bool> {
+        let pages =
+            pragma(self.connection, "page_count")? - pragma(self.connection, "freelist_count")?;
+        let file_bytes = pages * pragma(self.connection, "page_size")?;
+        Ok(file_bytes + self.log_bytes.min(max_bytes / 2) > max_bytes)
+    }
+}
+
+/// Shortens the file by up to so many pages that are free.
+pub(super) fn cut_off(connection: &Connection, pages: u64) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+    let mut rows = statement.query([])?;
+    // Each step of it frees one page.
+    while rows.next()?.is_some() {}
+    Ok(())
+}
+
+/// How long the file is once the log is in it.
+pub(super) fn file_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    Ok(pragma(connection, "page_count")? * pragma(connection, "page_size")?)
 }
 
 fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<u64> {

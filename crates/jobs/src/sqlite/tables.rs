@@ -23,6 +23,8 @@ pub(super) struct Tables<'a> {
     pub(super) new_jobs: HashMap<Arc<str>, NewJobs>,
     /// By how many milliseconds at most a job's `created_at` differs from the time in its id.
     pub(super) id_skew_ms: &'a AtomicU64,
+    /// Length of the log when this transaction began.
+    pub(super) log_bytes: u64,
 }
 
 /// Jobs that their definition does not count yet.

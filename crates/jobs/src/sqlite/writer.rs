@@ -4,20 +4,19 @@
 //! Should anything fail, the batch is rolled back and each of its commands is tried again in a
 //! transaction of its own; so a command that cannot succeed spoils none of the others, and those that
 //! can do not pay for a savepoint each. A command may therefore run twice and must be repeatable; its
-//! first run leaves no trace.
+//! first run leaves no trace. One that panics is answered like one that fails, and the thread goes on.
 
 use std::collections::HashMap;
-use std::fs;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::fault::{Failure, unavailable};
+use super::database::Database;
+use super::fault::{Failure, panicked, unavailable};
 use super::tables::{Tables, place};
 use crate::store::{Counts, Error};
 
@@ -26,9 +25,6 @@ const BATCH: usize = 256;
 
 /// Commands that wait at most; beyond it callers wait for a place.
 const QUEUE: usize = 1024;
-
-/// How long the log's readers are waited for when it has grown too long. Our own take milliseconds.
-const WAIT_FOR_READERS: Duration = Duration::from_millis(100);
 
 /// What the writer has done since the store was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -53,14 +49,18 @@ struct Shared {
     /// As of the last commit.
     state: Mutex<State>,
     id_skew_ms: AtomicU64,
+    /// The log is to begin anew before the next commit.
+    shorten_log: AtomicBool,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
 struct State {
     counts: Counts,
     activity: Activity,
-    /// A transaction could not be committed since [`Writer::take_failing`].
-    failing: bool,
+    /// Transactions that could not be committed, and how many of them there were before it was found out
+    /// last that there is space.
+    failures: u64,
+    overcome: u64,
 }
 
 impl Shared {
@@ -71,21 +71,13 @@ impl Shared {
     }
 }
 
-/// Where the log is, and how long it may become.
-#[derive(Debug)]
-pub(super) struct Log {
-    pub(super) path: PathBuf,
-    pub(super) max_bytes: u64,
-    /// How long locks of other programs are waited for.
-    pub(super) busy_timeout: Duration,
-}
-
 impl Writer {
-    /// Starts on a connection whose tables are in place.
-    pub(super) fn start(connection: Connection, log: Log) -> Result<Self, StartError> {
+    /// Starts on a database whose tables are in place.
+    pub(super) fn start(mut database: Database) -> Result<Self, StartError> {
+        let connection = database.connection();
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
-                counts: count(&connection)?,
+                counts: count(connection)?,
                 ..State::default()
             }),
             id_skew_ms: AtomicU64::new(connection.query_row(
@@ -93,13 +85,12 @@ impl Writer {
                 [],
                 |row| row.get(0),
             )?),
+            shorten_log: AtomicBool::new(false),
         });
         let (sender, receiver) = mpsc::channel(QUEUE);
         let writing = Writing {
-            connection,
+            database,
             shared: shared.clone(),
-            truncate_log_at: log.max_bytes,
-            log,
         };
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
@@ -117,9 +108,27 @@ impl Writer {
         T: Send + 'static,
         F: Fn(&mut Tables<'_>) -> Result<T, Failure> + Send + 'static,
     {
+        self.run(run, false).await
+    }
+
+    /// The same for a verb that makes space: on a full disk it has what is kept for that.
+    pub(super) async fn make_space<T, F>(&self, run: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Fn(&mut Tables<'_>) -> Result<T, Failure> + Send + 'static,
+    {
+        self.run(run, true).await
+    }
+
+    async fn run<T, F>(&self, run: F, makes_space: bool) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Fn(&mut Tables<'_>) -> Result<T, Failure> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
         let verb = Verb {
             run,
+            makes_space,
             result: None,
             reply,
         };
@@ -130,7 +139,7 @@ impl Writer {
             .send(Box::new(verb))
             .await
             .map_err(|_| stopped())?;
-        answer.await.map_err(|_| stopped())?
+        answer.await.map_err(|_| panicked())?
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -141,10 +150,25 @@ impl Writer {
         self.shared.state().activity
     }
 
-    /// Whether a transaction could not be committed since this was called last. A later one that was
-    /// may have found a free place or changed nothing, so it proves nothing.
-    pub(super) fn take_failing(&self) -> bool {
-        std::mem::take(&mut self.shared.state().failing)
+    /// How many transactions could not be committed, where some could not since the last
+    /// [`overcome`](Self::overcome). A later one that was may have found a free place or changed nothing, so
+    /// it proves nothing.
+    pub(super) fn failures(&self) -> Option<u64> {
+        let State {
+            failures, overcome, ..
+        } = *self.shared.state();
+        (failures > overcome).then_some(failures)
+    }
+
+    /// There is space again for whatever failed before.
+    pub(super) fn overcome(&self, failures: u64) {
+        let mut state = self.shared.state();
+        state.overcome = state.overcome.max(failures);
+    }
+
+    /// Has the log begin anew before the next commit.
+    pub(super) fn shorten_log(&self) {
+        self.shared.shorten_log.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn id_skew_ms(&self) -> u64 {
@@ -189,12 +213,16 @@ trait Command: Send {
     /// Fails only where SQLite does; a refusal is a result.
     fn run(&mut self, tables: &mut Tables<'_>) -> rusqlite::Result<()>;
 
+    /// Whether there is more space after it than before.
+    fn makes_space(&self) -> bool;
+
     /// Hands out what the last run found, or that it could not be committed.
     fn answer(self: Box<Self>, committed: Result<(), Error>);
 }
 
 struct Verb<T, F> {
     run: F,
+    makes_space: bool,
     result: Option<Result<T, Error>>,
     reply: oneshot::Sender<Result<T, Error>>,
 }
@@ -213,6 +241,10 @@ where
         Ok(())
     }
 
+    fn makes_space(&self) -> bool {
+        self.makes_space
+    }
+
     fn answer(self: Box<Self>, committed: Result<(), Error>) {
         let answer = match (committed, self.result) {
             (Ok(()), Some(result)) => result,
@@ -226,98 +258,116 @@ where
 
 /// The thread's own.
 struct Writing {
-    connection: Connection,
+    database: Database,
     shared: Arc<Shared>,
-    log: Log,
-    truncate_log_at: u64,
 }
 
 /// Why a transaction was not committed.
 enum Uncommitted {
-    /// It could not even begin: another program has locked the file.
-    NotBegun(rusqlite::Error),
+    /// It could not even begin: another program has locked the file, or it is not in its place.
+    NotBegun(Error),
     RolledBack(rusqlite::Error),
+    Panicked,
+}
+
+impl Uncommitted {
+    fn is_for_want_of_space(&self) -> bool {
+        matches!(self, Self::RolledBack(error)
+            if matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure)))
+    }
 }
 
 impl Writing {
     fn run(mut self, mut commands: mpsc::Receiver<Box<dyn Command>>) {
         let mut batch = Vec::with_capacity(BATCH);
         while commands.blocking_recv_many(&mut batch, BATCH) > 0 {
-            match self.commit(&mut batch) {
-                Err(Uncommitted::RolledBack(_)) if batch.len() > 1 => {
-                    for mut command in batch.drain(..) {
-                        let committed = self.commit(std::slice::from_mut(&mut command));
-                        self.answer([command], committed);
+            let committed = self.commit(&mut batch);
+            match (committed, batch.len()) {
+                (committed, 1) => self.settle(&mut batch, committed),
+                (Err(Uncommitted::RolledBack(_) | Uncommitted::Panicked), _) => {
+                    let mut alone = Vec::with_capacity(1);
+                    for command in batch.drain(..) {
+                        alone.push(command);
+                        let committed = self.commit(&mut alone);
+                        self.settle(&mut alone, committed);
                     }
                 }
-                committed => self.answer(batch.drain(..), committed),
+                (committed, _) => self.answer(&mut batch, committed),
             }
-            self.bound_log();
+            self.database.take_reserve_again();
         }
+    }
+
+    /// Answers a command that was alone. One that makes space gets another try with the space that is kept.
+    fn settle(
+        &mut self,
+        alone: &mut Vec<Box<dyn Command>>,
+        mut committed: Result<(), Uncommitted>,
+    ) {
+        let is_for_want_of_space = committed
+            .as_ref()
+            .is_err_and(Uncommitted::is_for_want_of_space);
+        if is_for_want_of_space && alone.iter().all(|command| command.makes_space()) {
+            self.database.give_up_reserve();
+            committed = self.commit(alone);
+            self.database.take_reserve();
+        }
+        self.answer(alone, committed);
     }
 
     fn commit(&mut self, commands: &mut [Box<dyn Command>]) -> Result<(), Uncommitted> {
-        let mut state = *self.shared.state();
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(Uncommitted::NotBegun)?;
-        let mut tables = Tables {
-            connection: &transaction,
-            counts: state.counts,
-            new_jobs: HashMap::new(),
-            id_skew_ms: &self.shared.id_skew_ms,
-        };
-        for command in &mut *commands {
-            command.run(&mut tables).map_err(Uncommitted::RolledBack)?;
+        let mut log_bytes = self.database.in_place().map_err(Uncommitted::NotBegun)?;
+        if self.shared.shorten_log.swap(false, Ordering::Relaxed) && self.database.begin_log_anew()
+        {
+            log_bytes = 0;
         }
-        tables.count_new_jobs().map_err(Uncommitted::RolledBack)?;
-        state.counts = tables.counts;
-        transaction.commit().map_err(Uncommitted::RolledBack)?;
-        state.activity.commands += commands.len() as u64;
-        state.activity.transactions += 1;
-        *self.shared.state() = state;
-        Ok(())
+        self.database.bound_log(log_bytes);
+        let connection = self.database.connection();
+        let committed = AssertUnwindSafe(|| commit(connection, &self.shared, log_bytes, commands));
+        catch_unwind(committed).unwrap_or(Err(Uncommitted::Panicked))
     }
 
-    fn answer(
-        &self,
-        commands: impl IntoIterator<Item = Box<dyn Command>>,
-        committed: Result<(), Uncommitted>,
-    ) {
+    fn answer(&self, commands: &mut Vec<Box<dyn Command>>, committed: Result<(), Uncommitted>) {
         if committed.is_err() {
-            self.shared.state().failing = true;
+            self.shared.state().failures += 1;
         }
         let committed = committed.map_err(|why| match why {
-            Uncommitted::NotBegun(error) | Uncommitted::RolledBack(error) => unavailable(&error),
+            Uncommitted::NotBegun(error) => error,
+            Uncommitted::RolledBack(error) => unavailable(&error),
+            Uncommitted::Panicked => panicked(),
         });
-        for command in commands {
+        for command in commands.drain(..) {
             command.answer(committed.clone());
         }
     }
+}
 
-    /// SQLite copies the log into the file as it goes and then begins the log anew; but while there is
-    /// always somebody reading it, that moment never comes. So when the log has grown too long, readers
-    /// are waited for.
-    fn bound_log(&mut self) {
-        let bytes = fs::metadata(&self.log.path).map_or(0, |log| log.len());
-        if bytes < self.truncate_log_at {
-            return;
-        }
-        let is_anew = self.begin_log_anew();
-        // A reader that stays, such as a backup by another program, is not waited for at every commit.
-        self.truncate_log_at = match is_anew {
-            Ok(true) => self.log.max_bytes,
-            Ok(false) | Err(_) => bytes.saturating_mul(2),
-        };
+fn commit(
+    connection: &mut Connection,
+    shared: &Shared,
+    log_bytes: u64,
+    commands: &mut [Box<dyn Command>],
+) -> Result<(), Uncommitted> {
+    let counts = shared.state().counts;
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(|error| Uncommitted::NotBegun(unavailable(&error)))?;
+    let mut tables = Tables {
+        connection: &transaction,
+        counts,
+        new_jobs: HashMap::new(),
+        id_skew_ms: &shared.id_skew_ms,
+        log_bytes,
+    };
+    for command in &mut *commands {
+        command.run(&mut tables).map_err(Uncommitted::RolledBack)?;
     }
-
-    fn begin_log_anew(&self) -> rusqlite::Result<bool> {
-        self.connection.busy_timeout(WAIT_FOR_READERS)?;
-        let is_busy: rusqlite::Result<bool> =
-            self.connection
-                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
-        self.connection.busy_timeout(self.log.busy_timeout)?;
-        Ok(!is_busy?)
-    }
+    tables.count_new_jobs().map_err(Uncommitted::RolledBack)?;
+    let counts = tables.counts;
+    transaction.commit().map_err(Uncommitted::RolledBack)?;
+    let mut state = shared.state();
+    state.counts = counts;
+    state.activity.commands += commands.len() as u64;
+    state.activity.transactions += 1;
+    Ok(())
 }

@@ -2,6 +2,7 @@
 //! changes share a commit.
 
 mod faults;
+mod files;
 mod killed;
 mod space;
 mod unreadable;

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::fixture::{
     Answer, FakeModels, Fakes, Fixture, HOUR, SharedStore, TestHost, chain, output, request,
+    with_key,
 };
 
 fn two_on_one_store(
@@ -357,4 +358,98 @@ async fn a_store_that_is_away_for_longer_than_a_lease_makes_no_run_start_again()
         assert_eq!((job.status, job.attempts), (Status::Completed, 1));
         assert_eq!(fixture.models.all_calls(), 2, "away for {milliseconds} ms");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_store_is_known_to_fail_nothing_asks_the_model() {
+    let store = Arc::new(SharedStore::default());
+    let fixture = Fixture::with(store.clone(), Settings::default(), |_, _| {
+        Answer::Text("done")
+    });
+    let service = fixture.service.clone();
+    store.set_down(true);
+    let first = service.submit(&fixture.workflow, request()).await;
+    assert!(matches!(first, Err(SubmitError::Store(_))), "{first:?}");
+    let paid_before_it_was_known = fixture.models.all_calls();
+    assert!(paid_before_it_was_known <= 1);
+    for seconds in 0..10 {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        let submitted = service.submit(&fixture.workflow, request()).await;
+        assert!(matches!(submitted, Err(SubmitError::Store(_))));
+        let attended = service.attend(&fixture.workflow, request(), HOUR).await;
+        assert!(matches!(attended, Err(SubmitError::Store(_))));
+        let keyed = service.submit(&fixture.workflow, with_key("k")).await;
+        assert!(matches!(keyed, Err(SubmitError::Store(_))));
+    }
+    assert_eq!(fixture.models.all_calls(), paid_before_it_was_known);
+    store.set_down(false);
+    assert_eq!(fixture.run().await.status, Status::Completed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_was_accepted_begins_when_the_store_has_recovered() {
+    let store = Arc::new(SharedStore::default());
+    let settings = Settings {
+        max_running: 1,
+        ..Settings::default()
+    };
+    let permits = Arc::new(Semaphore::new(0));
+    let held = permits.clone();
+    let fixture = Fixture::with(store.clone(), settings, move |_, nth| match nth {
+        1 => Answer::Held(held.clone(), "done"),
+        _ => Answer::Text("done"),
+    });
+    let (first, second) = (fixture.submit().await, fixture.submit().await);
+    fixture.models.next_call().await;
+    store.set_down(true);
+    permits.add_permits(2);
+    tokio::time::sleep(HOUR).await;
+    assert_eq!(
+        fixture.models.all_calls(),
+        1,
+        "its checkpoint is not stored"
+    );
+    store.set_down(false);
+    for accepted in [first, second] {
+        assert_eq!(fixture.ended(&accepted).await.status, Status::Completed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn readiness_asks_the_store_no_more_than_once_a_second_unless_it_fails() {
+    let store = Arc::new(SharedStore::default());
+    let fixture = Fixture::with(store.clone(), Settings::default(), |_, _| Answer::Never);
+    let service = &fixture.service;
+    service.ready().await.unwrap();
+    let asked = store.pings();
+    for _ in 0..10 {
+        service.ready().await.unwrap();
+    }
+    assert_eq!(store.pings(), asked);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    store.set_down(true);
+    assert!(service.ready().await.is_err());
+    store.set_down(false);
+    service.ready().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_disk_where_only_small_writes_succeed_large_runs_are_not_paid_for_in_vain() {
+    let store = Arc::new(SharedStore::default());
+    let fixture = Fixture::with(store.clone(), Settings::default(), |_, _| {
+        Answer::Text("done")
+    });
+    store.refuse_submissions(true);
+    let submit = async || fixture.service.submit(&fixture.workflow, request()).await;
+    assert!(matches!(submit().await, Err(SubmitError::Store(_))));
+    let paid = fixture.models.all_calls();
+    for _ in 0..10 {
+        // It is asked meanwhile, and answers that all is well.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        fixture.service.ready().await.unwrap();
+        assert!(matches!(submit().await, Err(SubmitError::Store(_))));
+    }
+    assert_eq!(fixture.models.all_calls(), paid);
+    store.refuse_submissions(false);
+    assert_eq!(fixture.run().await.status, Status::Completed);
 }

@@ -328,7 +328,7 @@ fn open_store(settings: &Settings) -> Result<Opened> {
             Failure::new(Exit::Io, format!("`{shown}` could not be made: {error}"))
         })?;
     }
-    job_store::open(&settings.store)
+    job_store::open_to_serve(&settings.store)
 }
 
 /// Lets load balancers know, then runs in flight end. Interrupted when another signal does not want to wait

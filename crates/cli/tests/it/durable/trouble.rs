@@ -3,6 +3,8 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -62,15 +64,16 @@ async fn everything_ends(rig: &Rig, server: &Server, ids: &[String]) {
     }
 }
 
-/// How to start a program that sees a small disk of its own in `disk`, if this machine lets us.
-fn with_a_small_disk(folder: &Path) -> Option<Command> {
-    const MOUNT: &str = "mount -t tmpfs -o size=2m tmpfs disk && exec \"$@\"";
+/// How to start a program that sees a disk of its own in `disk` of so many megabytes, if this machine lets
+/// us.
+fn with_a_small_disk(folder: &Path, megabytes: u32) -> Option<Command> {
+    let mount = format!("mount -t tmpfs -o size={megabytes}m tmpfs disk && exec \"$@\"");
     std::fs::create_dir(folder.join("disk")).expect("a folder");
     let command = |namespaces: &str, program: &str| {
         let mut command = Command::new("unshare");
         command
             .args(words(namespaces))
-            .args(["sh", "-c", MOUNT, "sh", program])
+            .args(["sh", "-c", &mount, "sh", program])
             .current_dir(folder)
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
@@ -92,6 +95,14 @@ fn with_a_small_disk(folder: &Path) -> Option<Command> {
     }
 }
 
+/// The server's own view of its disk.
+fn disk_of(server: &Server, rig: &Rig) -> PathBuf {
+    let root = rig.project.root().strip_prefix("/");
+    PathBuf::from(format!("/proc/{}/root", server.process.id()))
+        .join(root.expect("an absolute path"))
+        .join("disk")
+}
+
 /// Takes all the space that is left on a disk.
 fn fill(filler: &Path) {
     let mut file = File::create(filler).expect("it can be created");
@@ -102,22 +113,14 @@ fn fill(filler: &Path) {
 #[tokio::test]
 async fn a_full_disk_is_said_and_nothing_accepted_is_lost() {
     let (rig, gate) = held();
-    let Some(mut command) = with_a_small_disk(rig.project.root()) else {
+    let Some(mut command) = with_a_small_disk(rig.project.root(), 2) else {
         return;
     };
     command.args(words(
         "serve story.yaml --port 0 --store sqlite:disk/jobs.db",
     ));
     let mut server = rig.started(&mut command);
-    // The server's own view of the file system.
-    let disk = PathBuf::from(format!("/proc/{}/root", server.process.id()))
-        .join(
-            rig.project
-                .root()
-                .strip_prefix("/")
-                .expect("an absolute path"),
-        )
-        .join("disk");
+    let disk = disk_of(&server, &rig);
     let mut ids = server.submit_all(0..ACCEPTED).await;
     rig.model.called(10).await;
     fill(&disk.join("filler"));
@@ -199,4 +202,135 @@ async fn a_locked_file_is_said_and_still_read() {
     assert_eq!(server.count_jobs().await, ids.len() + 1);
     server.kill();
     rig.is_sound();
+}
+
+#[tokio::test]
+async fn a_disk_that_the_store_filled_itself_has_a_way_back() {
+    let rig = Rig::new();
+    let Some(mut command) = with_a_small_disk(rig.project.root(), 16) else {
+        return;
+    };
+    command.args(words(
+        "serve story.yaml --port 0 --store sqlite:disk/jobs.db",
+    ));
+    let server = rig.started(&mut command);
+    let reserve = disk_of(&server, &rig).join("jobs.db.reserve");
+    assert!(reserve.exists());
+    let run = async |n: usize, bytes: usize| {
+        let request = server
+            .client
+            .post(format!("{}/run", server.url))
+            .header("prefer", "wait=5")
+            .json(&json!({"n": n, "items": ["x".repeat(bytes)]}));
+        let response = request.send().await.expect("an answer");
+        let status = response.status().as_u16();
+        (status, response.json::<Value>().await.expect("JSON"))
+    };
+    let mut ended = Vec::new();
+    // To the last page.
+    for bytes in [300_000, 30_000, 3_000, 3] {
+        let refused = loop {
+            match run(ended.len(), bytes).await {
+                (200, result) => {
+                    ended.push(result["job_id"].as_str().expect("an id").to_owned());
+                }
+                // Accepted, but its end has no space.
+                (202, _) => {}
+                refused => break refused,
+            }
+            assert!(ended.len() < 500, "the disk is not full");
+        };
+        is_refused(refused, "store_unavailable");
+    }
+    is_not_ready(&server, "there is no space left").await;
+    for id in &ended {
+        let delete = server.client.delete(format!("{}/jobs/{id}", server.url));
+        let deleted = delete.send().await.expect("an answer");
+        assert_eq!(deleted.status(), 204, "{id}");
+    }
+    is_ready_again(&server).await;
+    assert_eq!(run(1_000, 300_000).await.0, 200);
+    assert!(reserve.exists(), "there is space for the next time");
+}
+
+#[tokio::test]
+async fn a_store_that_is_removed_under_a_server_loses_nothing() {
+    let rig = Rig::new();
+    let server = rig.serve("");
+    let mut ids = server.submit_all(0..ACCEPTED).await;
+    server.all_complete(&ids).await;
+    std::fs::remove_file(rig.file()).expect("it is there");
+    let again = ACCEPTED..2 * ACCEPTED;
+    ids.extend(server.submit_all(again).await);
+    server.all_complete(&ids).await;
+    is_ready_again(&server).await;
+    server.kill();
+    rig.is_sound();
+    let server = rig.serve("");
+    assert_eq!(server.count_jobs().await, ids.len());
+    server.all_complete(&ids).await;
+}
+
+#[tokio::test]
+async fn a_server_whose_data_directory_is_removed_says_so_and_accepts_nothing() {
+    let rig = Rig::new();
+    let server = rig.serve("--data-dir data");
+    let ids = server.submit_all(0..ACCEPTED).await;
+    server.all_complete(&ids).await;
+    std::fs::remove_dir_all(rig.project.path("data")).expect("it is there");
+    let refused = server.post_job(ACCEPTED, json!({})).await;
+    is_refused(refused.expect("an answer"), "store_unavailable");
+    is_not_ready(&server, "its file was removed").await;
+    let asked = rig.model.calls();
+    for n in 0..9 {
+        let refused = server.post_job(ACCEPTED + n, json!({})).await;
+        is_refused(refused.expect("an answer"), "store_unavailable");
+    }
+    assert_eq!(rig.model.calls(), asked, "nothing is paid for in vain");
+    std::fs::create_dir(rig.project.path("data")).expect("it is gone");
+    is_ready_again(&server).await;
+    assert_eq!(server.count_jobs().await, ids.len());
+}
+
+#[test]
+fn a_store_that_cannot_be_worked_with_is_refused_at_the_start() {
+    let project = crate::support::greeting();
+    let file = project.path("flowmill.db");
+    let start = |options: &str, user: Option<u32>| {
+        let mut command = crate::support::flowmill(
+            project.root(),
+            words("serve greeting.yaml --port 0 --offline"),
+        );
+        command.args(words(options));
+        if let Some(user) = user {
+            command.uid(user);
+        }
+        crate::support::Ended::of(&mut command)
+    };
+    std::fs::create_dir(&file).expect("a folder");
+    start("", None).exits(4).says(&["flowmill.db"]);
+    std::fs::remove_dir(&file).expect("a folder");
+
+    let store = jobs::sqlite::SqliteStore::open(&file, &jobs::sqlite::Options::default());
+    drop(store.expect("a store"));
+    let all = std::os::unix::fs::PermissionsExt::from_mode;
+    std::fs::set_permissions(project.root(), all(0o777)).expect("it is ours");
+    std::fs::set_permissions(&file, all(0o444)).expect("it is ours");
+    // Root may write everything.
+    let is_root = std::fs::metadata("/proc/self").expect("Linux").uid() == 0;
+    std::fs::remove_file(project.path("flowmill.db.lock")).expect("it is there");
+    start("", is_root.then_some(65_534)).exits(4).says(&[
+        "may not be written",
+        "belongs to user",
+        "change the file's owner",
+    ]);
+
+    std::fs::set_permissions(&file, all(0o644)).expect("it is ours");
+    let bytes = std::fs::metadata(&file).expect("it is there").len();
+    let raw = File::options().write(true).open(&file).expect("it is ours");
+    raw.set_len(bytes / 2).expect("it can be cut off");
+    let _ = std::fs::remove_file(project.path("flowmill.db.lock"));
+    start("", None)
+        .exits(4)
+        .says(&["the store is damaged", "restore a copy"]);
 }

@@ -70,6 +70,32 @@ async fn jobs_expire_until_the_rest_fits() {
 }
 
 #[tokio::test]
+async fn the_log_counts_for_the_size_of_a_store() {
+    const MAX: u64 = 2 * MB;
+    let (store, directory) = fresh();
+    for number in 1..=15 {
+        run(&store, large(number), i64::from(number)).await;
+    }
+    assert!(
+        log_size(&directory) > MAX / 2,
+        "more than the half that counts in any case"
+    );
+    assert_eq!(
+        store.expire_over(MAX, 1_000).await.unwrap(),
+        0,
+        "to shorten the log is enough"
+    );
+    assert_eq!(log_size(&directory), 0);
+    for number in 16..=40 {
+        run(&store, large(number), i64::from(number)).await;
+    }
+    while store.expire_over(MAX, 1_000).await.unwrap() > 0 {}
+    let bytes = size(&file(&directory)) + log_size(&directory);
+    assert!(bytes < MAX + (256 << 12), "{bytes}");
+    assert!(jobs(&store).await.len() > 10);
+}
+
+#[tokio::test]
 async fn the_log_stays_short() {
     let directory = tempfile::tempdir().unwrap();
     let options = Options {
