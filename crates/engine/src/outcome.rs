@@ -230,6 +230,8 @@ pub enum FailureCode {
     BudgetExceeded,
     /// What whoever pays may spend is used up.
     QuotaExhausted,
+    /// A fan-out over more items than it may have.
+    TooManyItems,
     /// More steps than any sane workflow takes (see `run::MAX_STEPS`).
     StepLimit,
     /// Uses a part this version cannot execute.

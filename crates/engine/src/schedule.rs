@@ -29,6 +29,7 @@ pub(crate) async fn run(context: &Context<'_>, progress: &mut Progress) -> Resul
         }
         let step = runnable(plan, &progress.pending);
         refuse_conflict(plan, progress, &step)?;
+        refuse_too_many_items(plan, progress, &step)?;
         steps::run(context, progress, &step).await?;
         let observer = context.environment.observer.as_ref();
         let ran: Vec<&str> = if observer.wants_steps() {
@@ -67,6 +68,29 @@ fn runnable(plan: &Plan, pending: &[Work]) -> Vec<usize> {
     (0..pending.len())
         .filter(|&position| !waits(pending[position]))
         .collect()
+}
+
+/// A fan-out over more items than it may have is refused before any of them is run.
+fn refuse_too_many_items(plan: &Plan, progress: &Progress, step: &[usize]) -> Result<(), Failure> {
+    for &position in step {
+        let Work::FanOut(source) = progress.pending[position] else {
+            continue;
+        };
+        let fan_out = plan.fan_out(source);
+        let count = fan_out::items(&progress.state, fan_out.items).len();
+        let has_begun = progress.done.iter().any(|done| done.work == position);
+        if count > fan_out.max_items && !has_begun {
+            let name = &plan.workflow().fields[fan_out.items.0].name;
+            let reason = format_args!(
+                "it is to run once for each of the {count} items of `{name}`, and may for {} at most: give its \
+                 `parallel` edge another `max_items`",
+                fan_out.max_items
+            );
+            let node = &plan.node(fan_out.target).id;
+            return Err(Failure::of_node(FailureCode::TooManyItems, node, reason));
+        }
+    }
+    Ok(())
 }
 
 /// Two writers of one field are a failure. What they write is known beforehand, so no model is paid

@@ -313,6 +313,8 @@ pub struct FanOut {
     pub target: NodeId,
     /// A list field.
     pub collect: FieldId,
+    /// More items fail the run before any of them is run.
+    pub max_items: usize,
 }
 
 /// `config.observability.mlflow` and `config.mlflow`, as far as it is not about privacy.

@@ -67,7 +67,7 @@ fn recorded(workflow: &LoadedWorkflow, work: &Work) -> Option<Start> {
             .map(|progress| Start::Resume(Box::new(progress))),
         None => workflow
             .workflow
-            .accept_inputs(&work.inputs.read().ok()?)
+            .initial_state(&work.inputs.read().ok()?)
             .ok()
             .map(Start::Fresh),
     }

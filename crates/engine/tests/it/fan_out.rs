@@ -151,3 +151,39 @@ async fn a_target_with_several_outputs_collects_objects() {
     assert_eq!(outputs["name"], "{'k': 1}");
     assert_eq!(ran.finished.usage.nodes["work"].llm_calls, 2);
 }
+
+/// A list that a model fills could begin any number of calls.
+#[tokio::test(start_paused = true)]
+async fn more_items_than_may_be_are_refused_before_any_of_them_is_asked_for() {
+    let run = async |max_items: &str, count: usize| {
+        let workflow = format!(
+            "state:\n  fields:\n    items: {{type: \"list[int]\", default: []}}\n    res: {{type: list, default: []}}\n    \
+             one: {{type: str, default: \"\"}}\nnodes:\n  \
+             - {{id: plan, prompt: plan, output_schema: {{type: \"list[int]\"}}, outputs: [items]}}\n  \
+             - {{id: work, prompt: \"{ITEM}\", output_schema: {{type: str}}, outputs: [one]}}\nedges:\n  \
+             - {{from: START, to: plan}}\n  \
+             - {{from: plan, parallel: {{items_field: items, target_node: work, collect_field: res{max_items}}}}}\n  \
+             - {{from: work, to: END}}\n"
+        );
+        let models = FakeModels::new(move |call| match call.node.as_str() {
+            "plan" => Answer::result((0..count).collect::<Vec<_>>()),
+            _ => Answer::result("x"),
+        });
+        let ran = Fixture::new(&plan(&workflow), &models).run(json!({})).await;
+        (ran, models.calls().len())
+    };
+    let (ran, calls) = run("", 1_001).await;
+    ran.assert_failed(
+        FailureCode::TooManyItems,
+        "Node `work`: it is to run once for each of the 1001 items of `items`, and may for 1000 at most: give its \
+         `parallel` edge another `max_items`",
+    );
+    assert_eq!(calls, 1);
+    let (ran, calls) = run("", 1_000).await;
+    assert_eq!(ran.outputs()["res"].as_array().unwrap().len(), 1_000);
+    assert_eq!(calls, 1_001);
+    let (ran, calls) = run(", max_items: 3", 4).await;
+    assert_eq!((ran.failure().code, calls), (FailureCode::TooManyItems, 1));
+    let (_, calls) = run(", max_items: 1200", 1_100).await;
+    assert_eq!(calls, 1_101);
+}

@@ -152,6 +152,8 @@ codes! {
     NO_START = "FM0515";
     /// A condition where none is read.
     STRAY_CONDITION = "FM0516";
+    /// A fan-out over a list of any length.
+    FAN_OUT_BOUND = "FM0517";
 
     /// A setting that changes nothing.
     NO_EFFECT = "FM0601";

@@ -116,6 +116,10 @@ const ITERATIONS: Shape = Shape::Int(1, 100);
 /// `max_iterations` where none is given.
 pub(crate) const DEFAULT_ITERATIONS: i64 = 10;
 
+const MAX_ITEMS: Shape = Shape::Int(1, 1_000_000);
+/// `max_items` of a fan-out where neither the edge nor the field of its items gives any.
+pub(crate) const DEFAULT_MAX_ITEMS: usize = 1_000;
+
 static PARALLEL: Table = Table::new(
     "parallel",
     &[
@@ -132,6 +136,12 @@ static PARALLEL: Table = Table::new(
             "the list field that gathers the results",
         )
         .required(),
+        key(
+            "max_items",
+            MAX_ITEMS,
+            "items at most, where their field has no `max_items` of its own; a longer list fails the run",
+        )
+        .default("1000"),
     ],
 );
 
@@ -289,6 +299,7 @@ pub(crate) struct Parallel<'a> {
     pub(crate) items: Option<Text<'a>>,
     pub(crate) target: Option<Text<'a>>,
     pub(crate) collect: Option<Text<'a>>,
+    pub(crate) max_items: Option<i64>,
 }
 
 fn read_parallel<'a>(item: &Item<'a>) -> Option<Kind<'a>> {
@@ -297,6 +308,7 @@ fn read_parallel<'a>(item: &Item<'a>) -> Option<Kind<'a>> {
             items: view.text("items_field"),
             target: view.text("target_node"),
             collect: view.text("collect_field"),
+            max_items: view.int("max_items"),
         })),
         None => Some(Kind::Branches(
             item.list()?.iter().map(Item::text).collect::<Option<_>>()?,

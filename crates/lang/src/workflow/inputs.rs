@@ -5,7 +5,7 @@ use std::cell::LazyCell;
 use crate::fault::{ENOUGH, Fault, FaultKind, Path, echo_object};
 use crate::value::{Map, Value};
 
-use super::{AdditionalInputs, Field, FieldId, Workflow};
+use super::{AdditionalInputs, Constraints, Field, FieldId, Workflow};
 
 /// Inputs that were accepted: the initial state, one value per field.
 pub type InitialState = Vec<Value>;
@@ -18,8 +18,42 @@ impl Workflow {
     /// field's name; then inputs that are no field, where those are forbidden, in the caller's order;
     /// then broken rules, whose path is empty because they concern the inputs as a whole. A rule is
     /// looked at only when all fields it reads are sound and none is written by a node. A list or dict is not
-    /// looked at any further after 1,000 faults.
+    /// looked at any further after 1,000 faults. A list that only callers fill may have no more items than a
+    /// fan-out over it.
     pub fn accept_inputs(&self, inputs: &Map<String, Value>) -> Result<InitialState, Vec<Fault>> {
+        let state = self.initial_state(inputs)?;
+        let bounds = self.bounds_of_items();
+        let broken = bounds.filter_map(|(FieldId(index), bound)| {
+            let path = Path::Key(&Path::Root, &self.fields[index].name);
+            bound.fault(&state[index], &state[index], path)
+        });
+        let faults: Vec<Fault> = broken.collect();
+        if faults.is_empty() {
+            Ok(state)
+        } else {
+            Err(faults)
+        }
+    }
+
+    /// The bounds of fan-outs on the lists that only callers fill.
+    pub(super) fn bounds_of_items(&self) -> impl Iterator<Item = (FieldId, Constraints)> {
+        let fan_outs = self
+            .nodes
+            .iter()
+            .filter_map(|node| node.exits.fan_out.as_ref());
+        let of_callers =
+            fan_outs.filter(|fan_out| self.fields[fan_out.items.0].written_by.is_empty());
+        of_callers.map(|fan_out| {
+            let bound = Constraints {
+                max_items: Some(fan_out.max_items),
+                ..Constraints::default()
+            };
+            (fan_out.items, bound)
+        })
+    }
+
+    /// The same without the bounds of fan-outs: for inputs that were accepted before.
+    pub fn initial_state(&self, inputs: &Map<String, Value>) -> Result<InitialState, Vec<Fault>> {
         let mut faults = Vec::new();
         let mut unsound = Vec::new();
         let mut state = Vec::with_capacity(self.fields.len());

@@ -21,6 +21,12 @@ impl Workflow {
     /// `x-written-by` with the nodes' ids, sensitive ones by `x-sensitive`.
     pub fn input_schema(&self) -> Value {
         let mut schema = self.state_schema(Side::Input);
+        for (field, bound) in self.bounds_of_items() {
+            let property = &mut schema["properties"][&self.fields[field.0].name];
+            let known = property["maxItems"].as_u64();
+            let bound = bound.max_items.and_then(|max| u64::try_from(max).ok());
+            property["maxItems"] = json!(known.into_iter().chain(bound).min());
+        }
         if self.additional_inputs == AdditionalInputs::Forbid {
             schema.insert("additionalProperties".to_owned(), json!(false));
         }

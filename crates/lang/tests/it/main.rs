@@ -4,6 +4,7 @@
 
 mod cases;
 mod docs;
+mod fan_out_bound;
 mod fixtures;
 mod robust;
 mod slips;

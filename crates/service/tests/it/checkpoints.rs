@@ -19,7 +19,7 @@ fn fan_out() -> LoadedWorkflow {
          end: {type: str, default: \"\"}\nnodes:\n  - {id: first, prompt: x, output_schema: {type: str}, outputs: [start]}\n  \
          - {id: each, prompt: \"{_parallel_item}\", output_schema: {type: str}, outputs: [one]}\n  \
          - {id: last, prompt: y, output_schema: {type: str}, outputs: [end]}\nedges:\n  - {from: START, to: first}\n  \
-         - {from: first, parallel: {items_field: items, target_node: each, collect_field: all}}\n  - {from: each, to: last}\n  \
+         - {from: first, parallel: {items_field: items, target_node: each, collect_field: all, max_items: 10000}}\n  - {from: each, to: last}\n  \
          - {from: last, to: END}\n",
     )
 }

@@ -2,12 +2,12 @@
 //! each at most.
 
 use super::{From, Lowering, iterations};
-use crate::diagnostic::code;
+use crate::diagnostic::{code, quoted};
 use crate::suggest::Suggestion;
-use crate::syntax::edge::{Edge as Written, Loop, Parallel, Route};
+use crate::syntax::edge::{DEFAULT_MAX_ITEMS, Edge as Written, Loop, Parallel, Route};
 use crate::syntax::place::Place;
 use crate::types::Type;
-use crate::workflow::{EdgeLoop, FanOut, Routes, Target};
+use crate::workflow::{EdgeLoop, FanOut, FieldId, Routes, Target};
 
 impl Lowering<'_, '_> {
     /// An edge with `routes`; whether all of it could be resolved.
@@ -164,6 +164,7 @@ impl Lowering<'_, '_> {
                         items,
                         target,
                         collect,
+                        max_items: self.max_items(parallel, items, owner),
                     };
                     self.result.exits[node.0].fan_out = Some(fan_out.clone());
                     let place = parallel
@@ -177,6 +178,27 @@ impl Lowering<'_, '_> {
             None => {}
         }
         target.is_some()
+    }
+
+    /// How many items a fan-out may have; warns where nobody thought of it.
+    fn max_items(&mut self, parallel: &Parallel<'_>, items: FieldId, owner: &str) -> usize {
+        let of_edge = parallel.max_items.and_then(|max| usize::try_from(max).ok());
+        let of_field = self.fields.list[items.0].constraints.max_items;
+        if let Some(max) = of_edge.or(of_field) {
+            return max.max(1);
+        }
+        let is_list = matches!(self.fields.ty(items), Some(Type::List(_)));
+        if let Some(text) = parallel.items.as_ref().filter(|_| is_list) {
+            let message = format!(
+                "{owner}: nothing bounds the items of {}, each of which is a model call: more than \
+                 {DEFAULT_MAX_ITEMS} fail the run",
+                quoted(&text.value)
+            );
+            let advice = Suggestion::advice("say how many there may be: `max_items: 100`");
+            self.context
+                .warning(code::FAN_OUT_BOUND, &text.place, message, Some(advice));
+        }
+        DEFAULT_MAX_ITEMS
     }
 
     fn start_branches(&mut self, edge: &Written<'_>, what: &str) {
