@@ -1,6 +1,7 @@
 //! The program driven from outside: arguments, files and signals in; exit codes, streams and HTTP answers out.
 
 mod abuse;
+mod asking;
 mod cases;
 mod clients;
 mod commands;

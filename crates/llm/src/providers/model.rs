@@ -222,10 +222,13 @@ impl<D: Dialect> HttpModel<D> {
                 {
                     *answer = renamed.restore(answer.take(), &output.schema);
                 }
-                route
-                    .answered(self.clock.elapsed())
-                    .for_each(|about| self.tell_learnt(about));
-                for warning in route.given_up(&self.name) {
+                // Several steps down the same ladder are one lesson for people.
+                let mut learnt: Vec<About> = route.answered(self.clock.elapsed()).collect();
+                learnt.dedup();
+                for about in learnt {
+                    self.tell_learnt(about);
+                }
+                if let Some(warning) = route.given_up(&self.name) {
                     on_delta(Delta::Warning(warning));
                 }
                 return Ok(reply);
@@ -253,7 +256,7 @@ impl<D: Dialect> HttpModel<D> {
             tracing::warn!(
                 model,
                 refused,
-                "the model refuses a setting of the workflow and is asked without it for an hour"
+                "the model refuses a setting of the workflow and is asked otherwise for an hour"
             );
         } else {
             tracing::info!(

@@ -109,12 +109,11 @@ impl<'a, D: Dialect> Route<'a, D> {
         learnt.indexes().map(|index| D::DETOURS[index].about)
     }
 
-    /// What the workflow set and the model was asked without.
-    pub(super) fn given_up(&self, model: &str) -> impl Iterator<Item = String> {
+    /// What the workflow set and the model was asked without: the last of the detours says it.
+    pub(super) fn given_up(&self, model: &str) -> Option<String> {
         let detours = self.known.union(self.taken);
-        detours
-            .indexes()
-            .filter_map(move |index| D::DETOURS[index].about.given_up(model, &self.asked))
+        let given_up = |index: usize| D::DETOURS[index].about.given_up(model, &self.asked);
+        detours.indexes().filter_map(given_up).last()
     }
 }
 

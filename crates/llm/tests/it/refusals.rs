@@ -250,6 +250,29 @@ async fn temperature_zero_is_not_dropped_where_only_zero_is_refused() {
 }
 
 #[tokio::test]
+async fn of_two_ways_around_a_temperature_the_one_that_was_taken_last_is_told() {
+    let server = FakeModel::answering(|request| match request.body["temperature"].as_f64() {
+        None => Reply::text("ok"),
+        Some(0.0) => refusal(400, "temperature must be greater than 0"),
+        Some(_) => refusal(400, "temperature is not supported"),
+    });
+    let models = registry(&[("OPENAI_BASE_URL", &server.base_url())]);
+    let request = ChatRequest {
+        temperature: Some(0.0),
+        ..free("otters")
+    };
+    for _ in 0..2 {
+        let warnings = warnings(&models, &request).await;
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].contains("it was asked without"), "{warnings:?}");
+    }
+    assert_eq!(
+        temperatures(&server),
+        [json!(0.0), json!(0.01), Value::Null, Value::Null]
+    );
+}
+
+#[tokio::test]
 async fn a_temperature_that_is_left_out_is_told_every_time() {
     let server = FakeModel::answering(|request| {
         if request.body["temperature"].is_null() {
