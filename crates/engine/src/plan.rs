@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use lang::workflow::{FanOut, LlmSettings, Node, NodeId, Workflow};
-use llm::chat::OutputFormat;
+use llm::chat::{Fits, OutputFormat};
 use llm::model::ModelSpec;
 
 use crate::order::Order;
@@ -37,7 +37,8 @@ pub(crate) struct NodePlan {
 impl Plan {
     /// Works everything out.
     pub fn new(workflow: Arc<Workflow>) -> Self {
-        let nodes = workflow.nodes.iter().map(NodePlan::new).collect();
+        let ids = (0..workflow.nodes.len()).map(NodeId);
+        let nodes = ids.map(|id| NodePlan::new(&workflow, id)).collect();
         let order = Order::new(&workflow);
         Self {
             name: Arc::from(workflow.name.as_str()),
@@ -88,14 +89,17 @@ impl Plan {
 }
 
 impl NodePlan {
-    fn new(node: &Node) -> Self {
+    fn new(workflow: &Arc<Workflow>, id: NodeId) -> Self {
+        let node = &workflow.nodes[id.0];
         let schema = node.output.json_schema();
+        let fitting = Arc::clone(workflow);
         Self {
             id: Arc::from(node.id.as_str()),
             format: OutputFormat {
                 name: Arc::from(format_name(&node.id)),
                 description: node.output.description.as_deref().map(Arc::from),
                 schema: Arc::new(schema),
+                fits: Fits::new(move |answer| fitting.nodes[id.0].output.read(answer).is_ok()),
             },
             model: model_spec(&node.llm),
         }

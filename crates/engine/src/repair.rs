@@ -20,6 +20,8 @@ pub(crate) struct Misfit {
     pub(crate) reason: String,
     /// The answer, for the model alone.
     answer: String,
+    /// It ran into a limit, which the next one will most likely run into as well.
+    pub(crate) is_cut_off: bool,
 }
 
 impl Misfit {
@@ -33,11 +35,18 @@ impl Misfit {
 pub(crate) fn read(
     output: &Output,
     reply: &ChatReply,
+    max_tokens: Option<u32>,
     sensitive: Option<&Sensitive>,
 ) -> Result<Vec<Value>, Misfit> {
     let misfit = |reason: String| {
         let reason = match reply.finish {
-            FinishReason::Length => format!("{reason} (it was cut off at the node's `max_tokens`)"),
+            FinishReason::Length => match max_tokens {
+                Some(_) => format!("{reason} (it was cut off at the node's `max_tokens`)"),
+                None => format!("{reason} (it was cut off at the model's limit of an answer)"),
+            },
+            FinishReason::ContextWindow => {
+                format!("{reason} (it was cut off where the model's context window was full)")
+            }
             FinishReason::ContentFilter => {
                 format!("{reason} (it was cut off by the provider's content filter)")
             }
@@ -46,11 +55,16 @@ pub(crate) fn read(
         Misfit {
             reason,
             answer: shown(&reply.content),
+            is_cut_off: matches!(
+                reply.finish,
+                FinishReason::Length | FinishReason::ContextWindow
+            ),
         }
     };
-    let Content::Json(answer) = &reply.content else {
+    let answer = match &reply.content {
+        Content::Json(answer) => answer,
         // The model's client has looked for structure in it already.
-        return Err(misfit("the answer is not a JSON object".to_owned()));
+        Content::Text(text) => return Err(misfit(llm::why_no_object(text))),
     };
     match output.read(answer) {
         Ok(values) => Ok(values.into_iter().map(|(_, value)| value).collect()),

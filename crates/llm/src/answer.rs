@@ -1,17 +1,28 @@
 //! What a provider said, before it is priced and named; and reading structure out of it.
 
+mod mend;
+mod scan;
+mod unwrap;
+
 use serde_json::Value;
 
-use crate::chat::{Content, FinishReason};
+use crate::chat::{Content, FinishReason, OutputFormat};
 use crate::tokens::Reported;
+pub(crate) use mend::mend;
+use scan::{Found, scan};
+use unwrap::unwrapped;
 
 /// A complete answer, translated.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) body: Body,
+    /// Where else the answer may stand.
+    pub(crate) aside: Aside,
     /// As far as the provider reported it.
     pub(crate) usage: Reported,
     pub(crate) finish: FinishReason,
+    /// The provider's word for a reason that is none of ours.
+    pub(crate) reason: Option<String>,
     /// As the provider names it, where it does.
     pub(crate) model: Option<String>,
 }
@@ -24,89 +35,116 @@ pub(crate) enum Body {
     Json(Value),
 }
 
-/// Braces tried as the start of an object before a text counts as prose.
-const MAX_STARTS: usize = 64;
+/// What came beside the answer, for where the answer itself is of no use.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) enum Aside {
+    #[default]
+    Nothing,
+    /// The text beside a call.
+    Text(String),
+    /// The reasoning before an empty answer.
+    Reasoning(String),
+}
 
-/// The content to hand out. `structured` says that an object was asked for; a text is then read as
-/// JSON, leniently when it is not JSON as it stands: local models put fences or prose around it.
-pub(crate) fn content(body: Body, structured: bool) -> Content {
-    match body {
-        Body::Json(value) => Content::Json(value),
-        Body::Text(text) if structured => match find_json(&text) {
+impl Answer {
+    /// The content to hand out. Where an object is wanted, a text is read as JSON, leniently when it is not JSON
+    /// as it stands: the answer is the last object that fits as a whole, never a part of one and never a thought.
+    pub(crate) fn content(&mut self, output: Option<&OutputFormat>) -> Content {
+        let body = std::mem::replace(&mut self.body, Body::Text(String::new()));
+        let content = content(body, output);
+        let (Some(output), false) = (output, self.aside == Aside::Nothing) else {
+            return content;
+        };
+        if matches!(&content, Content::Json(value) if output.fits.accepts(value)) {
+            return content;
+        }
+        let beside = match &self.aside {
+            Aside::Text(text) => in_text(text, output).filter(|value| output.fits.accepts(value)),
+            Aside::Reasoning(text) if self.finish != FinishReason::Length => {
+                at_the_end(text, output)
+            }
+            Aside::Nothing | Aside::Reasoning(_) => None,
+        };
+        beside.map_or(content, Content::Json)
+    }
+}
+
+fn content(body: Body, output: Option<&OutputFormat>) -> Content {
+    match (body, output) {
+        (Body::Json(value), Some(output)) => Content::Json(unwrapped(value, output)),
+        (Body::Json(value), None) => Content::Json(value),
+        (Body::Text(text), Some(output)) => match in_text(&text, output) {
             Some(value) => Content::Json(value),
             None => Content::Text(text),
         },
-        Body::Text(text) => Content::Text(text),
+        (Body::Text(text), None) => Content::Text(text),
     }
 }
 
-fn find_json(text: &str) -> Option<Value> {
-    if let Ok(value) = serde_json::from_str(text) {
-        return Some(value);
+/// The value that is the answer: the last that fits, else the last there is. None where something that cannot be
+/// read comes after it.
+fn in_text(text: &str, output: &OutputFormat) -> Option<Value> {
+    if let Some(value) = unwrap::read(text) {
+        return Some(unwrapped(value, output));
     }
-    // Reasoning that a model leaves in its answer may hold drafts of the object.
-    let text = text
-        .rsplit_once("</think>")
-        .map_or(text, |(_, answer)| answer);
-    for (start, _) in text.match_indices('{').take(MAX_STARTS) {
-        match serde_json::Deserializer::from_str(&text[start..])
-            .into_iter::<Value>()
-            .next()?
-        {
-            Ok(value) => return Some(value),
-            // An object that was cut off; what would be found further on is only a part of it.
-            Err(error) if error.is_eof() => return None,
-            Err(_) => {}
+    let mut last = None;
+    let mut fits = false;
+    scan(text, &mut |found| match found {
+        Found::Value { value, .. } => {
+            let value = unwrapped(value, output);
+            let this_fits = output.fits.accepts(&value);
+            if this_fits || (!fits && value.is_object()) {
+                fits = this_fits;
+                last = Some(value);
+            }
         }
+        Found::Unreadable(_) | Found::Thought => {
+            fits = false;
+            last = None;
+        }
+    });
+    last
+}
+
+/// The value at the end of a text that fits. What is thought on behind it was not meant as the answer.
+fn at_the_end(text: &str, output: &OutputFormat) -> Option<Value> {
+    let whole = unwrap::read(text);
+    let mut end = whole;
+    if end.is_none() {
+        scan(text, &mut |found| {
+            end = match found {
+                Found::Value {
+                    value,
+                    is_last: true,
+                } => Some(value),
+                _ => None,
+            };
+        });
     }
-    None
+    end.map(|value| unwrapped(value, output))
+        .filter(|value| output.fits.accepts(value))
+}
+
+/// Why a text holds no object, for the model and for people: without a word of it.
+pub fn why_no_object(text: &str) -> String {
+    if text.trim().is_empty() {
+        return "the answer is empty".to_owned();
+    }
+    let mut why = None;
+    scan(text, &mut |found| {
+        why = match found {
+            Found::Unreadable(fault) => Some(fault),
+            Found::Value { .. } | Found::Thought => None,
+        };
+    });
+    match why {
+        Some(fault) => format!(
+            "the answer is not a JSON object: it is not valid JSON ({})",
+            fault.place(text)
+        ),
+        None => "the answer is not a JSON object".to_owned(),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[track_caller]
-    fn check(text: &str, expected: Option<Value>) {
-        let expected = expected.map_or_else(|| Content::Text(text.to_owned()), Content::Json);
-        assert_eq!(content(Body::Text(text.to_owned()), true), expected);
-    }
-
-    #[test]
-    fn json_as_it_stands() {
-        check(r#" {"a": 1} "#, Some(json!({"a": 1})));
-        check("5", Some(json!(5)));
-    }
-
-    #[test]
-    fn fences_and_prose_around_an_object() {
-        check("```json\n{\"a\": 1}\n```", Some(json!({"a": 1})));
-        check(
-            "Sure! Here it is: {\"a\": {\"b\": \"}\"}} Hope this helps {x}.",
-            Some(json!({"a": {"b": "}"}})),
-        );
-        check("Use {braces}: {\"a\": 1}", Some(json!({"a": 1})));
-        check(
-            "<think>{\"a\": 0}?</think>{\"a\": 1}",
-            Some(json!({"a": 1})),
-        );
-    }
-
-    #[test]
-    fn no_object_stays_text() {
-        check("I cannot do that.", None);
-        check("{\"a\": 1", None);
-        check("Here: {\"a\": {\"b\": 1}, \"c\": ", None);
-        check(&"{".repeat(100_000), None);
-        check(&"{\"a\":".repeat(10_000), None);
-    }
-
-    #[test]
-    fn free_text_is_never_read_as_json() {
-        assert_eq!(
-            content(Body::Text("{}".to_owned()), false),
-            Content::Text("{}".to_owned())
-        );
-    }
-}
+mod tests;

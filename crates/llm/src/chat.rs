@@ -1,5 +1,6 @@
 //! Requests, replies, deltas and usage, in no provider's dialect.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +57,37 @@ pub struct OutputFormat {
     pub description: Option<Arc<str>>,
     /// An object schema.
     pub schema: Arc<Value>,
+    /// Which answers the caller can use.
+    pub fits: Fits,
+}
+
+/// Which structured answers the caller can use; any object by default.
+///
+/// A model may write several objects, or put one into another. The reader of its text takes the last that fits.
+#[derive(Clone)]
+pub struct Fits(Arc<dyn Fn(&Value) -> bool + Send + Sync>);
+
+impl Fits {
+    /// Those that `accepts` is true of.
+    pub fn new(accepts: impl Fn(&Value) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(accepts))
+    }
+
+    pub(crate) fn accepts(&self, answer: &Value) -> bool {
+        (self.0)(answer)
+    }
+}
+
+impl Default for Fits {
+    fn default() -> Self {
+        Self::new(Value::is_object)
+    }
+}
+
+impl fmt::Debug for Fits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fits")
+    }
 }
 
 /// A model's answer.
@@ -110,6 +142,8 @@ pub enum FinishReason {
     Stop,
     /// It ran into `max_tokens`.
     Length,
+    /// Prompt and answer together filled the model's context window.
+    ContextWindow,
     /// It called the tool that carries the structured answer.
     ToolCall,
     /// A filter cut it.

@@ -1,17 +1,21 @@
 //! Everything in this crate that reads what a provider sent, given any bytes.
 
+use std::sync::Arc;
+
 use hyper::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 
-use crate::answer::content;
-use crate::chat::Content;
+use serde_json::{Value, json};
+
+use crate::answer::why_no_object;
+use crate::chat::{Content, Fits, OutputFormat};
 use crate::providers::anthropic::Anthropic;
 use crate::providers::google::Google;
 use crate::providers::ollama::Ollama;
 use crate::providers::openai::OpenAi;
-use crate::providers::{Assembly as _, Dialect, Fault};
+use crate::providers::reading::{self, Ending, Stream};
+use crate::providers::{Dialect, Fault, refusal};
 use crate::secret::Secret;
 use crate::transport::failure::Subject;
-use crate::transport::frames::Frames;
 use crate::transport::fuzzing as packed;
 
 const KEY: &str = "sk-letmein-0123456789";
@@ -33,21 +37,18 @@ pub fn provider_reply(data: &[u8]) {
     }
 }
 
-fn of<D: Dialect>(dialect: &D, cut: u8, reply: &[u8]) {
-    if let Ok(answer) = dialect.answer(reply) {
-        for structured in [true, false] {
-            let content = content(answer.body.clone(), structured);
-            if let Content::Json(value) = content {
-                assert!(!value.to_string().is_empty());
-            }
-        }
+fn of<D: Dialect>(_: &D, cut: u8, reply: &[u8]) {
+    if let Ok(ending) = reading::whole::<D>(reply) {
+        read_content(&ending);
     }
-    let pieces = reply.chunks(usize::from(cut) + 1);
-    let whole = streamed(dialect, [reply].into_iter());
-    let cut = streamed(dialect, pieces);
+    let whole = streamed::<D>([reply].into_iter());
+    let cut = streamed::<D>(reply.chunks(usize::from(cut) + 1));
     assert_eq!(whole, cut);
+    if let Ok(ending) = &whole.0 {
+        read_content(ending);
+    }
     for status in [200, 400, 401, 429, 500] {
-        let refusal = dialect.refusal(status, reply);
+        let refusal = refusal::of_body(status, reply);
         let subject = Subject {
             name: "fuzz/model",
             secrets: &[Secret::from(KEY)],
@@ -60,31 +61,37 @@ fn of<D: Dialect>(dialect: &D, cut: u8, reply: &[u8]) {
     }
 }
 
+fn read_content(ending: &Ending) {
+    let output = OutputFormat {
+        name: "Output_fuzz".into(),
+        description: None,
+        schema: Arc::new(json!({"properties": {"result": {}}})),
+        fits: Fits::new(|answer| answer.get("result").is_some_and(Value::is_string)),
+    };
+    for output in [Some(&output), None] {
+        let mut answer = ending.answer.clone();
+        match answer.content(output) {
+            Content::Json(value) => assert!(!value.to_string().is_empty()),
+            Content::Text(text) => assert!(!why_no_object(&text).is_empty()),
+        }
+    }
+}
+
 /// The end of a stream, and what was shown of it on the way.
 fn streamed<'a, D: Dialect>(
-    dialect: &D,
     pieces: impl Iterator<Item = &'a [u8]>,
-) -> (Result<crate::answer::Answer, Fault>, String) {
-    let mut frames = Frames::new(D::FRAMING);
-    let mut assembly = dialect.assembly();
+) -> (Result<Ending, Fault>, String) {
+    let mut stream = Stream::<D>::default();
     let mut shown = String::new();
     let mut emit = |text: &str| shown.push_str(text);
     for piece in pieces {
-        frames.push(piece);
-        while let Some(event) = frames.next() {
-            match assembly.event(&event, &mut emit) {
-                Ok(false) => {}
-                Ok(true) => return (assembly.finish(), shown),
-                Err(fault) => return (Err(fault), shown),
-            }
+        match stream.push(piece, &mut emit) {
+            Ok(false) => {}
+            Ok(true) => return (stream.finish(), shown),
+            Err(fault) => return (Err(fault), shown),
         }
     }
-    if let Some(event) = frames.rest()
-        && let Err(fault) = assembly.event(&event, &mut emit)
-    {
-        return (Err(fault), shown);
-    }
-    (assembly.finish(), shown)
+    (stream.end(&mut emit), shown)
 }
 
 /// A packed body, and when to come back: the first byte says how it is cut. It is unpacked the same however

@@ -26,6 +26,7 @@ pub mod tls;
 pub mod tokens;
 mod transport;
 
+pub use answer::why_no_object;
 pub use error::Error;
 pub use reach::Reach;
 pub use registry::Registry;

@@ -141,6 +141,8 @@ async fn ask(
     let attempts = settings.max_attempts.max(1);
     let mut attempt = 1;
     let warned = Mutex::default();
+    // What was cut off once is most likely cut off again, and as dear: it is tried once more.
+    let mut was_cut_off = false;
     loop {
         let set_aside = SetAside::of(context, execution.node, model.as_ref(), &request).await?;
         usage.llm_calls += 1;
@@ -167,10 +169,11 @@ async fn ask(
                 match repair::read(
                     &node.output,
                     &reply,
+                    node.llm.max_tokens,
                     context.plan.workflow().sensitive.as_ref(),
                 ) {
                     Ok(outputs) => return Ok(outputs),
-                    Err(misfit) if attempt >= attempts => {
+                    Err(misfit) if attempt >= attempts || (misfit.is_cut_off && was_cut_off) => {
                         let reason = format_args!(
                             "the answer does not fit the output schema{}: {}",
                             after(attempt),
@@ -183,6 +186,7 @@ async fn ask(
                         ));
                     }
                     Err(misfit) => {
+                        was_cut_off |= misfit.is_cut_off;
                         context
                             .capture
                             .learn_quoted(execution.node, misfit.answer());

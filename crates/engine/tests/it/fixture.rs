@@ -61,9 +61,15 @@ pub(crate) struct Answer {
     pub(crate) cost_usd: Option<f64>,
     /// How the answer arrives where it is streamed; none: as "a piece".
     pub(crate) pieces: Vec<String>,
+    pub(crate) finish: FinishReason,
 }
 
 impl Answer {
+    /// An answer that ended for this reason.
+    pub(crate) fn finish(self, finish: FinishReason) -> Self {
+        Self { finish, ..self }
+    }
+
     /// An answer that is streamed in pieces of so many characters.
     pub(crate) fn in_pieces(mut self, size: usize) -> Self {
         let text = match &self.result {
@@ -121,6 +127,7 @@ impl Answer {
             tokens: (10, 5),
             cost_usd: Some(0.5),
             pieces: Vec::new(),
+            finish: FinishReason::Stop,
         }
     }
 }
@@ -310,7 +317,7 @@ impl ChatModel for FakeModel {
                 output_tokens: answer.tokens.1,
                 is_estimated: false,
             },
-            finish: FinishReason::Stop,
+            finish: answer.finish,
             model: "model".to_owned(),
             provider: "fake".to_owned(),
             cost_usd: answer.cost_usd,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use engine::event::EventKind;
 use engine::outcome::{FailureCode, FailureSource};
+use llm::chat::FinishReason;
 use llm::error::ErrorKind;
 use serde_json::{Value, json};
 
@@ -285,4 +286,62 @@ async fn a_call_that_hangs_is_given_up_at_the_nodes_time_limit() {
     let message = "Node `ask`: after 2 attempts: fake/model gave no answer within 7 s";
     ran.assert_failed(FailureCode::ModelTimeout, message);
     assert_eq!(ran.finished.execution_time_ms, 15_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_cut_off_is_asked_for_once_more_at_most() {
+    for (finish, config, why) in [
+        (
+            FinishReason::Length,
+            "config: {llm: {max_tokens: 9}}",
+            "(it was cut off at the node's `max_tokens`)",
+        ),
+        (
+            FinishReason::Length,
+            "",
+            "(it was cut off at the model's limit of an answer)",
+        ),
+        (
+            FinishReason::ContextWindow,
+            "",
+            "(it was cut off where the model's context window was full)",
+        ),
+    ] {
+        let cut = || Answer::text("{\"result\": 1").finish(finish);
+        let (ran, models) = run(&int(config), vec![cut(), cut(), Answer::result(5)]).await;
+        let failure = ran.failure();
+        assert_eq!(failure.code, FailureCode::OutputInvalid);
+        assert!(
+            failure.message.contains("after 2 attempts") && failure.message.ends_with(why),
+            "{}",
+            failure.message
+        );
+        assert_eq!(models.calls().len(), 2);
+        let (ran, _) = run(&int(config), vec![cut(), Answer::result(5)]).await;
+        assert_eq!(ran.outputs(), json!({"out": 5}));
+        // Misfits of another kind are asked for again as often as ever.
+        let answers = vec![cut(), Answer::result("many"), Answer::result(5)];
+        let (ran, _) = run(&int(config), answers).await;
+        assert_eq!(ran.outputs(), json!({"out": 5}));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_model_is_told_why_its_answer_is_no_object() {
+    for (text, why) in [
+        ("", "the answer is empty"),
+        (
+            "{\"result\": NaN}",
+            "a word that JSON does not have at line 1, column 12",
+        ),
+        (
+            "{\"result\": 1",
+            "it ends before it is complete at line 1, column 13",
+        ),
+    ] {
+        let (ran, models) = run(&int(""), vec![Answer::text(text), Answer::result(5)]).await;
+        assert_eq!(ran.outputs(), json!({"out": 5}));
+        let retry = &models.calls()[1].prompt;
+        assert!(retry.contains(why), "{retry}");
+    }
 }

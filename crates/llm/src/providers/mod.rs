@@ -4,12 +4,16 @@
 pub(crate) mod anthropic;
 mod base;
 mod detour;
+pub(crate) mod gathered;
 pub(crate) mod google;
+mod lenient;
 mod lessons;
 pub(crate) mod model;
 mod names;
 pub(crate) mod ollama;
 pub(crate) mod openai;
+pub(crate) mod reading;
+pub(crate) mod refusal;
 mod route;
 mod schema;
 #[cfg(test)]
@@ -20,12 +24,12 @@ use std::fmt::Debug;
 use hyper::header::HeaderMap;
 use serde_json::Value;
 
-use crate::answer::Answer;
 use crate::chat::ChatRequest;
 use crate::tokens::LARGEST_ENVELOPE;
 use crate::transport::failure::Refusal;
 use crate::transport::frames::Framing;
 use detour::Detour;
+use gathered::{Emit, Gathered};
 
 /// One provider's wire format.
 pub(crate) trait Dialect: Debug + Send + Sync + 'static {
@@ -33,8 +37,6 @@ pub(crate) trait Dialect: Debug + Send + Sync + 'static {
     type Wording: Copy + Send + Sync + 'static;
     /// An answer's schema as it is sent.
     type Schemas: Send + Sync;
-    /// Gathers a streamed answer.
-    type Assembly: Assembly;
 
     /// What the provider puts around a prompt at most, in tokens.
     const ENVELOPE_TOKENS: u64 = LARGEST_ENVELOPE;
@@ -44,6 +46,9 @@ pub(crate) trait Dialect: Debug + Send + Sync + 'static {
 
     /// Ways around refusals, to be tried in this order.
     const DETOURS: &'static [Detour<Self::Wording>];
+
+    /// What is missing in a document that has nothing to do with the dialect.
+    const WITHOUT_ANSWER: &'static str;
 
     /// Where to send a request, below `base` (no trailing slash, no query). A base that names an endpoint is
     /// as good as one that stops before it.
@@ -75,23 +80,9 @@ pub(crate) trait Dialect: Debug + Send + Sync + 'static {
         wording: Self::Wording,
     ) -> serde_json::Result<Vec<u8>>;
 
-    /// An answer that came in one piece.
-    fn answer(&self, body: &[u8]) -> Result<Answer, Fault>;
-
-    /// A fresh assembly for a streamed answer.
-    fn assembly(&self) -> Self::Assembly;
-
-    /// What the body of an error answer says.
-    fn refusal(&self, status: u16, body: &[u8]) -> Refusal;
-}
-
-/// Gathers a streamed answer event by event.
-pub(crate) trait Assembly: Send {
-    /// Takes one event's data; new answer text goes to `emit`. `true`: nothing more will come.
-    fn event(&mut self, data: &[u8], emit: &mut (dyn FnMut(&str) + Send)) -> Result<bool, Fault>;
-
-    /// The answer, if the stream said how it ended.
-    fn finish(self) -> Result<Answer, Fault>;
+    /// Reads one document: a whole answer, or one event of a stream. New text of the answer goes to `emit`.
+    /// `true`: nothing more will come.
+    fn read(gathered: &mut Gathered, document: &[u8], emit: Emit<'_>) -> Result<bool, Fault>;
 }
 
 /// Why an answer with a success status is no answer.
@@ -99,6 +90,10 @@ pub(crate) trait Assembly: Send {
 pub(crate) enum Fault {
     /// Not the provider's protocol; says what is wrong.
     Malformed(String),
+    /// The provider's protocol, without an answer in it.
+    NoAnswer,
+    /// A text in place of an answer.
+    Said(String),
     /// The stream ended without saying that the answer is complete.
     Truncated,
     /// The provider reported an error all the same.
@@ -119,20 +114,5 @@ impl From<serde_json::Error> for Fault {
             error.line(),
             error.column()
         ))
-    }
-}
-
-/// The text of an error body that is not the provider's JSON: short plain text is passed on, pages are not.
-fn plain_refusal(status: u16, body: &[u8]) -> Refusal {
-    let text = String::from_utf8_lossy(body);
-    let message = if text.trim_start().starts_with('<') {
-        String::new()
-    } else {
-        text.into_owned()
-    };
-    Refusal {
-        status,
-        message,
-        ..Refusal::default()
     }
 }

@@ -1,8 +1,8 @@
 //! One model of one provider, reached over HTTP: the only place where dialect and transport meet.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hyper::header::HeaderValue;
@@ -13,24 +13,21 @@ use super::base;
 use super::detour::{About, Asked};
 use super::lessons::Lessons;
 use super::names::Renamed;
+use super::reading::{self, Ending, MAX_SENTENCE, Stream};
 use super::route::Route;
 use super::schema::Fitted;
-use super::{Assembly, Dialect, Fault};
+use super::{Dialect, Fault, refusal};
 use crate::Error;
-use crate::answer::{Answer, content};
-use crate::chat::{ChatReply, ChatRequest, Content, Delta, FinishReason, Usage};
+use crate::answer::{Answer, Aside, Body};
+use crate::chat::{ChatReply, ChatRequest, Content, Delta, FinishReason, Fits, Usage};
 use crate::error::{ErrorKind, Spent};
 use crate::model::ChatModel;
 use crate::pricing::PriceTable;
 use crate::secret::Secret;
 use crate::settings::Clock;
 use crate::tokens::{Most, Reported};
-use crate::transport::failure::Subject;
-use crate::transport::frames::Frames;
+use crate::transport::failure::{Refusal, Subject};
 use crate::transport::{self, Broken, Endpoint, Transport, Unfit};
-
-/// Length of a stream's events around the text that they bring, in bytes.
-const USUAL_EVENT: usize = 512;
 
 /// Longest name of a model that is taken from an answer, in bytes.
 const MAX_MODEL_NAME: usize = 256;
@@ -62,7 +59,7 @@ pub(crate) struct HttpModel<D: Dialect> {
 struct Shape<D: Dialect> {
     schemas: D::Schemas,
     /// Where the schema has odd property names.
-    renamed: Option<(D::Schemas, Renamed)>,
+    renamed: Option<(D::Schemas, Arc<Renamed>)>,
     lessons: Mutex<Lessons>,
 }
 
@@ -70,7 +67,8 @@ impl<D: Dialect> Shape<D> {
     fn new(schema: &Value) -> Self {
         Self {
             schemas: D::fit(schema),
-            renamed: Renamed::of(schema).map(|renamed| (D::fit(&renamed.schema), renamed)),
+            renamed: Renamed::of(schema)
+                .map(|renamed| (D::fit(&renamed.schema), Arc::new(renamed))),
             lessons: Mutex::default(),
         }
     }
@@ -213,39 +211,48 @@ impl<D: Dialect> HttpModel<D> {
                 .post(endpoint, body, trace_parent.as_ref())
                 .await
                 .map_err(|broken| self.broken(&broken))?;
-            if answer.status.is_success() {
-                let mut reply = self.read(answer, request, on_delta).await?;
-                if let Some((_, renamed)) = shape.and_then(|shape| shape.renamed.as_ref())
-                    && let (Content::Json(answer), Some(output)) =
-                        (&mut reply.content, &request.output)
-                    && D::has_plain_names(wording)
-                {
-                    *answer = renamed.restore(answer.take(), &output.schema);
+            let status = answer.status;
+            // The names that were sent are the ones that come back.
+            let sent_names = shape.filter(|_| D::has_plain_names(wording));
+            let sent_names = sent_names.and_then(|shape| Some(&shape.renamed.as_ref()?.1));
+            let renamed_request = sent_names.map(|names| with_names(request, names));
+            let as_sent = renamed_request.as_ref().unwrap_or(request);
+            let mut reply = if status.is_success() {
+                self.read(answer, as_sent, on_delta).await?
+            } else {
+                let (retry_after, target) = (answer.retry_after, answer.redirects_to.take());
+                // The status alone says enough when the body does not arrive.
+                let body = answer.into_bytes().await.ok();
+                let body = body.as_ref().map_or(&[][..], |body| &body.bytes);
+                let mut refusal = refusal::of_body(status.as_u16(), body);
+                if let Some(target) = target {
+                    refusal.message = format!("it redirects to {target}");
                 }
-                // Several steps down the same ladder are one lesson for people.
-                let mut learnt: Vec<About> = route.answered(self.clock.elapsed()).collect();
-                learnt.dedup();
-                for about in learnt {
-                    self.tell_learnt(about);
+                if refusal.answer.is_none() {
+                    if let Err((refusal, retry_after)) = route.refused((refusal, retry_after)) {
+                        return Err(refusal.into_error(self.subject(request), retry_after));
+                    }
+                    let status = status.as_u16();
+                    tracing::debug!(model = self.name, status, "asking again in other words");
+                    continue;
                 }
-                if let Some(warning) = route.given_up(&self.name) {
-                    on_delta(Delta::Warning(warning));
-                }
-                return Ok(reply);
+                self.refused(refusal, retry_after, as_sent)?
+            };
+            if let (Some(names), Content::Json(answer), Some(output)) =
+                (sent_names, &mut reply.content, &request.output)
+            {
+                *answer = names.restore(answer.take(), &output.schema);
             }
-            let (status, retry_after) = (answer.status.as_u16(), answer.retry_after);
-            let target = answer.redirects_to.take();
-            // The status alone says enough when the body does not arrive.
-            let body = answer.into_bytes().await.ok();
-            let body = body.as_ref().map_or(&[][..], |body| &body.bytes);
-            let mut refusal = self.dialect.refusal(status, body);
-            if let Some(target) = target {
-                refusal.message = format!("it redirects to {target}");
+            // Several steps down the same ladder are one lesson for people.
+            let mut learnt: Vec<About> = route.answered(self.clock.elapsed()).collect();
+            learnt.dedup();
+            for about in learnt {
+                self.tell_learnt(about);
             }
-            if let Err((refusal, retry_after)) = route.refused((refusal, retry_after)) {
-                return Err(refusal.into_error(self.subject(request), retry_after));
+            if let Some(warning) = route.given_up(&self.name) {
+                on_delta(Delta::Warning(warning));
             }
-            tracing::debug!(model = self.name, status, "asking again in other words");
+            return Ok(reply);
         }
     }
 
@@ -282,11 +289,10 @@ impl<D: Dialect> HttpModel<D> {
             .into_bytes()
             .await
             .map_err(|broken| self.broken(&broken))?;
-        let answer = self
-            .dialect
-            .answer(&body.bytes)
-            .map_err(|fault| self.fault(fault, request))?;
-        self.reply(answer, request)
+        match reading::whole::<D>(&body.bytes) {
+            Ok(ending) => self.ended(ending, request),
+            Err(fault) => self.failed(fault, refusal::plain_text(&body.bytes), request),
+        }
     }
 
     async fn read_stream(
@@ -295,68 +301,111 @@ impl<D: Dialect> HttpModel<D> {
         request: &ChatRequest,
         on_delta: OnDelta<'_>,
     ) -> Result<ChatReply, Error> {
-        let mut frames = Frames::new(D::FRAMING);
-        let mut assembly = self.dialect.assembly();
-        // What is kept of the stream: its text, and what is unusually long in its events.
-        let text_bytes = AtomicUsize::new(0);
-        let mut event_bytes = 0;
+        let mut stream = Stream::<D>::default();
         let mut emit = |text: &str| {
-            text_bytes.fetch_add(text.len(), Ordering::Relaxed);
             if !text.is_empty() {
                 on_delta(Delta::Text(text.to_owned()));
             }
         };
         let mut piece = answer.first_chunk().await;
-        let mut done = false;
-        while let Some(bytes) = piece.map_err(|broken| self.broken(&broken))? {
-            frames.push(&bytes);
-            while let Some(data) = frames.next() {
-                event_bytes += data.len().saturating_sub(USUAL_EVENT);
-                done = assembly
-                    .event(&data, &mut emit)
-                    .map_err(|fault| self.fault(fault, request))?;
-                if done {
-                    break;
+        let ending = loop {
+            let Some(bytes) = piece.map_err(|broken| self.broken(&broken))? else {
+                break stream.end(&mut emit);
+            };
+            match stream.push(&bytes, &mut emit) {
+                Ok(false) => {
+                    answer.keep(stream.kept());
+                    piece = answer.chunk().await;
                 }
+                Ok(true) => {
+                    answer.end().await;
+                    break stream.finish();
+                }
+                Err(fault) => break Err(fault),
             }
-            if done {
-                answer.end().await;
-                break;
-            }
-            answer.keep(frames.held() + event_bytes.max(text_bytes.load(Ordering::Relaxed)));
-            piece = answer.chunk().await;
+        };
+        match ending {
+            Ok(ending) => self.ended(ending, request),
+            Err(fault) => self.failed(fault, None, request),
         }
-        if !done && let Some(data) = frames.rest() {
-            // Half a document at the end of the body is a cut stream, not a foreign protocol.
-            assembly.event(&data, &mut emit).map_err(|fault| {
-                let fault = if matches!(fault, Fault::Malformed(_)) {
-                    Fault::Truncated
-                } else {
-                    fault
-                };
-                self.fault(fault, request)
-            })?;
+    }
+
+    /// An answer that broke off is one all the same where it holds all that was wanted.
+    fn ended(&self, ending: Ending, request: &ChatRequest) -> Result<ChatReply, Error> {
+        let Ending {
+            mut answer,
+            is_complete,
+        } = ending;
+        if is_complete {
+            return self.reply(answer, request);
         }
-        let answer = assembly
-            .finish()
-            .map_err(|fault| self.fault(fault, request))?;
+        let content = answer.content(request.output.as_ref());
+        let fits = match (&content, &request.output) {
+            (Content::Json(value), Some(output)) => output.fits.accepts(value),
+            _ => false,
+        };
+        if fits {
+            return Ok(self.with_content(content, answer, request));
+        }
+        self.failed(Fault::Truncated, None, request)
+    }
+
+    /// A refusal of what the model wrote is its answer, be it fit or not.
+    fn refused(
+        &self,
+        refusal: Refusal,
+        retry_after: Option<Duration>,
+        request: &ChatRequest,
+    ) -> Result<ChatReply, Error> {
+        let Refusal {
+            answer: Some(text), ..
+        } = refusal
+        else {
+            return Err(refusal.into_error(self.subject(request), retry_after));
+        };
+        let answer = Answer {
+            body: Body::Text(text),
+            aside: Aside::Nothing,
+            usage: Reported::default(),
+            finish: FinishReason::Stop,
+            reason: None,
+            model: None,
+        };
         self.reply(answer, request)
     }
 
-    fn reply(&self, answer: Answer, request: &ChatRequest) -> Result<ChatReply, Error> {
-        let content = content(answer.body, request.output.is_some());
+    fn reply(&self, mut answer: Answer, request: &ChatRequest) -> Result<ChatReply, Error> {
+        let content = answer.content(request.output.as_ref());
         let cut = match &content {
             Content::Text(text) => text.is_empty() || request.output.is_some(),
             Content::Json(_) => false,
         };
-        let usage = answer.usage.or_estimate(request, &content);
-        if cut && answer.finish == FinishReason::ContentFilter {
+        let withheld = match &answer.reason {
+            _ if !cut => None,
+            _ if answer.finish == FinishReason::ContentFilter => {
+                Some(self.fault(Fault::Filtered(String::new()), None, request))
+            }
+            Some(reason) if answer.finish == FinishReason::Other => {
+                let reason = self.subject(request).sanitise(reason);
+                Some(self.error(
+                    ErrorKind::BadReply,
+                    &format!("the provider ended the answer without completing it ({reason})"),
+                ))
+            }
+            _ => None,
+        };
+        if let Some(error) = withheld {
             return Err(Error {
-                spent: Spent::Tokens(usage),
-                ..self.fault(Fault::Filtered(String::new()), request)
+                spent: Spent::Tokens(answer.usage.or_estimate(request, &content)),
+                ..error
             });
         }
-        Ok(ChatReply {
+        Ok(self.with_content(content, answer, request))
+    }
+
+    fn with_content(&self, content: Content, answer: Answer, request: &ChatRequest) -> ChatReply {
+        let usage = answer.usage.or_estimate(request, &content);
+        ChatReply {
             content,
             usage,
             finish: answer.finish,
@@ -366,7 +415,7 @@ impl<D: Dialect> HttpModel<D> {
                 .filter(|model| self.is_plain(model))
                 .unwrap_or_else(|| self.model.clone()),
             provider: self.provider.to_owned(),
-        })
+        }
     }
 
     /// Whether a model's name, as an answer gives it, can be shown everywhere.
@@ -398,39 +447,85 @@ impl<D: Dialect> HttpModel<D> {
         }
     }
 
-    fn fault(&self, fault: Fault, request: &ChatRequest) -> Error {
+    /// What comes of an answer that is none. `said` is its text, which is told where it is short enough to be a
+    /// sentence and no answer.
+    fn failed(
+        &self,
+        fault: Fault,
+        said: Option<String>,
+        request: &ChatRequest,
+    ) -> Result<ChatReply, Error> {
         match fault {
-            Fault::Malformed(what) => self.error(
+            Fault::Refused(refusal) => self.refused(refusal, None, request),
+            fault => Err(self.fault(fault, said, request)),
+        }
+    }
+
+    fn fault(&self, fault: Fault, said: Option<String>, request: &ChatRequest) -> Error {
+        let (kind, what, quoted) = match fault {
+            Fault::Malformed(what) => (
                 ErrorKind::BadReply,
-                &format!(
+                format!(
                     "the answer is not {}'s protocol ({what}); check `api_base`",
                     self.provider
                 ),
+                said.filter(|said| {
+                    said.len() <= MAX_SENTENCE && !said.trim_start().starts_with(['{', '['])
+                }),
             ),
-            Fault::Truncated => Error {
-                spent: Spent::Unknown,
-                ..self.error(
-                    ErrorKind::Network,
-                    "the stream ended before the answer was complete",
-                )
-            },
-            Fault::Filtered(reason) => {
-                let reason = self.subject(request).sanitise(&reason);
-                let colon = if reason.is_empty() { "" } else { ": " };
+            Fault::NoAnswer => (
+                ErrorKind::BadReply,
+                "the provider sent no answer and does not say why".to_owned(),
+                None,
+            ),
+            Fault::Said(said) => (
+                ErrorKind::BadReply,
+                "the server sent a text in place of an answer".to_owned(),
+                Some(said),
+            ),
+            Fault::Truncated => (
+                ErrorKind::Network,
+                "the stream ended before the answer was complete".to_owned(),
+                None,
+            ),
+            Fault::Filtered(reason) => (
+                ErrorKind::ContentFilter,
+                "a content filter withheld the answer".to_owned(),
+                Some(reason),
+            ),
+            Fault::Refused(refusal) => return refusal.into_error(self.subject(request), None),
+        };
+        let quoted = quoted.map(|quoted| self.subject(request).sanitise(&quoted));
+        let quoted = quoted.filter(|quoted| !quoted.is_empty());
+        let colon = if quoted.is_some() { ": " } else { "" };
+        let error = self.error(
+            kind,
+            &format!("{what}{colon}{}", quoted.unwrap_or_default()),
+        );
+        let spent = match kind {
+            ErrorKind::ContentFilter => {
                 // Nothing of the answer came; the prompt was read.
                 let nothing = Content::Text(String::new());
-                let usage = Reported::default().or_estimate(request, &nothing);
-                Error {
-                    spent: Spent::Tokens(usage),
-                    ..self.error(
-                        ErrorKind::ContentFilter,
-                        &format!("a content filter withheld the answer{colon}{reason}"),
-                    )
-                }
+                Spent::Tokens(Reported::default().or_estimate(request, &nothing))
             }
-            Fault::Refused(refusal) => refusal.into_error(self.subject(request), None),
-        }
+            _ => Spent::Unknown,
+        };
+        Error { spent, ..error }
     }
+}
+
+/// The request as its answer is read: under the names that were sent.
+fn with_names(request: &ChatRequest, names: &Arc<Renamed>) -> ChatRequest {
+    let mut request = request.clone();
+    if let Some(output) = &mut request.output {
+        let (names, original) = (Arc::clone(names), output.clone());
+        output.schema = Arc::new(names.schema.clone());
+        output.fits = Fits::new(move |answer| {
+            let restored = names.restore(answer.clone(), &original.schema);
+            original.fits.accepts(&restored)
+        });
+    }
+    request
 }
 
 #[async_trait]

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Assembly, Dialect, Fault};
+use super::reading::{self, Ending, Stream};
+use super::{Dialect, Fault};
 use crate::answer::Answer;
-use crate::chat::{ChatRequest, Message, OutputFormat, Role};
-use crate::transport::frames::Frames;
+use crate::chat::{ChatRequest, Fits, Message, OutputFormat, Role};
 
 /// "Hi", in free text.
 pub(crate) fn free() -> ChatRequest {
@@ -33,6 +33,7 @@ pub(crate) fn structured(schema: Value) -> ChatRequest {
         name: "Output_ask".into(),
         description: Some("An answer.".into()),
         schema: Arc::new(schema),
+        fits: Fits::default(),
     };
     ChatRequest {
         output: Some(output),
@@ -40,31 +41,48 @@ pub(crate) fn structured(schema: Value) -> ChatRequest {
     }
 }
 
-/// Reads a streamed body cut at `cut`; also gives the text that was emitted.
-fn read_cut<D: Dialect>(dialect: &D, body: &[u8], cut: usize) -> (Result<Answer, Fault>, String) {
-    let mut frames = Frames::new(D::FRAMING);
-    let mut assembly = dialect.assembly();
+/// An answer, if its body was complete.
+fn complete(ending: Result<Ending, Fault>) -> Result<Answer, Fault> {
+    match ending? {
+        Ending {
+            answer,
+            is_complete: true,
+        } => Ok(answer),
+        Ending { .. } => Err(Fault::Truncated),
+    }
+}
+
+/// Reads a body that came in one piece.
+pub(crate) fn read_whole<D: Dialect>(body: &[u8]) -> Result<Answer, Fault> {
+    complete(reading::whole::<D>(body))
+}
+
+/// Reads a streamed body in these pieces; also gives the text that was emitted.
+pub(crate) fn read_pieces<'a, D: Dialect>(
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> (Result<Answer, Fault>, String) {
+    let mut stream = Stream::<D>::default();
     let mut emitted = String::new();
-    for piece in [&body[..cut], &body[cut..]] {
-        frames.push(piece);
-        while let Some(data) = frames.next() {
-            match assembly.event(&data, &mut |text| emitted.push_str(text)) {
-                Ok(false) => {}
-                Ok(true) => return (assembly.finish(), emitted),
-                Err(fault) => return (Err(fault), emitted),
-            }
+    let mut emit = |text: &str| emitted.push_str(text);
+    for piece in pieces {
+        match stream.push(piece, &mut emit) {
+            Ok(false) => {}
+            Ok(true) => return (complete(stream.finish()), emitted),
+            Err(fault) => return (Err(fault), emitted),
         }
     }
-    (assembly.finish(), emitted)
+    let ending = stream.end(&mut emit);
+    (complete(ending), emitted)
 }
 
 /// Reads a streamed body, cut in two at every byte; all readings must agree.
 #[track_caller]
-pub(crate) fn read_stream<D: Dialect>(dialect: &D, body: &str) -> (Result<Answer, Fault>, String) {
-    let whole = read_cut(dialect, body.as_bytes(), 0);
+pub(crate) fn read_stream<D: Dialect>(_: &D, body: &str) -> (Result<Answer, Fault>, String) {
+    let body = body.as_bytes();
+    let whole = read_pieces::<D>([body]);
     for cut in 1..body.len() {
         assert_eq!(
-            read_cut(dialect, body.as_bytes(), cut),
+            read_pieces::<D>([&body[..cut], &body[cut..]]),
             whole,
             "cut at byte {cut}"
         );

@@ -24,6 +24,8 @@ pub(crate) struct Refusal {
     pub(crate) retry_after: Option<Duration>,
     /// The provider's dialect knows better than the general rules.
     pub(crate) kind: Option<ErrorKind>,
+    /// What the model had written, where that is what the provider refused.
+    pub(crate) answer: Option<String>,
 }
 
 /// Whom a refusal concerns, for the sentence.
@@ -109,30 +111,16 @@ impl Subject<'_> {
     }
 }
 
-/// The status an error type stands for, where a provider reports errors inside a stream.
-pub(crate) fn status_of_type(kind: &str) -> Option<u16> {
-    Some(match kind {
-        "authentication_error" | "invalid_api_key" => 401,
-        "billing_error" | "insufficient_quota" => 402,
-        "permission_error" => 403,
-        "not_found_error" => 404,
-        "request_too_large" => 413,
-        "rate_limit_error" | "rate_limit_exceeded" | "tokens" | "requests" => 429,
-        "api_error" | "server_error" | "internal_error" => 500,
-        "unavailable_error" => 503,
-        "timeout_error" => 504,
-        "overloaded_error" => 529,
-        "invalid_request_error" | "exceed_context_size_error" => 400,
-        _ => return None,
-    })
-}
-
-const OUT_OF_CREDIT: &[&str] = &[
+/// What says that the account has to be paid for.
+pub(crate) const OUT_OF_CREDIT: &[&str] = &[
     "insufficient_quota",
     "insufficient balance",
     "credit balance",
     "billing_hard_limit",
     "out of credit",
+    "insufficient credit",
+    "insufficient_credit",
+    "payment required",
 ];
 
 const TOO_LONG: &[&str] = &[

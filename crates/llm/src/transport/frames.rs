@@ -79,8 +79,21 @@ impl Frames {
     /// What is left at the end of the body: a last line without a line end. An unfinished
     /// server-sent event is dropped, as its specification says.
     pub(crate) fn rest(&mut self) -> Option<Vec<u8>> {
+        if self.framing != Framing::Lines {
+            return None;
+        }
         let line = self.buffer.split_off(self.start);
-        (self.framing == Framing::Lines && !line.trim_ascii().is_empty()).then_some(line)
+        (!line.trim_ascii().is_empty()).then_some(line)
+    }
+
+    /// The data of a server-sent event that the body ended before: servers leave out the last blank line.
+    pub(crate) fn unfinished(&mut self) -> Option<Vec<u8>> {
+        if self.framing != Framing::ServerSentEvents {
+            return None;
+        }
+        let line = self.buffer.split_off(self.start);
+        self.field(&line);
+        self.data.take()
     }
 
     fn field(&mut self, line: &[u8]) {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use llm::chat::{ChatReply, ChatRequest, Content, Delta, Message, OutputFormat, Role};
+use llm::chat::{ChatReply, ChatRequest, Content, Delta, Fits, Message, OutputFormat, Role};
 use llm::model::{ModelSpec, Models};
 use llm::{Error, Registry, Settings};
 use serde_json::{Value, json};
@@ -27,10 +27,12 @@ pub(crate) fn free(prompt: &str) -> ChatRequest {
 
 /// A question whose answer has this shape.
 pub(crate) fn shaped(prompt: &str, schema: Value) -> ChatRequest {
+    let wanted = schema.clone();
     let output = OutputFormat {
         name: "Output_ask".into(),
         description: None,
         schema: Arc::new(schema),
+        fits: Fits::new(move |answer| jsonschema::is_valid(&wanted, answer)),
     };
     ChatRequest {
         output: Some(output),

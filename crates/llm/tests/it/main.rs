@@ -8,6 +8,8 @@ mod ask;
 mod cassette;
 mod faults;
 mod llmock;
+mod odd_errors;
+mod odd_replies;
 mod offline;
 mod ollama;
 mod openai;

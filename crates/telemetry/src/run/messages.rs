@@ -74,7 +74,7 @@ pub(super) fn mlflow_outputs(shown: &Shown, node: &str, reply: &ChatReply) -> Op
 pub(super) fn finish(reason: FinishReason) -> &'static str {
     match reason {
         FinishReason::Stop | FinishReason::Other => "stop",
-        FinishReason::Length => "length",
+        FinishReason::Length | FinishReason::ContextWindow => "length",
         FinishReason::ToolCall => "tool_call",
         FinishReason::ContentFilter => "content_filter",
     }

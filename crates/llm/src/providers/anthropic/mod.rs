@@ -9,10 +9,9 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::Value;
 
 use super::detour::{About, Detour, ONLY_ABOVE_ZERO, Temperature};
+use super::gathered::{Emit, Gathered};
 use super::{Dialect, Fault};
-use crate::answer::Answer;
 use crate::chat::ChatRequest;
-use crate::transport::failure::Refusal;
 use crate::transport::frames::Framing;
 
 /// The dialect.
@@ -77,10 +76,10 @@ const DETOURS: &[Detour<Wording>] = &[
 impl Dialect for Anthropic {
     type Wording = Wording;
     type Schemas = request::Schemas;
-    type Assembly = reply::Assembly;
 
     const FRAMING: Framing = Framing::ServerSentEvents;
     const DETOURS: &'static [Detour<Wording>] = DETOURS;
+    const WITHOUT_ANSWER: &'static str = "no `stop_reason`";
 
     /// With a tool come instructions of some 300 to 800 tokens.
     const ENVELOPE_TOKENS: u64 = 1_024;
@@ -128,16 +127,8 @@ impl Dialect for Anthropic {
         request::body(model, request, schemas, wording)
     }
 
-    fn answer(&self, body: &[u8]) -> Result<Answer, Fault> {
-        reply::whole(body)
-    }
-
-    fn assembly(&self) -> reply::Assembly {
-        reply::Assembly::default()
-    }
-
-    fn refusal(&self, status: u16, body: &[u8]) -> Refusal {
-        reply::refusal(status, body)
+    fn read(gathered: &mut Gathered, document: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {
+        reply::read(gathered, document, emit)
     }
 }
 
@@ -145,6 +136,7 @@ impl Dialect for Anthropic {
 mod tests {
     use super::*;
     use crate::providers::detour::{self, Asked};
+    use crate::transport::failure::Refusal;
 
     #[test]
     fn addresses() {

@@ -1,234 +1,146 @@
-//! Anthropic's answers, stream events and errors.
+//! Anthropic's answers and stream events.
 
-use serde::Deserialize;
 use serde_json::Value;
 
-use crate::answer::{Answer, Body};
 use crate::chat::FinishReason;
-use crate::providers::{self, Fault, plain_refusal};
+use crate::providers::Fault;
+use crate::providers::gathered::{Emit, Gathered};
+use crate::providers::lenient::{Count, Document, List, Text, Word, is_something, object, parse};
+use crate::providers::reading::check_for_error;
 use crate::tokens::Reported;
-use crate::transport::failure::{Refusal, status_of_type};
 
-#[derive(Deserialize)]
-struct Message {
-    #[serde(default)]
-    content: Vec<Block>,
-    stop_reason: Option<String>,
-    model: Option<String>,
-    #[serde(default)]
-    usage: Tokens,
+object! {
+    /// A whole message, or one event of a stream.
+    Message {
+        kind: Word = "type",
+        content: Option<List<Block>> = "content",
+        stop_reason: Word = "stop_reason",
+        model: Word = "model",
+        usage: Tokens = "usage",
+        /// Of `message_start`.
+        message: Start = "message",
+        /// Of `content_block_start`; nearly always empty.
+        content_block: Block = "content_block",
+        /// Of `content_block_delta` and `message_delta`.
+        delta: Delta = "delta",
+        error: Value = "error",
+    }
 }
 
-/// A block of an answer; what has neither text nor input (thinking, for one) is passed over.
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Block {
-    Text {
-        text: String,
-    },
-    ToolUse {
-        input: Value,
-    },
-    #[serde(other)]
-    Other,
+object! {
+    Start {
+        content: List<Block> = "content",
+        model: Word = "model",
+        usage: Tokens = "usage",
+    }
 }
 
-/// The counts of `message_delta` replace those of `message_start` where they are given.
-#[derive(Deserialize, Default)]
-#[expect(clippy::struct_field_names, reason = "the names are the API\'s")]
-struct Tokens {
-    input_tokens: Option<u64>,
-    cache_read_input_tokens: Option<u64>,
-    cache_creation_input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
+object! {
+    /// A block of an answer; what has neither text nor input is passed over.
+    Block or text {
+        text: Text = "text",
+        thinking: Text = "thinking",
+        input: Value = "input",
+    }
+}
+
+object! {
+    Delta {
+        text: Text = "text",
+        thinking: Text = "thinking",
+        partial_json: Text = "partial_json",
+        stop_reason: Word = "stop_reason",
+    }
+}
+
+object! {
+    /// The counts of `message_delta` replace those of `message_start` where they are given.
+    Tokens {
+        input_tokens: Count = "input_tokens",
+        cache_read_input_tokens: Count = "cache_read_input_tokens",
+        cache_creation_input_tokens: Count = "cache_creation_input_tokens",
+        output_tokens: Count = "output_tokens",
+    }
 }
 
 impl Tokens {
-    fn update(&mut self, later: &Self) {
-        self.input_tokens = later.input_tokens.or(self.input_tokens);
-        self.cache_read_input_tokens = later
-            .cache_read_input_tokens
-            .or(self.cache_read_input_tokens);
-        self.cache_creation_input_tokens = later
-            .cache_creation_input_tokens
-            .or(self.cache_creation_input_tokens);
-        self.output_tokens = later.output_tokens.or(self.output_tokens);
-    }
-
     /// Anthropic's `input_tokens` leaves out everything that went through the cache.
-    fn usage(&self) -> Reported {
-        let cached = [
-            self.cache_read_input_tokens,
-            self.cache_creation_input_tokens,
-        ];
+    fn update(&self, reported: &mut Reported) {
+        let read = self.cache_read_input_tokens.0;
+        let cached = [read, self.cache_creation_input_tokens.0];
         let cached = cached.into_iter().flatten().fold(0, u64::saturating_add);
-        Reported {
-            input_tokens: self.input_tokens.map(|fresh| fresh.saturating_add(cached)),
-            cached_tokens: self.cache_read_input_tokens,
-            output_tokens: self.output_tokens,
-        }
+        let input = self.input_tokens.0;
+        let input = input.map(|fresh| fresh.saturating_add(cached));
+        reported.input_tokens = input.or(reported.input_tokens);
+        reported.cached_tokens = read.or(reported.cached_tokens);
+        reported.output_tokens = self.output_tokens.0.or(reported.output_tokens);
     }
 }
 
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Event {
-    MessageStart {
-        message: Message,
-    },
-    ContentBlockDelta {
-        delta: BlockDelta,
-    },
-    MessageDelta {
-        delta: Ending,
-        #[serde(default)]
-        usage: Tokens,
-    },
-    MessageStop,
-    Error {
-        error: Value,
-    },
-    /// `ping`, `content_block_start` (always empty), `content_block_stop` and what may come to be.
-    #[serde(other)]
-    Other,
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum BlockDelta {
-    TextDelta {
-        text: String,
-    },
-    InputJsonDelta {
-        partial_json: String,
-    },
-    #[serde(other)]
-    Other,
-}
-
-#[derive(Deserialize)]
-struct Ending {
-    stop_reason: Option<String>,
-}
-
-/// Reads a whole answer.
-pub(super) fn whole(body: &[u8]) -> Result<Answer, Fault> {
-    if let Ok(Event::Error { error }) = serde_json::from_slice(body) {
-        return Err(Fault::Refused(describe(&error, 500)));
+/// Reads a whole answer or one event.
+pub(super) fn read(gathered: &mut Gathered, data: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {
+    let Document {
+        value: document,
+        marker,
+    }: Document<Message> = parse(data)?;
+    if is_something(&document.error) {
+        check_for_error(data)?;
     }
-    let message: Message = serde_json::from_slice(body)?;
-    let Some(reason) = message.stop_reason else {
-        return Err(Fault::Malformed("no `stop_reason`".to_owned()));
-    };
-    let mut text = String::new();
-    let mut input = None;
-    for block in message.content {
-        match block {
-            Block::Text { text: more } => text.push_str(&more),
+    let kind = document.kind.as_deref();
+    if kind.is_none() && document.content.is_none() {
+        check_for_error(data)?;
+    }
+    gathered.is_of_protocol |= kind == Some("message");
+    document.message.usage.update(&mut gathered.usage);
+    document.usage.update(&mut gathered.usage);
+    let model = document.message.model.0.or(document.model.0);
+    gathered.model = model.or(gathered.model.take());
+    if let Some(blocks) = &document.content {
+        gathered.is_whole |= !blocks.0.is_empty();
+    }
+    let blocks = document.content.unwrap_or_default().0.into_iter();
+    let blocks = blocks
+        .chain(document.message.content.0)
+        .chain([document.content_block]);
+    for block in blocks {
+        gathered
+            .reasoning
+            .push(&block.thinking.text, marker, &mut |_| {});
+        gathered.text.push(&block.text.text, marker, emit);
+        match block.input {
+            Value::String(text) => gathered.arguments.push(&text, marker, emit),
             // Parallel calls are switched off; a second one would be a second answer.
-            Block::ToolUse { input: value } => input = input.or(Some(value)),
-            Block::Other => {}
+            input if is_something(&input) || (input.is_object() && kind == Some("message")) => {
+                gathered.input.get_or_insert(input);
+            }
+            _ => {}
         }
     }
-    Ok(Answer {
-        body: input.map_or(Body::Text(text), Body::Json),
-        usage: message.usage.usage(),
-        finish: finish_reason(&reason),
-        model: message.model,
-    })
-}
-
-/// Gathers an answer.
-#[derive(Default)]
-pub(crate) struct Assembly {
-    text: String,
-    input: String,
-    tokens: Tokens,
-    model: Option<String>,
-    finish: Option<FinishReason>,
-}
-
-impl providers::Assembly for Assembly {
-    fn event(&mut self, data: &[u8], emit: &mut (dyn FnMut(&str) + Send)) -> Result<bool, Fault> {
-        match serde_json::from_slice(data)? {
-            Event::MessageStart { message } => {
-                self.tokens.update(&message.usage);
-                self.model = message.model;
-            }
-            Event::ContentBlockDelta {
-                delta: BlockDelta::TextDelta { text },
-            } => {
-                emit(&text);
-                self.text.push_str(&text);
-            }
-            Event::ContentBlockDelta {
-                delta: BlockDelta::InputJsonDelta { partial_json },
-            } => {
-                emit(&partial_json);
-                self.input.push_str(&partial_json);
-            }
-            Event::MessageDelta { delta, usage } => {
-                self.tokens.update(&usage);
-                self.finish = delta
-                    .stop_reason
-                    .as_deref()
-                    .map(finish_reason)
-                    .or(self.finish);
-            }
-            Event::MessageStop => return Ok(true),
-            Event::Error { error } => return Err(Fault::Refused(describe(&error, 500))),
-            Event::ContentBlockDelta {
-                delta: BlockDelta::Other,
-            }
-            | Event::Other => {}
-        }
-        Ok(false)
+    let delta = document.delta;
+    gathered
+        .reasoning
+        .push(&delta.thinking.text, marker, &mut |_| {});
+    gathered.text.push(&delta.text.text, marker, emit);
+    gathered
+        .arguments
+        .push(&delta.partial_json.text, marker, emit);
+    let reason = delta.stop_reason.0.or(document.stop_reason.0);
+    if let Some(reason) = reason {
+        let finish = finish_reason(&reason);
+        gathered.finish = Some(finish);
+        gathered.reason = (finish == FinishReason::Other).then_some(reason);
     }
-
-    fn finish(self) -> Result<Answer, Fault> {
-        let finish = self.finish.ok_or(Fault::Truncated)?;
-        let text = if self.input.is_empty() {
-            self.text
-        } else {
-            self.input
-        };
-        Ok(Answer {
-            body: Body::Text(text),
-            usage: self.tokens.usage(),
-            finish,
-            model: self.model,
-        })
-    }
+    Ok(kind == Some("message_stop"))
 }
 
 fn finish_reason(reason: &str) -> FinishReason {
     match reason {
-        "end_turn" | "stop_sequence" => FinishReason::Stop,
-        "max_tokens" | "model_context_window_exceeded" => FinishReason::Length,
+        "end_turn" | "stop_sequence" | "stop" => FinishReason::Stop,
+        "max_tokens" | "length" => FinishReason::Length,
+        "model_context_window_exceeded" => FinishReason::ContextWindow,
         "tool_use" => FinishReason::ToolCall,
         "refusal" => FinishReason::ContentFilter,
         _ => FinishReason::Other,
-    }
-}
-
-/// Reads an error body: `{"type": "error", "error": {"type", "message"}}`.
-pub(super) fn refusal(status: u16, body: &[u8]) -> Refusal {
-    let Ok(body) = serde_json::from_slice::<Value>(body) else {
-        return plain_refusal(status, body);
-    };
-    Refusal {
-        status,
-        ..describe(&body["error"], status)
-    }
-}
-
-fn describe(error: &Value, otherwise: u16) -> Refusal {
-    let text = |key: &str| error[key].as_str().unwrap_or_default();
-    Refusal {
-        status: status_of_type(text("type")).unwrap_or(otherwise),
-        codes: text("type").to_owned(),
-        message: text("message").to_owned(),
-        ..Refusal::default()
     }
 }
 
@@ -243,8 +155,15 @@ mod tests {
 
     use super::super::Anthropic;
     use super::*;
+    use crate::answer::{Answer, Aside, Body};
     use crate::error::ErrorKind;
-    use crate::providers::test_request::read_stream;
+    use crate::providers::refusal::of_body as refusal;
+    use crate::providers::test_request::{read_stream, read_whole};
+    use crate::transport::failure::Refusal;
+
+    fn whole(body: &[u8]) -> Result<Answer, Fault> {
+        read_whole::<Anthropic>(body)
+    }
 
     const USAGE: Reported = Reported {
         input_tokens: Some(36),
@@ -255,8 +174,10 @@ mod tests {
     fn answer(body: Body, finish: FinishReason) -> Answer {
         Answer {
             body,
+            aside: Aside::Nothing,
             usage: USAGE,
             finish,
+            reason: (finish == FinishReason::Other).then(|| "pause_turn".to_owned()),
             model: Some("claude-haiku-4-5-20251001".to_owned()),
         }
     }

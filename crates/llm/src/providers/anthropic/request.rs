@@ -110,7 +110,7 @@ struct Body<'a> {
     system: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    /// Always said: servers that speak the dialect may stream unless told not to.
     stream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     tools: Option<[Tool<'a>; 1]>,
@@ -240,7 +240,7 @@ mod tests {
         check(
             &request,
             usual,
-            json!({"model": "m", "max_tokens": 8192, "messages": [{"role": "user", "content": "Hi"}]}),
+            json!({"model": "m", "max_tokens": 8192, "messages": [{"role": "user", "content": "Hi"}], "stream": false}),
         );
         request.messages.insert(
             0,
@@ -274,7 +274,7 @@ mod tests {
             &structured(schema.clone()),
             Wording::default(),
             json!({
-                "model": "m", "max_tokens": 8192, "messages": [{"role": "user", "content": "Hi"}],
+                "model": "m", "max_tokens": 8192, "messages": [{"role": "user", "content": "Hi"}], "stream": false,
                 "tools": [{"name": "Output_ask", "description": "An answer.", "input_schema": schema}],
                 "tool_choice": {"type": "tool", "name": "Output_ask", "disable_parallel_tool_use": true},
             }),
@@ -295,7 +295,7 @@ mod tests {
                 temperature: Temperature::Omitted,
             },
             json!({
-                "model": "m", "max_tokens": 8192, "messages": [{"role": "user", "content": "Hi"}],
+                "model": "m", "max_tokens": 8192, "messages": [{"role": "user", "content": "Hi"}], "stream": false,
                 "output_config": {"format": {"type": "json_schema", "schema": {
                     "type": "object", "required": ["n"], "additionalProperties": false,
                     "properties": {"n": {"type": "integer", "description": "(at least 1)"}},

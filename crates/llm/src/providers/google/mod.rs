@@ -9,10 +9,9 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::Value;
 
 use super::detour::{About, Detour, ODD_NAMES};
+use super::gathered::{Emit, Gathered};
 use super::{Dialect, Fault};
-use crate::answer::Answer;
 use crate::chat::ChatRequest;
-use crate::transport::failure::Refusal;
 use crate::transport::frames::Framing;
 
 /// The dialect.
@@ -61,10 +60,10 @@ const DETOURS: &[Detour<Wording>] = &[
 impl Dialect for Google {
     type Wording = Wording;
     type Schemas = request::Schema;
-    type Assembly = reply::Assembly;
 
     const FRAMING: Framing = Framing::ServerSentEvents;
     const DETOURS: &'static [Detour<Wording>] = DETOURS;
+    const WITHOUT_ANSWER: &'static str = "no candidate with a `finishReason`";
 
     /// A base may name the API's version; it is `v1beta` otherwise.
     fn address(base: &str, model: &str, stream: bool) -> String {
@@ -118,16 +117,8 @@ impl Dialect for Google {
         request::body(request, schema, wording.structure)
     }
 
-    fn answer(&self, body: &[u8]) -> Result<Answer, Fault> {
-        reply::whole(body)
-    }
-
-    fn assembly(&self) -> reply::Assembly {
-        reply::Assembly::default()
-    }
-
-    fn refusal(&self, status: u16, body: &[u8]) -> Refusal {
-        reply::refusal(status, body)
+    fn read(gathered: &mut Gathered, document: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {
+        reply::read(gathered, document, emit)
     }
 }
 

@@ -1,155 +1,127 @@
-//! Gemini's answers, stream events and errors. A stream is a row of answers that each hold a piece.
+//! Gemini's answers and stream events. A stream is a row of answers that each hold a piece.
 
-use std::time::Duration;
-
-use serde::Deserialize;
 use serde_json::Value;
 
-use crate::answer::{Answer, Body};
 use crate::chat::FinishReason;
-use crate::error::ErrorKind;
-use crate::providers::{self, Fault, plain_refusal};
+use crate::providers::Fault;
+use crate::providers::gathered::{Emit, Gathered};
+use crate::providers::lenient::{
+    Count, Document, Flag, List, Maybe, Text, Word, is_something, object, parse,
+};
+use crate::providers::reading::check_for_error;
 use crate::tokens::Reported;
-use crate::transport::failure::Refusal;
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Response {
-    #[serde(default)]
-    candidates: Vec<Candidate>,
-    prompt_feedback: Option<Feedback>,
-    usage_metadata: Option<Tokens>,
-    model_version: Option<String>,
-    error: Option<Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Candidate {
-    content: Option<Content>,
-    finish_reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Content {
-    #[serde(default)]
-    parts: Vec<Part>,
-}
-
-#[derive(Deserialize)]
-struct Part {
-    #[serde(default)]
-    text: String,
-    /// The text is the model's reasoning.
-    #[serde(default)]
-    thought: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Feedback {
-    block_reason: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-#[expect(clippy::struct_field_names, reason = "the names are the API's")]
-struct Tokens {
-    prompt_token_count: Option<u64>,
-    cached_content_token_count: Option<u64>,
-    candidates_token_count: Option<u64>,
-    thoughts_token_count: Option<u64>,
-}
-
-impl From<Tokens> for Reported {
-    fn from(tokens: Tokens) -> Self {
-        let thoughts = tokens.thoughts_token_count.unwrap_or(0);
-        let answer = tokens.candidates_token_count;
-        Self {
-            input_tokens: tokens.prompt_token_count,
-            cached_tokens: tokens.cached_content_token_count,
-            output_tokens: answer.map(|answer| answer.saturating_add(thoughts)),
-        }
+object! {
+    Response {
+        candidates: Option<List<Candidate>> = "candidates",
+        prompt_feedback: Feedback = "promptFeedback",
+        usage: Tokens = "usageMetadata",
+        model: Word = "modelVersion",
+        error: Value = "error",
     }
 }
 
-/// Reads a whole answer.
-pub(super) fn whole(body: &[u8]) -> Result<Answer, Fault> {
-    let mut assembly = Assembly::default();
-    assembly.take(body, &mut |_| {})?;
-    let finish = assembly
-        .finish
-        .ok_or_else(|| Fault::Malformed("no candidate with a `finishReason`".to_owned()))?;
-    Ok(assembly.answer(finish))
-}
-
-/// Gathers an answer.
-#[derive(Default)]
-pub(crate) struct Assembly {
-    text: String,
-    finish: Option<FinishReason>,
-    usage: Reported,
-    model: Option<String>,
-}
-
-impl Assembly {
-    fn take(&mut self, data: &[u8], emit: &mut (dyn FnMut(&str) + Send)) -> Result<(), Fault> {
-        let response: Response = serde_json::from_slice(data)?;
-        if let Some(error) = response.error {
-            return Err(Fault::Refused(describe(&error, 500)));
-        }
-        if let Some(reason) = response
-            .prompt_feedback
-            .and_then(|feedback| feedback.block_reason)
-        {
-            return Err(Fault::Filtered(format!(
-                "the prompt was blocked ({reason})"
-            )));
-        }
-        if let Some(tokens) = response.usage_metadata {
-            self.usage = tokens.into();
-        }
-        self.model = response.model_version.or(self.model.take());
-        // Only one answer is ever asked for.
-        let Some(candidate) = response.candidates.into_iter().next() else {
-            return Ok(());
-        };
-        for part in candidate
-            .content
-            .into_iter()
-            .flat_map(|content| content.parts)
-            .filter(|part| !part.thought)
-        {
-            emit(&part.text);
-            self.text.push_str(&part.text);
-        }
-        if let Some(reason) = candidate.finish_reason {
-            self.finish = Some(finish_reason(&reason));
-        }
-        Ok(())
-    }
-
-    fn answer(self, finish: FinishReason) -> Answer {
-        Answer {
-            body: Body::Text(self.text),
-            usage: self.usage,
-            finish,
-            model: self.model,
-        }
+object! {
+    Candidate {
+        content: Maybe<Content> = "content",
+        finish_reason: Word = "finishReason",
     }
 }
 
-impl providers::Assembly for Assembly {
-    fn event(&mut self, data: &[u8], emit: &mut (dyn FnMut(&str) + Send)) -> Result<bool, Fault> {
-        self.take(data, emit)?;
-        // Nothing marks the end but the end: the last piece may follow the reason.
-        Ok(false)
+object! {
+    Content {
+        parts: List<Part> = "parts",
     }
+}
 
-    fn finish(self) -> Result<Answer, Fault> {
-        let finish = self.finish.ok_or(Fault::Truncated)?;
-        Ok(self.answer(finish))
+object! {
+    Part or text {
+        text: Text = "text",
+        /// The text is the model's reasoning.
+        thought: Flag = "thought",
+        call: Call = "functionCall",
     }
+}
+
+object! {
+    Call {
+        args: Value = "args",
+    }
+}
+
+object! {
+    Feedback {
+        block_reason: Word = "blockReason",
+    }
+}
+
+object! {
+    Tokens {
+        prompt: Count = "promptTokenCount",
+        cached: Count = "cachedContentTokenCount",
+        candidates: Count = "candidatesTokenCount",
+        thoughts: Count = "thoughtsTokenCount",
+    }
+}
+
+impl Tokens {
+    fn update(&self, reported: &mut Reported) {
+        let thoughts = self.thoughts.0.unwrap_or(0);
+        let output = self.candidates.0;
+        let output = output.map(|answer| answer.saturating_add(thoughts));
+        reported.input_tokens = self.prompt.0.or(reported.input_tokens);
+        reported.cached_tokens = self.cached.0.or(reported.cached_tokens);
+        reported.output_tokens = output.or(reported.output_tokens);
+    }
+}
+
+/// Reads a whole answer or one event.
+pub(super) fn read(gathered: &mut Gathered, data: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {
+    let Document {
+        value: response,
+        marker,
+    }: Document<Response> = parse(data)?;
+    if is_something(&response.error) {
+        check_for_error(data)?;
+    }
+    if let Some(reason) = response.prompt_feedback.block_reason.as_deref() {
+        return Err(Fault::Filtered(format!(
+            "the prompt was blocked ({reason})"
+        )));
+    }
+    response.usage.update(&mut gathered.usage);
+    gathered.model = response.model.0.or(gathered.model.take());
+    let Some(List(candidates)) = response.candidates else {
+        if gathered.finish.is_none() {
+            check_for_error(data)?;
+        }
+        return Ok(false);
+    };
+    gathered.is_of_protocol = true;
+    // Only one answer is ever asked for.
+    let Some(candidate) = candidates.into_iter().next() else {
+        return Ok(false);
+    };
+    gathered.is_whole |= candidate.content.0.is_some();
+    for part in candidate.content.0.unwrap_or_default().parts.0 {
+        if part.thought.0 == Some(true) {
+            gathered
+                .reasoning
+                .push(&part.text.text, marker, &mut |_| {});
+        } else {
+            gathered.text.push(&part.text.text, marker, emit);
+        }
+        if is_something(&part.call.args) {
+            gathered.input.get_or_insert(part.call.args);
+        }
+    }
+    if let Some(reason) = candidate.finish_reason.0 {
+        let finish = finish_reason(&reason);
+        gathered.finish = Some(finish);
+        gathered.reason = (finish == FinishReason::Other).then_some(reason);
+    }
+    // Nothing marks the end but the end: the last piece may follow the reason.
+    Ok(false)
 }
 
 fn finish_reason(reason: &str) -> FinishReason {
@@ -162,68 +134,6 @@ fn finish_reason(reason: &str) -> FinishReason {
     }
 }
 
-/// Reads an error body: `{"error": {"code", "message", "status", "details"}}`, or a list of one.
-pub(super) fn refusal(status: u16, body: &[u8]) -> Refusal {
-    let Ok(body) = serde_json::from_slice::<Value>(body) else {
-        return plain_refusal(status, body);
-    };
-    let error = body
-        .get(0)
-        .unwrap_or(&body)
-        .get("error")
-        .unwrap_or(&Value::Null);
-    let mut refusal = describe(error, status);
-    refusal.status = status;
-    refusal
-}
-
-fn describe(error: &Value, otherwise: u16) -> Refusal {
-    let text = |key: &str| error[key].as_str().unwrap_or_default();
-    let details = || error["details"].as_array().into_iter().flatten();
-    let reasons = details().filter_map(|detail| detail["reason"].as_str());
-    let codes: Vec<&str> = std::iter::once(text("status"))
-        .chain(reasons)
-        .filter(|code| !code.is_empty())
-        .collect();
-    let code = error["code"]
-        .as_u64()
-        .and_then(|code| u16::try_from(code).ok());
-    let status = code
-        .filter(|code| (400..600).contains(code))
-        .unwrap_or(otherwise);
-    // "You exceeded your current quota" is said of every limit here, those per minute included;
-    // only what is counted by the day is not worth waiting for.
-    let kind = match status {
-        429 if details().any(is_daily_quota) => Some(ErrorKind::QuotaExhausted),
-        429 => Some(ErrorKind::RateLimit),
-        400 if codes.contains(&"API_KEY_INVALID")
-            || text("message").contains("API key not valid") =>
-        {
-            Some(ErrorKind::Auth)
-        }
-        _ => None,
-    };
-    Refusal {
-        status,
-        codes: codes.join(" "),
-        message: text("message").to_owned(),
-        retry_after: details().find_map(|detail| delay(detail["retryDelay"].as_str()?)),
-        kind,
-    }
-}
-
-fn is_daily_quota(detail: &Value) -> bool {
-    let violations = detail["violations"].as_array().into_iter().flatten();
-    violations
-        .filter_map(|violation| violation["quotaId"].as_str())
-        .any(|id| id.contains("PerDay"))
-}
-
-/// Such as `34.07s`.
-fn delay(text: &str) -> Option<Duration> {
-    Duration::try_from_secs_f64(text.strip_suffix('s')?.parse().ok()?).ok()
-}
-
 #[cfg(test)]
 #[expect(
     clippy::needless_pass_by_value,
@@ -233,9 +143,19 @@ fn delay(text: &str) -> Option<Duration> {
 mod tests {
     use serde_json::json;
 
+    use std::time::Duration;
+
     use super::super::Google;
     use super::*;
-    use crate::providers::test_request::read_stream;
+    use crate::answer::{Answer, Aside, Body};
+    use crate::error::ErrorKind;
+    use crate::providers::refusal::of_body as refusal;
+    use crate::providers::test_request::{read_stream, read_whole};
+    use crate::transport::failure::Refusal;
+
+    fn whole(body: &[u8]) -> Result<Answer, Fault> {
+        read_whole::<Google>(body)
+    }
 
     const USAGE: Reported = Reported {
         input_tokens: Some(30),
@@ -246,8 +166,10 @@ mod tests {
     fn answer(text: &str, finish: FinishReason) -> Answer {
         Answer {
             body: Body::Text(text.to_owned()),
+            aside: Aside::Nothing,
             usage: USAGE,
             finish,
+            reason: (finish == FinishReason::Other).then(|| "MALFORMED_FUNCTION_CALL".to_owned()),
             model: Some("gemini-2.5-flash-lite".to_owned()),
         }
     }

@@ -9,10 +9,9 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::Value;
 
 use super::detour::{About, Detour};
+use super::gathered::{Emit, Gathered};
 use super::{Dialect, Fault};
-use crate::answer::Answer;
 use crate::chat::ChatRequest;
-use crate::transport::failure::Refusal;
 use crate::transport::frames::Framing;
 
 /// The dialect.
@@ -38,10 +37,10 @@ const DETOURS: &[Detour<Structure>] = &[Detour {
 impl Dialect for Ollama {
     type Wording = Structure;
     type Schemas = request::Schema;
-    type Assembly = reply::Assembly;
 
     const FRAMING: Framing = Framing::Lines;
     const DETOURS: &'static [Detour<Structure>] = DETOURS;
+    const WITHOUT_ANSWER: &'static str = "no `done`";
 
     /// A base that ends in the address of Ollama's OpenAI-compatible API, or of its own, means the server.
     fn address(base: &str, _model: &str, _stream: bool) -> String {
@@ -88,16 +87,8 @@ impl Dialect for Ollama {
         request::body(model, request, schema, structure)
     }
 
-    fn answer(&self, body: &[u8]) -> Result<Answer, Fault> {
-        reply::whole(body)
-    }
-
-    fn assembly(&self) -> reply::Assembly {
-        reply::Assembly::default()
-    }
-
-    fn refusal(&self, status: u16, body: &[u8]) -> Refusal {
-        reply::refusal(status, body)
+    fn read(gathered: &mut Gathered, document: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {
+        reply::read(gathered, document, emit)
     }
 }
 

@@ -1,86 +1,91 @@
-//! Ollama's answers, stream lines and errors. A stream is a row of answers that each hold a piece.
+//! Ollama's answers and stream lines. A stream is a row of answers that each hold a piece.
 
-use serde::Deserialize;
 use serde_json::Value;
 
-use crate::answer::{Answer, Body};
 use crate::chat::FinishReason;
-use crate::providers::{self, Fault, plain_refusal};
+use crate::providers::Fault;
+use crate::providers::gathered::{Emit, Gathered};
+use crate::providers::lenient::{
+    Count, Document, Flag, List, Maybe, Text, Word, is_something, object, parse,
+};
+use crate::providers::reading::check_for_error;
 use crate::tokens::Reported;
-use crate::transport::failure::Refusal;
 
-#[derive(Deserialize)]
-struct Response {
-    model: Option<String>,
-    message: Option<Message>,
-    #[serde(default)]
-    done: bool,
-    done_reason: Option<String>,
-    /// Left out when the whole prompt was in the cache.
-    prompt_eval_count: Option<u64>,
-    eval_count: Option<u64>,
-    error: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Message {
-    #[serde(default)]
-    content: String,
-}
-
-/// Reads a whole answer.
-pub(super) fn whole(body: &[u8]) -> Result<Answer, Fault> {
-    let mut assembly = Assembly::default();
-    if !providers::Assembly::event(&mut assembly, body, &mut |_| {})? {
-        return Err(Fault::Malformed("no `done`".to_owned()));
+object! {
+    Response {
+        model: Word = "model",
+        message: Maybe<Message> = "message",
+        done: Flag = "done",
+        done_reason: Word = "done_reason",
+        /// Left out when the whole prompt was in the cache.
+        prompt_eval_count: Count = "prompt_eval_count",
+        eval_count: Count = "eval_count",
+        error: Value = "error",
     }
-    providers::Assembly::finish(assembly)
 }
 
-/// Gathers an answer.
-#[derive(Default)]
-pub(crate) struct Assembly {
-    text: String,
-    finish: Option<FinishReason>,
-    usage: Reported,
-    model: Option<String>,
+object! {
+    Message {
+        content: Text = "content",
+        thinking: Text = "thinking",
+        tool_calls: List<ToolCall> = "tool_calls",
+    }
 }
 
-impl providers::Assembly for Assembly {
-    fn event(&mut self, data: &[u8], emit: &mut (dyn FnMut(&str) + Send)) -> Result<bool, Fault> {
-        let response: Response = serde_json::from_slice(data)?;
-        if let Some(message) = response.error {
-            return Err(Fault::Refused(Refusal {
-                status: 500,
-                message,
-                ..Refusal::default()
-            }));
-        }
-        if let Some(message) = response.message {
-            emit(&message.content);
-            self.text.push_str(&message.content);
-        }
-        self.model = response.model.or(self.model.take());
-        if response.done {
-            self.finish = Some(finish_reason(response.done_reason.as_deref()));
-            self.usage = Reported {
-                input_tokens: response.prompt_eval_count,
-                cached_tokens: None,
-                output_tokens: response.eval_count,
-            };
-        }
-        Ok(response.done)
+object! {
+    ToolCall {
+        function: Function = "function",
     }
+}
 
-    fn finish(self) -> Result<Answer, Fault> {
-        let finish = self.finish.ok_or(Fault::Truncated)?;
-        Ok(Answer {
-            body: Body::Text(self.text),
-            usage: self.usage,
-            finish,
-            model: self.model,
-        })
+object! {
+    Function {
+        arguments: Text = "arguments",
     }
+}
+
+/// Reads a whole answer or one line.
+pub(super) fn read(gathered: &mut Gathered, data: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {
+    let Document {
+        value: response,
+        marker,
+    }: Document<Response> = parse(data)?;
+    if is_something(&response.error) {
+        check_for_error(data)?;
+    }
+    let is_done = response.done.0.unwrap_or(false);
+    if response.message.0.is_none() && !is_done {
+        check_for_error(data)?;
+    }
+    if let Some(message) = response.message.0 {
+        gathered.is_of_protocol = true;
+        gathered.is_whole |= response.done.0.is_none();
+        gathered
+            .reasoning
+            .push(&message.thinking.text, marker, &mut |_| {});
+        gathered.text.push(&message.content.text, marker, emit);
+        if let Some(call) = message.tool_calls.0.into_iter().next()
+            && gathered.arguments.is_empty()
+        {
+            let arguments = &call.function.arguments.text;
+            gathered.arguments.push(arguments, marker, emit);
+        }
+    }
+    gathered.model = response.model.0.or(gathered.model.take());
+    if is_done {
+        let finish = finish_reason(response.done_reason.as_deref());
+        gathered.finish = Some(finish);
+        gathered.reason = response
+            .done_reason
+            .0
+            .filter(|_| finish == FinishReason::Other);
+        gathered.usage = Reported {
+            input_tokens: response.prompt_eval_count.0,
+            cached_tokens: None,
+            output_tokens: response.eval_count.0,
+        };
+    }
+    Ok(is_done)
 }
 
 /// Older servers give no reason.
@@ -89,19 +94,6 @@ fn finish_reason(reason: Option<&str>) -> FinishReason {
         Some("stop") | None => FinishReason::Stop,
         Some("length") => FinishReason::Length,
         Some(_) => FinishReason::Other,
-    }
-}
-
-/// Reads an error body: `{"error": "…"}`.
-pub(super) fn refusal(status: u16, body: &[u8]) -> Refusal {
-    let error = serde_json::from_slice::<Value>(body).ok();
-    match error.as_ref().and_then(|body| body["error"].as_str()) {
-        Some(message) => Refusal {
-            status,
-            message: message.to_owned(),
-            ..Refusal::default()
-        },
-        None => plain_refusal(status, body),
     }
 }
 
@@ -114,8 +106,15 @@ pub(super) fn refusal(status: u16, body: &[u8]) -> Refusal {
 mod tests {
     use super::super::Ollama;
     use super::*;
+    use crate::answer::{Answer, Aside, Body};
     use crate::error::ErrorKind;
-    use crate::providers::test_request::read_stream;
+    use crate::providers::refusal::of_body as refusal;
+    use crate::providers::test_request::{read_stream, read_whole};
+    use crate::transport::failure::Refusal;
+
+    fn whole(body: &[u8]) -> Result<Answer, Fault> {
+        read_whole::<Ollama>(body)
+    }
 
     fn answer(text: &str, finish: FinishReason) -> Answer {
         let usage = Reported {
@@ -125,8 +124,10 @@ mod tests {
         };
         Answer {
             body: Body::Text(text.to_owned()),
+            aside: Aside::Nothing,
             usage,
             finish,
+            reason: None,
             model: Some("llama3.2".to_owned()),
         }
     }

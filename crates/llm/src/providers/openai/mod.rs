@@ -14,10 +14,9 @@ use serde_json::Value;
 use url::Url;
 
 use super::detour::Detour;
+use super::gathered::{Emit, Gathered};
 use super::{Dialect, Fault};
-use crate::answer::Answer;
 use crate::chat::ChatRequest;
-use crate::transport::failure::Refusal;
 use crate::transport::frames::Framing;
 
 use quirks::Wording;
@@ -45,10 +44,10 @@ impl OpenAi {
 impl Dialect for OpenAi {
     type Wording = Wording;
     type Schemas = request::Schemas;
-    type Assembly = reply::Assembly;
 
     const FRAMING: Framing = Framing::ServerSentEvents;
     const DETOURS: &'static [Detour<Wording>] = quirks::DETOURS;
+    const WITHOUT_ANSWER: &'static str = "no `choices`";
 
     /// A base without a path is a server's root; the API begins at `/v1` there.
     fn address(base: &str, _model: &str, _stream: bool) -> String {
@@ -104,16 +103,8 @@ impl Dialect for OpenAi {
         request::body(model, request, schemas, wording)
     }
 
-    fn answer(&self, body: &[u8]) -> Result<Answer, Fault> {
-        reply::whole(body)
-    }
-
-    fn assembly(&self) -> reply::Assembly {
-        reply::Assembly::default()
-    }
-
-    fn refusal(&self, status: u16, body: &[u8]) -> Refusal {
-        reply::refusal(status, body)
+    fn read(gathered: &mut Gathered, document: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {
+        reply::read(gathered, document, emit)
     }
 }
 

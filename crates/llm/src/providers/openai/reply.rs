@@ -1,279 +1,176 @@
-//! Answers, stream events and errors in the JSON of OpenAI.
+//! Answers and stream events in the JSON of OpenAI.
 
-use std::fmt;
-
-use serde::Deserialize;
-use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::Value;
 
-use crate::answer::{Answer, Body};
 use crate::chat::FinishReason;
-use crate::providers::{self, Fault, plain_refusal};
+use crate::providers::gathered::{Emit, Gathered};
+use crate::providers::lenient::{
+    Count, Document, List, Maybe, Text, Word, is_something, object, parse,
+};
+use crate::providers::reading::check_for_error;
+use crate::providers::{Fault, refusal};
 use crate::tokens::Reported;
-use crate::transport::failure::{Refusal, status_of_type};
 
-/// A whole answer, or one event of a stream: they differ in `message` and `delta` only.
-#[derive(Deserialize)]
-struct Completion {
-    #[serde(default)]
-    choices: Vec<Choice>,
-    usage: Option<Tokens>,
-    model: Option<String>,
-    error: Option<Value>,
+object! {
+    /// A whole answer, or one event of a stream: they differ in `message` and `delta` only.
+    Completion {
+        choices: Option<List<Choice>> = "choices",
+        usage: Tokens = "usage",
+        model: Word = "model",
+        error: Value = "error",
+    }
 }
 
-#[derive(Deserialize)]
-struct Choice {
-    message: Option<Message>,
-    delta: Option<Message>,
-    finish_reason: Option<String>,
+object! {
+    Choice {
+        message: Maybe<Message> = "message",
+        delta: Maybe<Message> = "delta",
+        finish_reason: Word = "finish_reason",
+        error: Value = "error",
+    }
 }
 
-#[derive(Deserialize)]
-struct Message {
-    content: Option<Text>,
-    refusal: Option<String>,
-    tool_calls: Option<Vec<ToolCall>>,
+object! {
+    Message {
+        content: Text = "content",
+        reasoning_content: Text = "reasoning_content",
+        reasoning: Text = "reasoning" | "thinking",
+        refusal: Text = "refusal",
+        tool_calls: List<ToolCall> = "tool_calls",
+        /// What calls were before there were several.
+        function_call: Function = "function_call",
+    }
 }
 
-/// Text, or parts of it, as some servers answer: joined.
-struct Text(String);
-
-#[derive(Deserialize)]
-struct Part {
-    #[serde(default)]
-    text: String,
+object! {
+    ToolCall {
+        index: Count = "index",
+        function: Function = "function",
+    }
 }
 
-#[derive(Deserialize)]
-struct ToolCall {
-    #[serde(default)]
-    index: u32,
-    function: Option<Function>,
+object! {
+    Function {
+        /// As a text of JSON, or as the object itself.
+        arguments: Text = "arguments",
+    }
 }
 
-#[derive(Deserialize)]
-struct Function {
-    arguments: Option<String>,
+object! {
+    Tokens {
+        prompt_tokens: Count = "prompt_tokens" | "input_tokens",
+        completion_tokens: Count = "completion_tokens" | "output_tokens",
+        details: Details = "prompt_tokens_details" | "input_tokens_details",
+    }
 }
 
-#[derive(Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the names are the API\'s")]
-struct Tokens {
-    prompt_tokens: Option<u64>,
-    completion_tokens: Option<u64>,
-    prompt_tokens_details: Option<Details>,
+object! {
+    Details {
+        cached_tokens: Count = "cached_tokens",
+    }
 }
 
-#[derive(Deserialize)]
-struct Details {
-    cached_tokens: Option<u64>,
-}
-
-impl From<Tokens> for Reported {
-    fn from(tokens: Tokens) -> Self {
-        Self {
-            input_tokens: tokens.prompt_tokens,
-            cached_tokens: tokens
-                .prompt_tokens_details
-                .and_then(|details| details.cached_tokens),
-            output_tokens: tokens.completion_tokens,
+impl Tokens {
+    fn reported(&self) -> Reported {
+        Reported {
+            input_tokens: self.prompt_tokens.0,
+            cached_tokens: self.details.cached_tokens.0,
+            output_tokens: self.completion_tokens.0,
         }
     }
 }
 
-/// By hand: serde would keep a copy of what it reads until it knew which of the two it is.
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reading;
-
-        impl<'de> Visitor<'de> for Reading {
-            type Value = Text;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or its parts")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Text, E> {
-                Ok(Text(text.to_owned()))
-            }
-
-            fn visit_string<E>(self, text: String) -> Result<Text, E> {
-                Ok(Text(text))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Text, A::Error> {
-                let mut text = String::new();
-                while let Some(part) = parts.next_element::<Part>()? {
-                    text.push_str(&part.text);
-                }
-                Ok(Text(text))
-            }
-        }
-
-        deserializer.deserialize_any(Reading)
+/// Reads a whole answer or one event.
+pub(super) fn read(gathered: &mut Gathered, data: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {
+    let Document {
+        value: completion,
+        marker,
+    }: Document<Completion> = parse(data)?;
+    if is_something(&completion.error) {
+        check_for_error(data)?;
     }
-}
-
-/// Reads a whole answer.
-pub(super) fn whole(body: &[u8]) -> Result<Answer, Fault> {
-    let mut assembly = Assembly::default();
-    assembly.take(body, &mut |_| {})?;
-    if assembly.finish.is_none() && !assembly.answered {
-        return Err(Fault::Malformed("no `choices`".to_owned()));
+    let reported = completion.usage.reported();
+    if reported != Reported::default() {
+        gathered.usage = reported;
     }
-    // Small servers leave the reason out of whole answers, which are complete all the same.
-    assembly.finish.get_or_insert(FinishReason::Stop);
-    providers::Assembly::finish(assembly)
-}
-
-/// Gathers an answer.
-#[derive(Default)]
-pub(crate) struct Assembly {
-    text: String,
-    arguments: String,
-    refusal: String,
-    /// There was a message, empty or not.
-    answered: bool,
-    finish: Option<FinishReason>,
-    usage: Reported,
-    model: Option<String>,
-}
-
-impl Assembly {
-    fn take(&mut self, data: &[u8], emit: &mut (dyn FnMut(&str) + Send)) -> Result<(), Fault> {
-        let completion: Completion = serde_json::from_slice(data)?;
-        if let Some(error) = completion.error.filter(|error| !error.is_null()) {
-            return Err(Fault::Refused(describe(&error, 500)));
+    gathered.model = completion.model.0.or(gathered.model.take());
+    let Some(List(choices)) = completion.choices else {
+        if gathered.finish.is_none() {
+            check_for_error(data)?;
         }
-        if let Some(tokens) = completion.usage {
-            self.usage = tokens.into();
-        }
-        self.model = completion
-            .model
-            .filter(|model| !model.is_empty())
-            .or(self.model.take());
-        // Only one answer is ever asked for.
-        let Some(choice) = completion.choices.into_iter().next() else {
-            return Ok(());
-        };
-        if let Some(message) = choice.message.or(choice.delta) {
-            self.answered = true;
-            self.refusal
-                .push_str(message.refusal.as_deref().unwrap_or_default());
-            if let Some(Text(text)) = message.content {
-                emit(&text);
-                self.text.push_str(&text);
-            }
-            // Only one tool is ever offered; a second call of it would be a second answer.
-            for call in message
-                .tool_calls
-                .into_iter()
-                .flatten()
-                .filter(|call| call.index == 0)
-                .take(1)
-            {
-                let arguments = call
-                    .function
-                    .and_then(|function| function.arguments)
-                    .unwrap_or_default();
-                emit(&arguments);
-                self.arguments.push_str(&arguments);
-            }
-        }
-        if let Some(reason) = choice.finish_reason {
-            self.finish = Some(finish_reason(&reason));
-        }
-        Ok(())
+        gathered.is_of_protocol |= has_choices(data);
+        return Ok(false);
+    };
+    gathered.is_of_protocol = true;
+    // Only one answer is ever asked for.
+    let Some(choice) = choices.into_iter().next() else {
+        return Ok(false);
+    };
+    if is_something(&choice.error)
+        && let Some(refusal) = refusal::in_answer(&serde_json::json!({ "error": choice.error }))
+    {
+        return Err(Fault::Refused(refusal));
     }
-}
-
-impl providers::Assembly for Assembly {
-    fn event(&mut self, data: &[u8], emit: &mut (dyn FnMut(&str) + Send)) -> Result<bool, Fault> {
-        if data.trim_ascii() == b"[DONE]" {
-            return Ok(true);
-        }
-        self.take(data, emit)?;
-        Ok(false)
-    }
-
-    fn finish(self) -> Result<Answer, Fault> {
-        let finish = self.finish.ok_or(Fault::Truncated)?;
-        if self.text.is_empty() && !self.refusal.is_empty() {
-            return Err(Fault::Filtered(self.refusal));
-        }
-        let (text, finish) = if self.arguments.is_empty() {
-            (self.text, finish)
+    let is_whole = choice.message.0.is_some();
+    if let Some(message) = choice.message.0.or(choice.delta.0) {
+        let Message {
+            content,
+            reasoning_content,
+            reasoning,
+            refusal,
+            tool_calls,
+            function_call,
+        } = message;
+        let mut hide = |_: &str| {};
+        gathered.refusal.push(&refusal.text, marker, &mut hide);
+        // Some send the same under both names.
+        let reasoning = if reasoning_content.text.is_empty() {
+            reasoning
         } else {
-            // Forced calls end with `stop` on OpenAI itself.
-            let called = if finish == FinishReason::Stop {
-                FinishReason::ToolCall
-            } else {
-                finish
-            };
-            (self.arguments, called)
+            reasoning_content
         };
-        Ok(Answer {
-            body: Body::Text(text),
-            usage: self.usage,
-            finish,
-            model: self.model,
-        })
+        gathered.reasoning.push(&reasoning.text, marker, &mut hide);
+        gathered
+            .reasoning
+            .push(&content.reasoning, marker, &mut hide);
+        gathered.text.push(&content.text, marker, emit);
+        // Only one tool is ever offered; a second call of it would be a second answer.
+        let call = tool_calls
+            .0
+            .into_iter()
+            .find(|call| call.index.0.unwrap_or(0) == 0);
+        let function = call.map_or(function_call, |call| call.function);
+        gathered
+            .arguments
+            .push(&function.arguments.text, marker, emit);
     }
+    if let Some(reason) = choice.finish_reason.as_deref() {
+        let finish = finish_reason(reason);
+        gathered.finish = Some(finish);
+        gathered.reason = (finish == FinishReason::Other).then(|| reason.to_owned());
+    } else if is_whole {
+        // Small servers leave the reason out of whole answers, which are complete all the same.
+        gathered.finish.get_or_insert(FinishReason::Stop);
+    }
+    Ok(false)
+}
+
+/// Whether there are choices, although none can be read.
+fn has_choices(data: &[u8]) -> bool {
+    let document: Result<Document<Value>, _> = parse(data);
+    document.is_ok_and(|document| document.value.get("choices").is_some())
 }
 
 fn finish_reason(reason: &str) -> FinishReason {
-    match reason {
-        "stop" | "eos" | "eos_token" => FinishReason::Stop,
-        "length" => FinishReason::Length,
-        "tool_calls" | "function_call" => FinishReason::ToolCall,
-        "content_filter" => FinishReason::ContentFilter,
+    match reason.to_ascii_lowercase().as_str() {
+        "stop" | "eos" | "eos_token" | "end_turn" | "stop_sequence" | "complete" => {
+            FinishReason::Stop
+        }
+        "length" | "max_tokens" | "model_length" => FinishReason::Length,
+        "model_context_window_exceeded" => FinishReason::ContextWindow,
+        "tool_calls" | "tool_call" | "function_call" | "tool_use" => FinishReason::ToolCall,
+        "content_filter" | "safety" => FinishReason::ContentFilter,
         _ => FinishReason::Other,
-    }
-}
-
-/// Reads an error body: `{"error": {…}}`, or flat as some servers answer.
-pub(super) fn refusal(status: u16, body: &[u8]) -> Refusal {
-    let Ok(body) = serde_json::from_slice::<Value>(body) else {
-        return plain_refusal(status, body);
-    };
-    let mut refusal = describe(body.get("error").unwrap_or(&body), status);
-    refusal.status = status;
-    refusal
-}
-
-/// Reads an error object. Its code may be a status; `otherwise` is the status when nothing says more.
-fn describe(error: &Value, otherwise: u16) -> Refusal {
-    if let Some(message) = error.as_str() {
-        return Refusal {
-            status: otherwise,
-            message: message.to_owned(),
-            ..Refusal::default()
-        };
-    }
-    let text = |key: &str| error.get(key).and_then(Value::as_str);
-    let message = text("message").or(text("detail")).map(str::to_owned);
-    let message = message.or_else(|| error.get("detail").map(ToString::to_string));
-    let number = error
-        .get("code")
-        .and_then(Value::as_u64)
-        .and_then(|code| u16::try_from(code).ok());
-    let named = [text("code"), text("type")]
-        .into_iter()
-        .flatten()
-        .find_map(status_of_type);
-    Refusal {
-        status: number
-            .filter(|code| (400..600).contains(code))
-            .or(named)
-            .unwrap_or(otherwise),
-        codes: [text("type"), text("code"), text("param")]
-            .into_iter()
-            .flatten()
-            .collect::<Vec<_>>()
-            .join(" "),
-        message: message.unwrap_or_default(),
-        ..Refusal::default()
     }
 }
 
@@ -288,14 +185,23 @@ mod tests {
 
     use super::super::OpenAi;
     use super::*;
+    use crate::answer::{Answer, Aside, Body};
     use crate::error::ErrorKind;
-    use crate::providers::test_request::read_stream;
+    use crate::providers::refusal::of_body as refusal;
+    use crate::providers::test_request::{read_stream, read_whole};
+    use crate::transport::failure::Refusal;
+
+    fn whole(body: &[u8]) -> Result<Answer, Fault> {
+        read_whole::<OpenAi>(body)
+    }
 
     fn answer(text: &str, finish: FinishReason, usage: Reported) -> Answer {
         Answer {
             body: Body::Text(text.to_owned()),
+            aside: Aside::Nothing,
             usage,
             finish,
+            reason: None,
             model: Some("gpt-4o-mini-2024-07-18".to_owned()),
         }
     }

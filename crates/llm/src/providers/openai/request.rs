@@ -83,7 +83,7 @@ struct Body<'a> {
     max_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_completion_tokens: Option<u32>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    /// Always said: some servers stream unless told not to.
     stream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     stream_options: Option<StreamOptions>,
@@ -241,7 +241,7 @@ mod tests {
         check(
             &request,
             Structure::JsonSchema,
-            json!({"model": "m", "messages": [{"role": "user", "content": "Hi"}]}),
+            json!({"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": false}),
         );
         request.stream = true;
         request.temperature = Some(0.5);
@@ -294,7 +294,7 @@ mod tests {
         check(
             &request,
             Structure::JsonSchema,
-            json!({"model": "m", "messages": messages, "response_format": {"type": "json_schema", "json_schema": {
+            json!({"model": "m", "messages": messages, "stream": false, "response_format": {"type": "json_schema", "json_schema": {
                 "name": "Output_ask", "description": "An answer.", "strict": true, "schema": schema,
             }}}),
         );
@@ -302,7 +302,7 @@ mod tests {
             &request,
             Structure::Tool,
             json!({
-                "model": "m", "messages": messages,
+                "model": "m", "messages": messages, "stream": false,
                 "tools": [{"type": "function", "function": {
                     "name": "Output_ask", "description": "An answer.", "parameters": schema,
                 }}],
@@ -315,7 +315,7 @@ mod tests {
             &request,
             Structure::JsonObject,
             json!({
-                "model": "m", "response_format": {"type": "json_object"},
+                "model": "m", "response_format": {"type": "json_object"}, "stream": false,
                 "messages": [{"role": "system", "content": instruction}, {"role": "user", "content": "Hi"}],
             }),
         );
@@ -355,7 +355,7 @@ mod tests {
             &structured(schema),
             Structure::Message,
             json!({
-                "model": "m",
+                "model": "m", "stream": false,
                 "messages": [
                     {"role": "system", "content": format!("Answer with one JSON object that fits this JSON Schema: {sent}")},
                     {"role": "user", "content": "Hi"},

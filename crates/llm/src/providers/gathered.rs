@@ -1,0 +1,182 @@
+//! What has been gathered of an answer, whole or piece by piece, in whatever dialect.
+
+use super::Fault;
+use crate::answer::{Answer, Aside, Body};
+use crate::chat::FinishReason;
+use crate::tokens::Reported;
+
+/// Shows a piece of the answer's text.
+pub(crate) type Emit<'a> = &'a mut (dyn FnMut(&str) + Send);
+
+/// An answer in the making.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    pub(crate) text: Growing,
+    /// Of the forced tool.
+    pub(crate) arguments: Growing,
+    pub(crate) reasoning: Growing,
+    pub(crate) refusal: Growing,
+    /// The arguments, already parsed.
+    pub(crate) input: Option<serde_json::Value>,
+    pub(crate) finish: Option<FinishReason>,
+    /// The provider's word for a reason that is none of ours.
+    pub(crate) reason: Option<String>,
+    pub(crate) usage: Reported,
+    pub(crate) model: Option<String>,
+    /// A message came that is whole on its own, although it does not say why it ended.
+    pub(crate) is_whole: bool,
+    /// Some document was of the provider's protocol, and held no answer.
+    pub(crate) is_of_protocol: bool,
+}
+
+/// A text that comes in pieces, which may cut a surrogate pair in two.
+#[derive(Debug, Default)]
+pub(crate) struct Growing {
+    text: String,
+    /// The first half of a pair whose second has not come.
+    half: Option<u16>,
+}
+
+impl Growing {
+    /// Adds a piece; `marker` stands in it before halves of pairs. Gives what is to be shown of it.
+    pub(crate) fn push(&mut self, piece: &str, marker: Option<char>, emit: Emit<'_>) {
+        let marker = marker.filter(|marker| piece.contains(*marker));
+        if piece.is_empty() || (marker.is_none() && self.half.is_none()) {
+            emit(piece);
+            self.text.push_str(piece);
+            return;
+        }
+        let joined = self.joined(piece, marker);
+        emit(&joined);
+        self.text.push_str(&joined);
+    }
+
+    fn joined(&mut self, piece: &str, marker: Option<char>) -> String {
+        let mut joined = String::new();
+        let mut pieces = marker.map_or_else(|| vec![piece], |marker| piece.split(marker).collect());
+        let plain = pieces.remove(0);
+        if !plain.is_empty() {
+            self.end_half(&mut joined);
+            joined.push_str(plain);
+        }
+        for piece in pieces {
+            let (digits, plain) = piece.split_at_checked(4).unwrap_or((piece, ""));
+            let unit = u16::from_str_radix(digits, 16).unwrap_or(0xdfff);
+            let pair = self
+                .half
+                .map(|half| char::decode_utf16([half, unit]).next());
+            if let Some(Some(Ok(character))) = pair {
+                self.half = None;
+                joined.push(character);
+            } else {
+                self.end_half(&mut joined);
+                if (0xd800..0xdc00).contains(&unit) {
+                    self.half = Some(unit);
+                } else {
+                    joined.push(char::REPLACEMENT_CHARACTER);
+                }
+            }
+            if !plain.is_empty() {
+                self.end_half(&mut joined);
+                joined.push_str(plain);
+            }
+        }
+        joined
+    }
+
+    fn end_half(&mut self, text: &mut String) {
+        if self.half.take().is_some() {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+
+    pub(crate) fn into_text(mut self) -> String {
+        let mut text = std::mem::take(&mut self.text);
+        self.end_half(&mut text);
+        text
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.text.is_empty() && self.half.is_none()
+    }
+}
+
+impl Gathered {
+    /// Whether anything of an answer has come.
+    pub(crate) fn has_text(&self) -> bool {
+        self.input.is_some() || !self.text.is_empty() || !self.arguments.is_empty()
+    }
+
+    /// Bytes of all its texts.
+    pub(crate) fn text_bytes(&self) -> usize {
+        let texts = [&self.text, &self.arguments, &self.reasoning, &self.refusal];
+        texts.iter().map(|growing| growing.text.len()).sum()
+    }
+
+    /// What was gathered, as the answer; nothing is known of why it ended where there is no reason.
+    pub(crate) fn into_answer(self) -> Result<Answer, Fault> {
+        if self.text.is_empty() && self.arguments.is_empty() && !self.refusal.is_empty() {
+            return Err(Fault::Filtered(self.refusal.into_text()));
+        }
+        let finish = self.finish.unwrap_or(FinishReason::Other);
+        let (text, arguments) = (self.text.into_text(), self.arguments.into_text());
+        let is_call = self.input.is_some() || !arguments.is_empty();
+        // Without a brace there is nothing to be found in it.
+        let reasoning = self.reasoning.into_text();
+        let aside = if is_call && text.contains('{') {
+            Aside::Text(text.clone())
+        } else if !is_call && text.trim().is_empty() && reasoning.contains('{') {
+            Aside::Reasoning(reasoning)
+        } else {
+            Aside::Nothing
+        };
+        let body = match self.input {
+            Some(input) => Body::Json(input),
+            None if is_call => Body::Text(arguments),
+            None => Body::Text(text),
+        };
+        // Forced calls end with `stop` on OpenAI itself.
+        let finish = if is_call && finish == FinishReason::Stop {
+            FinishReason::ToolCall
+        } else {
+            finish
+        };
+        Ok(Answer {
+            body,
+            aside,
+            usage: self.usage,
+            finish,
+            reason: self.reason,
+            model: self.model,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(pieces: &[&str], expected: &str) {
+        let mut growing = Growing::default();
+        let mut shown = String::new();
+        for piece in pieces {
+            growing.push(piece, Some('|'), &mut |text| shown.push_str(text));
+        }
+        let text = growing.into_text();
+        assert_eq!(text, expected);
+        assert!(text.starts_with(&shown), "{shown}");
+    }
+
+    #[test]
+    fn halves_of_a_pair_are_joined_and_a_lone_one_is_replaced() {
+        check(&["a|d83d", "|de00b"], "a😀b");
+        check(&["a|d83d", "", "|de00"], "a😀");
+        check(&["a|d83d|de00b"], "a😀b");
+        check(&["|d83d", "b"], "\u{fffd}b");
+        check(&["|de00b"], "\u{fffd}b");
+        check(&["|d83d|d83d", "|de00"], "\u{fffd}😀");
+        check(&["a|d83d"], "a\u{fffd}");
+        check(&["a", "b"], "ab");
+    }
+}

@@ -1,0 +1,296 @@
+//! Reads answers, whole and as streams, however the server sends them: some stream unasked, some answer in one
+//! piece although a stream was asked for, and some call the one what is the other.
+
+use std::marker::PhantomData;
+
+use super::gathered::{Emit, Gathered};
+use super::lenient::{documents, parse};
+use super::{Dialect, Fault, refusal};
+use crate::answer::Answer;
+use crate::chat::FinishReason;
+use crate::transport::frames::{Frames, Framing};
+
+/// What ends a stream in OpenAI's dialect, and in what stands before servers of others.
+const DONE: &[u8] = b"[DONE]";
+
+/// Length of a stream's events around the text that they bring, in bytes.
+const USUAL_EVENT: usize = 512;
+
+/// Longest text that counts as a server's sentence when it stands in place of an answer, in bytes.
+pub(crate) const MAX_SENTENCE: usize = 300;
+
+/// Names of fields that an event stream begins with.
+const FIELDS: &[&[u8]] = &[b"data:", b"event:", b"id:", b"retry:", b":"];
+
+/// An answer that was read to the end of its body.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Ending {
+    pub(crate) answer: Answer,
+    /// The body said that the answer is complete.
+    pub(crate) is_complete: bool,
+}
+
+/// Reads an answer that came in one piece.
+pub(crate) fn whole<D: Dialect>(body: &[u8]) -> Result<Ending, Fault> {
+    let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
+    let body = body.trim_ascii();
+    if is_event_stream(body) {
+        let mut stream = Stream::<D>::of(Mode::Frames(Frames::new(Framing::ServerSentEvents)));
+        if stream.push(body, &mut |_| {})? {
+            return stream.finish();
+        }
+        return stream.end(&mut |_| {});
+    }
+    let mut gathered = Gathered::default();
+    let (count, _) = read_all::<D>(&mut gathered, body, &mut |_| {})?;
+    if gathered.finish.is_none() {
+        if gathered.is_whole && count == 1 {
+            // Small servers leave the reason out of whole answers, which are complete all the same.
+            gathered.finish = Some(FinishReason::Stop);
+        } else if !gathered.is_whole && !gathered.has_text() {
+            return Err(if gathered.is_of_protocol {
+                Fault::NoAnswer
+            } else {
+                Fault::Malformed(D::WITHOUT_ANSWER.to_owned())
+            });
+        }
+    }
+    ending(gathered)
+}
+
+/// Reads a document, or several of them, or one with something behind it. Gives how many there were, and whether
+/// the last said that nothing more will come.
+fn read_all<D: Dialect>(
+    gathered: &mut Gathered,
+    data: &[u8],
+    emit: Emit<'_>,
+) -> Result<(usize, bool), Fault> {
+    let mut malformed = None;
+    let documents = match list(data) {
+        Some(items) => items,
+        None => match D::read(gathered, data, emit) {
+            Err(Fault::Malformed(what)) => {
+                malformed = Some(Fault::Malformed(what));
+                documents(data).collect()
+            }
+            read => return read.map(|is_done| (1, is_done)),
+        },
+    };
+    for (index, document) in documents.iter().enumerate() {
+        if D::read(gathered, document, emit)? {
+            return Ok((index + 1, true));
+        }
+    }
+    match malformed {
+        Some(malformed) if documents.is_empty() => Err(malformed),
+        _ => Ok((documents.len(), false)),
+    }
+}
+
+/// The items of a list of documents.
+fn list(body: &[u8]) -> Option<Vec<&[u8]>> {
+    if !body.starts_with(b"[") {
+        return None;
+    }
+    let items: Vec<&serde_json::value::RawValue> = serde_json::from_slice(body).ok()?;
+    Some(
+        items
+            .into_iter()
+            .map(|item| item.get().as_bytes())
+            .collect(),
+    )
+}
+
+fn is_event_stream(body: &[u8]) -> bool {
+    FIELDS.iter().any(|field| body.starts_with(field))
+}
+
+/// Whether more of the body is needed to tell what it is.
+fn may_be_event_stream(body: &[u8]) -> bool {
+    FIELDS.iter().any(|field| field.starts_with(body))
+}
+
+fn ending(gathered: Gathered) -> Result<Ending, Fault> {
+    let is_complete = gathered.finish.is_some();
+    Ok(Ending {
+        answer: gathered.into_answer()?,
+        is_complete,
+    })
+}
+
+/// Reads an answer as its body arrives.
+#[derive(Debug)]
+pub(crate) struct Stream<D> {
+    mode: Mode,
+    gathered: Gathered,
+    /// What came in place of an event.
+    said: Option<Vec<u8>>,
+    /// What was unusually long in its events.
+    event_bytes: usize,
+    dialect: PhantomData<fn() -> D>,
+}
+
+#[derive(Debug)]
+enum Mode {
+    /// Nothing but space has come.
+    Unknown(Vec<u8>),
+    Frames(Frames),
+    /// Something else, which is read as a whole.
+    Whole(Vec<u8>),
+}
+
+impl<D: Dialect> Default for Stream<D> {
+    fn default() -> Self {
+        Self::of(Mode::Unknown(Vec::new()))
+    }
+}
+
+impl<D: Dialect> Stream<D> {
+    fn of(mode: Mode) -> Self {
+        Self {
+            mode,
+            gathered: Gathered::default(),
+            said: None,
+            event_bytes: 0,
+            dialect: PhantomData,
+        }
+    }
+
+    /// Takes a piece of the body; new text of the answer goes to `emit`. `true`: nothing more will come.
+    pub(crate) fn push(&mut self, piece: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {
+        match &mut self.mode {
+            Mode::Unknown(seen) => {
+                seen.extend_from_slice(piece);
+                let seen = std::mem::take(seen);
+                self.mode = Self::mode_of(seen);
+                if let Mode::Frames(_) = self.mode {
+                    return self.read_events(emit);
+                }
+            }
+            Mode::Frames(frames) => {
+                frames.push(piece);
+                return self.read_events(emit);
+            }
+            Mode::Whole(seen) => seen.extend_from_slice(piece),
+        }
+        Ok(false)
+    }
+
+    /// Bytes that are kept of the body so far: its text, and what is not read yet.
+    pub(crate) fn kept(&self) -> usize {
+        let unread = match &self.mode {
+            Mode::Unknown(seen) | Mode::Whole(seen) => seen.len(),
+            Mode::Frames(frames) => frames.held(),
+        };
+        unread + self.event_bytes.max(self.gathered.text_bytes())
+    }
+
+    /// What a body is that begins so.
+    fn mode_of(seen: Vec<u8>) -> Mode {
+        let text = seen.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&seen);
+        let text = text.trim_ascii_start();
+        let framing = match (text.first(), D::FRAMING) {
+            (None, _) => return Mode::Unknown(seen),
+            // The rest of a byte order mark is still to come.
+            (Some(0xEF), _) if text.len() < 3 => return Mode::Unknown(seen),
+            (Some(b'{'), Framing::Lines) => Framing::Lines,
+            _ if is_event_stream(text) => Framing::ServerSentEvents,
+            _ if may_be_event_stream(text) => return Mode::Unknown(seen),
+            _ => return Mode::Whole(seen),
+        };
+        let mut frames = Frames::new(framing);
+        frames.push(&seen);
+        Mode::Frames(frames)
+    }
+
+    fn read_events(&mut self, emit: Emit<'_>) -> Result<bool, Fault> {
+        let Mode::Frames(frames) = &mut self.mode else {
+            return Ok(false);
+        };
+        while let Some(data) = frames.next() {
+            self.event_bytes += data.len().saturating_sub(USUAL_EVENT);
+            if event::<D>(&mut self.gathered, &mut self.said, &data, emit)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The answer, after the event that said that nothing more will come.
+    pub(crate) fn finish(self) -> Result<Ending, Fault> {
+        ending(self.gathered)
+    }
+
+    /// The answer, at the end of the body.
+    pub(crate) fn end(mut self, emit: Emit<'_>) -> Result<Ending, Fault> {
+        match &mut self.mode {
+            Mode::Unknown(seen) | Mode::Whole(seen) if !seen.is_empty() => {
+                // Half a document at the end of the body is a cut stream, not a foreign protocol.
+                return whole::<D>(seen).map_err(|fault| match fault {
+                    Fault::Malformed(_) if seen.trim_ascii().first() == Some(&b'{') => {
+                        Fault::Truncated
+                    }
+                    Fault::Malformed(what) => in_place_of_answer(seen, what),
+                    fault => fault,
+                });
+            }
+            Mode::Unknown(_) | Mode::Whole(_) => {}
+            Mode::Frames(frames) => {
+                let data = frames.rest();
+                let is_line = data.is_some();
+                if let Some(data) = data.or_else(|| frames.unfinished()) {
+                    match event::<D>(&mut self.gathered, &mut self.said, &data, emit) {
+                        // As its specification says, an unfinished event is dropped, unless it is whole.
+                        Err(Fault::Malformed(_)) if is_line => return Err(Fault::Truncated),
+                        Ok(_) | Err(Fault::Malformed(_)) => {}
+                        Err(fault) => return Err(fault),
+                    }
+                }
+            }
+        }
+        match self.said {
+            Some(said) if !self.gathered.has_text() && self.gathered.finish.is_none() => {
+                Err(in_place_of_answer(&said, "no valid JSON".to_owned()))
+            }
+            _ => ending(self.gathered),
+        }
+    }
+}
+
+/// Reads one event.
+fn event<D: Dialect>(
+    gathered: &mut Gathered,
+    said: &mut Option<Vec<u8>>,
+    data: &[u8],
+    emit: Emit<'_>,
+) -> Result<bool, Fault> {
+    let data = data.trim_ascii();
+    match data.first() {
+        None => Ok(false),
+        Some(b'{' | b'[') if data != DONE => {
+            read_all::<D>(gathered, data, emit).map(|(_, is_done)| is_done)
+        }
+        _ if data == DONE => Ok(true),
+        // A sign of life, or a complaint.
+        _ => {
+            *said = Some(data.to_owned());
+            Ok(false)
+        }
+    }
+}
+
+/// A short text is passed on as what the server says, and a page is none.
+fn in_place_of_answer(text: &[u8], what: String) -> Fault {
+    match refusal::plain_text(text) {
+        Some(said) if said.len() <= MAX_SENTENCE => Fault::Said(said),
+        _ => Fault::Malformed(what),
+    }
+}
+
+/// Where a document holds nothing of the dialect: the error that it is instead.
+pub(crate) fn check_for_error(data: &[u8]) -> Result<(), Fault> {
+    match refusal::in_answer(&parse(data)?.value) {
+        Some(refusal) => Err(Fault::Refused(refusal)),
+        None => Ok(()),
+    }
+}
