@@ -142,13 +142,12 @@ fn begins_object(rest: &str) -> bool {
     let is_name = |c: char| c.is_alphanumeric() || " _-$.'’\t\r\n".contains(c);
     match inside.chars().next() {
         // Doubled, as in templates: the second one is looked at on its own.
-        Some('{' | '%') => false,
+        Some('{' | '%') | None => false,
         Some(first) if is_name(first) && first != '\'' && first != '’' => {
             let after = inside.chars().take(MAX_NAME).find(|&c| !is_name(c));
             matches!(after, Some(':' | '"' | '“'))
         }
         Some(_) => true,
-        None => false,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What real model servers send that is not quite their protocol: a paid answer is read all the same, in every
 //! dialect, whole and streamed.
+#![expect(clippy::needless_pass_by_value, reason = "cases are written in place")]
 
 use llm::chat::{ChatReply, ChatRequest, Content, FinishReason};
 use llm::error::ErrorKind;
@@ -121,16 +122,17 @@ fn events(provider: &str, pieces: &[&str]) -> Vec<String> {
 }
 
 fn event_stream(events: &[String]) -> String {
-    events
+    let events: Vec<String> = events
         .iter()
         .map(|event| format!("data: {event}\n\n"))
-        .collect()
+        .collect();
+    events.concat()
 }
 
 /// As the provider frames it.
 fn framed(provider: &str, events: &[String]) -> String {
     match provider {
-        "ollama" => events.iter().map(|event| format!("{event}\n")).collect(),
+        "ollama" => events.join("\n") + "\n",
         _ => event_stream(events),
     }
 }

@@ -18,7 +18,7 @@ object! {
         model: Word = "model",
         usage: Tokens = "usage",
         /// Of `message_start`.
-        message: Start = "message",
+        start: Start = "message",
         /// Of `content_block_start`; nearly always empty.
         content_block: Block = "content_block",
         /// Of `content_block_delta` and `message_delta`.
@@ -56,24 +56,24 @@ object! {
 object! {
     /// The counts of `message_delta` replace those of `message_start` where they are given.
     Tokens {
-        input_tokens: Count = "input_tokens",
-        cache_read_input_tokens: Count = "cache_read_input_tokens",
-        cache_creation_input_tokens: Count = "cache_creation_input_tokens",
-        output_tokens: Count = "output_tokens",
+        input: Count = "input_tokens",
+        cache_read: Count = "cache_read_input_tokens",
+        cache_creation: Count = "cache_creation_input_tokens",
+        output: Count = "output_tokens",
     }
 }
 
 impl Tokens {
     /// Anthropic's `input_tokens` leaves out everything that went through the cache.
     fn update(&self, reported: &mut Reported) {
-        let read = self.cache_read_input_tokens.0;
-        let cached = [read, self.cache_creation_input_tokens.0];
+        let read = self.cache_read.0;
+        let cached = [read, self.cache_creation.0];
         let cached = cached.into_iter().flatten().fold(0, u64::saturating_add);
-        let input = self.input_tokens.0;
+        let input = self.input.0;
         let input = input.map(|fresh| fresh.saturating_add(cached));
         reported.input_tokens = input.or(reported.input_tokens);
         reported.cached_tokens = read.or(reported.cached_tokens);
-        reported.output_tokens = self.output_tokens.0.or(reported.output_tokens);
+        reported.output_tokens = self.output.0.or(reported.output_tokens);
     }
 }
 
@@ -91,16 +91,16 @@ pub(super) fn read(gathered: &mut Gathered, data: &[u8], emit: Emit<'_>) -> Resu
         check_for_error(data)?;
     }
     gathered.is_of_protocol |= kind == Some("message");
-    document.message.usage.update(&mut gathered.usage);
+    document.start.usage.update(&mut gathered.usage);
     document.usage.update(&mut gathered.usage);
-    let model = document.message.model.0.or(document.model.0);
+    let model = document.start.model.0.or(document.model.0);
     gathered.model = model.or(gathered.model.take());
     if let Some(blocks) = &document.content {
         gathered.is_whole |= !blocks.0.is_empty();
     }
     let blocks = document.content.unwrap_or_default().0.into_iter();
     let blocks = blocks
-        .chain(document.message.content.0)
+        .chain(document.start.content.0)
         .chain([document.content_block]);
     for block in blocks {
         gathered

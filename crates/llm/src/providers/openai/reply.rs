@@ -58,24 +58,24 @@ object! {
 
 object! {
     Tokens {
-        prompt_tokens: Count = "prompt_tokens" | "input_tokens",
-        completion_tokens: Count = "completion_tokens" | "output_tokens",
+        prompt: Count = "prompt_tokens" | "input_tokens",
+        completion: Count = "completion_tokens" | "output_tokens",
         details: Details = "prompt_tokens_details" | "input_tokens_details",
     }
 }
 
 object! {
     Details {
-        cached_tokens: Count = "cached_tokens",
+        cached: Count = "cached_tokens",
     }
 }
 
 impl Tokens {
     fn reported(&self) -> Reported {
         Reported {
-            input_tokens: self.prompt_tokens.0,
-            cached_tokens: self.details.cached_tokens.0,
-            output_tokens: self.completion_tokens.0,
+            input_tokens: self.prompt.0,
+            cached_tokens: self.details.cached.0,
+            output_tokens: self.completion.0,
         }
     }
 }
