@@ -92,6 +92,8 @@ pub enum EventKind {
         item: Option<usize>,
         code: FailureCode,
         error: String,
+        #[serde(default)]
+        duration_ms: u64,
     },
     GateFailed {
         metric: String,

@@ -8,6 +8,9 @@ use crate::chat::{ChatRequest, Content, Usage};
 /// Tokens that an answer is taken to have at most where no limit is sent for it.
 pub const DEFAULT_ANSWER_TOKENS: u32 = 4_096;
 
+/// More than any call takes.
+const MOST_TOKENS: u64 = 1_000_000_000;
+
 /// About what goes around a prompt and its schema, in tokens.
 const ENVELOPE: u64 = 8;
 
@@ -52,13 +55,14 @@ pub(crate) struct Reported {
 }
 
 impl Reported {
-    /// What the call took. A count that is missing, or 0 although there was a text, is estimated.
+    /// What the call took. A count that is missing, 0 although there was a text, or beyond reason is
+    /// estimated.
     pub(crate) fn or_estimate(self, request: &ChatRequest, answer: &Content) -> Usage {
-        let input = self.input_tokens.filter(|count| *count > 0);
-        let output = self.output_tokens.filter(|count| *count > 0);
+        let input = self.input_tokens.filter(is_plausible);
+        let output = self.output_tokens.filter(is_plausible);
         Usage {
             input_tokens: input.unwrap_or_else(|| estimate_prompt(request)),
-            cached_tokens: self.cached_tokens.unwrap_or(0),
+            cached_tokens: self.cached_tokens.filter(is_plausible).unwrap_or(0),
             output_tokens: output.unwrap_or_else(|| match answer {
                 Content::Text(text) => estimate(text),
                 Content::Json(value) => estimate(&value.to_string()),
@@ -66,6 +70,15 @@ impl Reported {
             is_estimated: input.is_none() || output.is_none(),
         }
     }
+}
+
+/// Sums of such counts fit every sink.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "what `Option::filter` calls"
+)]
+fn is_plausible(count: &u64) -> bool {
+    (1..=MOST_TOKENS).contains(count)
 }
 
 /// About as many tokens as a text has that comes in pieces: four ASCII characters each, and any other

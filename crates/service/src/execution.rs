@@ -341,6 +341,18 @@ impl Execution {
         }
     }
 
+    /// What operators look for. The sentence holds no prompt, and what is sensitive is masked in it.
+    fn tell_failure(&self, failure: &Failure) {
+        tracing::info!(
+            job = %self.run.id(),
+            workflow = &**self.run.workflow(),
+            node = failure.node.as_deref(),
+            code = Problem::of_failure(failure, None).code.as_ref(),
+            reason = failure.message.as_str(),
+            "a run failed"
+        );
+    }
+
     /// Stores the end, however long the store takes to accept it: the work is done and paid for.
     async fn finish(&self, finished: Finished) -> Option<Job> {
         let usage = Json::of(&finished.usage);
@@ -374,6 +386,9 @@ impl Execution {
         };
         match stored {
             Ok(job) => {
+                if let Outcome::Failed(failure) = &finished.outcome {
+                    self.tell_failure(failure);
+                }
                 self.shared.ended.fetch_add(1, Ordering::SeqCst);
                 if let Some(telemetry) = self.run.telemetry() {
                     telemetry.ended(&finished);

@@ -58,7 +58,7 @@ impl Shown {
     /// Inputs or outputs of the run, by field.
     pub(crate) fn fields(&self, fields: &Map<String, Value>) -> Option<Captured> {
         match self.0.fields(fields) {
-            Some(fields) => Some(Captured(Value::Object(fields).to_string())),
+            Some(fields) => Some(Captured(storable(Value::Object(fields)).to_string())),
             None => sized(self.0.run_level(), || {
                 Value::Object(shape_of(fields)).to_string()
             }),
@@ -86,7 +86,7 @@ impl Shown {
     pub(crate) fn outputs(&self, node: &str, outputs: &Value) -> Option<Captured> {
         let outputs = outputs.as_object()?;
         match self.0.outputs(node, outputs) {
-            Some(outputs) => Some(Captured(Value::Object(outputs).to_string())),
+            Some(outputs) => Some(Captured(storable(Value::Object(outputs)).to_string())),
             None => sized(self.0.node_level(node), || {
                 Value::Object(shape_of(outputs)).to_string()
             }),
@@ -96,12 +96,30 @@ impl Shown {
     /// The state after a step; sizes of it would tell little.
     pub(crate) fn state(&self, state: &[Value]) -> Option<Captured> {
         let state = self.0.state(state)?;
-        Some(Captured(Value::Object(state).to_string()))
+        Some(Captured(storable(Value::Object(state)).to_string()))
     }
 
     /// The one sentence of a failure, at any level.
     pub(crate) fn sentence(&self, sentence: &str) -> Captured {
         Captured(self.0.text(sentence).into_owned())
+    }
+}
+
+/// A value whose integers fit 64 bits with a sign, the largest that MLflow and OTLP have; larger ones become
+/// text. One that does not fit would make every search over the traces of its experiment fail.
+fn storable(mut value: Value) -> Value {
+    make_storable(&mut value);
+    value
+}
+
+fn make_storable(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_u64() && !number.is_i64() => {
+            *value = Value::String(number.to_string());
+        }
+        Value::Array(items) => items.iter_mut().for_each(make_storable),
+        Value::Object(members) => members.values_mut().for_each(make_storable),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
@@ -176,6 +194,20 @@ edges: [{from: START, to: n}, {from: n, to: END}]
         let prompt = shown.prompt("n", "Say Ada").expect("sizes");
         assert_eq!(prompt.as_str(), "<text of 7 characters>");
         assert!(!shown.shows_prompts("n"));
+    }
+
+    #[test]
+    fn an_integer_of_64_bits_without_a_sign_is_text_for_a_sink() {
+        let shown = shown(CaptureLevel::Full);
+        let fields = json!({"name": u64::MAX, "out": [1, i64::MAX, {"k": 1_u64 << 63}], "x": 1.5});
+        let fields = fields.as_object().expect("an object");
+        let told = r#"{"name":"18446744073709551615","out":[1,9223372036854775807,{"k":"9223372036854775808"}],"x":1.5}"#;
+        assert_eq!(shown.fields(fields).expect("content").as_str(), told);
+        let outputs = Value::Object(fields.clone());
+        assert_eq!(
+            shown.outputs("n", &outputs).expect("content").as_str(),
+            told
+        );
     }
 
     #[test]

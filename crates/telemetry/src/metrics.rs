@@ -115,7 +115,7 @@ impl Metrics {
             ),
             node_seconds: histogram(
                 "flowmill_node_duration_seconds",
-                "Time one execution of a node took that completed.",
+                "Time one execution of a node took, whether it completed or failed.",
                 RUN_BUCKETS,
                 &["workflow", "node"],
             ),
@@ -305,6 +305,9 @@ impl WorkflowMetrics {
     pub(crate) fn event(&self, all: &Metrics, event: &RunEvent) {
         match &event.kind {
             EventKind::NodeCompleted {
+                node, duration_ms, ..
+            }
+            | EventKind::NodeFailed {
                 node, duration_ms, ..
             } => self.node(all, node).seconds.observe(seconds(*duration_ms)),
             EventKind::NodeRetried { node, .. } => self.node(all, node).retries.inc(),

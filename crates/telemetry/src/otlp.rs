@@ -37,7 +37,7 @@ impl SpanQueue {
                 _place: place,
                 _room: room,
             }),
-            _ => self.0.dropped.inc(),
+            _ => self.0.dropped.count(),
         }
     }
 }

@@ -1,11 +1,48 @@
 //! A way to the exporter that never blocks and never grows beyond its bounds. What does not fit is dropped
 //! and counted.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::IntCounter;
 use tokio::sync::mpsc;
+
+use crate::export::Seldom;
+
+/// Counts what a sink has to do without, and says so the first time, the 10th, the 100th, …
+#[derive(Debug)]
+pub(crate) struct Drops {
+    sink: &'static str,
+    /// What is dropped, for people.
+    what: &'static str,
+    counter: IntCounter,
+    told: Mutex<Seldom>,
+}
+
+impl Drops {
+    pub(crate) fn new(sink: &'static str, what: &'static str, counter: IntCounter) -> Self {
+        Self {
+            sink,
+            what,
+            counter,
+            told: Mutex::default(),
+        }
+    }
+
+    /// One more.
+    pub(crate) fn count(&self) {
+        self.counter.inc();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(dropped) = told.now() {
+            tracing::warn!(
+                sink = self.sink,
+                dropped,
+                "telemetry is dropped, since the sink does not keep up: {}",
+                self.what
+            );
+        }
+    }
+}
 
 /// Bytes and entries that may be on their way, or waiting at the other end.
 #[derive(Debug)]
@@ -82,15 +119,12 @@ impl Drop for Room {
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     pub(crate) budget: Arc<Budget>,
-    pub(crate) dropped: IntCounter,
+    pub(crate) dropped: Drops,
     sender: mpsc::UnboundedSender<T>,
 }
 
 impl<T> Queue<T> {
-    pub(crate) fn new(
-        budget: Arc<Budget>,
-        dropped: IntCounter,
-    ) -> (Self, mpsc::UnboundedReceiver<T>) {
+    pub(crate) fn new(budget: Arc<Budget>, dropped: Drops) -> (Self, mpsc::UnboundedReceiver<T>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let queue = Self {
             budget,
@@ -104,7 +138,7 @@ impl<T> Queue<T> {
     pub(crate) fn send(&self, entry: T) {
         if self.sender.send(entry).is_err() {
             // The exporter has ended: the process is about to.
-            self.dropped.inc();
+            self.dropped.count();
         }
     }
 }
@@ -126,5 +160,43 @@ mod tests {
         assert!(budget.take_bytes(20).is_none());
         drop(room);
         assert!(budget.take_bytes(100).is_some());
+    }
+
+    /// Log lines, kept.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, piece: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(piece);
+            Ok(piece.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_dropped_is_said_while_it_is_counted() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .finish();
+        let counter = IntCounter::new("dropped", "Dropped.").unwrap();
+        let drops = Drops::new("mlflow", "runs", counter.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            for _ in 0..100 {
+                drops.count();
+            }
+        });
+        assert_eq!(counter.get(), 100);
+        let told = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(told.lines().count(), 3, "{told}");
+        for dropped in ["dropped=1", "dropped=10", "dropped=100"] {
+            assert!(told.contains(dropped), "{told}");
+        }
     }
 }

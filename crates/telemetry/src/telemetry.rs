@@ -9,7 +9,6 @@ use engine::host::Host;
 use engine::trace::TraceParent;
 use engine::watch::{RunInfo, RunObserver};
 use llm::Environment;
-use prometheus::IntCounter;
 use serde_json::Map;
 
 use crate::export::{Exporter, Worker, tell_lost};
@@ -17,7 +16,7 @@ use crate::http;
 use crate::metrics::Metrics;
 use crate::mlflow::{self, ArtifactLevel, Message, RunHandle, RunHead};
 use crate::otlp::{self, Resource, SpanQueue, Spans};
-use crate::queue::{Budget, Queue};
+use crate::queue::{Budget, Drops, Queue};
 use crate::request::RequestSpan;
 use crate::run::{self, Ids, RunWatch};
 
@@ -70,7 +69,7 @@ struct Inner {
 /// What a run needs to become one of MLflow's.
 struct Tracking {
     queue: Arc<Queue<Message>>,
-    dropped_parts: IntCounter,
+    dropped_parts: Arc<Drops>,
     experiment: Option<String>,
     level: Option<ArtifactLevel>,
     shown: String,
@@ -117,7 +116,8 @@ impl Telemetry {
                 let sampler = settings.sampler;
                 let dropped = metrics.dropped("otlp");
                 let budget = Budget::new(settings.max_queue, MAX_BYTES);
-                let (queue, receiver) = Queue::new(budget, dropped.clone());
+                let drops = Drops::new("otlp", "spans", dropped.clone());
+                let (queue, receiver) = Queue::new(budget, drops);
                 let collector = otlp::Collector {
                     settings,
                     resource: resource.clone(),
@@ -134,12 +134,17 @@ impl Telemetry {
             if let Some(settings) = tracking {
                 let dropped = metrics.dropped("mlflow");
                 let budget = Budget::new(MAX_RUNS, MAX_BYTES);
-                let (queue, receiver) = Queue::new(budget, dropped.clone());
+                let drops = Drops::new("mlflow", "runs", dropped.clone());
+                let (queue, receiver) = Queue::new(budget, drops);
                 let experiment = settings.experiment.clone();
                 let client = mlflow::Client::new(http.clone(), settings, host.clone());
                 mlflow = Some(Tracking {
                     queue: Arc::new(queue),
-                    dropped_parts: metrics.dropped("mlflow_parts"),
+                    dropped_parts: Arc::new(Drops::new(
+                        "mlflow",
+                        "spans and artifacts of runs",
+                        metrics.dropped("mlflow_parts"),
+                    )),
                     experiment,
                     level: artifacts,
                     shown: client.shown(),

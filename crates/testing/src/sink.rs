@@ -24,6 +24,8 @@ pub enum Manner {
     Status(u16),
     /// Never answers.
     Hang,
+    /// Never answers at paths that begin so.
+    HangAt(&'static str),
 }
 
 /// A request that arrived, whatever became of it.
@@ -106,10 +108,20 @@ impl Sink {
 async fn take(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, MAX_BODY).await.unwrap_or_default();
+    let path = parts.uri.to_string();
+    let runs = if path.ends_with("/runs/search") {
+        let filter = serde_json::from_slice::<Value>(&body).unwrap_or_default();
+        runs_found(
+            &lock(&shared.received),
+            filter["filter"].as_str().unwrap_or_default(),
+        )
+    } else {
+        Vec::new()
+    };
     let number = {
         let mut received = lock(&shared.received);
         received.push(Arrived {
-            path: parts.uri.to_string(),
+            path: path.clone(),
             headers: parts.headers,
             body,
         });
@@ -117,8 +129,10 @@ async fn take(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     };
     let manner = *lock(&shared.manner);
     match manner {
-        Manner::Fine => axum::Json(json!({
+        Manner::HangAt(prefix) if path.starts_with(prefix) => std::future::pending().await,
+        Manner::Fine | Manner::HangAt(_) => axum::Json(json!({
             "experiment_id": "1",
+            "runs": runs,
             "experiment": {"experiment_id": "1", "lifecycle_stage": "active"},
             "run": {"info": {"run_id": format!("run-{number}"), "experiment_id": "1",
                 "artifact_uri": format!("mlflow-artifacts:/1/run-{number}/artifacts")}},
@@ -129,6 +143,25 @@ async fn take(State(shared): State<Arc<Shared>>, request: Request) -> Response {
             .into_response(),
         Manner::Hang => std::future::pending().await,
     }
+}
+
+/// The runs that were asked for with a tag whose value the filter names, answered or not.
+fn runs_found(received: &[Arrived], filter: &str) -> Vec<Value> {
+    let is_found = |arrived: &Arrived| {
+        let body = arrived.json();
+        let tags = body["tags"].as_array().into_iter().flatten();
+        arrived.path.ends_with("/runs/create")
+            && tags
+                .filter_map(|tag| tag["value"].as_str())
+                .any(|value| filter.contains(&format!("'{value}'")))
+    };
+    let numbered = received.iter().enumerate();
+    let found = numbered.filter(|(_, arrived)| is_found(arrived));
+    let run = |(index, _): (usize, &Arrived)| {
+        let id = format!("run-{}", index + 1);
+        json!({"info": {"run_id": id, "experiment_id": "1", "artifact_uri": format!("mlflow-artifacts:/1/{id}/artifacts")}})
+    };
+    found.map(run).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

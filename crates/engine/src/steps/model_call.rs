@@ -88,6 +88,7 @@ pub(crate) async fn execute(context: &Context<'_>, execution: Execution<'_>) -> 
             item,
             code: failure.code,
             error: failure.message.clone(),
+            duration_ms: millis(context.since(started)),
         },
     });
     Executed { result, usage }

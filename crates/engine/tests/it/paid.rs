@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::event::EventKind;
 use engine::outcome::{FailureCode, Outcome};
 use engine::run::Start;
 use lang::workflow::Budget;
@@ -217,4 +218,19 @@ async fn a_cost_budget_lets_one_call_of_unknown_price_start() {
     let ran = fixture.run(json!({})).await;
     assert_eq!(ran.failure().code, FailureCode::BudgetExceeded);
     assert_eq!(models.calls().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_failed_tells_how_long_it_took() {
+    let models = FakeModels::new(|_| Answer::error(ErrorKind::BadRequest).after(400));
+    let ran = Fixture::new(&plan(ONE), &models).run(json!({})).await;
+    let durations: Vec<u64> = ran
+        .events
+        .iter()
+        .filter_map(|event| match event.kind {
+            EventKind::NodeFailed { duration_ms, .. } => Some(duration_ms),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(durations, [400]);
 }

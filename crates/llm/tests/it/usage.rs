@@ -79,10 +79,12 @@ async fn counts_that_are_left_out_are_estimated_from_the_text() {
 }
 
 #[tokio::test]
-async fn a_count_of_0_for_a_text_is_no_count() {
+async fn a_count_of_0_or_beyond_reason_is_no_count() {
     let (prompt, text) = (estimate_prompt(&free(PROMPT)), estimate(ANSWER));
     let zeros = json!({"usage": {"prompt_tokens": 0, "completion_tokens": 0}});
     check("openai", zeros, (prompt, text, true)).await;
+    let absurd = json!({"usage": {"prompt_tokens": u64::MAX, "completion_tokens": 1_u64 << 62}});
+    check("openai", absurd, (prompt, text, true)).await;
 }
 
 #[tokio::test]

@@ -203,6 +203,29 @@ impl Client {
         }
     }
 
+    /// Deletes the runs of its experiment, other than this one, that have that tag.
+    pub(crate) async fn delete_others(
+        &self,
+        kept: &Run,
+        tag: &str,
+        value: &str,
+    ) -> Result<(), Error> {
+        let wanted = json!({
+            "experiment_ids": [kept.experiment_id],
+            "filter": format!("tags.`{tag}` = '{value}'"),
+            "max_results": 100,
+        });
+        let found = self.post("runs/search", &wanted).await?;
+        let runs = found.pointer("/runs").and_then(Value::as_array);
+        for found in runs.into_iter().flatten() {
+            let id = text(found, "/info/run_id")?;
+            if id != kept.id {
+                self.post("runs/delete", &json!({ "run_id": id })).await?;
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) async fn log_batch(&self, body: &Value) -> Result<(), Error> {
         self.post("runs/log-batch", body).await.map(drop)
     }

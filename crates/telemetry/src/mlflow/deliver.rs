@@ -24,6 +24,8 @@ pub(super) struct Pending {
     pub(super) head: Arc<RunHead>,
     _place: Place,
     pub(super) run: Option<Run>,
+    /// MLflow was asked to make the run and did not answer: it may have made it all the same.
+    may_exist: bool,
     params: VecDeque<(String, String)>,
     pub(super) spans: Vec<(Box<Span>, Room)>,
     pub(super) artifacts: VecDeque<(Artifact, Option<Room>)>,
@@ -58,6 +60,7 @@ impl Pending {
             head,
             _place: place,
             run: None,
+            may_exist: false,
             spans: Vec::new(),
             end: None,
             metrics_logged: false,
@@ -153,7 +156,7 @@ impl Courier {
         let experiment_id = self.experiment(&head.experiment).await?;
         let job = head.job.to_string();
         let mut run = None;
-        if head.resumed {
+        if head.resumed || pending.may_exist {
             run = self.client.find_run(&experiment_id, JOB_TAG, &job).await?;
         }
         if let Some(run) = &run {
@@ -190,6 +193,9 @@ impl Courier {
             {
                 // It was deleted since we last asked for it.
                 self.experiments().remove(&head.experiment);
+            }
+            if matches!(made, Err(Error::Unreachable(_))) {
+                pending.may_exist = true;
             }
             made?
         };
@@ -284,6 +290,13 @@ impl Courier {
         }
         let updated = self.client.update_run(&update).await;
         tolerate("the end of a run", updated, refused)?;
+        if pending.may_exist && pending.end.is_some() {
+            let job = pending.head.job.to_string();
+            let client = &self.client;
+            let deleted = client.delete_others(run, JOB_TAG, &job).await;
+            tolerate("the deletion of a second run of a job", deleted, refused)?;
+            pending.may_exist = false;
+        }
         pending.named_async = pending.is_async;
         Ok(())
     }

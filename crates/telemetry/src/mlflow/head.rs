@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::names;
 use crate::capture::Captured;
-use crate::queue::{Place, Queue, Room};
+use crate::queue::{Drops, Place, Queue, Room};
 use crate::span::Span;
 
 /// How many artifacts a run leaves.
@@ -131,19 +131,19 @@ pub(crate) struct RunHandle {
     head: Mutex<Option<(RunHead, Place)>>,
     queue: Arc<Queue<Message>>,
     /// Parts of runs that had no room.
-    dropped_parts: prometheus::IntCounter,
+    dropped_parts: Arc<Drops>,
 }
 
 impl RunHandle {
     /// For a run that is about to begin. `None`, counted, where the exporter cannot keep up.
     pub(crate) fn reserve(
         queue: &Arc<Queue<Message>>,
-        dropped_parts: &prometheus::IntCounter,
+        dropped_parts: &Arc<Drops>,
         level: ArtifactLevel,
         head: impl FnOnce() -> RunHead,
     ) -> Option<Self> {
         let Some(place) = queue.budget.take_entry() else {
-            queue.dropped.inc();
+            queue.dropped.count();
             return None;
         };
         let head = head();
@@ -179,14 +179,14 @@ impl RunHandle {
             Some(room) => self
                 .queue
                 .send(Message::Span(self.job, Box::new(span), room)),
-            None => self.dropped_parts.inc(),
+            None => self.dropped_parts.count(),
         }
     }
 
     pub(crate) fn artifact(&self, artifact: Artifact) {
         match self.queue.budget.take_bytes(64 + artifact.text.len()) {
             Some(room) => self.queue.send(Message::Artifact(self.job, artifact, room)),
-            None => self.dropped_parts.inc(),
+            None => self.dropped_parts.count(),
         }
     }
 

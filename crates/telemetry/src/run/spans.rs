@@ -193,8 +193,9 @@ impl Spans {
                 item,
                 code,
                 error,
+                duration_ms,
             } => {
-                let Some(mut closed) = self.close(node, *item, 0, true) else {
+                let Some(mut closed) = self.close(node, *item, *duration_ms, true) else {
                     return;
                 };
                 self.emit_call(closed.last_call.take(), Some(error));
@@ -207,6 +208,10 @@ impl Spans {
                 // Nodes that were aborted have no end of their own.
                 let aborted = std::mem::take(&mut self.open().nodes);
                 for mut node in aborted {
+                    let took = event.at.duration_since(node.start).as_millis();
+                    let count_of = &mut self.open().counts;
+                    count_of.entry(node.node.clone()).or_default().time_ms +=
+                        u64::try_from(took).unwrap_or(0);
                     self.emit_call(node.last_call.take(), None);
                     let attributes = of_node(&node);
                     let status = Status::Error("aborted with the run".to_owned());

@@ -210,20 +210,23 @@ fn execute(
         if let Some(watch) = &watch {
             watch.ended(&finished);
         }
-        telemetry.close(CLOSE_LIMIT).await;
         Ok(finished)
     });
+    progress.finish();
+    let concluded = finished.and_then(|finished| {
+        let is_success = matches!(finished.outcome, Outcome::Completed { .. });
+        let concluded = conclude(args, settings, finished, job_id);
+        // Last: outputs that were paid for are printed even where the cassette cannot take its name.
+        let recorded = answering
+            .recording
+            .map_or(Ok(()), |recording| recording.end(is_success));
+        concluded.and_then(|exit| recorded.map(|()| exit))
+    });
+    // The result is out by now: it does not wait for a sink that hangs.
+    runtime.block_on(telemetry.close(CLOSE_LIMIT));
     // A name lookup that hangs must not keep the process.
     runtime.shutdown_background();
-    progress.finish();
-    let finished = finished?;
-    let is_success = matches!(finished.outcome, Outcome::Completed { .. });
-    let concluded = conclude(args, settings, finished, job_id);
-    // Last: outputs that were paid for are printed even where the cassette cannot take its name.
-    let recorded = answering
-        .recording
-        .map_or(Ok(()), |recording| recording.end(is_success));
-    concluded.and_then(|exit| recorded.map(|()| exit))
+    concluded
 }
 
 /// Prints how the run ended.

@@ -2,9 +2,10 @@
 //! through again by itself.
 
 use std::net::TcpListener;
+use std::time::Duration;
 
 use serde_json::json;
-use testing::{FakeModel, Manner, Sink, TempProject};
+use testing::{FakeModel, Manner, Reply, Sink, TempProject};
 
 use super::rig::{model, project, until};
 use crate::http::{client, post, start_in};
@@ -160,4 +161,112 @@ async fn a_sink_that_refuses_is_named_once_and_costs_no_run() {
     assert_eq!(code, Some(0), "{lines:#?}");
     // The first, and the tenth.
     assert_eq!(count(&lines, ["MLflow refuses", "403"]), 2, "{lines:#?}");
+}
+
+/// MLflow may have made a run though it did not answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_hang_no_job_has_two_runs_and_none_goes_on_for_ever() {
+    let create = "/api/2.0/mlflow/runs/create";
+    let sink = Sink::start(Manner::HangAt(create));
+    let (model, project) = (model(), project("sink_hangs_midway"));
+    let mut server = start(&sink.url(), &model, &project);
+    let url = server.url();
+    run_all(&url).await;
+    until(|| {
+        let tried = sink.received(create).len();
+        if tried >= 2 { Ok(()) } else { Err(tried) }
+    });
+    sink.set(Manner::Fine);
+    until_told(&sink, RUNS);
+    server.signal("TERM");
+    let (code, lines) = end(server);
+    assert_eq!(code, Some(0), "{lines:#?}");
+    let job_of = |made: &testing::Arrived| {
+        let tags = made.json()["tags"].as_array().cloned().unwrap_or_default();
+        let tag = tags.into_iter().find(|tag| tag["key"] == "flowmill.job_id");
+        tag.expect("a tag of the job")["value"].to_string()
+    };
+    let mut jobs: Vec<String> = sink.received(create).iter().map(job_of).collect();
+    let made = jobs.len();
+    jobs.sort_unstable();
+    jobs.dedup();
+    assert_eq!(
+        (jobs.len(), made),
+        (RUNS, RUNS),
+        "each job is made a run of once"
+    );
+    let ended = sink.received("/api/2.0/mlflow/runs/update");
+    let mut finished: Vec<String> = ended
+        .iter()
+        .filter(|update| update.json()["status"] == "FINISHED")
+        .map(|update| update.json()["run_id"].to_string())
+        .collect();
+    finished.sort_unstable();
+    finished.dedup();
+    assert_eq!(finished.len(), RUNS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_run_is_a_line_of_the_log_and_its_node_has_a_duration() {
+    let sink = Sink::start(Manner::Fine);
+    let project = project("run_fails");
+    let refused = Reply::status(400).after(Duration::from_millis(20));
+    let model = FakeModel::answering(move |_| refused.clone());
+    let mut server = start(&sink.url(), &model, &project);
+    let url = server.url();
+    let (status, body) = post(format!("{url}/run"), json!({"topic": "a secret topic"})).await;
+    assert_eq!(status, 500, "{body}");
+    let job = body["job_id"].as_str().expect("an id");
+    let line = server.line_with("a run failed");
+    for part in [job, "write", "model_error", "INFO"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert!(!line.contains("a secret topic"), "{line}");
+    let metrics = client().get(format!("{url}/metrics")).send().await;
+    let metrics = metrics.expect("an answer").text().await.expect("text");
+    let count = "flowmill_node_duration_seconds_count{node=\"write\",workflow=\"run_fails\"} 1";
+    assert!(metrics.contains(count), "{metrics}");
+    until(|| {
+        let logged = sink.received("/api/2.0/mlflow/runs/log-batch");
+        let metrics = logged.iter().flat_map(|batch| {
+            batch.json()["metrics"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default()
+        });
+        let found = metrics
+            .filter(|metric| metric["key"] == "node.write.execution_time_ms")
+            .find_map(|metric| metric["value"].as_f64());
+        match found {
+            Some(took) if took >= 20.0 => Ok(()),
+            other => Err(other),
+        }
+    });
+    server.signal("TERM");
+    assert_eq!(end(server).0, Some(0));
+}
+
+/// Whoever reads the result need not wait for telemetry.
+#[test]
+fn the_result_of_a_run_is_out_before_a_hung_mlflow_is_waited_for() {
+    let sink = Sink::start(Manner::Hang);
+    let project = project("run_beside_a_hang");
+    let output = project.root().join("output");
+    let file = std::fs::File::create(&output).expect("a file");
+    let words =
+        crate::support::words("run workflow.yaml --offline --input topic=otters --format json");
+    let ended = crate::support::flowmill(project.root(), words)
+        .env("MLFLOW_TRACKING_URI", sink.url())
+        .env("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+        .stdout(file.try_clone().expect("the same file"))
+        .stderr(file)
+        .status()
+        .expect("it runs");
+    assert!(ended.success());
+    let output = std::fs::read_to_string(output).expect("what was told");
+    let result = output.find("\"status\"").expect("a result");
+    let lost = output
+        .find("not everything could be sent")
+        .expect("a warning");
+    assert!(result < lost, "{output}");
 }
