@@ -21,6 +21,9 @@ pub const SECRETS: (&str, &str) = ("secrets", "secrets/flowmill.env");
 /// The label that tells our containers and images from others; its value is the deployment's name.
 pub const LABEL: &str = "io.flowmill.deployment";
 
+/// Label with what was chosen for a deployment, for the next one of its name.
+pub const OPTIONS_LABEL: &str = "io.flowmill.options";
+
 /// One file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GeneratedFile {
@@ -136,6 +139,8 @@ struct Context<'a> {
     flowmill: &'a str,
     name: &'a str,
     label: &'a str,
+    options_label: &'static str,
+    options: Option<&'a str>,
     image: String,
     port: u16,
     publish: String,
@@ -211,6 +216,8 @@ impl<'a> Context<'a> {
             flowmill: plan.version,
             name: plan.name.as_str(),
             label: LABEL,
+            options_label: OPTIONS_LABEL,
+            options: plan.options.as_deref(),
             image: plan.image(),
             port: plan.port,
             publish: format!("{host}:{}:{PORT}", plan.port),

@@ -69,6 +69,8 @@ pub struct Plan<'a> {
     pub access: Access,
     /// Whom it lets in in a cluster, where others reach it.
     pub in_cluster: Access,
+    /// What was chosen, for a label of the container that is started; `None`: nobody starts one now.
+    pub options: Option<String>,
     /// What an `api_base` in the workflow may reach; `None` leaves it to the settings.
     pub model_allow: Option<String>,
     /// Where images are pushed to, such as `ghcr.io/acme`.

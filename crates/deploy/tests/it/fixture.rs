@@ -73,6 +73,7 @@ impl Read {
             secrets: true,
             access: Access::Open,
             in_cluster: Access::Keys,
+            options: None,
             model_allow: None,
             registry: None,
             version: "0.1.0",

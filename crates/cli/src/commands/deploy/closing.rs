@@ -17,6 +17,8 @@ use super::steps::Steps;
 /// How the deployment ended.
 pub(super) struct Closing<'a> {
     pub(super) plan: &'a Plan<'a>,
+    /// The command that deploys it again.
+    pub(super) update: String,
     pub(super) package: &'a Package,
     pub(super) folder: &'a Path,
     pub(super) target: &'static str,
@@ -67,7 +69,7 @@ impl Closing<'_> {
                         ),
                     ),
                 }
-                line("update", "the same command with --replace");
+                line("update", &self.update);
                 line("remove", &format!("flowmill undeploy {name}"));
             }
             (None, Some((image, bytes))) => {
@@ -110,6 +112,7 @@ impl Closing<'_> {
             "image": self.image.as_ref().map(|(image, _)| image),
             "image_bytes": self.image.as_ref().map(|(_, bytes)| bytes),
             "url": self.url,
+            "update": self.update,
             "volume": (self.plan.store != ::deploy::plan::Store::Memory).then(|| self.plan.name.volume()),
             "steps": steps.to_json(),
         })

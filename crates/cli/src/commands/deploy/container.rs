@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use ::deploy::package::{LABEL, SECRETS};
+use ::deploy::package::{LABEL, OPTIONS_LABEL, SECRETS};
 use ::deploy::plan::{DATA, MEMORY_MB, PORT, Plan, Store};
 use ::deploy::variables::MACHINE;
 use reqwest::Url;
@@ -153,6 +153,9 @@ fn creation(
     option("--stop-timeout", plan.stop_timeout().as_secs().to_string());
     option("--publish", format!("{host}:{}:{PORT}", plan.port));
     option("--label", format!("{LABEL}={}", plan.name));
+    if let Some(options) = &plan.options {
+        option("--label", format!("{OPTIONS_LABEL}={options}"));
+    }
     if plan.reaches_host() {
         option("--add-host", format!("{MACHINE}:host-gateway"));
     }

@@ -1,7 +1,8 @@
 //! The `docker` program: what we ask of it, and what its failures mean.
 
 use std::io::{ErrorKind, Read};
-use std::path::Path;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -144,6 +145,42 @@ impl Container {
     /// Whether `flowmill deploy` made it.
     pub(in crate::commands) fn is_ours(&self) -> bool {
         self.0["Config"]["Labels"][LABEL].is_string()
+    }
+
+    #[cfg(test)]
+    pub(super) fn described(description: Value) -> Self {
+        Self(description)
+    }
+
+    /// A label's value.
+    pub(super) fn label(&self, name: &str) -> Option<&str> {
+        self.0["Config"]["Labels"][name].as_str()
+    }
+
+    /// Of its program.
+    pub(super) fn arguments(&self) -> Vec<String> {
+        let words = self.0["Config"]["Cmd"].as_array().into_iter().flatten();
+        words
+            .filter_map(|word| Some(word.as_str()?.to_owned()))
+            .collect()
+    }
+
+    /// Address and port of the machine where it is reached.
+    pub(super) fn published(&self) -> Option<(IpAddr, u16)> {
+        let bindings = self.0["HostConfig"]["PortBindings"].as_object()?;
+        let binding = bindings.values().find_map(|bindings| bindings.get(0))?;
+        let host = match binding["HostIp"].as_str() {
+            Some(host) if !host.is_empty() => host.parse().ok()?,
+            _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        };
+        Some((host, binding["HostPort"].as_str()?.parse().ok()?))
+    }
+
+    /// The file of the machine that is mounted at that path.
+    pub(super) fn mounted(&self, path: &str) -> Option<PathBuf> {
+        let mut mounts = self.0["Mounts"].as_array().into_iter().flatten();
+        let mount = mounts.find(|mount| mount["Destination"] == path)?;
+        mount["Source"].as_str().map(PathBuf::from)
     }
 
     /// Whether its first process still runs: one that ended may have been started again.

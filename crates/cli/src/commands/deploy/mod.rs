@@ -3,6 +3,7 @@
 
 mod access;
 mod binary;
+mod choices;
 mod closing;
 mod container;
 pub(super) mod docker;
@@ -20,8 +21,13 @@ use std::time::Duration;
 use ::deploy::elf::Architecture;
 use ::deploy::image::Image;
 use ::deploy::package::Package;
+use ::deploy::plan::{Access, Plan};
+use ::deploy::variables::API_KEYS;
+use lang::workflow::Workflow;
 
+use self::choices::{Before, Choices};
 use self::closing::Closing;
+use self::docker::Container;
 use self::engine::Engine;
 use self::folder::Writing;
 pub(super) use self::options::Args;
@@ -30,15 +36,45 @@ use self::prepared::Prepared;
 use self::steps::Steps;
 use super::Context;
 use crate::config::log::Level;
-use crate::report::{self, Exit, Result};
+use crate::report::{self, Exit, Failure, Result};
 use crate::{printer, workflow_file};
 
 pub(super) fn deploy(args: &Args, context: &Context) -> Result<Exit> {
     context.start_logging(Level::Warn);
-    options::check(args)?;
     let mut steps = Steps::default();
-    let prepared = Prepared::of(args, context, &mut steps)?;
-    let plan = prepared.plan(args)?;
+    let loaded = steps.step(
+        "validate",
+        || workflow_file::load(&args.file),
+        |(_, workflow)| {
+            format!(
+                "{} is valid: workflow `{}`",
+                args.file.display(),
+                workflow.name
+            )
+        },
+    )?;
+    let mut args = args.clone();
+    let mut choices = Choices::given(&context.matches);
+    let before = before(&args, &loaded.1)?;
+    if let Some(before) = &before {
+        let kept = before.keep(&mut args, &mut choices)?;
+        if !kept.is_empty() {
+            printer::note(&format!(
+                "kept from the deployment before: {}",
+                kept.join(" ")
+            ));
+        }
+    }
+    let args = &args;
+    options::check(args)?;
+    let prepared = Prepared::of(args, loaded, &mut choices, before.as_ref(), context)?;
+    let plan = prepared.plan(args, &choices)?;
+    if let Some(before) = &before {
+        refuse_less_protection(before, &plan, &choices)?;
+        for change in before.changes(&plan) {
+            report::warning(&change);
+        }
+    }
     let image = plan.image();
 
     let engine = if args.generate {
@@ -84,6 +120,7 @@ pub(super) fn deploy(args: &Args, context: &Context) -> Result<Exit> {
 
     let mut closing = Closing {
         plan: &plan,
+        update: choices.update_command(&args.file, plan.name.as_str()),
         package: &package,
         folder: &args.output_dir,
         target: args.target.name(),
@@ -140,6 +177,33 @@ pub(super) fn deploy(args: &Args, context: &Context) -> Result<Exit> {
         Format::Json => printer::data(&format!("{:#}", closing.json(&steps)))?,
     }
     Ok(Exit::Success)
+}
+
+/// What the container that is to be replaced was deployed with.
+fn before(args: &Args, workflow: &Workflow) -> Result<Option<Before>> {
+    if !args.replace || args.generate || args.target == Target::Kubernetes {
+        return Ok(None);
+    }
+    let name = prepared::name(args, workflow)?;
+    // It says what is wrong with an engine that does not answer.
+    docker::platform_of_engine()?;
+    Container::find(name.as_str())?
+        .filter(Container::is_ours)
+        .map(|container| Before::of(&container))
+        .transpose()
+}
+
+/// A server that lets in only callers with a key does not become one that lets everyone in by the way.
+fn refuse_less_protection(before: &Before, plan: &Plan<'_>, choices: &Choices) -> Result<()> {
+    if !before.wants_keys() || plan.access == Access::Keys || choices.opens_now() {
+        return Ok(());
+    }
+    let message = format!(
+        "the deployment before lets in only callers with an API key, and {API_KEYS} is not set now"
+    );
+    Err(Failure::usage(message).hint(format!(
+        "put {API_KEYS} into the file of variables or the shell, or add --insecure to let everyone in who reaches it"
+    )))
 }
 
 /// In millions of bytes, as Docker counts.

@@ -14,7 +14,7 @@ use crate::config::units::Time;
 use crate::report::{Failure, Result};
 
 /// Deploy a workflow as a container: check it, package it, build its image, start it
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "\
 Examples:
   flowmill deploy greeting.yaml --offline
@@ -101,7 +101,8 @@ pub(in crate::commands) struct Args {
     #[arg(short, long)]
     pub(super) force: bool,
 
-    /// Replace the container of that name; its runs may finish, its jobs are kept
+    /// Replace the container of that name with what was chosen for it, except for the options given now; its
+    /// runs may finish, its jobs are kept
     #[arg(long)]
     pub(super) replace: bool,
 

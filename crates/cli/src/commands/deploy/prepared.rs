@@ -6,12 +6,13 @@ use std::sync::Arc;
 use ::deploy::name::Name;
 use ::deploy::plan::{self, Answering, Attached, Plan, Purpose};
 use ::deploy::variables::{self, API_KEYS, MLFLOW};
+use lang::workflow::Workflow;
 use serde_json::Value;
 use service::catalog::LoadedWorkflow;
 
+use super::choices::{Before, Choices};
 use super::options::{Args, host};
 use super::secrets::Secrets;
-use super::steps::Steps;
 use super::{access, gates};
 use crate::assemble::Reach;
 use crate::commands::Context;
@@ -20,7 +21,7 @@ use crate::config::store::Store;
 use crate::config::{models, text};
 use crate::report::{self, Exit, Failure, Result};
 use crate::runtime;
-use crate::{sample, workflow_file};
+use crate::sample;
 
 /// What was read and found to be in order.
 pub(super) struct Prepared<'a> {
@@ -36,26 +37,22 @@ pub(super) struct Prepared<'a> {
 }
 
 impl<'a> Prepared<'a> {
-    /// Reads and checks the workflow, its gates, its models and their variables.
-    pub(super) fn of(args: &Args, context: &'a Context, steps: &mut Steps) -> Result<Self> {
-        let (source, workflow) = steps.step(
-            "validate",
-            || workflow_file::load(&args.file),
-            |(_, workflow)| {
-                format!(
-                    "{} is valid: workflow `{}`",
-                    args.file.display(),
-                    workflow.name
-                )
-            },
-        )?;
+    /// Reads and checks a workflow's gates, its models and their variables. Some of the options may be those
+    /// of the deployment before.
+    pub(super) fn of(
+        args: &Args,
+        (source, workflow): (lang::source::Source, Arc<Workflow>),
+        choices: &mut Choices,
+        before: Option<&Before>,
+        context: &'a Context,
+    ) -> Result<Self> {
         if !args.ignore_gates {
             gates::check(&workflow, &gate_store(args, context))?;
         }
-        let layers = args
-            .models
-            .clone()
-            .layers(|id| context.is_flag(id), context.project.models.clone());
+        let layers = args.models.clone().layers(
+            |id| context.is_flag(id) || choices.has_from_before(id),
+            context.project.models.clone(),
+        );
         let models = models::Options::settle(layers)?;
         let (answering, attached) = answering(&models)?;
         let loaded = LoadedWorkflow::new(&source, Arc::clone(&workflow));
@@ -66,6 +63,9 @@ impl<'a> Prepared<'a> {
         if !args.generate {
             secrets.add_from_shell(&wanted);
             secrets.take_from_shell(API_KEYS);
+            if let Some(before) = before {
+                secrets.take_from_before(before.shell_variables(), before.variables.as_deref());
+            }
             if args.mlflow {
                 secrets.set_unless_set(MLFLOW.0, MLFLOW.1);
             }
@@ -82,6 +82,9 @@ impl<'a> Prepared<'a> {
             )?;
         }
         access::check(args, &secrets)?;
+        if let Some(file) = &secrets.file {
+            choices.add_path("env_file", file);
+        }
         let runtime = runtime::of_one_thread()?;
         Ok(Self {
             openapi: server::openapi_document(&loaded),
@@ -97,14 +100,9 @@ impl<'a> Prepared<'a> {
     }
 
     /// Every decision, from the options and what was read.
-    pub(super) fn plan(&'a self, args: &Args) -> Result<Plan<'a>> {
+    pub(super) fn plan(&'a self, args: &Args, choices: &Choices) -> Result<Plan<'a>> {
         let workflow = &*self.loaded.workflow;
-        let name = match &args.name {
-            None => Name::near(&workflow.name),
-            Some(name) => Name::parse(name).map_err(|error| {
-                Failure::usage(error.to_string()).hint(format!("--name {}", error.suggestion))
-            })?,
-        };
+        let name = name(args, workflow)?;
         let store = match &args.store {
             None => plan::Store::default(),
             Some(Store::Memory) => plan::Store::Memory,
@@ -138,10 +136,21 @@ impl<'a> Prepared<'a> {
             secrets: !self.secrets.is_empty() || needs_any || access == plan::Access::Keys,
             access,
             in_cluster,
+            options: (!args.generate).then(|| choices.label(&self.secrets.from_shell)),
             model_allow: self.model_allow.clone(),
             registry: args.registry.clone(),
             version: env!("CARGO_PKG_VERSION"),
         })
+    }
+}
+
+/// Of the container, its image and its volume.
+pub(super) fn name(args: &Args, workflow: &Workflow) -> Result<Name> {
+    match &args.name {
+        None => Ok(Name::near(&workflow.name)),
+        Some(name) => Name::parse(name).map_err(|error| {
+            Failure::usage(error.to_string()).hint(format!("--name {}", error.suggestion))
+        }),
     }
 }
 

@@ -83,6 +83,24 @@ impl Secrets {
         }
     }
 
+    /// Takes what an earlier deployment had from the shell, and nobody sets now, from the file that its
+    /// container has mounted.
+    pub(super) fn take_from_before(&mut self, names: &[String], file: Option<&Path>) {
+        if names.iter().all(|name| self.is_set(name)) {
+            return;
+        }
+        let Some(before) = file.and_then(|file| EnvFile::read(file).ok()) else {
+            return;
+        };
+
+        for name in names {
+            if let (false, Some(value)) = (self.is_set(name), before.variables.get(name)) {
+                self.add(name, value.reveal().to_owned());
+                self.from_shell.push(name.clone());
+            }
+        }
+    }
+
     /// Takes a value of ours where nobody gives another.
     pub(super) fn set_unless_set(&mut self, name: &str, value: &str) {
         if !self.is_set(name) {

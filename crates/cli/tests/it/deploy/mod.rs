@@ -10,5 +10,6 @@ mod image;
 mod kubernetes;
 mod lifecycle;
 mod network;
+mod replacing;
 mod rig;
 mod sbom;
