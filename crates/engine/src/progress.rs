@@ -1,19 +1,17 @@
 //! Where a run stands, so that it can go on after a crash: state, position, counters, and the finished
 //! parts of the step in progress. Serialisable; opaque to everyone but the engine.
 //!
-//! It is saved as a whole when a step ends. Within a step, the `node_completed` events tell what else
-//! is done: a progress and the events after it are as good as a later progress ([`Progress::replay`]),
-//! and a fan-out over many items does not write them all again after each of them.
+//! It is saved as a whole now and then only. The `node_completed` events tell what else is done: a
+//! progress and the events after it are as good as a later progress ([`Progress::replay`]), so neither
+//! the items of a fan-out nor the state are written again after each execution. What nobody has written
+//! is not saved either: it is what the run's inputs make it ([`Progress::without_inputs`]).
 
 use async_trait::async_trait;
 use lang::workflow::{InitialState, NodeId, Target, Workflow};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::event::{EventKind, RunEvent};
 use crate::outcome::Usage;
-use crate::plan::Plan;
-use crate::steps::fan_out;
 
 /// A run's position. Node positions are stable because a job pins its definition by hash.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -37,6 +35,24 @@ pub struct Progress {
     pub last_event: u64,
     /// Time spent running until this was saved.
     pub elapsed_ms: u64,
+    /// Fields that no node has written are left out: see [`Progress::with_inputs`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    inputs_apart: bool,
+}
+
+/// [`Progress`] with nothing for the fields that no node has written.
+#[derive(Serialize)]
+struct WithoutInputs<'a> {
+    state: Vec<Option<&'a Value>>,
+    written: &'a [bool],
+    pending: &'a [Work],
+    done: &'a [Done],
+    counters: &'a [Counters],
+    steps: u64,
+    usage: &'a Usage,
+    last_event: u64,
+    elapsed_ms: u64,
+    inputs_apart: bool,
 }
 
 /// One entry of the schedule.
@@ -87,64 +103,39 @@ impl Progress {
         progress
     }
 
-    /// Goes on at one node instead of where it stands, on the state reached so far; the node's loops
-    /// start over.
-    pub fn begin_at(&mut self, node: NodeId) {
-        self.pending = vec![Work::Node(node)];
-        self.done.clear();
-        if let Some(counters) = self.counters.get_mut(node.0) {
-            counters.edge_loop = 0;
-            counters.node_loop = 0;
+    /// What has to be kept of it where the run's inputs are kept, too.
+    pub fn without_inputs(&self) -> impl Serialize {
+        let state = self.state.iter().zip(&self.written);
+        WithoutInputs {
+            state: state
+                .map(|(value, written)| written.then_some(value))
+                .collect(),
+            written: &self.written,
+            pending: &self.pending,
+            done: &self.done,
+            counters: &self.counters,
+            steps: self.steps,
+            usage: &self.usage,
+            last_event: self.last_event,
+            elapsed_ms: self.elapsed_ms,
+            inputs_apart: true,
         }
     }
 
-    /// Brings a progress up to an event that came after it was saved. To be called with all of them, in
-    /// their order.
-    pub fn replay(&mut self, plan: &Plan, event: &RunEvent) -> Result<(), ForeignEvent> {
-        if let EventKind::NodeCompleted {
-            node,
-            item,
-            outputs,
-            sealed,
-            usage,
-            elapsed_ms,
-            ..
-        } = &event.kind
-        {
-            let outputs = sealed.as_ref().unwrap_or(outputs);
-            let done = self.done(plan, node, *item, outputs);
-            self.done.push(done.ok_or(ForeignEvent(event.id))?);
-            self.usage.add(node, usage);
-            self.elapsed_ms = *elapsed_ms;
-        }
-        self.last_event = event.id;
-        Ok(())
+    /// Whether fields are missing that [`with_inputs`](Self::with_inputs) brings back.
+    pub fn lacks_inputs(&self) -> bool {
+        self.inputs_apart
     }
 
-    /// An execution of the step in progress that an event tells of. No two pieces of work in one step
-    /// run the same node, unless one of them is a fan-out without items: both would write its outputs.
-    fn done(&self, plan: &Plan, node: &str, item: Option<usize>, outputs: &Value) -> Option<Done> {
-        let workflow = plan.workflow();
-        let node = workflow.node(node).filter(|_| self.fits(workflow))?;
-        let runs_it = |work: &Work| {
-            plan.runs(*work) == node
-                && match (*work, item) {
-                    (Work::Node(_), item) => item.is_none(),
-                    (Work::FanOut(source), Some(index)) => {
-                        index < fan_out::items(&self.state, plan.fan_out(source).items).len()
-                    }
-                    (Work::FanOut(_), None) => false,
-                }
-        };
-        let outputs = plan.node(node).output.fields.iter().map(|output| {
-            let name = &workflow.fields[output.target.0].name;
-            outputs.get(name).cloned()
-        });
-        Some(Done {
-            work: self.pending.iter().position(runs_it)?,
-            item,
-            outputs: Some(outputs.collect::<Option<_>>()?),
-        })
+    /// Brings back what [`without_inputs`](Self::without_inputs) left out.
+    pub fn with_inputs(&mut self, initial: InitialState) {
+        let fields = self.state.iter_mut().zip(&self.written).zip(initial);
+        for ((value, written), initial) in fields {
+            if !written {
+                *value = initial;
+            }
+        }
+        self.inputs_apart = false;
     }
 
     /// Whether this can be a position in that workflow at all: every index is within bounds.
@@ -177,20 +168,15 @@ impl Progress {
     }
 }
 
-/// The event with this id is not of the run whose progress it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("event {0} does not belong to the saved progress")]
-pub struct ForeignEvent(pub u64);
-
 /// Makes progress durable. The engine awaits it after every execution of a node or an item, before it
 /// starts another; only the end of a run is left to its owner. An error stops the run without an end
 /// (someone else owns it, or the store is gone).
 #[async_trait]
 pub trait Checkpoint: Send + Sync {
-    /// Saves the whole progress: when a step has ended.
+    /// Saves the whole progress: an execution failed and thereby ended a loop, of which no event tells.
     async fn save(&self, progress: &Progress) -> Result<(), CheckpointError>;
 
-    /// Saves that one more execution of the step is done. It will do to save the events so far, from
+    /// Saves that more executions are done, or a step. It will do to save the events so far, from
     /// which [`Progress::replay`] makes the same of the progress saved last.
     async fn save_execution(&self, progress: &Progress) -> Result<(), CheckpointError> {
         self.save(progress).await

@@ -17,7 +17,7 @@ use crate::steps;
 use crate::steps::fan_out;
 use crate::watch::Step;
 
-/// Takes steps until nothing is pending; each is saved when it has ended.
+/// Takes steps until nothing is pending; that one has ended is saved.
 pub(crate) async fn run(context: &Context<'_>, progress: &mut Progress) -> Result<(), Stop> {
     let plan = context.plan;
     while !progress.pending.is_empty() {
@@ -39,7 +39,6 @@ pub(crate) async fn run(context: &Context<'_>, progress: &mut Progress) -> Resul
             Vec::new()
         };
         finish(plan, progress, &step)?;
-        progress.steps += 1;
         if observer.wants_steps() {
             observer.step_ended(&Step {
                 number: progress.steps,
@@ -51,14 +50,14 @@ pub(crate) async fn run(context: &Context<'_>, progress: &mut Progress) -> Resul
         let checkpoint = context.environment.checkpoint.as_ref();
         if checkpoint.is_durable() && !progress.pending.is_empty() {
             (progress.last_event, progress.elapsed_ms) = context.reached();
-            checkpoint.save(progress).await?;
+            checkpoint.save_execution(progress).await?;
         }
     }
     Ok(())
 }
 
 /// Positions of the pending work that waits for no other, in order.
-fn runnable(plan: &Plan, pending: &[Work]) -> Vec<usize> {
+pub(crate) fn runnable(plan: &Plan, pending: &[Work]) -> Vec<usize> {
     let waits = |later: Work| {
         let later = plan.runs(later);
         pending
@@ -154,8 +153,9 @@ enum Went {
     Nowhere,
 }
 
-/// Merges a finished step into the state, checks the rules, and schedules what comes next.
-fn finish(plan: &Plan, progress: &mut Progress, step: &[usize]) -> Result<(), Failure> {
+/// Merges a finished step into the state, checks the rules, and schedules what comes next. The same
+/// each time for the same progress: what events tell of is finished again by it.
+pub(crate) fn finish(plan: &Plan, progress: &mut Progress, step: &[usize]) -> Result<(), Failure> {
     let mut done = std::mem::take(&mut progress.done);
     done.sort_by_key(|done| (done.work, done.item));
     let mut done = done.into_iter().peekable();
@@ -176,6 +176,7 @@ fn finish(plan: &Plan, progress: &mut Progress, step: &[usize]) -> Result<(), Fa
     for (work, went) in finished {
         leave(plan, progress, work, went)?;
     }
+    progress.steps += 1;
     Ok(())
 }
 

@@ -57,6 +57,8 @@ pub(crate) async fn run(
     let mut in_flight: FuturesUnordered<_> =
         nodes.map(|node| start(node, is_interrupted)).collect();
     let mut items_in_flight = 0;
+    // Executions that ended while the one before was being saved.
+    let mut ended = Vec::new();
     loop {
         while items_in_flight < context.fan_out
             && let Some(unit) = items.next()
@@ -65,31 +67,45 @@ pub(crate) async fn run(
             interrupted_items = interrupted_items.saturating_sub(1);
             items_in_flight += 1;
         }
-        let Some((unit, Executed { result, usage })) = in_flight.next().await else {
-            return Ok(());
-        };
-        items_in_flight -= usize::from(unit.item.is_some());
-        let outputs = match result {
-            Ok(outputs) => Some(outputs),
-            Err(failure) if ends_loop(context, unit, &failure, before) => None,
-            Err(failure) => return Err(failure.into()),
-        };
-        let is_told = outputs.is_some();
-        progress.usage.add(&context.plan.node(unit.node).id, &usage);
-        progress.done.push(Done {
-            work: unit.work,
-            item: unit.item.map(|(_, index)| index),
-            outputs,
-        });
+        if ended.is_empty() {
+            match in_flight.next().await {
+                Some(execution) => ended.push(execution),
+                None => return Ok(()),
+            }
+        }
+        let mut all_told = true;
+        for (unit, Executed { result, usage }) in ended.drain(..) {
+            items_in_flight -= usize::from(unit.item.is_some());
+            let outputs = match result {
+                Ok(outputs) => Some(outputs),
+                Err(failure) if ends_loop(context, unit, &failure, before) => None,
+                Err(failure) => return Err(failure.into()),
+            };
+            all_told &= outputs.is_some();
+            progress.usage.add(&context.plan.node(unit.node).id, &usage);
+            progress.done.push(Done {
+                work: unit.work,
+                item: unit.item.map(|(_, index)| index),
+                outputs,
+            });
+        }
         // The last one is saved with the end of the step.
         let is_last = in_flight.is_empty() && items.len() == 0;
         let checkpoint = context.environment.checkpoint.as_ref();
         if checkpoint.is_durable() && !is_last {
             (progress.last_event, progress.elapsed_ms) = context.reached();
-            if is_told {
-                checkpoint.save_execution(progress).await?;
+            let mut saving = if all_told {
+                checkpoint.save_execution(progress)
             } else {
-                checkpoint.save(progress).await?;
+                checkpoint.save(progress)
+            };
+            // The others go on meanwhile: their answers are read as they come.
+            loop {
+                tokio::select! {
+                    biased;
+                    saved = &mut saving => break saved?,
+                    Some(execution) = in_flight.next(), if !in_flight.is_empty() => ended.push(execution),
+                }
             }
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! **Tables** (`sqlite/schema_*.sql`). `jobs` has a row per job with what a listing shows. What is large
 //! or seldom read lies in tables of its own by the row's number: `work` (inputs, options), `progress`,
-//! `outputs`, `events`; so scans stay narrow and a checkpoint rewrites nothing but the progress. A
-//! definition is stored once, with the number of jobs that have it. `idempotency_keys` lead to their
+//! `outputs`, `events`; so scans stay narrow and a checkpoint rewrites nothing but the progress. Large
+//! inputs and progress that come with jobs are in `contents`, each text once. A definition is stored once, with the number of jobs that have it. `idempotency_keys` lead to their
 //! jobs. `webhooks` has a row per job whose end is to be told, and `jobs.owes_webhook` says that it has
 //! not been yet. Whatever belongs to a job goes with its row. `api_keys` has a row per API key.
 //!
@@ -20,10 +20,12 @@
 //! are cut into pieces, and others come in between.
 //!
 //! **Durability.** Write-ahead log, `synchronous = FULL`: what was answered is on the disk. A lock beside
-//! the file keeps other stores off it, and is released by the operating system when the process ends,
-//! however it does. Before each commit it is made sure that the files are still at their paths (`files`,
-//! `database`), and some space is kept for forgetting jobs on a disk that is full (`reserve`).
+//! the file and one of the file itself keep other stores off it; they are released by the operating system
+//! when the process ends, however it does. Before each commit it is made sure that the files are still at
+//! their paths (`files`, `database`), and some space is kept for forgetting jobs on a disk that is full
+//! (`reserve`).
 
+mod contents;
 mod database;
 mod deliveries;
 mod fault;
@@ -60,10 +62,12 @@ use crate::store::{
     StoredEvent, SubmitOptions, Submitted,
 };
 use crate::webhook::{ClaimedDelivery, DeliveryLease, Room, Settlement, Webhook};
+use contents::Hashes;
 use database::Database;
 use fault::Failure;
 use readers::{Connections, Readers};
 use tables::{Tables, whole_job};
+use values::{WORK, WORK_OF_JOBS};
 use writer::Writer;
 
 pub use open::OpenError;
@@ -116,7 +120,7 @@ impl SqliteStore {
     /// and reading the index of a million jobs take where there are so many: less than two seconds.
     pub fn open(path: &Path, options: &Options) -> Result<Self, OpenError> {
         let file = open::locate(path)?;
-        let lock = open::lock(&file)?;
+        let lock = open::Lock::of(&file)?;
         let connections = Connections::to(&file, options.busy_timeout);
         let database = Database::open(file, lock, options.clone(), connections.clone())?;
         Ok(Self {
@@ -202,8 +206,9 @@ impl SqliteStore {
 #[async_trait]
 impl JobStore for SqliteStore {
     async fn submit(&self, job: NewJob, options: SubmitOptions) -> Result<Submitted, Error> {
+        let hashes = Hashes::of(&job.work).await;
         self.writer
-            .write(move |tables| tables.submit(&job, &options))
+            .write(move |tables| tables.submit(&job, &hashes, &options))
             .await
     }
 
@@ -214,9 +219,10 @@ impl JobStore for SqliteStore {
         ending: Ending,
         events: Vec<StoredEvent>,
     ) -> Result<Job, Error> {
+        let hashes = Hashes::of(&job.work).await;
         let by = by.clone();
         self.writer
-            .write(move |tables| tables.submit_ended(&job, &by, &ending, &events))
+            .write(move |tables| tables.submit_ended(&job, &hashes, &by, &ending, &events))
             .await
     }
 
@@ -335,10 +341,9 @@ impl JobStore for SqliteStore {
         self.readers
             .read(move |connection| {
                 connection
-                    .prepare_cached(
-                        "SELECT w.inputs, w.options, p.data FROM jobs j JOIN work w ON w.job = j.seq
-                         LEFT JOIN progress p ON p.job = j.seq WHERE j.id = ?1",
-                    )?
+                    .prepare_cached(&format!(
+                        "SELECT {WORK} FROM jobs j {WORK_OF_JOBS} WHERE j.id = ?1"
+                    ))?
                     .query_row([id], |row| {
                         Ok(Work {
                             inputs: row.get(0)?,

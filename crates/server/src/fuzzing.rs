@@ -137,7 +137,7 @@ pub fn job_request(data: &[u8]) {
         return;
     };
     let refusals = [
-        job_retry::from(&object).err(),
+        job_retry::read(&object).err(),
         key_rotate::grace(&object).err(),
         keys_create::read(object.members.clone()).err(),
         Envelope::read(object, &webhook).err(),

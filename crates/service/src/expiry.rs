@@ -86,7 +86,17 @@ async fn sweep(shared: &Shared) -> Result<bool, Error> {
         return Ok(true);
     }
     match shared.settings.max_store_bytes {
-        Some(max_bytes) => Ok(shared.store.expire_over(max_bytes, BATCH).await? == BATCH),
+        Some(max_bytes) => {
+            let jobs = shared.store.expire_over(max_bytes, BATCH).await?;
+            if jobs > 0 {
+                tracing::warn!(
+                    jobs,
+                    max_bytes,
+                    "the job store is full: jobs that ended first were forgotten early"
+                );
+            }
+            Ok(jobs == BATCH)
+        }
         None => Ok(false),
     }
 }

@@ -41,5 +41,5 @@ mod worker;
 
 pub use drain::Drained;
 pub use expiry::UNREAD_KEPT;
-pub use retry::{Retry, RetryError, RetryFrom};
+pub use retry::{Retry, RetryDefinition, RetryError, RetryFrom};
 pub use service::{Config, NotReady, Service, Settings};

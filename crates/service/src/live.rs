@@ -20,7 +20,7 @@ use engine::watch::RunObserver;
 use jobs::job::{Ending, Job, JobId, NewJob};
 use jobs::json::Json;
 use jobs::memory::MAX_EVENTS;
-use jobs::store::{Claimant, Error, JobStore, Lease, StoredEvent};
+use jobs::store::{Claimant, Error, JobStore, Lease, PROGRESS_EVENT, StoredEvent};
 use serde::Serialize;
 use tokio::sync::{Notify, SetOnce, broadcast, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,9 @@ const UNSAVED: usize = 64;
 /// Events after which the whole progress is saved again: stores drop the oldest ones of a job, and those
 /// since the last whole progress are needed to go on from it.
 const REPLAYED: u64 = MAX_EVENTS as u64 / 4;
+
+/// The same in bytes of events, where the progress itself takes no more than that.
+const REPLAYED_BYTES: usize = 1 << 20;
 
 pub(crate) struct LiveRun {
     store: Arc<dyn JobStore>,
@@ -83,8 +86,7 @@ impl std::fmt::Debug for LiveRun {
 struct Log {
     last_id: u64,
     saved_id: u64,
-    /// The last event that the progress saved last knows of.
-    progress_id: u64,
+    since_progress: SinceProgress,
     /// In order: events to be stored, and deltas that must not overtake them.
     waiting: VecDeque<Waiting>,
     /// Made for the first who watches.
@@ -135,7 +137,12 @@ impl LiveRun {
             log: Mutex::new(Log {
                 last_id: last_event,
                 saved_id: last_event,
-                progress_id: 0,
+                since_progress: SinceProgress {
+                    last_event: 0,
+                    // How much that was before is not known.
+                    bytes: if last_event == 0 { 0 } else { REPLAYED_BYTES },
+                    progress_bytes: 0,
+                },
                 waiting: VecDeque::new(),
                 watchers: None,
                 kept_place: None,
@@ -508,6 +515,9 @@ impl Observer for LiveRun {
                     let kind = kind.clone();
                     self.stored(&log, name(&event.kind), Numbered { id, at, kind })
                 };
+                if self.store.is_durable() && event.kind == PROGRESS_EVENT {
+                    log.since_progress.bytes += event.data.text().len();
+                }
                 log.waiting.push_back(Waiting::Event(event));
                 if log.is_watched() || log.waiting.len() >= UNSAVED {
                     self.unsaved.notify_one();
@@ -520,21 +530,48 @@ impl Observer for LiveRun {
 #[async_trait]
 impl Checkpoint for LiveRun {
     async fn save(&self, progress: &Progress) -> Result<(), CheckpointError> {
-        LiveRun::save(self, Some(Json::of(progress)))
+        let whole = Json::of(&progress.without_inputs());
+        let bytes = whole.text().len();
+        LiveRun::save(self, Some(whole))
             .await
             .map_err(|error| CheckpointError(error.to_string()))?;
-        self.log().progress_id = progress.last_event;
+        self.log().since_progress = SinceProgress {
+            last_event: progress.last_event,
+            bytes: 0,
+            progress_bytes: bytes,
+        };
         Ok(())
     }
 
     async fn save_execution(&self, progress: &Progress) -> Result<(), CheckpointError> {
-        let since = self.log().progress_id + REPLAYED;
-        if progress.last_event >= since {
+        let is_due = self.log().since_progress.is_due(progress.last_event);
+        if is_due {
             return Checkpoint::save(self, progress).await;
         }
         LiveRun::save(self, None)
             .await
             .map_err(|error| CheckpointError(error.to_string()))
+    }
+}
+
+/// What has been stored since the whole progress was.
+#[derive(Debug, Clone, Copy)]
+struct SinceProgress {
+    /// The last event that the progress knows of.
+    last_event: u64,
+    /// Of events that the run would be brought up by.
+    bytes: usize,
+    /// Of the progress itself.
+    progress_bytes: usize,
+}
+
+impl SinceProgress {
+    /// Whether to save it again: before the store drops events that are needed to go on from it, and when
+    /// those have come to as much as itself. So what is written of it is never more than a multiple of what
+    /// the nodes produced.
+    fn is_due(&self, last_event: u64) -> bool {
+        last_event >= self.last_event + REPLAYED
+            || self.bytes >= self.progress_bytes.max(REPLAYED_BYTES)
     }
 }
 

@@ -4,7 +4,8 @@ use engine::outcome::Usage;
 use engine::progress::Progress;
 use engine::run::Start;
 use jobs::job::{JobId, Work};
-use jobs::store::{Error, JobStore};
+use jobs::store::{Error, JobStore, PROGRESS_EVENT};
+use lang::workflow::InitialState;
 
 use crate::catalog::LoadedWorkflow;
 
@@ -45,7 +46,7 @@ pub(crate) async fn of(
         Start::Resume(progress) => progress,
     };
     for event in later {
-        if event.kind == "node_completed" {
+        if event.kind == PROGRESS_EVENT {
             let Ok(event) = event.data.read() else {
                 return Ok(None);
             };
@@ -55,22 +56,26 @@ pub(crate) async fn of(
         }
         progress.last_event = event.id;
     }
+    progress.settle(&workflow.plan);
     Ok(Some(Start::Resume(progress)))
 }
 
 /// By the record alone.
 fn recorded(workflow: &LoadedWorkflow, work: &Work) -> Option<Start> {
-    match &work.progress {
-        Some(progress) => progress
-            .read()
-            .ok()
-            .map(|progress| Start::Resume(Box::new(progress))),
-        None => workflow
-            .workflow
-            .initial_state(&work.inputs.read().ok()?)
-            .ok()
-            .map(Start::Fresh),
+    let Some(progress) = &work.progress else {
+        return initial(workflow, work).map(Start::Fresh);
+    };
+    let mut progress: Box<Progress> = progress.read().ok()?;
+    if progress.lacks_inputs() {
+        progress.with_inputs(initial(workflow, work)?);
     }
+    Some(Start::Resume(progress))
+}
+
+/// What the inputs make of the state; `None` where this version of flowmill or of the workflow refuses them.
+fn initial(workflow: &LoadedWorkflow, work: &Work) -> Option<InitialState> {
+    let inputs = work.inputs.read().ok()?;
+    workflow.workflow.initial_state(&inputs).ok()
 }
 
 /// What a run had taken before it starts there, in tokens and in milliseconds.

@@ -1,9 +1,11 @@
 //! Repeating a job as a new one, from where it failed or from a node on.
 
+use std::fmt;
 use std::sync::Arc;
 
 use engine::outcome::Usage;
 use engine::progress::Progress;
+use engine::replay::ManyFanOuts;
 use engine::run::Start;
 use jiff::Timestamp;
 use jobs::job::{Idempotency, Job, JobId, NewJob, Status, Work};
@@ -25,11 +27,32 @@ pub enum RetryFrom {
     Node(String),
 }
 
+impl fmt::Display for RetryFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed => f.write_str("from where it failed"),
+            Self::Node(node) => write!(f, "from node {node}"),
+        }
+    }
+}
+
+/// Which version of its workflow a retry has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RetryDefinition {
+    /// The one that the job began with.
+    #[default]
+    Original,
+    /// The one that is served now.
+    Current,
+}
+
 /// How a job is to be repeated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retry {
     /// Where it begins.
     pub from: RetryFrom,
+    /// Which version of the workflow it has.
+    pub definition: RetryDefinition,
     /// `Idempotency-Key`: the same repetition of the same job, asked for again with the same key, is the
     /// same job.
     pub idempotency_key: Option<String>,
@@ -39,6 +62,7 @@ impl From<RetryFrom> for Retry {
     fn from(from: RetryFrom) -> Self {
         Self {
             from,
+            definition: RetryDefinition::Original,
             idempotency_key: None,
         }
     }
@@ -52,9 +76,9 @@ impl Retry {
         Some(Idempotency {
             scope: format!("{owner}/retry of {}", job.id),
             key,
-            fingerprint: match &self.from {
-                RetryFrom::Failed => "from where it failed".to_owned(),
-                RetryFrom::Node(node) => format!("from node {node}"),
+            fingerprint: match (&self.from, self.definition) {
+                (from, RetryDefinition::Original) => from.to_string(),
+                (from, RetryDefinition::Current) => format!("current, {from}"),
             },
         })
     }
@@ -75,6 +99,20 @@ pub enum RetryError {
     /// The workflow has no such node.
     #[error("the job's workflow has no node `{0}`")]
     UnknownNode(String),
+    /// The node runs once per item for several nodes: it has to be one of them.
+    #[error("node `{node}` runs once per item for several nodes; name one of them: {}", .sources.join(", "))]
+    ManyFanOuts {
+        /// The node.
+        node: String,
+        /// Those that lead there.
+        sources: Vec<String>,
+    },
+    /// The workflow as it is now was asked for, and is not served.
+    #[error("workflow `{0}` is not served any more")]
+    NotServed(Arc<str>),
+    /// The workflow as it is now was asked for, and the job does not fit it. A sentence.
+    #[error("{0}")]
+    DoesNotFit(String),
     /// Its workflow or its progress cannot be read any more.
     #[error(
         "this version of flowmill cannot read the job's workflow or its progress; submit it anew"
@@ -120,6 +158,15 @@ impl Service {
             .await?
             .ok_or(RetryError::Unreadable)?;
         let idempotency = how.idempotency(&job);
+        let (workflow, stopped_at) = match how.definition {
+            RetryDefinition::Original => (workflow, stopped_at),
+            RetryDefinition::Current => {
+                let current = shared.catalog.get(&job.workflow);
+                let current = current.ok_or_else(|| RetryError::NotServed(job.workflow.clone()))?;
+                let start = transferred(&workflow, &current, &work, stopped_at, &how.from)?;
+                (current, start)
+            }
+        };
         let start = begin(&workflow, stopped_at, how.from)?;
         workflow
             .preflight(&*shared.models)
@@ -131,7 +178,7 @@ impl Service {
         let now = shared.host.now();
         let progress = match &start {
             Start::Fresh(_) => None,
-            Start::Resume(progress) => Some(Json::of(progress)),
+            Start::Resume(progress) => Some(Json::of(&progress.without_inputs())),
         };
         let again = again(
             job,
@@ -158,6 +205,7 @@ fn begin(
     stopped_at: Start,
     from: RetryFrom,
 ) -> Result<Start, RetryError> {
+    let nodes = &workflow.workflow.nodes;
     let node = match from {
         RetryFrom::Failed => None,
         RetryFrom::Node(id) => Some(
@@ -176,9 +224,57 @@ fn begin(
     progress.elapsed_ms = 0;
     progress.last_event = 0;
     if let Some(node) = node {
-        progress.begin_at(node);
+        let begun = progress.begin_at(&workflow.plan, node);
+        begun.map_err(|ManyFanOuts(sources)| RetryError::ManyFanOuts {
+            node: nodes[node.0].id.clone(),
+            sources: sources
+                .iter()
+                .map(|node| nodes[node.0].id.clone())
+                .collect(),
+        })?;
     }
     Ok(Start::Resume(progress))
+}
+
+/// Where the job stopped, in the workflow as it is now.
+fn transferred(
+    original: &LoadedWorkflow,
+    current: &LoadedWorkflow,
+    work: &Work,
+    stopped_at: Start,
+    from: &RetryFrom,
+) -> Result<Start, RetryError> {
+    if original.definition.hash == current.definition.hash {
+        return Ok(stopped_at);
+    }
+    let inputs = work.inputs.read().map_err(|_| RetryError::Unreadable)?;
+    let initial = current
+        .workflow
+        .accept_inputs(&inputs)
+        .map_err(|mut faults| {
+            current.workflow.mask_faults(&mut faults);
+            let first = faults.first();
+            let first = first.map(|fault| format!(" ({}: {})", fault.dotted_path(), fault.message));
+            RetryError::DoesNotFit(format!(
+                "the job's inputs do not fit the workflow as it is now{}; submit the run anew",
+                first.unwrap_or_default()
+            ))
+        })?;
+    let mut progress = match stopped_at {
+        Start::Fresh(_) => return Ok(Start::Fresh(initial)),
+        Start::Resume(progress) => progress,
+    };
+    if matches!(from, RetryFrom::Node(_)) {
+        progress.leave_position();
+    }
+    let moved = progress.transferred(&original.plan, &current.plan, initial);
+    match moved {
+        Ok(progress) => Ok(Start::Resume(Box::new(progress))),
+        Err(misfit) => Err(RetryError::DoesNotFit(format!(
+            "the job does not fit the workflow as it is now: {misfit}; name a node to begin at in `from`, or \
+             submit the run anew"
+        ))),
+    }
 }
 
 fn again(

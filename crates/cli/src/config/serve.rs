@@ -23,6 +23,9 @@ use crate::report::{Failure, Result};
 /// A third of it, the time between two renewals, must be well above the time that a commit takes.
 const MIN_LEASE: Duration = Duration::from_millis(100);
 
+/// What the store may take where nothing is set.
+const DEFAULT_STORE_BYTES: u64 = 10 << 30;
+
 /// As given on the command line, in the environment, or in the file.
 #[derive(Debug, Clone, Default, clap::Args, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -91,8 +94,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", env = "FLOWMILL_JOB_RETENTION")]
     pub job_retention: Option<Age>,
 
-    /// Most that the store may take; beyond it the jobs that ended first go before their time [default: no
-    /// limit]
+    /// Most that the store may take; beyond it the jobs that ended first go before their time [default:
+    /// 10GB]
     #[arg(long, value_name = "SIZE", env = "FLOWMILL_JOB_MAX_BYTES")]
     pub job_max_bytes: Option<Size>,
 
@@ -311,8 +314,8 @@ pub(crate) struct Settings {
     pub job_lease: Option<Duration>,
     /// After a job's end.
     pub job_retention: Option<Duration>,
-    /// Of the store; `None`: any size.
-    pub job_max_bytes: Option<u64>,
+    /// Of the store.
+    pub job_max_bytes: u64,
     /// Of any run.
     pub capture: CaptureLevel,
     /// How ends of jobs are told.
@@ -435,7 +438,7 @@ impl Options {
             job_max_bytes: self
                 .job_max_bytes
                 .or(file.job_max_bytes)
-                .and_then(|size| u64::try_from(size.0).ok()),
+                .map_or(DEFAULT_STORE_BYTES, |size| size.0 as u64),
             capture: self
                 .capture
                 .or(file.capture)

@@ -1,17 +1,17 @@
 //! Calls that were paid for without an answer, and what may run beside each other within a budget.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use engine::event::EventKind;
 use engine::outcome::{FailureCode, Outcome};
+use engine::progress::Progress;
 use engine::run::Start;
 use lang::workflow::Budget;
 use llm::error::ErrorKind;
 use llm::tokens::estimate;
 use serde_json::json;
 
-use crate::fixture::{Answer, FakeModels, Fixture, Ran, Saves, plan};
+use crate::fixture::{Answer, FakeModels, Fixture, Ran, accepted, plan, stored};
 use crate::quota::Purse;
 
 const ONE: &str = "state: {fields: {a: {type: str, default: \"\"}}}\nnodes:\n  \
@@ -164,13 +164,14 @@ async fn of_a_fan_out_at_a_crash_only_what_runs_at_once_is_paid() {
     fixture.limits.was_interrupted = true;
     let start = {
         // The step of the fan-out is the one that had begun.
-        let store = Arc::new(Saves::default());
-        let mut earlier = Fixture::new(&fixture.plan, &models);
-        earlier.checkpoint = store.clone();
-        let list: Vec<_> = (0..10).collect();
-        earlier.run(json!({ "items": list })).await;
-        let saved = store.saved.lock().unwrap();
-        Start::Resume(Box::new(saved[0].clone()))
+        let inputs = json!({ "items": (0..10).collect::<Vec<_>>() });
+        let earlier = Fixture::new(&fixture.plan, &models).run(inputs.clone());
+        let mut progress = Progress::new(fixture.plan.workflow(), accepted(&fixture.plan, &inputs));
+        for event in earlier.await.events.iter().take(3) {
+            progress.replay(&fixture.plan, &stored(event)).unwrap();
+        }
+        progress.settle(&fixture.plan);
+        Start::Resume(Box::new(progress))
     };
     let ran = fixture.start(start).await.unwrap();
     let of_items = &ran.finished.usage.nodes["y"];

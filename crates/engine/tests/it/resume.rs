@@ -3,11 +3,13 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use engine::event::{EventKind, RunEvent};
 use engine::outcome::FailureCode;
 use engine::plan::Plan;
-use engine::progress::{ForeignEvent, Progress};
+use engine::progress::{Checkpoint, CheckpointError, Progress};
+use engine::replay::ForeignEvent;
 use engine::run::Start;
 use llm::error::ErrorKind;
 use proptest::prelude::*;
@@ -142,7 +144,7 @@ fn models(recipes: &[Recipe]) -> Arc<FakeModels> {
 /// What a run left behind that loses its job at the given save, or one that never does.
 struct Left {
     ended: Option<Ran>,
-    /// Saved at the ends of steps.
+    /// Saved as a whole.
     saved: Vec<Progress>,
     saves: usize,
     events: Vec<RunEvent>,
@@ -197,6 +199,16 @@ impl Left {
     }
 }
 
+/// The same after it was in a store, where what the inputs make is left out.
+fn kept(plan: &Plan, progress: &Progress) -> Progress {
+    let text = serde_json::to_string(&progress.without_inputs()).unwrap();
+    let mut read: Progress = serde_json::from_str(&text).unwrap();
+    assert!(read.lacks_inputs());
+    read.with_inputs(accepted(plan, &Value::Null));
+    assert_eq!(&read, progress);
+    read
+}
+
 fn is_completion(event: &RunEvent) -> bool {
     matches!(event.kind, EventKind::NodeCompleted { .. })
 }
@@ -222,7 +234,7 @@ async fn resumes_from_everywhere(recipes: &[Recipe]) {
         assert_eq!(progress.usage.llm_calls, done as u64);
         let models = models(recipes);
         let resumed = Fixture::new(&plan, &models)
-            .start(Start::Resume(Box::new(stored(&progress))))
+            .start(Start::Resume(Box::new(kept(&plan, &progress))))
             .await
             .unwrap();
         assert_eq!(resumed.outputs(), outputs, "after event {last_event}");
@@ -280,7 +292,7 @@ async fn a_resumed_run_says_so_and_goes_on_counting() {
     let left = left_by(&plan, &slow(), Some(1)).await;
     assert!(left.ended.is_some(), "the second node's end is the run's");
     let resumed = Fixture::new(&plan, &slow())
-        .start(Start::Resume(Box::new(left.saved[0].clone())))
+        .start(Start::Resume(Box::new(left.position(&plan, 3))))
         .await
         .unwrap();
     assert_eq!(
@@ -312,13 +324,14 @@ async fn no_call_starts_after_a_save_was_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn progress_of_another_workflow_is_refused() {
-    let left = left_by(&plan(TWO), &slow(), None).await;
+    let first = plan(TWO);
+    let left = left_by(&first, &slow(), None).await;
     let other = plan(&TWO.replace(
         "b: {type: str, default: \"\"}",
         "b: {type: str}, c: {type: str}",
     ));
     let models = slow();
-    let mut progress = left.saved[0].clone();
+    let mut progress = left.position(&first, 3);
     let ran = Fixture::new(&other, &models)
         .start(Start::Resume(Box::new(progress.clone())))
         .await
@@ -351,7 +364,7 @@ const ITEMS: &str = "state: {fields: {items: {type: list, default: [0, 1, 2, 3, 
 async fn the_items_of_a_fan_out_are_saved_by_their_events_alone() {
     let plan = plan(ITEMS);
     let whole = left_by(&plan, &slow(), None).await;
-    assert_eq!((whole.saves, whole.saved.len()), (11, 2));
+    assert_eq!((whole.saves, whole.saved.len()), (11, 0));
     let sixth = whole
         .events
         .iter()
@@ -412,4 +425,38 @@ async fn a_failure_that_ends_a_loop_is_not_repeated() {
         resumed.finished.usage.llm_calls,
         calls + models.calls().len() as u64
     );
+}
+
+/// Saves once node `y` has completed, which it must not be kept from.
+struct Patient(Arc<Recorder>);
+
+#[async_trait::async_trait]
+impl Checkpoint for Patient {
+    async fn save(&self, _: &Progress) -> Result<(), CheckpointError> {
+        let completed = |event: &RunEvent| matches!(&event.kind, EventKind::NodeCompleted { node, .. } if &**node == "y");
+        while !self.0.0.lock().unwrap().iter().any(completed) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_of_other_items_are_read_while_a_checkpoint_is_being_saved() {
+    let plan = plan(
+        "state: {fields: {a: {type: str, default: \"\"}, b: {type: str, default: \"\"}}}\nnodes:\n  \
+         - {id: x, prompt: x, output_schema: {type: str}, outputs: [a]}\n  \
+         - {id: y, prompt: y, output_schema: {type: str}, outputs: [b]}\nedges:\n  - {from: START, to: [x, y]}\n  \
+         - {from: x, to: END}\n  - {from: y, to: END}\n",
+    );
+    let models =
+        FakeModels::new(|call| Answer::result("ok").after(if call.node == "x" { 10 } else { 500 }));
+    let recorder = Arc::new(Recorder::default());
+    let mut fixture = Fixture::new(&plan, &models);
+    fixture.checkpoint = Arc::new(Patient(recorder.clone()));
+    let start = Start::Fresh(accepted(&plan, &Value::Null));
+    let ran = fixture.start_telling(start, recorder);
+    let ran = tokio::time::timeout(Duration::from_mins(1), ran).await;
+    let ran = ran.expect("nothing waits for ever").unwrap();
+    assert_eq!(ran.outputs(), json!({"a": "ok", "b": "ok"}));
 }

@@ -18,7 +18,7 @@ use rusqlite::Connection;
 use super::Options;
 use super::fault::{sentence, unavailable};
 use super::files::{Missing, OpenFiles};
-use super::open::{self, OpenError, beside};
+use super::open::{self, Lock, OpenError, beside};
 use super::readers::Connections;
 use super::reserve::Reserve;
 use super::space;
@@ -49,7 +49,7 @@ pub(super) struct Database {
     /// Why it is not in its place, and when that is tried to be mended again.
     out_of_place: Option<(Error, Instant)>,
     /// Held until the database is closed.
-    lock: File,
+    lock: Lock,
 }
 
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl Database {
     /// Opens it for the first time, unless it is damaged.
     pub(super) fn open(
         path: PathBuf,
-        lock: File,
+        lock: Lock,
         options: Options,
         readers: Arc<Connections>,
     ) -> Result<Self, OpenError> {
@@ -169,6 +169,8 @@ impl Database {
         self.open = None;
         if let Some(copy) = copy {
             move_into_place(&copy, &self.path).map_err(|error| removed(&error.to_string()))?;
+            let lock = open::lock_database(&self.path);
+            self.lock.database = lock.map_err(|error| removed(&error.to_string()))?;
         }
         self.open = Some(
             Open::new(&self.path, &self.options).map_err(|error| removed(&error.to_string()))?,
@@ -182,13 +184,14 @@ impl Database {
     fn hold_lock(&mut self) -> Result<(), Error> {
         let is_ours = || {
             let (held, named) = (
-                self.lock.metadata().ok()?,
+                self.lock.beside.metadata().ok()?,
                 fs::metadata(beside(&self.path, ".lock")).ok()?,
             );
             Some((held.dev(), held.ino()) == (named.dev(), named.ino()))
         };
         if is_ours() != Some(true) {
-            self.lock = open::lock(&self.path).map_err(|error| removed(&error.to_string()))?;
+            let lock = open::lock_beside(&self.path);
+            self.lock.beside = lock.map_err(|error| removed(&error.to_string()))?;
         }
         Ok(())
     }

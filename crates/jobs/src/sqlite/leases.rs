@@ -10,7 +10,7 @@ use rusqlite::{Row, params};
 
 use super::fault::{Failure, is_unreadable};
 use super::tables::Tables;
-use super::values::{AFTER_JOB, JOB, JOBS, Time, job, limit};
+use super::values::{AFTER_JOB, JOB, JOBS, Time, WORK, WORK_OF_JOBS, job, limit};
 use crate::fairness;
 use crate::job::{Ending, Job, JobId, Status, Step, Work};
 use crate::json::Json;
@@ -176,11 +176,11 @@ impl Tables<'_> {
     ) -> rusqlite::Result<Option<Claimed>> {
         let found = self.find(
             &format!(
-                "SELECT {JOB}, j.token, w.inputs, w.options, p.data,
+                "SELECT {JOB}, j.token, {WORK},
                      (SELECT max(id) FROM events WHERE job = j.seq), j.starts,
                      EXISTS (SELECT 1 FROM events
                          WHERE job = j.seq AND id > j.claimed_at_event AND kind = ?2)
-                 FROM {JOBS} JOIN work w ON w.job = j.seq LEFT JOIN progress p ON p.job = j.seq
+                 FROM {JOBS} {WORK_OF_JOBS}
                  WHERE j.seq = ?1"
             ),
             params![seq, PROGRESS_EVENT],
@@ -390,7 +390,15 @@ impl Tables<'_> {
         .ok_or(Failure::Refused(Error::LeaseLost(lease.job)))
     }
 
+    /// Instead of what was saved before, which may be another job's, too.
     pub(super) fn save_progress(&self, seq: i64, progress: &Json) -> rusqlite::Result<()> {
+        let shared: Option<Option<i64>> =
+            self.find("SELECT shared FROM progress WHERE job = ?1", [seq], |row| {
+                row.get(0)
+            })?;
+        if let Some(shared) = shared.flatten() {
+            self.unshare(shared)?;
+        }
         self.execute(
             "REPLACE INTO progress (job, data) VALUES (?1, ?2)",
             params![seq, progress],

@@ -123,11 +123,26 @@ pub(super) fn beside(file: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Keeps every other store off the file for as long as the result lives, or its process.
-///
-/// It is another file because to close any handle of the database itself would release the locks that
-/// SQLite holds on it in this process.
-pub(super) fn lock(file: &Path) -> Result<File, OpenError> {
+/// Keeps every other store off a file for as long as it lives, or its process. To be dropped after every
+/// connection to the file.
+#[derive(Debug)]
+pub(super) struct Lock {
+    /// Of the file beside it, which is there before the database.
+    pub(super) beside: File,
+    /// Of the database itself, since somebody may remove the other.
+    pub(super) database: Option<File>,
+}
+
+impl Lock {
+    pub(super) fn of(file: &Path) -> Result<Self, OpenError> {
+        Ok(Self {
+            beside: lock_beside(file)?,
+            database: lock_database(file)?,
+        })
+    }
+}
+
+pub(super) fn lock_beside(file: &Path) -> Result<File, OpenError> {
     let lock = File::options()
         .create(true)
         .truncate(false)
@@ -138,6 +153,41 @@ pub(super) fn lock(file: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse),
         Err(TryLockError::Error(error)) => Err(error.into()),
     }
+}
+
+/// Where it cannot be locked, SQLite will say why, or the file beside has to do.
+///
+/// On Linux this is another kind of lock than those of SQLite, and neither is in the way of the other.
+/// Elsewhere they are of one kind.
+#[cfg(target_os = "linux")]
+pub(super) fn lock_database(file: &Path) -> Result<Option<File>, OpenError> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    let database = File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        // As SQLite makes it.
+        .mode(0o644)
+        .open(file);
+    let Ok(database) = database else {
+        return Ok(None);
+    };
+    match database.try_lock() {
+        Ok(()) => Ok(Some(database)),
+        Err(TryLockError::WouldBlock) => {
+            // To close it would release the locks that SQLite may hold on it in this process.
+            std::mem::forget(database);
+            Err(OpenError::InUse)
+        }
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn lock_database(_: &Path) -> Result<Option<File>, OpenError> {
+    Ok(None)
 }
 
 /// The writer's connection, to tables in their latest shape.

@@ -79,8 +79,15 @@ impl Tables<'_> {
     /// All that there is of a job, but for its idempotency key.
     fn forget(&mut self, seq: i64, status: Status) -> rusqlite::Result<()> {
         for sql in [
-            "DELETE FROM work WHERE job = ?1",
-            "DELETE FROM progress WHERE job = ?1",
+            "DELETE FROM work WHERE job = ?1 RETURNING shared",
+            "DELETE FROM progress WHERE job = ?1 RETURNING shared",
+        ] {
+            let shared: Option<Option<i64>> = self.find(sql, [seq], |row| row.get(0))?;
+            if let Some(shared) = shared.flatten() {
+                self.unshare(shared)?;
+            }
+        }
+        for sql in [
             "DELETE FROM outputs WHERE job = ?1",
             "DELETE FROM events WHERE job = ?1",
             "DELETE FROM webhooks WHERE job = ?1",

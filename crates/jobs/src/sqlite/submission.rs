@@ -3,11 +3,12 @@
 use jiff::Timestamp;
 use rusqlite::params;
 
+use super::contents::Hashes;
 use super::fault::Failure;
 use super::leases::ended;
 use super::tables::{NewJobs, Tables, whole_job};
 use super::values::Time;
-use crate::job::{Definition, Ending, Idempotency, Job, JobId, NewJob, Status, Step};
+use crate::job::{Definition, Ending, Idempotency, Job, JobId, NewJob, Status, Step, Work};
 use crate::store::{
     Claimant, Claimed, Error, IDEMPOTENCY_KEPT, StoredEvent, SubmitOptions, Submitted, later, take,
 };
@@ -16,6 +17,7 @@ impl Tables<'_> {
     pub(super) fn submit(
         &mut self,
         new: &NewJob,
+        hashes: &Hashes,
         options: &SubmitOptions,
     ) -> Result<Submitted, Failure> {
         if let Some(idempotency) = &new.idempotency
@@ -33,7 +35,7 @@ impl Tables<'_> {
         let held = by.zip(lease.as_ref());
         let held = held.map(|(by, lease)| (&*by.worker, lease.expires_at));
         let token = lease.as_ref().map_or(0, |lease| lease.token);
-        let seq = self.insert(new, &job, token, held)?;
+        let seq = self.insert(new, hashes, &job, token, held)?;
         if let Some(key) = &new.idempotency {
             self.execute(
                 "REPLACE INTO idempotency_keys (scope, key, fingerprint, used_at, job)
@@ -63,6 +65,7 @@ impl Tables<'_> {
     pub(super) fn submit_ended(
         &mut self,
         new: &NewJob,
+        hashes: &Hashes,
         by: &Claimant,
         ending: &Ending,
         events: &[StoredEvent],
@@ -74,7 +77,7 @@ impl Tables<'_> {
             .after(Step::End(ending.end))
             .ok_or(Error::NotCancelling(job.id))?;
         let job = ended(job, status, ending);
-        let seq = self.insert(new, &job, lease.token, None)?;
+        let seq = self.insert(new, hashes, &job, lease.token, None)?;
         self.append(seq, events)?;
         if let Some(outputs) = &ending.outputs {
             self.save_outputs(seq, outputs)?;
@@ -130,6 +133,7 @@ impl Tables<'_> {
     fn insert(
         &mut self,
         new: &NewJob,
+        hashes: &Hashes,
         job: &Job,
         token: u64,
         held: Option<(&str, Timestamp)>,
@@ -165,18 +169,40 @@ impl Tables<'_> {
             ],
         )?;
         let seq = self.connection.last_insert_rowid();
-        self.execute(
-            "INSERT INTO work (job, inputs, options) VALUES (?1, ?2, ?3)",
-            params![seq, new.work.inputs, new.work.options],
-        )?;
+        self.save_work(seq, &new.work, hashes)?;
         if let Some(webhook) = &new.webhook {
             self.save_webhook(seq, webhook)?;
         }
-        if let Some(progress) = &new.work.progress {
-            self.save_progress(seq, progress)?;
-        }
         self.allow_skew(job)?;
         Ok(seq)
+    }
+
+    fn save_work(&self, seq: i64, work: &Work, hashes: &Hashes) -> rusqlite::Result<()> {
+        match &hashes.inputs {
+            None => self.execute(
+                "INSERT INTO work (job, inputs, options) VALUES (?1, ?2, ?3)",
+                params![seq, work.inputs, work.options],
+            )?,
+            Some(hash) => {
+                let shared = self.share(hash, &work.inputs)?;
+                self.execute(
+                    "INSERT INTO work (job, inputs, options, shared) VALUES (?1, '', ?2, ?3)",
+                    params![seq, work.options, shared],
+                )?
+            }
+        };
+        match (&work.progress, &hashes.progress) {
+            (None, _) => Ok(()),
+            (Some(progress), None) => self.save_progress(seq, progress),
+            (Some(progress), Some(hash)) => {
+                let shared = self.share(hash, progress)?;
+                self.execute(
+                    "INSERT INTO progress (job, data, shared) VALUES (?1, '', ?2)",
+                    params![seq, shared],
+                )?;
+                Ok(())
+            }
+        }
     }
 
     /// Once a transaction each definition is looked for.

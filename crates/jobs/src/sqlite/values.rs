@@ -24,6 +24,15 @@ pub(super) const AFTER_JOB: usize = 22;
 pub(super) const JOBS: &str = "jobs j JOIN definitions d ON d.seq = j.definition \
     LEFT JOIN webhooks h ON h.job = j.seq";
 
+/// Inputs, options and progress of a job; of [`WORK_OF_JOBS`].
+pub(super) const WORK: &str = "coalesce(wc.text, w.inputs), w.options, coalesce(pc.text, p.data)";
+
+/// Joins them to `jobs j`.
+pub(super) const WORK_OF_JOBS: &str = "JOIN work w ON w.job = j.seq \
+    LEFT JOIN content_texts wc ON wc.content = w.shared \
+    LEFT JOIN progress p ON p.job = j.seq \
+    LEFT JOIN content_texts pc ON pc.content = p.shared";
+
 /// A job without its outputs.
 pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
     let time = |column| {

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use jobs::job::{Job, JobId, NewJob, Status};
+use jobs::job::{Job, JobId, NewJob, Status, Work};
+use jobs::json::Json;
 use jobs::key::KeyStore;
 use jobs::spend::{Day, SpendStore};
 use jobs::sqlite::{OpenError, Options, SqliteStore};
@@ -110,6 +111,20 @@ async fn one_file_has_one_store() {
     submit(&store, new_job(1)).await;
     drop(store);
     assert_eq!(jobs(&open(&file(&directory))).await.len(), 1);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_lock_file_that_was_removed_lets_no_second_store_in() {
+    let (store, directory) = fresh();
+    submit(&store, new_job(1)).await;
+    std::fs::remove_file(directory.path().join("flowmill.db.lock")).unwrap();
+    let second = SqliteStore::open(&file(&directory), &Options::default());
+    assert!(matches!(second, Err(OpenError::InUse)), "{second:?}");
+    submit(&store, new_job(2)).await;
+    drop(store);
+    let store = open(&file(&directory));
+    assert_eq!(jobs(&store).await.len(), 2);
 }
 
 #[cfg(unix)]
@@ -387,6 +402,11 @@ async fn nothing_is_left_of_a_job_that_is_forgotten() {
     let (store, directory) = fresh();
     let full = NewJob {
         webhook: hooked(1, "a.example").webhook,
+        work: Work {
+            inputs: Json::of(&"x".repeat(5_000)),
+            options: None,
+            progress: None,
+        },
         ..keyed(1, "s", "k", "f")
     };
     let lease = start(&store, full).await.lease;
@@ -414,13 +434,15 @@ async fn nothing_is_left_of_a_job_that_is_forgotten() {
             "webhooks",
             "definitions",
             "definition_texts",
+            "contents",
+            "content_texts",
         ];
         tables.into_iter().map(count).collect()
     };
-    assert_eq!(rows(), [1, 1, 1, 1, 2, 1, 1, 1, 1]);
+    assert_eq!(rows(), [1, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1]);
     store.delete(id(1)).await.unwrap();
     // Its key stays used for a day.
-    assert_eq!(rows(), [0, 0, 0, 0, 0, 1, 0, 0, 0]);
+    assert_eq!(rows(), [0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]);
     assert_eq!(store.expire_keys(at(9), 9).await.unwrap(), 1);
-    assert_eq!(rows(), [0; 9]);
+    assert_eq!(rows(), [0; 11]);
 }

@@ -121,7 +121,8 @@ pub(super) fn schemas(loaded: &LoadedWorkflow, is_only: bool) -> Value {
         "RetryRequest": {
             "type": "object",
             "properties": {
-                "from": { "type": ["string", "null"], "minLength": 1, "description": "`failed` (the default): where it failed. A node's id: that node again, and all after it." },
+                "from": { "type": ["string", "null"], "minLength": 1, "description": "`failed` (the default): where it failed. A node's id: that node again, and all after it. For a node that runs once per item: all of its items." },
+                "definition": { "type": ["string", "null"], "enum": ["original", "current", null], "description": "The workflow that the job began with (the default), or as it is now." },
             },
             "additionalProperties": false,
         },

@@ -8,7 +8,7 @@ use axum::response::Response;
 use lang::fault::{ENOUGH, PathSegment, echo, shortened};
 use serde_json::Value;
 use service::problem::{ErrorSource, Problem};
-use service::{Retry, RetryError, RetryFrom};
+use service::{Retry, RetryDefinition, RetryError, RetryFrom};
 
 use super::run::{IDEMPOTENCY_REPLAYED, YES};
 use super::submission;
@@ -34,7 +34,7 @@ pub(crate) fn docs() -> Operation {
         .leads_to_job(202)
         .with(202, "Location", "Where to ask for it.")
         .finds("No such job.")
-        .refuses(409, "It has not ended, or nothing of it failed.")
+        .refuses(409, "It has not ended, nothing of it failed, or it does not fit the workflow as it is now.")
         .refuses(410, "The job of this Idempotency-Key has been forgotten.")
         .refuses(413, "The body is too large.")
         .validates()
@@ -49,28 +49,43 @@ pub(crate) async fn handle(
     let (parts, body) = request.into_parts();
     let bytes = body::read(&app, &parts.headers, body).await?;
     let idempotency_key = steering::idempotency_key(&parts.headers)?;
-    let from = if bytes.is_empty() {
-        RetryFrom::Failed
+    let asked = if bytes.is_empty() {
+        Retry::from(RetryFrom::Failed)
     } else {
-        from(&body::json_object(&app, &parts.headers, &bytes).await?)?
+        read(&body::json_object(&app, &parts.headers, &bytes).await?)?
     };
 
-    let conflict = |code, detail: &str| {
+    let conflict = |code, detail: String| {
         Trouble::of_request(StatusCode::CONFLICT, code, detail)
             .about(id)
             .into()
     };
     let how = Retry {
-        from,
         idempotency_key,
+        ..asked
     };
     let accepted = app.service().retry(id, how).await.map_err(|error| match error {
         RetryError::NotFound => JOB_NOT_FOUND,
-        RetryError::Active => conflict("job_active", "The job has not ended; cancel it first, or wait."),
-        RetryError::NothingFailed => conflict("nothing_failed", "The job completed; name the node to run it again from in `from`."),
+        RetryError::Active => conflict("job_active", "The job has not ended; cancel it first, or wait.".to_owned()),
+        RetryError::NothingFailed => conflict(
+            "nothing_failed",
+            "The job completed; name the node to run it again from in `from`.".to_owned(),
+        ),
         RetryError::UnknownNode(node) => {
             fault("value_error", "from", "The job's workflow has no node of that name", Value::String(node)).into()
         }
+        RetryError::ManyFanOuts { node, sources } => {
+            let message = format!(
+                "This node runs once per item for several nodes; name one of them: {}",
+                sources.join(", ")
+            );
+            fault("value_error", "from", &message, Value::String(node)).into()
+        }
+        RetryError::NotServed(workflow) => conflict(
+            "workflow_not_served",
+            format!("Workflow `{workflow}` is not served any more; leave `definition` out to repeat the job as it was."),
+        ),
+        RetryError::DoesNotFit(reason) => conflict("definition_changed", format!("The job cannot go on: {reason}.")),
         RetryError::Unreadable => {
             let detail = "This version of flowmill cannot read the job's workflow or its progress; submit the run anew.";
             let problem = Problem::new(StatusCode::CONFLICT.as_u16(), "job_unreadable", ErrorSource::Server, detail);
@@ -88,19 +103,29 @@ pub(crate) async fn handle(
     Ok(answer)
 }
 
-/// `{from?: "failed" | node id}`.
-pub(crate) fn from(body: &body::Object) -> Result<RetryFrom, Refusal> {
+/// `{from?: "failed" | node id, definition?: "original" | "current"}`.
+pub(crate) fn read(body: &body::Object) -> Result<Retry, Refusal> {
     let mut faults = Vec::new();
-    let mut from = RetryFrom::Failed;
+    let mut retry = Retry::from(RetryFrom::Failed);
     for (key, value) in body.members.iter().take(ENOUGH) {
         match (&**key, value) {
-            ("from", Value::Null) => {}
+            ("from" | "definition", Value::Null) => {}
             ("from", Value::String(text)) if text == "failed" => {}
-            ("from", Value::String(node)) => from = RetryFrom::Node(node.clone()),
+            ("from", Value::String(node)) => retry.from = RetryFrom::Node(node.clone()),
             ("from", other) => faults.push(fault(
                 "string_type",
                 key,
                 "Input should be a valid string",
+                echo(other),
+            )),
+            ("definition", Value::String(text)) if text == "original" => {}
+            ("definition", Value::String(text)) if text == "current" => {
+                retry.definition = RetryDefinition::Current;
+            }
+            ("definition", other) => faults.push(fault(
+                "enum",
+                key,
+                "Input should be 'original' (the workflow that the job began with) or 'current' (as it is now)",
                 echo(other),
             )),
             (_, value) => faults.push(fault(
@@ -112,7 +137,7 @@ pub(crate) fn from(body: &body::Object) -> Result<RetryFrom, Refusal> {
         }
     }
     if faults.is_empty() {
-        Ok(from)
+        Ok(retry)
     } else {
         Err(Refusal::Invalid(faults))
     }

@@ -58,6 +58,14 @@ enum Format {
     Json,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Definition {
+    /// The one that the job began with
+    Original,
+    /// As it is served now
+    Current,
+}
+
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// List jobs, newest first
@@ -90,6 +98,9 @@ enum Verb {
         /// Node to begin at [default: where the job failed]
         #[arg(long, value_name = "NODE")]
         from: Option<String>,
+        /// Which version of the workflow to run
+        #[arg(long, value_name = "VERSION", default_value = "original")]
+        definition: Definition,
     },
     /// Forget an ended job
     Delete {
@@ -215,9 +226,13 @@ async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
             };
             (job, text)
         }
-        Verb::Retry { id, from } => {
+        Verb::Retry {
+            id,
+            from,
+            definition,
+        } => {
             let job = match &source.0 {
-                Place::Remote(remote) => remote.retry(&id, from.as_deref()).await?,
+                Place::Remote(remote) => remote.retry(&id, from.as_deref(), definition).await?,
                 Place::File(_) => {
                     return Err(Failure::usage("a retry needs a server to run it")
                         .hint("start one with `flowmill serve`, then leave --store out"));

@@ -7,7 +7,7 @@ use reqwest::redirect::Policy as Redirects;
 use reqwest::{Client, Method, RequestBuilder, Response, Url};
 use serde_json::{Value, json};
 
-use super::{Listing, table};
+use super::{Definition, Listing, table};
 use crate::assemble;
 use crate::config::jobs::Options;
 use crate::config::secret::Secret;
@@ -98,11 +98,20 @@ impl Remote {
         json_of(self.ask(Method::POST, &["jobs", id, "cancel"]).await?).await
     }
 
-    pub(super) async fn retry(&self, id: &str, from: Option<&str>) -> Result<Value> {
+    pub(super) async fn retry(
+        &self,
+        id: &str,
+        from: Option<&str>,
+        definition: Definition,
+    ) -> Result<Value> {
+        let definition = match definition {
+            Definition::Original => "original",
+            Definition::Current => "current",
+        };
         let request = self
             .client
             .post(self.url(&["jobs", id, "retry"]))
-            .json(&json!({ "from": from }));
+            .json(&json!({ "from": from, "definition": definition }));
         json_of(self.send(request).await?).await
     }
 

@@ -398,7 +398,7 @@ fn service_settings(settings: &Settings) -> service::Settings {
         exclusive_store: true,
         lease: settings.job_lease.unwrap_or(default.lease),
         retention: settings.job_retention.unwrap_or(default.retention),
-        max_store_bytes: settings.job_max_bytes,
+        max_store_bytes: Some(settings.job_max_bytes),
         capture: settings.capture,
         ..default
     }

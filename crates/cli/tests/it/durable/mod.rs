@@ -17,3 +17,4 @@ mod stopping;
 mod stores;
 mod trouble;
 mod watching;
+mod written;

@@ -68,6 +68,25 @@ fn a_second_server_on_the_same_file_is_refused() {
     ]);
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_second_server_is_refused_though_the_lock_file_was_removed() {
+    let project = greeting();
+    let mut server = start(&project, "greeting.yaml --offline");
+    let url = server.url();
+    std::fs::remove_file(project.path("flowmill.db.lock")).expect("it is there");
+    for line in [
+        "serve greeting.yaml --offline --port 0",
+        "jobs list --store sqlite:flowmill.db",
+    ] {
+        run_in(project.root(), words(line))
+            .exits(4)
+            .says(&["another process is using this store"]);
+    }
+    let (status, _) = post(format!("{url}/run"), json!({"name": "Ada"})).await;
+    assert_eq!(status, 200);
+}
+
 #[test]
 fn a_store_that_cannot_be_opened_is_named_as_it_was_given() {
     let project = greeting();

@@ -24,7 +24,8 @@ fn unavailable<T: std::fmt::Debug>(result: Result<T, Error>, reason: &str) {
 fn large(number: u32) -> NewJob {
     NewJob {
         work: Work {
-            inputs: Json::of(&"x".repeat(20_000)),
+            // Its own: the same text is kept once.
+            inputs: Json::of(&format!("{number}{}", "x".repeat(20_000))),
             options: None,
             progress: None,
         },

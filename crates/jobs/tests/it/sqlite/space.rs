@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::{file, fresh, jobs, open};
-use crate::fixtures::{at, id, new_job, run, submit};
+use crate::fixtures::{at, completed, id, new_job, run, start, submit, worker};
 
 const MB: u64 = 1_000_000;
 
@@ -19,7 +19,8 @@ const MB: u64 = 1_000_000;
 fn large(number: u32) -> NewJob {
     NewJob {
         work: Work {
-            inputs: Json::of(&"x".repeat(100_000)),
+            // Its own: the same text is kept once.
+            inputs: Json::of(&format!("{number}{}", "x".repeat(100_000))),
             options: None,
             progress: None,
         },
@@ -141,4 +142,55 @@ async fn somebody_who_reads_on_stops_nobody() {
         submit(&store, large(number)).await;
     }
     assert!(log_size(&directory) < 10 * MB);
+}
+
+#[tokio::test]
+async fn a_retry_writes_neither_inputs_nor_progress_again() {
+    let (store, directory) = fresh();
+    let text = |letter: &str| Json::of(&letter.repeat(1_000_000));
+    let repeated = |number: u32| NewJob {
+        work: Work {
+            inputs: text("x"),
+            options: None,
+            progress: (number > 1).then(|| text("y")),
+        },
+        ..new_job(number)
+    };
+    for number in 1..=40 {
+        run(&store, repeated(number), 9).await;
+    }
+    let used = || -> u64 {
+        let connection = Connection::open(file(&directory)).unwrap();
+        let pragma = |name: &str| -> u64 {
+            connection
+                .pragma_query_value(None, name, |row| row.get(0))
+                .unwrap()
+        };
+        (pragma("page_count") - pragma("freelist_count")) * pragma("page_size")
+    };
+    assert!((2 * MB..3 * MB).contains(&used()), "{}", used());
+    // A job's own progress takes the place of what it shares.
+    let lease = start(&store, repeated(41)).await.lease;
+    let own = Json::of(&"z");
+    store
+        .checkpoint(&lease, Some(own.clone()), Vec::new())
+        .await
+        .unwrap();
+    for number in 2..=40 {
+        store.delete(id(number)).await.unwrap();
+    }
+    assert!((MB..2 * MB).contains(&used()), "{}", used());
+    let work = store.work(id(41)).await.unwrap().unwrap();
+    assert_eq!((work.inputs, work.progress), (text("x"), Some(own)));
+    assert_eq!(store.work(id(1)).await.unwrap().unwrap(), repeated(1).work);
+    let claimed = store.claim(&worker("w"), 9, at(1_000)).await.unwrap();
+    assert_eq!(claimed[0].work.inputs, text("x"));
+    let lease = &claimed[0].lease;
+    store
+        .finish(lease, completed(1_001), Vec::new())
+        .await
+        .unwrap();
+    store.delete(id(41)).await.unwrap();
+    store.delete(id(1)).await.unwrap();
+    assert!(used() < MB, "{}", used());
 }
