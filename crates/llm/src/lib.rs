@@ -12,6 +12,7 @@ pub mod error;
 /// What `fuzz/` calls; each function takes any bytes.
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod large_integers;
 pub mod model;
 pub mod offline;
 mod playback;

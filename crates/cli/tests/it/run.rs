@@ -641,7 +641,8 @@ fn an_answer_that_was_cut_off_asks_for_more_room_and_not_for_clearer_prompts() {
     let check = |limit: &str, way_out: &str| {
         let file = GREETING.replace("    prompt:", &format!("{limit}    prompt:"));
         let project = TempProject::with_file("greeting.yaml", file);
-        let model = FakeModel::answering(|_| Reply::text(r#"{"result": "Hel"#).finish_reason("length"));
+        let model =
+            FakeModel::answering(|_| Reply::text(r#"{"result": "Hel"#).finish_reason("length"));
         let ended = Ended::of(&mut against(&model, &project, &[]))
             .exits(1)
             .says(&["cut off", way_out]);

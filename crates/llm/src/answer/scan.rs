@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use super::mend::{Fault, mend};
+use super::unwrap::parse;
 
 /// What opens a thought, and what closes it.
 const THOUGHTS: &[(&str, &str)] = &[
@@ -115,11 +116,13 @@ fn read(text: &str, start: usize) -> Read {
     }
     let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
     if let Some(Ok(value)) = values.next() {
-        return Read::Value(value, start + values.byte_offset());
+        let end = values.byte_offset();
+        // Only this value's own text, so that the whole stays linear.
+        return Read::Value(parse(&rest[..end]).unwrap_or(value), start + end);
     }
     match mend(text, start, None) {
         Ok(mended) => match mended.fault {
-            None => match serde_json::from_str(&mended.json) {
+            None => match parse(&mended.json) {
                 Ok(value) => Read::Value(value, mended.end),
                 Err(_) => Read::Unreadable(
                     Fault {

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::mend::mend;
 use crate::chat::OutputFormat;
+use crate::large_integers;
 
 /// Most layers that are taken off.
 const MAX_LAYERS: usize = 4;
@@ -127,7 +128,7 @@ fn with_texts_read(value: &Value) -> Value {
 
 /// A text that is JSON and nothing else.
 pub(super) fn read(text: &str) -> Option<Value> {
-    if let Ok(value) = serde_json::from_str(text) {
+    if let Ok(value) = parse(text) {
         return Some(value);
     }
     let text = text.trim();
@@ -136,7 +137,10 @@ pub(super) fn read(text: &str) -> Option<Value> {
     }
     let mended = mend(text, 0, None).ok()?;
     let is_whole = mended.fault.is_none() && mended.end == text.len();
-    is_whole
-        .then(|| serde_json::from_str(&mended.json).ok())
-        .flatten()
+    is_whole.then(|| parse(&mended.json).ok()).flatten()
+}
+
+/// Reads JSON; integers beyond 64 bits become text.
+pub(super) fn parse(json: &str) -> serde_json::Result<Value> {
+    serde_json::from_slice(&large_integers::as_text(json.as_bytes()))
 }

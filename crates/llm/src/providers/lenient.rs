@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::Fault;
 use crate::answer::mend;
+use crate::large_integers;
 
 /// Deepest nesting of parts in parts that is looked into.
 const MAX_PARTS: usize = 4;
@@ -26,6 +27,7 @@ pub(crate) struct Document<T> {
 
 /// Reads a body that is one document.
 pub(crate) fn parse<T: DeserializeOwned>(data: &[u8]) -> Result<Document<T>, Fault> {
+    let data = &*large_integers::as_text(data);
     let error = match serde_json::from_slice(data) {
         Ok(value) => {
             return Ok(Document {

@@ -509,3 +509,29 @@ async fn a_full_context_window_is_named() {
     .await;
     assert_eq!(reply.unwrap().finish, FinishReason::ContextWindow);
 }
+
+/// It became a float without a word: 18446744073709552000.
+#[tokio::test]
+async fn an_integer_beyond_64_bits_in_an_answer_stays_exact() {
+    let schema = json!({"type": "object", "properties": {"facts": {"type": "object"}}, "required": ["facts"]});
+    let facts = r#"{"facts": {"id": 18446744073709551616, "small": 7}}"#;
+    let expected = json!({"facts": {"id": "18446744073709551616", "small": 7}});
+    let wordy = format!("Here you are:\n```json\n{facts}\n```");
+    for provider in PROVIDERS {
+        for text in [facts, &wordy] {
+            let body = whole(provider, usual_content(provider, text), json!(null)).to_string();
+            let request = shaped("otters", schema.clone());
+            let (reply, _) = reply_to(provider, &request, "200 OK", JSON, &body).await;
+            let content = reply.unwrap().content;
+            assert_eq!(content, Content::Json(expected.clone()), "{provider}");
+        }
+    }
+    // Arguments that come parsed.
+    let body = format!(
+        r#"{{"type": "message", "content": [{{"type": "tool_use", "id": "t", "name": "Output_ask", "input": {facts}}}],
+             "stop_reason": "tool_use", "usage": {{"input_tokens": 5, "output_tokens": 5}}}}"#
+    );
+    let request = shaped("otters", schema);
+    let (reply, _) = reply_to("anthropic", &request, "200 OK", JSON, &body).await;
+    assert_eq!(reply.unwrap().content, Content::Json(expected));
+}

@@ -170,9 +170,9 @@ pub(super) fn accept(workflow: &Workflow, given: Given) -> Result<InitialState, 
 /// A failed run for people, with the way out where the failure itself does not say it.
 pub(super) fn of_run(failure: &outcome::Failure, exit: Exit) -> Failure {
     let hint = match failure.code {
-        FailureCode::OutputInvalid if failure.message.contains("`max_tokens`") => Some(
-            "raise `max_tokens` in the node's `llm`, or ask for a shorter answer",
-        ),
+        FailureCode::OutputInvalid if failure.message.contains("`max_tokens`") => {
+            Some("raise `max_tokens` in the node's `llm`, or ask for a shorter answer")
+        }
         FailureCode::OutputInvalid if failure.message.contains("(it was cut off") => {
             Some("ask for a shorter answer, or choose a model that can give a longer one (--model)")
         }
