@@ -226,7 +226,7 @@ impl Service {
                 }
                 let Some(mut live) = live else {
                     if is_last_look {
-                        yield shared.server_stopping(id, last);
+                        yield shared.server_stopping(id);
                         return;
                     }
                     tokio::select! {
@@ -266,9 +266,9 @@ async fn next(live: &mut Receiver<Told>, last: &mut u64) -> Option<Event> {
 
 impl Shared {
     /// Live only, and without a position of its own.
-    fn server_stopping(&self, job_id: JobId, last: u64) -> Event {
+    fn server_stopping(&self, job_id: JobId) -> Event {
         let notice = Numbered {
-            id: last,
+            id: 0,
             at: self.host.now(),
             kind: Notice::ServerStopping { job_id },
         };
