@@ -4,7 +4,7 @@
 //! `tests/it/conformance.rs` is what every store must pass.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,6 +110,8 @@ pub struct Filter {
     pub created_before: Option<Timestamp>,
     /// Made with this key.
     pub owner: Option<String>,
+    /// Of one of these workflows.
+    pub workflows: Option<BTreeSet<String>>,
 }
 
 /// A page of a listing.

@@ -192,13 +192,24 @@ fn syntax_error(text: &str, error: &serde_json::Error) -> Error {
     } else {
         text[..byte].chars().count()
     };
-    let message = error.to_string();
-    let message = message
-        .split(" at line ")
-        .next()
-        .unwrap_or_default()
-        .to_owned();
+    let message = match no_number(&text[byte..]) {
+        Some(word) => format!("{word} is not JSON; write null or a number, or leave it out"),
+        None => {
+            let message = error.to_string();
+            let message = message.split(" at line ").next();
+            message.unwrap_or_default().to_owned()
+        }
+    };
     Error::Syntax { offset, message }
+}
+
+/// What Python and JavaScript write for numbers that JSON does not have.
+fn no_number(rest: &str) -> Option<&'static str> {
+    let rest = rest.strip_prefix('-').unwrap_or(rest);
+    ["NaN", "Infinity"].into_iter().find(|word| {
+        let after = rest.strip_prefix(word).map(|after| after.chars().next());
+        after.is_some_and(|next| !next.is_some_and(char::is_alphanumeric))
+    })
 }
 
 #[cfg(test)]

@@ -145,22 +145,33 @@ impl Resolve for Guard {
         let policy = self.policy.clone();
         Box::pin(async move {
             let host = name.as_str();
-            let found = tokio::net::lookup_host((host, 0)).await?;
+            let found = match tokio::net::lookup_host((host, 0)).await {
+                Ok(found) => found,
+                Err(error) => {
+                    tracing::info!(host, %error, "the name of a receiver was not found");
+                    return Err(LeadsNowhere.into());
+                }
+            };
             let allowed: Vec<SocketAddr> = found
                 .filter(|found| policy.allows(host, found.ip()))
                 .collect();
             if allowed.is_empty() {
-                return Err(NotAllowed.into());
+                tracing::info!(
+                    host,
+                    "the name of a receiver leads only to addresses that are not allowed"
+                );
+                return Err(LeadsNowhere.into());
             }
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })
     }
 }
 
-/// A name led only where nothing may be sent.
+/// There is no such name, or it leads only where nothing may be sent. Whoever chose the name is not told which:
+/// it would tell which names there are in the server's own network. The log has it.
 #[derive(Debug, thiserror::Error)]
-#[error("not allowed")]
-struct NotAllowed;
+#[error("its name leads nowhere, or to addresses that this server does not allow")]
+struct LeadsNowhere;
 
 fn not_allowed(url: &Url) -> Error {
     Error(format!(
@@ -173,8 +184,8 @@ fn not_allowed(url: &Url) -> Error {
 fn failed(url: &Url, error: &reqwest::Error) -> Error {
     let mut cause: &dyn std::error::Error = error;
     loop {
-        if cause.is::<NotAllowed>() {
-            return not_allowed(url);
+        if cause.is::<LeadsNowhere>() {
+            return Error(format!("no connection to {}: {cause}", place(url)));
         }
         match cause.source() {
             Some(source) => cause = source,

@@ -14,8 +14,10 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::middleware::cors::Origins;
+use crate::middleware::host::AllowedHosts;
 use crate::openapi::Documented;
 use crate::outgoing::AnswerBudget;
+use crate::request::prefix::RootPath;
 use crate::request::{body, room};
 use crate::tls::Tls;
 
@@ -50,6 +52,10 @@ pub struct Settings {
     pub tls: Option<Tls>,
     /// Whose web pages may call the API from a browser.
     pub origins: Origins,
+    /// Where a proxy shows this server to its clients.
+    pub root_path: RootPath,
+    /// The names, besides those of loopback, by which clients may ask for this server; `None`: any.
+    pub allowed_hosts: Option<AllowedHosts>,
     /// How often an event stream carries a comment line, so that nobody between takes it for dead.
     pub comment_every: Duration,
     /// Networks of proxies that say truly whom they ask for.
@@ -77,6 +83,8 @@ impl Default for Settings {
             max_connections_per_address: None,
             tls: None,
             origins: Origins::default(),
+            root_path: RootPath::default(),
+            allowed_hosts: None,
             comment_every: Duration::from_secs(5),
             trusted_proxies: Vec::new(),
             address_requests_per_minute: None,

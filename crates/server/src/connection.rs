@@ -102,7 +102,7 @@ async fn speak(port: &Port, stream: impl AsyncRead + AsyncWrite + Unpin, place: 
             request.extensions_mut().insert(Peer(place.peer));
         }
         async move {
-            let answer = middleware::answer(&port.app, &mut router, request).await;
+            let answer = middleware::answer(&port.app, &mut router, place.peer, request).await;
             Ok::<_, Infallible>(port.app.answers().in_chunks(answer, turn))
         }
     });

@@ -29,6 +29,8 @@ pub mod views;
 
 pub use app::{App, Settings};
 pub use middleware::cors::{Origin, Origins};
+pub use middleware::host::{AllowedHost, AllowedHosts};
 pub use openapi::of_only as openapi_document;
+pub use request::prefix::RootPath;
 pub use serve::{bind, serve};
 pub use tls::{Tls, TlsError};

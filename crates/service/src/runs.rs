@@ -313,6 +313,11 @@ impl Service {
         shared.answered(accepted, ended)
     }
 
+    /// Nobody waits for a run: it was asked for so.
+    pub fn leave(&self, accepted: &Accepted) {
+        self.shared.answered(accepted, None);
+    }
+
     /// Executes a run and waits for it to end; `None` when it has not within `timeout`, or will not in this
     /// process, which is shutting down. Otherwise the run then goes on by itself, as when this is dropped.
     pub async fn wait_attending(&self, mut attended: Attended, timeout: Duration) -> Option<Job> {

@@ -1,13 +1,14 @@
 //! The part of `[serve]` that says how the port stands up to whoever reaches it: TLS, how many connections, how
 //! long anything may take, how much a body may hold, which web pages may call.
 
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Deserialize;
-use server::Origin;
+use server::{AllowedHost, AllowedHosts, Origin, RootPath};
 
 use super::serve::Options;
 use super::units::{Size, Time};
@@ -27,6 +28,48 @@ impl FromStr for CorsOrigin {
 }
 
 impl TryFrom<String> for CorsOrigin {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// A name of this server.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct HostName(pub AllowedHost);
+
+impl FromStr for HostName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self)
+    }
+}
+
+impl TryFrom<String> for HostName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// Where a proxy shows this server.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct ShownBelow(pub RootPath);
+
+impl FromStr for ShownBelow {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self)
+    }
+}
+
+impl TryFrom<String> for ShownBelow {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -66,6 +109,10 @@ pub(crate) struct Settings {
     pub text_limit: Option<usize>,
     /// Whose pages may call.
     pub origins: Vec<Origin>,
+    /// Names of this server, besides those of loopback.
+    pub names: Vec<AllowedHost>,
+    /// Where a proxy shows it.
+    pub root_path: RootPath,
 }
 
 impl Settings {
@@ -96,6 +143,11 @@ impl Settings {
         } else {
             &options.cors_origin
         };
+        let names = if options.allowed_host.is_empty() {
+            &file.allowed_host
+        } else {
+            &options.allowed_host
+        };
         Ok(Self {
             tls,
             max_connections: number(options.max_connections, file.max_connections),
@@ -110,6 +162,26 @@ impl Settings {
             body_values: number(options.body_values, file.body_values).map(NonZeroUsize::get),
             text_limit: size(options.text_limit, file.text_limit),
             origins: origins.iter().map(|origin| origin.0.clone()).collect(),
+            names: names.iter().map(|name| name.0.clone()).collect(),
+            root_path: options
+                .root_path
+                .as_ref()
+                .or(file.root_path.as_ref())
+                .map(|path| path.0.clone())
+                .unwrap_or_default(),
+        })
+    }
+}
+
+impl Settings {
+    /// Under which names the server answers; `None`: any. A server that lets everyone in and that only this
+    /// machine reaches is reached by web pages, too, when their own name is made to lead here.
+    pub(crate) fn allowed_hosts(&self, host: IpAddr, has_keys: bool) -> Option<AllowedHosts> {
+        let is_private = host.is_loopback() && !has_keys;
+        (is_private || !self.names.is_empty()).then(|| AllowedHosts {
+            named: self.names.clone(),
+            // Such as those of containers and pods, by which their probes ask.
+            any_address: !host.is_loopback(),
         })
     }
 }

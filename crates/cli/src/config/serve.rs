@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::allowed::Allowed;
 use super::capture::Capture;
 use super::environment::Environment;
-use super::exposure::{self, CorsOrigin};
+use super::exposure::{self, CorsOrigin, HostName, ShownBelow};
 use super::limits::{self, Dollars, Networks};
 use super::secret::Secret;
 use super::store::Store;
@@ -213,6 +213,23 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SIZE", env = "FLOWMILL_TEXT_LIMIT")]
     pub text_limit: Option<Size>,
 
+    /// A name by which clients may ask for this server besides those of loopback, such as flowmill.internal; * for any.
+    /// Without API keys a server on loopback takes no other, so that no web page reaches it by a name of its own. May
+    /// be given several times, or with commas between
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "FLOWMILL_ALLOWED_HOST",
+        value_delimiter = ','
+    )]
+    #[serde(default)]
+    pub allowed_host: Vec<HostName>,
+
+    /// The path below which a proxy shows this server, such as /app1: links and Location begin with it [default:
+    /// X-Forwarded-Prefix of a proxy that is trusted or on this machine]
+    #[arg(long, value_name = "PATH", env = "FLOWMILL_ROOT_PATH")]
+    pub root_path: Option<ShownBelow>,
+
     /// Let web pages of this origin call the API from a browser, such as `https://app.example`; * for every origin. May
     /// be given several times, or with commas between
     #[arg(
@@ -371,6 +388,8 @@ impl Options {
         "idle_timeout",
         "body_values",
         "text_limit",
+        "allowed_host",
+        "root_path",
         "cors_origin",
     ];
 

@@ -184,3 +184,29 @@ fn a_store_in_sqlites_own_memory_is_refused() {
     let said = served(&[], "--port 0 --store sqlite::memory:").expect_err("no file");
     assert!(said.contains("or memory to lose"), "{said}");
 }
+
+#[tokio::test]
+async fn a_foreign_host_is_refused_on_loopback_without_keys() {
+    let project = greeting();
+    let ask = async |url: &str, host: &str, key: &str| {
+        let request = client().get(format!("{url}/jobs")).header("host", host);
+        let answer = request.header("x-api-key", key).send().await;
+        answer.expect("an answer").status().as_u16()
+    };
+    let mut open = start(&project, "greeting.yaml --offline --store memory");
+    let url = open.url();
+    assert_eq!(ask(&url, "localhost", "").await, 200);
+    assert_eq!(ask(&url, "evil.example", "").await, 403);
+    let line = "greeting.yaml --offline --store memory --allowed-host app.example";
+    let mut named = start(&project, line);
+    let url = named.url();
+    assert_eq!(ask(&url, "app.example", "").await, 200);
+    assert_eq!(ask(&url, "evil.example", "").await, 403);
+    let line = format!("greeting.yaml --offline --store memory --api-keys {KEY}");
+    let mut guarded = start(&project, &line);
+    assert_eq!(ask(&guarded.url(), "app.example", KEY).await, 200);
+    let line = "greeting.yaml --offline --store memory --host 0.0.0.0 --insecure";
+    let mut elsewhere = start(&project, line);
+    let url = elsewhere.url().replace("0.0.0.0", "127.0.0.1");
+    assert_eq!(ask(&url, "greeting.default.svc", "").await, 200);
+}

@@ -291,5 +291,9 @@ impl Filter {
                 .owner
                 .as_deref()
                 .is_none_or(|owner| job.owner.as_deref() == Some(owner))
+            && self
+                .workflows
+                .as_ref()
+                .is_none_or(|workflows| workflows.contains(&*job.workflow))
     }
 }

@@ -5,6 +5,8 @@
 //! `created_at` is in no index: ids begin with the time they were made, and the greatest difference
 //! between the two that ever occurred tells how far from a limit a range of ids has to begin.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, params_from_iter};
@@ -82,12 +84,16 @@ impl Query {
             created_after,
             created_before,
             owner,
+            workflows,
         } = filter;
         if let Some(owner) = owner {
             query.and("owner =", owner.clone());
         }
         if let Some(workflow) = workflow {
             query.and("workflow =", workflow.clone());
+        }
+        if let Some(workflows) = workflows {
+            query.and_one_of("workflow", workflows);
         }
         if let Some(cursor) = cursor {
             query.and("id <", cursor);
@@ -107,6 +113,16 @@ impl Query {
         self.values.push(Box::new(value));
         let number = self.values.len();
         self.conditions.push(format!("{condition} ?{number}"));
+    }
+
+    fn and_one_of(&mut self, column: &str, values: &BTreeSet<String>) {
+        let mut numbers = Vec::new();
+        for value in values {
+            self.values.push(Box::new(value.clone()));
+            numbers.push(format!("?{}", self.values.len()));
+        }
+        self.conditions
+            .push(format!("{column} IN ({})", numbers.join(", ")));
     }
 
     fn sql(&self) -> String {

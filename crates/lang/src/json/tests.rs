@@ -50,6 +50,15 @@ fn what_json_cannot_carry_is_a_syntax_error() {
             "{number:.20}"
         );
     }
+    for word in ["NaN", "Infinity", "-Infinity"] {
+        let error = read(&format!(r#"{{"n": {word}}}"#))
+            .unwrap_err()
+            .to_string();
+        let expected = format!("{} is not JSON", word.trim_start_matches('-'));
+        assert!(error.starts_with(&expected), "{error}");
+    }
+    let bare = read("{NaNny: 1}").unwrap_err().to_string();
+    assert!(bare.starts_with("key must be a string"), "{bare}");
     assert_eq!(read("1e-320"), Ok(json!(1e-320)));
 }
 

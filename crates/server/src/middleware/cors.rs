@@ -44,6 +44,11 @@ impl FromStr for Origin {
         if text == ANY {
             return Ok(Self(HeaderValue::from_static(ANY)));
         }
+        if text.contains('*') {
+            return Err(format!(
+                "`{text}` would never match: an origin is compared whole; name each one, or write * alone for all"
+            ));
+        }
         let uri: Uri = text.parse().map_err(|_| unfit())?;
         let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
         let authority = uri.authority().ok_or_else(unfit)?;
@@ -219,6 +224,9 @@ mod tests {
             "https://me@app.example",
             "ftp://app.example",
             "https://*.example/",
+            "https://*.example",
+            "http://localhost:*",
+            "*.example",
         ] {
             check(text, None);
         }

@@ -3,11 +3,13 @@
 
 pub(crate) mod cors;
 mod head;
+pub(crate) mod host;
 mod request_id;
 mod route;
 mod security;
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 
 use axum::Router;
@@ -24,14 +26,20 @@ use tower::Service;
 use crate::app::App;
 use crate::outgoing::Exhausted;
 use crate::refusal::{self, Refusal, Trouble};
-use crate::request::accept;
+use crate::request::{accept, prefix};
 use crate::views::reading;
 
 /// Told to clients of a server that shuts down: their next request should find another one.
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// Answers one request.
-pub(crate) async fn answer(app: &App, router: &mut Router, mut request: Request<Body>) -> Response {
+pub(crate) async fn answer(
+    app: &App,
+    router: &mut Router,
+    peer: IpAddr,
+    mut request: Request<Body>,
+) -> Response {
+    let prefix = prefix::take(app, peer, &mut request);
     let request_id = request_id::choose(request.headers(), &**app.service().host());
     let as_problem = accept::names(request.headers(), accept::PROBLEM);
     let (method, uri) = (request.method().clone(), request.uri().clone());
@@ -63,8 +71,10 @@ pub(crate) async fn answer(app: &App, router: &mut Router, mut request: Request<
         response = Refusal::from(Trouble::unavailable("answers_busy", detail, 5)).into_response();
     }
     refusal::render(&mut response, as_problem, || {
-        format!("{}#{}", uri.path(), request_id.to_str().unwrap_or_default())
+        let id = request_id.to_str().unwrap_or_default();
+        format!("{}{}#{id}", prefix.as_str(), uri.path())
     });
+    prefix::lead_back(&prefix, &mut response);
     tracing::debug!(request_id = ?request_id, %method, path = uri.path(), status = response.status().as_u16(), "answered");
     let answered = Answered {
         method: method_label(&method),
@@ -96,7 +106,7 @@ fn before(
     spoken: Option<&cors::Spoken>,
     request: &mut Request<Body>,
 ) -> Option<Response> {
-    if let Some(refusal) = head::refuse(app, request) {
+    if let Some(refusal) = head::refuse(app, request).or_else(|| host::refuse(app, request)) {
         return Some(refusal.into_response());
     }
     spoken

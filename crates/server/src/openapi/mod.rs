@@ -16,6 +16,7 @@ use service::catalog::LoadedWorkflow;
 
 use crate::app::App;
 use crate::guard::Need;
+use crate::request::prefix::RootPath;
 use crate::request::workflow::Selected;
 
 /// An endpoint's own documentation.
@@ -57,7 +58,7 @@ pub fn of_only(loaded: &LoadedWorkflow) -> Value {
 }
 
 /// The document of a workflow, with the paths of the place it was asked for at.
-pub(crate) fn document(app: &App, selected: &Selected) -> Value {
+pub(crate) fn document(app: &App, selected: &Selected, prefix: &RootPath) -> Value {
     let scope = if selected.by_name {
         Scope::Named
     } else {
@@ -67,7 +68,12 @@ pub(crate) fn document(app: &App, selected: &Selected) -> Value {
         is_only: app.has_root_paths(),
         has_keys: app.access().is_some(),
     };
-    of(app.documented(), &selected.loaded, scope, setting)
+    let mut document = of(app.documented(), &selected.loaded, scope, setting);
+    // Without any, paths begin at the root of the server that gave the document.
+    if !prefix.as_str().is_empty() {
+        document["servers"] = json!([{ "url": prefix.as_str() }]);
+    }
+    document
 }
 
 /// What else is served, and to whom.

@@ -197,6 +197,10 @@ impl Operation {
     pub(super) fn bounded(self) -> Self {
         let has_body = self.body.is_some();
         let bounded = self
+            .refuses(
+                400,
+                "The head is malformed: not one Host, or a Transfer-Encoding other than chunked.",
+            )
             .refuses(414, "The address is too long.")
             .refuses(431, "There are too many header fields, or too large ones.");
         if !has_body {
@@ -205,14 +209,20 @@ impl Operation {
         bounded
             .refuses(408, "The body took too long to arrive.")
             .refuses(413, "The body is too large.")
+            .refuses(415, "The body is compressed or otherwise encoded.")
     }
 
-    /// Where no keys are in use: what starts or changes something is not taken from web pages of other origins.
+    /// Where no keys are in use: nothing is taken under a foreign name, and what starts or changes something
+    /// not from web pages of other origins.
     pub(super) fn open(self, method: &str) -> Self {
-        if method == "get" {
-            return self;
-        }
-        self.refuses(403, "A web page of another origin sent it.")
+        self.refuses(
+            403,
+            if method == "get" {
+                "The server was asked for under a name that is not its own."
+            } else {
+                "A web page of another origin sent it, or for a name that is not the server's own."
+            },
+        )
     }
 
     /// Who may use it, on a server with keys.

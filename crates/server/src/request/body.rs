@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
-use axum::http::header::{CONTENT_TYPE, EXPECT};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use bytes::{Bytes, BytesMut};
 use engine::offload::QUICK;
 use http_body_util::BodyExt;
@@ -27,6 +27,12 @@ const DRAIN_TIME: Duration = Duration::from_secs(10);
 
 /// The whole body.
 pub(crate) async fn read(app: &App, headers: &HeaderMap, mut body: Body) -> Result<Bytes, Refusal> {
+    if let Some(coding) = foreign_coding(headers) {
+        if !headers.contains_key(EXPECT) {
+            drain(app, body);
+        }
+        return Err(not_decoded(&coding));
+    }
     let limit = app.settings().max_body_bytes;
     let announced = body.size_hint().lower();
     if announced > limit as u64 {
@@ -66,6 +72,28 @@ pub(crate) async fn read(app: &App, headers: &HeaderMap, mut body: Body) -> Resu
         .close()
         .into()),
     }
+}
+
+/// The coding of a body that is not sent as it is, for a message.
+fn foreign_coding(headers: &HeaderMap) -> Option<String> {
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+    let foreign = codings.find(|coding| {
+        let coding = coding.as_bytes().trim_ascii();
+        !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")
+    })?;
+    let shown = String::from_utf8_lossy(foreign.as_bytes());
+    Some(shown.chars().take(LONGEST_SHOWN).collect())
+}
+
+/// Characters of a header's value that are repeated in a message.
+const LONGEST_SHOWN: usize = 60;
+
+fn not_decoded(coding: &str) -> Refusal {
+    let detail = format!(
+        "This server takes no bodies with `Content-Encoding: {coding}`; send the body as it is."
+    );
+    let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    Trouble::of_request(status, "content_encoding_not_supported", detail).into()
 }
 
 enum Unreadable {
@@ -176,7 +204,12 @@ pub(crate) fn object(bounds: Bounds, headers: &HeaderMap, bytes: &[u8]) -> Resul
     }
     if !(is_json(headers) || is_form(headers) && bytes.trim_ascii_start().starts_with(b"{")) {
         let text = Value::String(String::from_utf8_lossy(bytes).into_owned());
-        return Err(not_an_object(echo(&text)));
+        let input = echo(&text);
+        return Err(if bytes.trim_ascii_start().starts_with(b"{") {
+            sent_as_text(headers, input)
+        } else {
+            not_an_object(input)
+        });
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let offset = String::from_utf8_lossy(&bytes[..error.valid_up_to()])
@@ -250,14 +283,21 @@ fn not_json(offset: usize, message: &str) -> Refusal {
 }
 
 fn not_an_object(input: Value) -> Refusal {
-    Entry::body(
-        "model_attributes_type",
-        Vec::new(),
-        "Input should be a valid dictionary or object to extract fields from",
-        input,
-    )
-    .into()
+    Entry::body("model_attributes_type", Vec::new(), NOT_AN_OBJECT, input).into()
 }
+
+/// It looks like an object, and is none only by its content type.
+fn sent_as_text(headers: &HeaderMap, input: Value) -> Refusal {
+    let sent = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let sent = String::from_utf8_lossy(sent.unwrap_or_default());
+    let sent: String = sent.chars().take(LONGEST_SHOWN).collect();
+    let message = format!(
+        "{NOT_AN_OBJECT}; the body was sent as `{sent}`: send JSON with `Content-Type: application/json`"
+    );
+    Entry::body("model_attributes_type", Vec::new(), message, input).into()
+}
+
+const NOT_AN_OBJECT: &str = "Input should be a valid dictionary or object to extract fields from";
 
 #[cfg(test)]
 mod tests {

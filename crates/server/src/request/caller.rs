@@ -1,5 +1,6 @@
 //! Who asks: as [`crate::guard`] has found out.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -49,6 +50,14 @@ impl Caller {
             Self::Open => true,
             Self::Anonymous => false,
             Self::Key(identity) => identity.allows_workflow(workflow),
+        }
+    }
+
+    /// The only workflows that they may have to do with; `None`: all of them.
+    pub(crate) fn workflows(&self) -> Option<&BTreeSet<String>> {
+        match self {
+            Self::Open | Self::Anonymous => None,
+            Self::Key(identity) => identity.workflows(),
         }
     }
 

@@ -10,6 +10,7 @@ pub(crate) mod etag;
 pub(crate) mod job_id;
 pub(crate) mod number;
 pub(crate) mod preferences;
+pub(crate) mod prefix;
 pub(crate) mod room;
 pub(crate) mod steering;
 pub(crate) mod workflow;

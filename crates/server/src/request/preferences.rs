@@ -51,6 +51,11 @@ impl Preferences {
         }
     }
 
+    /// Whether not even an end that is there already is to be waited for.
+    pub(crate) fn is_async(self) -> bool {
+        self.respond_async && self.wait.is_none()
+    }
+
     /// `Preference-Applied`: what was heeded, `wait` with the value that was really used.
     pub(crate) fn applied(self, max: Duration) -> Option<HeaderValue> {
         let wait = self

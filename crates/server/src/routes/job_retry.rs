@@ -17,6 +17,7 @@ use crate::openapi::{JOBS, Operation};
 use crate::refusal::{Refusal, Trouble};
 use crate::request::body;
 use crate::request::job_id::{JOB_NOT_FOUND, NamedJob};
+use crate::request::prefix::RootPath;
 use crate::request::steering;
 use crate::views::fault::Entry;
 use crate::views::{reply, run};
@@ -93,7 +94,10 @@ pub(crate) async fn handle(
         }
         RetryError::Submit(error) => submission::refused(&app, error, &["body"]),
     })?;
-    let mut answer = reply::json(StatusCode::ACCEPTED, &run::Pending::of_accepted(&accepted));
+    let mut answer = reply::json(
+        StatusCode::ACCEPTED,
+        &run::Pending::of_accepted(&accepted, &RootPath::of(&parts.extensions)),
+    );
     answer
         .headers_mut()
         .insert(LOCATION, run::location_header(accepted.id));

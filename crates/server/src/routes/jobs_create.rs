@@ -17,6 +17,7 @@ use crate::refusal::Refusal;
 use crate::request::body;
 use crate::request::caller::Caller;
 use crate::request::envelope::Envelope;
+use crate::request::prefix::RootPath;
 use crate::request::steering::{self, Steering};
 use crate::views::fault::Entry;
 use crate::views::{reply, run};
@@ -95,7 +96,10 @@ pub(crate) async fn handle(
         ..submission::of_inputs(inputs, &caller)
     };
     let accepted = submission::submit(&app, &workflow, request, &["body", "inputs"]).await?;
-    let mut answer = reply::json(StatusCode::ACCEPTED, &run::Pending::of_accepted(&accepted));
+    let mut answer = reply::json(
+        StatusCode::ACCEPTED,
+        &run::Pending::of_accepted(&accepted, &RootPath::of(&parts.extensions)),
+    );
     answer
         .headers_mut()
         .insert(LOCATION, run::location_header(accepted.id));

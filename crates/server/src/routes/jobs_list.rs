@@ -82,6 +82,8 @@ pub(crate) async fn handle(
         limit,
     } = Wanted::read(&uri)?;
     filter.owner = caller.sees_jobs_of().map(|owner| owner.to_string());
+    // Jobs that the key made when it was for more workflows are not its to see any more.
+    filter.workflows = caller.workflows().cloned();
     let page = app
         .service()
         .list(&filter, cursor, limit)
@@ -171,6 +173,7 @@ impl Wanted {
             created_before,
             // Not the client's to choose.
             owner: None,
+            workflows: None,
         };
         Ok(Self {
             filter,

@@ -1,11 +1,12 @@
 //! `GET /openapi.json`: the `OpenAPI` document of this workflow.
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{Extensions, StatusCode};
 use axum::response::Response;
 
 use crate::app::App;
 use crate::openapi::{self, Operation, SERVER};
+use crate::request::prefix::RootPath;
 use crate::request::workflow::Selected;
 use crate::views::reply;
 
@@ -17,6 +18,11 @@ pub(crate) fn docs() -> Operation {
     )
 }
 
-pub(crate) async fn handle(State(app): State<App>, selected: Selected) -> Response {
-    reply::json(StatusCode::OK, &openapi::document(&app, &selected))
+pub(crate) async fn handle(
+    State(app): State<App>,
+    selected: Selected,
+    extensions: Extensions,
+) -> Response {
+    let prefix = RootPath::of(&extensions);
+    reply::json(StatusCode::OK, &openapi::document(&app, &selected, &prefix))
 }

@@ -1,13 +1,14 @@
 //! `GET /`: the playground for a browser, for others what is served and where.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{Extensions, HeaderMap, StatusCode};
 use axum::response::Response;
 
 use crate::app::App;
 use crate::openapi::{Operation, SERVER};
 use crate::request::accept;
 use crate::request::caller::Caller;
+use crate::request::prefix::RootPath;
 use crate::ui;
 use crate::views::overview::Overview;
 use crate::views::reply;
@@ -25,13 +26,19 @@ pub(crate) fn docs() -> Operation {
     )
 }
 
-pub(crate) async fn handle(State(app): State<App>, caller: Caller, headers: HeaderMap) -> Response {
+pub(crate) async fn handle(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    extensions: Extensions,
+) -> Response {
+    let root = RootPath::of(&extensions);
     if accept::prefers(&headers, accept::HTML, accept::JSON) {
         return ui::playground("./", "");
     }
     let only = app.service().catalog().only();
     match only.filter(|only| caller.may_use(&only.name)) {
-        Some(only) => reply::json(StatusCode::OK, &Overview::of(&only, "")),
-        None => reply::json(StatusCode::OK, &Overview::of_several()),
+        Some(only) => reply::json(StatusCode::OK, &Overview::of(&only, &root, "")),
+        None => reply::json(StatusCode::OK, &Overview::of_several(&root)),
     }
 }

@@ -22,6 +22,7 @@ use crate::limits;
 use crate::openapi::{Operation, RUN};
 use crate::refusal::{Refusal, Trouble};
 use crate::request::caller::Caller;
+use crate::request::prefix::RootPath;
 use crate::request::steering::{self, Steering};
 use crate::request::workflow::Selected;
 use crate::request::{accept, body, duration};
@@ -79,6 +80,7 @@ pub(crate) async fn handle(
     let steering = Steering::read(&parts.headers)?;
     let as_events = accept::names(&parts.headers, accept::EVENTS);
     let parent = parts.extensions.get().copied();
+    let prefix = RootPath::of(&parts.extensions);
     let inputs = body::json_object(&app, &parts.headers, &bytes).await?;
     // Ten thousand may wait at once: none of them keeps its request.
     drop((parts, bytes));
@@ -104,10 +106,15 @@ pub(crate) async fn handle(
     };
     if as_events {
         let accepted = submission::submit(&app, &selected.loaded, request, &["body"]).await?;
-        return Ok(follow(&app, &accepted, is_keyed));
+        return Ok(follow(&app, &accepted, is_keyed, prefix));
     }
 
-    let (accepted, ended) = if patience.is_zero() {
+    let (accepted, ended) = if preferences.is_async() {
+        // Whatever has become of the run by now: a client that says so reads handles.
+        let accepted = submission::submit(&app, &selected.loaded, request, &["body"]).await?;
+        app.service().leave(&accepted);
+        (accepted, None)
+    } else if patience.is_zero() {
         let accepted = submission::submit(&app, &selected.loaded, request, &["body"]).await?;
         let ended = app.service().wait(&accepted, patience).await;
         (accepted, ended)
@@ -120,9 +127,10 @@ pub(crate) async fn handle(
             app.service().wait_attending(attended, patience).await,
         )
     };
-    let mut answer = ended
-        .as_ref()
-        .map_or_else(|| pending(&accepted), |job| of_ended(job, is_keyed));
+    let mut answer = ended.as_ref().map_or_else(
+        || pending(&accepted, &prefix),
+        |job| of_ended(job, is_keyed),
+    );
     if let Some(job) = &ended {
         reading::holds_end(&app, job, &mut answer);
     }
@@ -194,8 +202,11 @@ fn until_tomorrow(at: Timestamp) -> u32 {
     left.try_into().map_or(0, limits::seconds)
 }
 
-fn pending(accepted: &Accepted) -> Response {
-    let mut answer = reply::json(StatusCode::ACCEPTED, &run::Pending::of_accepted(accepted));
+fn pending(accepted: &Accepted, prefix: &RootPath) -> Response {
+    let mut answer = reply::json(
+        StatusCode::ACCEPTED,
+        &run::Pending::of_accepted(accepted, prefix),
+    );
     answer.headers_mut().insert(RETRY_AFTER, ASK_AFTER);
     answer
         .headers_mut()
@@ -204,7 +215,7 @@ fn pending(accepted: &Accepted) -> Response {
 }
 
 /// The run's events, then what a client that waited would have got.
-fn follow(app: &App, accepted: &Accepted, is_keyed: bool) -> Response {
+fn follow(app: &App, accepted: &Accepted, is_keyed: bool, prefix: RootPath) -> Response {
     let result = {
         let (service, id) = (app.service().clone(), accepted.id);
         async move {
@@ -215,7 +226,8 @@ fn follow(app: &App, accepted: &Accepted, is_keyed: bool) -> Response {
             }
             let result = match job.status {
                 Status::Completed => reply::to_json(&run::Finished::of(&job)),
-                _ => not_completed(&job, is_keyed).document(|| run::location(id)),
+                _ => not_completed(&job, is_keyed)
+                    .document(|| format!("{}{}", prefix.as_str(), run::location(id))),
             };
             String::from_utf8(result).ok()
         }

@@ -1,11 +1,12 @@
 //! `GET /workflows/{name}`: one workflow, as [`super::root`] shows the only one.
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{Extensions, HeaderMap, StatusCode};
 use axum::response::Response;
 
 use crate::openapi::{Operation, SERVER, named_prefix};
 use crate::refusal::Refusal;
 use crate::request::accept;
+use crate::request::prefix::RootPath;
 use crate::request::workflow::{PageOf, Selected};
 use crate::ui;
 use crate::views::overview::Overview;
@@ -29,6 +30,7 @@ pub(crate) async fn handle(
     page: PageOf,
     selected: Result<Selected, Refusal>,
     headers: HeaderMap,
+    extensions: Extensions,
 ) -> Result<Response, Refusal> {
     if accept::prefers(&headers, accept::HTML, accept::JSON) {
         return Ok(ui::playground("../", &page.name.unwrap_or_default()));
@@ -36,6 +38,10 @@ pub(crate) async fn handle(
     let loaded = selected?.loaded;
     Ok(reply::json(
         StatusCode::OK,
-        &Overview::of(&loaded, &named_prefix(&loaded.name)),
+        &Overview::of(
+            &loaded,
+            &RootPath::of(&extensions),
+            &named_prefix(&loaded.name),
+        ),
     ))
 }

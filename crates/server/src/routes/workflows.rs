@@ -1,13 +1,14 @@
 //! `GET /workflows`: every workflow that is served.
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{Extensions, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
 
 use crate::app::App;
 use crate::openapi::{Operation, SERVER};
 use crate::request::caller::Caller;
+use crate::request::prefix::RootPath;
 use crate::views::overview::Listed;
 use crate::views::reply;
 
@@ -25,7 +26,12 @@ struct Workflows<'a> {
     workflows: Vec<Listed<'a>>,
 }
 
-pub(crate) async fn handle(State(app): State<App>, caller: Caller) -> Response {
+pub(crate) async fn handle(
+    State(app): State<App>,
+    caller: Caller,
+    extensions: Extensions,
+) -> Response {
+    let root = RootPath::of(&extensions);
     let all = app.service().catalog().all();
     reply::json(
         StatusCode::OK,
@@ -33,7 +39,7 @@ pub(crate) async fn handle(State(app): State<App>, caller: Caller) -> Response {
             workflows: all
                 .iter()
                 .filter(|loaded| caller.may_use(&loaded.name))
-                .map(|loaded| Listed::from(&**loaded))
+                .map(|loaded| Listed::of(loaded, &root))
                 .collect(),
         },
     )

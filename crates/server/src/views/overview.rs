@@ -4,6 +4,7 @@ use serde::Serialize;
 use service::catalog::LoadedWorkflow;
 
 use crate::openapi::named_prefix;
+use crate::request::prefix::RootPath;
 
 /// A workflow in the listing.
 #[derive(Serialize)]
@@ -14,14 +15,15 @@ pub(crate) struct Listed<'a> {
     endpoints: Endpoints,
 }
 
-impl<'a> From<&'a LoadedWorkflow> for Listed<'a> {
-    fn from(loaded: &'a LoadedWorkflow) -> Self {
+impl<'a> Listed<'a> {
+    /// At a server that is shown below `root`.
+    pub(crate) fn of(loaded: &'a LoadedWorkflow, root: &RootPath) -> Self {
         let workflow = &loaded.workflow;
         Self {
             name: &workflow.name,
             version: workflow.version.as_deref(),
             description: workflow.description.as_deref(),
-            endpoints: Endpoints::below(&named_prefix(&workflow.name)),
+            endpoints: Endpoints::below(root, &named_prefix(&workflow.name)),
         }
     }
 }
@@ -37,29 +39,30 @@ pub(crate) struct Overview<'a> {
 }
 
 impl<'a> Overview<'a> {
-    /// Of one workflow, whose paths begin with `prefix`.
-    pub(crate) fn of(loaded: &'a LoadedWorkflow, prefix: &str) -> Self {
+    /// Of one workflow, whose paths begin with `prefix` below `root`.
+    pub(crate) fn of(loaded: &'a LoadedWorkflow, root: &RootPath, prefix: &str) -> Self {
         let workflow = &loaded.workflow;
         Self {
             workflow: Some(&workflow.name),
             version: workflow.version.as_deref(),
             description: workflow.description.as_deref(),
-            ..Self::with(Some(Endpoints::below(prefix)))
+            ..Self::with(root, Some(Endpoints::below(root, prefix)))
         }
     }
 
     /// Of a server with several workflows.
-    pub(crate) fn of_several() -> Self {
-        Self::with(None)
+    pub(crate) fn of_several(root: &RootPath) -> Self {
+        Self::with(root, None)
     }
 
-    fn with(workflow: Option<Endpoints>) -> Self {
+    fn with(root: &RootPath, workflow: Option<Endpoints>) -> Self {
+        let path = |path: &str| format!("{}{path}", root.as_str());
         let endpoints = AllEndpoints {
             workflow,
-            status: "/status/{job_id}",
-            jobs: "/jobs",
-            workflows: "/workflows",
-            health: "/health",
+            status: path("/status/{job_id}"),
+            jobs: path("/jobs"),
+            workflows: path("/workflows"),
+            health: path("/health"),
         };
         Self {
             workflow: None,
@@ -75,10 +78,10 @@ impl<'a> Overview<'a> {
 struct AllEndpoints {
     #[serde(flatten)]
     workflow: Option<Endpoints>,
-    status: &'static str,
-    jobs: &'static str,
-    workflows: &'static str,
-    health: &'static str,
+    status: String,
+    jobs: String,
+    workflows: String,
+    health: String,
 }
 
 /// A workflow's own paths.
@@ -91,8 +94,8 @@ struct Endpoints {
 }
 
 impl Endpoints {
-    fn below(prefix: &str) -> Self {
-        let path = |name: &str| format!("{prefix}/{name}");
+    fn below(root: &RootPath, prefix: &str) -> Self {
+        let path = |name: &str| format!("{}{prefix}/{name}", root.as_str());
         Self {
             run: path("run"),
             schema: path("schema"),

@@ -7,6 +7,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use service::runs::Accepted;
 
+use crate::request::prefix::RootPath;
+
 /// 200: the run's result.
 #[derive(Serialize)]
 pub(crate) struct Finished<'a> {
@@ -44,8 +46,8 @@ pub(crate) struct Pending {
 
 impl Pending {
     /// Of a job that was accepted, now or for an earlier request with the same key.
-    pub(crate) fn of_accepted(accepted: &Accepted) -> Self {
-        let place = location(accepted.id);
+    pub(crate) fn of_accepted(accepted: &Accepted, prefix: &RootPath) -> Self {
+        let place = format!("{}{}", prefix.as_str(), location(accepted.id));
         Self {
             status: "async",
             execution_time_ms: None,

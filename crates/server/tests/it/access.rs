@@ -9,6 +9,7 @@ use jobs::memory::MemoryStore;
 use serde_json::{Value, json};
 use service::access::{Access, Desk, Grants, ListedKeys, NewKey, Scope, SecretSource};
 use service::limits::{Accounts, Limits};
+use service::runs::RunRequest;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
@@ -456,6 +457,50 @@ async fn a_restricted_key_learns_nothing_of_other_workflows() {
             "workflow_not_allowed",
             "{name}"
         );
+    }
+}
+
+/// As one has after its list of workflows was shortened.
+#[tokio::test]
+async fn a_key_narrowed_to_fewer_workflows_does_not_list_the_jobs_of_others() {
+    let guarded = Guarded::start(&[ECHO, &echo_named("elsewhere")]).await;
+    let key = guarded.key(Who::Elsewhere).unwrap();
+    let owner = key.split('_').nth(1).unwrap();
+    let service = &guarded.server.service;
+    let mut ids = Vec::new();
+    for name in ["echo", "elsewhere", "echo"] {
+        let workflow = service.catalog().get(name).unwrap();
+        let request = RunRequest {
+            inputs: json!({ "message": "hi" }).as_object().unwrap().clone(),
+            owner: Some(owner.into()),
+            ..RunRequest::default()
+        };
+        let accepted = service.submit(&workflow, request).await.unwrap();
+        ids.push((name, accepted.id.to_string()));
+    }
+    let listed = async |query: &str| {
+        let call = Call::get(format!("/jobs{query}"));
+        let page = guarded.ask(Who::Elsewhere, call).await.json();
+        let rows = page["jobs"].as_array().unwrap().clone();
+        let names = rows
+            .iter()
+            .map(|row| row["workflow"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(listed("").await, ["elsewhere"]);
+    assert_eq!(listed("?limit=1").await, ["elsewhere"]);
+    assert_eq!(listed("?workflow=elsewhere").await, ["elsewhere"]);
+    assert_eq!(listed("?workflow=echo").await, [""; 0]);
+    for (name, id) in ids {
+        for path in ["", "/events"] {
+            let call = Call::get(format!("/jobs/{id}{path}"));
+            let status = guarded.ask(Who::Elsewhere, call).await.status;
+            assert_eq!(
+                status,
+                if name == "echo" { 404 } else { 200 },
+                "{name}{path}"
+            );
+        }
     }
 }
 

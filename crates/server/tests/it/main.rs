@@ -8,6 +8,7 @@ mod browsers;
 mod client;
 mod connections;
 mod events;
+mod heads;
 mod http_cases;
 mod jobs;
 mod limits;

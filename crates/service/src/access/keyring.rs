@@ -1,6 +1,6 @@
 //! The keys that are known, in memory. Never changed but for their uses: another one takes its place.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -38,6 +38,11 @@ impl Identity {
     /// Whether it may have to do with that workflow.
     pub fn allows_workflow(&self, name: &str) -> bool {
         self.grants.allow_workflow(name)
+    }
+
+    /// The only workflows that it may have to do with; `None`: all of them.
+    pub fn workflows(&self) -> Option<&BTreeSet<String>> {
+        self.grants.workflows.as_ref()
     }
 
     /// What it has used, and how much more it may.

@@ -85,6 +85,7 @@ impl File {
 
     async fn page(&self, listing: &Listing, cursor: Option<&str>, limit: usize) -> Result<Page> {
         let filter = Filter {
+            workflows: None,
             workflow: listing.workflow.clone(),
             status: read("--status", listing.status.as_deref())?,
             created_after: read("--created-after", listing.created_after.as_deref())?,

@@ -423,6 +423,8 @@ fn server_settings(settings: &Settings, port: &Port, has_keys: bool) -> server::
         max_connections_per_address: exposure.max_connections_per_address,
         tls: port.tls.as_ref().map(tls::Watched::tls),
         origins: exposure.origins.iter().cloned().collect(),
+        allowed_hosts: exposure.allowed_hosts(settings.host, has_keys),
+        root_path: exposure.root_path.clone(),
         ..default
     }
 }

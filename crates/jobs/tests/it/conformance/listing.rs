@@ -87,6 +87,21 @@ pub(crate) async fn every_filter_holds(store: Store) {
         &[],
     )
     .await;
+    let workflows = |names: &[&str]| Filter {
+        workflows: Some(names.iter().map(|name| (*name).to_owned()).collect()),
+        ..all()
+    };
+    expect(workflows(&["other", "third"]), &[1]).await;
+    expect(workflows(&["other", "w"]), &[4, 3, 2, 1]).await;
+    expect(workflows(&[]), &[]).await;
+    expect(
+        Filter {
+            owner: Some("ann".into()),
+            ..workflows(&["other"])
+        },
+        &[],
+    )
+    .await;
     expect(
         Filter {
             status: Some(Status::Pending),

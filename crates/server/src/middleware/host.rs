@@ -1,0 +1,156 @@
+//! What a request says of the server it is for: the form that RFC 9112 asks of `Host` and
+//! `Transfer-Encoding`, and, where everyone is let in, that the name is ours. A web page whose own name
+//! was made to lead to this machine (DNS rebinding) is no other origin to its browser; only `Host` tells.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use axum::body::{Body, HttpBody as _};
+use axum::extract::Request;
+use axum::http::header::{HOST, TRANSFER_ENCODING};
+use axum::http::uri::Authority;
+use axum::http::{StatusCode, Version};
+
+use crate::app::App;
+use crate::refusal::{Refusal, Trouble};
+use crate::request::body;
+
+/// A name by which clients may ask for this server, or `*` for any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedHost(String);
+
+/// The names by which clients may ask, besides those of loopback.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AllowedHosts {
+    /// By these.
+    pub named: Vec<AllowedHost>,
+    /// And by any address: no name leads there in place of another one.
+    pub any_address: bool,
+}
+
+impl FromStr for AllowedHost {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let name = text.trim().to_ascii_lowercase();
+        let name = name.trim_end_matches('.');
+        let is_address = name.parse::<IpAddr>().is_ok();
+        let is_name = !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        if name == "*" || is_name || is_address {
+            Ok(Self(name.to_owned()))
+        } else {
+            Err(format!(
+                "`{text}` is no name of a host; write one such as flowmill.internal, without a port, or * for any"
+            ))
+        }
+    }
+}
+
+impl AllowedHost {
+    fn is(&self, host: &str) -> bool {
+        self.0 == "*" || self.0 == host
+    }
+}
+
+/// The refusal of a head that is ambiguous, or meant for somebody else.
+pub(super) fn refuse(app: &App, request: &mut Request) -> Option<Refusal> {
+    let trouble = malformed(request).or_else(|| foreign(app, request))?;
+    let body = std::mem::replace(request.body_mut(), Body::empty());
+    if !body.is_end_stream() {
+        body::drain(app, body);
+    }
+    Some(trouble.close().into())
+}
+
+fn malformed(request: &Request) -> Option<Trouble> {
+    let bad = |code, detail: &str| Trouble::of_request(StatusCode::BAD_REQUEST, code, detail);
+    let headers = request.headers();
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let coding = codings.next();
+    let is_chunked = coding.is_none_or(|coding| {
+        coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked")
+    });
+    if !is_chunked || codings.next().is_some() {
+        let detail = "The request's Transfer-Encoding is not `chunked`, which is the only one this server takes.";
+        return Some(bad("transfer_encoding_not_supported", detail));
+    }
+    let hosts = headers.get_all(HOST).iter().count();
+    let needs_one = request.version() == Version::HTTP_11;
+    if hosts > 1 || needs_one && hosts == 0 {
+        let detail = "A request has exactly one Host header.";
+        return Some(bad("host_invalid", detail));
+    }
+    None
+}
+
+fn foreign(app: &App, request: &Request) -> Option<Trouble> {
+    let allowed = app.settings().allowed_hosts.as_ref()?;
+    let of_target = request.uri().authority().map(Authority::as_str);
+    let of_header = request.headers().get(HOST);
+    let of_header = of_header.map(|host| host.to_str().unwrap_or("?"));
+    let is_ours = |authority: &str| {
+        let Some(host) = host_of(authority) else {
+            return false;
+        };
+        let is_local = host == "localhost" || host.ends_with(".localhost");
+        let is_address = host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| allowed.any_address || address.to_canonical().is_loopback());
+        is_local || is_address || allowed.named.iter().any(|allowed| allowed.is(&host))
+    };
+    if of_target.into_iter().chain(of_header).all(is_ours) {
+        return None;
+    }
+    let detail = "This server was asked for under a name that is not its own; the operator can allow it with \
+         --allowed-host.";
+    Some(Trouble::of_request(
+        StatusCode::FORBIDDEN,
+        "foreign_host",
+        detail,
+    ))
+}
+
+/// In small letters, without the port, brackets, and a dot at the end.
+fn host_of(authority: &str) -> Option<String> {
+    let authority = authority.parse::<Authority>().ok()?;
+    if authority.as_str().contains('@') {
+        return None;
+    }
+    let host = authority.host().to_ascii_lowercase();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Some(host.trim_end_matches('.').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_compared_without_its_port() {
+        let check = |authority: &str, expected: Option<&str>| {
+            assert_eq!(host_of(authority).as_deref(), expected, "{authority}");
+        };
+        check("localhost:8000", Some("localhost"));
+        check("LocalHost.", Some("localhost"));
+        check("127.0.0.1", Some("127.0.0.1"));
+        check("[::1]:8000", Some("::1"));
+        check("me@localhost", None);
+        check("", None);
+    }
+
+    #[test]
+    fn an_allowed_host_is_a_name_or_an_address_without_a_port() {
+        for text in ["flowmill.internal", "Box", "10.0.0.1", "::1", "*"] {
+            assert!(text.parse::<AllowedHost>().is_ok(), "{text}");
+        }
+        for text in ["", "a:80", "https://a", "*.a", "a b"] {
+            assert!(text.parse::<AllowedHost>().is_err(), "{text}");
+        }
+    }
+}

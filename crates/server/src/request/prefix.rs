@@ -1,0 +1,164 @@
+//! The path below which a proxy shows this server to its clients: what it leaves out of the requests that it
+//! passes on. What leads back to the server from the outside (`Location`, links, the OpenAPI document's
+//! `servers`) has to begin with it. The pages need none: their links are relative.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::http::header::LOCATION;
+use axum::http::uri::PathAndQuery;
+use axum::http::{Extensions, HeaderMap, HeaderValue, Uri};
+use axum::response::Response;
+
+use super::client::is_trusted;
+use crate::app::App;
+
+const X_FORWARDED_PREFIX: &str = "x-forwarded-prefix";
+
+/// Bytes.
+const LONGEST: usize = 256;
+
+/// A path such as `/app1`, without a slash at its end; empty where the server is shown at the root.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RootPath(Option<Arc<str>>);
+
+impl RootPath {
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.as_deref().unwrap_or_default()
+    }
+
+    /// Of the requests that a handler gets.
+    pub(crate) fn of(extensions: &Extensions) -> Self {
+        extensions.get().cloned().unwrap_or_default()
+    }
+}
+
+impl FromStr for RootPath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let path = text.trim().trim_end_matches('/');
+        if path.is_empty() {
+            return Ok(Self::default());
+        }
+        // Nothing that could be a host, a query, or end a header.
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%".contains(&byte);
+        let fits = path.starts_with('/')
+            && !path.contains("//")
+            && path.split('/').all(|part| part != ".." && part != ".")
+            && path.len() <= LONGEST
+            && path.bytes().all(is_plain);
+        if fits {
+            Ok(Self(Some(path.into())))
+        } else {
+            Err(format!("`{text}` is no path; write one such as /app1"))
+        }
+    }
+}
+
+/// What the operator has set, else what a proxy says: one that is trusted, or runs on this machine. Such a
+/// header changes nothing but links in the answer to whoever sent it.
+fn choose(app: &App, peer: IpAddr, headers: &HeaderMap) -> RootPath {
+    let set = &app.settings().root_path;
+    if !set.as_str().is_empty() || !headers.contains_key(X_FORWARDED_PREFIX) {
+        return set.clone();
+    }
+    let peer = peer.to_canonical();
+    if !peer.is_loopback() && !is_trusted(peer, &app.settings().trusted_proxies) {
+        return RootPath::default();
+    }
+    // Of several proxies, each has added its own before those that stand here.
+    let values = headers.get_all(X_FORWARDED_PREFIX).iter();
+    let parts = values.flat_map(|value| value.to_str().unwrap_or("?").split(','));
+    let joined: String = parts
+        .map(|part| part.trim().trim_end_matches('/'))
+        .collect();
+    joined.parse().unwrap_or_default()
+}
+
+/// Notes it with the request, and takes it off the request's path where a proxy has not.
+pub(crate) fn take(app: &App, peer: IpAddr, request: &mut Request) -> RootPath {
+    let prefix = choose(app, peer, request.headers());
+    if !prefix.as_str().is_empty() {
+        if let Some(uri) = without(request.uri(), prefix.as_str()) {
+            *request.uri_mut() = uri;
+        }
+        request.extensions_mut().insert(prefix.clone());
+    }
+    prefix
+}
+
+fn without(uri: &Uri, prefix: &str) -> Option<Uri> {
+    let target = uri.path_and_query()?.as_str();
+    let rest = target.strip_prefix(prefix)?;
+    let rest = match rest.as_bytes().first() {
+        Some(b'/') => rest.to_owned(),
+        None | Some(b'?') => format!("/{rest}"),
+        Some(_) => return None,
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(rest).ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+/// Has `Location` lead back through the proxy.
+pub(crate) fn lead_back(prefix: &RootPath, answer: &mut Response) {
+    let headers = answer.headers_mut();
+    let path = headers
+        .get(LOCATION)
+        .and_then(|location| location.to_str().ok())
+        .filter(|location| location.starts_with('/') && !prefix.as_str().is_empty());
+    if let Some(path) = path
+        && let Ok(location) = HeaderValue::try_from(format!("{}{path}", prefix.as_str()))
+    {
+        headers.insert(LOCATION, location);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_a_plain_path() {
+        let check = |text: &str, expected: Option<&str>| {
+            let path = text.parse::<RootPath>().ok();
+            assert_eq!(path.as_ref().map(RootPath::as_str), expected, "{text}");
+        };
+        check("/app1", Some("/app1"));
+        check("/a/b/", Some("/a/b"));
+        check("/", Some(""));
+        check("", Some(""));
+        for text in [
+            "app1",
+            "//evil.example",
+            "/a//b",
+            "/a/../b",
+            "https://evil.example",
+            "/a?b",
+            "/a\r\nb",
+            "/\\evil.example",
+        ] {
+            check(text, None);
+        }
+    }
+
+    #[test]
+    fn a_prefix_that_a_proxy_left_is_taken_off() {
+        let check = |target: &str, expected: Option<&str>| {
+            let uri = without(&target.parse().unwrap(), "/app1");
+            assert_eq!(
+                uri.map(|uri| uri.to_string()).as_deref(),
+                expected,
+                "{target}"
+            );
+        };
+        check("/app1/run?a=b", Some("/run?a=b"));
+        check("/app1", Some("/"));
+        check("/app1?a", Some("/?a"));
+        check("/app12/run", None);
+        check("/run", None);
+    }
+}
