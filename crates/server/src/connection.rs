@@ -23,6 +23,7 @@ use crate::request::client::Peer;
 use crate::seldom::Seldom;
 use crate::socket::{Patience, Socket, Turns};
 use crate::tls::Tls;
+use crate::views::reading;
 
 /// The most that is kept of what was read and not handled yet, and of what was written and not taken yet, in bytes.
 /// A head beyond it is refused without a word of ours (431).
@@ -103,7 +104,8 @@ async fn speak(port: &Port, stream: impl AsyncRead + AsyncWrite + Unpin, place: 
         }
         async move {
             let answer = middleware::answer(&port.app, &mut router, place.peer, request).await;
-            Ok::<_, Infallible>(port.app.answers().in_chunks(answer, turn))
+            let answer = port.app.answers().in_chunks(answer, turn);
+            Ok::<_, Infallible>(reading::counts_when_taken(answer))
         }
     });
     let patience = Patience {

@@ -323,12 +323,6 @@ impl Service {
         self.shared.store.get(id).await
     }
 
-    /// Whether jobs are kept for a time after their end. Otherwise each is forgotten once somebody has read
-    /// how it ended.
-    pub fn keeps_ended_jobs(&self) -> bool {
-        !self.shared.settings.retention.is_zero()
-    }
-
     /// Somebody got this job as it is: where none is to be kept, one that has ended is forgotten. To be called
     /// only when the whole of it is on its way to them.
     pub fn was_read(&self, job: &Job) {

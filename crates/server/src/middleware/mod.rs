@@ -93,11 +93,10 @@ pub(crate) async fn answer(
     if app.service().is_stopping() {
         headers.insert(CONNECTION, CLOSE);
     }
-    if app.service().keeps_ended_jobs() {
-        response
-    } else {
-        reading::counts_when_taken(&method, response)
+    if !app.service().keeps_results() {
+        reading::needs_a_body(&method, &mut response);
     }
+    response
 }
 
 /// The answer to a request that gets to no route.

@@ -23,24 +23,24 @@ struct Reading {
 
 /// Marks an answer that holds the whole of a job that has ended.
 pub(crate) fn holds_end(app: &App, job: &Job, answer: &mut Response) {
-    if !app.service().keeps_ended_jobs() && job.status.is_final() {
+    if !app.service().keeps_results() && job.status.is_final() {
         let (service, job) = (app.service().clone(), job.clone());
         answer.extensions_mut().insert(Reading { service, job });
     }
 }
 
-/// Has a marked answer count as reading, if it has a body at all. To be called on answers that are complete.
-pub(crate) fn counts_when_taken(method: &Method, mut answer: Response) -> Response {
+/// Takes the mark off an answer that has no body. To be called on answers that are complete.
+pub(crate) fn needs_a_body(method: &Method, answer: &mut Response) {
+    if *method == Method::HEAD || answer.status() == StatusCode::NOT_MODIFIED {
+        answer.extensions_mut().remove::<Reading>();
+    }
+}
+
+/// Has a marked answer count as reading when its connection has taken the last of it.
+pub(crate) fn counts_when_taken(mut answer: Response) -> Response {
     match answer.extensions_mut().remove::<Reading>() {
-        Some(reading) if *method != Method::HEAD && answer.status() != StatusCode::NOT_MODIFIED => {
-            answer.map(|body| {
-                Body::new(Taken {
-                    body,
-                    reading: Some(reading),
-                })
-            })
-        }
-        _ => answer,
+        None => answer,
+        reading => answer.map(|body| Body::new(Taken { body, reading })),
     }
 }
 
