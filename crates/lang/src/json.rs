@@ -192,13 +192,12 @@ fn syntax_error(text: &str, error: &serde_json::Error) -> Error {
     } else {
         text[..byte].chars().count()
     };
-    let message = match no_number(&text[byte..]) {
-        Some(word) => format!("{word} is not JSON; write null or a number, or leave it out"),
-        None => {
-            let message = error.to_string();
-            let message = message.split(" at line ").next();
-            message.unwrap_or_default().to_owned()
-        }
+    let message = if let Some(word) = no_number(&text[byte..]) {
+        format!("{word} is not JSON; write null or a number, or leave it out")
+    } else {
+        let message = error.to_string();
+        let message = message.split(" at line ").next();
+        message.unwrap_or_default().to_owned()
     };
     Error::Syntax { offset, message }
 }
