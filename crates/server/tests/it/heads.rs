@@ -142,13 +142,13 @@ const RUN: &str = r#"{"message": "hi"}"#;
 
 #[tokio::test]
 async fn behind_a_path_prefix_every_link_stays_inside_it() {
-    let set = Settings {
+    let configured = Settings {
         root_path: "/app1/".parse().unwrap(),
         ..Settings::default()
     };
     for (settings, sent, prefix) in [
-        (set.clone(), None, "/app1"),
-        (set, Some("/other"), "/app1"),
+        (configured.clone(), None, "/app1"),
+        (configured, Some("/other"), "/app1"),
         (Settings::default(), Some("/app1/"), "/app1"),
         (Settings::default(), Some("/outer, /inner"), "/outer/inner"),
         (Settings::default(), Some("//evil.example"), ""),
