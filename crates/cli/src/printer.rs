@@ -5,6 +5,8 @@
 
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 
+use lang::visible;
+
 use crate::report::{Exit, Failure, Result};
 
 /// `--color`.
@@ -29,9 +31,26 @@ pub(crate) fn set_color(color: Color) {
     .write_global();
 }
 
-/// Writes data to stdout: `text` and a line end.
+/// Writes data to stdout: `text` and a line end. Into a pipe or a file it goes exactly as it is; on a
+/// terminal, characters that it would not show but act on are escaped as in JSON.
 pub(crate) fn data(text: &str) -> Result<()> {
-    let mut out = anstream::stdout().lock();
+    let out = io::stdout();
+    if out.is_terminal() {
+        write(out.lock(), &visible::escaped(text))
+    } else {
+        write(out.lock(), text)
+    }
+}
+
+/// Writes what only people read to stdout, and may have colours of ours: a line end follows.
+pub(crate) fn readable(text: &str) -> Result<()> {
+    write(
+        anstream::stdout().lock(),
+        &visible::escaped_but_styles(text),
+    )
+}
+
+fn write(mut out: impl io::Write, text: &str) -> Result<()> {
     let written = writeln!(out, "{text}").and_then(|()| out.flush());
     match written {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(
@@ -44,7 +63,23 @@ pub(crate) fn data(text: &str) -> Result<()> {
 
 /// Writes a line for people to stderr. There is nobody left to tell when that fails.
 pub(crate) fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", visible::escaped(text));
+}
+
+/// The same of a text that has colours, in which everything that others wrote is escaped already.
+pub(crate) fn styled_note(text: &str) {
+    let text = visible::escaped_but_styles(text);
     let _ = writeln!(anstream::stderr().lock(), "{text}");
+}
+
+/// Writes what clap has to say: help to stdout, mistakes to stderr.
+pub(crate) fn usage(error: &clap::Error) {
+    let text = visible::escaped_but_styles(&error.render().ansi().to_string());
+    let _ = if error.use_stderr() {
+        write!(anstream::stderr().lock(), "{text}")
+    } else {
+        write!(anstream::stdout().lock(), "{text}")
+    };
 }
 
 /// How rich stdout is.

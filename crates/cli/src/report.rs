@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
+use lang::visible;
 
 use crate::printer;
 
@@ -96,7 +97,7 @@ impl Failure {
     fn render(&self) -> String {
         let mut text = labelled("error", AnsiColor::Red, &self.message);
         for detail in &self.details {
-            let _ = write!(text, "\n  {detail}");
+            let _ = write!(text, "\n  {}", visible::escaped(detail));
         }
         if let Some(hint) = &self.hint {
             let _ = write!(text, "\n{}", labelled("hint", AnsiColor::Cyan, hint));
@@ -107,18 +108,18 @@ impl Failure {
 
 /// Prints a failure to stderr.
 pub(crate) fn failure(failure: &Failure) {
-    printer::note(&failure.render());
+    printer::styled_note(&failure.render());
 }
 
 /// Prints a warning to stderr.
 pub(crate) fn warning(message: &str) {
-    printer::note(&labelled("warning", AnsiColor::Yellow, message));
+    printer::styled_note(&labelled("warning", AnsiColor::Yellow, message));
 }
 
 /// `label: text`, the label in bold colour.
 fn labelled(label: &str, color: AnsiColor, text: &str) -> String {
     let style = Style::new().bold().fg_color(Some(color.into()));
-    format!("{style}{label}{style:#}: {text}")
+    format!("{style}{label}{style:#}: {}", visible::escaped(text))
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use lang::visible;
+
 use crate::printer::Look;
 
 /// Blanks between two columns.
@@ -44,11 +46,13 @@ impl Table {
         Self::new(headings.into_iter().map(|heading| (heading, Align::Left)))
     }
 
-    /// Adds a row: a cell for each column. White space in a cell becomes one blank, so that it keeps its line.
+    /// Adds a row: a cell for each column. White space in a cell becomes one blank, so that it keeps its line;
+    /// what a terminal would act on is escaped.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         let cells: Vec<String> = cells
             .into_iter()
             .map(|cell| cell.split_whitespace().collect::<Vec<_>>().join(" "))
+            .map(|cell| visible::escaped(&cell).into_owned())
             .collect();
         debug_assert_eq!(cells.len(), self.aligns.len());
         self.rows.push(cells);

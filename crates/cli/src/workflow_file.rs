@@ -42,7 +42,7 @@ impl Report {
             printer::stderr_look(),
         );
         if !findings.is_empty() {
-            printer::note(&findings);
+            printer::styled_note(&findings);
         }
     }
 

@@ -10,6 +10,7 @@ pub(crate) use findings::Findings;
 
 use crate::source::Span;
 use crate::suggest::Suggestion;
+use crate::visible::is_hidden;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,8 +66,8 @@ pub(crate) fn quoted(word: &str) -> String {
         .chars()
         .take(LONGEST)
         .flat_map(|letter| {
-            let escaped = letter.is_control().then(|| letter.escape_debug());
-            let plain = (!letter.is_control()).then_some(letter);
+            let escaped = is_hidden(letter).then(|| letter.escape_debug());
+            let plain = (!is_hidden(letter)).then_some(letter);
             escaped.into_iter().flatten().chain(plain)
         })
         .collect();

@@ -21,6 +21,7 @@ mod syntax;
 pub mod template;
 pub mod types;
 pub mod value;
+pub mod visible;
 pub mod workflow;
 pub mod yaml;
 

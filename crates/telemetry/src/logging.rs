@@ -4,6 +4,7 @@
 use std::fmt::{self, Debug, Write as _};
 
 use engine::trace::{self, RunIds};
+use lang::visible;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -61,14 +62,17 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let Some(ids) = trace::current() else {
-            return self.0.format_event(context, writer, event);
-        };
         let mut line = String::new();
         self.0
             .format_event(context, Writer::new(&mut line), event)?;
         let line = line.trim_end_matches('\n');
-        writer.write_str(line)?;
+        // What others wrote is a part of its line, and moves no cursor. Values have their escape
+        // characters escaped before; those that are left are our colours.
+        let line = visible::escaped_but_styles(line);
+        writer.write_str(&line.replace('\n', "\\n"))?;
+        let Some(ids) = trace::current() else {
+            return writeln!(writer);
+        };
         if !names_job(event) {
             write!(writer, " job={}", ids.job)?;
         }
@@ -97,7 +101,8 @@ where
         let mut at = String::new();
         SystemTime.format_time(&mut Writer::new(&mut at))?;
         let line = object(event, &at, trace::current());
-        writeln!(writer, "{}", Value::Object(line))
+        let line = Value::Object(line).to_string();
+        writeln!(writer, "{}", visible::escaped(&line))
     }
 }
 

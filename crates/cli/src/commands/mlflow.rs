@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 use engine::host::Host;
+use lang::visible;
 use telemetry::mlflow::{Registered, Registry, check};
 
 use super::Context;
@@ -60,7 +61,10 @@ fn try_server(ca: Option<&Path>, context: &Context, host: &Arc<dyn Host>) -> Res
     let mut faults = Vec::new();
     for checked in tried {
         match checked.result {
-            Ok(found) => printer::data(&format!("{}: {found}", checked.what))?,
+            Ok(found) => {
+                let line = format!("{}: {found}", checked.what);
+                printer::readable(&visible::escaped(&line))?;
+            }
             Err(why) => faults.push(format!("{}: no: {why}", checked.what)),
         }
     }

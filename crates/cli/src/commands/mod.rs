@@ -117,7 +117,7 @@ pub(crate) fn main() -> Result<Exit> {
         Err(mut error) => {
             usage::explain(&mut error, &environment);
             // Help and version, too, come this way. A reader that went away is no error.
-            let _ = error.print();
+            printer::usage(&error);
             return Ok(if error.use_stderr() {
                 Exit::Usage
             } else {

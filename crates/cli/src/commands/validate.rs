@@ -77,7 +77,7 @@ pub(super) fn validate(args: &Args) -> Result<Exit> {
             Format::Short => {
                 let text = render::short(&report.source, &report.checked.diagnostics);
                 if !text.is_empty() {
-                    printer::data(text.trim_end())?;
+                    printer::readable(text.trim_end())?;
                 }
             }
             Format::Json => {
@@ -144,7 +144,7 @@ fn print_human(report: &Report, valid: bool) -> Result<()> {
     let look = printer::stdout_look();
     let findings = workflow_file::render_human(&report.source, &report.checked.diagnostics, look);
     if !findings.is_empty() {
-        printer::data(&findings)?;
+        printer::readable(&findings)?;
     }
     let name = &report.source.name;
     let counts = Counts::of(&report.checked.diagnostics);

@@ -30,6 +30,7 @@ mod soak;
 mod supply;
 mod support;
 mod telemetry;
+mod terminal;
 mod tidy;
 mod validate;
 mod webhooks;

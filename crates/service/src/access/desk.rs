@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jobs::json::Json;
 use jobs::key::{Changed, Hidden256, KeyChange, KeyRecord, KeyStore};
 use jobs::store::Error;
+use lang::visible::is_hidden;
 use serde::{Serialize, Serializer};
 
 use super::grants::Grants;
@@ -157,11 +158,13 @@ impl Desk {
     pub async fn create(&self, new: NewKey) -> Result<Made, KeyError> {
         let now = self.host.now();
         let name = new.name.trim();
-        if name.is_empty()
-            || new.name.chars().count() > LONGEST_NAME
-            || new.name.chars().any(char::is_control)
-        {
+        if name.is_empty() || new.name.chars().count() > LONGEST_NAME {
             return Err(KeyError::Unfit("a key needs a name of 1 to 100 characters"));
+        }
+        if new.name.contains(is_hidden) {
+            return Err(KeyError::Unfit(
+                "a key's name may not hold control characters, nor marks that turn the direction of text",
+            ));
         }
         if new.expires_at.is_some_and(|end| end <= now) {
             return Err(KeyError::Unfit("a key has to expire in the future"));

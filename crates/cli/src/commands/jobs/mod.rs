@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use ::jobs::job::Status;
 use clap::builder::PossibleValuesParser;
 use clap::{Subcommand, ValueEnum};
+use lang::visible;
 use serde_json::{Value, json};
 
 use super::Context;
@@ -196,11 +197,9 @@ async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
     let (document, sentence) = match verb {
         Verb::List(listing) => return list(&listing, format, source).await,
         Verb::Events { id, after, follow } => {
-            let print = |event: &Value| {
-                printer::data(&match format {
-                    Format::Json => event.to_string(),
-                    Format::Table => table::event(event),
-                })
+            let print = |event: &Value| match format {
+                Format::Json => printer::data(&event.to_string()),
+                Format::Table => printer::readable(&visible::escaped(&table::event(event))),
             };
             return match &source.0 {
                 Place::Remote(remote) => remote.events(&id, after, follow, print).await,
@@ -250,10 +249,10 @@ async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
             (json!({ "job_id": id }), text)
         }
     };
-    printer::data(&match format {
-        Format::Json => document.to_string(),
-        Format::Table => sentence,
-    })
+    match format {
+        Format::Json => printer::data(&document.to_string()),
+        Format::Table => printer::readable(&visible::escaped(&sentence)),
+    }
 }
 
 async fn list(listing: &Listing, format: Format, source: &Source) -> Result<()> {
