@@ -181,6 +181,7 @@ static CHECKED: LazyLock<Arc<Workflow>> = LazyLock::new(|| {
 #[cfg(test)]
 mod tests {
     use testing::corpus::replay;
+    use testing::work::grows_linearly;
 
     #[test]
     fn kept_inputs_still_pass() {
@@ -188,5 +189,119 @@ mod tests {
         replay("expression", super::expression);
         replay("template", super::template);
         replay("request_body", super::request_body);
+    }
+
+    /// Texts of a beginning, a middle that is repeated, and an end.
+    fn are_linear(reader: &str, read: fn(&[u8]), texts: &[(&str, &str, &str)]) {
+        for (begin, middle, end) in texts {
+            grows_linearly(
+                &format!("{reader} of {begin:?}, {middle:?}, {end:?}"),
+                |times| format!("{begin}{}{end}", middle.repeat(times)),
+                |text| {
+                    read(text.as_bytes());
+                    text.len()
+                },
+            );
+        }
+    }
+
+    #[test]
+    fn request_bodies_take_linear_work() {
+        let large = "99999999999999999999999,";
+        let nested = r#"{"k": {"k": "#;
+        are_linear(
+            "request_body",
+            super::request_body,
+            &[
+                (r#"{"l": ["#, r#""x","#, "1]}"),
+                (r#"{"l": ["#, large, "1]}"),
+                (r#"{"d": {"a": ["#, large, "1]}}"),
+                (r#"{"d": ["#, r#"{"k": null},"#, "1]}"),
+                (r#"{"d": "#, nested, "1"),
+                (r#"{"s": ""#, r"\u0041", r#""}"#),
+                (r#"{"s": ""#, r"\\", "\"}"),
+                ("{", r#""a": 99999999999999999999999,"#, r#""b": 1}"#),
+                (" ", "[", ""),
+                ("", "{\"s\":", ""),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_long_key_is_not_repeated_by_each_of_its_faults() {
+        grows_linearly(
+            "faults below a long key",
+            |times| {
+                let items = vec!["\"x\""; 1_000].join(",");
+                let text = format!(r#"{{"d": {{"{}": [{items}]}}}}"#, "k".repeat(times));
+                crate::json::read(&text).expect("JSON")
+            },
+            |inputs| {
+                let inputs = inputs.as_object().expect("an object");
+                let faults = super::CHECKED.accept_inputs(inputs).expect_err("faults");
+                let segments = faults.iter().flat_map(|fault| &fault.path);
+                1_000_000
+                    + segments
+                        .map(|segment| segment.to_string().len())
+                        .sum::<usize>()
+            },
+        );
+    }
+
+    #[test]
+    fn workflow_files_take_linear_work() {
+        are_linear(
+            "workflow_file",
+            super::workflow_file,
+            &[
+                ("", "a: 1\n", ""),
+                ("x: [", "1, ", "2]"),
+                ("x: &a [1]\n", "? *a\n: 1\n", ""),
+                ("x: &a {k: 1}\ny: [", "*a, ", "1]"),
+                ("x: \"", "\\u0041", "\""),
+                ("x: |\n", "  text\n", ""),
+                ("", "? ", ""),
+                ("", "- ", ""),
+                ("{", "\"a\": {}, ", "\"b\": 1}"),
+                ("state: {fields: {", "\"a\": str, ", "b: str}}"),
+            ],
+        );
+    }
+
+    #[test]
+    fn expressions_take_linear_work() {
+        are_linear(
+            "expression",
+            super::expression,
+            &[
+                ("", "not ", "b"),
+                ("b", " and b", ""),
+                ("", "(", "b"),
+                ("s == '", "\\n", "'"),
+                ("", "1e+", "1"),
+                ("i in [", "1,", "2]"),
+                ("", "{", ""),
+                ("", ".", ""),
+            ],
+        );
+    }
+
+    #[test]
+    fn templates_take_linear_work() {
+        are_linear(
+            "template",
+            super::template,
+            &[
+                ("", "{", ""),
+                ("", "{{", ""),
+                ("", "}", ""),
+                ("", "{s}", ""),
+                ("", "{s", ""),
+                ("{", "s.", "}"),
+                ("", "{ {", "}"),
+                ("{s:", ">", "}"),
+                ("{d[", "[", "]}"),
+            ],
+        );
     }
 }

@@ -118,6 +118,77 @@ pub fn packed_reply(data: &[u8]) {
 #[cfg(test)]
 mod tests {
     use testing::corpus::replay;
+    use testing::work::grows_linearly;
+
+    /// Replies of a beginning, a middle that is repeated, and an end, whole and in small pieces.
+    #[test]
+    fn replies_and_refusals_take_linear_work() {
+        let openai = r#"data: {"choices": [{"delta": {"content": "x"}}]}
+
+"#;
+        let tools = r#"data: {"choices": [{"delta": {"tool_calls": [{"index": 0, "function": {"arguments": "x"}}]}}]}
+
+"#;
+        let ollama = "{\"message\": {\"content\": \"x\"}, \"done\": false}\n";
+        for whose in 0..4_u8 {
+            for (begin, middle, end) in [
+                ("", openai, "data: [DONE]\n\n"),
+                ("", tools, "data: [DONE]\n\n"),
+                ("", ollama, ""),
+                ("", "data: x\n", "\n"),
+                ("", "data:", "\n\n"),
+                ("", "\r", ""),
+                ("", ": x\n", ""),
+                (r#"{"error": {"message": ""#, "x ", r#""}}"#),
+                (r#"{"error": "#, "[", ""),
+                (r#"{"choices": [{"message": {"content": ""#, "{", r#""}}]}"#),
+                (
+                    r#"{"choices": [{"message": {"content": ""#,
+                    r#"{\"a\":"#,
+                    r#""}}]}"#,
+                ),
+                (
+                    r#"{"message": {"content": ""#,
+                    r"```{",
+                    r#""}, "done": true}"#,
+                ),
+            ] {
+                grows_linearly(
+                    &format!("a reply to {whose} of {begin:?}, {middle:?}, {end:?}"),
+                    |times| format!("{begin}{}{end}", middle.repeat(times)),
+                    |reply| {
+                        super::provider_reply(&[&[whose, 15], reply.as_bytes()].concat());
+                        reply.len()
+                    },
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn packed_replies_and_cassettes_take_linear_work() {
+        for middle in ["x", "\u{0}", "1, "] {
+            grows_linearly(
+                &format!("packed_reply of {middle:?}"),
+                |times| middle.repeat(times),
+                |body| {
+                    super::packed_reply(&[&[3], body.as_bytes()].concat());
+                    body.len()
+                },
+            );
+        }
+        let header = "{\"flowmill_cassette\": 1}\n";
+        for middle in ["{}\n", "\n", "[", "{\"flowmill_cassette\": 1}\n"] {
+            grows_linearly(
+                &format!("a cassette of {middle:?}"),
+                |times| format!("{header}{}", middle.repeat(times)),
+                |text| match crate::cassette::Player::parse(&text) {
+                    Ok(_) => text.len(),
+                    Err(error) => text.len() + error.message.len(),
+                },
+            );
+        }
+    }
 
     #[test]
     fn kept_inputs_still_pass() {

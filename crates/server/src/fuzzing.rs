@@ -169,6 +169,99 @@ fn shown(refusal: &Refusal) {
 #[cfg(test)]
 mod tests {
     use testing::corpus::replay;
+    use testing::work::grows_linearly;
+
+    /// Longer than any head that gets this far.
+    #[test]
+    fn headers_and_queries_take_linear_work() {
+        let lines = [
+            // Which header it is, of those in `names`.
+            ("\u{0}", "wait=1,", ""),
+            ("\u{0}", "wait;x=\"", ""),
+            ("\u{0}", "\\\"", ""),
+            ("\u{7}", "Bearer ", "x"),
+            ("\u{8}", "a/b;q=0,", ""),
+            ("\u{9}", "\"x\",", ""),
+            ("\u{b}", "for=10.0.0.1,", ""),
+            ("\u{b}", "for=10.0.0.1;", ""),
+            ("\u{b}for=\"", "\\", "\""),
+        ];
+        for (begin, middle, end) in lines {
+            grows_linearly(
+                &format!("a header of {begin:?}, {middle:?}, {end:?}"),
+                |times| format!("{begin}{}{end}", middle.repeat(times)),
+                |line| {
+                    super::request_headers(line.as_bytes());
+                    line.len()
+                },
+            );
+        }
+        for (begin, middle, end) in [
+            ("", "cursor=x&", ""),
+            ("cursor=", "%41", ""),
+            ("status=", "done,", ""),
+            ("metadata.", "a.", "=1"),
+        ] {
+            grows_linearly(
+                &format!("a query of {begin:?}, {middle:?}, {end:?}"),
+                |times| format!("{begin}{}{end}", middle.repeat(times)),
+                |query| {
+                    super::list_query(query.as_bytes());
+                    query.len()
+                },
+            );
+        }
+    }
+
+    #[test]
+    fn requests_with_metadata_take_linear_work() {
+        for (begin, middle, end) in [
+            (
+                r#"{"inputs": {}, "metadata": {"#,
+                r#""a": [],"#,
+                r#""b": 1}}"#,
+            ),
+            (r#"{"inputs": {}, "metadata": "#, "[", "]}"),
+            (r#"{"inputs": {}, "metadata": {"a": ""#, "x", r#""}}"#),
+            (
+                r#"{"inputs": {}, "metadata": ["#,
+                "99999999999999999999999,",
+                "1]}",
+            ),
+        ] {
+            grows_linearly(
+                &format!("job_request of {begin:?}, {middle:?}, {end:?}"),
+                |times| format!("{begin}{}{end}", middle.repeat(times)),
+                |body| {
+                    super::job_request(body.as_bytes());
+                    body.len()
+                },
+            );
+        }
+    }
+
+    #[test]
+    fn every_unknown_member_of_a_request_is_no_fault_of_its_own_beyond_a_thousand() {
+        let members = (0..5_000).map(|number| (format!("k{number}"), serde_json::Value::Null));
+        let members: serde_json::Map<_, _> = members.collect();
+        let object = || super::body::Object {
+            members: members.clone(),
+            oversized: None,
+        };
+        for refusal in [
+            super::job_retry::from(&object()).err(),
+            super::key_rotate::grace(&object()).err(),
+            super::keys_create::read(members.clone()).err(),
+            super::Envelope::read(object(), &super::webhook).err(),
+        ] {
+            match refusal {
+                Some(super::Refusal::Invalid(faults)) => {
+                    assert!((1_000..1_010).contains(&faults.len()), "{}", faults.len());
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
 
     #[test]
     fn kept_inputs_still_pass() {

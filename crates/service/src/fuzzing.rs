@@ -40,4 +40,22 @@ mod tests {
     fn kept_inputs_still_pass() {
         testing::corpus::replay("key_list", super::key_list);
     }
+
+    #[test]
+    fn lists_of_keys_take_linear_work() {
+        let secret = "0123456789abcdef0123456789abcdef";
+        testing::work::grows_linearly(
+            "key_list",
+            |times| {
+                let keys = (0..times).map(|number| format!("fm_k{number}_{secret}:run+read:a+b"));
+                keys.collect::<Vec<_>>().join(",")
+            },
+            |text| {
+                text.parse::<super::ListedKeys>()
+                    .expect("a list")
+                    .iter()
+                    .count()
+            },
+        );
+    }
 }

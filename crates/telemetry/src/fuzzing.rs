@@ -45,6 +45,20 @@ pub fn settings(data: &[u8]) {
 #[cfg(test)]
 mod tests {
     #[test]
+    fn settings_take_linear_work() {
+        for middle in ["a=b,", "\u{7}a=b,", "%41", "/", "\n", "models:/a/1\n"] {
+            testing::work::grows_linearly(
+                &format!("telemetry_settings of {middle:?}"),
+                |times| middle.repeat(times),
+                |text| {
+                    super::settings(text.as_bytes());
+                    text.len()
+                },
+            );
+        }
+    }
+
+    #[test]
     fn kept_inputs_still_pass() {
         testing::corpus::replay("telemetry_settings", super::settings);
     }

@@ -49,7 +49,7 @@ where
     }
 }
 
-const SMALLEST: usize = 1_000;
+const SMALLEST: usize = 500;
 
 #[cfg(test)]
 mod tests {

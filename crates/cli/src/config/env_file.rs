@@ -74,13 +74,14 @@ pub(crate) fn parse(text: &str) -> Result<HashMap<String, Secret>, Vec<String>> 
         rest: text.as_bytes(),
         delivered: &delivered,
     };
+    let all: Vec<&str> = text.lines().collect();
     let (mut variables, mut problems) = (HashMap::new(), Vec::new());
     for entry in dotenvy::from_read_iter(lines) {
         let last = delivered.get();
         match entry {
             Ok((name, value)) => {
                 problems.extend(swallowed(&name, &value, last));
-                let line = text.lines().nth(last - 1).unwrap_or_default();
+                let line = all.get(last - 1).copied().unwrap_or_default();
                 if value.trim().is_empty() && line.contains('$') {
                     problems.push(format!(
                         "line {last}: the value of {name} comes to nothing, because a variable that it names after `$` is not set; write `\\$` for a dollar sign"
@@ -89,7 +90,7 @@ pub(crate) fn parse(text: &str) -> Result<HashMap<String, Secret>, Vec<String>> 
                 // As when both are set one after the other, the last line wins.
                 variables.insert(name, Secret::from(value));
             }
-            Err(error) => problems.push(unreadable(&error, &text, last)),
+            Err(error) => problems.push(unreadable(&error, &all, last)),
         }
     }
     if problems.is_empty() {
@@ -113,14 +114,14 @@ fn swallowed(name: &str, value: &str, last: usize) -> Option<String> {
 }
 
 /// Says which line is meant, and which variable where it has a name.
-fn unreadable(error: &dotenvy::Error, text: &str, last: usize) -> String {
+fn unreadable(error: &dotenvy::Error, lines: &[&str], last: usize) -> String {
     // What could not be read, without what stands before it on its first line.
     let rest = match error {
         dotenvy::Error::LineParse(rest, _) => rest.strip_suffix('\n').unwrap_or(rest),
         _ => "",
     };
     let first = last.saturating_sub(rest.matches('\n').count()).max(1);
-    let line = text.lines().nth(first - 1).unwrap_or_default();
+    let line = lines.get(first - 1).copied().unwrap_or_default();
     let name = line.split_once('=').map(|(name, _)| name.trim());
     let name = name.map(|name| name.trim_start_matches("export ").trim());
     match name.filter(|name| is_variable_name(name)) {
@@ -144,10 +145,11 @@ struct Lines<'a> {
 
 impl Read for Lines<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let line = self.rest.iter().position(|byte| *byte == b'\n');
-        let length = line
-            .map_or(self.rest.len(), |end| end + 1)
-            .min(buffer.len());
+        let most = self.rest.len().min(buffer.len());
+        let line = self.rest[..most].iter().position(|byte| *byte == b'\n');
+        let length = line.map_or(most, |end| end + 1);
+        #[cfg(test)]
+        testing::work::count(length);
         let (now, rest) = self.rest.split_at(length);
         buffer[..length].copy_from_slice(now);
         self.rest = rest;
@@ -161,6 +163,28 @@ impl Read for Lines<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_of_variables_take_linear_work() {
+        for (begin, middle, end) in [
+            ("", "A=1\n", ""),
+            ("A=", "x", "\n"),
+            ("A=\"", "x\n", "\"\n"),
+            ("A=\"", "B=1\n", ""),
+            ("", "# x\n", ""),
+            ("", "no variable\n", ""),
+            ("", "A=a b c\n", ""),
+        ] {
+            testing::work::grows_linearly(
+                &format!("a file of {begin:?}, {middle:?}, {end:?}"),
+                |times| format!("{begin}{}{end}", middle.repeat(times)),
+                |text| match parse(&text) {
+                    Ok(variables) => variables.len(),
+                    Err(problems) => problems.iter().map(String::len).sum(),
+                },
+            );
+        }
+    }
 
     #[track_caller]
     fn check(text: &str, expected: &[(&str, &str)]) {

@@ -179,3 +179,27 @@ fn texts(folder: &Path) -> Vec<PathBuf> {
     }
     files
 }
+
+#[test]
+fn every_reader_that_is_fuzzed_is_shown_to_take_linear_work() {
+    let mut missing = Vec::new();
+    for target in names(&root().join("fuzz/fuzz_targets")) {
+        let file = root().join(format!("fuzz/fuzz_targets/{target}.rs"));
+        let text = fs::read_to_string(file).expect("a target");
+        let owner = text
+            .split_once("::fuzzing::")
+            .and_then(|(before, _)| before.rsplit([' ', '|']).next())
+            .expect("it names its crate");
+        let file = root().join(format!("crates/{owner}/src/fuzzing.rs"));
+        let text = fs::read_to_string(file).expect("the crate's readers");
+        let tests = text.split_once("mod tests {").expect("it has tests").1;
+        let linear: Vec<&str> = tests
+            .split("#[test]")
+            .filter(|test| test.contains("grows_linearly") || test.contains("are_linear("))
+            .collect();
+        if !linear.iter().any(|test| test.contains(&target)) {
+            missing.push(format!("{owner}: {target}"));
+        }
+    }
+    assert!(missing.is_empty(), "{missing:?}");
+}

@@ -42,6 +42,8 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Spanned>, ExprError> {
             return Ok(tokens);
         };
         let token = lexer.next(first)?;
+        #[cfg(test)]
+        testing::work::count(lexer.at - start);
         tokens.push(Spanned {
             token,
             span: Span::new(start, lexer.at),

@@ -115,6 +115,8 @@ impl Parser {
     }
 
     fn parse_not(&mut self) -> Result<Node, ExprError> {
+        #[cfg(test)]
+        testing::work::count(1);
         if !self
             .peek_word()
             .is_some_and(|word| word.eq_ignore_ascii_case("not"))

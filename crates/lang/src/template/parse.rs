@@ -30,13 +30,18 @@ pub fn parse(text: &str) -> Raw {
     while let Some(found) = text[at..].find(['{', '}']) {
         pieces.push_text(&text[at..at + found]);
         at += found;
+        #[cfg(test)]
+        testing::work::count(1 + found);
         let rest = &text[at..];
         if rest.starts_with("{{") {
             pieces.push_text("{");
             open.push(Written::Doubled);
             at += 2;
         } else if let Some(inside) = rest.strip_prefix('{') {
-            match inside.find(['{', '}']) {
+            let next = inside.find(['{', '}']);
+            #[cfg(test)]
+            testing::work::count(next.unwrap_or(inside.len()));
+            match next {
                 Some(end) if inside[end..].starts_with('}') => {
                     let group = &inside[..end];
                     let span = Span::new(at + 1, at + 1 + group.len());

@@ -93,6 +93,8 @@ enum PendingKey {
 impl Loader<'_> {
     /// `tag_span` is where the node's tag stands, if it has one.
     fn event(&mut self, event: Event<'_>, span: Span, tag_span: Option<Span>) -> Result<(), Fault> {
+        #[cfg(test)]
+        testing::work::count(1 + span.end.saturating_sub(span.start));
         let tag_span = tag_span.unwrap_or(span);
         match event {
             Event::Scalar(value, style, anchor, tag) => {

@@ -45,6 +45,8 @@ impl Entries {
 
     fn position(&self, key: &str) -> Option<usize> {
         if self.list.len() <= SEARCHED {
+            #[cfg(test)]
+            testing::work::count(self.list.len());
             self.list.iter().position(|entry| *entry.key.text == *key)
         } else {
             self.positions.get(key).copied()

@@ -42,6 +42,15 @@ impl Frames {
 
     /// Adds a piece of the body.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
+        #[cfg(test)]
+        testing::work::count(
+            bytes.len()
+                + if self.start > 0 {
+                    self.buffer.len() - self.start
+                } else {
+                    0
+                },
+        );
         self.buffer.drain(..self.start);
         self.scanned -= self.start;
         self.start = 0;
@@ -122,6 +131,8 @@ impl Frames {
             }
             self.after_return = false;
         }
+        #[cfg(test)]
+        testing::work::count(1);
         let ends_line = |byte: &u8| matches!(byte, b'\n' | b'\r');
         let Some(offset) = self.buffer[self.scanned..].iter().position(ends_line) else {
             self.scanned = self.buffer.len();

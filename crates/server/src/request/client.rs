@@ -75,6 +75,8 @@ fn rightmost<'a>(
 ) -> IpAddr {
     let mut last = peer;
     for hop in hops {
+        #[cfg(test)]
+        testing::work::count(1 + hop.len());
         let Some(address) = read(hop.trim()) else {
             break;
         };

@@ -75,6 +75,8 @@ impl Preferences {
 fn split_outside_quotes(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let mut quoted = false;
     let mut after_backslash = false;
+    #[cfg(test)]
+    testing::work::count(text.len());
     text.split(move |character| {
         let is_backslash = quoted && !after_backslash && character == '\\';
         if character == '"' && !after_backslash {
