@@ -230,13 +230,11 @@ fn all_of_unicode_leaves_unaltered_on_stdout_in_events_and_in_files() {
         "run greeting.yaml --input name=Ada --events",
     ))
     .exits(0);
-    let events = said
+    let mut events = said
         .stdout
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-    let completed = events
-        .filter(|event| event["event"] == "run_completed")
-        .next_back();
+    let completed = events.rfind(|event| event["event"] == "run_completed");
     let completed = completed.expect("it ends");
     assert!(
         completed.to_string().contains(&escaped),
