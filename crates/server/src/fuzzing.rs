@@ -249,7 +249,7 @@ mod tests {
             oversized: None,
         };
         for refusal in [
-            super::job_retry::from(&object()).err(),
+            super::job_retry::read(&object()).err(),
             super::key_rotate::grace(&object()).err(),
             super::keys_create::read(members.clone()).err(),
             super::Envelope::read(object(), &super::webhook).err(),
