@@ -78,6 +78,12 @@ pub(crate) fn bound_to_key(problem: &Json) -> Json {
     };
     members.insert("retryable".to_owned(), Value::Bool(false));
     if let Some(Value::String(detail)) = members.get_mut("detail") {
+        let stop = if detail.ends_with(['.', '!', '?']) {
+            ""
+        } else {
+            "."
+        };
+        detail.push_str(stop);
         detail.push(' ');
         detail.push_str(HOW_TO_GO_ON);
     }
