@@ -9,7 +9,7 @@ use crate::printer::Look;
 /// Blanks between two columns.
 const GAP: usize = 2;
 /// Narrower than that a shortened column says nothing.
-const NARROWEST: usize = 8;
+const NARROWEST: usize = 12;
 
 /// Which side of its column a cell stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
