@@ -1,5 +1,5 @@
 //! The providers' dialects. Each only translates: a [`ChatRequest`] into its JSON, its JSON and its stream
-//! events into an [`Answer`]. [`HttpModel`](model::HttpModel) does the rest for all of them.
+//! events into an [`Answer`](crate::answer::Answer). [`HttpModel`](model::HttpModel) does the rest for all of them.
 
 pub(crate) mod anthropic;
 mod base;
