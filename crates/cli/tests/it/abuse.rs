@@ -111,7 +111,7 @@ async fn idle_connections(wanted: usize, bound: u64) {
     let kept = crowd(
         &victim,
         wanted / 2,
-        "GET /health HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n",
     );
     victim.serves_others().await;
     victim.stayed_below(bound);
@@ -134,8 +134,8 @@ async fn ten_thousand_idle_connections_cost_little() {
 #[tokio::test]
 async fn slow_heads_and_bodies_are_given_up_and_hold_nobody_up() {
     let victim = Victim::start("--head-timeout 300ms --body-timeout 300ms");
-    let heads = crowd(&victim, 150, "POST /run HTTP/1.1\r\nHost: x\r\nX-Sl");
-    let body = "POST /run HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{";
+    let heads = crowd(&victim, 150, "POST /run HTTP/1.1\r\nHost: localhost\r\nX-Sl");
+    let body = "POST /run HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{";
     let bodies = crowd(&victim, 150, body);
     victim.serves_others().await;
     for mut stream in heads {
@@ -159,7 +159,7 @@ async fn large_body(megabytes: u64) {
         format!("Content-Length: {length}"),
         "Transfer-Encoding: chunked".to_owned(),
     ] {
-        let mut sending = victim.says(&format!("POST /run HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n"));
+        let mut sending = victim.says(&format!("POST /run HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n"));
         let reading = sending.try_clone().expect("a second handle");
         let is_chunked = head.contains("chunked");
         let sender = std::thread::spawn(move || {
@@ -205,7 +205,7 @@ async fn in_parallel(victim: &Victim, times: usize, body: String) -> Vec<String>
             let mut stream = victim.connect();
             std::thread::spawn(move || {
                 let head = format!(
-                    "POST /run HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+                    "POST /run HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
                     body.len()
                 );
                 stream.write_all(head.as_bytes()).expect("it listens");
@@ -247,7 +247,7 @@ async fn floods_of_headers_are_refused() {
     let flood = "X-Flood: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n".repeat(50_000);
     let threads: Vec<_> = (0..20)
         .map(|_| {
-            let mut stream = victim.says("GET /health HTTP/1.1\r\nHost: x\r\n");
+            let mut stream = victim.says("GET /health HTTP/1.1\r\nHost: localhost\r\n");
             let flood = flood.clone();
             std::thread::spawn(move || {
                 let _ = stream.write_all(flood.as_bytes());
@@ -338,13 +338,13 @@ async fn a_reply_of_200_mb_fails_the_run_and_nothing_else() {
 async fn an_idle_crowd_beyond_the_cap_keeps_nobody_out() {
     let victim = Victim::start("--max-connections 50");
     let silent = crowd(&victim, 200, "");
-    let kept = crowd(&victim, 200, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+    let kept = crowd(&victim, 200, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
     // Those that came last may still be on their way out.
     until(|| {
         let mut said = String::new();
         let mut stream = victim.connect();
         let asked =
-            stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+            stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         asked
             .and_then(|()| stream.read_to_string(&mut said))
             .is_ok()
