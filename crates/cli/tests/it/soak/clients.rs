@@ -167,12 +167,15 @@ impl Client {
         let response = self.send(request).await?;
         let status = response.status().as_u16();
         let answer: Value = response.json().await.map_err(|_| NoAnswer::Broken)?;
-        match answer["job_id"].as_str() {
-            // What was forgotten may be made anew.
-            Some(id) if !self.key_may_be_gone(&key) => self.ledger.accepted(Some(&key), n, id),
-            _ => {}
+        if let Some(id) = answer["job_id"].as_str() {
+            self.ledger.accepted(Some(&key), n, id);
         }
-        if ![200, 202, 409, 500, 502, 503, 504].contains(&status) {
+        let is_expected = match status {
+            // A key outlives its job, and never makes another.
+            410 => self.key_may_be_gone(&key),
+            status => [200, 202, 409, 500, 502, 503, 504].contains(&status),
+        };
+        if !is_expected {
             self.ledger
                 .wrong(format!("repeated {n}: {status} {answer}"));
         }
