@@ -134,7 +134,11 @@ async fn ten_thousand_idle_connections_cost_little() {
 #[tokio::test]
 async fn slow_heads_and_bodies_are_given_up_and_hold_nobody_up() {
     let victim = Victim::start("--head-timeout 300ms --body-timeout 300ms");
-    let heads = crowd(&victim, 150, "POST /run HTTP/1.1\r\nHost: localhost\r\nX-Sl");
+    let heads = crowd(
+        &victim,
+        150,
+        "POST /run HTTP/1.1\r\nHost: localhost\r\nX-Sl",
+    );
     let body = "POST /run HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{";
     let bodies = crowd(&victim, 150, body);
     victim.serves_others().await;
@@ -159,7 +163,9 @@ async fn large_body(megabytes: u64) {
         format!("Content-Length: {length}"),
         "Transfer-Encoding: chunked".to_owned(),
     ] {
-        let mut sending = victim.says(&format!("POST /run HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n"));
+        let mut sending = victim.says(&format!(
+            "POST /run HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n"
+        ));
         let reading = sending.try_clone().expect("a second handle");
         let is_chunked = head.contains("chunked");
         let sender = std::thread::spawn(move || {
@@ -338,13 +344,17 @@ async fn a_reply_of_200_mb_fails_the_run_and_nothing_else() {
 async fn an_idle_crowd_beyond_the_cap_keeps_nobody_out() {
     let victim = Victim::start("--max-connections 50");
     let silent = crowd(&victim, 200, "");
-    let kept = crowd(&victim, 200, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let kept = crowd(
+        &victim,
+        200,
+        "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    );
     // Those that came last may still be on their way out.
     until(|| {
         let mut said = String::new();
         let mut stream = victim.connect();
-        let asked =
-            stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let asked = stream
+            .write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         asked
             .and_then(|()| stream.read_to_string(&mut said))
             .is_ok()

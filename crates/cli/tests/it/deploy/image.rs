@@ -72,7 +72,7 @@ fn files(deployment: &Deployment, image: &str) -> Vec<(String, String, String)> 
         tar.to_str().expect("UTF-8"),
         &container,
     ]);
-    docker(["rm", &container]);
+    docker(["rm", "--volumes", &container]);
     let listing = Command::new("tar")
         .args(["--list", "--verbose", "--numeric-owner", "--file"])
         .arg(&tar)

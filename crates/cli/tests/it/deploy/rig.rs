@@ -161,8 +161,11 @@ impl Drop for Deployment {
         let name = &self.name;
         quietly(&format!("rm --force --volumes {name} {name}-before"));
         quietly(&format!("volume rm {name}-data {name}-mlflow"));
-        let images = docker(["images", "--format", "{{.Repository}}:{{.Tag}}", name]);
-        for image in images.lines() {
+        // By their label, too: one that was replaced has lost its name.
+        let label = format!("label=io.flowmill.deployment={name}");
+        let named = docker(["images", "--quiet", name]);
+        let labelled = docker(["images", "--quiet", "--filter", &label]);
+        for image in named.lines().chain(labelled.lines()) {
             quietly(&format!("image rm --force {image}"));
         }
     }
