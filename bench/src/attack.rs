@@ -74,7 +74,7 @@ async fn attack(target: SocketAddr, idle: usize, is_open: mpsc::Sender<()>) {
     }
     sleep(SETTLING).await;
     let mut all = JoinSet::new();
-    let post = "POST /run HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+    let post = "POST /run HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
     for _ in 0..SLOW {
         all.spawn(drip(target, format!("{post}x-slow: ")));
         all.spawn(drip(

@@ -280,7 +280,7 @@ async fn ask(sender: &mut Sender, question: &Question) -> Result<Bytes> {
     let request = Request::builder()
         .method(question.method.clone())
         .uri(&question.path)
-        .header(HOST, "bench")
+        .header(HOST, "localhost")
         .header(CONTENT_TYPE, "application/json")
         .body(Full::new(question.body.clone()))
         .expect("a correct request");
