@@ -1,4 +1,7 @@
-//! The project's own order: layers, diagnostic codes, what its texts may not say.
+//! The project's own order: layers, circles of files, diagnostic codes, what its texts may not say.
+
+mod circles;
+mod imports;
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
