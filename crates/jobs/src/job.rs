@@ -48,7 +48,7 @@ pub enum Status {
 
 /// What can happen to a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum Transition {
     /// A worker takes it: one that waits, or one whose worker let its lease lapse.
     Claim,
     /// Its worker gives it up unfinished.
@@ -74,23 +74,23 @@ impl Status {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
 
-    /// The status after a step; `None` where the step is not legal.
+    /// The status after a transition; `None` where it is not legal.
     ///
     /// A job that runs ends as cancelled only after somebody asked for it, and one that was asked to
     /// stop may still complete: its end says what really happened. It never waits in the queue again
     /// (whoever claims it next has to end it).
-    pub fn after(self, step: Step) -> Option<Self> {
-        match (self, step) {
-            (Self::Pending | Self::Running, Step::Claim) => Some(Self::Running),
-            (Self::Running, Step::HandBack) => Some(Self::Pending),
-            (Self::Pending, Step::RequestCancel)
-            | (Self::Cancelling, Step::End(End::Cancelled)) => Some(Self::Cancelled),
-            (Self::Running | Self::Cancelling, Step::RequestCancel)
-            | (Self::Cancelling, Step::Claim | Step::HandBack) => Some(Self::Cancelling),
-            (Self::Running | Self::Cancelling, Step::End(End::Completed)) => Some(Self::Completed),
-            (Self::Running | Self::Cancelling, Step::End(End::Failed)) => Some(Self::Failed),
-            (Self::Pending, Step::HandBack | Step::End(_))
-            | (Self::Running, Step::End(End::Cancelled))
+    pub fn after(self, transition: Transition) -> Option<Self> {
+        match (self, transition) {
+            (Self::Pending | Self::Running, Transition::Claim) => Some(Self::Running),
+            (Self::Running, Transition::HandBack) => Some(Self::Pending),
+            (Self::Pending, Transition::RequestCancel)
+            | (Self::Cancelling, Transition::End(End::Cancelled)) => Some(Self::Cancelled),
+            (Self::Running | Self::Cancelling, Transition::RequestCancel)
+            | (Self::Cancelling, Transition::Claim | Transition::HandBack) => Some(Self::Cancelling),
+            (Self::Running | Self::Cancelling, Transition::End(End::Completed)) => Some(Self::Completed),
+            (Self::Running | Self::Cancelling, Transition::End(End::Failed)) => Some(Self::Failed),
+            (Self::Pending, Transition::HandBack | Transition::End(_))
+            | (Self::Running, Transition::End(End::Cancelled))
             | (Self::Completed | Self::Failed | Self::Cancelled, _) => None,
         }
     }
@@ -118,7 +118,7 @@ impl Status {
     }
 }
 
-/// The text a job's definition was loaded from. Kept once for all the jobs that share it.
+/// The text a job's definition was loaded from. PayloadStorage once for all the jobs that share it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Definition {
     /// Of the text.
@@ -139,7 +139,7 @@ pub struct NewJob {
     /// Pinned: the job runs by this text, whatever becomes of the file.
     pub definition: Arc<Definition>,
     /// What to do.
-    pub work: Work,
+    pub workload: Workload,
     /// The caller's own labels: an object.
     pub metadata: Option<Json>,
     /// When it was accepted.
@@ -157,8 +157,8 @@ pub struct NewJob {
 }
 
 impl NewJob {
-    /// The job, as it waits.
-    pub(crate) fn waiting(&self) -> Job {
+    /// The job as it enters the queue.
+    pub(crate) fn pending_job(&self) -> Job {
         Job {
             id: self.id,
             workflow: self.workflow.clone(),
@@ -184,7 +184,7 @@ impl NewJob {
 
 /// What a worker needs to run a job. Opaque to stores.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Work {
+pub struct Workload {
     /// The caller's inputs, found to be valid.
     pub inputs: Json,
     /// Per-job budget and the like.
@@ -204,7 +204,7 @@ pub struct Idempotency {
     pub fingerprint: String,
 }
 
-/// A stored job as its owner sees it: without the [`Work`]. Cheap to clone.
+/// A stored job as its owner sees it: without the [`Workload`]. Cheap to clone.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "as in `NewJob`")]
 pub struct Job {

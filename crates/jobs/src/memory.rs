@@ -36,7 +36,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::fairness;
-use crate::job::{Definition, Ending, Job, JobId, NewJob, Status, Step, Work};
+use crate::job::{Definition, Ending, Job, JobId, NewJob, Status, Transition, Workload};
 use crate::json::Json;
 use crate::key::Keys;
 use crate::spend::{Day, Spent};
@@ -44,7 +44,7 @@ use crate::store::{
     CancelRequested, Claimant, Claimed, Counts, Error, Filter, JobStore, Lease, LeaseState, Page,
     PageInProgress, StoredEvent, SubmitOptions, Submitted, later,
 };
-use crate::webhook::{ClaimedDelivery, DeliveryLease, Room, Settlement, Webhook};
+use crate::webhook::{ClaimedDelivery, DeliveryLease, DeliveryCapacity, Settlement, Webhook};
 use record::Record;
 use tables::Tables;
 
@@ -289,7 +289,7 @@ impl JobStore for MemoryStore {
         let status = record
             .head
             .status
-            .after(Step::HandBack)
+            .after(Transition::HandBack)
             .ok_or(Error::LeaseLost(lease.job))?;
         record.token += 1;
         record.head.attempts -= 1;
@@ -308,7 +308,7 @@ impl JobStore for MemoryStore {
     async fn request_cancel(&self, id: JobId, now: Timestamp) -> Result<CancelRequested, Error> {
         let mut tables = self.tables();
         let record = tables.jobs.get_mut(&id).ok_or(Error::NotFound)?;
-        match record.head.status.after(Step::RequestCancel) {
+        match record.head.status.after(Transition::RequestCancel) {
             None => Ok(CancelRequested::Ended(record.head.status)),
             Some(status) if status.is_final() => {
                 let job = record.end(status, now);
@@ -328,8 +328,8 @@ impl JobStore for MemoryStore {
         Ok(self.tables().jobs.get(&id).map(|record| record.job()))
     }
 
-    async fn work(&self, id: JobId) -> Result<Option<Work>, Error> {
-        Ok(self.tables().jobs.get(&id).map(|record| record.work()))
+    async fn workload(&self, id: JobId) -> Result<Option<Workload>, Error> {
+        Ok(self.tables().jobs.get(&id).map(|record| record.workload()))
     }
 
     async fn definition(&self, hash: &str) -> Result<Option<Arc<Definition>>, Error> {
@@ -370,11 +370,11 @@ impl JobStore for MemoryStore {
 
     async fn claim_deliveries(
         &self,
-        room: &Room,
+        capacity: &DeliveryCapacity,
         lease_for: Duration,
         now: Timestamp,
     ) -> Result<Vec<ClaimedDelivery>, Error> {
-        Ok(self.tables().claim_deliveries(room.clone(), lease_for, now))
+        Ok(self.tables().claim_deliveries(capacity.clone(), lease_for, now))
     }
 
     async fn settle_delivery(

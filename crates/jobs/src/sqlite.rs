@@ -17,7 +17,7 @@
 //!
 //! **Threads.** One thread writes, and commits together what many callers ask for (`writer`); a few
 //! threads read beside it (`readers`), so that a poll waits for no commit. Verbs that touch many jobs
-//! are cut into pieces, and others come in between.
+//! are cut into chunks, and others come in between.
 //!
 //! **Durability.** Write-ahead log, `synchronous = FULL`: what was answered is on the disk. A lock beside
 //! the file and one of the file itself keep other stores off it; they are released by the operating system
@@ -55,26 +55,26 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
 use crate::fairness;
-use crate::job::{Definition, Ending, Job, JobId, NewJob, Work};
+use crate::job::{Definition, Ending, Job, JobId, NewJob, Workload};
 use crate::json::Json;
 use crate::store::{
     CancelRequested, Claimant, Claimed, Counts, Error, Filter, JobStore, Lease, LeaseState, Page,
     StoredEvent, SubmitOptions, Submitted,
 };
-use crate::webhook::{ClaimedDelivery, DeliveryLease, Room, Settlement, Webhook};
+use crate::webhook::{ClaimedDelivery, DeliveryLease, DeliveryCapacity, Settlement, Webhook};
 use contents::Hashes;
 use database::Database;
 use fault::Failure;
 use readers::{Connections, Readers};
 use tables::{Tables, whole_job};
-use values::{WORK, WORK_OF_JOBS};
+use values::{WORKLOAD, WORKLOAD_JOINS};
 use writer::Writer;
 
 pub use open::OpenError;
 pub use writer::Activity;
 
 /// Jobs that one command of the writer touches at most.
-const PIECE: usize = 128;
+const CHUNK: usize = 128;
 
 /// How to open a store.
 #[derive(Debug, Clone)]
@@ -110,7 +110,7 @@ pub struct SqliteStore {
     // Dropped in this order: the writer closes the file.
     readers: Readers,
     writer: Writer,
-    /// Held while it is tried whether there is space again.
+    /// HeldJob while it is tried whether there is space again.
     padding: tokio::sync::Mutex<()>,
 }
 
@@ -135,9 +135,9 @@ impl SqliteStore {
         self.writer.activity()
     }
 
-    /// Does up to `limit`, up to [`PIECE`] at a time, until there is no more; `verb` gets what was done
-    /// before. A failure after the first piece only ends it: what was done stays done.
-    async fn in_pieces<T, V>(
+    /// Does up to `limit`, up to [`CHUNK`] at a time, until there is no more; `verb` gets what was done
+    /// before. A failure after the first chunk only ends it: what was done stays done.
+    async fn in_chunks<T, V>(
         &self,
         limit: usize,
         verb: impl Fn(&[T], usize) -> V + Send,
@@ -146,12 +146,12 @@ impl SqliteStore {
         T: Send + 'static,
         V: Fn(&mut Tables<'_>) -> Result<Vec<T>, Failure> + Send + 'static,
     {
-        self.pieces(limit, verb, |verb| self.writer.write(verb))
+        self.chunks(limit, verb, |verb| self.writer.write(verb))
             .await
     }
 
-    /// The same for what makes space: on a full disk in smaller pieces, which take less of it.
-    async fn forgotten_in_pieces<T, V>(
+    /// The same for what makes space: on a full disk in smaller chunks, which take less of it.
+    async fn forgotten_in_chunks<T, V>(
         &self,
         limit: usize,
         verb: impl Fn(&[T], usize) -> V + Send + Sync,
@@ -161,13 +161,13 @@ impl SqliteStore {
         V: Fn(&mut Tables<'_>) -> Result<Vec<T>, Failure> + Send + 'static,
     {
         let make_space = |verb| self.writer.make_space(verb);
-        match self.pieces(limit, &verb, make_space).await {
-            Err(Error::Unavailable(_)) => self.pieces(1, verb, make_space).await,
+        match self.chunks(limit, &verb, make_space).await {
+            Err(Error::Unavailable(_)) => self.chunks(1, verb, make_space).await,
             forgotten => forgotten,
         }
     }
 
-    async fn pieces<T, V, W>(
+    async fn chunks<T, V, W>(
         &self,
         limit: usize,
         verb: impl Fn(&[T], usize) -> V + Send,
@@ -180,12 +180,12 @@ impl SqliteStore {
     {
         let mut done = Vec::new();
         while done.len() < limit {
-            let most = PIECE.min(limit - done.len());
+            let most = CHUNK.min(limit - done.len());
             let verb = verb(&done, most);
             match write(verb).await {
-                Ok(piece) => {
-                    let is_last = piece.len() < most;
-                    done.extend(piece);
+                Ok(chunk) => {
+                    let is_last = chunk.len() < most;
+                    done.extend(chunk);
                     if is_last {
                         break;
                     }
@@ -206,7 +206,7 @@ impl SqliteStore {
 #[async_trait]
 impl JobStore for SqliteStore {
     async fn submit(&self, job: NewJob, options: SubmitOptions) -> Result<Submitted, Error> {
-        let hashes = Hashes::of(&job.work).await;
+        let hashes = Hashes::of(&job.workload).await;
         self.writer
             .write(move |tables| tables.submit(&job, &hashes, &options))
             .await
@@ -219,7 +219,7 @@ impl JobStore for SqliteStore {
         ending: Ending,
         events: Vec<StoredEvent>,
     ) -> Result<Job, Error> {
-        let hashes = Hashes::of(&job.work).await;
+        let hashes = Hashes::of(&job.workload).await;
         let by = by.clone();
         self.writer
             .write(move |tables| tables.submit_ended(&job, &hashes, &by, &ending, &events))
@@ -232,7 +232,7 @@ impl JobStore for SqliteStore {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error> {
-        self.in_pieces(limit, |_, most| {
+        self.in_chunks(limit, |_, most| {
             let by = by.clone();
             move |tables: &mut Tables<'_>| tables.claim(&by, most, now)
         })
@@ -246,7 +246,7 @@ impl JobStore for SqliteStore {
         running: &BTreeMap<Arc<str>, usize>,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error> {
-        self.in_pieces(limit, |claimed: &[Claimed], most| {
+        self.in_chunks(limit, |claimed: &[Claimed], most| {
             let (by, mut running) = (by.clone(), running.clone());
             fairness::count(&mut running, claimed);
             move |tables: &mut Tables<'_>| tables.claim_fairly(&by, most, &running, now)
@@ -269,7 +269,7 @@ impl JobStore for SqliteStore {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error> {
-        self.in_pieces(limit, |_, most| {
+        self.in_chunks(limit, |_, most| {
             let by = by.clone();
             move |tables: &mut Tables<'_>| tables.claim_overdue(&by, most, now)
         })
@@ -283,7 +283,7 @@ impl JobStore for SqliteStore {
         now: Timestamp,
     ) -> Result<Vec<LeaseState>, Error> {
         let mut states = Vec::with_capacity(leases.len());
-        for leases in leases.chunks(PIECE) {
+        for leases in leases.chunks(CHUNK) {
             let leases = leases.to_vec();
             states.extend(
                 self.writer
@@ -337,15 +337,15 @@ impl JobStore for SqliteStore {
             .await
     }
 
-    async fn work(&self, id: JobId) -> Result<Option<Work>, Error> {
+    async fn workload(&self, id: JobId) -> Result<Option<Workload>, Error> {
         self.readers
             .read(move |connection| {
                 connection
                     .prepare_cached(&format!(
-                        "SELECT {WORK} FROM jobs j {WORK_OF_JOBS} WHERE j.id = ?1"
+                        "SELECT {WORKLOAD} FROM jobs j {WORKLOAD_JOINS} WHERE j.id = ?1"
                     ))?
                     .query_row([id], |row| {
-                        Ok(Work {
+                        Ok(Workload {
                             inputs: row.get(0)?,
                             options: row.get(1)?,
                             progress: row.get(2)?,
@@ -414,16 +414,16 @@ impl JobStore for SqliteStore {
 
     async fn claim_deliveries(
         &self,
-        room: &Room,
+        capacity: &DeliveryCapacity,
         lease_for: Duration,
         now: Timestamp,
     ) -> Result<Vec<ClaimedDelivery>, Error> {
-        let room = Room {
-            total: room.total.min(PIECE),
-            ..room.clone()
+        let capacity = DeliveryCapacity {
+            total: capacity.total.min(CHUNK),
+            ..capacity.clone()
         };
         self.writer
-            .write(move |tables| tables.claim_deliveries(&room, lease_for, now))
+            .write(move |tables| tables.claim_deliveries(&capacity, lease_for, now))
             .await
     }
 
@@ -460,7 +460,7 @@ impl JobStore for SqliteStore {
 
     async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, Error> {
         let verb = |_: &[_], most| move |tables: &mut Tables<'_>| tables.expire(before, most);
-        let forgotten = self.forgotten_in_pieces(limit, verb).await?.len();
+        let forgotten = self.forgotten_in_chunks(limit, verb).await?.len();
         if forgotten < limit {
             self.give_back_space().await;
         }
@@ -475,7 +475,7 @@ impl JobStore for SqliteStore {
         }
         let verb =
             |_: &[_], most| move |tables: &mut Tables<'_>| tables.expire_over(max_bytes, most);
-        let forgotten = self.forgotten_in_pieces(limit, verb).await?.len();
+        let forgotten = self.forgotten_in_chunks(limit, verb).await?.len();
         if forgotten < limit {
             self.give_back_space().await;
         }

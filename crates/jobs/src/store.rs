@@ -11,9 +11,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::job::{Definition, Ending, Job, JobId, NewJob, Status, Step, Work};
+use crate::job::{Definition, Ending, Job, JobId, NewJob, Status, Transition, Workload};
 use crate::json::Json;
-use crate::webhook::{ClaimedDelivery, DeliveryLease, Room, Settlement, Webhook};
+use crate::webhook::{ClaimedDelivery, DeliveryLease, DeliveryCapacity, Settlement, Webhook};
 
 /// How long an `Idempotency-Key` is remembered, whatever becomes of its job.
 pub const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -49,7 +49,7 @@ pub struct Claimed {
     /// The right to write to it.
     pub lease: Lease,
     /// What to do, with the progress saved last.
-    pub work: Work,
+    pub workload: Workload,
     /// Id of the last event stored; 0 where there is none.
     pub last_event: u64,
     /// Claims since the run last got on, this one included and those that were handed back excluded.
@@ -331,7 +331,7 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
     async fn get(&self, id: JobId) -> Result<Option<Job>, Error>;
 
     /// What a job was to do and how far it came, also after its end: a retry starts from it.
-    async fn work(&self, id: JobId) -> Result<Option<Work>, Error>;
+    async fn workload(&self, id: JobId) -> Result<Option<Workload>, Error>;
 
     /// A definition that at least one stored job has.
     async fn definition(&self, hash: &str) -> Result<Option<Arc<Definition>>, Error>;
@@ -347,11 +347,11 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
     /// Up to `limit` stored events with an id above `after`, in order; none for a job that is not there.
     async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<StoredEvent>, Error>;
 
-    /// Takes deliveries that were due by `now`, the longest due first, as far as there is room. Each is
+    /// Takes deliveries that were due by `now`, the longest due first, as far as there is capacity. Each is
     /// given to nobody else until its lease lapses.
     async fn claim_deliveries(
         &self,
-        room: &Room,
+        capacity: &DeliveryCapacity,
         lease_for: Duration,
         now: Timestamp,
     ) -> Result<Vec<ClaimedDelivery>, Error>;
@@ -394,8 +394,8 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
 }
 
 /// Gives a job that waits or whose lease lapsed to a worker.
-pub(crate) fn take(job: &mut Job, token: u64, by: &Claimant, now: Timestamp) -> Option<Lease> {
-    job.status = job.status.after(Step::Claim)?;
+pub(crate) fn claim_job(job: &mut Job, token: u64, by: &Claimant, now: Timestamp) -> Option<Lease> {
+    job.status = job.status.after(Transition::Claim)?;
     job.started_at.get_or_insert(now);
     job.attempts += 1;
     Some(Lease {
@@ -406,7 +406,7 @@ pub(crate) fn take(job: &mut Job, token: u64, by: &Claimant, now: Timestamp) -> 
 }
 
 /// The end of time rather than an overflow.
-pub(crate) fn later(at: Timestamp, by: Duration) -> Timestamp {
+pub fn later(at: Timestamp, by: Duration) -> Timestamp {
     SignedDuration::try_from(by)
         .ok()
         .and_then(|by| at.checked_add(by).ok())

@@ -117,7 +117,7 @@ pub struct Delivery {
 
 /// How much more may be sent at once.
 #[derive(Debug, Clone, Default)]
-pub struct Room {
+pub struct DeliveryCapacity {
     /// Deliveries to be claimed at most.
     pub total: usize,
     /// To one host at once, those in flight included.
@@ -126,7 +126,7 @@ pub struct Room {
     pub in_flight: BTreeMap<Arc<str>, usize>,
 }
 
-impl Room {
+impl DeliveryCapacity {
     /// How many more may go to that host, as far as it is concerned.
     pub(crate) fn of(&self, host: &str) -> usize {
         let taken = self.in_flight.get(host).copied().unwrap_or(0);

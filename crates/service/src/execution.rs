@@ -12,7 +12,7 @@ use engine::trace::{self, RunIds};
 use engine::watch::{Both, RunInfo};
 use futures_util::FutureExt;
 use jiff::Timestamp;
-use jobs::job::{End, Ending, Job, NewJob, Status, Work};
+use jobs::job::{End, Ending, Job, NewJob, Status, Workload};
 use jobs::json::Json;
 use jobs::store::{Claimed, Error};
 use tokio::sync::OwnedSemaphorePermit;
@@ -35,7 +35,7 @@ pub(crate) struct Execution {
     run: Arc<LiveRun>,
     created_at: Timestamp,
     deadline: Option<Timestamp>,
-    work: Work,
+    work: Workload,
     /// Of `work`, read once.
     options: RunOptions,
     /// Of whom the job belongs to, where that is counted.
@@ -50,7 +50,7 @@ impl Execution {
     /// Of a job that is about to be stored.
     pub(crate) fn of_new(shared: &Arc<Shared>, job: &NewJob, place: Option<Place>) -> Self {
         let run = LiveRun::new(shared, job.id, job.workflow.clone(), 0);
-        let options = RunOptions::of(&job.work);
+        let options = RunOptions::of(&job.workload);
         if options.stream {
             run.keep_place();
         }
@@ -59,7 +59,7 @@ impl Execution {
             run: Arc::new(run),
             created_at: job.created_at,
             deadline: job.deadline,
-            work: job.work.clone(),
+            work: job.workload.clone(),
             options,
             account: place.as_ref().map(|place| place.account().clone()),
             place: Mutex::new(place),
@@ -77,7 +77,7 @@ impl Execution {
         let Claimed {
             job,
             lease,
-            work,
+            workload: work,
             last_event,
             starts,
             was_lost,

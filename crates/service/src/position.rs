@@ -3,7 +3,7 @@
 use engine::outcome::Usage;
 use engine::progress::Progress;
 use engine::run::Start;
-use jobs::job::{JobId, Work};
+use jobs::job::{JobId, Workload};
 use jobs::store::{Error, JobStore, PROGRESS_EVENT};
 use lang::workflow::InitialState;
 
@@ -18,7 +18,7 @@ pub(crate) async fn of(
     store: &dyn JobStore,
     id: JobId,
     workflow: &LoadedWorkflow,
-    work: &Work,
+    work: &Workload,
     last_event: Option<u64>,
 ) -> Result<Option<Start>, Error> {
     let Some(begun) = recorded(workflow, work) else {
@@ -61,7 +61,7 @@ pub(crate) async fn of(
 }
 
 /// By the record alone.
-fn recorded(workflow: &LoadedWorkflow, work: &Work) -> Option<Start> {
+fn recorded(workflow: &LoadedWorkflow, work: &Workload) -> Option<Start> {
     let Some(progress) = &work.progress else {
         return initial(workflow, work).map(Start::Fresh);
     };
@@ -73,7 +73,7 @@ fn recorded(workflow: &LoadedWorkflow, work: &Work) -> Option<Start> {
 }
 
 /// What the inputs make of the state; `None` where this version of flowmill or of the workflow refuses them.
-fn initial(workflow: &LoadedWorkflow, work: &Work) -> Option<InitialState> {
+fn initial(workflow: &LoadedWorkflow, work: &Workload) -> Option<InitialState> {
     let inputs = work.inputs.read().ok()?;
     workflow.workflow.initial_state(&inputs).ok()
 }

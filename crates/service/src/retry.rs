@@ -8,7 +8,7 @@ use engine::progress::Progress;
 use engine::replay::ManyFanOuts;
 use engine::run::Start;
 use jiff::Timestamp;
-use jobs::job::{Idempotency, Job, JobId, NewJob, Status, Work};
+use jobs::job::{Idempotency, Job, JobId, NewJob, Status, Workload};
 use jobs::json::Json;
 use jobs::store::Error;
 use jobs::webhook::Webhook;
@@ -136,7 +136,7 @@ impl Service {
     pub async fn retry(&self, id: JobId, how: impl Into<Retry>) -> Result<Accepted, RetryError> {
         let shared = &self.shared;
         let how = how.into();
-        let (Some(job), Some(work)) = (shared.store.get(id).await?, shared.store.work(id).await?)
+        let (Some(job), Some(work)) = (shared.store.get(id).await?, shared.store.workload(id).await?)
         else {
             return Err(RetryError::NotFound);
         };
@@ -182,7 +182,7 @@ impl Service {
         };
         let again = again(
             job,
-            Work {
+            Workload {
                 options: RunOptions::again(&work),
                 progress,
                 ..work
@@ -240,7 +240,7 @@ fn begin(
 fn transferred(
     original: &LoadedWorkflow,
     current: &LoadedWorkflow,
-    work: &Work,
+    work: &Workload,
     stopped_at: Start,
     from: &RetryFrom,
 ) -> Result<Start, RetryError> {
@@ -279,7 +279,7 @@ fn transferred(
 
 fn again(
     job: Job,
-    work: Work,
+    work: Workload,
     workflow: &Arc<LoadedWorkflow>,
     id: JobId,
     now: Timestamp,
@@ -289,7 +289,7 @@ fn again(
         id,
         workflow: job.workflow,
         definition: workflow.definition.clone(),
-        work,
+        workload: work,
         metadata: job.metadata,
         created_at: now,
         deadline: job.deadline.and_then(|deadline| {

@@ -9,7 +9,7 @@ use engine::outcome::Failure;
 use engine::run::Start;
 use engine::watch::{Origin, Telemetry};
 use jiff::{SignedDuration, Timestamp};
-use jobs::job::{Idempotency, Job, JobId, NewJob, Status, Work};
+use jobs::job::{Idempotency, Job, JobId, NewJob, Status, Workload};
 use jobs::json::Json;
 use jobs::store::Error;
 use jobs::webhook::Webhook;
@@ -192,7 +192,7 @@ impl RunOptions {
     }
 
     /// What was asked for with a job.
-    pub(crate) fn of(work: &Work) -> Self {
+    pub(crate) fn of(work: &Workload) -> Self {
         let options = work.options.as_ref();
         options
             .and_then(|json| json.read().ok())
@@ -200,7 +200,7 @@ impl RunOptions {
     }
 
     /// For a job that repeats another: all but where that one came from.
-    pub(crate) fn again(work: &Work) -> Option<Json> {
+    pub(crate) fn again(work: &Workload) -> Option<Json> {
         Self {
             waits_ms: None,
             trace_parent: None,
@@ -285,7 +285,7 @@ impl Service {
             id: JobId(shared.host.new_id()),
             workflow: workflow.name.clone(),
             definition: workflow.definition.clone(),
-            work: Work {
+            workload: Workload {
                 inputs: Json::of(&inputs),
                 options: RunOptions::new(&request.budget, request.stream, origin).to_json(),
                 progress: None,

@@ -9,13 +9,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use engine::host::Host;
 use jiff::Timestamp;
-use jobs::job::{Definition, Ending, Job, JobId, NewJob, Work};
+use jobs::job::{Definition, Ending, Job, JobId, NewJob, Workload};
 use jobs::json::Json;
 use jobs::store::{
     CancelRequested, Claimant, Claimed, Counts, Error, Filter, JobStore, Lease, LeaseState, Page,
     StoredEvent, SubmitOptions, Submitted,
 };
-use jobs::webhook::{ClaimedDelivery, DeliveryLease, Room, Settlement, Webhook};
+use jobs::webhook::{ClaimedDelivery, DeliveryLease, DeliveryCapacity, Settlement, Webhook};
 use prometheus::Histogram;
 
 use crate::metrics::Metrics;
@@ -175,8 +175,8 @@ impl JobStore for CountedStore {
         self.timed(&self.seconds.read, self.store.get(id)).await
     }
 
-    async fn work(&self, id: JobId) -> Result<Option<Work>, Error> {
-        self.timed(&self.seconds.read, self.store.work(id)).await
+    async fn workload(&self, id: JobId) -> Result<Option<Workload>, Error> {
+        self.timed(&self.seconds.read, self.store.workload(id)).await
     }
 
     async fn definition(&self, hash: &str) -> Result<Option<Arc<Definition>>, Error> {
@@ -201,11 +201,11 @@ impl JobStore for CountedStore {
 
     async fn claim_deliveries(
         &self,
-        room: &Room,
+        capacity: &DeliveryCapacity,
         lease_for: Duration,
         now: Timestamp,
     ) -> Result<Vec<ClaimedDelivery>, Error> {
-        let work = self.store.claim_deliveries(room, lease_for, now);
+        let work = self.store.claim_deliveries(capacity, lease_for, now);
         self.timed(&self.seconds.delivery, work).await
     }
 

@@ -8,12 +8,12 @@ use super::record::Record;
 use super::tables::Tables;
 use crate::store::{Error, later};
 use crate::webhook::{
-    ClaimedDelivery, Delivery, DeliveryLease, DeliveryState, Room, Settlement, Webhook,
+    ClaimedDelivery, Delivery, DeliveryLease, DeliveryState, DeliveryCapacity, Settlement, Webhook,
 };
 
 /// A delivery, beside what is shown of it in the job.
 #[derive(Debug)]
-pub(super) struct Owed {
+pub(super) struct DeliveryRecord {
     pub(super) webhook: Webhook,
     /// As in `Tables::due`, while it is there.
     pub(super) due_at: Timestamp,
@@ -23,7 +23,7 @@ pub(super) struct Owed {
     is_claimed: bool,
 }
 
-impl Owed {
+impl DeliveryRecord {
     pub(super) fn new(webhook: Webhook) -> Self {
         Self {
             webhook,
@@ -36,7 +36,7 @@ impl Owed {
 
 impl Record {
     /// The job has ended: its webhook is due, where it has one.
-    pub(super) fn owe_delivery(&mut self, at: Timestamp) {
+    pub(super) fn make_delivery_due(&mut self, at: Timestamp) {
         if let Some(Parts { owed, shown, .. }) = self.delivery() {
             owed.due_at = at;
             shown.state = DeliveryState::Pending;
@@ -55,7 +55,7 @@ impl Record {
 }
 
 struct Parts<'a> {
-    owed: &'a mut Owed,
+    owed: &'a mut DeliveryRecord,
     shown: &'a mut Delivery,
     ended_at: Timestamp,
 }
@@ -63,13 +63,13 @@ struct Parts<'a> {
 impl Tables {
     pub(super) fn claim_deliveries(
         &mut self,
-        room: Room,
+        capacity: DeliveryCapacity,
         lease_for: Duration,
         now: Timestamp,
     ) -> Vec<ClaimedDelivery> {
         let lapses_at = later(now, lease_for);
         let mut claimed = Vec::new();
-        for (due_at, id) in self.due.until(now, room) {
+        for (due_at, id) in self.due.until(now, capacity) {
             let Some(Parts {
                 owed,
                 shown,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::job::JobId;
-use crate::webhook::Room;
+use crate::webhook::DeliveryCapacity;
 
 #[derive(Debug, Default)]
 pub(super) struct DueDeliveries {
@@ -40,22 +40,22 @@ impl DueDeliveries {
         }
     }
 
-    /// The longest due first, of the hosts that have room.
-    pub(super) fn until(&self, now: Timestamp, mut room: Room) -> Vec<(Timestamp, JobId)> {
-        let most = room.total;
+    /// The longest due first, of the hosts that have capacity.
+    pub(super) fn until(&self, now: Timestamp, mut capacity: DeliveryCapacity) -> Vec<(Timestamp, JobId)> {
+        let most = capacity.total;
         let hosts = self.hosts.iter().take_while(|(first, _)| *first <= now);
         let mut due = Vec::new();
-        for (_, host) in hosts.take(most.saturating_add(room.in_flight.len())) {
+        for (_, host) in hosts.take(most.saturating_add(capacity.in_flight.len())) {
             let of_host = self.by_host[host].iter();
             due.extend(
                 of_host
                     .take_while(|(at, _)| *at <= now)
-                    .take(room.of(host).min(most))
+                    .take(capacity.of(host).min(most))
                     .map(|(at, id)| (*at, *id, host)),
             );
         }
         due.sort_unstable();
-        due.retain(|(_, _, host)| room.total > 0 && room.take(host));
+        due.retain(|(_, _, host)| capacity.total > 0 && capacity.take(host));
         due.into_iter().map(|(at, id, _)| (at, id)).collect()
     }
 

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::record::Payloads;
-use crate::job::Work;
+use crate::job::Workload;
 use crate::json::{Json, Payload};
 use crate::store::StoredEvent;
 
@@ -95,8 +95,8 @@ impl Packed {
         })
     }
 
-    pub(super) fn work(&self) -> Work {
-        Work {
+    pub(super) fn workload(&self) -> Workload {
+        Workload {
             inputs: self
                 .get(Slot::Inputs)
                 .expect("every job has inputs, and JSON is never empty"),
@@ -185,16 +185,16 @@ mod tests {
 
     #[test]
     fn what_was_packed_is_read_as_it_was() {
-        let work = Work {
+        let workload = Workload {
             inputs: Json::of(&json!({"name": "Ada"})),
             options: None,
             progress: Some(Json::of(&json!([1, 2]))),
         };
         let events = [event(1, "run_started"), event(4, "a"), event(5, "b")];
-        let mut payloads = Payloads::of_work(work.clone(), None);
+        let mut payloads = Payloads::of_workload(workload.clone(), None);
         payloads.events.extend(events.clone());
         let packed = Packed::of(&payloads);
-        assert_eq!(packed.work(), work);
+        assert_eq!(packed.workload(), workload);
         assert_eq!(packed.get(Slot::Usage), None);
         assert_eq!(packed.events(0, 9), events);
         assert_eq!(packed.events(1, 1), events[1..2]);

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::MAX_EVENTS;
-use super::deliveries::Owed;
+use super::deliveries::DeliveryRecord;
 use super::packed::{Packed, Slot};
 use super::tables::Key;
-use crate::job::{Ending, Job, NewJob, Status, Step, Work};
+use crate::job::{Ending, Job, NewJob, Status, Transition, Workload};
 use crate::json::Json;
-use crate::store::{Claimant, Error, Lease, PROGRESS_EVENT, StoredEvent, take};
+use crate::store::{Claimant, Error, Lease, PROGRESS_EVENT, StoredEvent, claim_job};
 
 /// What a record takes beside its payloads, roughly, in bytes: itself and its places in the tables.
 const RECORD_BYTES: usize = size_of::<Record>() + 128;
@@ -20,21 +20,21 @@ const RECORD_BYTES: usize = size_of::<Record>() + 128;
 pub(super) struct Record {
     /// Without what stands in `payloads`.
     pub(super) head: Job,
-    payloads: Kept,
+    payloads: PayloadStorage,
     /// Of the last claim.
     pub(super) token: u64,
     /// While it runs.
     pub(super) lease_expires_at: Timestamp,
     /// Where there is a webhook.
-    pub(super) owed: Option<Box<Owed>>,
+    pub(super) owed: Option<Box<DeliveryRecord>>,
     pub(super) key: Option<Arc<Key>>,
     /// Claims since the run last got on, and whether it has since the last one.
     pub(super) starts: u32,
-    got_on: bool,
+    made_progress: bool,
 }
 
 #[derive(Debug)]
-enum Kept {
+enum PayloadStorage {
     /// Until the job has ended.
     Open(Box<Payloads>),
     /// From then on.
@@ -44,7 +44,7 @@ enum Kept {
 /// The parts of a job that its owner's data make large.
 #[derive(Debug)]
 pub(super) struct Payloads {
-    work: Work,
+    workload: Workload,
     metadata: Option<Json>,
     outputs: Option<Json>,
     problem: Option<Json>,
@@ -54,9 +54,9 @@ pub(super) struct Payloads {
 
 impl Payloads {
     /// Before anything has come of it.
-    pub(super) fn of_work(work: Work, metadata: Option<Json>) -> Self {
+    pub(super) fn of_workload(workload: Workload, metadata: Option<Json>) -> Self {
         Self {
-            work,
+            workload,
             metadata,
             outputs: None,
             problem: None,
@@ -67,9 +67,9 @@ impl Payloads {
 
     pub(super) fn slot(&self, slot: Slot) -> Option<&Json> {
         match slot {
-            Slot::Inputs => Some(&self.work.inputs),
-            Slot::Options => self.work.options.as_ref(),
-            Slot::Progress => self.work.progress.as_ref(),
+            Slot::Inputs => Some(&self.workload.inputs),
+            Slot::Options => self.workload.options.as_ref(),
+            Slot::Progress => self.workload.progress.as_ref(),
             Slot::Metadata => self.metadata.as_ref(),
             Slot::Outputs => self.outputs.as_ref(),
             Slot::Problem => self.problem.as_ref(),
@@ -83,18 +83,18 @@ impl Record {
     pub(super) fn new(new: NewJob, key: Option<Arc<Key>>) -> Self {
         let head = Job {
             metadata: None,
-            ..new.waiting()
+            ..new.pending_job()
         };
-        let payloads = Payloads::of_work(new.work, new.metadata);
+        let payloads = Payloads::of_workload(new.workload, new.metadata);
         Self {
             head,
-            payloads: Kept::Open(Box::new(payloads)),
+            payloads: PayloadStorage::Open(Box::new(payloads)),
             token: 0,
             lease_expires_at: Timestamp::MIN,
-            owed: new.webhook.map(Owed::new).map(Box::new),
+            owed: new.webhook.map(DeliveryRecord::new).map(Box::new),
             key,
             starts: 0,
-            got_on: false,
+            made_progress: false,
         }
     }
 
@@ -118,48 +118,48 @@ impl Record {
 
     fn slot(&self, slot: Slot) -> Option<Json> {
         match &self.payloads {
-            Kept::Open(payloads) => payloads.slot(slot).cloned(),
-            Kept::Packed(packed) => packed.get(slot),
+            PayloadStorage::Open(payloads) => payloads.slot(slot).cloned(),
+            PayloadStorage::Packed(packed) => packed.get(slot),
         }
     }
 
-    pub(super) fn work(&self) -> Work {
+    pub(super) fn workload(&self) -> Workload {
         match &self.payloads {
-            Kept::Open(payloads) => payloads.work.clone(),
-            Kept::Packed(packed) => packed.work(),
+            PayloadStorage::Open(payloads) => payloads.workload.clone(),
+            PayloadStorage::Packed(packed) => packed.workload(),
         }
     }
 
     /// Those after that id.
     pub(super) fn events(&self, after: u64, limit: usize) -> Vec<StoredEvent> {
         match &self.payloads {
-            Kept::Open(payloads) => {
+            PayloadStorage::Open(payloads) => {
                 let events = &payloads.events;
                 let from = events.partition_point(|event| event.id <= after);
                 events.range(from..).take(limit).cloned().collect()
             }
-            Kept::Packed(packed) => packed.events(after, limit),
+            PayloadStorage::Packed(packed) => packed.events(after, limit),
         }
     }
 
     /// The id of the last event of a job that has not ended; 0 where there is none.
     pub(super) fn last_event(&self) -> u64 {
         match &self.payloads {
-            Kept::Open(payloads) => payloads.events.back().map_or(0, |event| event.id),
-            Kept::Packed(_) => 0,
+            PayloadStorage::Open(payloads) => payloads.events.back().map_or(0, |event| event.id),
+            PayloadStorage::Packed(_) => 0,
         }
     }
 
     /// How far the run has come, and what happened, while it has not ended.
     pub(super) fn save(&mut self, progress: Option<Json>, events: Vec<StoredEvent>) {
         let last = self.last_event();
-        let Kept::Open(payloads) = &mut self.payloads else {
+        let PayloadStorage::Open(payloads) = &mut self.payloads else {
             return;
         };
         let shows_progress = |event: &StoredEvent| event.id > last && event.kind == PROGRESS_EVENT;
-        self.got_on = self.got_on || events.iter().any(shows_progress);
+        self.made_progress = self.made_progress || events.iter().any(shows_progress);
         if progress.is_some() {
-            payloads.work.progress = progress;
+            payloads.workload.progress = progress;
         }
         if payloads.events.is_empty() {
             payloads.events = events.into();
@@ -171,27 +171,27 @@ impl Record {
         payloads.events.drain(..excess);
     }
 
-    /// Leases the job, where that is a legal step.
+    /// Leases the job, where that is a legal transition.
     pub(super) fn claim(&mut self, by: &Claimant, now: Timestamp) -> Option<Lease> {
-        let lease = take(&mut self.head, self.token, by, now)?;
+        let lease = claim_job(&mut self.head, self.token, by, now)?;
         self.token = lease.token;
         self.lease_expires_at = lease.expires_at;
-        self.starts = 1 + if self.got_on { 0 } else { self.starts };
-        self.got_on = false;
+        self.starts = 1 + if self.made_progress { 0 } else { self.starts };
+        self.made_progress = false;
         Some(lease)
     }
 
-    /// How the work ended, which has to be a legal step; the job, whole.
+    /// How the work ended, which has to be a legal transition; the job, whole.
     pub(super) fn finish(
         &mut self,
         ending: Ending,
         events: Vec<StoredEvent>,
     ) -> Result<Job, Error> {
-        let step = Step::End(ending.end);
-        let status = self.head.status.after(step);
+        let transition = Transition::End(ending.end);
+        let status = self.head.status.after(transition);
         let status = status.ok_or(Error::NotCancelling(self.head.id))?;
         self.save(None, events);
-        if let Kept::Open(payloads) = &mut self.payloads {
+        if let PayloadStorage::Open(payloads) = &mut self.payloads {
             payloads.outputs = ending.outputs;
             payloads.problem = ending.problem;
             payloads.usage = ending.usage;
@@ -205,10 +205,10 @@ impl Record {
     pub(super) fn end(&mut self, status: Status, at: Timestamp) -> Job {
         self.head.status = status;
         self.head.completed_at = Some(at);
-        self.owe_delivery(at);
+        self.make_delivery_due(at);
         let job = self.job();
-        if let Kept::Open(payloads) = &self.payloads {
-            self.payloads = Kept::Packed(Packed::of(payloads));
+        if let PayloadStorage::Open(payloads) = &self.payloads {
+            self.payloads = PayloadStorage::Packed(Packed::of(payloads));
         }
         job
     }
@@ -216,8 +216,8 @@ impl Record {
     /// What it takes once the job has ended, roughly.
     pub(super) fn bytes(&self) -> usize {
         let payloads = match &self.payloads {
-            Kept::Open(_) => 0,
-            Kept::Packed(packed) => packed.bytes(),
+            PayloadStorage::Open(_) => 0,
+            PayloadStorage::Packed(packed) => packed.bytes(),
         };
         RECORD_BYTES + payloads
     }

@@ -164,7 +164,7 @@ impl Tables {
         let claimed = Claimed {
             job: record.job(),
             lease,
-            work: record.work(),
+            workload: record.workload(),
             last_event: record.last_event(),
             starts: record.starts,
             was_lost,

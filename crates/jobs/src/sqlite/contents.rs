@@ -5,7 +5,7 @@ use rusqlite::params;
 use sha2::{Digest as _, Sha256};
 
 use super::tables::Tables;
-use crate::job::Work;
+use crate::job::Workload;
 use crate::json::Json;
 
 /// Texts from this size on are kept once, in bytes. Smaller ones are cheaper where they are.
@@ -26,16 +26,16 @@ pub(super) struct Hashes {
 
 impl Hashes {
     /// Works them out, before the writer has its turn.
-    pub(super) async fn of(work: &Work) -> Self {
-        let progress = work.progress.as_ref();
-        let bytes = work.inputs.text().len() + progress.map_or(0, |json| json.text().len());
+    pub(super) async fn of(workload: &Workload) -> Self {
+        let progress = workload.progress.as_ref();
+        let bytes = workload.inputs.text().len() + progress.map_or(0, |json| json.text().len());
         if bytes < SHARED_FROM {
             return Self::default();
         }
-        let work = work.clone();
+        let workload = workload.clone();
         let hashes = move || Self {
-            inputs: hash(&work.inputs),
-            progress: work.progress.as_ref().and_then(hash),
+            inputs: hash(&workload.inputs),
+            progress: workload.progress.as_ref().and_then(hash),
         };
         if bytes < SLOW_FROM {
             return hashes();

@@ -11,7 +11,7 @@ use super::tables::Tables;
 use super::values::{Time, limit, webhook};
 use crate::job::Status;
 use crate::store::{Error, later};
-use crate::webhook::{ClaimedDelivery, DeliveryLease, DeliveryState, Room, Settlement, Webhook};
+use crate::webhook::{ClaimedDelivery, DeliveryLease, DeliveryState, DeliveryCapacity, Settlement, Webhook};
 
 const DUE_HOSTS: &str = "SELECT host FROM webhook_hosts INDEXED BY webhook_hosts_by_time
     WHERE due_at <= ?1 ORDER BY due_at LIMIT ?2";
@@ -38,7 +38,7 @@ impl Tables<'_> {
     }
 
     /// In the transaction that ends the job.
-    pub(super) fn owe_delivery(&self, seq: i64, ended_at: Timestamp) -> rusqlite::Result<()> {
+    pub(super) fn make_delivery_due(&self, seq: i64, ended_at: Timestamp) -> rusqlite::Result<()> {
         self.execute(
             "UPDATE webhooks SET state = ?2, due_at = ?3 WHERE job = ?1",
             params![seq, DeliveryState::Pending, Time(ended_at)],
@@ -48,7 +48,7 @@ impl Tables<'_> {
 
     pub(super) fn claim_deliveries(
         &mut self,
-        room: &Room,
+        capacity: &DeliveryCapacity,
         lease_for: Duration,
         now: Timestamp,
     ) -> Result<Vec<ClaimedDelivery>, Failure> {
@@ -77,7 +77,7 @@ impl Tables<'_> {
                 })
         };
         let mut claimed = Vec::new();
-        for seq in self.due_deliveries(room.clone(), now)? {
+        for seq in self.due_deliveries(capacity.clone(), now)? {
             match claim(seq) {
                 Ok(delivery) => claimed.push(delivery),
                 Err(error)
@@ -107,27 +107,27 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// The longest due first, of the hosts that have room. What waits for a host that has none is not
+    /// The longest due first, of the hosts that have capacity. What waits for a host that has none is not
     /// looked at, however much it is.
-    fn due_deliveries(&self, mut room: Room, now: Timestamp) -> rusqlite::Result<Vec<i64>> {
-        let most = room.total;
+    fn due_deliveries(&self, mut capacity: DeliveryCapacity, now: Timestamp) -> rusqlite::Result<Vec<i64>> {
+        let most = capacity.total;
         // Every delivery to be taken is one of a host among the first so many: each of them has one that
         // has been due for longer than those of the next.
         let hosts: Vec<String> = self.collect(
             DUE_HOSTS,
-            params![Time(now), limit(most.saturating_add(room.in_flight.len()))],
+            params![Time(now), limit(most.saturating_add(capacity.in_flight.len()))],
             |row| row.get(0),
         )?;
         let mut due: Vec<(i64, i64, &str)> = Vec::new();
         for host in &hosts {
             due.extend(self.collect(
                 DUE_AT_HOST,
-                params![host, Time(now), limit(room.of(host).min(most))],
+                params![host, Time(now), limit(capacity.of(host).min(most))],
                 |row| Ok((row.get(0)?, row.get(1)?, &**host)),
             )?);
         }
         due.sort_unstable();
-        due.retain(|(_, _, host)| room.total > 0 && room.take(host));
+        due.retain(|(_, _, host)| capacity.total > 0 && capacity.take(host));
         Ok(due.into_iter().map(|(_, seq, _)| seq).collect())
     }
 
@@ -196,7 +196,7 @@ mod tests {
     use super::{DUE_AT_HOST, DUE_HOSTS, Tables};
     use crate::sqlite::open::migrate;
     use crate::store::Counts;
-    use crate::webhook::Room;
+    use crate::webhook::DeliveryCapacity;
 
     /// Steps of SQLite's machine that it takes to find the one delivery there is room for.
     fn steps_beside(black_holed: i64) -> i32 {
@@ -225,12 +225,12 @@ mod tests {
             id_skew_ms: &AtomicU64::new(0),
             log_bytes: 0,
         };
-        let room = Room {
+        let capacity = DeliveryCapacity {
             total: 112,
             per_host: 16,
             in_flight: [("black.hole".into(), 16)].into(),
         };
-        let due = tables.due_deliveries(room, Timestamp::MAX).unwrap();
+        let due = tables.due_deliveries(capacity, Timestamp::MAX).unwrap();
         assert_eq!(due, [black_holed + 1]);
         [DUE_HOSTS, DUE_AT_HOST]
             .map(|sql| {

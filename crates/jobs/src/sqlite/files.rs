@@ -40,18 +40,18 @@ impl OpenFile {
         Ok(Self { path, id })
     }
 
-    fn look(&self) -> Whereabouts {
+    fn look(&self) -> PathState {
         match fs::metadata(&self.path) {
-            Ok(metadata) if FileId::of(&metadata) == self.id => Whereabouts::InPlace {
+            Ok(metadata) if FileId::of(&metadata) == self.id => PathState::InPlace {
                 bytes: metadata.len(),
             },
-            Ok(_) => Whereabouts::Replaced,
-            Err(_) => Whereabouts::Removed,
+            Ok(_) => PathState::Replaced,
+            Err(_) => PathState::Removed,
         }
     }
 }
 
-enum Whereabouts {
+enum PathState {
     InPlace { bytes: u64 },
     Replaced,
     Removed,
@@ -91,15 +91,15 @@ impl OpenFiles {
     /// How long the log is, where everything is in its place.
     pub(super) fn log_bytes(&mut self) -> Result<u64, Missing> {
         match self.database.look() {
-            Whereabouts::InPlace { .. } => {}
-            Whereabouts::Replaced => return Err(Missing::DatabaseReplaced),
-            Whereabouts::Removed => return Err(Missing::Database),
+            PathState::InPlace { .. } => {}
+            PathState::Replaced => return Err(Missing::DatabaseReplaced),
+            PathState::Removed => return Err(Missing::Database),
         }
-        let Whereabouts::InPlace { bytes } = self.log.look() else {
+        let PathState::InPlace { bytes } = self.log.look() else {
             return Err(Missing::Log);
         };
         if self.looked_at_shared_memory.elapsed() >= LOOK_AT_SHARED_MEMORY {
-            let Whereabouts::InPlace { .. } = self.shared_memory.look() else {
+            let PathState::InPlace { .. } = self.shared_memory.look() else {
                 return Err(Missing::Log);
             };
             self.looked_at_shared_memory = Instant::now();

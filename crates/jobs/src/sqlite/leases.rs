@@ -10,14 +10,14 @@ use rusqlite::{Row, params};
 
 use super::fault::{Failure, is_unreadable};
 use super::tables::Tables;
-use super::values::{AFTER_JOB, JOB, JOBS, Time, WORK, WORK_OF_JOBS, job, limit};
+use super::values::{JOB_COLUMN_COUNT, JOB_COLUMNS, JOB_TABLES, Time, WORKLOAD, WORKLOAD_JOINS, job, limit};
 use crate::fairness;
-use crate::job::{Ending, Job, JobId, Status, Step, Work};
+use crate::job::{Ending, Job, JobId, Status, Transition, Workload};
 use crate::json::Json;
 use crate::memory::MAX_EVENTS;
 use crate::store::{
     CancelRequested, Claimant, Claimed, Error, Lease, LeaseState, PROGRESS_EVENT, StoredEvent,
-    later, take,
+    claim_job, later,
 };
 
 impl Tables<'_> {
@@ -33,7 +33,7 @@ impl Tables<'_> {
             [limit(most - due.len())],
             |row| row.get(0),
         )?);
-        self.take_all(due, by, now)
+        self.claim_all(due, by, now)
     }
 
     pub(super) fn claim_fairly(
@@ -44,10 +44,10 @@ impl Tables<'_> {
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Failure> {
         let lapsed = self.lapsed(most, now)?;
-        let mut taken = self.take_all(lapsed, by, now)?;
+        let mut claimed = self.claim_all(lapsed, by, now)?;
         let mut running = running.clone();
-        fairness::count(&mut running, &taken);
-        let most = most - taken.len();
+        fairness::count(&mut running, &claimed);
+        let most = most - claimed.len();
         let mut queues = Vec::new();
         let mut seqs = HashMap::new();
         for workflow in self.waiting_workflows()? {
@@ -64,8 +64,8 @@ impl Tables<'_> {
             .into_iter()
             .map(|id| seqs[&id])
             .collect();
-        taken.extend(self.take_all(due, by, now)?);
-        Ok(taken)
+        claimed.extend(self.claim_all(due, by, now)?);
+        Ok(claimed)
     }
 
     /// Jobs whose lease had lapsed by then, the longest ago first.
@@ -116,32 +116,32 @@ impl Tables<'_> {
             params![Time(now), limit(most)],
             |row| row.get(0),
         )?;
-        self.take_all(due, by, now)
+        self.claim_all(due, by, now)
     }
 
-    fn take_all(
+    fn claim_all(
         &mut self,
         due: Vec<i64>,
         by: &Claimant,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Failure> {
-        let mut taken = Vec::with_capacity(due.len());
+        let mut all = Vec::with_capacity(due.len());
         for seq in due {
-            match self.take(seq, by, now) {
-                Ok(Some(claimed)) => taken.push(claimed),
+            match self.claim_row(seq, by, now) {
+                Ok(Some(claimed)) => all.push(claimed),
                 // A part of it is not there.
-                Ok(None) => self.set_aside(seq, now, "a part of its record is missing")?,
+                Ok(None) => self.fail_unreadable(seq, now, "a part of its record is missing")?,
                 Err(error) if is_unreadable(&error) => {
-                    self.set_aside(seq, now, &error.to_string())?;
+                    self.fail_unreadable(seq, now, &error.to_string())?;
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(taken)
+        Ok(all)
     }
 
     /// Ends a job whose record cannot be read, so that it keeps no other from being claimed.
-    fn set_aside(&mut self, seq: i64, now: Timestamp, reason: &str) -> rusqlite::Result<()> {
+    fn fail_unreadable(&mut self, seq: i64, now: Timestamp, reason: &str) -> rusqlite::Result<()> {
         tracing::error!(
             row = seq,
             reason,
@@ -162,13 +162,13 @@ impl Tables<'_> {
             params![seq, Status::Failed, Time(now), UNREADABLE],
         )?;
         if owes_webhook {
-            self.owe_delivery(seq, now)?;
+            self.make_delivery_due(seq, now)?;
         }
         self.moved(Some(from), Some(Status::Failed));
         Ok(())
     }
 
-    fn take(
+    fn claim_row(
         &mut self,
         seq: i64,
         by: &Claimant,
@@ -176,39 +176,39 @@ impl Tables<'_> {
     ) -> rusqlite::Result<Option<Claimed>> {
         let found = self.find(
             &format!(
-                "SELECT {JOB}, j.token, {WORK},
+                "SELECT {JOB_COLUMNS}, j.token, {WORKLOAD},
                      (SELECT max(id) FROM events WHERE job = j.seq), j.starts,
                      EXISTS (SELECT 1 FROM events
                          WHERE job = j.seq AND id > j.claimed_at_event AND kind = ?2)
-                 FROM {JOBS} {WORK_OF_JOBS}
+                 FROM {JOB_TABLES} {WORKLOAD_JOINS}
                  WHERE j.seq = ?1"
             ),
             params![seq, PROGRESS_EVENT],
             |row| {
-                let work = Work {
-                    inputs: row.get(AFTER_JOB + 1)?,
-                    options: row.get(AFTER_JOB + 2)?,
-                    progress: row.get(AFTER_JOB + 3)?,
+                let workload = Workload {
+                    inputs: row.get(JOB_COLUMN_COUNT + 1)?,
+                    options: row.get(JOB_COLUMN_COUNT + 2)?,
+                    progress: row.get(JOB_COLUMN_COUNT + 3)?,
                 };
-                let last_event: Option<u64> = row.get(AFTER_JOB + 4)?;
-                let got_on: bool = row.get(AFTER_JOB + 6)?;
-                let starts = if got_on { 0 } else { row.get(AFTER_JOB + 5)? };
+                let last_event: Option<u64> = row.get(JOB_COLUMN_COUNT + 4)?;
+                let made_progress: bool = row.get(JOB_COLUMN_COUNT + 6)?;
+                let starts = if made_progress { 0 } else { row.get(JOB_COLUMN_COUNT + 5)? };
                 Ok((
                     job(row)?,
-                    row.get(AFTER_JOB)?,
-                    work,
+                    row.get(JOB_COLUMN_COUNT)?,
+                    workload,
                     last_event.unwrap_or(0),
                     starts,
                 ))
             },
         )?;
-        let Some((mut job, token, work, last_event, starts)): Option<(_, _, _, _, u32)> = found
+        let Some((mut job, token, workload, last_event, starts)): Option<(_, _, _, _, u32)> = found
         else {
             return Ok(None);
         };
         let starts = starts + 1;
         let from = job.status;
-        let Some(lease) = take(&mut job, token, by, now) else {
+        let Some(lease) = claim_job(&mut job, token, by, now) else {
             return Ok(None);
         };
         self.execute(
@@ -231,7 +231,7 @@ impl Tables<'_> {
         Ok(Some(Claimed {
             job,
             lease,
-            work,
+            workload,
             last_event,
             starts,
             was_lost: from != Status::Pending,
@@ -269,7 +269,7 @@ impl Tables<'_> {
         progress: Option<&Json>,
         events: &[StoredEvent],
     ) -> Result<(), Failure> {
-        let Held { seq, .. } = self.held(lease)?;
+        let HeldJob { seq, .. } = self.held(lease)?;
         if let Some(progress) = progress {
             self.save_progress(seq, progress)?;
         }
@@ -284,18 +284,18 @@ impl Tables<'_> {
     ) -> Result<Job, Failure> {
         let Some((running, seq, owes_webhook)) = self.find::<(Job, i64, bool)>(
             &format!(
-                "SELECT {JOB}, j.seq, j.owes_webhook IS NOT NULL FROM {JOBS}
+                "SELECT {JOB_COLUMNS}, j.seq, j.owes_webhook IS NOT NULL FROM {JOB_TABLES}
                  WHERE j.id = ?1 AND j.token = ?2 AND j.status IN (1, 2)"
             ),
             params![lease.job, lease.token],
-            |row| Ok((job(row)?, row.get(AFTER_JOB)?, row.get(AFTER_JOB + 1)?)),
+            |row| Ok((job(row)?, row.get(JOB_COLUMN_COUNT)?, row.get(JOB_COLUMN_COUNT + 1)?)),
         )?
         else {
             return Err(Error::LeaseLost(lease.job).into());
         };
         let from = running.status;
         let status = from
-            .after(Step::End(ending.end))
+            .after(Transition::End(ending.end))
             .ok_or(Error::NotCancelling(lease.job))?;
         self.append(seq, events)?;
         if let Some(outputs) = &ending.outputs {
@@ -316,7 +316,7 @@ impl Tables<'_> {
             ],
         )?;
         let webhook = if owes_webhook {
-            self.owe_delivery(seq, ending.at)?;
+            self.make_delivery_due(seq, ending.at)?;
             self.stored_job(seq)?.webhook
         } else {
             running.webhook.clone()
@@ -327,11 +327,11 @@ impl Tables<'_> {
     }
 
     pub(super) fn hand_back(&mut self, lease: &Lease) -> Result<(), Failure> {
-        let Held {
+        let HeldJob {
             seq, status: from, ..
         } = self.held(lease)?;
         let status = from
-            .after(Step::HandBack)
+            .after(Transition::HandBack)
             .ok_or(Error::LeaseLost(lease.job))?;
         let lapsed_at = (status != Status::Pending).then_some(Time(Timestamp::MIN));
         self.execute(
@@ -349,7 +349,7 @@ impl Tables<'_> {
         id: JobId,
         now: Timestamp,
     ) -> Result<CancelRequested, Failure> {
-        let Held {
+        let HeldJob {
             seq,
             status: from,
             owes_webhook,
@@ -360,7 +360,7 @@ impl Tables<'_> {
                 held,
             )?
             .ok_or(Error::NotFound)?;
-        let Some(to) = from.after(Step::RequestCancel) else {
+        let Some(to) = from.after(Transition::RequestCancel) else {
             return Ok(CancelRequested::Ended(from));
         };
         let completed_at = to.is_final().then_some(Time(now));
@@ -369,7 +369,7 @@ impl Tables<'_> {
             params![seq, to, completed_at],
         )?;
         if to.is_final() && owes_webhook {
-            self.owe_delivery(seq, now)?;
+            self.make_delivery_due(seq, now)?;
         }
         self.moved(Some(from), Some(to));
         Ok(if to.is_final() {
@@ -380,7 +380,7 @@ impl Tables<'_> {
     }
 
     /// The job that a lease still gives the right to write to.
-    fn held(&self, lease: &Lease) -> Result<Held, Failure> {
+    fn held(&self, lease: &Lease) -> Result<HeldJob, Failure> {
         self.find(
             "SELECT seq, status, owes_webhook IS NOT NULL FROM jobs
              WHERE id = ?1 AND token = ?2 AND status IN (1, 2)",
@@ -417,7 +417,7 @@ impl Tables<'_> {
     /// Without its outputs.
     pub(super) fn stored_job(&self, seq: i64) -> rusqlite::Result<Job> {
         self.connection
-            .prepare_cached(&format!("SELECT {JOB} FROM {JOBS} WHERE j.seq = ?1"))?
+            .prepare_cached(&format!("SELECT {JOB_COLUMNS} FROM {JOB_TABLES} WHERE j.seq = ?1"))?
             .query_row([seq], job)
     }
 
@@ -471,14 +471,14 @@ fn insert_events(rows: usize) -> &'static str {
 }
 
 /// What a change of a job begins with.
-struct Held {
+struct HeldJob {
     seq: i64,
     status: Status,
     owes_webhook: bool,
 }
 
-fn held(row: &Row<'_>) -> rusqlite::Result<Held> {
-    Ok(Held {
+fn held(row: &Row<'_>) -> rusqlite::Result<HeldJob> {
+    Ok(HeldJob {
         seq: row.get(0)?,
         status: row.get(1)?,
         owes_webhook: row.get(2)?,

@@ -13,7 +13,7 @@ use rusqlite::{Connection, params_from_iter};
 use uuid::Uuid;
 
 use super::fault::is_unreadable;
-use super::values::{JOB, JOBS, STATUSES, Time, job, limit, number};
+use super::values::{JOB_COLUMNS, JOB_TABLES, STATUSES, Time, job, limit, number};
 use crate::job::JobId;
 use crate::store::{Filter, Page, PageInProgress};
 
@@ -135,7 +135,7 @@ impl Query {
         };
         let ranges = ranges.join(" UNION ALL ");
         format!(
-            "SELECT {JOB} FROM {JOBS}
+            "SELECT {JOB_COLUMNS} FROM {JOB_TABLES}
              WHERE j.seq IN (SELECT seq FROM ({ranges}) ORDER BY id DESC LIMIT ?1)
              ORDER BY j.id DESC"
         )

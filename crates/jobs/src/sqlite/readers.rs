@@ -123,7 +123,7 @@ impl Drop for Readers {
 fn answer(connections: &Connections, number: usize, questions: &Mutex<mpsc::Receiver<Question>>) {
     let own = &connections.each[number];
     loop {
-        // Held only to take a question, never while it is answered.
+        // HeldJob only to take a question, never while it is answered.
         let next = locked(questions).blocking_recv();
         let Some(question) = next else {
             *locked(own) = None;

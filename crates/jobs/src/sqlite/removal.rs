@@ -9,7 +9,7 @@ use super::values::{Time, limit};
 use crate::job::{JobId, Status};
 use crate::store::Error;
 
-/// Keys of forgotten jobs that go at once where there is no room.
+/// Keys of forgotten jobs that go at once where there is no space.
 const KEYS: usize = 1024;
 
 impl Tables<'_> {

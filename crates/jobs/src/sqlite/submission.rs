@@ -8,9 +8,9 @@ use super::fault::Failure;
 use super::leases::ended;
 use super::tables::{NewJobs, Tables, whole_job};
 use super::values::Time;
-use crate::job::{Definition, Ending, Idempotency, Job, JobId, NewJob, Status, Step, Work};
+use crate::job::{Definition, Ending, Idempotency, Job, JobId, NewJob, Status, Transition, Workload};
 use crate::store::{
-    Claimant, Claimed, Error, IDEMPOTENCY_KEPT, StoredEvent, SubmitOptions, Submitted, later, take,
+    Claimant, Claimed, Error, IDEMPOTENCY_KEPT, StoredEvent, SubmitOptions, Submitted, later, claim_job,
 };
 
 impl Tables<'_> {
@@ -29,9 +29,9 @@ impl Tables<'_> {
         if options.claim.is_none() && options.max_pending.is_some_and(|most| pending >= most) {
             return Err(Error::QueueFull { pending }.into());
         }
-        let mut job = new.waiting();
+        let mut job = new.pending_job();
         let by = options.claim.as_ref();
-        let lease = by.and_then(|by| take(&mut job, 0, by, new.created_at));
+        let lease = by.and_then(|by| claim_job(&mut job, 0, by, new.created_at));
         let held = by.zip(lease.as_ref());
         let held = held.map(|(by, lease)| (&*by.worker, lease.expires_at));
         let token = lease.as_ref().map_or(0, |lease| lease.token);
@@ -54,7 +54,7 @@ impl Tables<'_> {
             Box::new(Claimed {
                 job,
                 lease,
-                work: new.work.clone(),
+                workload: new.workload.clone(),
                 last_event: 0,
                 starts: 1,
                 was_lost: false,
@@ -70,11 +70,11 @@ impl Tables<'_> {
         ending: &Ending,
         events: &[StoredEvent],
     ) -> Result<Job, Failure> {
-        let mut job = new.waiting();
-        let lease = take(&mut job, 0, by, new.created_at).expect("it waits");
+        let mut job = new.pending_job();
+        let lease = claim_job(&mut job, 0, by, new.created_at).expect("it waits");
         let status = job
             .status
-            .after(Step::End(ending.end))
+            .after(Transition::End(ending.end))
             .ok_or(Error::NotCancelling(job.id))?;
         let job = ended(job, status, ending);
         let seq = self.insert(new, hashes, &job, lease.token, None)?;
@@ -86,7 +86,7 @@ impl Tables<'_> {
         if new.webhook.is_none() {
             return Ok(job);
         }
-        self.owe_delivery(seq, ending.at)?;
+        self.make_delivery_due(seq, ending.at)?;
         let webhook = self.stored_job(seq)?.webhook;
         Ok(Job { webhook, ..job })
     }
@@ -169,7 +169,7 @@ impl Tables<'_> {
             ],
         )?;
         let seq = self.connection.last_insert_rowid();
-        self.save_work(seq, &new.work, hashes)?;
+        self.save_workload(seq, &new.workload, hashes)?;
         if let Some(webhook) = &new.webhook {
             self.save_webhook(seq, webhook)?;
         }
@@ -177,21 +177,21 @@ impl Tables<'_> {
         Ok(seq)
     }
 
-    fn save_work(&self, seq: i64, work: &Work, hashes: &Hashes) -> rusqlite::Result<()> {
+    fn save_workload(&self, seq: i64, workload: &Workload, hashes: &Hashes) -> rusqlite::Result<()> {
         match &hashes.inputs {
             None => self.execute(
                 "INSERT INTO work (job, inputs, options) VALUES (?1, ?2, ?3)",
-                params![seq, work.inputs, work.options],
+                params![seq, workload.inputs, workload.options],
             )?,
             Some(hash) => {
-                let shared = self.share(hash, &work.inputs)?;
+                let shared = self.share(hash, &workload.inputs)?;
                 self.execute(
                     "INSERT INTO work (job, inputs, options, shared) VALUES (?1, '', ?2, ?3)",
-                    params![seq, work.options, shared],
+                    params![seq, workload.options, shared],
                 )?
             }
         };
-        match (&work.progress, &hashes.progress) {
+        match (&workload.progress, &hashes.progress) {
             (None, _) => Ok(()),
             (Some(progress), None) => self.save_progress(seq, progress),
             (Some(progress), Some(hash)) => {

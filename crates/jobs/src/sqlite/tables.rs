@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
-use super::values::{AFTER_JOB, JOB, JOBS, job};
+use super::values::{JOB_COLUMN_COUNT, JOB_COLUMNS, JOB_TABLES, job};
 use crate::job::{Job, JobId, Status};
 use crate::store::Counts;
 
@@ -115,13 +115,13 @@ fn time_in(id: JobId) -> i64 {
 /// One job with its outputs, for readers and the writer.
 pub(super) fn whole_job(connection: &Connection, id: JobId) -> rusqlite::Result<Option<Job>> {
     let sql = format!(
-        "SELECT {JOB}, o.data FROM {JOBS} LEFT JOIN outputs o ON o.job = j.seq WHERE j.id = ?1"
+        "SELECT {JOB_COLUMNS}, o.data FROM {JOB_TABLES} LEFT JOIN outputs o ON o.job = j.seq WHERE j.id = ?1"
     );
     connection
         .prepare_cached(&sql)?
         .query_row([id], |row| {
             Ok(Job {
-                outputs: row.get(AFTER_JOB)?,
+                outputs: row.get(JOB_COLUMN_COUNT)?,
                 ..job(row)?
             })
         })

@@ -12,23 +12,23 @@ use crate::job::{Job, JobId, Status};
 use crate::json::Json;
 use crate::webhook::{Delivery, DeliveryState, Hidden, Target, Webhook};
 
-/// Reads with [`job`]. `j` and `d` are what [`JOBS`] calls its tables.
-pub(super) const JOB: &str = "j.id, j.workflow, d.hash, j.status, j.metadata, j.created_at, \
+/// Reads with [`job`]. `j` and `d` are what [`JOB_TABLES`] calls its tables.
+pub(super) const JOB_COLUMNS: &str = "j.id, j.workflow, d.hash, j.status, j.metadata, j.created_at, \
     j.started_at, j.completed_at, j.execution_time_ms, j.error, j.problem, j.usage, j.deadline, \
     j.owner, j.retried_from, j.attempts, h.shown, h.state, h.attempts, h.last_error, h.claimed, \
     h.due_at";
 
-/// How many columns [`JOB`] has.
-pub(super) const AFTER_JOB: usize = 22;
+/// How many columns [`JOB_COLUMNS`] has.
+pub(super) const JOB_COLUMN_COUNT: usize = 22;
 
-pub(super) const JOBS: &str = "jobs j JOIN definitions d ON d.seq = j.definition \
+pub(super) const JOB_TABLES: &str = "jobs j JOIN definitions d ON d.seq = j.definition \
     LEFT JOIN webhooks h ON h.job = j.seq";
 
-/// Inputs, options and progress of a job; of [`WORK_OF_JOBS`].
-pub(super) const WORK: &str = "coalesce(wc.text, w.inputs), w.options, coalesce(pc.text, p.data)";
+/// Inputs, options and progress of a job; of [`WORKLOAD_JOINS`].
+pub(super) const WORKLOAD: &str = "coalesce(wc.text, w.inputs), w.options, coalesce(pc.text, p.data)";
 
 /// Joins them to `jobs j`.
-pub(super) const WORK_OF_JOBS: &str = "JOIN work w ON w.job = j.seq \
+pub(super) const WORKLOAD_JOINS: &str = "JOIN work w ON w.job = j.seq \
     LEFT JOIN content_texts wc ON wc.content = w.shared \
     LEFT JOIN progress p ON p.job = j.seq \
     LEFT JOIN content_texts pc ON pc.content = p.shared";
@@ -61,7 +61,7 @@ pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
     })
 }
 
-/// The columns of [`JOB`] from its 17th on.
+/// The columns of [`JOB_COLUMNS`] from its 17th on.
 fn delivery(row: &Row<'_>) -> rusqlite::Result<Option<Delivery>> {
     let Some(url) = row.get(16)? else {
         return Ok(None);

@@ -88,7 +88,7 @@ impl Writer {
             shorten_log: AtomicBool::new(false),
         });
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let writing = Writing {
+        let writing = WriterThread {
             database,
             shared: shared.clone(),
         };
@@ -257,7 +257,7 @@ where
 }
 
 /// The thread's own.
-struct Writing {
+struct WriterThread {
     database: Database,
     shared: Arc<Shared>,
 }
@@ -277,7 +277,7 @@ impl Uncommitted {
     }
 }
 
-impl Writing {
+impl WriterThread {
     fn run(mut self, mut commands: mpsc::Receiver<Box<dyn Command>>) {
         let mut batch = Vec::with_capacity(BATCH);
         while commands.blocking_recv_many(&mut batch, BATCH) > 0 {

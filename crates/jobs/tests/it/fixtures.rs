@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use jobs::job::{Definition, End, Ending, Idempotency, JobId, NewJob, Work};
+use jobs::job::{Definition, End, Ending, Idempotency, JobId, NewJob, Workload};
 use jobs::json::Json;
 use jobs::store::{Claimant, Claimed, JobStore, StoredEvent, SubmitOptions, Submitted};
 use jobs::webhook::{Hidden, Target, Webhook};
@@ -43,7 +43,7 @@ pub(crate) fn new_job(number: u32) -> NewJob {
         id: id(number.into()),
         workflow: "w".into(),
         definition: definition("h"),
-        work: Work {
+        workload: Workload {
             inputs: Json::of(&json!({"number": number})),
             options: None,
             progress: None,

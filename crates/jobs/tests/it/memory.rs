@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jobs::job::Work;
+use jobs::job::Workload;
 use jobs::json::Json;
 use jobs::memory::{Limits, MemoryStore};
 use jobs::store::{JobStore, SubmitOptions, Submitted};
@@ -64,7 +64,7 @@ async fn ends_are_forgotten_when_they_take_too_much_memory() {
     });
     for number in 1..=3 {
         let mut job = new_job(number);
-        job.work = Work {
+        job.workload = Workload {
             inputs: Json::of(&"x".repeat(10_000)),
             options: None,
             progress: None,

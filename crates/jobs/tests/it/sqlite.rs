@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use jobs::job::{Job, JobId, NewJob, Status, Work};
+use jobs::job::{Job, JobId, NewJob, Status, Workload};
 use jobs::json::Json;
 use jobs::key::KeyStore;
 use jobs::spend::{Day, SpendStore};
@@ -74,7 +74,7 @@ async fn everything_is_there_again() {
     let before = (
         jobs(&store).await,
         store.get(id(3)).await.unwrap(),
-        store.work(id(2)).await.unwrap(),
+        store.workload(id(2)).await.unwrap(),
         store.events(id(2), 0, 9).await.unwrap(),
         store.counts().await.unwrap(),
     );
@@ -84,7 +84,7 @@ async fn everything_is_there_again() {
     let after = (
         jobs(&store).await,
         store.get(id(3)).await.unwrap(),
-        store.work(id(2)).await.unwrap(),
+        store.workload(id(2)).await.unwrap(),
         store.events(id(2), 0, 9).await.unwrap(),
         store.counts().await.unwrap(),
     );
@@ -402,7 +402,7 @@ async fn nothing_is_left_of_a_job_that_is_forgotten() {
     let (store, directory) = fresh();
     let full = NewJob {
         webhook: hooked(1, "a.example").webhook,
-        work: Work {
+        workload: Workload {
             inputs: Json::of(&"x".repeat(5_000)),
             options: None,
             progress: None,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jobs::job::Job;
 use jobs::store::Error;
-use jobs::webhook::{ClaimedDelivery, DeliveryLease, Room, Settlement, Webhook};
+use jobs::webhook::{ClaimedDelivery, DeliveryLease, DeliveryCapacity, Settlement, Webhook};
 use outbound::{Answer, Url};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -95,15 +95,15 @@ impl Deliverer {
     /// Begins as many tries as there is room for.
     async fn take_turn(self: &Arc<Self>) {
         loop {
-            let room = self.room();
-            let total = room.total;
+            let capacity = self.capacity();
+            let total = capacity.total;
             if total == 0 {
                 return;
             }
             let shared = &self.shared;
             let due = shared
                 .store
-                .claim_deliveries(&room, LEASE, shared.host.now())
+                .claim_deliveries(&capacity, LEASE, shared.host.now())
                 .await;
             let due = match due {
                 Ok(due) => due,
@@ -128,9 +128,9 @@ impl Deliverer {
         }
     }
 
-    fn room(&self) -> Room {
+    fn capacity(&self) -> DeliveryCapacity {
         let in_flight = self.in_flight().clone();
-        Room {
+        DeliveryCapacity {
             total: TOTAL - in_flight.values().sum::<usize>().min(TOTAL),
             per_host: PER_HOST,
             in_flight,

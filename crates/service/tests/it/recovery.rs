@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use engine::host::Host;
 use jiff::Timestamp;
-use jobs::job::{JobId, NewJob, Status, Work};
+use jobs::job::{JobId, NewJob, Status, Workload};
 use jobs::json::Json;
 use jobs::store::{CancelRequested, Claimant, JobStore, SubmitOptions};
 use serde_json::json;
@@ -269,7 +269,7 @@ async fn orphans(store: &SharedStore, number: u128, now: Timestamp) -> Vec<JobId
             id,
             workflow: workflow.name.clone(),
             definition: workflow.definition.clone(),
-            work: Work {
+            workload: Workload {
                 inputs: Json::of(&json!({"topic": "bees"})),
                 options: None,
                 progress: None,

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::host::Host;
-use jobs::job::{Job, JobId, NewJob, Status, Work};
+use jobs::job::{Job, JobId, NewJob, Status, Workload};
 use jobs::json::Json;
 use jobs::memory::MemoryStore;
 use jobs::store::{Claimant, JobStore, SubmitOptions, Submitted};
-use jobs::webhook::{Delivery, DeliveryState, Room};
+use jobs::webhook::{Delivery, DeliveryState, DeliveryCapacity};
 use lang::workflow::Budget;
 use serde_json::{Value, json};
 use service::runs::RunRequest;
@@ -383,7 +383,7 @@ async fn ended_by_the_dead(store: &SharedStore, host: &TestHost, url: &str) -> J
         id: JobId(host.new_id()),
         workflow: workflow.name.clone(),
         definition: workflow.definition.clone(),
-        work: Work {
+        workload: Workload {
             inputs: Json::of(&json!({"topic": "bees"})),
             options: None,
             progress: None,
@@ -426,12 +426,12 @@ async fn what_a_dead_process_owed_is_told_by_the_next() {
     let untried = ended_by_the_dead(&store, &host, "https://a.example/").await;
     let being_tried = ended_by_the_dead(&store, &host, "https://b.example/").await;
     let long_ago = host.now();
-    let room = Room {
+    let capacity = DeliveryCapacity {
         total: 1,
         per_host: 1,
-        ..Room::default()
+        ..DeliveryCapacity::default()
     };
-    let claimed = store.claim_deliveries(&room, HOUR, host.now()).await;
+    let claimed = store.claim_deliveries(&capacity, HOUR, host.now()).await;
     assert_eq!(claimed.unwrap()[0].lease.job, untried);
     // Long after it would have been given up, it is tried once more.
     tokio::time::advance(3 * GIVE_UP_AFTER).await;

@@ -54,17 +54,17 @@ pub(crate) async fn the_first_start_is_remembered_and_claims_are_counted(store: 
 
 pub(crate) async fn a_claim_carries_what_was_saved(store: Store) {
     let first = start(&*store, new_job(1)).await;
-    assert_eq!((first.last_event, &first.work.progress), (0, &None));
+    assert_eq!((first.last_event, &first.workload.progress), (0, &None));
     store
         .checkpoint(&first.lease, Some(progress(1)), vec![event(1), event(2)])
         .await
         .unwrap();
     let second = store.claim(&worker("other"), 1, at(100)).await.unwrap();
     assert_eq!(
-        (second[0].last_event, &second[0].work.progress),
+        (second[0].last_event, &second[0].workload.progress),
         (2, &Some(progress(1)))
     );
-    assert_eq!(second[0].work.inputs, new_job(1).work.inputs);
+    assert_eq!(second[0].workload.inputs, new_job(1).workload.inputs);
 }
 
 pub(crate) async fn only_waiting_jobs_become_overdue(store: Store) {

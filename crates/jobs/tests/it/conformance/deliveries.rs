@@ -4,24 +4,24 @@ use std::sync::Arc;
 
 use jobs::job::{End, JobId, NewJob};
 use jobs::store::{CancelRequested, Error};
-use jobs::webhook::{ClaimedDelivery, Delivery, DeliveryState, Room, Settlement};
+use jobs::webhook::{ClaimedDelivery, Delivery, DeliveryState, DeliveryCapacity, Settlement};
 
 use super::Store;
 use crate::fixtures::{
     LEASE, at, completed, ending, hooked, id, new_job, run, start, submit, webhook, worker,
 };
 
-fn room(total: usize) -> Room {
-    Room {
+fn capacity(total: usize) -> DeliveryCapacity {
+    DeliveryCapacity {
         total,
         per_host: 100,
-        ..Room::default()
+        ..DeliveryCapacity::default()
     }
 }
 
 async fn claim(store: &Store, total: usize, second: i64) -> Vec<ClaimedDelivery> {
     store
-        .claim_deliveries(&room(total), LEASE, at(second))
+        .claim_deliveries(&capacity(total), LEASE, at(second))
         .await
         .unwrap()
 }
@@ -197,7 +197,7 @@ pub(crate) async fn the_longest_due_go_first_as_far_as_there_is_room(store: Stor
     for (number, host, end) in [(1, "a", 30), (2, "a", 10), (3, "a", 20), (4, "b", 40)] {
         run(&*store, hooked(number, host), end).await;
     }
-    let narrow = |in_flight: &[(&str, usize)]| Room {
+    let narrow = |in_flight: &[(&str, usize)]| DeliveryCapacity {
         total: 3,
         per_host: 2,
         in_flight: in_flight
@@ -205,10 +205,10 @@ pub(crate) async fn the_longest_due_go_first_as_far_as_there_is_room(store: Stor
             .map(|(host, number)| ((*host).into(), *number))
             .collect(),
     };
-    let claim = async |room: Room, second| {
+    let claim = async |capacity: DeliveryCapacity, second| {
         jobs(
             &store
-                .claim_deliveries(&room, LEASE, at(second))
+                .claim_deliveries(&capacity, LEASE, at(second))
                 .await
                 .unwrap(),
         )
@@ -216,18 +216,18 @@ pub(crate) async fn the_longest_due_go_first_as_far_as_there_is_room(store: Stor
     assert_eq!(claim(narrow(&[("a", 2)]), 35).await, []);
     assert_eq!(claim(narrow(&[("a", 2)]), 40).await, [id(4)]);
     assert_eq!(claim(narrow(&[]), 41).await, [id(2), id(3)]);
-    assert_eq!(claim(room(0), 41).await, []);
-    assert_eq!(claim(room(9), 41).await, [id(1)]);
+    assert_eq!(claim(capacity(0), 41).await, []);
+    assert_eq!(claim(capacity(9), 41).await, [id(1)]);
 }
 
 pub(crate) async fn two_claims_at_once_share_no_delivery(store: Store) {
     for number in 1..=20 {
         run(&*store, hooked(number, "a"), 10).await;
     }
-    let (room, now) = (room(10), at(10));
+    let (capacity, now) = (capacity(10), at(10));
     let (one, other) = tokio::join!(
-        store.claim_deliveries(&room, LEASE, now),
-        store.claim_deliveries(&room, LEASE, now)
+        store.claim_deliveries(&capacity, LEASE, now),
+        store.claim_deliveries(&capacity, LEASE, now)
     );
     let mut all = jobs(&one.unwrap());
     all.extend(jobs(&other.unwrap()));
@@ -308,7 +308,7 @@ pub(crate) async fn the_webhook_of_a_job_that_has_ended_already_is_due(store: St
         Some(DeliveryState::Pending)
     );
     let due = store
-        .claim_deliveries(&room(10), LEASE, at(9))
+        .claim_deliveries(&capacity(10), LEASE, at(9))
         .await
         .unwrap();
     assert_eq!(due.len(), 1);
@@ -321,7 +321,7 @@ pub(crate) async fn a_host_without_room_leaves_the_others_theirs(store: Store) {
     for (number, host) in [(41, "a"), (42, "b"), (43, "a")] {
         run(&*store, hooked(number, host), 20).await;
     }
-    let room = |in_flight: &[(&str, usize)]| Room {
+    let capacity = |in_flight: &[(&str, usize)]| DeliveryCapacity {
         total: 8,
         per_host: 4,
         in_flight: in_flight
@@ -329,18 +329,18 @@ pub(crate) async fn a_host_without_room_leaves_the_others_theirs(store: Store) {
             .map(|(host, number)| ((*host).into(), *number))
             .collect(),
     };
-    let claim = async |room: Room| store.claim_deliveries(&room, LEASE, at(30)).await.unwrap();
-    let first = claim(room(&[])).await;
+    let claim = async |capacity: DeliveryCapacity| store.claim_deliveries(&capacity, LEASE, at(30)).await.unwrap();
+    let first = claim(capacity(&[])).await;
     let ids: Vec<_> = [1, 2, 3, 4, 41, 42, 43].map(id).into();
     assert_eq!(jobs(&first), ids);
     run(&*store, hooked(44, "c"), 25).await;
     let hanging = [("black.hole", 4), ("a", 2), ("b", 1)];
-    assert_eq!(jobs(&claim(room(&hanging)).await), [id(44)]);
+    assert_eq!(jobs(&claim(capacity(&hanging)).await), [id(44)]);
     // What is settled or goes makes way for what is next at its host.
     store
         .settle_delivery(&first[0].lease, again(1_000))
         .await
         .unwrap();
     store.delete(id(5)).await.unwrap();
-    assert_eq!(jobs(&claim(room(&[("black.hole", 3)])).await), [id(6)]);
+    assert_eq!(jobs(&claim(capacity(&[("black.hole", 3)])).await), [id(6)]);
 }

@@ -66,7 +66,7 @@ pub(crate) async fn a_job_that_has_ended_already_is_stored_as_if_it_had_been_sub
         created_at: at(1),
         ..new_job(2)
     };
-    let work = second.work.clone();
+    let workload = second.workload.clone();
     let at_once = store
         .submit_ended(
             second,
@@ -88,7 +88,7 @@ pub(crate) async fn a_job_that_has_ended_already_is_stored_as_if_it_had_been_sub
         store.events(id(2), 0, 10).await.unwrap(),
         [event(1), event(2)]
     );
-    assert_eq!(store.work(id(2)).await.unwrap(), Some(work));
+    assert_eq!(store.workload(id(2)).await.unwrap(), Some(workload));
     assert_eq!(
         store.counts().await.unwrap(),
         Counts {
@@ -248,10 +248,10 @@ pub(crate) async fn work_outlives_the_end(store: Store) {
         .finish(&lease, ending(End::Failed, 9), Vec::new())
         .await
         .unwrap();
-    let work = store.work(id(1)).await.unwrap().unwrap();
+    let workload = store.workload(id(1)).await.unwrap().unwrap();
     assert_eq!(
-        (work.inputs, work.progress),
-        (new_job(1).work.inputs, Some(progress(4)))
+        (workload.inputs, workload.progress),
+        (new_job(1).workload.inputs, Some(progress(4)))
     );
-    assert_eq!(store.work(id(2)).await.unwrap(), None);
+    assert_eq!(store.workload(id(2)).await.unwrap(), None);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use jobs::job::{End, JobId, Status, Step};
+use jobs::job::{End, JobId, Status, Transition};
 use jobs::store::{CancelRequested, Error, Lease};
 
 use super::Store;
@@ -127,7 +127,7 @@ impl History {
                 "{expected:?}"
             );
             assert!(claimed.lease.token > expected.token.unwrap_or(0));
-            expected.status = expected.status.after(Step::Claim).unwrap();
+            expected.status = expected.status.after(Transition::Claim).unwrap();
             expected.attempts += 1;
             expected.token = Some(claimed.lease.token);
             expected.lapses_at = second + 30;
@@ -139,14 +139,14 @@ impl History {
         let job = id(self.random.u128(1..=self.jobs.len() as u128));
         let expected = self.jobs.get_mut(&job).unwrap();
         let found = self.store.request_cancel(job, at(second)).await.unwrap();
-        match expected.status.after(Step::RequestCancel) {
+        match expected.status.after(Transition::RequestCancel) {
             Some(Status::Cancelled) => assert_eq!(found, CancelRequested::Cancelled),
             Some(_) => assert_eq!(found, CancelRequested::Cancelling),
             None => assert_eq!(found, CancelRequested::Ended(expected.status)),
         }
         expected.status = expected
             .status
-            .after(Step::RequestCancel)
+            .after(Transition::RequestCancel)
             .unwrap_or(expected.status);
     }
 
@@ -174,7 +174,7 @@ impl History {
         assert_eq!(handed_back.is_ok(), holds, "{handed_back:?}");
         let expected = self.jobs.get_mut(&lease.job).unwrap();
         if holds {
-            expected.status = expected.status.after(Step::HandBack).unwrap();
+            expected.status = expected.status.after(Transition::HandBack).unwrap();
             expected.attempts -= 1;
             expected.token = None;
             expected.lapses_at = i64::MIN;
@@ -189,7 +189,7 @@ impl History {
             .finish(&lease, ending(end, second), Vec::new())
             .await;
         let expected = self.jobs.get_mut(&lease.job).unwrap();
-        match (holds, expected.status.after(Step::End(end))) {
+        match (holds, expected.status.after(Transition::End(end))) {
             (true, Some(status)) => {
                 assert_eq!(finished.unwrap().status, status);
                 expected.status = status;

@@ -103,7 +103,7 @@ async fn assert_lost(store: &Store, lease: &Lease) {
     };
     let before = (
         store.get(lease.job).await.unwrap(),
-        store.work(lease.job).await.unwrap(),
+        store.workload(lease.job).await.unwrap(),
     );
     lost(
         store
@@ -131,7 +131,7 @@ async fn assert_lost(store: &Store, lease: &Lease) {
     assert_eq!(
         (
             store.get(lease.job).await.unwrap(),
-            store.work(lease.job).await.unwrap()
+            store.workload(lease.job).await.unwrap()
         ),
         before
     );
@@ -195,7 +195,7 @@ pub(crate) async fn progress_stays_when_only_events_are_saved(store: Store) {
         .await
         .unwrap();
     assert_eq!(
-        store.work(id(1)).await.unwrap().unwrap().progress,
+        store.workload(id(1)).await.unwrap().unwrap().progress,
         Some(progress(1))
     );
     assert_eq!(

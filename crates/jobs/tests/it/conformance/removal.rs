@@ -24,7 +24,7 @@ pub(crate) async fn a_deleted_job_is_gone_with_all_it_had(store: Store) {
         .unwrap();
     store.delete(id(1)).await.unwrap();
     assert_eq!(store.get(id(1)).await.unwrap(), None);
-    assert_eq!(store.work(id(1)).await.unwrap(), None);
+    assert_eq!(store.workload(id(1)).await.unwrap(), None);
     assert!(store.events(id(1), 0, 10).await.unwrap().is_empty());
     assert!(matches!(store.delete(id(1)).await, Err(Error::NotFound)));
 }

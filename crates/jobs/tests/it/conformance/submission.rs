@@ -21,7 +21,7 @@ pub(crate) async fn a_job_can_be_claimed_in_the_same_commit(store: Store) {
         (claimed.job.status, claimed.job.attempts),
         (Status::Running, 1)
     );
-    assert_eq!(claimed.work, new_job(1).work);
+    assert_eq!(claimed.workload, new_job(1).workload);
     assert_eq!(store.get(id(1)).await.unwrap().unwrap(), claimed.job);
 }
 

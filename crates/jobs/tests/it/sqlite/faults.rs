@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jobs::job::{NewJob, Work};
+use jobs::job::{NewJob, Workload};
 use jobs::json::Json;
 use jobs::sqlite::{Options, SqliteStore};
 use jobs::store::{Error, JobStore, SubmitOptions};
@@ -23,7 +23,7 @@ fn unavailable<T: std::fmt::Debug>(result: Result<T, Error>, reason: &str) {
 /// With inputs of 20 kB.
 fn large(number: u32) -> NewJob {
     NewJob {
-        work: Work {
+        workload: Workload {
             // Its own: the same text is kept once.
             inputs: Json::of(&format!("{number}{}", "x".repeat(20_000))),
             options: None,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use jobs::job::{NewJob, Work};
+use jobs::job::{NewJob, Workload};
 use jobs::json::Json;
 use jobs::sqlite::{Options, SqliteStore};
 use jobs::store::JobStore;
@@ -18,7 +18,7 @@ const MB: u64 = 1_000_000;
 /// A job that takes a tenth of a megabyte.
 fn large(number: u32) -> NewJob {
     NewJob {
-        work: Work {
+        workload: Workload {
             // Its own: the same text is kept once.
             inputs: Json::of(&format!("{number}{}", "x".repeat(100_000))),
             options: None,
@@ -149,7 +149,7 @@ async fn a_retry_writes_neither_inputs_nor_progress_again() {
     let (store, directory) = fresh();
     let text = |letter: &str| Json::of(&letter.repeat(1_000_000));
     let repeated = |number: u32| NewJob {
-        work: Work {
+        workload: Workload {
             inputs: text("x"),
             options: None,
             progress: (number > 1).then(|| text("y")),
@@ -180,11 +180,11 @@ async fn a_retry_writes_neither_inputs_nor_progress_again() {
         store.delete(id(number)).await.unwrap();
     }
     assert!((MB..2 * MB).contains(&used()), "{}", used());
-    let work = store.work(id(41)).await.unwrap().unwrap();
-    assert_eq!((work.inputs, work.progress), (text("x"), Some(own)));
-    assert_eq!(store.work(id(1)).await.unwrap().unwrap(), repeated(1).work);
+    let workload = store.workload(id(41)).await.unwrap().unwrap();
+    assert_eq!((workload.inputs, workload.progress), (text("x"), Some(own)));
+    assert_eq!(store.workload(id(1)).await.unwrap().unwrap(), repeated(1).workload);
     let claimed = store.claim(&worker("w"), 9, at(1_000)).await.unwrap();
-    assert_eq!(claimed[0].work.inputs, text("x"));
+    assert_eq!(claimed[0].workload.inputs, text("x"));
     let lease = &claimed[0].lease;
     store
         .finish(lease, completed(1_001), Vec::new())

@@ -2,7 +2,7 @@
 
 use jobs::job::{NewJob, Status};
 use jobs::store::{Filter, JobStore};
-use jobs::webhook::Room;
+use jobs::webhook::DeliveryCapacity;
 use rusqlite::Connection;
 
 use super::{file, fresh};
@@ -82,12 +82,12 @@ async fn one_unreadable_webhook_does_not_stop_the_others() {
     other
         .execute("UPDATE jobs SET id = x'00' WHERE seq = 2", [])
         .unwrap();
-    let room = Room {
+    let capacity = DeliveryCapacity {
         total: 9,
         per_host: 9,
-        ..Room::default()
+        ..DeliveryCapacity::default()
     };
-    let claimed = store.claim_deliveries(&room, LEASE, at(10)).await.unwrap();
+    let claimed = store.claim_deliveries(&capacity, LEASE, at(10)).await.unwrap();
     let claimed: Vec<_> = claimed.iter().map(|claimed| claimed.lease.job).collect();
     assert_eq!(claimed, [id(1), id(3)]);
     assert_eq!(

@@ -143,7 +143,7 @@ impl World {
         if let Some(known) = self.record().topics.get(&job.id) {
             return known.clone();
         }
-        let work = self.store.work(job.id).await.unwrap().unwrap();
+        let work = self.store.workload(job.id).await.unwrap().unwrap();
         let inputs: Value = work.inputs.read().unwrap();
         let topic = inputs["topic"].as_str().unwrap().to_owned();
         self.record().topics.insert(job.id, topic.clone());
