@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use llm::chat::{ChatReply, ChatRequest, Content, Fits, Message, OutputFormat, Role};
+use llm::chat::{AnswerFilter, ChatReply, ChatRequest, Content, Message, OutputFormat, Role};
 use llm::model::{ModelSpec, Models as _};
 use llm::offline::Offline;
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ pub(crate) async fn of(input_schema: &Value) -> Value {
             name: "sample".into(),
             description: None,
             schema: Arc::new(schema),
-            fits: Fits::default(),
+            filter: AnswerFilter::default(),
         }),
         temperature: None,
         max_tokens: None,

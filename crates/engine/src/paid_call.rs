@@ -126,7 +126,7 @@ impl PaidCall<'_> {
             self.received_tokens()
         } else {
             let written = millis(self.context.since(self.began)).saturating_mul(TOKENS_PER_MS);
-            written.min(self.model.most(self.request).output_tokens)
+            written.min(self.model.usage_ceiling(self.request).output_tokens)
         };
         estimated(self.model, self.request, output)
     }
@@ -169,7 +169,7 @@ pub(crate) fn book_interrupted(
 ) -> NodeUsage {
     let taken = NodeUsage {
         llm_calls: 1,
-        ..estimated(model, request, model.most(request).output_tokens)
+        ..estimated(model, request, model.usage_ceiling(request).output_tokens)
     };
     context.ledger.book(node, &taken);
     if let Some(quota) = &context.quota {
@@ -190,7 +190,7 @@ fn estimated(model: &dyn ChatModel, request: &ChatRequest, output_tokens: u64) -
 }
 
 fn most(model: &dyn ChatModel, request: &ChatRequest) -> Taken {
-    let most = model.most(request);
+    let most = model.usage_ceiling(request);
     Taken {
         input_tokens: most.input_tokens,
         output_tokens: most.output_tokens,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use lang::workflow::{FanOut, LlmSettings, Node, NodeId, Workflow};
-use llm::chat::{Fits, OutputFormat};
+use llm::chat::{AnswerFilter, OutputFormat};
 use llm::model::ModelSpec;
 
 use crate::order::Order;
@@ -99,7 +99,9 @@ impl NodePlan {
                 name: Arc::from(format_name(&node.id)),
                 description: node.output.description.as_deref().map(Arc::from),
                 schema: Arc::new(schema),
-                fits: Fits::new(move |answer| fitting.nodes[id.0].output.read(answer).is_ok()),
+                filter: AnswerFilter::new(move |answer| {
+                    fitting.nodes[id.0].output.read(answer).is_ok()
+                }),
             },
             model: model_spec(&node.llm),
         }

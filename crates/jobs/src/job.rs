@@ -86,8 +86,12 @@ impl Status {
             (Self::Pending, Transition::RequestCancel)
             | (Self::Cancelling, Transition::End(End::Cancelled)) => Some(Self::Cancelled),
             (Self::Running | Self::Cancelling, Transition::RequestCancel)
-            | (Self::Cancelling, Transition::Claim | Transition::HandBack) => Some(Self::Cancelling),
-            (Self::Running | Self::Cancelling, Transition::End(End::Completed)) => Some(Self::Completed),
+            | (Self::Cancelling, Transition::Claim | Transition::HandBack) => {
+                Some(Self::Cancelling)
+            }
+            (Self::Running | Self::Cancelling, Transition::End(End::Completed)) => {
+                Some(Self::Completed)
+            }
             (Self::Running | Self::Cancelling, Transition::End(End::Failed)) => Some(Self::Failed),
             (Self::Pending, Transition::HandBack | Transition::End(_))
             | (Self::Running, Transition::End(End::Cancelled))
@@ -118,7 +122,7 @@ impl Status {
     }
 }
 
-/// The text a job's definition was loaded from. PayloadStorage once for all the jobs that share it.
+/// The text of a job's workflow. It is stored once for all jobs that share it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Definition {
     /// Of the text.

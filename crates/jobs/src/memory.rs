@@ -44,7 +44,7 @@ use crate::store::{
     CancelRequested, Claimant, Claimed, Counts, Error, Filter, JobStore, Lease, LeaseState, Page,
     PageInProgress, StoredEvent, SubmitOptions, Submitted, later,
 };
-use crate::webhook::{ClaimedDelivery, DeliveryLease, DeliveryCapacity, Settlement, Webhook};
+use crate::webhook::{ClaimedDelivery, DeliveryCapacity, DeliveryLease, Settlement, Webhook};
 use record::Record;
 use tables::Tables;
 
@@ -374,7 +374,9 @@ impl JobStore for MemoryStore {
         lease_for: Duration,
         now: Timestamp,
     ) -> Result<Vec<ClaimedDelivery>, Error> {
-        Ok(self.tables().claim_deliveries(capacity.clone(), lease_for, now))
+        Ok(self
+            .tables()
+            .claim_deliveries(capacity.clone(), lease_for, now))
     }
 
     async fn settle_delivery(

@@ -61,7 +61,7 @@ use crate::store::{
     CancelRequested, Claimant, Claimed, Counts, Error, Filter, JobStore, Lease, LeaseState, Page,
     StoredEvent, SubmitOptions, Submitted,
 };
-use crate::webhook::{ClaimedDelivery, DeliveryLease, DeliveryCapacity, Settlement, Webhook};
+use crate::webhook::{ClaimedDelivery, DeliveryCapacity, DeliveryLease, Settlement, Webhook};
 use contents::Hashes;
 use database::Database;
 use fault::Failure;
@@ -110,7 +110,7 @@ pub struct SqliteStore {
     // Dropped in this order: the writer closes the file.
     readers: Readers,
     writer: Writer,
-    /// HeldJob while it is tried whether there is space again.
+    /// Held by the caller that tests whether there is space again.
     padding: tokio::sync::Mutex<()>,
 }
 

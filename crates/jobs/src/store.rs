@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::job::{Definition, Ending, Job, JobId, NewJob, Status, Transition, Workload};
 use crate::json::Json;
-use crate::webhook::{ClaimedDelivery, DeliveryLease, DeliveryCapacity, Settlement, Webhook};
+use crate::webhook::{ClaimedDelivery, DeliveryCapacity, DeliveryLease, Settlement, Webhook};
 
 /// How long an `Idempotency-Key` is remembered, whatever becomes of its job.
 pub const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 60 * 60);

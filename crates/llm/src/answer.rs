@@ -17,7 +17,7 @@ use unwrap::unwrapped;
 pub(crate) struct Answer {
     pub(crate) body: Body,
     /// Where else the answer may stand.
-    pub(crate) aside: Aside,
+    pub(crate) aside: FallbackText,
     /// As far as the provider reported it.
     pub(crate) usage: Reported,
     pub(crate) finish: FinishReason,
@@ -37,7 +37,7 @@ pub(crate) enum Body {
 
 /// What came beside the answer, for where the answer itself is of no use.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) enum Aside {
+pub(crate) enum FallbackText {
     #[default]
     Nothing,
     /// The text beside a call.
@@ -52,18 +52,20 @@ impl Answer {
     pub(crate) fn content(&mut self, output: Option<&OutputFormat>) -> Content {
         let body = std::mem::replace(&mut self.body, Body::Text(String::new()));
         let content = content(body, output);
-        let (Some(output), false) = (output, self.aside == Aside::Nothing) else {
+        let (Some(output), false) = (output, self.aside == FallbackText::Nothing) else {
             return content;
         };
-        if matches!(&content, Content::Json(value) if output.fits.accepts(value)) {
+        if matches!(&content, Content::Json(value) if output.filter.accepts(value)) {
             return content;
         }
         let beside = match &self.aside {
-            Aside::Text(text) => in_text(text, output).filter(|value| output.fits.accepts(value)),
-            Aside::Reasoning(text) if self.finish != FinishReason::Length => {
+            FallbackText::Text(text) => {
+                in_text(text, output).filter(|value| output.filter.accepts(value))
+            }
+            FallbackText::Reasoning(text) if self.finish != FinishReason::Length => {
                 at_the_end(text, output)
             }
-            Aside::Nothing | Aside::Reasoning(_) => None,
+            FallbackText::Nothing | FallbackText::Reasoning(_) => None,
         };
         beside.map_or(content, Content::Json)
     }
@@ -92,7 +94,7 @@ fn in_text(text: &str, output: &OutputFormat) -> Option<Value> {
     scan(text, &mut |found| match found {
         Found::Value { value, .. } => {
             let value = unwrapped(value, output);
-            let this_fits = output.fits.accepts(&value);
+            let this_fits = output.filter.accepts(&value);
             if this_fits || (!fits && value.is_object()) {
                 fits = this_fits;
                 last = Some(value);
@@ -122,7 +124,7 @@ fn at_the_end(text: &str, output: &OutputFormat) -> Option<Value> {
         });
     }
     end.map(|value| unwrapped(value, output))
-        .filter(|value| output.fits.accepts(value))
+        .filter(|value| output.filter.accepts(value))
 }
 
 /// Why a text holds no object, for the model and for people: without a word of it.

@@ -22,7 +22,7 @@ use crate::chat::{ChatReply, ChatRequest, Content, Delta, FinishReason, Message,
 use crate::error::ErrorKind;
 use crate::model::{ChatModel, ModelSpec, Models};
 use crate::playback;
-use crate::tokens::Most;
+use crate::tokens::UsageCeiling;
 
 /// The format this version writes and reads.
 const VERSION: u32 = 1;
@@ -47,14 +47,14 @@ struct Exchange {
     label: String,
     provider: String,
     model: String,
-    request: Asked,
+    request: RecordedRequest,
     #[serde(flatten)]
     outcome: Outcome,
 }
 
 /// What was asked. Only the messages are looked at when playing; the rest is for readers.
 #[derive(Debug, Serialize, Deserialize)]
-struct Asked {
+struct RecordedRequest {
     messages: Vec<Message>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     schema: Option<Value>,
@@ -67,14 +67,14 @@ struct Asked {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Outcome {
-    Reply(Answered),
-    Error(Failed),
+    Reply(RecordedReply),
+    Error(RecordedError),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Answered {
+struct RecordedReply {
     #[serde(flatten)]
-    content: Recorded,
+    content: RecordedContent,
     finish: FinishReason,
     usage: Usage,
     cost_usd: Option<f64>,
@@ -82,14 +82,14 @@ struct Answered {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Recorded {
+enum RecordedContent {
     Text(String),
     Json(Value),
 }
 
 /// A failure. How long the provider asked to wait is left out: a replay need not wait.
 #[derive(Debug, Serialize, Deserialize)]
-struct Failed {
+struct RecordedError {
     kind: ErrorKind,
     message: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,24 +100,24 @@ struct Failed {
 #[derive(Debug)]
 pub struct Recorder {
     models: Arc<dyn Models>,
-    tape: Arc<Tape>,
+    writer: Arc<CassetteWriter>,
 }
 
-struct Tape {
+struct CassetteWriter {
     out: Mutex<Box<dyn Write + Send>>,
     after_reply: Box<AfterReply>,
 }
 
-/// Told after each answer that was written.
+/// Called after each answer that was written.
 type AfterReply = dyn Fn() -> io::Result<()> + Send + Sync;
 
-impl fmt::Debug for Tape {
+impl fmt::Debug for CassetteWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tape")
+        f.write_str("CassetteWriter")
     }
 }
 
-impl Tape {
+impl CassetteWriter {
     /// Whole lines, flushed, so that a reader or a crash never meets half of one.
     fn write(&self, line: &impl Serialize) -> io::Result<()> {
         let mut bytes = serde_json::to_vec(line)?;
@@ -136,16 +136,16 @@ impl Recorder {
         out: Box<dyn Write + Send>,
         after_reply: impl Fn() -> io::Result<()> + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let tape = Tape {
+        let writer = CassetteWriter {
             out: Mutex::new(out),
             after_reply: Box::new(after_reply),
         };
-        tape.write(&Header {
+        writer.write(&Header {
             flowmill_cassette: VERSION,
         })?;
         Ok(Self {
             models,
-            tape: Arc::new(tape),
+            writer: Arc::new(writer),
         })
     }
 }
@@ -155,7 +155,7 @@ impl Models for Recorder {
         let model = self.models.find(spec)?;
         Ok(Arc::new(RecordedModel {
             model,
-            tape: Arc::clone(&self.tape),
+            writer: Arc::clone(&self.writer),
         }))
     }
 
@@ -175,7 +175,7 @@ impl Models for Recorder {
 #[derive(Debug)]
 struct RecordedModel {
     model: Arc<dyn ChatModel>,
-    tape: Arc<Tape>,
+    writer: Arc<CassetteWriter>,
 }
 
 #[async_trait]
@@ -188,8 +188,8 @@ impl ChatModel for RecordedModel {
         self.model.cost_usd(input_tokens, output_tokens)
     }
 
-    fn most(&self, request: &ChatRequest) -> Most {
-        self.model.most(request)
+    fn usage_ceiling(&self, request: &ChatRequest) -> UsageCeiling {
+        self.model.usage_ceiling(request)
     }
 
     /// A call whose exchange cannot be written fails (`ErrorKind::Config`): a recording with holes
@@ -201,8 +201,8 @@ impl ChatModel for RecordedModel {
     ) -> Result<ChatReply, Error> {
         let result = self.model.chat(request, on_delta).await;
         let exchange = Exchange::new(request, self.model.name(), &result);
-        let written = self.tape.write(&exchange).and_then(|()| match result {
-            Ok(_) => (self.tape.after_reply)(),
+        let written = self.writer.write(&exchange).and_then(|()| match result {
+            Ok(_) => (self.writer.after_reply)(),
             Err(_) => Ok(()),
         });
         written.map_err(|error| {
@@ -223,10 +223,10 @@ impl Exchange {
         let (provider, model, outcome) = match result {
             Ok(reply) => {
                 let content = match &reply.content {
-                    Content::Text(text) => Recorded::Text(text.clone()),
-                    Content::Json(value) => Recorded::Json(value.clone()),
+                    Content::Text(text) => RecordedContent::Text(text.clone()),
+                    Content::Json(value) => RecordedContent::Json(value.clone()),
                 };
-                let answered = Answered {
+                let answered = RecordedReply {
                     content,
                     finish: reply.finish,
                     usage: reply.usage,
@@ -239,7 +239,7 @@ impl Exchange {
                 )
             }
             Err(error) => {
-                let failed = Failed {
+                let failed = RecordedError {
                     kind: error.kind,
                     message: error.message.clone(),
                     status: error.status,
@@ -251,7 +251,7 @@ impl Exchange {
             label: request.label.to_string(),
             provider: provider.to_owned(),
             model: model.to_owned(),
-            request: Asked {
+            request: RecordedRequest {
                 messages: request.messages.clone(),
                 schema: request
                     .output
@@ -268,8 +268,8 @@ impl Exchange {
         match &self.outcome {
             Outcome::Reply(answered) => Ok(ChatReply {
                 content: match &answered.content {
-                    Recorded::Text(text) => Content::Text(text.clone()),
-                    Recorded::Json(value) => Content::Json(value.clone()),
+                    RecordedContent::Text(text) => Content::Text(text.clone()),
+                    RecordedContent::Json(value) => Content::Json(value.clone()),
                 },
                 usage: answered.usage,
                 finish: answered.finish,
@@ -293,14 +293,14 @@ pub struct Player {
 
 #[derive(Debug)]
 struct Recording {
-    by_question: HashMap<Question, Track>,
+    by_question: HashMap<Question, AnswerSequence>,
 }
 
 type Question = (String, Vec<Message>);
 
 /// The answers to one question, in order.
 #[derive(Debug, Default)]
-struct Track {
+struct AnswerSequence {
     exchanges: Vec<Exchange>,
     /// Answers given so far.
     played: Mutex<usize>,
@@ -331,7 +331,7 @@ impl Player {
                 ));
             }
         }
-        let mut by_question: HashMap<Question, Track> = HashMap::new();
+        let mut by_question: HashMap<Question, AnswerSequence> = HashMap::new();
         for (index, line) in lines {
             if serde_json::from_str::<Header>(line)
                 .is_ok_and(|header| header.flowmill_cassette == VERSION)
@@ -394,7 +394,7 @@ impl ChatModel for PlayedModel {
         on_delta: &(dyn Fn(Delta) + Send + Sync),
     ) -> Result<ChatReply, Error> {
         let question = (request.label.to_string(), request.messages.clone());
-        let track = self.recording.by_question.get(&question).ok_or_else(|| {
+        let sequence = self.recording.by_question.get(&question).ok_or_else(|| {
             let message = format!(
                 "the cassette has no answer for node `{}` with this prompt; record it again with `--record`",
                 request.label
@@ -402,12 +402,15 @@ impl ChatModel for PlayedModel {
             Error::new(ErrorKind::NoRecording, message)
         })?;
         let played = {
-            let mut played = track.played.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut played = sequence
+                .played
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             let now = *played;
-            *played = (now + 1) % track.exchanges.len();
+            *played = (now + 1) % sequence.exchanges.len();
             now
         };
-        let reply = track.exchanges[played].play()?;
+        let reply = sequence.exchanges[played].play()?;
         if request.stream {
             playback::stream(&playback::text(&reply.content), on_delta);
         }

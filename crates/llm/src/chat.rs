@@ -58,16 +58,16 @@ pub struct OutputFormat {
     /// An object schema.
     pub schema: Arc<Value>,
     /// Which answers the caller can use.
-    pub fits: Fits,
+    pub filter: AnswerFilter,
 }
 
 /// Which structured answers the caller can use; any object by default.
 ///
 /// A model may write several objects, or put one into another. The reader of its text takes the last that fits.
 #[derive(Clone)]
-pub struct Fits(Arc<dyn Fn(&Value) -> bool + Send + Sync>);
+pub struct AnswerFilter(Arc<dyn Fn(&Value) -> bool + Send + Sync>);
 
-impl Fits {
+impl AnswerFilter {
     /// Those that `accepts` is true of.
     pub fn new(accepts: impl Fn(&Value) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(accepts))
@@ -78,15 +78,15 @@ impl Fits {
     }
 }
 
-impl Default for Fits {
+impl Default for AnswerFilter {
     fn default() -> Self {
         Self::new(Value::is_object)
     }
 }
 
-impl fmt::Debug for Fits {
+impl fmt::Debug for AnswerFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Fits")
+        f.write_str("AnswerFilter")
     }
 }
 

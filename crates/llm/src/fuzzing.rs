@@ -7,12 +7,12 @@ use hyper::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use serde_json::{Value, json};
 
 use crate::answer::why_no_object;
-use crate::chat::{Content, Fits, OutputFormat};
+use crate::chat::{AnswerFilter, Content, OutputFormat};
 use crate::providers::anthropic::Anthropic;
 use crate::providers::google::Google;
 use crate::providers::ollama::Ollama;
 use crate::providers::openai::OpenAi;
-use crate::providers::reading::{self, Ending, Stream};
+use crate::providers::reading::{self, ParsedReply, ReplyStream};
 use crate::providers::{Dialect, Fault, refusal};
 use crate::secret::Secret;
 use crate::transport::failure::Subject;
@@ -61,12 +61,12 @@ fn of<D: Dialect>(_: &D, cut: u8, reply: &[u8]) {
     }
 }
 
-fn read_content(ending: &Ending) {
+fn read_content(ending: &ParsedReply) {
     let output = OutputFormat {
         name: "Output_fuzz".into(),
         description: None,
         schema: Arc::new(json!({"properties": {"result": {}}})),
-        fits: Fits::new(|answer| answer.get("result").is_some_and(Value::is_string)),
+        filter: AnswerFilter::new(|answer| answer.get("result").is_some_and(Value::is_string)),
     };
     for output in [Some(&output), None] {
         let mut answer = ending.answer.clone();
@@ -80,8 +80,8 @@ fn read_content(ending: &Ending) {
 /// The end of a stream, and what was shown of it on the way.
 fn streamed<'a, D: Dialect>(
     pieces: impl Iterator<Item = &'a [u8]>,
-) -> (Result<Ending, Fault>, String) {
-    let mut stream = Stream::<D>::default();
+) -> (Result<ParsedReply, Fault>, String) {
+    let mut stream = ReplyStream::<D>::default();
     let mut shown = String::new();
     let mut emit = |text: &str| shown.push_str(text);
     for piece in pieces {
@@ -102,8 +102,8 @@ pub fn packed_reply(data: &[u8]) {
     };
     packed::unpack(usize::from(*cut) + 1, body);
     let mut headers = HeaderMap::new();
-    let (asked, now) = body.split_at(body.len() / 2);
-    for (name, value) in [(RETRY_AFTER, asked), (DATE, now)] {
+    let (features, now) = body.split_at(body.len() / 2);
+    for (name, value) in [(RETRY_AFTER, features), (DATE, now)] {
         if let Ok(value) = HeaderValue::from_bytes(value) {
             headers.insert(name, value);
         }

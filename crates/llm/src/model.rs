@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::Error;
 use crate::chat::{ChatReply, ChatRequest, Delta};
 use crate::error::ErrorKind;
-use crate::tokens::{LARGEST_ENVELOPE, Most};
+use crate::tokens::{LARGEST_ENVELOPE, UsageCeiling};
 
 /// The providers there are.
 pub const PROVIDERS: &[&str] = &["openai", "anthropic", "google", "ollama", "offline"];
@@ -78,8 +78,8 @@ pub trait ChatModel: Send + Sync + std::fmt::Debug {
     }
 
     /// The most that a call can take, before it is made.
-    fn most(&self, request: &ChatRequest) -> Most {
-        Most::of(request, LARGEST_ENVELOPE, request.max_tokens)
+    fn usage_ceiling(&self, request: &ChatRequest) -> UsageCeiling {
+        UsageCeiling::of(request, LARGEST_ENVELOPE, request.max_tokens)
     }
 
     /// Asks once: no retry. Dropping the future aborts the HTTP call. `on_delta` sees text as it

@@ -14,7 +14,7 @@ use crate::offline::{self, Offline};
 use crate::providers::Dialect;
 use crate::providers::anthropic::Anthropic;
 use crate::providers::google::Google;
-use crate::providers::model::{HttpModel, Place};
+use crate::providers::model::{HttpModel, ModelAddress};
 use crate::providers::ollama::Ollama;
 use crate::providers::openai::{self, OpenAi};
 use crate::settings::Settings;
@@ -65,7 +65,7 @@ impl Registry {
         } else {
             base
         };
-        let place = Place {
+        let place = ModelAddress {
             provider: provider.name,
             model,
             base: &base,
@@ -80,7 +80,11 @@ impl Registry {
         }
     }
 
-    fn reach<D: Dialect>(&self, place: Place<'_>, dialect: D) -> Result<Arc<dyn ChatModel>, Error> {
+    fn reach<D: Dialect>(
+        &self,
+        place: ModelAddress<'_>,
+        dialect: D,
+    ) -> Result<Arc<dyn ChatModel>, Error> {
         let model = HttpModel::new(
             place,
             dialect,

@@ -19,14 +19,14 @@ pub(crate) const LARGEST_ENVELOPE: u64 = 256;
 
 /// The most that a call can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Most {
+pub struct UsageCeiling {
     /// Prompt tokens: no tokenizer makes more than one of a byte.
     pub input_tokens: u64,
     /// Answer tokens: the limit that is sent, or [`DEFAULT_ANSWER_TOKENS`] where none is.
     pub output_tokens: u64,
 }
 
-impl Most {
+impl UsageCeiling {
     /// `envelope` is what the provider puts around a prompt, `answer_limit` the limit that is sent.
     pub(crate) fn of(request: &ChatRequest, envelope: u64, answer_limit: Option<u32>) -> Self {
         let messages = request.messages.iter();

@@ -136,8 +136,10 @@ impl Service {
     pub async fn retry(&self, id: JobId, how: impl Into<Retry>) -> Result<Accepted, RetryError> {
         let shared = &self.shared;
         let how = how.into();
-        let (Some(job), Some(work)) = (shared.store.get(id).await?, shared.store.workload(id).await?)
-        else {
+        let (Some(job), Some(work)) = (
+            shared.store.get(id).await?,
+            shared.store.workload(id).await?,
+        ) else {
             return Err(RetryError::NotFound);
         };
         match job.status {

@@ -15,7 +15,7 @@ use jobs::store::{
     CancelRequested, Claimant, Claimed, Counts, Error, Filter, JobStore, Lease, LeaseState, Page,
     StoredEvent, SubmitOptions, Submitted,
 };
-use jobs::webhook::{ClaimedDelivery, DeliveryLease, DeliveryCapacity, Settlement, Webhook};
+use jobs::webhook::{ClaimedDelivery, DeliveryCapacity, DeliveryLease, Settlement, Webhook};
 use prometheus::Histogram;
 
 use crate::metrics::Metrics;
@@ -176,7 +176,8 @@ impl JobStore for CountedStore {
     }
 
     async fn workload(&self, id: JobId) -> Result<Option<Workload>, Error> {
-        self.timed(&self.seconds.read, self.store.workload(id)).await
+        self.timed(&self.seconds.read, self.store.workload(id))
+            .await
     }
 
     async fn definition(&self, hash: &str) -> Result<Option<Arc<Definition>>, Error> {

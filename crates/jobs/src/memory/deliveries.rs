@@ -8,7 +8,7 @@ use super::record::Record;
 use super::tables::Tables;
 use crate::store::{Error, later};
 use crate::webhook::{
-    ClaimedDelivery, Delivery, DeliveryLease, DeliveryState, DeliveryCapacity, Settlement, Webhook,
+    ClaimedDelivery, Delivery, DeliveryCapacity, DeliveryLease, DeliveryState, Settlement, Webhook,
 };
 
 /// A delivery, beside what is shown of it in the job.

@@ -41,7 +41,11 @@ impl DueDeliveries {
     }
 
     /// The longest due first, of the hosts that have capacity.
-    pub(super) fn until(&self, now: Timestamp, mut capacity: DeliveryCapacity) -> Vec<(Timestamp, JobId)> {
+    pub(super) fn until(
+        &self,
+        now: Timestamp,
+        mut capacity: DeliveryCapacity,
+    ) -> Vec<(Timestamp, JobId)> {
         let most = capacity.total;
         let hosts = self.hosts.iter().take_while(|(first, _)| *first <= now);
         let mut due = Vec::new();

@@ -48,7 +48,7 @@ pub(super) struct Database {
     reserve: Reserve,
     /// Why it is not in its place, and when that is tried to be mended again.
     out_of_place: Option<(Error, Instant)>,
-    /// HeldJob until the database is closed.
+    /// Held until the database is closed.
     lock: Lock,
 }
 

@@ -11,7 +11,9 @@ use super::tables::Tables;
 use super::values::{Time, limit, webhook};
 use crate::job::Status;
 use crate::store::{Error, later};
-use crate::webhook::{ClaimedDelivery, DeliveryLease, DeliveryState, DeliveryCapacity, Settlement, Webhook};
+use crate::webhook::{
+    ClaimedDelivery, DeliveryCapacity, DeliveryLease, DeliveryState, Settlement, Webhook,
+};
 
 const DUE_HOSTS: &str = "SELECT host FROM webhook_hosts INDEXED BY webhook_hosts_by_time
     WHERE due_at <= ?1 ORDER BY due_at LIMIT ?2";
@@ -109,13 +111,20 @@ impl Tables<'_> {
 
     /// The longest due first, of the hosts that have capacity. What waits for a host that has none is not
     /// looked at, however much it is.
-    fn due_deliveries(&self, mut capacity: DeliveryCapacity, now: Timestamp) -> rusqlite::Result<Vec<i64>> {
+    fn due_deliveries(
+        &self,
+        mut capacity: DeliveryCapacity,
+        now: Timestamp,
+    ) -> rusqlite::Result<Vec<i64>> {
         let most = capacity.total;
         // Every delivery to be taken is one of a host among the first so many: each of them has one that
         // has been due for longer than those of the next.
         let hosts: Vec<String> = self.collect(
             DUE_HOSTS,
-            params![Time(now), limit(most.saturating_add(capacity.in_flight.len()))],
+            params![
+                Time(now),
+                limit(most.saturating_add(capacity.in_flight.len()))
+            ],
             |row| row.get(0),
         )?;
         let mut due: Vec<(i64, i64, &str)> = Vec::new();

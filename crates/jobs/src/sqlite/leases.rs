@@ -10,7 +10,9 @@ use rusqlite::{Row, params};
 
 use super::fault::{Failure, is_unreadable};
 use super::tables::Tables;
-use super::values::{JOB_COLUMN_COUNT, JOB_COLUMNS, JOB_TABLES, Time, WORKLOAD, WORKLOAD_JOINS, job, limit};
+use super::values::{
+    JOB_COLUMN_COUNT, JOB_COLUMNS, JOB_TABLES, Time, WORKLOAD, WORKLOAD_JOINS, job, limit,
+};
 use crate::fairness;
 use crate::job::{Ending, Job, JobId, Status, Transition, Workload};
 use crate::json::Json;
@@ -192,7 +194,11 @@ impl Tables<'_> {
                 };
                 let last_event: Option<u64> = row.get(JOB_COLUMN_COUNT + 4)?;
                 let made_progress: bool = row.get(JOB_COLUMN_COUNT + 6)?;
-                let starts = if made_progress { 0 } else { row.get(JOB_COLUMN_COUNT + 5)? };
+                let starts = if made_progress {
+                    0
+                } else {
+                    row.get(JOB_COLUMN_COUNT + 5)?
+                };
                 Ok((
                     job(row)?,
                     row.get(JOB_COLUMN_COUNT)?,
@@ -288,7 +294,13 @@ impl Tables<'_> {
                  WHERE j.id = ?1 AND j.token = ?2 AND j.status IN (1, 2)"
             ),
             params![lease.job, lease.token],
-            |row| Ok((job(row)?, row.get(JOB_COLUMN_COUNT)?, row.get(JOB_COLUMN_COUNT + 1)?)),
+            |row| {
+                Ok((
+                    job(row)?,
+                    row.get(JOB_COLUMN_COUNT)?,
+                    row.get(JOB_COLUMN_COUNT + 1)?,
+                ))
+            },
         )?
         else {
             return Err(Error::LeaseLost(lease.job).into());
@@ -417,7 +429,9 @@ impl Tables<'_> {
     /// Without its outputs.
     pub(super) fn stored_job(&self, seq: i64) -> rusqlite::Result<Job> {
         self.connection
-            .prepare_cached(&format!("SELECT {JOB_COLUMNS} FROM {JOB_TABLES} WHERE j.seq = ?1"))?
+            .prepare_cached(&format!(
+                "SELECT {JOB_COLUMNS} FROM {JOB_TABLES} WHERE j.seq = ?1"
+            ))?
             .query_row([seq], job)
     }
 

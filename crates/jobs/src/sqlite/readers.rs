@@ -123,7 +123,7 @@ impl Drop for Readers {
 fn answer(connections: &Connections, number: usize, questions: &Mutex<mpsc::Receiver<Question>>) {
     let own = &connections.each[number];
     loop {
-        // HeldJob only to take a question, never while it is answered.
+        // Held only to take a question, never while answering it.
         let next = locked(questions).blocking_recv();
         let Some(question) = next else {
             *locked(own) = None;

@@ -8,9 +8,12 @@ use super::fault::Failure;
 use super::leases::ended;
 use super::tables::{NewJobs, Tables, whole_job};
 use super::values::Time;
-use crate::job::{Definition, Ending, Idempotency, Job, JobId, NewJob, Status, Transition, Workload};
+use crate::job::{
+    Definition, Ending, Idempotency, Job, JobId, NewJob, Status, Transition, Workload,
+};
 use crate::store::{
-    Claimant, Claimed, Error, IDEMPOTENCY_KEPT, StoredEvent, SubmitOptions, Submitted, later, claim_job,
+    Claimant, Claimed, Error, IDEMPOTENCY_KEPT, StoredEvent, SubmitOptions, Submitted, claim_job,
+    later,
 };
 
 impl Tables<'_> {
@@ -177,7 +180,12 @@ impl Tables<'_> {
         Ok(seq)
     }
 
-    fn save_workload(&self, seq: i64, workload: &Workload, hashes: &Hashes) -> rusqlite::Result<()> {
+    fn save_workload(
+        &self,
+        seq: i64,
+        workload: &Workload,
+        hashes: &Hashes,
+    ) -> rusqlite::Result<()> {
         match &hashes.inputs {
             None => self.execute(
                 "INSERT INTO work (job, inputs, options) VALUES (?1, ?2, ?3)",

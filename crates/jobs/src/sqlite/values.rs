@@ -25,7 +25,8 @@ pub(super) const JOB_TABLES: &str = "jobs j JOIN definitions d ON d.seq = j.defi
     LEFT JOIN webhooks h ON h.job = j.seq";
 
 /// Inputs, options and progress of a job; of [`WORKLOAD_JOINS`].
-pub(super) const WORKLOAD: &str = "coalesce(wc.text, w.inputs), w.options, coalesce(pc.text, p.data)";
+pub(super) const WORKLOAD: &str =
+    "coalesce(wc.text, w.inputs), w.options, coalesce(pc.text, p.data)";
 
 /// Joins them to `jobs j`.
 pub(super) const WORKLOAD_JOINS: &str = "JOIN work w ON w.job = j.seq \

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::*;
-use crate::chat::Fits;
+use crate::chat::AnswerFilter;
 
 /// An output of these properties, which are all texts, unless they are `children`, a list of the same.
 fn output(properties: &'static [&'static str]) -> OutputFormat {
@@ -25,7 +25,7 @@ fn output(properties: &'static [&'static str]) -> OutputFormat {
         name: "Output_ask".into(),
         description: None,
         schema: Arc::new(json!({"type": "object", "properties": described})),
-        fits: Fits::new(move |answer| fits(properties, answer)),
+        filter: AnswerFilter::new(move |answer| fits(properties, answer)),
     }
 }
 
@@ -35,7 +35,7 @@ fn read(text: &str, output: &OutputFormat) -> Content {
 
 fn any_object() -> OutputFormat {
     OutputFormat {
-        fits: Fits::default(),
+        filter: AnswerFilter::default(),
         ..output(&[])
     }
 }
@@ -88,7 +88,7 @@ fn free_text_is_never_read_as_json() {
 fn result(text: &str) -> Option<String> {
     let output = output(&["result"]);
     match read(text, &output) {
-        Content::Json(value) if output.fits.accepts(&value) => {
+        Content::Json(value) if output.filter.accepts(&value) => {
             Some(value["result"].as_str()?.to_owned())
         }
         _ => None,
@@ -105,7 +105,7 @@ fn check_result(text: &str, expected: Option<&str>) {
 fn check_node(text: &str, expected: Option<&str>) {
     let output = output(&["name", "children"]);
     let name = match read(text, &output) {
-        Content::Json(value) if output.fits.accepts(&value) => {
+        Content::Json(value) if output.filter.accepts(&value) => {
             value["name"].as_str().map(str::to_owned)
         }
         _ => None,
@@ -270,7 +270,7 @@ fn an_answer_wrapped_in_one_key_or_in_a_text_is_unwrapped_when_it_fits() {
     check_node(r#"{"name": "x", "children": "[]"}"#, Some("x"));
 }
 
-fn beside(body: Body, aside: Aside, finish: FinishReason) -> Content {
+fn beside(body: Body, aside: FallbackText, finish: FinishReason) -> Content {
     let mut answer = Answer {
         body,
         aside,
@@ -285,7 +285,7 @@ fn beside(body: Body, aside: Aside, finish: FinishReason) -> Content {
 #[test]
 fn reasoning_is_the_answer_only_where_there_is_none_and_it_ends_in_one() {
     let check = |reasoning: &str, finish, expected: Option<&str>| {
-        let aside = Aside::Reasoning(reasoning.to_owned());
+        let aside = FallbackText::Reasoning(reasoning.to_owned());
         let expected = match expected {
             Some(text) => Content::Json(json!({"result": text})),
             None => Content::Text(String::new()),
@@ -319,7 +319,7 @@ fn reasoning_is_the_answer_only_where_there_is_none_and_it_ends_in_one() {
 
 #[test]
 fn the_text_beside_a_call_counts_where_the_call_does_not_fit() {
-    let text = || Aside::Text("{\"result\": \"beside\"}".to_owned());
+    let text = || FallbackText::Text("{\"result\": \"beside\"}".to_owned());
     let stop = FinishReason::Stop;
     assert_eq!(
         beside(Body::Text("{}".to_owned()), text(), stop),

@@ -27,7 +27,7 @@ const CALL: &[&str] = &[
 pub(super) fn unwrapped(value: Value, output: &OutputFormat) -> Value {
     let properties = output.schema.get("properties").and_then(Value::as_object);
     let may_hold_more = inside(&value, properties).is_some() || holds_json_texts(&value);
-    if !may_hold_more || output.fits.accepts(&value) {
+    if !may_hold_more || output.filter.accepts(&value) {
         return value;
     }
     find_inside(&value, properties, output).unwrap_or(value)
@@ -42,7 +42,7 @@ fn find_inside(
     for _ in 0..MAX_LAYERS {
         if holds_json_texts(&layer) {
             let read = with_texts_read(&layer);
-            if output.fits.accepts(&read) {
+            if output.filter.accepts(&read) {
                 return Some(read);
             }
         }
@@ -50,7 +50,7 @@ fn find_inside(
             Value::String(text) => read(text)?,
             inner => inner.clone(),
         };
-        if output.fits.accepts(&layer) {
+        if output.filter.accepts(&layer) {
             return Some(layer);
         }
     }

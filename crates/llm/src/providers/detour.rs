@@ -6,9 +6,9 @@ use crate::transport::failure::Refusal;
 /// A refusal that another wording gets around.
 pub(crate) struct Detour<W> {
     /// What is refused.
-    pub(super) about: About,
+    pub(super) about: RefusedFeature,
     /// The wording, as it is sent for this question, has what is refused.
-    pub(super) applies: fn(&W, &Asked) -> bool,
+    pub(super) applies: fn(&W, &RequestFeatures) -> bool,
     /// One of these is in the refusal, in lower case.
     pub(super) words: &'static [&'static str],
     /// The wording without it. Something must be given up, so that detours end.
@@ -17,7 +17,7 @@ pub(crate) struct Detour<W> {
 
 /// What a refusal is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum About {
+pub(crate) enum RefusedFeature {
     /// How the shape of the answer is asked for.
     Structure,
     /// Property names in letters that not every provider takes.
@@ -32,7 +32,7 @@ pub(crate) enum About {
     StreamUsage,
 }
 
-impl About {
+impl RefusedFeature {
     /// For the log.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -46,8 +46,8 @@ impl About {
     }
 
     /// What the workflow set and the model was asked without; a sentence for whoever reads the run's events.
-    pub(super) fn given_up(self, model: &str, asked: &Asked) -> Option<String> {
-        let wanted = asked.temperature?;
+    pub(super) fn given_up(self, model: &str, features: &RequestFeatures) -> Option<String> {
+        let wanted = features.temperature?;
         match self {
             Self::ZeroTemperature => Some(format!(
                 "{model} refuses `temperature: {wanted}`; it was asked with {ABOVE_ZERO} instead"
@@ -63,16 +63,16 @@ impl About {
 
 /// What a question has that a server may refuse.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Asked {
+pub(crate) struct RequestFeatures {
     pub(super) has_schema: bool,
-    /// Property names that would be sent otherwise as [`Renamed`](super::names::Renamed).
+    /// Property names that would be sent otherwise as [`PlainNames`](super::names::PlainNames).
     pub(super) has_odd_names: bool,
     pub(super) temperature: Option<f64>,
     pub(super) has_token_limit: bool,
     pub(super) stream: bool,
 }
 
-impl Asked {
+impl RequestFeatures {
     pub(super) fn of(request: &ChatRequest, has_odd_names: bool) -> Self {
         Self {
             has_schema: request.output.is_some(),
@@ -109,13 +109,13 @@ impl Temperature {
     }
 
     /// Whether a request sends 0.
-    pub(super) fn is_zero(self, asked: &Asked) -> bool {
-        self == Self::AsSet && asked.temperature.is_some_and(|set| set < ABOVE_ZERO)
+    pub(super) fn is_zero(self, features: &RequestFeatures) -> bool {
+        self == Self::AsSet && features.temperature.is_some_and(|set| set < ABOVE_ZERO)
     }
 
     /// Whether a request sends any.
-    pub(super) fn is_sent(self, asked: &Asked) -> bool {
-        self != Self::Omitted && asked.temperature.is_some()
+    pub(super) fn is_sent(self, features: &RequestFeatures) -> bool {
+        self != Self::Omitted && features.temperature.is_some()
     }
 }
 
@@ -151,7 +151,7 @@ const REFUSING: &[u16] = &[400, 404, 415, 422, 500, 501];
 pub(super) fn around<W>(
     refusal: &Refusal,
     refused: &W,
-    asked: &Asked,
+    features: &RequestFeatures,
     detours: &[Detour<W>],
 ) -> Option<usize> {
     if !REFUSING.contains(&refusal.status) {
@@ -159,7 +159,7 @@ pub(super) fn around<W>(
     }
     detours
         .iter()
-        .position(|detour| (detour.applies)(refused, asked) && refusal.mentions(detour.words))
+        .position(|detour| (detour.applies)(refused, features) && refusal.mentions(detour.words))
 }
 
 /// Whether a refusal is about any wording at all, whatever this one was.

@@ -4,20 +4,20 @@
 pub(crate) mod anthropic;
 mod base;
 mod detour;
-pub(crate) mod gathered;
 pub(crate) mod google;
+mod learned;
 mod lenient;
-mod lessons;
 pub(crate) mod model;
 mod names;
 pub(crate) mod ollama;
 pub(crate) mod openai;
+pub(crate) mod partial;
 pub(crate) mod reading;
 pub(crate) mod refusal;
-mod route;
 mod schema;
 #[cfg(test)]
 pub(crate) mod test_request;
+mod wording_search;
 
 use std::fmt::Debug;
 
@@ -29,7 +29,7 @@ use crate::tokens::LARGEST_ENVELOPE;
 use crate::transport::failure::Refusal;
 use crate::transport::frames::Framing;
 use detour::Detour;
-use gathered::{Emit, Gathered};
+use partial::{Emit, PartialAnswer};
 
 /// One provider's wire format.
 pub(crate) trait Dialect: Debug + Send + Sync + 'static {
@@ -61,7 +61,7 @@ pub(crate) trait Dialect: Debug + Send + Sync + 'static {
     /// The best wording, before anything is refused.
     fn wording(&self) -> Self::Wording;
 
-    /// Property names are sent as [`Renamed`](names::Renamed), where the schema has odd ones.
+    /// Property names are sent as [`PlainNames`](names::PlainNames), where the schema has odd ones.
     fn has_plain_names(wording: Self::Wording) -> bool;
 
     /// What is sent of a schema.
@@ -82,7 +82,7 @@ pub(crate) trait Dialect: Debug + Send + Sync + 'static {
 
     /// Reads one document: a whole answer, or one event of a stream. New text of the answer goes to `emit`.
     /// `true`: nothing more will come.
-    fn read(gathered: &mut Gathered, document: &[u8], emit: Emit<'_>) -> Result<bool, Fault>;
+    fn read(partial: &mut PartialAnswer, document: &[u8], emit: Emit<'_>) -> Result<bool, Fault>;
 }
 
 /// Why an answer with a success status is no answer.
@@ -93,7 +93,7 @@ pub(crate) enum Fault {
     /// The provider's protocol, without an answer in it.
     NoAnswer,
     /// A text in place of an answer.
-    Said(String),
+    PlainText(String),
     /// The stream ended without saying that the answer is complete.
     Truncated,
     /// The provider reported an error all the same.

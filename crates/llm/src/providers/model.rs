@@ -10,24 +10,24 @@ use serde_json::Value;
 use url::Url;
 
 use super::base;
-use super::detour::{About, Asked};
-use super::lessons::Lessons;
-use super::names::Renamed;
-use super::reading::{self, Ending, MAX_SENTENCE, Stream};
-use super::route::Route;
-use super::schema::Fitted;
+use super::detour::{RefusedFeature, RequestFeatures};
+use super::learned::LearnedDetours;
+use super::names::PlainNames;
+use super::reading::{self, MAX_SENTENCE, ParsedReply, ReplyStream};
+use super::schema::SchemaCache;
+use super::wording_search::WordingSearch;
 use super::{Dialect, Fault, refusal};
 use crate::Error;
-use crate::answer::{Answer, Aside, Body};
-use crate::chat::{ChatReply, ChatRequest, Content, Delta, FinishReason, Fits, Usage};
+use crate::answer::{Answer, Body, FallbackText};
+use crate::chat::{AnswerFilter, ChatReply, ChatRequest, Content, Delta, FinishReason, Usage};
 use crate::error::{ErrorKind, Spent};
 use crate::model::ChatModel;
 use crate::pricing::PriceTable;
 use crate::secret::Secret;
 use crate::settings::Clock;
-use crate::tokens::{Most, Reported};
+use crate::tokens::{Reported, UsageCeiling};
 use crate::transport::failure::{Refusal, Subject};
-use crate::transport::{self, Broken, Endpoint, Transport, Unfit};
+use crate::transport::{self, AddressError, Endpoint, Transport, TransportError};
 
 /// Longest name of a model that is taken from an answer, in bytes.
 const MAX_MODEL_NAME: usize = 256;
@@ -47,9 +47,9 @@ pub(crate) struct HttpModel<D: Dialect> {
     secrets: Vec<Secret>,
     dialect: D,
     /// By the schema of the answer.
-    shapes: Fitted<Shape<D>>,
+    shapes: SchemaCache<Shape<D>>,
     /// For questions without one.
-    lessons: Mutex<Lessons>,
+    learned: Mutex<LearnedDetours>,
     clock: Arc<dyn Clock>,
     transport: Transport,
     prices: Arc<PriceTable>,
@@ -59,17 +59,17 @@ pub(crate) struct HttpModel<D: Dialect> {
 struct Shape<D: Dialect> {
     schemas: D::Schemas,
     /// Where the schema has odd property names.
-    renamed: Option<(D::Schemas, Arc<Renamed>)>,
-    lessons: Mutex<Lessons>,
+    renamed: Option<(D::Schemas, Arc<PlainNames>)>,
+    learned: Mutex<LearnedDetours>,
 }
 
 impl<D: Dialect> Shape<D> {
     fn new(schema: &Value) -> Self {
         Self {
             schemas: D::fit(schema),
-            renamed: Renamed::of(schema)
+            renamed: PlainNames::of(schema)
                 .map(|renamed| (D::fit(&renamed.schema), Arc::new(renamed))),
-            lessons: Mutex::default(),
+            learned: Mutex::default(),
         }
     }
 
@@ -99,7 +99,7 @@ impl<D: Dialect> fmt::Debug for HttpModel<D> {
 }
 
 /// Where a model is found.
-pub(crate) struct Place<'a> {
+pub(crate) struct ModelAddress<'a> {
     pub(crate) provider: &'static str,
     pub(crate) model: &'a str,
     /// Without a trailing slash.
@@ -111,13 +111,13 @@ pub(crate) struct Place<'a> {
 
 impl<D: Dialect> HttpModel<D> {
     pub(crate) fn new(
-        place: Place<'_>,
+        place: ModelAddress<'_>,
         dialect: D,
         transport: Transport,
         prices: Arc<PriceTable>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
-        let Place {
+        let ModelAddress {
             provider,
             model,
             base,
@@ -139,7 +139,7 @@ impl<D: Dialect> HttpModel<D> {
             .map_err(|sentence| Error::new(ErrorKind::Config, sentence))?;
         let endpoint = |stream| {
             let address = base::with_query(D::address(below, model, stream), query);
-            let url = Url::parse(&address).map_err(|_| Unfit::NoAddress);
+            let url = Url::parse(&address).map_err(|_| AddressError::Invalid);
             let endpoint = url.and_then(|url| {
                 if is_of_workflow {
                     transport.guarded_endpoint(&url, headers.clone())
@@ -149,12 +149,12 @@ impl<D: Dialect> HttpModel<D> {
             });
             endpoint.map_err(|unfit| {
                 let message = match unfit {
-                    Unfit::NoAddress => {
+                    AddressError::Invalid => {
                         // Without credentials, should there be any.
                         let shown = base.rsplit('@').next().unwrap_or_default();
                         format!("`{shown}` is no address for {provider}; write one such as `http://127.0.0.1:8080/v1`")
                     }
-                    Unfit::NotAllowed(why) => why,
+                    AddressError::NotAllowed(why) => why,
                 };
                 Error::new(ErrorKind::Config, message)
             })
@@ -172,8 +172,8 @@ impl<D: Dialect> HttpModel<D> {
             key_variable,
             secrets,
             dialect,
-            shapes: Fitted::default(),
-            lessons: Mutex::default(),
+            shapes: SchemaCache::default(),
+            learned: Mutex::default(),
             clock,
             transport,
             prices,
@@ -194,11 +194,11 @@ impl<D: Dialect> HttpModel<D> {
             .map(|output| self.shapes.get(&output.schema, Shape::new));
         let shape = shape.as_deref();
         let has_odd_names = shape.is_some_and(|shape| shape.renamed.is_some());
-        let lessons = shape.map_or(&self.lessons, |shape| &shape.lessons);
-        let asked = Asked::of(request, has_odd_names);
-        let mut route = Route::new(&self.dialect, asked, lessons, self.clock.elapsed());
+        let learned = shape.map_or(&self.learned, |shape| &shape.learned);
+        let features = RequestFeatures::of(request, has_odd_names);
+        let mut search = WordingSearch::new(&self.dialect, features, learned, self.clock.elapsed());
         loop {
-            let wording = route.wording();
+            let wording = search.wording();
             let schemas = shape.map(|shape| shape.schemas(wording));
             let body = D::body(&self.model, request, schemas, wording).map_err(|error| {
                 self.error(
@@ -229,7 +229,7 @@ impl<D: Dialect> HttpModel<D> {
                     refusal.message = format!("it redirects to {target}");
                 }
                 if refusal.answer.is_none() {
-                    if let Err((refusal, retry_after)) = route.refused((refusal, retry_after)) {
+                    if let Err((refusal, retry_after)) = search.refused((refusal, retry_after)) {
                         return Err(refusal.into_error(self.subject(request), retry_after));
                     }
                     let status = status.as_u16();
@@ -244,12 +244,12 @@ impl<D: Dialect> HttpModel<D> {
                 *answer = names.restore(answer.take(), &output.schema);
             }
             // Several steps down the same ladder are one lesson for people.
-            let mut learnt: Vec<About> = route.answered(self.clock.elapsed()).collect();
+            let mut learnt: Vec<RefusedFeature> = search.answered(self.clock.elapsed()).collect();
             learnt.dedup();
             for about in learnt {
                 self.tell_learnt(about);
             }
-            if let Some(warning) = route.given_up(&self.name) {
+            if let Some(warning) = search.given_up(&self.name) {
                 on_delta(Delta::Warning(warning));
             }
             return Ok(reply);
@@ -257,9 +257,12 @@ impl<D: Dialect> HttpModel<D> {
     }
 
     /// Nothing is learnt unseen.
-    fn tell_learnt(&self, about: About) {
+    fn tell_learnt(&self, about: RefusedFeature) {
         let (model, refused) = (&*self.name, about.name());
-        if matches!(about, About::Temperature | About::ZeroTemperature) {
+        if matches!(
+            about,
+            RefusedFeature::Temperature | RefusedFeature::ZeroTemperature
+        ) {
             tracing::warn!(
                 model,
                 refused,
@@ -301,7 +304,7 @@ impl<D: Dialect> HttpModel<D> {
         request: &ChatRequest,
         on_delta: OnDelta<'_>,
     ) -> Result<ChatReply, Error> {
-        let mut stream = Stream::<D>::default();
+        let mut stream = ReplyStream::<D>::default();
         let mut emit = |text: &str| {
             if !text.is_empty() {
                 on_delta(Delta::Text(text.to_owned()));
@@ -331,8 +334,8 @@ impl<D: Dialect> HttpModel<D> {
     }
 
     /// An answer that broke off is one all the same where it holds all that was wanted.
-    fn ended(&self, ending: Ending, request: &ChatRequest) -> Result<ChatReply, Error> {
-        let Ending {
+    fn ended(&self, ending: ParsedReply, request: &ChatRequest) -> Result<ChatReply, Error> {
+        let ParsedReply {
             mut answer,
             is_complete,
         } = ending;
@@ -341,7 +344,7 @@ impl<D: Dialect> HttpModel<D> {
         }
         let content = answer.content(request.output.as_ref());
         let fits = match (&content, &request.output) {
-            (Content::Json(value), Some(output)) => output.fits.accepts(value),
+            (Content::Json(value), Some(output)) => output.filter.accepts(value),
             _ => false,
         };
         if fits {
@@ -365,7 +368,7 @@ impl<D: Dialect> HttpModel<D> {
         };
         let answer = Answer {
             body: Body::Text(text),
-            aside: Aside::Nothing,
+            aside: FallbackText::Nothing,
             usage: Reported::default(),
             finish: FinishReason::Stop,
             reason: None,
@@ -436,7 +439,7 @@ impl<D: Dialect> HttpModel<D> {
         Error::new(kind, format!("{}: {what}", self.name))
     }
 
-    fn broken(&self, broken: &Broken) -> Error {
+    fn broken(&self, broken: &TransportError) -> Error {
         Error {
             spent: if broken.was_sent {
                 Spent::Unknown
@@ -478,7 +481,7 @@ impl<D: Dialect> HttpModel<D> {
                 "the provider sent no answer and does not say why".to_owned(),
                 None,
             ),
-            Fault::Said(said) => (
+            Fault::PlainText(said) => (
                 ErrorKind::BadReply,
                 "the server sent a text in place of an answer".to_owned(),
                 Some(said),
@@ -515,14 +518,14 @@ impl<D: Dialect> HttpModel<D> {
 }
 
 /// The request as its answer is read: under the names that were sent.
-fn with_names(request: &ChatRequest, names: &Arc<Renamed>) -> ChatRequest {
+fn with_names(request: &ChatRequest, names: &Arc<PlainNames>) -> ChatRequest {
     let mut request = request.clone();
     if let Some(output) = &mut request.output {
         let (names, original) = (Arc::clone(names), output.clone());
         output.schema = Arc::new(names.schema.clone());
-        output.fits = Fits::new(move |answer| {
+        output.filter = AnswerFilter::new(move |answer| {
             let restored = names.restore(answer.clone(), &original.schema);
-            original.fits.accepts(&restored)
+            original.filter.accepts(&restored)
         });
     }
     request
@@ -544,8 +547,8 @@ impl<D: Dialect> ChatModel for HttpModel<D> {
         self.prices.cost_usd(self.provider, &self.model, &usage)
     }
 
-    fn most(&self, request: &ChatRequest) -> Most {
-        Most::of(request, D::ENVELOPE_TOKENS, D::answer_limit(request))
+    fn usage_ceiling(&self, request: &ChatRequest) -> UsageCeiling {
+        UsageCeiling::of(request, D::ENVELOPE_TOKENS, D::answer_limit(request))
     }
 
     async fn chat(&self, request: &ChatRequest, on_delta: OnDelta<'_>) -> Result<ChatReply, Error> {

@@ -15,14 +15,14 @@ const MAX_STEM: usize = 56;
 
 /// A schema whose odd names are replaced.
 #[derive(Debug)]
-pub(crate) struct Renamed {
+pub(crate) struct PlainNames {
     /// As it is sent.
     pub(crate) schema: Value,
     /// By the name that is sent, which no other property of the schema has at any level.
     originals: HashMap<String, String>,
 }
 
-impl Renamed {
+impl PlainNames {
     /// `None` where every name is plain already.
     pub(crate) fn of(schema: &Value) -> Option<Self> {
         let mut names = Vec::new();
@@ -218,7 +218,7 @@ mod tests {
             .map(|name| ((*name).to_owned(), json!({"type": "string"})))
             .collect();
         let schema = object(Value::Object(properties));
-        let renamed = Renamed::of(&schema).unwrap();
+        let renamed = PlainNames::of(&schema).unwrap();
         let sent = renamed.schema["properties"].as_object().unwrap();
         assert_eq!(sent.keys().collect::<Vec<_>>(), expected);
         for name in sent.keys() {
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn plain_names_are_left_alone() {
         let schema = object(json!({"plan.name": {"type": "string"}, "a-b_C9": {}}));
-        assert!(Renamed::of(&schema).is_none());
+        assert!(PlainNames::of(&schema).is_none());
     }
 
     #[test]
@@ -263,7 +263,7 @@ mod tests {
             "properties": {"grüße": {"type": "string", "description": "Kindly."}, "b": {"type": "string"}},
         });
         assert_eq!(
-            Renamed::of(&schema).unwrap().schema,
+            PlainNames::of(&schema).unwrap().schema,
             json!({
                 "type": "object", "required": ["gr__e", "b"],
                 "properties": {"gr__e": {"type": "string", "description": "`grüße`: Kindly."}, "b": {"type": "string"}},
@@ -280,7 +280,7 @@ mod tests {
             "either": {"anyOf": [{"type": "null"}, inner]},
             "free": {"type": "object"},
         }));
-        let renamed = Renamed::of(&schema).unwrap();
+        let renamed = PlainNames::of(&schema).unwrap();
         let sent = json!({"gr__e": 1});
         let answer = json!({
             "list": [sent], "map": {"gr__e": sent}, "either": sent, "free": sent, "unknown": sent,

@@ -3,8 +3,8 @@
 
 use std::marker::PhantomData;
 
-use super::gathered::{Emit, Gathered};
 use super::lenient::{documents, parse};
+use super::partial::{Emit, PartialAnswer};
 use super::{Dialect, Fault, refusal};
 use crate::answer::Answer;
 use crate::chat::FinishReason;
@@ -24,51 +24,51 @@ const FIELDS: &[&[u8]] = &[b"data:", b"event:", b"id:", b"retry:", b":"];
 
 /// An answer that was read to the end of its body.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Ending {
+pub(crate) struct ParsedReply {
     pub(crate) answer: Answer,
     /// The body said that the answer is complete.
     pub(crate) is_complete: bool,
 }
 
 /// Reads an answer that came in one piece.
-pub(crate) fn whole<D: Dialect>(body: &[u8]) -> Result<Ending, Fault> {
+pub(crate) fn whole<D: Dialect>(body: &[u8]) -> Result<ParsedReply, Fault> {
     let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
     let body = body.trim_ascii();
     if is_event_stream(body) {
-        let mut stream = Stream::<D>::of(Mode::Frames(Frames::new(Framing::ServerSentEvents)));
+        let mut stream = ReplyStream::<D>::of(Mode::Frames(Frames::new(Framing::ServerSentEvents)));
         if stream.push(body, &mut |_| {})? {
             return stream.finish();
         }
         return stream.end(&mut |_| {});
     }
-    let mut gathered = Gathered::default();
-    let (count, _) = read_all::<D>(&mut gathered, body, &mut |_| {})?;
-    if gathered.finish.is_none() {
-        if gathered.is_whole && count == 1 {
+    let mut partial = PartialAnswer::default();
+    let (count, _) = read_all::<D>(&mut partial, body, &mut |_| {})?;
+    if partial.finish.is_none() {
+        if partial.is_whole && count == 1 {
             // Small servers leave the reason out of whole answers, which are complete all the same.
-            gathered.finish = Some(FinishReason::Stop);
-        } else if !gathered.is_whole && !gathered.has_text() {
-            return Err(if gathered.is_of_protocol {
+            partial.finish = Some(FinishReason::Stop);
+        } else if !partial.is_whole && !partial.has_text() {
+            return Err(if partial.is_of_protocol {
                 Fault::NoAnswer
             } else {
                 Fault::Malformed(D::WITHOUT_ANSWER.to_owned())
             });
         }
     }
-    ending(gathered)
+    ending(partial)
 }
 
 /// Reads a document, or several of them, or one with something behind it. Gives how many there were, and whether
 /// the last said that nothing more will come.
 fn read_all<D: Dialect>(
-    gathered: &mut Gathered,
+    partial: &mut PartialAnswer,
     data: &[u8],
     emit: Emit<'_>,
 ) -> Result<(usize, bool), Fault> {
     let mut malformed = None;
     let documents = match list(data) {
         Some(items) => items,
-        None => match D::read(gathered, data, emit) {
+        None => match D::read(partial, data, emit) {
             Err(Fault::Malformed(what)) => {
                 malformed = Some(Fault::Malformed(what));
                 documents(data).collect()
@@ -77,7 +77,7 @@ fn read_all<D: Dialect>(
         },
     };
     for (index, document) in documents.iter().enumerate() {
-        if D::read(gathered, document, emit)? {
+        if D::read(partial, document, emit)? {
             return Ok((index + 1, true));
         }
     }
@@ -110,19 +110,19 @@ fn may_be_event_stream(body: &[u8]) -> bool {
     FIELDS.iter().any(|field| field.starts_with(body))
 }
 
-fn ending(gathered: Gathered) -> Result<Ending, Fault> {
-    let is_complete = gathered.finish.is_some();
-    Ok(Ending {
-        answer: gathered.into_answer()?,
+fn ending(partial: PartialAnswer) -> Result<ParsedReply, Fault> {
+    let is_complete = partial.finish.is_some();
+    Ok(ParsedReply {
+        answer: partial.into_answer()?,
         is_complete,
     })
 }
 
 /// Reads an answer as its body arrives.
 #[derive(Debug)]
-pub(crate) struct Stream<D> {
+pub(crate) struct ReplyStream<D> {
     mode: Mode,
-    gathered: Gathered,
+    partial: PartialAnswer,
     /// What came in place of an event.
     said: Option<Vec<u8>>,
     /// What was unusually long in its events.
@@ -139,17 +139,17 @@ enum Mode {
     Whole(Vec<u8>),
 }
 
-impl<D: Dialect> Default for Stream<D> {
+impl<D: Dialect> Default for ReplyStream<D> {
     fn default() -> Self {
         Self::of(Mode::Unknown(Vec::new()))
     }
 }
 
-impl<D: Dialect> Stream<D> {
+impl<D: Dialect> ReplyStream<D> {
     fn of(mode: Mode) -> Self {
         Self {
             mode,
-            gathered: Gathered::default(),
+            partial: PartialAnswer::default(),
             said: None,
             event_bytes: 0,
             dialect: PhantomData,
@@ -182,7 +182,7 @@ impl<D: Dialect> Stream<D> {
             Mode::Unknown(seen) | Mode::Whole(seen) => seen.len(),
             Mode::Frames(frames) => frames.held(),
         };
-        unread + self.event_bytes.max(self.gathered.text_bytes())
+        unread + self.event_bytes.max(self.partial.text_bytes())
     }
 
     /// What a body is that begins so.
@@ -209,7 +209,7 @@ impl<D: Dialect> Stream<D> {
         };
         while let Some(data) = frames.next() {
             self.event_bytes += data.len().saturating_sub(USUAL_EVENT);
-            if event::<D>(&mut self.gathered, &mut self.said, &data, emit)? {
+            if event::<D>(&mut self.partial, &mut self.said, &data, emit)? {
                 return Ok(true);
             }
         }
@@ -217,12 +217,12 @@ impl<D: Dialect> Stream<D> {
     }
 
     /// The answer, after the event that said that nothing more will come.
-    pub(crate) fn finish(self) -> Result<Ending, Fault> {
-        ending(self.gathered)
+    pub(crate) fn finish(self) -> Result<ParsedReply, Fault> {
+        ending(self.partial)
     }
 
     /// The answer, at the end of the body.
-    pub(crate) fn end(mut self, emit: Emit<'_>) -> Result<Ending, Fault> {
+    pub(crate) fn end(mut self, emit: Emit<'_>) -> Result<ParsedReply, Fault> {
         match &mut self.mode {
             Mode::Unknown(seen) | Mode::Whole(seen) if !seen.is_empty() => {
                 // Half a document at the end of the body is a cut stream, not a foreign protocol.
@@ -239,7 +239,7 @@ impl<D: Dialect> Stream<D> {
                 let data = frames.rest();
                 let is_line = data.is_some();
                 if let Some(data) = data.or_else(|| frames.unfinished()) {
-                    match event::<D>(&mut self.gathered, &mut self.said, &data, emit) {
+                    match event::<D>(&mut self.partial, &mut self.said, &data, emit) {
                         // As its specification says, an unfinished event is dropped, unless it is whole.
                         Err(Fault::Malformed(_)) if is_line => return Err(Fault::Truncated),
                         Ok(_) | Err(Fault::Malformed(_)) => {}
@@ -249,17 +249,17 @@ impl<D: Dialect> Stream<D> {
             }
         }
         match self.said {
-            Some(said) if !self.gathered.has_text() && self.gathered.finish.is_none() => {
+            Some(said) if !self.partial.has_text() && self.partial.finish.is_none() => {
                 Err(in_place_of_answer(&said, "no valid JSON".to_owned()))
             }
-            _ => ending(self.gathered),
+            _ => ending(self.partial),
         }
     }
 }
 
 /// Reads one event.
 fn event<D: Dialect>(
-    gathered: &mut Gathered,
+    partial: &mut PartialAnswer,
     said: &mut Option<Vec<u8>>,
     data: &[u8],
     emit: Emit<'_>,
@@ -268,7 +268,7 @@ fn event<D: Dialect>(
     match data.first() {
         None => Ok(false),
         Some(b'{' | b'[') if data != DONE => {
-            read_all::<D>(gathered, data, emit).map(|(_, is_done)| is_done)
+            read_all::<D>(partial, data, emit).map(|(_, is_done)| is_done)
         }
         _ if data == DONE => Ok(true),
         // A sign of life, or a complaint.
@@ -282,7 +282,7 @@ fn event<D: Dialect>(
 /// A short text is passed on as what the server says, and a page is none.
 fn in_place_of_answer(text: &[u8], what: String) -> Fault {
     match refusal::plain_text(text) {
-        Some(said) if said.len() <= MAX_SENTENCE => Fault::Said(said),
+        Some(said) if said.len() <= MAX_SENTENCE => Fault::PlainText(said),
         _ => Fault::Malformed(what),
     }
 }

@@ -12,7 +12,7 @@ use crate::transport::frames::{Frames, Framing};
 /// Deepest nesting of errors in errors that is looked into.
 const MAX_DEPTH: usize = 6;
 /// Errors of one list that are told.
-const MAX_TOLD: usize = 3;
+const MAX_LISTED_ERRORS: usize = 3;
 
 /// Keys that hold an error, the most telling ones first.
 const HOLDERS: &[&str] = &[
@@ -63,14 +63,14 @@ pub(crate) fn of_body(status: u16, body: &[u8]) -> Refusal {
     let Some(value) = json(body) else {
         return plain(status, body);
     };
-    let told = Told::of(&value);
-    let status = match (status, told.status, told.named) {
+    let details = ErrorDetails::of(&value);
+    let status = match (status, details.status, details.named) {
         // Proxies answer with these whatever came of their own request.
         (400 | 500 | 502, Some(code), _) => code,
         (500 | 502, None, Some(named)) => named,
         _ => status,
     };
-    told.into_refusal(status)
+    details.into_refusal(status)
 }
 
 /// Reads an error that came in place of an answer, with a status of success; `None` where it is no error.
@@ -104,11 +104,11 @@ pub(crate) fn in_answer(value: &Value) -> Option<Refusal> {
     if !is_error {
         return None;
     }
-    let told = Told::of(first);
-    let status = told.status.or(told.named).unwrap_or_else(|| {
+    let details = ErrorDetails::of(first);
+    let status = details.status.or(details.named).unwrap_or_else(|| {
         let refusal = Refusal {
-            message: told.message.clone(),
-            codes: told.codes.join(" "),
+            message: details.message.clone(),
+            codes: details.codes.join(" "),
             ..Refusal::default()
         };
         if refusal.mentions(OUT_OF_CREDIT) {
@@ -121,7 +121,7 @@ pub(crate) fn in_answer(value: &Value) -> Option<Refusal> {
             500
         }
     });
-    Some(told.into_refusal(status))
+    Some(details.into_refusal(status))
 }
 
 /// The first document of a body, be it sent as an event.
@@ -158,7 +158,7 @@ pub(crate) fn plain_text(body: &[u8]) -> Option<String> {
 
 /// What an error says of itself.
 #[derive(Debug, Default)]
-struct Told {
+struct ErrorDetails {
     message: String,
     codes: Vec<String>,
     /// A number that is a status.
@@ -172,11 +172,11 @@ struct Told {
     answer: Option<String>,
 }
 
-impl Told {
+impl ErrorDetails {
     fn of(value: &Value) -> Self {
-        let mut told = Self::default();
-        told.take(value, 0);
-        told
+        let mut details = Self::default();
+        details.take(value, 0);
+        details
     }
 
     fn take(&mut self, value: &Value, depth: usize) {
@@ -187,7 +187,7 @@ impl Told {
             Value::String(text) => self.take_text(text, depth),
             Value::Array(items) => {
                 let before = self.message.len();
-                for item in items.iter().take(MAX_TOLD) {
+                for item in items.iter().take(MAX_LISTED_ERRORS) {
                     let mut one = Self::default();
                     one.take(item, depth + 1);
                     let place = item["loc"].as_array().map(|parts| place(parts));

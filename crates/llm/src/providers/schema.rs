@@ -220,7 +220,7 @@ fn plain(value: &Value) -> String {
 
 /// Schemas already fitted, by the identity of the original: a workflow asks with the same few over and over.
 #[derive(Debug)]
-pub(crate) struct Fitted<T> {
+pub(crate) struct SchemaCache<T> {
     by_address: Mutex<HashMap<usize, Entry<T>>>,
 }
 
@@ -231,7 +231,7 @@ type Entry<T> = (Arc<Value>, Arc<T>);
 const MAX_FITTED: usize = 1_024;
 
 /// Not derived: what is fitted need not have a default.
-impl<T> Default for Fitted<T> {
+impl<T> Default for SchemaCache<T> {
     fn default() -> Self {
         Self {
             by_address: Mutex::default(),
@@ -239,7 +239,7 @@ impl<T> Default for Fitted<T> {
     }
 }
 
-impl<T> Fitted<T> {
+impl<T> SchemaCache<T> {
     pub(crate) fn get(&self, schema: &Arc<Value>, fit: impl FnOnce(&Value) -> T) -> Arc<T> {
         let address = Arc::as_ptr(schema) as usize;
         let mut fitted = self
@@ -378,7 +378,7 @@ mod tests {
 
     #[test]
     fn each_original_is_fitted_once() {
-        let fitted = Fitted::default();
+        let fitted = SchemaCache::default();
         let (one, other) = (Arc::new(json!(1)), Arc::new(json!(1)));
         let mut count = 0;
         for schema in [&one, &one, &other] {

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::reading::{self, Ending, Stream};
+use super::reading::{self, ParsedReply, ReplyStream};
 use super::{Dialect, Fault};
 use crate::answer::Answer;
-use crate::chat::{ChatRequest, Fits, Message, OutputFormat, Role};
+use crate::chat::{AnswerFilter, ChatRequest, Message, OutputFormat, Role};
 
 /// "Hi", in free text.
 pub(crate) fn free() -> ChatRequest {
@@ -33,7 +33,7 @@ pub(crate) fn structured(schema: Value) -> ChatRequest {
         name: "Output_ask".into(),
         description: Some("An answer.".into()),
         schema: Arc::new(schema),
-        fits: Fits::default(),
+        filter: AnswerFilter::default(),
     };
     ChatRequest {
         output: Some(output),
@@ -42,13 +42,13 @@ pub(crate) fn structured(schema: Value) -> ChatRequest {
 }
 
 /// An answer, if its body was complete.
-fn complete(ending: Result<Ending, Fault>) -> Result<Answer, Fault> {
+fn complete(ending: Result<ParsedReply, Fault>) -> Result<Answer, Fault> {
     match ending? {
-        Ending {
+        ParsedReply {
             answer,
             is_complete: true,
         } => Ok(answer),
-        Ending { .. } => Err(Fault::Truncated),
+        ParsedReply { .. } => Err(Fault::Truncated),
     }
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn read_whole<D: Dialect>(body: &[u8]) -> Result<Answer, Fault> {
 pub(crate) fn read_pieces<'a, D: Dialect>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Result<Answer, Fault>, String) {
-    let mut stream = Stream::<D>::default();
+    let mut stream = ReplyStream::<D>::default();
     let mut emitted = String::new();
     let mut emit = |text: &str| emitted.push_str(text);
     for piece in pieces {

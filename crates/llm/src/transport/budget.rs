@@ -25,7 +25,7 @@ pub(super) struct BodyBudget {
 
 /// What one answer takes of it; given back on drop.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub(crate) struct BodyReservation {
     budget: Arc<BodyBudget>,
     held: Option<OwnedSemaphorePermit>,
     last: Option<OwnedSemaphorePermit>,
@@ -43,8 +43,8 @@ impl BodyBudget {
     }
 
     /// The share of an answer that begins.
-    pub(super) fn share(self: &Arc<Self>) -> Share {
-        Share {
+    pub(super) fn share(self: &Arc<Self>) -> BodyReservation {
+        BodyReservation {
             budget: Arc::clone(self),
             held: None,
             last: None,
@@ -52,7 +52,7 @@ impl BodyBudget {
     }
 }
 
-impl Share {
+impl BodyReservation {
     /// Waits until there is room for so many bytes of this answer, all in all.
     pub(super) async fn grow(&mut self, bytes: usize) {
         if self.last.is_some() {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     /// Whether there is room at once.
-    fn grows(share: &mut Share, bytes: usize) -> bool {
+    fn grows(share: &mut BodyReservation, bytes: usize) -> bool {
         let mut growing = pin!(share.grow(bytes));
         let mut context = Context::from_waker(Waker::noop());
         growing.as_mut().poll(&mut context).is_ready()
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn long_answers_wait_for_one_another_and_short_ones_do_not() {
         let budget = budget(2);
-        let mut shares: Vec<Share> = (0..3).map(|_| budget.share()).collect();
+        let mut shares: Vec<BodyReservation> = (0..3).map(|_| budget.share()).collect();
         assert!(grows(&mut shares[0], FREE + LONGEST));
         // What is kept back for one.
         assert!(grows(&mut shares[1], LONGEST));
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn one_of_many_half_read_answers_always_comes_to_its_end() {
         let budget = budget(3);
-        let mut shares: Vec<Share> = (0..8).map(|_| budget.share()).collect();
+        let mut shares: Vec<BodyReservation> = (0..8).map(|_| budget.share()).collect();
         for share in &mut shares {
             assert!(grows(share, FREE + LONGEST / 4));
         }

@@ -45,14 +45,14 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 /// Opens connections within a time limit.
 #[derive(Clone)]
 pub(super) struct Connector {
-    https: HttpsConnector<Route>,
+    https: HttpsConnector<ServerConnector>,
     limit: Duration,
 }
 
 /// The limit was reached.
 #[derive(Debug, thiserror::Error)]
 #[error("no connection in time")]
-pub(super) struct TooSlow;
+pub(super) struct ConnectTimeout;
 
 impl Connector {
     pub(super) fn new(
@@ -66,14 +66,14 @@ impl Connector {
         // A proxy is spoken to in HTTP/1.1, and is where the operator says it is.
         let mut to_proxy = tls.clone();
         to_proxy.alpn_protocols.clear();
-        let route = Route {
+        let connector = ServerConnector {
             to_proxy: HttpsConnector::from((tcp(None), to_proxy)),
             straight: tcp(reach),
             proxies,
             user_agent,
         };
         Self {
-            https: HttpsConnector::from((route, tls)),
+            https: HttpsConnector::from((connector, tls)),
             limit,
         }
     }
@@ -128,7 +128,7 @@ impl Service<Name> for Resolver {
 }
 
 impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<Wire>;
+    type Response = MaybeHttpsStream<ServerStream>;
     type Error = BoxError;
     type Future = Connecting<Self::Response>;
 
@@ -138,23 +138,27 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, to: Uri) -> Self::Future {
         let connecting = tokio::time::timeout(self.limit, self.https.call(to));
-        Box::pin(async move { connecting.await.unwrap_or_else(|_| Err(TooSlow.into())) })
+        Box::pin(async move {
+            connecting
+                .await
+                .unwrap_or_else(|_| Err(ConnectTimeout.into()))
+        })
     }
 }
 
 /// The way to a server.
 #[derive(Clone)]
-struct Route {
+struct ServerConnector {
     straight: Tcp,
     to_proxy: HttpsConnector<Tcp>,
     proxies: Arc<Matcher>,
     user_agent: HeaderValue,
 }
 
-impl Service<Uri> for Route {
-    type Response = Wire;
+impl Service<Uri> for ServerConnector {
+    type Response = ServerStream;
     type Error = BoxError;
-    type Future = Connecting<Wire>;
+    type Future = Connecting<ServerStream>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.straight.poll_ready(context).map_err(Into::into)
@@ -164,7 +168,7 @@ impl Service<Uri> for Route {
         let Some(proxy) = self.proxies.intercept(&to) else {
             let connecting = self.straight.call(to);
             return Box::pin(async move {
-                Ok(Wire {
+                Ok(ServerStream {
                     stream: MaybeHttpsStream::Http(connecting.await?),
                     is_proxy: false,
                 })
@@ -179,7 +183,7 @@ impl Service<Uri> for Route {
             }
             let digging = tunnel.call(to);
             Box::pin(async move {
-                Ok(Wire {
+                Ok(ServerStream {
                     stream: digging.await?,
                     is_proxy: false,
                 })
@@ -187,7 +191,7 @@ impl Service<Uri> for Route {
         } else {
             let connecting = self.to_proxy.call(proxy.uri().clone());
             Box::pin(async move {
-                Ok(Wire {
+                Ok(ServerStream {
                     stream: connecting.await?,
                     is_proxy: true,
                 })
@@ -197,25 +201,25 @@ impl Service<Uri> for Route {
 }
 
 /// What leads to a server, before any encryption to the server itself.
-pub(super) struct Wire {
+pub(super) struct ServerStream {
     stream: MaybeHttpsStream<TokioIo<TcpStream>>,
     /// The other end is a proxy and wants to see whole addresses.
     is_proxy: bool,
 }
 
-impl Wire {
+impl ServerStream {
     fn stream(self: Pin<&mut Self>) -> Pin<&mut MaybeHttpsStream<TokioIo<TcpStream>>> {
         Pin::new(&mut self.get_mut().stream)
     }
 }
 
-impl Connection for Wire {
+impl Connection for ServerStream {
     fn connected(&self) -> Connected {
         self.stream.connected().proxy(self.is_proxy)
     }
 }
 
-impl Read for Wire {
+impl Read for ServerStream {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -225,7 +229,7 @@ impl Read for Wire {
     }
 }
 
-impl Write for Wire {
+impl Write for ServerStream {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -34,9 +34,9 @@ use crate::error::ErrorKind;
 use crate::reach::{NotAllowed, Reach};
 use crate::settings::Settings;
 use budget::BodyBudget;
-pub(crate) use budget::Share;
+pub(crate) use budget::BodyReservation;
 use client::{Client, Clients};
-use connector::TooSlow;
+use connector::ConnectTimeout;
 pub(crate) use endpoint::Endpoint;
 use gunzip::Gunzip;
 
@@ -67,7 +67,7 @@ pub(crate) struct Transport {
 
 /// An exchange that broke before there was an answer to judge.
 #[derive(Debug)]
-pub(crate) struct Broken {
+pub(crate) struct TransportError {
     /// `Network`, `Timeout`, `BadReply` or `Config`.
     pub(crate) kind: ErrorKind,
     /// What happened, to follow "`model`: ".
@@ -78,9 +78,9 @@ pub(crate) struct Broken {
 
 /// Why no request can be sent to an address.
 #[derive(Debug)]
-pub(crate) enum Unfit {
+pub(crate) enum AddressError {
     /// It is none over HTTP.
-    NoAddress,
+    Invalid,
     /// The operator does not let workflows name it; a sentence.
     NotAllowed(String),
 }
@@ -103,15 +103,15 @@ pub(crate) struct Answer {
     limit: usize,
     /// Bytes of the answer in memory, here or with the caller.
     kept: usize,
-    share: Share,
+    share: BodyReservation,
     silence_timeout: Duration,
 }
 
 /// A body that was read to its end. Its memory is counted until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Whole {
+pub(crate) struct FullBody {
     pub(crate) bytes: Bytes,
-    _share: Share,
+    _share: BodyReservation,
 }
 
 impl Transport {
@@ -137,8 +137,8 @@ impl Transport {
     }
 
     /// Prepares requests to an address of the operator's.
-    pub(crate) fn endpoint(&self, url: &Url, headers: HeaderMap) -> Result<Endpoint, Unfit> {
-        Endpoint::new(url, headers, &self.proxies).ok_or(Unfit::NoAddress)
+    pub(crate) fn endpoint(&self, url: &Url, headers: HeaderMap) -> Result<Endpoint, AddressError> {
+        Endpoint::new(url, headers, &self.proxies).ok_or(AddressError::Invalid)
     }
 
     /// Prepares requests to an address that a workflow's file names. Where a name leads is judged for each
@@ -147,12 +147,12 @@ impl Transport {
         &self,
         url: &Url,
         headers: HeaderMap,
-    ) -> Result<Endpoint, Unfit> {
+    ) -> Result<Endpoint, AddressError> {
         let mut endpoint = self.endpoint(url, headers)?;
         if let Some(reach) = &self.reach
             && !endpoint::may_reach(url, &**reach)
         {
-            return Err(Unfit::NotAllowed(not_allowed(&endpoint.place)));
+            return Err(AddressError::NotAllowed(not_allowed(&endpoint.place)));
         }
         endpoint.is_guarded = true;
         Ok(endpoint)
@@ -165,7 +165,7 @@ impl Transport {
         to: &Endpoint,
         body: Vec<u8>,
         trace_parent: Option<&HeaderValue>,
-    ) -> Result<Answer, Broken> {
+    ) -> Result<Answer, TransportError> {
         let mut request = Request::new(Full::from(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = to.uri.clone();
@@ -198,7 +198,7 @@ impl Transport {
         let is_foreign = !is_packed && !packing.is_empty() && !is("identity");
         if is_foreign && head.status.is_success() {
             let name: String = packing.chars().take(MAX_PACKING_NAME).collect();
-            return Err(Broken {
+            return Err(TransportError {
                 kind: ErrorKind::Config,
                 message: format!(
                     "{} packs its answers as `{name}` although only gzip was offered; have it, or the proxy \
@@ -227,11 +227,11 @@ impl Transport {
         })
     }
 
-    fn broken(&self, to: &Endpoint, error: &legacy::Error) -> Broken {
+    fn broken(&self, to: &Endpoint, error: &legacy::Error) -> TransportError {
         let place = &to.place;
         let cause = root(error);
         if cause.is::<NotAllowed>() {
-            return Broken {
+            return TransportError {
                 kind: ErrorKind::Config,
                 message: not_allowed(place),
                 was_sent: false,
@@ -242,7 +242,7 @@ impl Transport {
             .downcast_ref::<hyper::Error>()
             .is_some_and(hyper::Error::is_parse);
         if is_no_http && !is_encrypted {
-            return Broken {
+            return TransportError {
                 kind: ErrorKind::Config,
                 message: format!(
                     "{place} does not answer in HTTP; if it speaks TLS, write `https://` in its address"
@@ -251,14 +251,14 @@ impl Transport {
             };
         }
         if !error.is_connect() {
-            return Broken {
+            return TransportError {
                 kind: ErrorKind::Network,
                 message: format!("the connection to {place} broke: {cause}"),
                 was_sent: true,
             };
         }
         if is_encrypted && speaks_no_tls(cause) {
-            return Broken {
+            return TransportError {
                 kind: ErrorKind::Config,
                 message: format!(
                     "{place} does not speak TLS; if it is a plain HTTP server, write `http://` in its address"
@@ -268,7 +268,7 @@ impl Transport {
         }
         let text = cause.to_string();
         if text.contains("invalid peer certificate") {
-            return Broken {
+            return TransportError {
                 kind: ErrorKind::Config,
                 message: format!(
                     "{place} has a certificate that is not trusted ({text}); \
@@ -277,7 +277,7 @@ impl Transport {
                 was_sent: false,
             };
         }
-        let is_late = cause.is::<TooSlow>()
+        let is_late = cause.is::<ConnectTimeout>()
             || cause
                 .downcast_ref::<io::Error>()
                 .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut);
@@ -291,7 +291,7 @@ impl Transport {
                 "no connection to {place} ({text}); is the server running, and the address right?"
             )
         };
-        Broken {
+        TransportError {
             kind: ErrorKind::Network,
             message,
             was_sent: false,
@@ -301,17 +301,17 @@ impl Transport {
 
 impl Answer {
     /// The next piece of a streamed body, decompressed; `None` at its end.
-    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Broken> {
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
         self.piece(Some(self.silence_timeout)).await
     }
 
     /// The first piece of a streamed body, for which a model may think as long as the call allows.
-    pub(crate) async fn first_chunk(&mut self) -> Result<Option<Bytes>, Broken> {
+    pub(crate) async fn first_chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
         self.piece(None).await
     }
 
     /// The server may be silent so long; what it waits for our memory does not count.
-    async fn piece(&mut self, silence: Option<Duration>) -> Result<Option<Bytes>, Broken> {
+    async fn piece(&mut self, silence: Option<Duration>) -> Result<Option<Bytes>, TransportError> {
         loop {
             let Some(body) = &mut self.body else {
                 return Ok(None);
@@ -320,7 +320,7 @@ impl Answer {
                 None => body.frame().await,
                 Some(silence) => {
                     let frame = tokio::time::timeout(silence, body.frame()).await;
-                    frame.map_err(|_elapsed| Broken {
+                    frame.map_err(|_elapsed| TransportError {
                         kind: ErrorKind::Timeout,
                         message: format!("the stream was silent for {} s", silence.as_secs_f64()),
                         was_sent: true,
@@ -361,7 +361,7 @@ impl Answer {
     }
 
     /// What is still in the packing when the body has ended.
-    fn last_piece(&mut self) -> Result<Option<Bytes>, Broken> {
+    fn last_piece(&mut self) -> Result<Option<Bytes>, TransportError> {
         let Some(mut gunzip) = self.gunzip.take() else {
             return Ok(None);
         };
@@ -374,15 +374,15 @@ impl Answer {
     }
 
     /// The whole body.
-    pub(crate) async fn into_bytes(mut self) -> Result<Whole, Broken> {
+    pub(crate) async fn into_bytes(mut self) -> Result<FullBody, TransportError> {
         let bytes = self.all().await?;
-        Ok(Whole {
+        Ok(FullBody {
             bytes,
             _share: self.share,
         })
     }
 
-    async fn all(&mut self) -> Result<Bytes, Broken> {
+    async fn all(&mut self) -> Result<Bytes, TransportError> {
         // Nearly every body comes in one piece.
         let Some(first) = self.first_chunk().await? else {
             return Ok(Bytes::new());
@@ -405,7 +405,7 @@ impl Answer {
         let _ended_in_time = tokio::time::timeout(MAX_LINGER, rest).await.is_ok();
     }
 
-    fn count(&mut self, piece: Bytes) -> Result<Bytes, Broken> {
+    fn count(&mut self, piece: Bytes) -> Result<Bytes, TransportError> {
         self.left = self
             .left
             .checked_sub(piece.len())
@@ -413,15 +413,15 @@ impl Answer {
         Ok(piece)
     }
 
-    fn too_long(&self) -> Broken {
-        Broken {
+    fn too_long(&self) -> TransportError {
+        TransportError {
             kind: ErrorKind::BadReply,
             message: format!("the answer is longer than {} bytes", self.limit),
             was_sent: true,
         }
     }
 
-    fn unpackable(&self, fault: gunzip::Fault) -> Broken {
+    fn unpackable(&self, fault: gunzip::Fault) -> TransportError {
         match fault {
             gunzip::Fault::TooLong => self.too_long(),
             gunzip::Fault::Broken(error) => broke_off(&error),
@@ -460,8 +460,8 @@ fn not_allowed(place: &str) -> String {
     format!("{place} {NotAllowed}")
 }
 
-fn broke_off(cause: &(dyn StdError + 'static)) -> Broken {
-    Broken {
+fn broke_off(cause: &(dyn StdError + 'static)) -> TransportError {
+    TransportError {
         kind: ErrorKind::Network,
         message: format!("the answer broke off: {cause}"),
         was_sent: true,

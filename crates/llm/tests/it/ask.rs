@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use llm::chat::{ChatReply, ChatRequest, Content, Delta, Fits, Message, OutputFormat, Role};
+use llm::chat::{
+    AnswerFilter, ChatReply, ChatRequest, Content, Delta, Message, OutputFormat, Role,
+};
 use llm::model::{ModelSpec, Models};
 use llm::{Error, Registry, Settings};
 use serde_json::{Value, json};
@@ -32,7 +34,7 @@ pub(crate) fn shaped(prompt: &str, schema: Value) -> ChatRequest {
         name: "Output_ask".into(),
         description: None,
         schema: Arc::new(schema),
-        fits: Fits::new(move |answer| jsonschema::is_valid(&wanted, answer)),
+        filter: AnswerFilter::new(move |answer| jsonschema::is_valid(&wanted, answer)),
     };
     ChatRequest {
         output: Some(output),

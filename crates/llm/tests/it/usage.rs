@@ -100,7 +100,7 @@ fn what_is_set_aside_is_what_is_really_sent_and_a_token_for_each_byte() {
     let models = registry(&[("ANTHROPIC_API_KEY", "key"), ("OPENAI_API_KEY", "key")]);
     let most = |model: &str, request: &ChatRequest| {
         let spec = ModelSpec::parse(model).unwrap();
-        models.find(&spec).unwrap().most(request)
+        models.find(&spec).unwrap().usage_ceiling(request)
     };
     // A token for each of these: a tokenizer that knows no such sign has only their bytes.
     let rare = free(&"𒀱".repeat(1_000));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jobs::job::Job;
 use jobs::store::Error;
-use jobs::webhook::{ClaimedDelivery, DeliveryLease, DeliveryCapacity, Settlement, Webhook};
+use jobs::webhook::{ClaimedDelivery, DeliveryCapacity, DeliveryLease, Settlement, Webhook};
 use outbound::{Answer, Url};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;

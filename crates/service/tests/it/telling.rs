@@ -10,7 +10,7 @@ use jobs::job::{Job, JobId, NewJob, Status, Workload};
 use jobs::json::Json;
 use jobs::memory::MemoryStore;
 use jobs::store::{Claimant, JobStore, SubmitOptions, Submitted};
-use jobs::webhook::{Delivery, DeliveryState, DeliveryCapacity};
+use jobs::webhook::{Delivery, DeliveryCapacity, DeliveryState};
 use lang::workflow::Budget;
 use serde_json::{Value, json};
 use service::runs::RunRequest;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jobs::job::{End, JobId, NewJob};
 use jobs::store::{CancelRequested, Error};
-use jobs::webhook::{ClaimedDelivery, Delivery, DeliveryState, DeliveryCapacity, Settlement};
+use jobs::webhook::{ClaimedDelivery, Delivery, DeliveryCapacity, DeliveryState, Settlement};
 
 use super::Store;
 use crate::fixtures::{
@@ -329,7 +329,12 @@ pub(crate) async fn a_host_without_room_leaves_the_others_theirs(store: Store) {
             .map(|(host, number)| ((*host).into(), *number))
             .collect(),
     };
-    let claim = async |capacity: DeliveryCapacity| store.claim_deliveries(&capacity, LEASE, at(30)).await.unwrap();
+    let claim = async |capacity: DeliveryCapacity| {
+        store
+            .claim_deliveries(&capacity, LEASE, at(30))
+            .await
+            .unwrap()
+    };
     let first = claim(capacity(&[])).await;
     let ids: Vec<_> = [1, 2, 3, 4, 41, 42, 43].map(id).into();
     assert_eq!(jobs(&first), ids);

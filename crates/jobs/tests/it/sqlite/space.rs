@@ -182,7 +182,10 @@ async fn a_retry_writes_neither_inputs_nor_progress_again() {
     assert!((MB..2 * MB).contains(&used()), "{}", used());
     let workload = store.workload(id(41)).await.unwrap().unwrap();
     assert_eq!((workload.inputs, workload.progress), (text("x"), Some(own)));
-    assert_eq!(store.workload(id(1)).await.unwrap().unwrap(), repeated(1).workload);
+    assert_eq!(
+        store.workload(id(1)).await.unwrap().unwrap(),
+        repeated(1).workload
+    );
     let claimed = store.claim(&worker("w"), 9, at(1_000)).await.unwrap();
     assert_eq!(claimed[0].workload.inputs, text("x"));
     let lease = &claimed[0].lease;

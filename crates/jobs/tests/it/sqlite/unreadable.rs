@@ -87,7 +87,10 @@ async fn one_unreadable_webhook_does_not_stop_the_others() {
         per_host: 9,
         ..DeliveryCapacity::default()
     };
-    let claimed = store.claim_deliveries(&capacity, LEASE, at(10)).await.unwrap();
+    let claimed = store
+        .claim_deliveries(&capacity, LEASE, at(10))
+        .await
+        .unwrap();
     let claimed: Vec<_> = claimed.iter().map(|claimed| claimed.lease.job).collect();
     assert_eq!(claimed, [id(1), id(3)]);
     assert_eq!(

@@ -8,8 +8,8 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use serde_json::Value;
 
-use super::detour::{About, Detour, ONLY_ABOVE_ZERO, Temperature};
-use super::gathered::{Emit, Gathered};
+use super::detour::{Detour, ONLY_ABOVE_ZERO, RefusedFeature, Temperature};
+use super::partial::{Emit, PartialAnswer};
 use super::{Dialect, Fault};
 use crate::chat::ChatRequest;
 use crate::transport::frames::Framing;
@@ -45,8 +45,8 @@ impl Default for Wording {
 
 const DETOURS: &[Detour<Wording>] = &[
     Detour {
-        about: About::ZeroTemperature,
-        applies: |wording, asked| wording.temperature.is_zero(asked),
+        about: RefusedFeature::ZeroTemperature,
+        applies: |wording, features| wording.temperature.is_zero(features),
         words: ONLY_ABOVE_ZERO,
         next: |wording| Wording {
             temperature: Temperature::AboveZero,
@@ -54,8 +54,8 @@ const DETOURS: &[Detour<Wording>] = &[
         },
     },
     Detour {
-        about: About::Temperature,
-        applies: |wording, asked| wording.temperature.is_sent(asked),
+        about: RefusedFeature::Temperature,
+        applies: |wording, features| wording.temperature.is_sent(features),
         words: &["temperature", "sampling parameter"],
         next: |wording| Wording {
             temperature: Temperature::Omitted,
@@ -63,8 +63,8 @@ const DETOURS: &[Detour<Wording>] = &[
         },
     },
     Detour {
-        about: About::Structure,
-        applies: |wording, asked| wording.structure == Structure::Tool && asked.has_schema,
+        about: RefusedFeature::Structure,
+        applies: |wording, features| wording.structure == Structure::Tool && features.has_schema,
         words: &["tool_choice", "forced tool", "forces tool", "tools"],
         next: |wording| Wording {
             structure: Structure::Format,
@@ -127,15 +127,15 @@ impl Dialect for Anthropic {
         request::body(model, request, schemas, wording)
     }
 
-    fn read(gathered: &mut Gathered, document: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {
-        reply::read(gathered, document, emit)
+    fn read(partial: &mut PartialAnswer, document: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {
+        reply::read(partial, document, emit)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::providers::detour::{self, Asked};
+    use crate::providers::detour::{self, RequestFeatures};
     use crate::transport::failure::Refusal;
 
     #[test]
@@ -177,7 +177,7 @@ mod tests {
 
     #[track_caller]
     fn check_reworded(message: &str, expected: Option<Wording>) {
-        let asked = Asked {
+        let features = RequestFeatures {
             has_schema: true,
             has_odd_names: false,
             temperature: Some(0.5),
@@ -190,7 +190,7 @@ mod tests {
             ..Refusal::default()
         };
         let usual = Wording::default();
-        let index = detour::around(&refusal, &usual, &asked, DETOURS);
+        let index = detour::around(&refusal, &usual, &features, DETOURS);
         assert_eq!(index.map(|index| (DETOURS[index].next)(usual)), expected);
     }
 

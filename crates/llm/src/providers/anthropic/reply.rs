@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::chat::FinishReason;
 use crate::providers::Fault;
-use crate::providers::gathered::{Emit, Gathered};
 use crate::providers::lenient::{Count, Document, List, Text, Word, is_something, object, parse};
+use crate::providers::partial::{Emit, PartialAnswer};
 use crate::providers::reading::check_for_error;
 use crate::tokens::Reported;
 
@@ -78,7 +78,11 @@ impl Tokens {
 }
 
 /// Reads a whole answer or one event.
-pub(super) fn read(gathered: &mut Gathered, data: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {
+pub(super) fn read(
+    partial: &mut PartialAnswer,
+    data: &[u8],
+    emit: Emit<'_>,
+) -> Result<bool, Fault> {
     let Document {
         value: document,
         marker,
@@ -90,45 +94,45 @@ pub(super) fn read(gathered: &mut Gathered, data: &[u8], emit: Emit<'_>) -> Resu
     if kind.is_none() && document.content.is_none() {
         check_for_error(data)?;
     }
-    gathered.is_of_protocol |= kind == Some("message");
-    document.start.usage.update(&mut gathered.usage);
-    document.usage.update(&mut gathered.usage);
+    partial.is_of_protocol |= kind == Some("message");
+    document.start.usage.update(&mut partial.usage);
+    document.usage.update(&mut partial.usage);
     let model = document.start.model.0.or(document.model.0);
-    gathered.model = model.or(gathered.model.take());
+    partial.model = model.or(partial.model.take());
     if let Some(blocks) = &document.content {
-        gathered.is_whole |= !blocks.0.is_empty();
+        partial.is_whole |= !blocks.0.is_empty();
     }
     let blocks = document.content.unwrap_or_default().0.into_iter();
     let blocks = blocks
         .chain(document.start.content.0)
         .chain([document.content_block]);
     for block in blocks {
-        gathered
+        partial
             .reasoning
             .push(&block.thinking.text, marker, &mut |_| {});
-        gathered.text.push(&block.text.text, marker, emit);
+        partial.text.push(&block.text.text, marker, emit);
         match block.input {
-            Value::String(text) => gathered.arguments.push(&text, marker, emit),
+            Value::String(text) => partial.arguments.push(&text, marker, emit),
             // Parallel calls are switched off; a second one would be a second answer.
             input if is_something(&input) || (input.is_object() && kind == Some("message")) => {
-                gathered.input.get_or_insert(input);
+                partial.input.get_or_insert(input);
             }
             _ => {}
         }
     }
     let delta = document.delta;
-    gathered
+    partial
         .reasoning
         .push(&delta.thinking.text, marker, &mut |_| {});
-    gathered.text.push(&delta.text.text, marker, emit);
-    gathered
+    partial.text.push(&delta.text.text, marker, emit);
+    partial
         .arguments
         .push(&delta.partial_json.text, marker, emit);
     let reason = delta.stop_reason.0.or(document.stop_reason.0);
     if let Some(reason) = reason {
         let finish = finish_reason(&reason);
-        gathered.finish = Some(finish);
-        gathered.reason = (finish == FinishReason::Other).then_some(reason);
+        partial.finish = Some(finish);
+        partial.reason = (finish == FinishReason::Other).then_some(reason);
     }
     Ok(kind == Some("message_stop"))
 }
@@ -155,7 +159,7 @@ mod tests {
 
     use super::super::Anthropic;
     use super::*;
-    use crate::answer::{Answer, Aside, Body};
+    use crate::answer::{Answer, Body, FallbackText};
     use crate::error::ErrorKind;
     use crate::providers::refusal::of_body as refusal;
     use crate::providers::test_request::{read_stream, read_whole};
@@ -174,7 +178,7 @@ mod tests {
     fn answer(body: Body, finish: FinishReason) -> Answer {
         Answer {
             body,
-            aside: Aside::Nothing,
+            aside: FallbackText::Nothing,
             usage: USAGE,
             finish,
             reason: (finish == FinishReason::Other).then(|| "pause_turn".to_owned()),

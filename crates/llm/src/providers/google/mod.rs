@@ -8,8 +8,8 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use serde_json::Value;
 
-use super::detour::{About, Detour, ODD_NAMES};
-use super::gathered::{Emit, Gathered};
+use super::detour::{Detour, ODD_NAMES, RefusedFeature};
+use super::partial::{Emit, PartialAnswer};
 use super::{Dialect, Fault};
 use crate::chat::ChatRequest;
 use crate::transport::frames::Framing;
@@ -38,8 +38,8 @@ enum Structure {
 
 const DETOURS: &[Detour<Wording>] = &[
     Detour {
-        about: About::PropertyNames,
-        applies: |wording, asked| !wording.plain_names && asked.has_odd_names,
+        about: RefusedFeature::PropertyNames,
+        applies: |wording, features| !wording.plain_names && features.has_odd_names,
         words: ODD_NAMES,
         next: |wording| Wording {
             plain_names: true,
@@ -47,8 +47,8 @@ const DETOURS: &[Detour<Wording>] = &[
         },
     },
     Detour {
-        about: About::Structure,
-        applies: |wording, asked| wording.structure == Structure::Schema && asked.has_schema,
+        about: RefusedFeature::Structure,
+        applies: |wording, features| wording.structure == Structure::Schema && features.has_schema,
         words: &["schema", "too many states"],
         next: |wording| Wording {
             structure: Structure::Message,
@@ -117,8 +117,8 @@ impl Dialect for Google {
         request::body(request, schema, wording.structure)
     }
 
-    fn read(gathered: &mut Gathered, document: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {
-        reply::read(gathered, document, emit)
+    fn read(partial: &mut PartialAnswer, document: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {
+        reply::read(partial, document, emit)
     }
 }
 

@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use crate::chat::FinishReason;
 use crate::providers::Fault;
-use crate::providers::gathered::{Emit, Gathered};
 use crate::providers::lenient::{
     Count, Document, Flag, List, Maybe, Text, Word, is_something, object, parse,
 };
+use crate::providers::partial::{Emit, PartialAnswer};
 use crate::providers::reading::check_for_error;
 use crate::tokens::Reported;
 
@@ -76,7 +76,11 @@ impl Tokens {
 }
 
 /// Reads a whole answer or one event.
-pub(super) fn read(gathered: &mut Gathered, data: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {
+pub(super) fn read(
+    partial: &mut PartialAnswer,
+    data: &[u8],
+    emit: Emit<'_>,
+) -> Result<bool, Fault> {
     let Document {
         value: response,
         marker,
@@ -89,36 +93,34 @@ pub(super) fn read(gathered: &mut Gathered, data: &[u8], emit: Emit<'_>) -> Resu
             "the prompt was blocked ({reason})"
         )));
     }
-    response.usage.update(&mut gathered.usage);
-    gathered.model = response.model.0.or(gathered.model.take());
+    response.usage.update(&mut partial.usage);
+    partial.model = response.model.0.or(partial.model.take());
     let Some(List(candidates)) = response.candidates else {
-        if gathered.finish.is_none() {
+        if partial.finish.is_none() {
             check_for_error(data)?;
         }
         return Ok(false);
     };
-    gathered.is_of_protocol = true;
+    partial.is_of_protocol = true;
     // Only one answer is ever asked for.
     let Some(candidate) = candidates.into_iter().next() else {
         return Ok(false);
     };
-    gathered.is_whole |= candidate.content.0.is_some();
+    partial.is_whole |= candidate.content.0.is_some();
     for part in candidate.content.0.unwrap_or_default().parts.0 {
         if part.thought.0 == Some(true) {
-            gathered
-                .reasoning
-                .push(&part.text.text, marker, &mut |_| {});
+            partial.reasoning.push(&part.text.text, marker, &mut |_| {});
         } else {
-            gathered.text.push(&part.text.text, marker, emit);
+            partial.text.push(&part.text.text, marker, emit);
         }
         if is_something(&part.call.args) {
-            gathered.input.get_or_insert(part.call.args);
+            partial.input.get_or_insert(part.call.args);
         }
     }
     if let Some(reason) = candidate.finish_reason.0 {
         let finish = finish_reason(&reason);
-        gathered.finish = Some(finish);
-        gathered.reason = (finish == FinishReason::Other).then_some(reason);
+        partial.finish = Some(finish);
+        partial.reason = (finish == FinishReason::Other).then_some(reason);
     }
     // Nothing marks the end but the end: the last piece may follow the reason.
     Ok(false)
@@ -147,7 +149,7 @@ mod tests {
 
     use super::super::Google;
     use super::*;
-    use crate::answer::{Answer, Aside, Body};
+    use crate::answer::{Answer, Body, FallbackText};
     use crate::error::ErrorKind;
     use crate::providers::refusal::of_body as refusal;
     use crate::providers::test_request::{read_stream, read_whole};
@@ -166,7 +168,7 @@ mod tests {
     fn answer(text: &str, finish: FinishReason) -> Answer {
         Answer {
             body: Body::Text(text.to_owned()),
-            aside: Aside::Nothing,
+            aside: FallbackText::Nothing,
             usage: USAGE,
             finish,
             reason: (finish == FinishReason::Other).then(|| "MALFORMED_FUNCTION_CALL".to_owned()),

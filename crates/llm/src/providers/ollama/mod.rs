@@ -8,8 +8,8 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use serde_json::Value;
 
-use super::detour::{About, Detour};
-use super::gathered::{Emit, Gathered};
+use super::detour::{Detour, RefusedFeature};
+use super::partial::{Emit, PartialAnswer};
 use super::{Dialect, Fault};
 use crate::chat::ChatRequest;
 use crate::transport::frames::Framing;
@@ -28,8 +28,8 @@ pub(crate) enum Structure {
 }
 
 const DETOURS: &[Detour<Structure>] = &[Detour {
-    about: About::Structure,
-    applies: |structure, asked| *structure == Structure::Schema && asked.has_schema,
+    about: RefusedFeature::Structure,
+    applies: |structure, features| *structure == Structure::Schema && features.has_schema,
     words: &["grammar", "format", "schema"],
     next: |_| Structure::Json,
 }];
@@ -87,8 +87,8 @@ impl Dialect for Ollama {
         request::body(model, request, schema, structure)
     }
 
-    fn read(gathered: &mut Gathered, document: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {
-        reply::read(gathered, document, emit)
+    fn read(partial: &mut PartialAnswer, document: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {
+        reply::read(partial, document, emit)
     }
 }
 

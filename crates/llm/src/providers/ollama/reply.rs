@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use crate::chat::FinishReason;
 use crate::providers::Fault;
-use crate::providers::gathered::{Emit, Gathered};
 use crate::providers::lenient::{
     Count, Document, Flag, List, Maybe, Text, Word, is_something, object, parse,
 };
+use crate::providers::partial::{Emit, PartialAnswer};
 use crate::providers::reading::check_for_error;
 use crate::tokens::Reported;
 
@@ -45,7 +45,11 @@ object! {
 }
 
 /// Reads a whole answer or one line.
-pub(super) fn read(gathered: &mut Gathered, data: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {
+pub(super) fn read(
+    partial: &mut PartialAnswer,
+    data: &[u8],
+    emit: Emit<'_>,
+) -> Result<bool, Fault> {
     let Document {
         value: response,
         marker,
@@ -58,28 +62,28 @@ pub(super) fn read(gathered: &mut Gathered, data: &[u8], emit: Emit<'_>) -> Resu
         check_for_error(data)?;
     }
     if let Some(message) = response.message.0 {
-        gathered.is_of_protocol = true;
-        gathered.is_whole |= response.done.0.is_none();
-        gathered
+        partial.is_of_protocol = true;
+        partial.is_whole |= response.done.0.is_none();
+        partial
             .reasoning
             .push(&message.thinking.text, marker, &mut |_| {});
-        gathered.text.push(&message.content.text, marker, emit);
+        partial.text.push(&message.content.text, marker, emit);
         if let Some(call) = message.tool_calls.0.into_iter().next()
-            && gathered.arguments.is_empty()
+            && partial.arguments.is_empty()
         {
             let arguments = &call.function.arguments.text;
-            gathered.arguments.push(arguments, marker, emit);
+            partial.arguments.push(arguments, marker, emit);
         }
     }
-    gathered.model = response.model.0.or(gathered.model.take());
+    partial.model = response.model.0.or(partial.model.take());
     if is_done {
         let finish = finish_reason(response.done_reason.as_deref());
-        gathered.finish = Some(finish);
-        gathered.reason = response
+        partial.finish = Some(finish);
+        partial.reason = response
             .done_reason
             .0
             .filter(|_| finish == FinishReason::Other);
-        gathered.usage = Reported {
+        partial.usage = Reported {
             input_tokens: response.prompt_eval_count.0,
             cached_tokens: None,
             output_tokens: response.eval_count.0,
@@ -106,7 +110,7 @@ fn finish_reason(reason: Option<&str>) -> FinishReason {
 mod tests {
     use super::super::Ollama;
     use super::*;
-    use crate::answer::{Answer, Aside, Body};
+    use crate::answer::{Answer, Body, FallbackText};
     use crate::error::ErrorKind;
     use crate::providers::refusal::of_body as refusal;
     use crate::providers::test_request::{read_stream, read_whole};
@@ -124,7 +128,7 @@ mod tests {
         };
         Answer {
             body: Body::Text(text.to_owned()),
-            aside: Aside::Nothing,
+            aside: FallbackText::Nothing,
             usage,
             finish,
             reason: None,

@@ -14,7 +14,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::detour::Detour;
-use super::gathered::{Emit, Gathered};
+use super::partial::{Emit, PartialAnswer};
 use super::{Dialect, Fault};
 use crate::chat::ChatRequest;
 use crate::transport::frames::Framing;
@@ -103,8 +103,8 @@ impl Dialect for OpenAi {
         request::body(model, request, schemas, wording)
     }
 
-    fn read(gathered: &mut Gathered, document: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {
-        reply::read(gathered, document, emit)
+    fn read(partial: &mut PartialAnswer, document: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {
+        reply::read(partial, document, emit)
     }
 }
 

@@ -1,6 +1,6 @@
 //! How compatible servers differ, as data.
 
-use crate::providers::detour::{About, Detour, ODD_NAMES, ONLY_ABOVE_ZERO, Temperature};
+use crate::providers::detour::{Detour, ODD_NAMES, ONLY_ABOVE_ZERO, RefusedFeature, Temperature};
 
 /// One way to word a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,8 +85,8 @@ const VENDORS: &[(&str, Wording)] = &[
 
 pub(super) const DETOURS: &[Detour<Wording>] = &[
     Detour {
-        about: About::StreamUsage,
-        applies: |wording, asked| wording.stream_usage && asked.stream,
+        about: RefusedFeature::StreamUsage,
+        applies: |wording, features| wording.stream_usage && features.stream,
         words: &["stream_options", "include_usage"],
         next: |wording| Wording {
             stream_usage: false,
@@ -94,8 +94,10 @@ pub(super) const DETOURS: &[Detour<Wording>] = &[
         },
     },
     Detour {
-        about: About::TokenLimit,
-        applies: |wording, asked| wording.max_tokens == MaxTokens::Classic && asked.has_token_limit,
+        about: RefusedFeature::TokenLimit,
+        applies: |wording, features| {
+            wording.max_tokens == MaxTokens::Classic && features.has_token_limit
+        },
         words: &["max_completion_tokens"],
         next: |wording| Wording {
             max_tokens: MaxTokens::Completion,
@@ -103,8 +105,8 @@ pub(super) const DETOURS: &[Detour<Wording>] = &[
         },
     },
     Detour {
-        about: About::ZeroTemperature,
-        applies: |wording, asked| wording.temperature.is_zero(asked),
+        about: RefusedFeature::ZeroTemperature,
+        applies: |wording, features| wording.temperature.is_zero(features),
         words: ONLY_ABOVE_ZERO,
         next: |wording| Wording {
             temperature: Temperature::AboveZero,
@@ -113,8 +115,8 @@ pub(super) const DETOURS: &[Detour<Wording>] = &[
     },
     // Reasoning models have none to set.
     Detour {
-        about: About::Temperature,
-        applies: |wording, asked| wording.temperature.is_sent(asked),
+        about: RefusedFeature::Temperature,
+        applies: |wording, features| wording.temperature.is_sent(features),
         words: &["temperature"],
         next: |wording| Wording {
             temperature: Temperature::Omitted,
@@ -123,8 +125,8 @@ pub(super) const DETOURS: &[Detour<Wording>] = &[
     },
     // Proxies hand schemas on to providers that take plain names only.
     Detour {
-        about: About::PropertyNames,
-        applies: |wording, asked| !wording.plain_names && asked.has_odd_names,
+        about: RefusedFeature::PropertyNames,
+        applies: |wording, features| !wording.plain_names && features.has_odd_names,
         words: ODD_NAMES,
         next: |wording| Wording {
             plain_names: true,
@@ -132,8 +134,10 @@ pub(super) const DETOURS: &[Detour<Wording>] = &[
         },
     },
     Detour {
-        about: About::Structure,
-        applies: |wording, asked| wording.structure == Structure::JsonSchema && asked.has_schema,
+        about: RefusedFeature::Structure,
+        applies: |wording, features| {
+            wording.structure == Structure::JsonSchema && features.has_schema
+        },
         words: &[
             "response_format",
             "response format",
@@ -148,8 +152,8 @@ pub(super) const DETOURS: &[Detour<Wording>] = &[
         },
     },
     Detour {
-        about: About::Structure,
-        applies: |wording, asked| wording.structure == Structure::Tool && asked.has_schema,
+        about: RefusedFeature::Structure,
+        applies: |wording, features| wording.structure == Structure::Tool && features.has_schema,
         words: &["tool", "function", "grammar"],
         next: |wording| Wording {
             structure: Structure::JsonObject,
@@ -157,8 +161,10 @@ pub(super) const DETOURS: &[Detour<Wording>] = &[
         },
     },
     Detour {
-        about: About::Structure,
-        applies: |wording, asked| wording.structure == Structure::JsonObject && asked.has_schema,
+        about: RefusedFeature::Structure,
+        applies: |wording, features| {
+            wording.structure == Structure::JsonObject && features.has_schema
+        },
         words: &[
             "response_format",
             "response format",
@@ -188,12 +194,12 @@ impl Wording {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::providers::detour::{self, Asked};
+    use crate::providers::detour::{self, RequestFeatures};
     use crate::transport::failure::Refusal;
 
     /// The way on from `wording` after a refusal of a question that has all that can be refused.
     fn reword(wording: Wording, status: u16, message: &str) -> Option<Wording> {
-        let asked = Asked {
+        let features = RequestFeatures {
             has_schema: true,
             has_odd_names: true,
             temperature: Some(0.0),
@@ -205,7 +211,7 @@ mod tests {
             message: message.to_owned(),
             ..Refusal::default()
         };
-        let index = detour::around(&refusal, &wording, &asked, DETOURS)?;
+        let index = detour::around(&refusal, &wording, &features, DETOURS)?;
         Some((DETOURS[index].next)(wording))
     }
 
@@ -312,7 +318,7 @@ mod tests {
                 .to_owned(),
             ..Refusal::default()
         };
-        let bare = Asked {
+        let bare = RequestFeatures {
             has_schema: false,
             has_odd_names: false,
             temperature: None,

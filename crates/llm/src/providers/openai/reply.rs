@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use crate::chat::FinishReason;
-use crate::providers::gathered::{Emit, Gathered};
 use crate::providers::lenient::{
     Count, Document, List, Maybe, Text, Word, is_something, object, parse,
 };
+use crate::providers::partial::{Emit, PartialAnswer};
 use crate::providers::reading::check_for_error;
 use crate::providers::{Fault, refusal};
 use crate::tokens::Reported;
@@ -81,7 +81,11 @@ impl Tokens {
 }
 
 /// Reads a whole answer or one event.
-pub(super) fn read(gathered: &mut Gathered, data: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {
+pub(super) fn read(
+    partial: &mut PartialAnswer,
+    data: &[u8],
+    emit: Emit<'_>,
+) -> Result<bool, Fault> {
     let Document {
         value: completion,
         marker,
@@ -91,17 +95,17 @@ pub(super) fn read(gathered: &mut Gathered, data: &[u8], emit: Emit<'_>) -> Resu
     }
     let reported = completion.usage.reported();
     if reported != Reported::default() {
-        gathered.usage = reported;
+        partial.usage = reported;
     }
-    gathered.model = completion.model.0.or(gathered.model.take());
+    partial.model = completion.model.0.or(partial.model.take());
     let Some(List(choices)) = completion.choices else {
-        if gathered.finish.is_none() {
+        if partial.finish.is_none() {
             check_for_error(data)?;
         }
-        gathered.is_of_protocol |= has_choices(data);
+        partial.is_of_protocol |= has_choices(data);
         return Ok(false);
     };
-    gathered.is_of_protocol = true;
+    partial.is_of_protocol = true;
     // Only one answer is ever asked for.
     let Some(choice) = choices.into_iter().next() else {
         return Ok(false);
@@ -122,35 +126,35 @@ pub(super) fn read(gathered: &mut Gathered, data: &[u8], emit: Emit<'_>) -> Resu
             function_call,
         } = message;
         let mut hide = |_: &str| {};
-        gathered.refusal.push(&refusal.text, marker, &mut hide);
+        partial.refusal.push(&refusal.text, marker, &mut hide);
         // Some send the same under both names.
         let reasoning = if reasoning_content.text.is_empty() {
             reasoning
         } else {
             reasoning_content
         };
-        gathered.reasoning.push(&reasoning.text, marker, &mut hide);
-        gathered
+        partial.reasoning.push(&reasoning.text, marker, &mut hide);
+        partial
             .reasoning
             .push(&content.reasoning, marker, &mut hide);
-        gathered.text.push(&content.text, marker, emit);
+        partial.text.push(&content.text, marker, emit);
         // Only one tool is ever offered; a second call of it would be a second answer.
         let call = tool_calls
             .0
             .into_iter()
             .find(|call| call.index.0.unwrap_or(0) == 0);
         let function = call.map_or(function_call, |call| call.function);
-        gathered
+        partial
             .arguments
             .push(&function.arguments.text, marker, emit);
     }
     if let Some(reason) = choice.finish_reason.as_deref() {
         let finish = finish_reason(reason);
-        gathered.finish = Some(finish);
-        gathered.reason = (finish == FinishReason::Other).then(|| reason.to_owned());
+        partial.finish = Some(finish);
+        partial.reason = (finish == FinishReason::Other).then(|| reason.to_owned());
     } else if is_whole {
         // Small servers leave the reason out of whole answers, which are complete all the same.
-        gathered.finish.get_or_insert(FinishReason::Stop);
+        partial.finish.get_or_insert(FinishReason::Stop);
     }
     Ok(false)
 }
@@ -185,7 +189,7 @@ mod tests {
 
     use super::super::OpenAi;
     use super::*;
-    use crate::answer::{Answer, Aside, Body};
+    use crate::answer::{Answer, Body, FallbackText};
     use crate::error::ErrorKind;
     use crate::providers::refusal::of_body as refusal;
     use crate::providers::test_request::{read_stream, read_whole};
@@ -198,7 +202,7 @@ mod tests {
     fn answer(text: &str, finish: FinishReason, usage: Reported) -> Answer {
         Answer {
             body: Body::Text(text.to_owned()),
-            aside: Aside::Nothing,
+            aside: FallbackText::Nothing,
             usage,
             finish,
             reason: None,

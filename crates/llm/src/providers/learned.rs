@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::detour::Asked;
+use super::detour::RequestFeatures;
 
 /// How long a lesson counts. A server that was changed, or refused in passing, is asked as before after that.
 const LASTS: Duration = Duration::from_secs(60 * 60);
@@ -12,9 +12,9 @@ const MAX_DETOURS: usize = 8;
 
 /// A set of a dialect's detours, by index.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Detours(u8);
+pub(super) struct DetourSet(u8);
 
-impl Detours {
+impl DetourSet {
     pub(super) fn has(self, index: usize) -> bool {
         self.0 & (1 << index) != 0
     }
@@ -39,7 +39,7 @@ impl Detours {
 
 /// Of one kind of question to one model. Times are readings of the injected clock.
 #[derive(Debug, Default)]
-pub(super) struct Lessons {
+pub(super) struct LearnedDetours {
     /// For which temperature; another one is another question.
     temperature: Option<f64>,
     /// The detour is taken at once, until then.
@@ -48,11 +48,11 @@ pub(super) struct Lessons {
     proven: [Option<Duration>; MAX_DETOURS],
 }
 
-impl Lessons {
+impl LearnedDetours {
     /// Detours to take before anything is refused.
-    pub(super) fn known(&self, asked: &Asked, now: Duration) -> Detours {
-        let mut known = Detours::default();
-        if self.temperature == asked.temperature {
+    pub(super) fn known(&self, features: &RequestFeatures, now: Duration) -> DetourSet {
+        let mut known = DetourSet::default();
+        if self.temperature == features.temperature {
             for (index, until) in self.learnt.iter().enumerate() {
                 if until.is_some_and(|until| now < until) {
                     known.add(index);
@@ -67,14 +67,14 @@ impl Lessons {
     /// lately is held to be refused for good.
     pub(super) fn answered(
         &mut self,
-        asked: &Asked,
-        taken: Detours,
-        intact: Detours,
+        features: &RequestFeatures,
+        taken: DetourSet,
+        intact: DetourSet,
         now: Duration,
-    ) -> Detours {
-        if self.temperature != asked.temperature {
+    ) -> DetourSet {
+        if self.temperature != features.temperature {
             *self = Self {
-                temperature: asked.temperature,
+                temperature: features.temperature,
                 ..Self::default()
             };
         }
@@ -82,7 +82,7 @@ impl Lessons {
         for index in intact.indexes() {
             self.proven[index] = Some(until);
         }
-        let mut learnt = Detours::default();
+        let mut learnt = DetourSet::default();
         for index in taken.indexes() {
             if self.proven[index].is_none_or(|until| until <= now) {
                 self.learnt[index] = Some(until);
@@ -104,8 +104,8 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn asked(temperature: f64) -> Asked {
-        Asked {
+    fn features(temperature: f64) -> RequestFeatures {
+        RequestFeatures {
             has_schema: true,
             has_odd_names: false,
             temperature: Some(temperature),
@@ -114,8 +114,8 @@ mod tests {
         }
     }
 
-    fn detours(indexes: &[usize]) -> Detours {
-        let mut detours = Detours::default();
+    fn detours(indexes: &[usize]) -> DetourSet {
+        let mut detours = DetourSet::default();
         for index in indexes {
             detours.add(*index);
         }
@@ -124,49 +124,50 @@ mod tests {
 
     #[test]
     fn a_lesson_ends_after_an_hour() {
-        let mut lessons = Lessons::default();
-        let none = Detours::default();
-        let learnt = lessons.answered(&asked(0.0), detours(&[1, 3]), none, MINUTE);
+        let mut learned = LearnedDetours::default();
+        let none = DetourSet::default();
+        let learnt = learned.answered(&features(0.0), detours(&[1, 3]), none, MINUTE);
         assert_eq!(learnt, detours(&[1, 3]));
-        assert_eq!(lessons.known(&asked(0.0), MINUTE * 60), detours(&[1, 3]));
-        assert_eq!(lessons.known(&asked(0.0), MINUTE * 61), none);
+        assert_eq!(learned.known(&features(0.0), MINUTE * 60), detours(&[1, 3]));
+        assert_eq!(learned.known(&features(0.0), MINUTE * 61), none);
     }
 
     #[test]
     fn what_has_worked_is_not_given_up_for_one_refusal() {
-        let mut lessons = Lessons::default();
-        let none = Detours::default();
+        let mut learned = LearnedDetours::default();
+        let none = DetourSet::default();
         assert_eq!(
-            lessons.answered(&asked(0.0), none, detours(&[1]), Duration::ZERO),
+            learned.answered(&features(0.0), none, detours(&[1]), Duration::ZERO),
             none
         );
-        let refused =
-            |lessons: &mut Lessons, now| lessons.answered(&asked(0.0), detours(&[1]), none, now);
-        assert_eq!(refused(&mut lessons, MINUTE), none);
-        assert_eq!(lessons.known(&asked(0.0), MINUTE), none);
+        let refused = |learned: &mut LearnedDetours, now| {
+            learned.answered(&features(0.0), detours(&[1]), none, now)
+        };
+        assert_eq!(refused(&mut learned, MINUTE), none);
+        assert_eq!(learned.known(&features(0.0), MINUTE), none);
         // It has not worked for an hour.
-        assert_eq!(refused(&mut lessons, MINUTE * 60), detours(&[1]));
+        assert_eq!(refused(&mut learned, MINUTE * 60), detours(&[1]));
     }
 
     #[test]
     fn another_temperature_is_another_question() {
-        let mut lessons = Lessons::default();
-        let none = Detours::default();
-        lessons.answered(&asked(0.0), detours(&[2]), none, Duration::ZERO);
-        assert_eq!(lessons.known(&asked(0.7), MINUTE), none);
-        assert_eq!(lessons.known(&asked(0.0), MINUTE), detours(&[2]));
+        let mut learned = LearnedDetours::default();
+        let none = DetourSet::default();
+        learned.answered(&features(0.0), detours(&[2]), none, Duration::ZERO);
+        assert_eq!(learned.known(&features(0.7), MINUTE), none);
+        assert_eq!(learned.known(&features(0.0), MINUTE), detours(&[2]));
     }
 
     #[test]
     fn a_lesson_that_is_refused_is_forgotten() {
-        let mut lessons = Lessons::default();
-        lessons.answered(
-            &asked(0.0),
+        let mut learned = LearnedDetours::default();
+        learned.answered(
+            &features(0.0),
             detours(&[0]),
-            Detours::default(),
+            DetourSet::default(),
             Duration::ZERO,
         );
-        lessons.forget();
-        assert_eq!(lessons.known(&asked(0.0), MINUTE), Detours::default());
+        learned.forget();
+        assert_eq!(learned.known(&features(0.0), MINUTE), DetourSet::default());
     }
 }

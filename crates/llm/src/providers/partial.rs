@@ -1,7 +1,7 @@
-//! What has been gathered of an answer, whole or piece by piece, in whatever dialect.
+//! What has been received of an answer, whole or piece by piece, in whatever dialect.
 
 use super::Fault;
-use crate::answer::{Answer, Aside, Body};
+use crate::answer::{Answer, Body, FallbackText};
 use crate::chat::FinishReason;
 use crate::tokens::Reported;
 
@@ -10,12 +10,12 @@ pub(crate) type Emit<'a> = &'a mut (dyn FnMut(&str) + Send);
 
 /// An answer in the making.
 #[derive(Debug, Default)]
-pub(crate) struct Gathered {
-    pub(crate) text: Growing,
+pub(crate) struct PartialAnswer {
+    pub(crate) text: StreamedText,
     /// Of the forced tool.
-    pub(crate) arguments: Growing,
-    pub(crate) reasoning: Growing,
-    pub(crate) refusal: Growing,
+    pub(crate) arguments: StreamedText,
+    pub(crate) reasoning: StreamedText,
+    pub(crate) refusal: StreamedText,
     /// The arguments, already parsed.
     pub(crate) input: Option<serde_json::Value>,
     pub(crate) finish: Option<FinishReason>,
@@ -31,13 +31,13 @@ pub(crate) struct Gathered {
 
 /// A text that comes in pieces, which may cut a surrogate pair in two.
 #[derive(Debug, Default)]
-pub(crate) struct Growing {
+pub(crate) struct StreamedText {
     text: String,
     /// The first half of a pair whose second has not come.
     half: Option<u16>,
 }
 
-impl Growing {
+impl StreamedText {
     /// Adds a piece; `marker` stands in it before halves of pairs. Gives what is to be shown of it.
     pub(crate) fn push(&mut self, piece: &str, marker: Option<char>, emit: Emit<'_>) {
         let marker = marker.filter(|marker| piece.contains(*marker));
@@ -101,7 +101,7 @@ impl Growing {
     }
 }
 
-impl Gathered {
+impl PartialAnswer {
     /// Whether anything of an answer has come.
     pub(crate) fn has_text(&self) -> bool {
         self.input.is_some() || !self.text.is_empty() || !self.arguments.is_empty()
@@ -113,7 +113,7 @@ impl Gathered {
         texts.iter().map(|growing| growing.text.len()).sum()
     }
 
-    /// What was gathered, as the answer; nothing is known of why it ended where there is no reason.
+    /// What was received, as the answer; nothing is known of why it ended where there is no reason.
     pub(crate) fn into_answer(self) -> Result<Answer, Fault> {
         if self.text.is_empty() && self.arguments.is_empty() && !self.refusal.is_empty() {
             return Err(Fault::Filtered(self.refusal.into_text()));
@@ -124,11 +124,11 @@ impl Gathered {
         // Without a brace there is nothing to be found in it.
         let reasoning = self.reasoning.into_text();
         let aside = if is_call && text.contains('{') {
-            Aside::Text(text.clone())
+            FallbackText::Text(text.clone())
         } else if !is_call && text.trim().is_empty() && reasoning.contains('{') {
-            Aside::Reasoning(reasoning)
+            FallbackText::Reasoning(reasoning)
         } else {
-            Aside::Nothing
+            FallbackText::Nothing
         };
         let body = match self.input {
             Some(input) => Body::Json(input),
@@ -158,7 +158,7 @@ mod tests {
 
     #[track_caller]
     fn check(pieces: &[&str], expected: &str) {
-        let mut growing = Growing::default();
+        let mut growing = StreamedText::default();
         let mut shown = String::new();
         for piece in pieces {
             growing.push(piece, Some('|'), &mut |text| shown.push_str(text));
