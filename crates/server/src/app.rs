@@ -13,12 +13,13 @@ use telemetry::Telemetry;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use crate::answer_budget::AnswerBudget;
 use crate::middleware::cors::Origins;
 use crate::middleware::host::AllowedHosts;
 use crate::openapi::Documented;
-use crate::outgoing::AnswerBudget;
+use crate::request::body;
+use crate::request::body_budget::BodyBudget;
 use crate::request::prefix::RootPath;
-use crate::request::{body, room};
 use crate::tls::Tls;
 
 /// Times and limits of the HTTP side.
@@ -116,14 +117,11 @@ struct Inner {
     has_root_paths: bool,
     documented: Vec<Documented>,
     drains: TaskTracker,
-    bodies: Semaphore,
+    body_budget: BodyBudget,
     readers: Arc<Semaphore>,
-    answers: AnswerBudget,
+    answer_budget: AnswerBudget,
     telemetry: Telemetry,
 }
-
-/// Bodies of the largest size that may arrive at once.
-const LARGE_BODIES: usize = 25;
 
 impl App {
     /// The API of a service, open to everyone who reaches it. The root paths (`/run`,
@@ -140,11 +138,10 @@ impl App {
         let addresses = settings
             .address_requests_per_minute
             .map(|most| Addresses::new(most, service.host().clone()));
-        let steps = settings.max_body_bytes.saturating_mul(LARGE_BODIES) / room::STEP;
         Self(Arc::new(Inner {
-            bodies: Semaphore::new(steps.clamp(LARGE_BODIES, Semaphore::MAX_PERMITS)),
+            body_budget: BodyBudget::new(settings.max_body_bytes),
             readers: Arc::new(Semaphore::new(body::READERS)),
-            answers: AnswerBudget::new(settings.max_answer_bytes),
+            answer_budget: AnswerBudget::new(settings.max_answer_bytes),
             service,
             settings,
             access: None,
@@ -199,17 +196,17 @@ impl App {
         &self.0.documented
     }
 
-    /// Room for the request bodies that are being read, in steps of [`room::STEP`].
-    pub(crate) fn bodies(&self) -> &Semaphore {
-        &self.0.bodies
+    /// The memory for request bodies that are arriving.
+    pub(crate) fn body_budget(&self) -> &BodyBudget {
+        &self.0.body_budget
     }
 
     /// The memory for large answers that are being sent.
-    pub(crate) fn answers(&self) -> &AnswerBudget {
-        &self.0.answers
+    pub(crate) fn answer_budget(&self) -> &AnswerBudget {
+        &self.0.answer_budget
     }
 
-    /// Turns at reading large bodies.
+    /// Permits to read large bodies.
     pub(crate) fn readers(&self) -> &Arc<Semaphore> {
         &self.0.readers
     }

@@ -17,11 +17,11 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 
 use crate::app::App;
-use crate::crowd::Place;
+use crate::connection_limit::ConnectionSlot;
+use crate::log_throttle::LogThrottle;
 use crate::middleware;
 use crate::request::client::Peer;
-use crate::seldom::Seldom;
-use crate::socket::{Patience, Socket, Turns};
+use crate::socket::{ConnectionActivity, Socket, SocketTimeouts};
 use crate::tls::Tls;
 use crate::views::reading;
 
@@ -38,11 +38,11 @@ pub(crate) struct Port {
     pub(crate) app: App,
     pub(crate) router: Router,
     /// Of clients that speak no TLS where it is spoken.
-    pub(crate) plain: Mutex<Seldom>,
+    pub(crate) not_tls: Mutex<LogThrottle>,
 }
 
-/// Serves a connection to its end, and gives its place back.
-pub(crate) async fn serve(port: &Port, stream: TcpStream, place: Place) {
+/// Serves a connection to its end, and gives its slot back.
+pub(crate) async fn serve(port: &Port, stream: TcpStream, slot: ConnectionSlot) {
     // Answers are written whole; waiting to fill a packet would only delay them and SSE events.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY was refused");
@@ -50,7 +50,7 @@ pub(crate) async fn serve(port: &Port, stream: TcpStream, place: Place) {
     // Until something comes there is nothing to keep for it: a crowd that says nothing costs little.
     let mut first = [0];
     let comes = timeout(port.app.settings().idle_timeout, stream.peek(&mut first));
-    let stream = match place.leave.run_until_cancelled(comes).await {
+    let stream = match slot.leave.run_until_cancelled(comes).await {
         Some(Ok(Ok(1))) => stream,
         // It has to make room, but not if its request is here already.
         None => match with_something_to_read(stream, &mut first) {
@@ -60,10 +60,10 @@ pub(crate) async fn serve(port: &Port, stream: TcpStream, place: Place) {
         Some(_) => return,
     };
     match &port.app.settings().tls {
-        None => Box::pin(speak(port, stream, &place)).await,
+        None => Box::pin(speak(port, stream, &slot)).await,
         Some(tls) => {
             let is_tls = first == [HANDSHAKE];
-            Box::pin(speak_securely(port, tls, is_tls, stream, &place)).await;
+            Box::pin(speak_securely(port, tls, is_tls, stream, &slot)).await;
         }
     }
 }
@@ -77,13 +77,19 @@ fn with_something_to_read(stream: TcpStream, first: &mut [u8; 1]) -> Option<TcpS
     TcpStream::from_std(stream).ok()
 }
 
-async fn speak_securely(port: &Port, tls: &Tls, is_tls: bool, stream: TcpStream, place: &Place) {
+async fn speak_securely(
+    port: &Port,
+    tls: &Tls,
+    is_tls: bool,
+    stream: TcpStream,
+    slot: &ConnectionSlot,
+) {
     let limit = port.app.settings().head_timeout;
     let shaken = Box::pin(timeout(limit, handshake(port, tls, is_tls, stream)));
-    match place.leave.run_until_cancelled(shaken).await {
-        Some(Ok(Ok(stream))) => speak(port, stream, place).await,
+    match slot.leave.run_until_cancelled(shaken).await {
+        Some(Ok(Ok(stream))) => speak(port, stream, slot).await,
         Some(Ok(Err(error))) => {
-            tracing::debug!(peer = %place.peer, %error, "no TLS connection came about");
+            tracing::debug!(peer = %slot.peer, %error, "no TLS connection came about");
         }
         Some(Err(_elapsed)) => tracing::debug!("a TLS handshake took too long"),
         None => {}
@@ -91,28 +97,28 @@ async fn speak_securely(port: &Port, tls: &Tls, is_tls: bool, stream: TcpStream,
 }
 
 /// Speaks HTTP until either side has had enough.
-async fn speak(port: &Port, stream: impl AsyncRead + AsyncWrite + Unpin, place: &Place) {
+async fn speak(port: &Port, stream: impl AsyncRead + AsyncWrite + Unpin, slot: &ConnectionSlot) {
     let settings = port.app.settings();
-    let turns = &place.turns;
+    let activity = &slot.activity;
     let respond = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
         // At once, not when the answer is begun: meanwhile the rest of a head is not waited for.
-        let turn = turns.begin();
+        let in_progress = activity.begin();
         let mut router = port.router.clone();
         let mut request = request.map(Body::new);
         if port.app.addresses().is_some() {
-            request.extensions_mut().insert(Peer(place.peer));
+            request.extensions_mut().insert(Peer(slot.peer));
         }
         async move {
-            let answer = middleware::answer(&port.app, &mut router, place.peer, request).await;
-            let answer = port.app.answers().in_chunks(answer, turn);
+            let answer = middleware::answer(&port.app, &mut router, slot.peer, request).await;
+            let answer = port.app.answer_budget().in_chunks(answer, in_progress);
             Ok::<_, Infallible>(reading::counts_when_taken(answer))
         }
     });
-    let patience = Patience {
+    let timeouts = SocketTimeouts {
         head: settings.head_timeout,
         stall: settings.write_timeout,
     };
-    let socket = Socket::new(stream, patience, turns.clone());
+    let socket = Socket::new(stream, timeouts, activity.clone());
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
@@ -124,19 +130,19 @@ async fn speak(port: &Port, stream: impl AsyncRead + AsyncWrite + Unpin, place: 
     );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = place.leave.cancelled() => {
+        () = slot.leave.cancelled() => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = connection => ended,
-                () = overstays(turns) => {
-                    tracing::debug!(peer = %place.peer, "a connection did not end when asked to, and is cut");
+                () = overstays(activity) => {
+                    tracing::debug!(peer = %slot.peer, "a connection did not end when asked to, and is cut");
                     return;
                 }
             }
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(peer = %place.peer, %error, "a connection ended early");
+        tracing::debug!(peer = %slot.peer, %error, "a connection ended early");
     }
 }
 
@@ -145,11 +151,11 @@ async fn speak(port: &Port, stream: impl AsyncRead + AsyncWrite + Unpin, place: 
 const LEAVING: Duration = Duration::from_secs(1);
 
 /// Ready when a connection that is asked to end has had its time.
-async fn overstays(turns: &Turns) {
+async fn overstays(activity: &ConnectionActivity) {
     loop {
-        let before = turns.moves();
+        let before = activity.transitions();
         sleep(LEAVING).await;
-        if !turns.is_busy() && turns.moves() == before {
+        if !activity.is_busy() && activity.transitions() == before {
             return;
         }
     }
@@ -167,8 +173,8 @@ async fn handshake(
     port.app.telemetry().metrics().connection_refused("not_tls");
     let now = port.app.service().host().elapsed();
     let due = {
-        let mut plain = port.plain.lock().unwrap_or_else(PoisonError::into_inner);
-        plain.note(now)
+        let mut not_tls = port.not_tls.lock().unwrap_or_else(PoisonError::into_inner);
+        not_tls.note(now)
     };
     if let Some(times) = due {
         tracing::warn!(

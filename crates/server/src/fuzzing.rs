@@ -14,7 +14,7 @@ use service::webhooks::{Unfit, WebhookFault};
 
 use crate::refusal::Refusal;
 use crate::request::envelope::Envelope;
-use crate::request::steering::Steering;
+use crate::request::run_headers::RunHeaders;
 use crate::request::{accept, body, caller, client, etag, job_id};
 use crate::routes::{job_events, job_retry, jobs_list, key_rotate, keys_create};
 
@@ -55,14 +55,14 @@ pub fn request_headers(data: &[u8]) {
         }
     }
     let (default, max) = (Duration::from_secs(30), Duration::from_secs(300));
-    match Steering::read(&headers) {
-        Ok(steering) => {
-            assert!(steering.preferences.patience(default, max) <= max);
-            if let Some(applied) = steering.preferences.applied(max) {
+    match RunHeaders::read(&headers) {
+        Ok(run_headers) => {
+            assert!(run_headers.preferences.wait_time(default, max) <= max);
+            if let Some(applied) = run_headers.preferences.applied(max) {
                 assert!(applied.to_str().is_ok());
             }
-            assert!(steering.cancel_after.is_none_or(|time| !time.is_zero()));
-            if let Some(key) = steering.idempotency_key {
+            assert!(run_headers.cancel_after.is_none_or(|time| !time.is_zero()));
+            if let Some(key) = run_headers.idempotency_key {
                 assert!((1..=255).contains(&key.len()));
             }
         }
@@ -123,7 +123,7 @@ pub fn list_query(data: &[u8]) {
     let Ok(uri) = format!("/jobs?{text}").parse::<Uri>() else {
         return;
     };
-    match jobs_list::Wanted::read(&uri) {
+    match jobs_list::ListQuery::read(&uri) {
         Ok(wanted) => assert!((1..=200).contains(&wanted.limit)),
         Err(refusal) => shown(&refusal),
     }

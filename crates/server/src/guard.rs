@@ -15,8 +15,8 @@ use futures_util::future::{Either, Map};
 use service::access::Scope;
 
 use crate::app::App;
-use crate::limits::{self, Told};
-use crate::refusal::{Refusal, Trouble};
+use crate::limits::{self, RateLimitHeaders};
+use crate::refusal::{ProblemAnswer, Refusal};
 use crate::request::caller::{self, Caller};
 use crate::request::{accept, body};
 
@@ -66,18 +66,18 @@ where
     H: Handler<T, App>,
     T: 'static,
 {
-    type Future = Either<H::Future, Either<Map<H::Future, Tell>, Ready<Response>>>;
+    type Future = Either<H::Future, Either<Map<H::Future, AddHeaders>, Ready<Response>>>;
 
     fn call(self, mut request: Request, app: App) -> Self::Future {
         match admit(&app, self.need, &request) {
-            Ok((caller, told)) => {
+            Ok((caller, headers)) => {
                 if !matches!(caller, Caller::Open) {
                     request.extensions_mut().insert(caller);
                 }
                 let answer = self.handler.call(request, app);
-                match told {
+                match headers {
                     None => Either::Left(answer),
-                    Some(told) => Either::Right(Either::Left(answer.map(tell(told)))),
+                    Some(headers) => Either::Right(Either::Left(answer.map(adding(headers)))),
                 }
             }
             Err(refusal) => {
@@ -92,12 +92,12 @@ where
     }
 }
 
-/// Adds to an answer how the limit of requests stands.
-type Tell = Box<dyn FnOnce(Response) -> Response + Send>;
+/// Adds the rate-limit headers to an answer.
+type AddHeaders = Box<dyn FnOnce(Response) -> Response + Send>;
 
-fn tell(told: Told) -> Tell {
+fn adding(headers: RateLimitHeaders) -> AddHeaders {
     Box::new(|mut answer| {
-        told.in_headers(answer.headers_mut());
+        headers.add_to(answer.headers_mut());
         answer
     })
 }
@@ -105,13 +105,17 @@ fn tell(told: Told) -> Tell {
 /// Who asks, and how their limit of requests stands where there is one. A key is looked at before an address
 /// is counted: good keys are not kept out by others behind the same address, and the guesses that this
 /// allows at a secret of 256 bits are of no use.
-fn admit(app: &App, need: Need, request: &Request) -> Result<(Caller, Option<Told>), Refusal> {
+fn admit(
+    app: &App,
+    need: Need,
+    request: &Request,
+) -> Result<(Caller, Option<RateLimitHeaders>), Refusal> {
     let Some(access) = app.access() else {
-        let told = match need {
+        let headers = match need {
             Need::Probe => None,
             _ => limits::of_address(app, request)?,
         };
-        return Ok((Caller::Open, told));
+        return Ok((Caller::Open, headers));
     };
     match need {
         Need::Probe => return Ok((Caller::Anonymous, None)),
@@ -120,19 +124,19 @@ fn admit(app: &App, need: Need, request: &Request) -> Result<(Caller, Option<Tol
     }
     let presented = caller::presented(request.headers());
     let Some(identity) = presented.and_then(|key| access.identify(key)) else {
-        let told = limits::of_address(app, request)?;
+        let headers = limits::of_address(app, request)?;
         let wants_page = matches!(*request.method(), Method::GET | Method::HEAD)
             && accept::prefers(request.headers(), accept::HTML, accept::JSON);
         return if need == Need::Page && wants_page {
-            Ok((Caller::Anonymous, told))
+            Ok((Caller::Anonymous, headers))
         } else {
             Err(no_key())
         };
     };
-    let told = limits::of_key(app, &identity)?;
+    let headers = limits::of_key(app, &identity)?;
     match need.scope() {
         Some(scope) if !identity.allows(scope) => Err(no_scope(scope)),
-        _ => Ok((Caller::Key(identity), told)),
+        _ => Ok((Caller::Key(identity), headers)),
     }
 }
 
@@ -140,7 +144,7 @@ fn admit(app: &App, need: Need, request: &Request) -> Result<(Caller, Option<Tol
 fn no_key() -> Refusal {
     let detail =
         "This needs a good API key; send it as `Authorization: Bearer fm_…` or as `X-API-Key`.";
-    Trouble::of_request(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+    ProblemAnswer::of_request(StatusCode::UNAUTHORIZED, "unauthorized", detail)
         .authenticate()
         .into()
 }
@@ -150,5 +154,5 @@ fn no_scope(scope: Scope) -> Refusal {
         "This needs an API key with the scope `{}`, which yours does not have.",
         scope.as_str()
     );
-    Trouble::of_request(StatusCode::FORBIDDEN, "scope_missing", detail).into()
+    ProblemAnswer::of_request(StatusCode::FORBIDDEN, "scope_missing", detail).into()
 }

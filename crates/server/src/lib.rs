@@ -5,22 +5,22 @@
 //! handled by one file of `routes`, and shown by `views`; what is refused is a
 //! `refusal::Refusal` and rendered in one place.
 
+mod answer_budget;
 mod app;
 mod connection;
-mod crowd;
+mod connection_limit;
 /// What `fuzz/` calls; each function takes any bytes.
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod guard;
 mod limits;
+mod log_throttle;
 mod middleware;
 mod openapi;
-mod outgoing;
 mod refusal;
 mod request;
 mod router;
 mod routes;
-mod seldom;
 mod serve;
 mod socket;
 mod tls;

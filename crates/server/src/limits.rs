@@ -11,7 +11,7 @@ use service::access::Identity;
 use service::limits::{Exceeded, Limit, Window};
 
 use crate::app::App;
-use crate::refusal::{Refusal, Trouble};
+use crate::refusal::{ProblemAnswer, Refusal};
 use crate::request::client;
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -19,13 +19,13 @@ const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
 /// The two headers.
 #[derive(Debug, Clone)]
-pub(crate) struct Told {
+pub(crate) struct RateLimitHeaders {
     policy: HeaderValue,
     state: HeaderValue,
 }
 
-impl Told {
-    pub(crate) fn in_headers(self, headers: &mut HeaderMap) {
+impl RateLimitHeaders {
+    pub(crate) fn add_to(self, headers: &mut HeaderMap) {
         headers.append(POLICY, self.policy);
         headers.append(STATE, self.state);
     }
@@ -53,14 +53,17 @@ impl Told {
 }
 
 /// Counts a request of a key, or refuses it.
-pub(crate) fn of_key(app: &App, identity: &Identity) -> Result<Option<Told>, Refusal> {
+pub(crate) fn of_key(app: &App, identity: &Identity) -> Result<Option<RateLimitHeaders>, Refusal> {
     let window = identity.account().request();
     let window = window.map_err(|exceeded| refused(app, &exceeded))?;
     Ok(window.map(|window| standing(Limit::Requests, window)))
 }
 
 /// Counts a request without a good key, or refuses it.
-pub(crate) fn of_address(app: &App, request: &Request) -> Result<Option<Told>, Refusal> {
+pub(crate) fn of_address(
+    app: &App,
+    request: &Request,
+) -> Result<Option<RateLimitHeaders>, Refusal> {
     let Some(addresses) = app.addresses() else {
         return Ok(None);
     };
@@ -72,8 +75,8 @@ pub(crate) fn of_address(app: &App, request: &Request) -> Result<Option<Told>, R
     Ok(Some(standing(Limit::Address, window)))
 }
 
-fn standing(limit: Limit, window: Window) -> Told {
-    Told::new(
+fn standing(limit: Limit, window: Window) -> RateLimitHeaders {
+    RateLimitHeaders::new(
         limit,
         window.most.into(),
         window.left.into(),
@@ -97,14 +100,14 @@ pub(crate) fn refused(app: &App, exceeded: &Exceeded) -> Refusal {
         Limit::Tokens => "tokens",
         Limit::Cost => "cost",
     });
-    Trouble::of_request(
+    ProblemAnswer::of_request(
         StatusCode::TOO_MANY_REQUESTS,
         limit.code(),
         exceeded.to_string(),
     )
     .retryable()
     .retry_after(seconds(retry_after))
-    .told(Told::new(limit, most, 0, retry_after))
+    .rate_limit(RateLimitHeaders::new(limit, most, 0, retry_after))
     .into()
 }
 
@@ -120,9 +123,12 @@ mod tests {
     #[test]
     fn the_headers_are_structured_fields() {
         let check = |limit, policy: &str, state: &str| {
-            let told = Told::new(limit, 60, 59, Duration::from_millis(11_001));
+            let headers = RateLimitHeaders::new(limit, 60, 59, Duration::from_millis(11_001));
             assert_eq!(
-                (told.policy.to_str().unwrap(), told.state.to_str().unwrap()),
+                (
+                    headers.policy.to_str().unwrap(),
+                    headers.state.to_str().unwrap()
+                ),
                 (policy, state)
             );
         };

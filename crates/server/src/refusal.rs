@@ -19,9 +19,9 @@ use jobs::json::Json;
 use serde::Serialize;
 use service::problem::{ErrorSource, Problem};
 
-use crate::limits::Told;
+use crate::limits::RateLimitHeaders;
 use crate::request::accept;
-use crate::views::fault::Entry;
+use crate::views::fault::FaultEntry;
 use crate::views::reply::to_json;
 use crate::views::run::location;
 
@@ -29,7 +29,7 @@ use crate::views::run::location;
 #[derive(Debug)]
 pub(crate) enum Refusal {
     /// 422: the request does not fit.
-    Invalid(Vec<Entry>),
+    Invalid(Vec<FaultEntry>),
     /// 404: nothing by that name.
     NotFound(&'static str),
     /// 405: the path exists, the method does not.
@@ -37,20 +37,20 @@ pub(crate) enum Refusal {
     /// A run failed: its own status, the problem it left, and after how many seconds another may not.
     RunFailed(StatusCode, Json, Option<u32>),
     /// Anything else.
-    Problem(Box<Trouble>),
+    Problem(Box<ProblemAnswer>),
 }
 
 /// A problem and what its answer needs besides.
 #[derive(Debug)]
-pub(crate) struct Trouble {
+pub(crate) struct ProblemAnswer {
     problem: Problem,
     retry_after_seconds: Option<u32>,
-    limits: Option<Told>,
+    limits: Option<RateLimitHeaders>,
     close: bool,
     authenticate: bool,
 }
 
-impl Trouble {
+impl ProblemAnswer {
     /// The client's doing.
     pub(crate) fn of_request(
         status: StatusCode,
@@ -104,7 +104,7 @@ impl Trouble {
     }
 
     /// Which limit it was.
-    pub(crate) fn told(mut self, limits: Told) -> Self {
+    pub(crate) fn rate_limit(mut self, limits: RateLimitHeaders) -> Self {
         self.limits = Some(limits);
         self
     }
@@ -129,7 +129,7 @@ impl Trouble {
     }
 }
 
-impl From<Problem> for Trouble {
+impl From<Problem> for ProblemAnswer {
     fn from(problem: Problem) -> Self {
         Self {
             problem,
@@ -141,14 +141,14 @@ impl From<Problem> for Trouble {
     }
 }
 
-impl From<Trouble> for Refusal {
-    fn from(trouble: Trouble) -> Self {
-        Self::Problem(Box::new(trouble))
+impl From<ProblemAnswer> for Refusal {
+    fn from(answer: ProblemAnswer) -> Self {
+        Self::Problem(Box::new(answer))
     }
 }
 
-impl From<Entry> for Refusal {
-    fn from(entry: Entry) -> Self {
+impl From<FaultEntry> for Refusal {
+    fn from(entry: FaultEntry) -> Self {
         Self::Invalid(vec![entry])
     }
 }
@@ -190,17 +190,17 @@ pub(crate) fn render(response: &mut Response, as_problem: bool, instance: impl F
     if let Refusal::RunFailed(_, _, Some(seconds)) = &*refusal {
         headers.insert(RETRY_AFTER, HeaderValue::from(*seconds));
     }
-    if let Refusal::Problem(trouble) = &*refusal {
-        if let Some(seconds) = trouble.retry_after_seconds {
+    if let Refusal::Problem(answer) = &*refusal {
+        if let Some(seconds) = answer.retry_after_seconds {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some(limits) = trouble.limits.clone() {
-            limits.in_headers(headers);
+        if let Some(limits) = answer.limits.clone() {
+            limits.add_to(headers);
         }
-        if trouble.authenticate {
+        if answer.authenticate {
             headers.insert(WWW_AUTHENTICATE, BEARER);
         }
-        if trouble.close {
+        if answer.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
@@ -221,7 +221,7 @@ struct Document<'a> {
     #[serde(flatten)]
     problem: &'a Problem,
     #[serde(skip_serializing_if = "Option::is_none")]
-    errors: Option<&'a [Entry]>,
+    errors: Option<&'a [FaultEntry]>,
 }
 
 impl Refusal {
@@ -231,7 +231,7 @@ impl Refusal {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RunFailed(status, ..) => *status,
-            Self::Problem(trouble) => StatusCode::from_u16(trouble.problem.status)
+            Self::Problem(answer) => StatusCode::from_u16(answer.problem.status)
                 .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
@@ -242,8 +242,8 @@ impl Refusal {
         let (code, detail) = match self {
             // It names its job as its instance already.
             Self::RunFailed(_, problem, _) => return problem.text().into_owned().into(),
-            Self::Problem(trouble) => {
-                let mut problem = trouble.problem.clone();
+            Self::Problem(answer) => {
+                let mut problem = answer.problem.clone();
                 problem.instance.get_or_insert_with(instance);
                 return to_json(&Document {
                     problem: &problem,
@@ -252,7 +252,7 @@ impl Refusal {
             }
             Self::Invalid(entries) => {
                 errors = Some(entries.as_slice());
-                ("invalid_request", Entry::summary(entries))
+                ("invalid_request", FaultEntry::summary(entries))
             }
             Self::NotFound(detail) => ("not_found", (*detail).to_owned()),
             Self::MethodNotAllowed => ("method_not_allowed", METHOD_NOT_ALLOWED.to_owned()),

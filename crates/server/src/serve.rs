@@ -12,9 +12,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::connection::{self, Port};
-use crate::crowd::{self, Crowd};
+use crate::connection_limit::{self, ConnectionLimit};
+use crate::log_throttle::LogThrottle;
 use crate::router;
-use crate::seldom::Seldom;
 
 /// Connections that the kernel may hold ready while we are busy; it cuts this down to its own limit.
 const BACKLOG: u32 = 16_384;
@@ -47,7 +47,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// This is the second stage of a shutdown. In the first the caller drains the service: readiness and
 /// new runs answer 503 while the runs in flight finish, all of it still served here.
 pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken) {
-    let crowd = Crowd::new(
+    let limit = ConnectionLimit::new(
         app.settings().max_connections,
         app.settings().max_connections_per_address,
         Arc::clone(app.telemetry().metrics()),
@@ -55,9 +55,9 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken)
     let port = Arc::new(Port {
         router: router::build(&app),
         app: app.clone(),
-        plain: Mutex::default(),
+        not_tls: Mutex::default(),
     });
-    let mut turned_away = Seldom::default();
+    let mut rejections = LogThrottle::default();
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();
     loop {
@@ -67,17 +67,17 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken)
         };
         match accepted {
             Ok((stream, peer)) => {
-                match crowd.admit(peer.ip(), app.service().host().elapsed(), &shutdown) {
-                    Ok(place) => {
+                match limit.admit(peer.ip(), app.service().host().elapsed(), &shutdown) {
+                    Ok(slot) => {
                         let port = Arc::clone(&port);
                         let connection =
-                            async move { connection::serve(&port, stream, place).await };
+                            async move { connection::serve(&port, stream, slot).await };
                         connections.spawn(cut.clone().run_until_cancelled_owned(connection));
                     }
                     Err(full) => {
-                        crowd::turn_away(stream, app.settings().tls.is_some());
+                        connection_limit::reject(stream, app.settings().tls.is_some());
                         app.telemetry().metrics().connection_refused(full.as_str());
-                        if let Some(times) = turned_away.note(app.service().host().elapsed()) {
+                        if let Some(times) = rejections.note(app.service().host().elapsed()) {
                             let bound = full.as_str();
                             tracing::warn!(
                                 times,

@@ -21,48 +21,48 @@ const LINGER_BYTES: usize = 4 << 20;
 
 /// Times of a [`Socket`].
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
+pub(crate) struct SocketTimeouts {
     /// For a request's head, from its first byte.
     pub(crate) head: Duration,
     /// For the peer to read anything of what is to be written.
     pub(crate) stall: Duration,
 }
 
-/// Whether a request is being handled: handling moves it on at its beginning and its end, so it is odd meanwhile.
-/// A streamed or large answer is handled until all of it is handed over.
+/// Whether a connection is handling a request. The count of transitions goes up when a request begins and
+/// when it ends, so it is odd meanwhile. A streamed or large answer ends once all of it is handed over.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Turns(Arc<Shared>);
+pub(crate) struct ConnectionActivity(Arc<State>);
 
 #[derive(Debug, Default)]
-struct Shared {
-    moves: AtomicUsize,
+struct State {
+    transitions: AtomicUsize,
     /// What is written waits for the peer to read.
     is_waiting: AtomicBool,
 }
 
 /// One request that is being handled; dropping it ends that.
 #[derive(Debug)]
-pub(crate) struct Turn(Turns);
+pub(crate) struct RequestInProgress(ConnectionActivity);
 
-impl Drop for Turn {
+impl Drop for RequestInProgress {
     fn drop(&mut self) {
         self.0.advance();
     }
 }
 
-impl Turns {
+impl ConnectionActivity {
     /// A request is being handled from now on.
-    pub(crate) fn begin(&self) -> Turn {
+    pub(crate) fn begin(&self) -> RequestInProgress {
         self.advance();
-        Turn(self.clone())
+        RequestInProgress(self.clone())
     }
 
     fn advance(&self) {
-        self.0.moves.fetch_add(1, Ordering::Relaxed);
+        self.0.transitions.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn is_handling(&self) -> bool {
-        self.moves() % 2 == 1
+        self.transitions() % 2 == 1
     }
 
     /// Whether a request is being handled, or its answer still on its way.
@@ -70,11 +70,11 @@ impl Turns {
         self.is_handling() || self.0.is_waiting.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn moves(&self) -> usize {
-        self.0.moves.load(Ordering::Relaxed)
+    pub(crate) fn transitions(&self) -> usize {
+        self.0.transitions.load(Ordering::Relaxed)
     }
 
-    fn waits(&self, is_waiting: bool) {
+    fn set_waiting(&self, is_waiting: bool) {
         self.0.is_waiting.store(is_waiting, Ordering::Relaxed);
     }
 }
@@ -84,10 +84,10 @@ type Timer = Option<Pin<Box<Sleep>>>;
 #[derive(Debug)]
 pub(crate) struct Socket<S> {
     stream: S,
-    patience: Patience,
-    turns: Turns,
-    /// The turn of which the next two tell.
-    turn: usize,
+    timeouts: SocketTimeouts,
+    activity: ConnectionActivity,
+    /// The transition at which `has_begun` and `head_timer` were last up to date.
+    seen: usize,
     /// Something of a head has come.
     has_begun: bool,
     head_timer: Timer,
@@ -99,12 +99,12 @@ pub(crate) struct Socket<S> {
 }
 
 impl<S> Socket<S> {
-    pub(crate) fn new(stream: S, patience: Patience, turns: Turns) -> Self {
+    pub(crate) fn new(stream: S, timeouts: SocketTimeouts, activity: ConnectionActivity) -> Self {
         Self {
             stream,
-            patience,
-            turns,
-            turn: 0,
+            timeouts,
+            activity,
+            seen: 0,
             has_begun: false,
             head_timer: None,
             stall_timer: None,
@@ -116,9 +116,9 @@ impl<S> Socket<S> {
 
     /// A head that has arrived is no concern any more.
     fn catch_up(&mut self) {
-        let now = self.turns.moves();
-        if self.turn != now {
-            self.turn = now;
+        let now = self.activity.transitions();
+        if self.seen != now {
+            self.seen = now;
             self.has_begun = false;
             self.head_timer = None;
         }
@@ -132,14 +132,14 @@ impl<S> Socket<S> {
     ) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
             if self.stall_timer.take().is_some() {
-                self.turns.waits(false);
+                self.activity.set_waiting(false);
             }
             return outcome;
         }
         if self.stall_timer.is_none() {
-            self.turns.waits(true);
+            self.activity.set_waiting(true);
         }
-        ready!(wait(&mut self.stall_timer, self.patience.stall, cx));
+        ready!(wait(&mut self.stall_timer, self.timeouts.stall, cx));
         Poll::Ready(Err(late("nobody reads the answer")))
     }
 }
@@ -166,11 +166,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
         this.catch_up();
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut this.stream).poll_read(cx, buffer);
-        let is_handling = this.turn % 2 == 1;
+        let is_handling = this.seen % 2 == 1;
         if outcome.is_ready() {
             this.has_begun |= !is_handling && buffer.filled().len() > before;
         } else if this.has_begun {
-            ready!(wait(&mut this.head_timer, this.patience.head, cx));
+            ready!(wait(&mut this.head_timer, this.timeouts.head, cx));
             return Poll::Ready(Err(late("the head of a request did not come in time")));
         }
         outcome

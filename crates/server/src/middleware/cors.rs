@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::Response;
 
 use crate::app::App;
-use crate::refusal::{Refusal, Trouble};
+use crate::refusal::{ProblemAnswer, Refusal};
 use crate::request::body;
 
 /// The origins whose pages may call the API.
@@ -108,27 +108,27 @@ impl Origins {
 }
 
 /// What the answer to this request says to a browser: `None` where nothing is to be said.
-pub(super) fn spoken(app: &App, request: &Request) -> Option<Spoken> {
+pub(super) fn headers_for(app: &App, request: &Request) -> Option<CorsHeaders> {
     let origins = &app.settings().origins;
     if origins.is_off() {
         return None;
     }
     let origin = request.headers().get(ORIGIN);
-    Some(Spoken {
+    Some(CorsHeaders {
         allowed: origin.and_then(|origin| origins.allowed(origin)),
         varies: !origins.any,
     })
 }
 
-/// What is said of origins, besides the answer itself.
+/// The CORS headers of one answer.
 #[derive(Debug)]
-pub(super) struct Spoken {
+pub(super) struct CorsHeaders {
     allowed: Option<HeaderValue>,
     /// Another origin would get another answer.
     varies: bool,
 }
 
-impl Spoken {
+impl CorsHeaders {
     /// The answer to a browser that asks whether a page may send its request. It comes without a key.
     pub(super) fn preflight(&self, request: &Request) -> Option<Response> {
         let asks = request.method() == Method::OPTIONS
@@ -147,7 +147,7 @@ impl Spoken {
         Some(response)
     }
 
-    pub(super) fn tell(self, headers: &mut HeaderMap) {
+    pub(super) fn add_to(self, headers: &mut HeaderMap) {
         if self.varies {
             headers.append(VARY, HeaderValue::from_static("Origin"));
         }
@@ -174,7 +174,7 @@ pub(super) fn refuse_foreign(app: &App, request: &mut Request) -> Option<Refusal
     }
     let detail = "A web page of another origin sent this; the server takes that only from origins that \
          --cors-origin names.";
-    Some(Trouble::of_request(StatusCode::FORBIDDEN, "foreign_origin", detail).into())
+    Some(ProblemAnswer::of_request(StatusCode::FORBIDDEN, "foreign_origin", detail).into())
 }
 
 /// By what browsers say of themselves; other clients say nothing of the kind.

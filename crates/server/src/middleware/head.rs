@@ -6,7 +6,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode};
 
 use crate::app::App;
-use crate::refusal::{Refusal, Trouble};
+use crate::refusal::{ProblemAnswer, Refusal};
 use crate::request::body;
 
 /// Header fields.
@@ -19,7 +19,7 @@ const MAX_TARGET_BYTES: usize = 8 << 10;
 /// The refusal of a head that is too large. Its body is read away beside the answer.
 pub(super) fn refuse(app: &App, request: &mut Request) -> Option<Refusal> {
     let target = request.uri().path_and_query();
-    let trouble = if target.is_some_and(|target| target.as_str().len() > MAX_TARGET_BYTES) {
+    let problem = if target.is_some_and(|target| target.as_str().len() > MAX_TARGET_BYTES) {
         too_long()
     } else if is_too_large(request.headers()) {
         too_large()
@@ -30,7 +30,7 @@ pub(super) fn refuse(app: &App, request: &mut Request) -> Option<Refusal> {
     if !body.is_end_stream() {
         body::drain(app, body);
     }
-    Some(trouble.close().into())
+    Some(problem.close().into())
 }
 
 fn is_too_large(headers: &HeaderMap) -> bool {
@@ -43,18 +43,18 @@ fn is_too_large(headers: &HeaderMap) -> bool {
     headers.len() > MAX_FIELDS || bytes(headers) > MAX_FIELD_BYTES
 }
 
-fn too_long() -> Trouble {
+fn too_long() -> ProblemAnswer {
     let detail = format!(
         "The request's address is longer than the {MAX_TARGET_BYTES} bytes this server takes."
     );
-    Trouble::of_request(StatusCode::URI_TOO_LONG, "uri_too_long", detail)
+    ProblemAnswer::of_request(StatusCode::URI_TOO_LONG, "uri_too_long", detail)
 }
 
-fn too_large() -> Trouble {
+fn too_large() -> ProblemAnswer {
     let detail = format!(
         "The request has more than the {MAX_FIELDS} header fields, or the {MAX_FIELD_BYTES} bytes of them, that this \
          server takes."
     );
     let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-    Trouble::of_request(status, "headers_too_large", detail)
+    ProblemAnswer::of_request(status, "headers_too_large", detail)
 }

@@ -12,7 +12,7 @@ use axum::http::uri::Authority;
 use axum::http::{StatusCode, Version};
 
 use crate::app::App;
-use crate::refusal::{Refusal, Trouble};
+use crate::refusal::{ProblemAnswer, Refusal};
 use crate::request::body;
 
 /// A name by which clients may ask for this server, or `*` for any.
@@ -57,16 +57,16 @@ impl AllowedHost {
 
 /// The refusal of a head that is ambiguous, or meant for somebody else.
 pub(super) fn refuse(app: &App, request: &mut Request) -> Option<Refusal> {
-    let trouble = malformed(request).or_else(|| foreign(app, request))?;
+    let problem = malformed(request).or_else(|| foreign(app, request))?;
     let body = std::mem::replace(request.body_mut(), Body::empty());
     if !body.is_end_stream() {
         body::drain(app, body);
     }
-    Some(trouble.close().into())
+    Some(problem.close().into())
 }
 
-fn malformed(request: &Request) -> Option<Trouble> {
-    let bad = |code, detail: &str| Trouble::of_request(StatusCode::BAD_REQUEST, code, detail);
+fn malformed(request: &Request) -> Option<ProblemAnswer> {
+    let bad = |code, detail: &str| ProblemAnswer::of_request(StatusCode::BAD_REQUEST, code, detail);
     let headers = request.headers();
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let coding = codings.next();
@@ -89,7 +89,7 @@ fn malformed(request: &Request) -> Option<Trouble> {
     None
 }
 
-fn foreign(app: &App, request: &Request) -> Option<Trouble> {
+fn foreign(app: &App, request: &Request) -> Option<ProblemAnswer> {
     let allowed = app.settings().allowed_hosts.as_ref()?;
     let of_target = request.uri().authority().map(Authority::as_str);
     let of_header = request.headers().get(HOST);
@@ -109,7 +109,7 @@ fn foreign(app: &App, request: &Request) -> Option<Trouble> {
     }
     let detail = "This server was asked for under a name that is not its own; the operator can allow it with \
          --allowed-host.";
-    Some(Trouble::of_request(
+    Some(ProblemAnswer::of_request(
         StatusCode::FORBIDDEN,
         "foreign_host",
         detail,

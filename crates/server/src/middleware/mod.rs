@@ -23,9 +23,9 @@ use futures_util::FutureExt;
 use telemetry::{Answered, RequestSpan};
 use tower::Service;
 
+use crate::answer_budget::Exhausted;
 use crate::app::App;
-use crate::outgoing::Exhausted;
-use crate::refusal::{self, Refusal, Trouble};
+use crate::refusal::{self, ProblemAnswer, Refusal};
 use crate::request::{accept, prefix};
 use crate::views::reading;
 
@@ -50,25 +50,26 @@ pub(crate) async fn answer(
         request.extensions_mut().insert(parent);
     }
 
-    let spoken = cors::spoken(app, &request);
-    let mut response = if let Some(response) = before(app, spoken.as_ref(), &mut request) {
+    let cors_headers = cors::headers_for(app, &request);
+    let mut response = if let Some(response) = before(app, cors_headers.as_ref(), &mut request) {
         response
     } else {
         let outcome = AssertUnwindSafe(router.call(request)).catch_unwind().await;
         outcome.map_or_else(
             |panic| {
                 tracing::error!(request_id = ?request_id, %method, path = uri.path(), panic = panic_text(&*panic), "a request's handler panicked");
-                Refusal::from(Trouble::internal()).into_response()
+                Refusal::from(ProblemAnswer::internal()).into_response()
             },
             |answer| answer.unwrap_or_else(|never: Infallible| match never {}),
         )
     };
-    if let Err(Exhausted) = app.answers().reserve(&mut response)
+    if let Err(Exhausted) = app.answer_budget().reserve(&mut response)
         && method == Method::GET
         && app.service().keeps_results()
     {
         let detail = "Too many large answers are being sent at once; ask again a little later.";
-        response = Refusal::from(Trouble::unavailable("answers_busy", detail, 5)).into_response();
+        response =
+            Refusal::from(ProblemAnswer::unavailable("answers_busy", detail, 5)).into_response();
     }
     refusal::render(&mut response, as_problem, || {
         let id = request_id.to_str().unwrap_or_default();
@@ -86,8 +87,8 @@ pub(crate) async fn answer(
     app.telemetry().answered(span, &answered, took);
     let headers = response.headers_mut();
     security::add(app, headers);
-    if let Some(spoken) = spoken {
-        spoken.tell(headers);
+    if let Some(cors_headers) = cors_headers {
+        cors_headers.add_to(headers);
     }
     headers.insert(request_id::HEADER, request_id);
     if app.service().is_stopping() {
@@ -102,14 +103,14 @@ pub(crate) async fn answer(
 /// The answer to a request that gets to no route.
 fn before(
     app: &App,
-    spoken: Option<&cors::Spoken>,
+    cors_headers: Option<&cors::CorsHeaders>,
     request: &mut Request<Body>,
 ) -> Option<Response> {
     if let Some(refusal) = head::refuse(app, request).or_else(|| host::refuse(app, request)) {
         return Some(refusal.into_response());
     }
-    spoken
-        .and_then(|spoken| spoken.preflight(request))
+    cors_headers
+        .and_then(|cors_headers| cors_headers.preflight(request))
         .or_else(|| cors::refuse_foreign(app, request).map(IntoResponse::into_response))
 }
 

@@ -17,7 +17,7 @@ use service::catalog::LoadedWorkflow;
 use crate::app::App;
 use crate::guard::Need;
 use crate::request::prefix::RootPath;
-use crate::request::workflow::Selected;
+use crate::request::workflow::SelectedWorkflow;
 
 /// An endpoint's own documentation.
 pub(crate) type Docs = fn() -> Operation;
@@ -58,7 +58,7 @@ pub fn of_only(loaded: &LoadedWorkflow) -> Value {
 }
 
 /// The document of a workflow, with the paths of the place it was asked for at.
-pub(crate) fn document(app: &App, selected: &Selected, prefix: &RootPath) -> Value {
+pub(crate) fn document(app: &App, selected: &SelectedWorkflow, prefix: &RootPath) -> Value {
     let scope = if selected.by_name {
         Scope::Named
     } else {

@@ -15,9 +15,9 @@ use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
 use crate::app::App;
-use crate::refusal::{Refusal, Trouble};
-use crate::request::room::{NoRoom, Room};
-use crate::views::fault::Entry;
+use crate::refusal::{ProblemAnswer, Refusal};
+use crate::request::body_budget::{BodyReservation, Exhausted};
+use crate::views::fault::FaultEntry;
 
 /// A refused body is still read, so that the client can finish sending and then read the answer,
 /// but only so far.
@@ -42,28 +42,35 @@ pub(crate) async fn read(app: &App, headers: &HeaderMap, mut body: Body) -> Resu
         }
         return Err(too_large(limit));
     }
-    let room = Room::new(app.bodies());
-    match timeout(app.settings().body_timeout, collect(&mut body, limit, room)).await {
+    let reservation = app.body_budget().reservation();
+    match timeout(
+        app.settings().body_timeout,
+        collect(&mut body, limit, reservation),
+    )
+    .await
+    {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(Unreadable::TooLarge)) => {
             drain(app, body);
             Err(too_large(limit))
         }
-        Ok(Err(Unreadable::NoRoom)) => {
+        Ok(Err(Unreadable::BudgetExhausted)) => {
             drain(app, body);
             let detail = "Too many large bodies are arriving at once; nothing was accepted.";
-            Err(Trouble::unavailable("bodies_busy", detail, RETRY_SECONDS)
-                .close()
-                .into())
+            Err(
+                ProblemAnswer::unavailable("bodies_busy", detail, RETRY_SECONDS)
+                    .close()
+                    .into(),
+            )
         }
-        Ok(Err(Unreadable::Broken)) => Err(Trouble::of_request(
+        Ok(Err(Unreadable::Broken)) => Err(ProblemAnswer::of_request(
             StatusCode::BAD_REQUEST,
             "body_incomplete",
             "The request's body ended before all of it had arrived.",
         )
         .close()
         .into()),
-        Err(_elapsed) => Err(Trouble::of_request(
+        Err(_elapsed) => Err(ProblemAnswer::of_request(
             StatusCode::REQUEST_TIMEOUT,
             "body_timeout",
             "The request's body took too long to arrive; send it again.",
@@ -93,19 +100,23 @@ fn not_decoded(coding: &str) -> Refusal {
         "This server takes no bodies with `Content-Encoding: {coding}`; send the body as it is."
     );
     let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-    Trouble::of_request(status, "content_encoding_not_supported", detail).into()
+    ProblemAnswer::of_request(status, "content_encoding_not_supported", detail).into()
 }
 
 enum Unreadable {
     TooLarge,
-    NoRoom,
+    BudgetExhausted,
     Broken,
 }
 
 const RETRY_SECONDS: u32 = 5;
 
 /// Almost every body is one frame, which is passed on without a copy.
-async fn collect(body: &mut Body, limit: usize, mut room: Room<'_>) -> Result<Bytes, Unreadable> {
+async fn collect(
+    body: &mut Body,
+    limit: usize,
+    mut reservation: BodyReservation<'_>,
+) -> Result<Bytes, Unreadable> {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -116,7 +127,9 @@ async fn collect(body: &mut Body, limit: usize, mut room: Room<'_>) -> Result<By
         if length > limit {
             return Err(Unreadable::TooLarge);
         }
-        room.grow(length).map_err(|NoRoom| Unreadable::NoRoom)?;
+        reservation
+            .grow_to(length)
+            .map_err(|Exhausted| Unreadable::BudgetExhausted)?;
         if first.is_empty() {
             first = data;
         } else {
@@ -148,7 +161,7 @@ pub(crate) fn drain(app: &App, mut body: Body) {
 }
 
 fn too_large(limit: usize) -> Refusal {
-    Trouble::of_request(
+    ProblemAnswer::of_request(
         StatusCode::PAYLOAD_TOO_LARGE,
         "body_too_large",
         format!("The request's body is larger than the {limit} bytes this server takes."),
@@ -194,7 +207,7 @@ pub(crate) async fn json_object(
         .unwrap_or_else(|error| match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             // The runtime is ending; nobody is there to read it.
-            Err(_cancelled) => Err(Trouble::internal().into()),
+            Err(_cancelled) => Err(ProblemAnswer::internal().into()),
         })
 }
 
@@ -272,18 +285,18 @@ fn media_type(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn missing() -> Refusal {
-    Entry::body("missing", Vec::new(), "Field required", Value::Null).into()
+    FaultEntry::body("missing", Vec::new(), "Field required", Value::Null).into()
 }
 
 fn not_json(offset: usize, message: &str) -> Refusal {
     let place = vec![PathSegment::Index(offset)];
-    Entry::body("json_invalid", place, "JSON decode error", json!({}))
+    FaultEntry::body("json_invalid", place, "JSON decode error", json!({}))
         .with_context(json!({ "error": message }))
         .into()
 }
 
 fn not_an_object(input: Value) -> Refusal {
-    Entry::body("model_attributes_type", Vec::new(), NOT_AN_OBJECT, input).into()
+    FaultEntry::body("model_attributes_type", Vec::new(), NOT_AN_OBJECT, input).into()
 }
 
 /// It looks like an object, and is none only by its content type.
@@ -294,7 +307,7 @@ fn sent_as_text(headers: &HeaderMap, input: Value) -> Refusal {
     let message = format!(
         "{NOT_AN_OBJECT}; the body was sent as `{sent}`: send JSON with `Content-Type: application/json`"
     );
-    Entry::body("model_attributes_type", Vec::new(), message, input).into()
+    FaultEntry::body("model_attributes_type", Vec::new(), message, input).into()
 }
 
 const NOT_AN_OBJECT: &str = "Input should be a valid dictionary or object to extract fields from";

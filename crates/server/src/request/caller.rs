@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use service::access::Identity;
 
 use crate::app::App;
-use crate::refusal::{Refusal, Trouble};
+use crate::refusal::{ProblemAnswer, Refusal};
 
 const X_API_KEY: &str = "x-api-key";
 
@@ -66,7 +66,7 @@ impl Caller {
         if self.may_use(workflow) {
             return Ok(());
         }
-        Err(Trouble::of_request(
+        Err(ProblemAnswer::of_request(
             StatusCode::FORBIDDEN,
             "workflow_not_allowed",
             "This API key is for other workflows; ask for one that may use this one.",

@@ -10,10 +10,10 @@ use lang::workflow::Budget;
 use serde_json::{Map, Value};
 use service::webhooks::{Unfit, WebhookFault};
 
-use crate::refusal::{Refusal, Trouble};
+use crate::refusal::{ProblemAnswer, Refusal};
 use crate::request::body::Object;
 use crate::request::{duration, number};
-use crate::views::fault::Entry;
+use crate::views::fault::FaultEntry;
 
 /// `{inputs, workflow?, metadata?, deadline?, budget?, webhook?}`.
 #[derive(Debug, Default)]
@@ -62,7 +62,7 @@ impl Envelope {
         if let Some(oversized) = oversized {
             oversized.each(|path, rounded| {
                 if !matches!(path.first(), Some(PathSegment::Key(key)) if key == "inputs") {
-                    reader.faults.push(Entry::body(
+                    reader.faults.push(FaultEntry::body(
                         "int_parsing_size",
                         path.iter().map(shortened).collect(),
                         "An integer here has to fit 64 bits",
@@ -99,7 +99,7 @@ pub(crate) const MAX_METADATA_BYTES: usize = 16 << 10;
 const NOT_A_DICT: &str = "Input should be a valid dictionary";
 
 struct Reader {
-    faults: Vec<Entry>,
+    faults: Vec<FaultEntry>,
 }
 
 impl Reader {
@@ -109,7 +109,7 @@ impl Reader {
             .map(|key| shortened(&PathSegment::Key((*key).to_owned())))
             .collect();
         self.faults
-            .push(Entry::body(kind, path, message, echo(input)));
+            .push(FaultEntry::body(kind, path, message, echo(input)));
     }
 
     fn text(&mut self, value: Option<Value>) -> Option<String> {
@@ -243,9 +243,9 @@ impl Reader {
         let (kind, key, message) = match fault {
             WebhookFault::NotSupported => {
                 let detail = "This server sends no webhooks; leave `webhook` out and ask for the job's status.";
-                let trouble =
-                    Trouble::of_request(StatusCode::NOT_IMPLEMENTED, "not_supported", detail);
-                return Err(trouble.into());
+                let problem =
+                    ProblemAnswer::of_request(StatusCode::NOT_IMPLEMENTED, "not_supported", detail);
+                return Err(problem.into());
             }
             WebhookFault::Url(unfit) => {
                 let kind = match unfit {

@@ -2,6 +2,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod body;
+pub(crate) mod body_budget;
 pub(crate) mod caller;
 pub(crate) mod client;
 pub(crate) mod duration;
@@ -11,6 +12,5 @@ pub(crate) mod job_id;
 pub(crate) mod number;
 pub(crate) mod preferences;
 pub(crate) mod prefix;
-pub(crate) mod room;
-pub(crate) mod steering;
+pub(crate) mod run_headers;
 pub(crate) mod workflow;

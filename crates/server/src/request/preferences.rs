@@ -43,7 +43,7 @@ impl Preferences {
     }
 
     /// How long to wait for the end: `wait`, capped; else not at all for `respond-async`; else `default`.
-    pub(crate) fn patience(self, default: Duration, max: Duration) -> Duration {
+    pub(crate) fn wait_time(self, default: Duration, max: Duration) -> Duration {
         match self.wait {
             Some(seconds) => Duration::from_secs(seconds).min(max),
             None if self.respond_async => Duration::ZERO,
@@ -106,7 +106,7 @@ mod tests {
             .collect();
         let preferences = Preferences::read(&headers);
         assert_eq!(
-            preferences.patience(Duration::from_secs(30), MAX),
+            preferences.wait_time(Duration::from_secs(30), MAX),
             Duration::from_secs(seconds),
             "{headers:?}"
         );

@@ -12,13 +12,13 @@ use crate::request::caller::Caller;
 
 /// The workflow, as it is loaded at this moment.
 #[derive(Debug)]
-pub(crate) struct Selected {
+pub(crate) struct SelectedWorkflow {
     pub(crate) loaded: Arc<LoadedWorkflow>,
     /// The path named it.
     pub(crate) by_name: bool,
 }
 
-impl FromRequestParts<App> for Selected {
+impl FromRequestParts<App> for SelectedWorkflow {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
@@ -46,17 +46,17 @@ impl FromRequestParts<App> for Selected {
 /// The workflow that a page is about. To a caller without a key every name is as good as another: what is
 /// served is found out by the page, with a key.
 #[derive(Debug)]
-pub(crate) struct PageOf {
+pub(crate) struct PageWorkflow {
     /// `None`: the only one.
     pub(crate) name: Option<String>,
 }
 
-impl FromRequestParts<App> for PageOf {
+impl FromRequestParts<App> for PageWorkflow {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
         if !matches!(Caller::of(parts, app), Caller::Anonymous) {
-            Selected::from_request_parts(parts, app).await?;
+            SelectedWorkflow::from_request_parts(parts, app).await?;
         }
         Ok(Self {
             name: path_parameter(parts, "name").await,

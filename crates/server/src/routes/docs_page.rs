@@ -3,7 +3,7 @@
 use axum::response::Response;
 
 use crate::openapi::{Operation, SERVER};
-use crate::request::workflow::PageOf;
+use crate::request::workflow::PageWorkflow;
 use crate::ui;
 
 pub(crate) fn docs() -> Operation {
@@ -14,6 +14,6 @@ pub(crate) fn docs() -> Operation {
     )
 }
 
-pub(crate) async fn handle(page: PageOf) -> Response {
+pub(crate) async fn handle(page: PageWorkflow) -> Response {
     ui::docs(if page.name.is_some() { "../../" } else { "./" })
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::submission::store_failed;
 use crate::app::App;
 use crate::openapi::{JOBS, Operation};
-use crate::refusal::{Refusal, Trouble};
+use crate::refusal::{ProblemAnswer, Refusal};
 use crate::request::job_id::{JOB_NOT_FOUND, NamedJob};
 use crate::views::reply;
 
@@ -48,7 +48,7 @@ pub(crate) async fn handle(
                 status.as_str()
             );
             return Err(
-                Trouble::of_request(StatusCode::CONFLICT, "job_ended", detail)
+                ProblemAnswer::of_request(StatusCode::CONFLICT, "job_ended", detail)
                     .about(id)
                     .into(),
             );

@@ -7,7 +7,7 @@ use jobs::store::Error;
 use super::submission::store_failed;
 use crate::app::App;
 use crate::openapi::{JOBS, Operation};
-use crate::refusal::{Refusal, Trouble};
+use crate::refusal::{ProblemAnswer, Refusal};
 use crate::request::job_id::{JOB_NOT_FOUND, NamedJob};
 
 pub(crate) fn docs() -> Operation {
@@ -32,7 +32,7 @@ pub(crate) async fn handle(
         Err(Error::Active(_)) => {
             let detail = "The job has not ended; cancel it first, then delete it.";
             Err(
-                Trouble::of_request(StatusCode::CONFLICT, "job_active", detail)
+                ProblemAnswer::of_request(StatusCode::CONFLICT, "job_active", detail)
                     .about(id)
                     .into(),
             )

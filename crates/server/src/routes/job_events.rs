@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::openapi::{JOBS, Operation};
 use crate::refusal::Refusal;
 use crate::request::job_id::{JOB_NOT_FOUND, NamedJob};
-use crate::views::fault::{Entry, Place};
+use crate::views::fault::{FaultEntry, ParameterLocation};
 use crate::views::sse;
 
 pub(crate) fn docs() -> Operation {
@@ -57,8 +57,8 @@ pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<u64, Refusal> {
     let text = String::from_utf8_lossy(value.as_bytes());
     let message = "Input should be the id of an event";
     text.trim().parse().map_err(|_| {
-        Entry::parameter(
-            Place::Header,
+        FaultEntry::parameter(
+            ParameterLocation::Header,
             "last-event-id",
             "int_parsing",
             message,

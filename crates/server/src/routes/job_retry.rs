@@ -14,12 +14,12 @@ use super::run::{IDEMPOTENCY_REPLAYED, YES};
 use super::submission;
 use crate::app::App;
 use crate::openapi::{JOBS, Operation};
-use crate::refusal::{Refusal, Trouble};
+use crate::refusal::{ProblemAnswer, Refusal};
 use crate::request::body;
 use crate::request::job_id::{JOB_NOT_FOUND, NamedJob};
 use crate::request::prefix::RootPath;
-use crate::request::steering;
-use crate::views::fault::Entry;
+use crate::request::run_headers;
+use crate::views::fault::FaultEntry;
 use crate::views::{reply, run};
 
 pub(crate) fn docs() -> Operation {
@@ -28,7 +28,7 @@ pub(crate) fn docs() -> Operation {
             "Idempotency-Key",
             "A repeated request with the same key for the same job, from the same place, gets the same new job.",
             "order-4711-again",
-            steering::key_rules(),
+            run_headers::key_rules(),
         )
         .takes_optionally("RetryRequest")
         .answers(202, "The new job is accepted.", "RunPending")
@@ -49,7 +49,7 @@ pub(crate) async fn handle(
 ) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
     let bytes = body::read(&app, &parts.headers, body).await?;
-    let idempotency_key = steering::idempotency_key(&parts.headers)?;
+    let idempotency_key = run_headers::idempotency_key(&parts.headers)?;
     let asked = if bytes.is_empty() {
         Retry::from(RetryFrom::Failed)
     } else {
@@ -57,7 +57,7 @@ pub(crate) async fn handle(
     };
 
     let conflict = |code, detail: String| {
-        Trouble::of_request(StatusCode::CONFLICT, code, detail)
+        ProblemAnswer::of_request(StatusCode::CONFLICT, code, detail)
             .about(id)
             .into()
     };
@@ -90,7 +90,7 @@ pub(crate) async fn handle(
         RetryError::Unreadable => {
             let detail = "This version of flowmill cannot read the job's workflow or its progress; submit the run anew.";
             let problem = Problem::new(StatusCode::CONFLICT.as_u16(), "job_unreadable", ErrorSource::Server, detail);
-            Trouble::from(problem).about(id).into()
+            ProblemAnswer::from(problem).about(id).into()
         }
         RetryError::Submit(error) => submission::refused(&app, error, &["body"]),
     })?;
@@ -147,7 +147,7 @@ pub(crate) fn read(body: &body::Object) -> Result<Retry, Refusal> {
     }
 }
 
-fn fault(kind: &'static str, key: &str, message: &str, input: Value) -> Entry {
+fn fault(kind: &'static str, key: &str, message: &str, input: Value) -> FaultEntry {
     let key = shortened(&PathSegment::Key(key.into()));
-    Entry::body(kind, vec![key], message, input)
+    FaultEntry::body(kind, vec![key], message, input)
 }

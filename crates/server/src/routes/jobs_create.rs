@@ -18,8 +18,8 @@ use crate::request::body;
 use crate::request::caller::Caller;
 use crate::request::envelope::Envelope;
 use crate::request::prefix::RootPath;
-use crate::request::steering::{self, Steering};
-use crate::views::fault::Entry;
+use crate::request::run_headers::{self, RunHeaders};
+use crate::views::fault::FaultEntry;
 use crate::views::{reply, run};
 
 pub(crate) fn docs() -> Operation {
@@ -28,7 +28,7 @@ pub(crate) fn docs() -> Operation {
             "Idempotency-Key",
             "A repeated request with the same key and inputs gets the same job.",
             "order-4711",
-            steering::key_rules(),
+            run_headers::key_rules(),
         )
         .takes("JobRequest")
         .answers(202, "It is accepted.", "RunPending")
@@ -52,11 +52,11 @@ pub(crate) async fn handle(
 ) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
     let bytes = body::read(&app, &parts.headers, body).await?;
-    let Steering {
+    let RunHeaders {
         cancel_after,
         idempotency_key,
         ..
-    } = Steering::read(&parts.headers)?;
+    } = RunHeaders::read(&parts.headers)?;
     let object = body::json_object(&app, &parts.headers, &bytes).await?;
     let Envelope {
         inputs,
@@ -74,7 +74,7 @@ pub(crate) async fn handle(
             .map(|()| catalog.get(name))?
             .ok_or(Refusal::NotFound("Workflow not found"))?,
         None => catalog.only().ok_or_else(|| {
-            Entry::body(
+            FaultEntry::body(
                 "missing",
                 vec![PathSegment::Key("workflow".into())],
                 "Field required where several workflows are served",

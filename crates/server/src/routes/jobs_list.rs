@@ -16,7 +16,7 @@ use crate::refusal::Refusal;
 use crate::request::caller::Caller;
 use crate::request::job_id;
 use crate::views::Row;
-use crate::views::fault::{Entry, Place};
+use crate::views::fault::{FaultEntry, ParameterLocation};
 use crate::views::reply;
 
 const DEFAULT_LIMIT: usize = 50;
@@ -76,11 +76,11 @@ pub(crate) async fn handle(
     caller: Caller,
     uri: Uri,
 ) -> Result<Response, Refusal> {
-    let Wanted {
+    let ListQuery {
         mut filter,
         cursor,
         limit,
-    } = Wanted::read(&uri)?;
+    } = ListQuery::read(&uri)?;
     filter.owner = caller.sees_jobs_of().map(|owner| owner.to_string());
     // Jobs that the key made when it was for more workflows are not its to see any more.
     filter.workflows = caller.workflows().cloned();
@@ -96,7 +96,7 @@ pub(crate) async fn handle(
     Ok(reply::json(StatusCode::OK, &page))
 }
 
-pub(crate) struct Wanted {
+pub(crate) struct ListQuery {
     filter: Filter,
     cursor: Option<JobId>,
     pub(crate) limit: usize,
@@ -113,11 +113,11 @@ struct Parameters {
     cursor: Option<String>,
 }
 
-impl Wanted {
+impl ListQuery {
     /// Every faulty parameter in one refusal.
     pub(crate) fn read(uri: &Uri) -> Result<Self, Refusal> {
         let Ok(Query(given)) = Query::<Parameters>::try_from_uri(uri) else {
-            return Err(Entry::unreadable_query(uri).into());
+            return Err(FaultEntry::unreadable_query(uri).into());
         };
         let mut faults = Vec::new();
         let status = parse(
@@ -193,13 +193,19 @@ fn parse<T>(
     text: Option<String>,
     kind: &'static str,
     message: &str,
-    faults: &mut Vec<Entry>,
+    faults: &mut Vec<FaultEntry>,
     read: impl Fn(&str) -> Option<T>,
 ) -> Option<T> {
     let text = text?;
     let value = read(&text);
     if value.is_none() {
-        faults.push(Entry::parameter(Place::Query, name, kind, message, &text));
+        faults.push(FaultEntry::parameter(
+            ParameterLocation::Query,
+            name,
+            kind,
+            message,
+            &text,
+        ));
     }
     value
 }
@@ -211,7 +217,7 @@ mod tests {
     #[track_caller]
     fn check_faults(query: &str, expected: &[&str]) {
         let uri: Uri = format!("/jobs?{query}").parse().unwrap();
-        let faults = match Wanted::read(&uri) {
+        let faults = match ListQuery::read(&uri) {
             Ok(_) => Vec::new(),
             Err(Refusal::Invalid(faults)) => faults,
             Err(other) => panic!("{other:?}"),

@@ -12,8 +12,8 @@ use service::access::{Access, KeyError, KeyView, Made};
 
 use super::submission::store_failed;
 use crate::app::App;
-use crate::refusal::{Refusal, Trouble};
-use crate::views::fault::Entry;
+use crate::refusal::{ProblemAnswer, Refusal};
+use crate::views::fault::FaultEntry;
 use crate::views::reply;
 
 /// Keys are made only where some are in use: else anyone could shut the others out.
@@ -21,7 +21,7 @@ pub(super) fn access(app: &App) -> Result<&Arc<Access>, Refusal> {
     app.access().ok_or_else(|| {
         let detail = "This server was started without API keys. Make the first one while it is stopped \
                       (`flowmill keys create --scope admin --store …`), or set FLOWMILL_API_KEYS.";
-        Trouble::of_request(StatusCode::CONFLICT, "keys_off", detail).into()
+        ProblemAnswer::of_request(StatusCode::CONFLICT, "keys_off", detail).into()
     })
 }
 
@@ -50,7 +50,7 @@ pub(super) fn made(status: StatusCode, made: &Made, warnings: Vec<String>) -> Re
 
 pub(super) fn refused(error: &KeyError) -> Refusal {
     let conflict = |code| {
-        Trouble::of_request(
+        ProblemAnswer::of_request(
             StatusCode::CONFLICT,
             code,
             format!("{}.", capitalized(error)),
@@ -63,7 +63,7 @@ pub(super) fn refused(error: &KeyError) -> Refusal {
         KeyError::Expired => conflict("key_expired"),
         KeyError::Listed => conflict("key_listed"),
         KeyError::Unfit(_) => {
-            Entry::body("value_error", Vec::new(), error.to_string(), Value::Null).into()
+            FaultEntry::body("value_error", Vec::new(), error.to_string(), Value::Null).into()
         }
         KeyError::Store(error) => store_failed(error),
     }
@@ -77,8 +77,8 @@ fn capitalized(error: &KeyError) -> String {
 }
 
 /// A fault at a member of the body. What was sent is not repeated: somebody may have sent a key.
-pub(super) fn fault(kind: &'static str, member: &str, message: &str) -> Entry {
-    Entry::body(
+pub(super) fn fault(kind: &'static str, member: &str, message: &str) -> FaultEntry {
+    FaultEntry::body(
         kind,
         vec![shortened(&PathSegment::Key(member.to_owned()))],
         message,

@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::openapi::{KEYS, Operation};
 use crate::refusal::Refusal;
 use crate::request::{body, number};
-use crate::views::fault::Entry;
+use crate::views::fault::FaultEntry;
 
 pub(crate) fn docs() -> Operation {
     Operation::new(
@@ -53,7 +53,7 @@ pub(crate) async fn handle(State(app): State<App>, request: Request) -> Result<R
 
 /// `{name, scopes?, workflows?, limits?, expires_at?}`; every fault in one refusal.
 pub(crate) fn read(mut members: Map<String, Value>) -> Result<NewKey, Refusal> {
-    let mut faults: Vec<Entry> = Vec::new();
+    let mut faults: Vec<FaultEntry> = Vec::new();
     let mut take = |key: &str| members.shift_remove(key).filter(|value| !value.is_null());
     let (name, scopes) = (take("name"), take("scopes"));
     let (workflows, expires_at) = (take("workflows"), take("expires_at"));

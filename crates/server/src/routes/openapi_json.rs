@@ -7,7 +7,7 @@ use axum::response::Response;
 use crate::app::App;
 use crate::openapi::{self, Operation, SERVER};
 use crate::request::prefix::RootPath;
-use crate::request::workflow::Selected;
+use crate::request::workflow::SelectedWorkflow;
 use crate::views::reply;
 
 pub(crate) fn docs() -> Operation {
@@ -20,7 +20,7 @@ pub(crate) fn docs() -> Operation {
 
 pub(crate) async fn handle(
     State(app): State<App>,
-    selected: Selected,
+    selected: SelectedWorkflow,
     extensions: Extensions,
 ) -> Response {
     let prefix = RootPath::of(&extensions);

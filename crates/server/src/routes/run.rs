@@ -20,11 +20,11 @@ use super::submission;
 use crate::app::App;
 use crate::limits;
 use crate::openapi::{Operation, RUN};
-use crate::refusal::{Refusal, Trouble};
+use crate::refusal::{ProblemAnswer, Refusal};
 use crate::request::caller::Caller;
 use crate::request::prefix::RootPath;
-use crate::request::steering::{self, Steering};
-use crate::request::workflow::Selected;
+use crate::request::run_headers::{self, RunHeaders};
+use crate::request::workflow::SelectedWorkflow;
 use crate::request::{accept, body, duration};
 use crate::views::{reading, reply, run, sse};
 
@@ -48,7 +48,7 @@ pub(crate) fn docs() -> Operation {
     )
     .header("Prefer", "`wait=N`: wait at most N seconds for the result. `respond-async`: do not wait (RFC 7240).", "wait=10")
     .header_like("Cancel-After", "Stop the run this long after its acceptance.", "5m", json!({ "pattern": duration::PATTERN }))
-    .header_like("Idempotency-Key", "A repeated request with the same key and inputs gets the same run.", "order-4711", steering::key_rules())
+    .header_like("Idempotency-Key", "A repeated request with the same key and inputs gets the same run.", "order-4711", run_headers::key_rules())
     .takes("Inputs")
     .responds(200, "The run completed.", &[("application/json", "RunResult"), ("text/event-stream", "EventStream")])
     .leads_to_job(200)
@@ -71,13 +71,13 @@ pub(crate) fn docs() -> Operation {
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,
-    selected: Selected,
+    selected: SelectedWorkflow,
     request: Request,
 ) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
     // First, so that a client that is still sending can read whatever is refused.
     let bytes = body::read(&app, &parts.headers, body).await?;
-    let steering = Steering::read(&parts.headers)?;
+    let run_headers = RunHeaders::read(&parts.headers)?;
     let as_events = accept::names(&parts.headers, accept::EVENTS);
     let parent = parts.extensions.get().copied();
     let prefix = RootPath::of(&parts.extensions);
@@ -85,15 +85,15 @@ pub(crate) async fn handle(
     // Ten thousand may wait at once: none of them keeps its request.
     drop((parts, bytes));
 
-    let Steering {
+    let RunHeaders {
         preferences,
         cancel_after,
         idempotency_key,
-    } = steering;
+    } = run_headers;
     let is_keyed = idempotency_key.is_some();
     let settings = app.settings();
-    let patience = preferences.patience(settings.sync_timeout, settings.max_wait);
-    let waits = if as_events { FOLLOWS } else { patience };
+    let wait = preferences.wait_time(settings.sync_timeout, settings.max_wait);
+    let waits = if as_events { FOLLOWS } else { wait };
     let request = RunRequest {
         origin: Origin {
             waits_ms: Some(u64::try_from(waits.as_millis()).unwrap_or(u64::MAX)),
@@ -114,18 +114,15 @@ pub(crate) async fn handle(
         let accepted = submission::submit(&app, &selected.loaded, request, &["body"]).await?;
         app.service().leave(&accepted);
         (accepted, None)
-    } else if patience.is_zero() {
+    } else if wait.is_zero() {
         let accepted = submission::submit(&app, &selected.loaded, request, &["body"]).await?;
-        let ended = app.service().wait(&accepted, patience).await;
+        let ended = app.service().wait(&accepted, wait).await;
         (accepted, ended)
     } else {
         let selected = &selected.loaded;
-        let attended = submission::attend(&app, selected, request, patience, &["body"]).await?;
+        let attended = submission::attend(&app, selected, request, wait, &["body"]).await?;
         let accepted = attended.accepted.clone();
-        (
-            accepted,
-            app.service().wait_attending(attended, patience).await,
-        )
+        (accepted, app.service().wait_attending(attended, wait).await)
     };
     let mut answer = ended.as_ref().map_or_else(
         || pending(&accepted, &prefix),
@@ -170,7 +167,7 @@ fn not_completed(job: &Job, is_keyed: bool) -> Refusal {
             ErrorSource::Request,
             "The run was cancelled.",
         );
-        return Trouble::from(problem).about(job.id).into();
+        return ProblemAnswer::from(problem).about(job.id).into();
     }
     let problem = job.problem.as_ref();
     let left = problem.and_then(|problem| problem.read::<Left>().ok());
@@ -192,7 +189,7 @@ fn not_completed(job: &Job, is_keyed: bool) -> Refusal {
                 .map(until_tomorrow);
             Refusal::RunFailed(status, problem.clone(), retry_after)
         }
-        _ => Trouble::internal().into(),
+        _ => ProblemAnswer::internal().into(),
     }
 }
 

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::openapi::{Operation, RUN};
 use crate::refusal::Refusal;
-use crate::request::workflow::Selected;
-use crate::views::fault::{Entry, Place};
+use crate::request::workflow::SelectedWorkflow;
+use crate::views::fault::{FaultEntry, ParameterLocation};
 use crate::views::{reply, schema};
 
 pub(crate) fn docs() -> Operation {
@@ -39,11 +39,11 @@ struct JsonSchemas<'a> {
 }
 
 pub(crate) async fn handle(
-    Selected { loaded, .. }: Selected,
+    SelectedWorkflow { loaded, .. }: SelectedWorkflow,
     uri: Uri,
 ) -> Result<Response, Refusal> {
     let Ok(Query(Options { format })) = Query::try_from_uri(&uri) else {
-        return Err(Entry::unreadable_query(&uri).into());
+        return Err(FaultEntry::unreadable_query(&uri).into());
     };
     match format.as_deref() {
         None | Some("fields") => Ok(reply::json(
@@ -57,8 +57,8 @@ pub(crate) async fn handle(
                 output: &loaded.output_schema,
             },
         )),
-        Some(other) => Err(Entry::parameter(
-            Place::Query,
+        Some(other) => Err(FaultEntry::parameter(
+            ParameterLocation::Query,
             "format",
             "enum",
             "Input should be 'fields' or 'json-schema'",

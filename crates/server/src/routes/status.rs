@@ -47,11 +47,11 @@ pub(crate) async fn handle(
 ) -> Result<Response, Refusal> {
     let preferences = Preferences::read(&headers);
     let max_wait = app.settings().max_wait;
-    let patience = preferences.patience(Duration::ZERO, max_wait);
-    let found = if patience.is_zero() {
+    let wait = preferences.wait_time(Duration::ZERO, max_wait);
+    let found = if wait.is_zero() {
         app.service().get(id).await
     } else {
-        app.service().wait_for(id, patience).await
+        app.service().wait_for(id, wait).await
     };
     let job = found
         .map_err(|error| store_failed(&error))?

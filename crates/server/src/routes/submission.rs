@@ -15,10 +15,10 @@ use service::runs::{Accepted, RunRequest, SubmitError};
 
 use crate::app::App;
 use crate::limits;
-use crate::refusal::{Refusal, Trouble};
+use crate::refusal::{ProblemAnswer, Refusal};
 use crate::request::body::Object;
 use crate::request::caller::Caller;
-use crate::views::fault::Entry;
+use crate::views::fault::FaultEntry;
 
 /// Seconds after which a refused client should try again.
 const RETRY_AFTER: u32 = 5;
@@ -45,16 +45,16 @@ pub(crate) fn submit<'a>(
         .map_err(|error| refused(app, error, place))
 }
 
-/// As [`submit`], for a caller who waits for the end, for as long as it has patience.
+/// As [`submit`], for a caller who waits for the end, for as long as `wait`.
 pub(crate) fn attend<'a>(
     app: &'a App,
     workflow: &'a Arc<LoadedWorkflow>,
     request: RunRequest,
-    patience: Duration,
+    wait: Duration,
     place: &'a [&str],
 ) -> impl Future<Output = Result<Attended, Refusal>> + Send + 'a {
     app.service()
-        .attend(workflow, request, patience)
+        .attend(workflow, request, wait)
         .map_err(|error| refused(app, error, place))
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn refused(app: &App, error: SubmitError, place: &[&str]) -> Refusal 
         SubmitError::Inputs(faults) => {
             let entries = faults.into_iter().map(|fault| {
                 let wrapped = place == ["body"] && is_wrapped(&fault);
-                let entry = Entry::input(fault, place);
+                let entry = FaultEntry::input(fault, place);
                 if wrapped { entry.with_advice(WRAPPED) } else { entry }
             });
             Refusal::Invalid(entries.collect())
@@ -74,9 +74,9 @@ pub(crate) fn refused(app: &App, error: SubmitError, place: &[&str]) -> Refusal 
             if failure.code == FailureCode::NotSupported {
                 problem.status = StatusCode::NOT_IMPLEMENTED.as_u16();
             }
-            Trouble::from(problem).into()
+            ProblemAnswer::from(problem).into()
         }
-        SubmitError::KeyReused => Trouble::of_request(
+        SubmitError::KeyReused => ProblemAnswer::of_request(
             StatusCode::UNPROCESSABLE_ENTITY,
             "idempotency_key_reused",
             "This Idempotency-Key was used for a run with other inputs or another version of the workflow; take a new one.",
@@ -88,11 +88,11 @@ pub(crate) fn refused(app: &App, error: SubmitError, place: &[&str]) -> Refusal 
                  be repeated; nothing was run. Take a new key to run it again.",
                 status.as_str(),
             );
-            Trouble::of_request(StatusCode::GONE, "job_forgotten", detail).about(job).into()
+            ProblemAnswer::of_request(StatusCode::GONE, "job_forgotten", detail).about(job).into()
         }
         SubmitError::Limited(exceeded) => limits::refused(app, &exceeded),
         SubmitError::QueueFull => {
-            Trouble::unavailable("queue_full", "Too many runs are waiting; try again later.", RETRY_AFTER).into()
+            ProblemAnswer::unavailable("queue_full", "Too many runs are waiting; try again later.", RETRY_AFTER).into()
         }
         SubmitError::Draining => draining().into(),
         SubmitError::Store(error) => store_failed(&error),
@@ -113,8 +113,8 @@ fn is_wrapped(fault: &Fault) -> bool {
 }
 
 /// The server takes nothing new.
-pub(crate) fn draining() -> Trouble {
-    Trouble::unavailable(
+pub(crate) fn draining() -> ProblemAnswer {
+    ProblemAnswer::unavailable(
         "draining",
         "The server is shutting down; try again, another one will answer.",
         RETRY_AFTER,
@@ -128,13 +128,13 @@ pub(crate) fn store_not_ready(error: &Error) -> Refusal {
         Error::Unavailable(reason) => format!("The job store does not answer: {reason}."),
         other => format!("The job store does not answer: {other}."),
     };
-    Trouble::unavailable("store_unavailable", detail, RETRY_AFTER).into()
+    ProblemAnswer::unavailable("store_unavailable", detail, RETRY_AFTER).into()
 }
 
 /// The store said no for a reason of its own.
 pub(crate) fn store_failed(error: &Error) -> Refusal {
     tracing::error!(%error, "the job store failed");
-    Trouble::unavailable(
+    ProblemAnswer::unavailable(
         "store_unavailable",
         "The job store does not answer; try again later.",
         RETRY_AFTER,

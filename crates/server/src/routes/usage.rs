@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::openapi::{KEYS, Operation};
 use crate::refusal::Refusal;
 use crate::request::caller::Caller;
-use crate::views::fault::{Entry, Place};
+use crate::views::fault::{FaultEntry, ParameterLocation};
 use crate::views::reply;
 
 const KEY_NOT_FOUND: Refusal = Refusal::NotFound("Key not found");
@@ -47,7 +47,14 @@ pub(crate) async fn handle(
     let Ok(Query(Parameters { key: wanted })) = Query::try_from_uri(&uri) else {
         let message = "The query cannot be read: a parameter is given twice or is not text";
         let query = uri.query().unwrap_or_default();
-        return Err(Entry::parameter(Place::Query, "", "value_error", message, query).into());
+        return Err(FaultEntry::parameter(
+            ParameterLocation::Query,
+            "",
+            "value_error",
+            message,
+            query,
+        )
+        .into());
     };
     let wanted = match (caller.sees_jobs_of(), wanted) {
         (Some(own), Some(wanted)) if *own != *wanted => return Err(KEY_NOT_FOUND),

@@ -7,7 +7,7 @@ use crate::openapi::{Operation, SERVER, named_prefix};
 use crate::refusal::Refusal;
 use crate::request::accept;
 use crate::request::prefix::RootPath;
-use crate::request::workflow::{PageOf, Selected};
+use crate::request::workflow::{PageWorkflow, SelectedWorkflow};
 use crate::ui;
 use crate::views::overview::Overview;
 use crate::views::reply;
@@ -27,8 +27,8 @@ pub(crate) fn docs() -> Operation {
 }
 
 pub(crate) async fn handle(
-    page: PageOf,
-    selected: Result<Selected, Refusal>,
+    page: PageWorkflow,
+    selected: Result<SelectedWorkflow, Refusal>,
     headers: HeaderMap,
     extensions: Extensions,
 ) -> Result<Response, Refusal> {

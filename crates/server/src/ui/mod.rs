@@ -10,7 +10,7 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use crate::outgoing::Static;
+use crate::answer_budget::Static;
 use crate::request::etag;
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";

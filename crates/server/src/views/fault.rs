@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// `{type, loc, msg, input, ctx?}`.
 #[derive(Debug, Serialize)]
-pub(crate) struct Entry {
+pub(crate) struct FaultEntry {
     r#type: &'static str,
     loc: Vec<PathSegment>,
     msg: String,
@@ -16,7 +16,7 @@ pub(crate) struct Entry {
     ctx: Option<Value>,
 }
 
-impl Entry {
+impl FaultEntry {
     /// A fault at a place in the body; an empty path is the body as a whole.
     pub(crate) fn body(
         kind: &'static str,
@@ -35,7 +35,7 @@ impl Entry {
 
     /// A fault of a header, named in lower case, or of a query parameter.
     pub(crate) fn parameter(
-        place: Place,
+        place: ParameterLocation,
         name: &str,
         kind: &'static str,
         message: impl Into<String>,
@@ -54,7 +54,7 @@ impl Entry {
     pub(crate) fn unreadable_query(uri: &Uri) -> Self {
         let message = "The query cannot be read: a parameter is given twice or is not text";
         let query = uri.query().unwrap_or_default();
-        Self::parameter(Place::Query, "", "value_error", message, query)
+        Self::parameter(ParameterLocation::Query, "", "value_error", message, query)
     }
 
     /// An input's fault. `place` leads to the object that holds the inputs.
@@ -110,12 +110,12 @@ impl Entry {
 
 /// Where a parameter stands.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Place {
+pub(crate) enum ParameterLocation {
     Header,
     Query,
 }
 
-impl Place {
+impl ParameterLocation {
     fn name(self) -> &'static str {
         match self {
             Self::Header => "header",

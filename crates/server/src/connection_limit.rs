@@ -1,6 +1,6 @@
 //! How many connections may be open: in all, and from one address. Who is beyond is turned away at once, before
 //! anything of theirs is read. Before it comes to that, each newcomer has connections that are idle make room, so that
-//! a crowd which only sits there keeps nobody out. A connection counts until its socket is closed.
+//! a crowd of idle clients keeps nobody out. A connection counts until its socket is closed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Read as _, Write as _};
@@ -13,8 +13,8 @@ use telemetry::metrics::Metrics;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::refusal::{Refusal, Trouble};
-use crate::socket::Turns;
+use crate::refusal::{ProblemAnswer, Refusal};
+use crate::socket::ConnectionActivity;
 
 /// How many connections a newcomer looks at, each time, to find an idle one.
 const LOOKED_AT: usize = 256;
@@ -24,7 +24,7 @@ const SETTLING: Duration = Duration::from_secs(1);
 
 /// The connections that are open.
 #[derive(Debug)]
-pub(crate) struct Crowd {
+pub(crate) struct ConnectionLimit {
     max: usize,
     /// From here on newcomers have others make room.
     tight: usize,
@@ -40,18 +40,18 @@ struct Counts {
     /// Kept only where an address has a bound.
     by_address: HashMap<IpAddr, usize>,
     /// Those that were not asked to leave, in the order in which they came.
-    seats: BTreeMap<u64, Seat>,
+    open: BTreeMap<u64, OpenConnection>,
     next: u64,
     /// Where the next newcomer begins to look.
-    hand: u64,
+    next_looked_at: u64,
 }
 
 /// What can be told of a connection, and told to it.
 #[derive(Debug, Clone)]
-struct Seat {
+struct OpenConnection {
     /// When it came, by the host's clock.
     since: Duration,
-    turns: Turns,
+    activity: ConnectionActivity,
     leave: CancellationToken,
 }
 
@@ -73,21 +73,21 @@ impl Full {
     }
 }
 
-/// One connection's place; dropping it gives it back.
+/// One connection's slot; dropping it gives it back.
 #[derive(Debug)]
-pub(crate) struct Place {
-    crowd: Arc<Crowd>,
+pub(crate) struct ConnectionSlot {
+    limit: Arc<ConnectionLimit>,
     address: Option<IpAddr>,
     number: u64,
     /// Whose connection it is.
     pub(crate) peer: IpAddr,
     /// Of its requests.
-    pub(crate) turns: Turns,
+    pub(crate) activity: ConnectionActivity,
     /// Asks it to end once its request, if it has one, is answered: at shutdown, or for want of room.
     pub(crate) leave: CancellationToken,
 }
 
-impl Crowd {
+impl ConnectionLimit {
     pub(crate) fn new(
         max: Option<NonZeroUsize>,
         max_per_address: Option<NonZeroUsize>,
@@ -103,16 +103,16 @@ impl Crowd {
         })
     }
 
-    /// A place for a connection that comes now, from that address, to be left at `shutdown`; or which bound is in
+    /// A slot for a connection that comes now, from that address, to be left at `shutdown`; or which bound is in
     /// the way.
     pub(crate) fn admit(
         self: &Arc<Self>,
         peer: IpAddr,
         now: Duration,
         shutdown: &CancellationToken,
-    ) -> Result<Place, Full> {
+    ) -> Result<ConnectionSlot, Full> {
         let mut counts = self.counts();
-        if counts.seats.len() >= self.tight {
+        if counts.open.len() >= self.tight {
             // Two, so that there comes to be room again.
             for idle in [counts.take_idle(now), counts.take_idle(now)]
                 .into_iter()
@@ -125,7 +125,7 @@ impl Crowd {
         if counts.all >= self.max {
             return Err(Full::Total);
         }
-        let address = self.max_per_address.map(|_| household(peer));
+        let address = self.max_per_address.map(|_| counted_as(peer));
         if let (Some(most), Some(address)) = (self.max_per_address, address) {
             let open = counts.by_address.entry(address).or_default();
             if *open >= most {
@@ -136,21 +136,21 @@ impl Crowd {
         counts.all += 1;
         let number = counts.next;
         counts.next += 1;
-        let seat = Seat {
+        let connection = OpenConnection {
             since: now,
-            turns: Turns::default(),
+            activity: ConnectionActivity::default(),
             leave: shutdown.child_token(),
         };
-        counts.seats.insert(number, seat.clone());
+        counts.open.insert(number, connection.clone());
         drop(counts);
         self.metrics.connections_changed(1);
-        Ok(Place {
-            crowd: Arc::clone(self),
+        Ok(ConnectionSlot {
+            limit: Arc::clone(self),
             address,
             number,
             peer,
-            turns: seat.turns,
-            leave: seat.leave,
+            activity: connection.activity,
+            leave: connection.leave,
         })
     }
 
@@ -161,28 +161,28 @@ impl Crowd {
 
 impl Counts {
     /// One of the connections that handle no request, of those that came first, but not the same ones each time.
-    fn take_idle(&mut self, now: Duration) -> Option<Seat> {
+    fn take_idle(&mut self, now: Duration) -> Option<OpenConnection> {
         let looked_at = self
-            .seats
-            .range(self.hand..)
-            .chain(self.seats.range(..self.hand))
+            .open
+            .range(self.next_looked_at..)
+            .chain(self.open.range(..self.next_looked_at))
             .take(LOOKED_AT);
         let mut found = None;
-        for (number, seat) in looked_at {
-            self.hand = number + 1;
-            if !seat.turns.is_busy() && now.saturating_sub(seat.since) >= SETTLING {
+        for (number, connection) in looked_at {
+            self.next_looked_at = number + 1;
+            if !connection.activity.is_busy() && now.saturating_sub(connection.since) >= SETTLING {
                 found = Some(*number);
                 break;
             }
         }
-        self.seats.remove(&found?)
+        self.open.remove(&found?)
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        let mut counts = self.crowd.counts();
-        counts.seats.remove(&self.number);
+        let mut counts = self.limit.counts();
+        counts.open.remove(&self.number);
         counts.all -= 1;
         if let Some(address) = self.address
             && let Some(open) = counts.by_address.get_mut(&address)
@@ -193,12 +193,12 @@ impl Drop for Place {
             }
         }
         drop(counts);
-        self.crowd.metrics.connections_changed(-1);
+        self.limit.metrics.connections_changed(-1);
     }
 }
 
 /// What counts as one address: of IPv6 a /64, which is the least that one customer has.
-fn household(peer: IpAddr) -> IpAddr {
+fn counted_as(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {
             let network = address.to_bits() & (u128::MAX << 64);
@@ -209,7 +209,7 @@ fn household(peer: IpAddr) -> IpAddr {
 }
 
 /// Says 503, if that takes no waiting, and hangs up. Where TLS is spoken nothing can be said so early.
-pub(crate) fn turn_away(stream: TcpStream, is_tls: bool) {
+pub(crate) fn reject(stream: TcpStream, is_tls: bool) {
     let Ok(mut stream) = stream.into_std() else {
         return;
     };
@@ -224,8 +224,8 @@ pub(crate) fn turn_away(stream: TcpStream, is_tls: bool) {
 
 static BUSY: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let detail = "This server has as many connections as it takes; try again a little later.";
-    let trouble = Trouble::unavailable("too_many_connections", detail, RETRY_SECONDS);
-    let body = Refusal::from(trouble).document(|| "/".to_owned());
+    let problem = ProblemAnswer::unavailable("too_many_connections", detail, RETRY_SECONDS);
+    let body = Refusal::from(problem).document(|| "/".to_owned());
     let mut answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
          retry-after: {RETRY_SECONDS}\r\nconnection: close\r\n\r\n",
@@ -242,21 +242,25 @@ const RETRY_SECONDS: u32 = 5;
 mod tests {
     use super::*;
 
-    fn crowd(max: usize, max_per_address: Option<usize>) -> Arc<Crowd> {
-        Crowd::new(
+    fn limit(max: usize, max_per_address: Option<usize>) -> Arc<ConnectionLimit> {
+        ConnectionLimit::new(
             NonZeroUsize::new(max),
             max_per_address.and_then(NonZeroUsize::new),
             Arc::new(Metrics::new()),
         )
     }
 
-    fn admit(crowd: &Arc<Crowd>, address: &str) -> Result<Place, Full> {
-        admit_at(crowd, 0, address)
+    fn admit(limit: &Arc<ConnectionLimit>, address: &str) -> Result<ConnectionSlot, Full> {
+        admit_at(limit, 0, address)
     }
 
-    fn admit_at(crowd: &Arc<Crowd>, second: u64, address: &str) -> Result<Place, Full> {
+    fn admit_at(
+        limit: &Arc<ConnectionLimit>,
+        second: u64,
+        address: &str,
+    ) -> Result<ConnectionSlot, Full> {
         let now = Duration::from_secs(second);
-        crowd.admit(from(address), now, &CancellationToken::new())
+        limit.admit(from(address), now, &CancellationToken::new())
     }
 
     fn from(address: &str) -> IpAddr {
@@ -265,81 +269,81 @@ mod tests {
 
     #[test]
     fn a_place_that_is_given_back_is_free_again() {
-        let crowd = crowd(2, None);
-        let first = admit(&crowd, "10.0.0.1").expect("room");
-        let _second = admit(&crowd, "10.0.0.1").expect("room");
-        assert_eq!(admit(&crowd, "10.0.0.2").unwrap_err(), Full::Total);
+        let limit = limit(2, None);
+        let first = admit(&limit, "10.0.0.1").expect("room");
+        let _second = admit(&limit, "10.0.0.1").expect("room");
+        assert_eq!(admit(&limit, "10.0.0.2").unwrap_err(), Full::Total);
         drop(first);
-        assert!(admit(&crowd, "10.0.0.2").is_ok());
+        assert!(admit(&limit, "10.0.0.2").is_ok());
     }
 
     #[test]
     fn who_sits_idle_makes_room_and_who_is_served_does_not() {
-        let crowd = crowd(32, None);
-        let places: Vec<Place> = (0..30)
-            .map(|_| admit(&crowd, "10.0.0.1").expect("room"))
+        let limit = limit(32, None);
+        let slots: Vec<ConnectionSlot> = (0..30)
+            .map(|_| admit(&limit, "10.0.0.1").expect("room"))
             .collect();
-        assert!(places.iter().all(|place| !place.leave.is_cancelled()));
-        let _request = places[0].turns.begin();
-        let _first = admit_at(&crowd, 1, "10.0.0.2").expect("room");
-        let _second = admit_at(&crowd, 1, "10.0.0.2").expect("room");
+        assert!(slots.iter().all(|slot| !slot.leave.is_cancelled()));
+        let _request = slots[0].activity.begin();
+        let _first = admit_at(&limit, 1, "10.0.0.2").expect("room");
+        let _second = admit_at(&limit, 1, "10.0.0.2").expect("room");
         let asked: Vec<usize> = (0..30)
-            .filter(|&number| places[number].leave.is_cancelled())
+            .filter(|&number| slots[number].leave.is_cancelled())
             .collect();
         assert_eq!(asked, [1, 2]);
         // Whoever is on the way out counts until gone.
-        assert_eq!(crowd.counts().all, 32);
-        drop(places);
-        let counts = crowd.counts();
-        assert_eq!((counts.all, counts.seats.len()), (2, 2));
+        assert_eq!(limit.counts().all, 32);
+        drop(slots);
+        let counts = limit.counts();
+        assert_eq!((counts.all, counts.open.len()), (2, 2));
     }
 
     #[test]
     fn connections_asked_to_leave_count_until_they_are_closed() {
-        let crowd = crowd(100, None);
+        let limit = limit(100, None);
         let mut open = Vec::new();
         for second in 0..1_000 {
-            open.extend(admit_at(&crowd, second, "10.0.0.1").ok());
+            open.extend(admit_at(&limit, second, "10.0.0.1").ok());
         }
         assert_eq!(open.len(), 100, "none of them has gone");
-        open.retain(|place| !place.leave.is_cancelled());
+        open.retain(|slot| !slot.leave.is_cancelled());
         assert!(!open.is_empty() && open.len() < 100);
-        assert!(admit_at(&crowd, 1_000, "10.0.0.1").is_ok());
+        assert!(admit_at(&limit, 1_000, "10.0.0.1").is_ok());
     }
 
     #[test]
     fn who_has_only_just_come_need_not_make_room() {
-        let crowd = crowd(32, None);
-        let mut places: Vec<Place> = (0..32)
-            .map(|_| admit(&crowd, "10.0.0.1").expect("room"))
+        let limit = limit(32, None);
+        let mut slots: Vec<ConnectionSlot> = (0..32)
+            .map(|_| admit(&limit, "10.0.0.1").expect("room"))
             .collect();
-        assert!(places.iter().all(|place| !place.leave.is_cancelled()));
-        assert_eq!(admit(&crowd, "10.0.0.2").unwrap_err(), Full::Total);
+        assert!(slots.iter().all(|slot| !slot.leave.is_cancelled()));
+        assert_eq!(admit(&limit, "10.0.0.2").unwrap_err(), Full::Total);
         // A second later they have to, and when they are gone there is room.
-        assert_eq!(admit_at(&crowd, 1, "10.0.0.2").unwrap_err(), Full::Total);
-        places.retain(|place| !place.leave.is_cancelled());
-        assert_eq!(places.len(), 30);
-        assert!(admit_at(&crowd, 1, "10.0.0.2").is_ok());
+        assert_eq!(admit_at(&limit, 1, "10.0.0.2").unwrap_err(), Full::Total);
+        slots.retain(|slot| !slot.leave.is_cancelled());
+        assert_eq!(slots.len(), 30);
+        assert!(admit_at(&limit, 1, "10.0.0.2").is_ok());
     }
 
     #[test]
     fn an_address_has_its_own_bound_and_is_forgotten_when_it_is_gone() {
-        let crowd = crowd(10, Some(1));
-        let one = admit(&crowd, "10.0.0.1").expect("room");
-        assert_eq!(admit(&crowd, "10.0.0.1").unwrap_err(), Full::Address);
-        assert_eq!(admit(&crowd, "::ffff:10.0.0.1").unwrap_err(), Full::Address);
-        let other = admit(&crowd, "10.0.0.2").expect("another address");
-        assert_eq!(crowd.counts().by_address.len(), 2);
+        let limit = limit(10, Some(1));
+        let one = admit(&limit, "10.0.0.1").expect("room");
+        assert_eq!(admit(&limit, "10.0.0.1").unwrap_err(), Full::Address);
+        assert_eq!(admit(&limit, "::ffff:10.0.0.1").unwrap_err(), Full::Address);
+        let other = admit(&limit, "10.0.0.2").expect("another address");
+        assert_eq!(limit.counts().by_address.len(), 2);
         drop((one, other));
-        assert_eq!(crowd.counts().by_address.len(), 0);
+        assert_eq!(limit.counts().by_address.len(), 0);
     }
 
     #[test]
     fn ipv6_is_counted_by_network() {
-        let crowd = crowd(10, Some(1));
-        let _one = admit(&crowd, "2001:db8::1").expect("room");
-        assert_eq!(admit(&crowd, "2001:db8::2").unwrap_err(), Full::Address);
-        assert!(admit(&crowd, "2001:db8:0:1::1").is_ok());
+        let limit = limit(10, Some(1));
+        let _one = admit(&limit, "2001:db8::1").expect("room");
+        assert_eq!(admit(&limit, "2001:db8::2").unwrap_err(), Full::Address);
+        assert!(admit(&limit, "2001:db8:0:1::1").is_ok());
     }
 
     #[test]

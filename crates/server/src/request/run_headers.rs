@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::refusal::Refusal;
 use crate::request::duration;
 use crate::request::preferences::Preferences;
-use crate::views::fault::{Entry, Place};
+use crate::views::fault::{FaultEntry, ParameterLocation};
 
 /// Characters.
 const LONGEST_KEY: usize = 255;
@@ -21,37 +21,37 @@ pub(crate) fn key_rules() -> Value {
 
 /// How a run is to be handled.
 #[derive(Debug, Default)]
-pub(crate) struct Steering {
+pub(crate) struct RunHeaders {
     pub(crate) preferences: Preferences,
     /// The run's deadline, from its acceptance.
     pub(crate) cancel_after: Option<Duration>,
     pub(crate) idempotency_key: Option<String>,
 }
 
-impl Steering {
+impl RunHeaders {
     /// Reads the headers; every fault of them in one refusal.
     pub(crate) fn read(headers: &HeaderMap) -> Result<Self, Refusal> {
         let mut faults = Vec::new();
-        let steering = Self {
+        let run_headers = Self {
             preferences: Preferences::read(headers),
             cancel_after: cancel_after(headers, &mut faults),
             idempotency_key: read_key(headers, &mut faults),
         };
         if faults.is_empty() {
-            Ok(steering)
+            Ok(run_headers)
         } else {
             Err(Refusal::Invalid(faults))
         }
     }
 }
 
-fn cancel_after(headers: &HeaderMap, faults: &mut Vec<Entry>) -> Option<Duration> {
+fn cancel_after(headers: &HeaderMap, faults: &mut Vec<FaultEntry>) -> Option<Duration> {
     let text = String::from_utf8_lossy(headers.get("cancel-after")?.as_bytes());
     let deadline = duration::parse(&text).filter(|deadline| !deadline.is_zero());
     if deadline.is_none() {
         let message = "Input should be a duration above zero, such as 30s, 5m, 1h or 90 (seconds)";
-        faults.push(Entry::parameter(
-            Place::Header,
+        faults.push(FaultEntry::parameter(
+            ParameterLocation::Header,
             "cancel-after",
             "duration_parsing",
             message,
@@ -72,7 +72,7 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Ref
     }
 }
 
-fn read_key(headers: &HeaderMap, faults: &mut Vec<Entry>) -> Option<String> {
+fn read_key(headers: &HeaderMap, faults: &mut Vec<FaultEntry>) -> Option<String> {
     let text = String::from_utf8_lossy(headers.get("idempotency-key")?.as_bytes());
     // The header's draft standard writes the key as a quoted string; most clients do not.
     let key = text
@@ -84,8 +84,8 @@ fn read_key(headers: &HeaderMap, faults: &mut Vec<Entry>) -> Option<String> {
         return Some(key.to_owned());
     }
     let message = format!("Input should be 1 to {LONGEST_KEY} printable ASCII characters");
-    faults.push(Entry::parameter(
-        Place::Header,
+    faults.push(FaultEntry::parameter(
+        ParameterLocation::Header,
         "idempotency-key",
         "string_pattern_mismatch",
         message,
@@ -100,14 +100,14 @@ mod tests {
 
     use super::*;
 
-    fn read(headers: &[(&'static str, &str)]) -> Result<Steering, Refusal> {
+    fn read(headers: &[(&'static str, &str)]) -> Result<RunHeaders, Refusal> {
         let headers = headers.iter().map(|(name, value)| {
             (
                 HeaderName::from_static(name),
                 HeaderValue::from_str(value).unwrap(),
             )
         });
-        Steering::read(&headers.collect())
+        RunHeaders::read(&headers.collect())
     }
 
     #[track_caller]
@@ -120,9 +120,9 @@ mod tests {
 
     #[test]
     fn a_run_is_steered_by_headers() {
-        let steering = read(&[("cancel-after", "5m"), ("idempotency-key", "\"a-1\"")]).unwrap();
-        assert_eq!(steering.cancel_after, Some(Duration::from_mins(5)));
-        assert_eq!(steering.idempotency_key.as_deref(), Some("a-1"));
+        let run_headers = read(&[("cancel-after", "5m"), ("idempotency-key", "\"a-1\"")]).unwrap();
+        assert_eq!(run_headers.cancel_after, Some(Duration::from_mins(5)));
+        assert_eq!(run_headers.idempotency_key.as_deref(), Some("a-1"));
     }
 
     #[test]

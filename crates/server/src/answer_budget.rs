@@ -12,7 +12,7 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::socket::Turn;
+use crate::socket::RequestInProgress;
 
 /// Up to here an answer needs nothing of what all share: it is no more than a connection keeps anyway.
 const SMALL: usize = 64 << 10;
@@ -70,8 +70,8 @@ impl AnswerBudget {
         chunks.map_err(|_| Exhausted)
     }
 
-    /// Has an answer handed over in chunks, where it is large or a stream. `turn` ends with its last one.
-    pub(crate) fn in_chunks(&self, mut answer: Response, turn: Turn) -> Response {
+    /// Has an answer handed over in chunks, where it is large or a stream. `request` ends with its last one.
+    pub(crate) fn in_chunks(&self, mut answer: Response, request: RequestInProgress) -> Response {
         let size = answer.body().size_hint().exact();
         if size.is_some_and(|size| size <= SMALL as u64) {
             return answer;
@@ -84,7 +84,7 @@ impl AnswerBudget {
                 rest: Bytes::new(),
                 reserved,
                 has_ended: false,
-                _turn: turn,
+                _request: request,
             })
         })
     }
@@ -100,7 +100,7 @@ struct Chunked {
     rest: Bytes,
     reserved: Option<Reserved>,
     has_ended: bool,
-    _turn: Turn,
+    _request: RequestInProgress,
 }
 
 impl Chunked {
@@ -176,7 +176,7 @@ mod tests {
     use http_body_util::BodyExt as _;
 
     use super::*;
-    use crate::socket::Turns;
+    use crate::socket::ConnectionActivity;
 
     fn answer(bytes: usize) -> Response {
         Response::new(Body::from(vec![b'x'; bytes]))
@@ -185,7 +185,7 @@ mod tests {
     #[tokio::test]
     async fn a_large_answer_counts_until_its_last_chunk_is_taken() {
         let budget = AnswerBudget::new(4 * CHUNK);
-        let turns = Turns::default();
+        let activity = ConnectionActivity::default();
         let mut large = answer(3 * CHUNK);
         budget.reserve(&mut large).expect("there is room");
         assert_eq!(budget.chunks.available_permits(), 1);
@@ -194,11 +194,11 @@ mod tests {
         let mut other = answer(2 * CHUNK);
         assert!(budget.reserve(&mut other).is_err());
 
-        let mut body = budget.in_chunks(large, turns.begin()).into_body();
+        let mut body = budget.in_chunks(large, activity.begin()).into_body();
         assert_eq!(body.size_hint().exact(), Some(3 * CHUNK as u64));
         let mut taken = 0;
         while let Some(frame) = body.frame().await {
-            assert!(turns.is_handling());
+            assert!(activity.is_handling());
             taken += frame
                 .expect("it cannot fail")
                 .into_data()
@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(taken, 3 * CHUNK);
         assert!(body.is_end_stream());
         drop(body);
-        assert!(!turns.is_handling());
+        assert!(!activity.is_handling());
         assert_eq!(budget.chunks.available_permits(), 4);
         budget.reserve(&mut other).expect("there is room again");
     }
@@ -227,11 +227,11 @@ mod tests {
                 .to_bytes()
                 .len()
         };
-        let whole = budget.in_chunks(parts(), Turns::default().begin());
+        let whole = budget.in_chunks(parts(), ConnectionActivity::default().begin());
         assert_eq!(bytes(whole.into_body()).await, 30 + 3 * CHUNK);
         assert_eq!(budget.chunks.available_permits(), 3);
         let _other = budget.take(1).expect("there is room");
-        let cut = budget.in_chunks(parts(), Turns::default().begin());
+        let cut = budget.in_chunks(parts(), ConnectionActivity::default().begin());
         assert_eq!(bytes(cut.into_body()).await, 10);
     }
 
