@@ -9,11 +9,12 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use service::limits::Client;
 use telemetry::metrics::Metrics;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::refusal::{ProblemAnswer, Refusal};
+use crate::refusal::{ProblemAnswer, RETRY_AFTER_SECONDS, Refusal};
 use crate::socket::ConnectionActivity;
 
 /// How many connections a newcomer looks at, each time, to find an idle one.
@@ -28,7 +29,7 @@ pub(crate) struct ConnectionLimit {
     max: usize,
     /// From here on newcomers have others make room.
     tight: usize,
-    max_per_address: Option<usize>,
+    max_per_client: Option<usize>,
     counts: Mutex<Counts>,
     metrics: Arc<Metrics>,
 }
@@ -38,7 +39,7 @@ struct Counts {
     /// Open sockets, those included that were asked to leave.
     all: usize,
     /// Kept only where an address has a bound.
-    by_address: HashMap<IpAddr, usize>,
+    by_client: HashMap<Client, usize>,
     /// Those that were not asked to leave, in the order in which they came.
     open: BTreeMap<u64, OpenConnection>,
     next: u64,
@@ -77,7 +78,7 @@ impl Full {
 #[derive(Debug)]
 pub(crate) struct ConnectionSlot {
     limit: Arc<ConnectionLimit>,
-    address: Option<IpAddr>,
+    client: Option<Client>,
     number: u64,
     /// Whose connection it is.
     pub(crate) peer: IpAddr,
@@ -97,7 +98,7 @@ impl ConnectionLimit {
         Arc::new(Self {
             max,
             tight: max - max / 16,
-            max_per_address: max_per_address.map(NonZeroUsize::get),
+            max_per_client: max_per_address.map(NonZeroUsize::get),
             counts: Mutex::default(),
             metrics,
         })
@@ -125,9 +126,9 @@ impl ConnectionLimit {
         if counts.all >= self.max {
             return Err(Full::Total);
         }
-        let address = self.max_per_address.map(|_| counted_as(peer));
-        if let (Some(most), Some(address)) = (self.max_per_address, address) {
-            let open = counts.by_address.entry(address).or_default();
+        let client = self.max_per_client.map(|_| Client::from(peer));
+        if let (Some(most), Some(client)) = (self.max_per_client, client) {
+            let open = counts.by_client.entry(client).or_default();
             if *open >= most {
                 return Err(Full::Address);
             }
@@ -146,7 +147,7 @@ impl ConnectionLimit {
         self.metrics.connections_changed(1);
         Ok(ConnectionSlot {
             limit: Arc::clone(self),
-            address,
+            client,
             number,
             peer,
             activity: connection.activity,
@@ -184,27 +185,16 @@ impl Drop for ConnectionSlot {
         let mut counts = self.limit.counts();
         counts.open.remove(&self.number);
         counts.all -= 1;
-        if let Some(address) = self.address
-            && let Some(open) = counts.by_address.get_mut(&address)
+        if let Some(client) = self.client
+            && let Some(open) = counts.by_client.get_mut(&client)
         {
             *open -= 1;
             if *open == 0 {
-                counts.by_address.remove(&address);
+                counts.by_client.remove(&client);
             }
         }
         drop(counts);
         self.limit.metrics.connections_changed(-1);
-    }
-}
-
-/// What counts as one address: of IPv6 a /64, which is the least that one customer has.
-fn counted_as(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(address) => {
-            let network = address.to_bits() & (u128::MAX << 64);
-            IpAddr::V6(network.into())
-        }
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -224,19 +214,17 @@ pub(crate) fn reject(stream: TcpStream, is_tls: bool) {
 
 static BUSY: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let detail = "This server has as many connections as it takes; try again a little later.";
-    let problem = ProblemAnswer::unavailable("too_many_connections", detail, RETRY_SECONDS);
+    let problem = ProblemAnswer::unavailable("too_many_connections", detail);
     let body = Refusal::from(problem).document(|| "/".to_owned());
     let mut answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
-         retry-after: {RETRY_SECONDS}\r\nconnection: close\r\n\r\n",
+         retry-after: {RETRY_AFTER_SECONDS}\r\nconnection: close\r\n\r\n",
         body.len()
     )
     .into_bytes();
     answer.extend(body);
     answer
 });
-
-const RETRY_SECONDS: u32 = 5;
 
 #[cfg(test)]
 mod tests {
@@ -333,9 +321,9 @@ mod tests {
         assert_eq!(admit(&limit, "10.0.0.1").unwrap_err(), Full::Address);
         assert_eq!(admit(&limit, "::ffff:10.0.0.1").unwrap_err(), Full::Address);
         let other = admit(&limit, "10.0.0.2").expect("another address");
-        assert_eq!(limit.counts().by_address.len(), 2);
+        assert_eq!(limit.counts().by_client.len(), 2);
         drop((one, other));
-        assert_eq!(limit.counts().by_address.len(), 0);
+        assert_eq!(limit.counts().by_client.len(), 0);
     }
 
     #[test]

@@ -16,14 +16,15 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use jobs::job::JobId;
 use jobs::json::Json;
+use jobs::store;
 use serde::Serialize;
 use service::problem::{ErrorSource, Problem};
 
-use crate::limits::RateLimitHeaders;
+use crate::paths::location;
 use crate::request::accept;
 use crate::views::fault::FaultEntry;
+use crate::views::rate_limit::RateLimitHeaders;
 use crate::views::reply::to_json;
-use crate::views::run::location;
 
 /// An answer that is not what was asked for.
 #[derive(Debug)]
@@ -40,7 +41,10 @@ pub(crate) enum Refusal {
     Problem(Box<ProblemAnswer>),
 }
 
-/// A problem and what its answer needs besides.
+/// Seconds after which a client that was turned away should try again.
+pub(crate) const RETRY_AFTER_SECONDS: u32 = 5;
+
+/// A problem and the headers of its answer.
 #[derive(Debug)]
 pub(crate) struct ProblemAnswer {
     problem: Problem,
@@ -60,22 +64,25 @@ impl ProblemAnswer {
         Problem::new(status.as_u16(), code, ErrorSource::Request, detail).into()
     }
 
-    /// Not now; the client should ask again after some seconds.
-    pub(crate) fn unavailable(
-        code: &'static str,
-        detail: impl Into<String>,
-        retry_after_seconds: u32,
-    ) -> Self {
+    /// 503: not now; the client should ask again after [`RETRY_AFTER_SECONDS`].
+    pub(crate) fn unavailable(code: &'static str, detail: impl Into<String>) -> Self {
         let problem = Problem::new(
             StatusCode::SERVICE_UNAVAILABLE.as_u16(),
             code,
             ErrorSource::Server,
             detail,
         );
-        Self {
-            retry_after_seconds: Some(retry_after_seconds),
-            ..Self::from(problem).retryable()
-        }
+        Self::from(problem)
+            .retryable()
+            .retry_after(RETRY_AFTER_SECONDS)
+    }
+
+    /// The server is shutting down and accepts nothing new.
+    pub(crate) fn draining() -> Self {
+        Self::unavailable(
+            "draining",
+            "The server is shutting down; try again, another one will answer.",
+        )
     }
 
     /// A bug, or the machine. What really happened is in the log, not in the answer.
@@ -225,6 +232,27 @@ struct Document<'a> {
 }
 
 impl Refusal {
+    /// The job store failed. The reason is in the log only.
+    pub(crate) fn store_failed(error: &store::Error) -> Self {
+        tracing::error!(%error, "the job store failed");
+        Self::store_unavailable("The job store does not answer; try again later.")
+    }
+
+    /// As [`Refusal::store_failed`], for the operator of the server: gives the reason, which names no paths.
+    pub(crate) fn store_not_ready(error: &store::Error) -> Self {
+        tracing::error!(%error, "the job store failed");
+        Self::store_unavailable(match error {
+            store::Error::Unavailable(reason) => {
+                format!("The job store does not answer: {reason}.")
+            }
+            other => format!("The job store does not answer: {other}."),
+        })
+    }
+
+    fn store_unavailable(detail: impl Into<String>) -> Self {
+        ProblemAnswer::unavailable("store_unavailable", detail).into()
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,

@@ -2,8 +2,6 @@
 //! for no origin unless the operator names it. They can *send* some requests all the same; a server that asks for
 //! no keys refuses those that could start something.
 
-use std::str::FromStr;
-
 use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
 use axum::http::header::{
@@ -11,74 +9,12 @@ use axum::http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HOST,
     ORIGIN, VARY,
 };
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 
 use crate::app::App;
 use crate::refusal::{ProblemAnswer, Refusal};
 use crate::request::body;
-
-/// The origins whose pages may call the API.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Origins {
-    any: bool,
-    named: Vec<HeaderValue>,
-}
-
-/// One of them: `https://app.example`, or `*` for every origin.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin(HeaderValue);
-
-const ANY: &str = "*";
-
-impl FromStr for Origin {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        let unfit = || {
-            format!(
-                "`{text}` is no origin; write one such as https://app.example or http://localhost:3000, or *"
-            )
-        };
-        if text == ANY {
-            return Ok(Self(HeaderValue::from_static(ANY)));
-        }
-        if text.contains('*') {
-            return Err(format!(
-                "`{text}` would never match: an origin is compared whole; name each one, or write * alone for all"
-            ));
-        }
-        let uri: Uri = text.parse().map_err(|_| unfit())?;
-        let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
-        let authority = uri.authority().ok_or_else(unfit)?;
-        let is_bare = uri.path() == "/" && uri.query().is_none() && !text.ends_with('/');
-        if !is_web || !is_bare || authority.as_str().contains('@') {
-            return Err(unfit());
-        }
-        // As browsers write it.
-        let text = text.to_ascii_lowercase();
-        let text = match uri.scheme_str() {
-            Some("https") => text.strip_suffix(":443").unwrap_or(&text),
-            _ => text.strip_suffix(":80").unwrap_or(&text),
-        };
-        text.parse().map(Self).map_err(|_| unfit())
-    }
-}
-
-impl FromIterator<Origin> for Origins {
-    fn from_iter<T: IntoIterator<Item = Origin>>(origins: T) -> Self {
-        let mut all = Self::default();
-        for Origin(origin) in origins {
-            if origin == ANY {
-                all.any = true;
-            } else {
-                all.named.push(origin);
-            }
-        }
-        all
-    }
-}
 
 /// Methods and headers that pages may use, and headers they may read: all that the API knows.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, DELETE");
@@ -93,30 +29,16 @@ const SHOWN: HeaderValue = HeaderValue::from_static(
 /// Seconds for which a browser need not ask again.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
-impl Origins {
-    fn is_off(&self) -> bool {
-        !self.any && self.named.is_empty()
-    }
-
-    /// What a page of that origin is told, if it may call the API.
-    fn allowed(&self, origin: &HeaderValue) -> Option<HeaderValue> {
-        if self.any {
-            return Some(HeaderValue::from_static(ANY));
-        }
-        self.named.contains(origin).then(|| origin.clone())
-    }
-}
-
 /// What the answer to this request says to a browser: `None` where nothing is to be said.
 pub(super) fn headers_for(app: &App, request: &Request) -> Option<CorsHeaders> {
     let origins = &app.settings().origins;
-    if origins.is_off() {
+    if origins.is_empty() {
         return None;
     }
     let origin = request.headers().get(ORIGIN);
     Some(CorsHeaders {
         allowed: origin.and_then(|origin| origins.allowed(origin)),
-        varies: !origins.any,
+        varies: !origins.allow_any(),
     })
 }
 
@@ -194,41 +116,4 @@ fn is_foreign(app: &App, headers: &HeaderMap) -> bool {
         .ok()
         .and_then(|origin| origin.split("://").nth(1));
     authority.is_none() || authority != headers.get(HOST).and_then(|host| host.to_str().ok())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_origin_is_a_scheme_and_a_host_as_browsers_write_them() {
-        let check = |text: &str, expected: Option<&str>| {
-            let origin = text.parse::<Origin>().ok();
-            let shown = origin
-                .as_ref()
-                .map(|Origin(origin)| origin.to_str().expect("ASCII"));
-            assert_eq!(shown, expected, "{text}");
-        };
-        check("https://app.example", Some("https://app.example"));
-        check("https://APP.example:443", Some("https://app.example"));
-        check("http://localhost:3000", Some("http://localhost:3000"));
-        check("http://[::1]:80", Some("http://[::1]"));
-        check("*", Some("*"));
-        for text in [
-            "",
-            "null",
-            "app.example",
-            "https://app.example/",
-            "https://app.example/path",
-            "https://app.example?x",
-            "https://me@app.example",
-            "ftp://app.example",
-            "https://*.example/",
-            "https://*.example",
-            "http://localhost:*",
-            "*.example",
-        ] {
-            check(text, None);
-        }
-    }
 }

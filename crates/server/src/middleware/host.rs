@@ -3,7 +3,6 @@
 //! was made to lead to this machine (DNS rebinding) is no other origin to its browser; only `Host` tells.
 
 use std::net::IpAddr;
-use std::str::FromStr;
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
@@ -14,46 +13,6 @@ use axum::http::{StatusCode, Version};
 use crate::app::App;
 use crate::refusal::{ProblemAnswer, Refusal};
 use crate::request::body;
-
-/// A name by which clients may ask for this server, or `*` for any.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AllowedHost(String);
-
-/// The names by which clients may ask, besides those of loopback.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AllowedHosts {
-    /// By these.
-    pub named: Vec<AllowedHost>,
-    /// And by any address: no name leads there in place of another one.
-    pub any_address: bool,
-}
-
-impl FromStr for AllowedHost {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let name = text.trim().to_ascii_lowercase();
-        let name = name.trim_end_matches('.');
-        let is_address = name.parse::<IpAddr>().is_ok();
-        let is_name = !name.is_empty()
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-        if name == "*" || is_name || is_address {
-            Ok(Self(name.to_owned()))
-        } else {
-            Err(format!(
-                "`{text}` is no name of a host; write one such as flowmill.internal, without a port, or * for any"
-            ))
-        }
-    }
-}
-
-impl AllowedHost {
-    fn is(&self, host: &str) -> bool {
-        self.0 == "*" || self.0 == host
-    }
-}
 
 /// The refusal of a head that is ambiguous, or meant for somebody else.
 pub(super) fn refuse(app: &App, request: &mut Request) -> Option<Refusal> {
@@ -142,15 +101,5 @@ mod tests {
         check("[::1]:8000", Some("::1"));
         check("me@localhost", None);
         check("", None);
-    }
-
-    #[test]
-    fn an_allowed_host_is_a_name_or_an_address_without_a_port() {
-        for text in ["flowmill.internal", "Box", "10.0.0.1", "::1", "*"] {
-            assert!(text.parse::<AllowedHost>().is_ok(), "{text}");
-        }
-        for text in ["", "a:80", "https://a", "*.a", "a b"] {
-            assert!(text.parse::<AllowedHost>().is_err(), "{text}");
-        }
     }
 }

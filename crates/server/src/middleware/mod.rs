@@ -69,7 +69,7 @@ pub(crate) async fn answer(
     {
         let detail = "Too many large answers are being sent at once; ask again a little later.";
         response =
-            Refusal::from(ProblemAnswer::unavailable("answers_busy", detail, 5)).into_response();
+            Refusal::from(ProblemAnswer::unavailable("answers_busy", detail)).into_response();
     }
     refusal::render(&mut response, as_problem, || {
         let id = request_id.to_str().unwrap_or_default();

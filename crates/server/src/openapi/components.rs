@@ -4,11 +4,8 @@ use serde_json::{Value, json};
 use service::catalog::LoadedWorkflow;
 use service::limits::{MOST_TOKENS, USD};
 
+use super::operation::{API_KEY, BEARER};
 use crate::request::{duration, number};
-
-/// Names of the security schemes.
-pub(super) const BEARER: &str = "bearer";
-pub(super) const API_KEY: &str = "api_key";
 
 /// `components.securitySchemes`: two ways to send the same key.
 pub(super) fn security_schemes() -> Value {

@@ -1,103 +1,50 @@
 //! The `OpenAPI` 3.1 document of one workflow: its own inputs and outputs are the schemas of `/run`.
 //!
-//! Each endpoint documents itself (`docs` beside its handler) and the router's table lists both, so a
+//! Each endpoint documents itself (`docs` beside its handler) and the table of endpoints lists both, so a
 //! route without documentation cannot be written. This module only assembles.
 
 mod components;
 mod descriptions;
+pub(crate) mod endpoint;
 mod operation;
 
-pub(crate) use operation::Operation;
+pub(crate) use operation::{JOBS, KEYS, Operation, RUN, SERVER};
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 use service::catalog::LoadedWorkflow;
 
-use crate::app::App;
-use crate::guard::Need;
-use crate::request::prefix::RootPath;
-use crate::request::workflow::SelectedWorkflow;
+use self::endpoint::{Endpoint, Method, Scope};
+use crate::paths::named_prefix;
 
-/// An endpoint's own documentation.
-pub(crate) type Docs = fn() -> Operation;
-
-/// Which documents an endpoint belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scope {
-    /// At the root, about the only workflow.
-    Root,
-    /// Below `/workflows/{name}`.
-    Named,
-    /// The server's.
-    Shared,
-}
-
-/// One route of the router's table.
-#[derive(Debug)]
-pub(crate) struct Documented {
-    pub(crate) method: &'static str,
-    pub(crate) path: String,
+/// Which document of a workflow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    /// With the workflow's paths at the root, or below its name.
     pub(crate) scope: Scope,
-    pub(crate) need: Need,
-    pub(crate) docs: Docs,
+    /// No other workflow is served.
+    pub(crate) is_only: bool,
+    /// If API keys are in use, the document says who may use what; otherwise it leaves out the endpoints that
+    /// exist only for keys.
+    pub(crate) has_keys: bool,
 }
 
-/// The document that a server of this one workflow gives at `/openapi.json` where no keys are in use.
-pub fn of_only(loaded: &LoadedWorkflow) -> Value {
-    let setting = Setting {
-        is_only: true,
-        has_keys: false,
-    };
-    of(
-        &crate::router::documented(true),
-        loaded,
-        Scope::Root,
-        setting,
-    )
-}
-
-/// The document of a workflow, with the paths of the place it was asked for at.
-pub(crate) fn document(app: &App, selected: &SelectedWorkflow, prefix: &RootPath) -> Value {
-    let scope = if selected.by_name {
-        Scope::Named
-    } else {
-        Scope::Root
-    };
-    let setting = Setting {
-        is_only: app.has_root_paths(),
-        has_keys: app.access().is_some(),
-    };
-    let mut document = of(app.documented(), &selected.loaded, scope, setting);
-    // Without any, paths begin at the root of the server that gave the document.
-    if !prefix.as_str().is_empty() {
-        document["servers"] = json!([{ "url": prefix.as_str() }]);
-    }
-    document
-}
-
-/// What else is served, and to whom.
-#[derive(Clone, Copy)]
-struct Setting {
-    /// No other workflow.
-    is_only: bool,
-    /// With keys the document says who may use what; without, what is there only for them is left out.
-    has_keys: bool,
-}
-
-fn of(
-    documented: &[Documented],
-    loaded: &LoadedWorkflow,
-    scope: Scope,
-    Setting { is_only, has_keys }: Setting,
-) -> Value {
+/// The document of a workflow.
+pub(crate) fn document(endpoints: &[Endpoint], loaded: &LoadedWorkflow, options: Options) -> Value {
     let workflow = &loaded.workflow;
+    let Options {
+        scope,
+        is_only,
+        has_keys,
+    } = options;
     let mut paths = Map::new();
-    for endpoint in documented
-        .iter()
-        .filter(|endpoint| [scope, Scope::Shared].contains(&endpoint.scope))
-    {
-        let operation = (endpoint.docs)().limited(endpoint.need).bounded();
+    for endpoint in endpoints {
+        let Some(docs) = endpoint.docs else { continue };
+        if ![scope, Scope::Server].contains(&endpoint.scope) {
+            continue;
+        }
+        let operation = docs().limited(endpoint.need).bounded();
         if operation.is_about_keys() && !has_keys {
             continue;
         }
@@ -106,22 +53,23 @@ fn of(
                 let short = endpoint
                     .path
                     .strip_prefix(NAMED)
-                    .expect("the router's table puts named paths below it");
+                    .expect("the table of endpoints puts named paths below it");
                 (format!("{}{short}", named_prefix(&workflow.name)), short)
             }
-            Scope::Root | Scope::Shared => (endpoint.path.clone(), &*endpoint.path),
+            Scope::Root | Scope::Server => (endpoint.path.to_owned(), endpoint.path),
         };
+        let method = endpoint.method.as_str();
         let operation = if has_keys {
             operation.guarded(endpoint.need)
         } else {
-            operation.open(endpoint.method)
+            operation.open(endpoint.method == Method::Get)
         };
         let operation = operation.into_value(
-            &operation_id(endpoint.method, short),
+            &operation_id(method, short),
             parameters_of(&path, &workflow.name),
         );
         let item = paths.entry(path).or_insert_with(|| json!({}));
-        item[endpoint.method] = operation;
+        item[method] = operation;
     }
     let mut document = json!({
         "openapi": "3.1.0",
@@ -225,28 +173,7 @@ fn webhooks() -> Value {
     })
 }
 
-/// Tags.
-pub(crate) const RUN: &str = "run";
-pub(crate) const JOBS: &str = "jobs";
-pub(crate) const SERVER: &str = "server";
-pub(crate) const KEYS: &str = "keys";
-
 const NAMED: &str = "/workflows/{name}";
-
-/// `/workflows/{name}` with the name in it, percent-encoded.
-pub(crate) fn named_prefix(name: &str) -> String {
-    use std::fmt::Write as _;
-
-    let mut path = String::from("/workflows/");
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            path.push(char::from(byte));
-        } else {
-            write!(path, "%{byte:02X}").expect("writing to a String does not fail");
-        }
-    }
-    path
-}
 
 fn description(loaded: &LoadedWorkflow) -> &str {
     loaded
@@ -290,11 +217,6 @@ fn parameters_of(path: &str, workflow: &str) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_encoded_in_paths() {
-        assert_eq!(named_prefix("a b/ž"), "/workflows/a%20b%2F%C5%BE");
-    }
 
     #[test]
     fn operation_ids_are_words() {

@@ -3,9 +3,17 @@
 use serde_json::{Map, Value, json};
 use service::access::Scope;
 
-use super::KEYS;
-use super::components::{API_KEY, BEARER};
-use crate::guard::Need;
+use crate::need::Need;
+
+/// Tags, by which the document groups operations.
+pub(crate) const RUN: &str = "run";
+pub(crate) const JOBS: &str = "jobs";
+pub(crate) const SERVER: &str = "server";
+pub(crate) const KEYS: &str = "keys";
+
+/// Names of the security schemes.
+pub(super) const BEARER: &str = "bearer";
+pub(super) const API_KEY: &str = "api_key";
 
 /// An operation object in the making.
 #[derive(Debug)]
@@ -214,10 +222,10 @@ impl Operation {
 
     /// Where no keys are in use: nothing is taken under a foreign name, and what starts or changes something
     /// not from web pages of other origins.
-    pub(super) fn open(self, method: &str) -> Self {
+    pub(super) fn open(self, only_reads: bool) -> Self {
         self.refuses(
             403,
-            if method == "get" {
+            if only_reads {
                 "The server was asked for under a name that is not its own."
             } else {
                 "A web page of another origin sent it, or for a name that is not the server's own."

@@ -57,11 +57,9 @@ pub(crate) async fn read(app: &App, headers: &HeaderMap, mut body: Body) -> Resu
         Ok(Err(Unreadable::BudgetExhausted)) => {
             drain(app, body);
             let detail = "Too many large bodies are arriving at once; nothing was accepted.";
-            Err(
-                ProblemAnswer::unavailable("bodies_busy", detail, RETRY_SECONDS)
-                    .close()
-                    .into(),
-            )
+            Err(ProblemAnswer::unavailable("bodies_busy", detail)
+                .close()
+                .into())
         }
         Ok(Err(Unreadable::Broken)) => Err(ProblemAnswer::of_request(
             StatusCode::BAD_REQUEST,
@@ -108,8 +106,6 @@ enum Unreadable {
     BudgetExhausted,
     Broken,
 }
-
-const RETRY_SECONDS: u32 = 5;
 
 /// Almost every body is one frame, which is passed on without a copy.
 async fn collect(
@@ -169,9 +165,6 @@ fn too_large(limit: usize) -> Refusal {
     .close()
     .into()
 }
-
-/// Large bodies that are being read at the same time: each may become a hundred megabytes of values meanwhile.
-pub(crate) const READERS: usize = 2;
 
 /// A JSON object read from a body.
 #[derive(Debug, Default)]

@@ -8,7 +8,6 @@ use crate::app::App;
 use crate::refusal::Refusal;
 use crate::request::caller::Caller;
 use crate::request::workflow::path_parameter;
-use crate::routes::store_failed;
 
 /// What every path answers that names no job, well-formed or not.
 pub(crate) const JOB_NOT_FOUND: Refusal = Refusal::NotFound("Job not found");
@@ -27,7 +26,7 @@ impl FromRequestParts<App> for NamedJob {
         if let Some(owner) = caller.sees_jobs_of() {
             let workflow = app.service().workflow_of_own(id, &owner).await;
             workflow
-                .map_err(|error| store_failed(&error))?
+                .map_err(|error| Refusal::store_failed(&error))?
                 .filter(|workflow| caller.may_use(workflow))
                 .ok_or(JOB_NOT_FOUND)?;
         }

@@ -6,10 +6,9 @@ use axum::response::Response;
 use serde_json::json;
 use service::NotReady;
 
-use super::submission;
 use crate::app::App;
 use crate::openapi::{Operation, SERVER};
-use crate::refusal::Refusal;
+use crate::refusal::{ProblemAnswer, Refusal};
 use crate::views::reply;
 
 pub(crate) fn docs() -> Operation {
@@ -21,7 +20,7 @@ pub(crate) fn docs() -> Operation {
 pub(crate) async fn handle(State(app): State<App>) -> Result<Response, Refusal> {
     match app.service().ready().await {
         Ok(()) => Ok(reply::json(StatusCode::OK, &json!({ "status": "ready" }))),
-        Err(NotReady::Draining) => Err(submission::draining().into()),
-        Err(NotReady::Store(error)) => Err(submission::store_not_ready(&error)),
+        Err(NotReady::Draining) => Err(ProblemAnswer::draining().into()),
+        Err(NotReady::Store(error)) => Err(Refusal::store_not_ready(&error)),
     }
 }

@@ -7,7 +7,6 @@ use jobs::job::{JobId, Status};
 use jobs::store::{CancelRequested, Error};
 use serde::Serialize;
 
-use super::submission::store_failed;
 use crate::app::App;
 use crate::openapi::{JOBS, Operation};
 use crate::refusal::{ProblemAnswer, Refusal};
@@ -54,7 +53,7 @@ pub(crate) async fn handle(
             );
         }
         Err(Error::NotFound) => return Err(JOB_NOT_FOUND),
-        Err(error) => return Err(store_failed(&error)),
+        Err(error) => return Err(Refusal::store_failed(&error)),
     };
     Ok(reply::json(code, &Handle { job_id: id, status }))
 }

@@ -4,7 +4,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use jobs::store::Error;
 
-use super::submission::store_failed;
 use crate::app::App;
 use crate::openapi::{JOBS, Operation};
 use crate::refusal::{ProblemAnswer, Refusal};
@@ -37,6 +36,6 @@ pub(crate) async fn handle(
                     .into(),
             )
         }
-        Err(error) => Err(store_failed(&error)),
+        Err(error) => Err(Refusal::store_failed(&error)),
     }
 }

@@ -5,7 +5,6 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::json;
 
-use super::submission::store_failed;
 use crate::app::App;
 use crate::openapi::{JOBS, Operation};
 use crate::refusal::Refusal;
@@ -40,7 +39,7 @@ pub(crate) async fn handle(
     app.service()
         .get(id)
         .await
-        .map_err(|error| store_failed(&error))?
+        .map_err(|error| Refusal::store_failed(&error))?
         .ok_or(JOB_NOT_FOUND)?;
     Ok(sse::respond(
         app.service().events(id, after),

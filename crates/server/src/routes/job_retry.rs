@@ -14,11 +14,12 @@ use super::run::{IDEMPOTENCY_REPLAYED, YES};
 use super::submission;
 use crate::app::App;
 use crate::openapi::{JOBS, Operation};
+use crate::paths;
 use crate::refusal::{ProblemAnswer, Refusal};
 use crate::request::body;
 use crate::request::job_id::{JOB_NOT_FOUND, NamedJob};
-use crate::request::prefix::RootPath;
 use crate::request::run_headers;
+use crate::root_path::RootPath;
 use crate::views::fault::FaultEntry;
 use crate::views::{reply, run};
 
@@ -100,7 +101,7 @@ pub(crate) async fn handle(
     );
     answer
         .headers_mut()
-        .insert(LOCATION, run::location_header(accepted.id));
+        .insert(LOCATION, paths::location_header(accepted.id));
     if accepted.replayed {
         answer.headers_mut().insert(IDEMPOTENCY_REPLAYED, YES);
     }

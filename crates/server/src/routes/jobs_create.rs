@@ -13,12 +13,13 @@ use super::run::{IDEMPOTENCY_REPLAYED, YES};
 use super::submission;
 use crate::app::App;
 use crate::openapi::{JOBS, Operation};
+use crate::paths;
 use crate::refusal::Refusal;
 use crate::request::body;
 use crate::request::caller::Caller;
 use crate::request::envelope::Envelope;
-use crate::request::prefix::RootPath;
 use crate::request::run_headers::{self, RunHeaders};
+use crate::root_path::RootPath;
 use crate::views::fault::FaultEntry;
 use crate::views::{reply, run};
 
@@ -102,7 +103,7 @@ pub(crate) async fn handle(
     );
     answer
         .headers_mut()
-        .insert(LOCATION, run::location_header(accepted.id));
+        .insert(LOCATION, paths::location_header(accepted.id));
     if accepted.replayed {
         answer.headers_mut().insert(IDEMPOTENCY_REPLAYED, YES);
     }

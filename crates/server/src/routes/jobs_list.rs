@@ -9,7 +9,6 @@ use jobs::store::Filter;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::submission::store_failed;
 use crate::app::App;
 use crate::openapi::{JOBS, Operation};
 use crate::refusal::Refusal;
@@ -88,7 +87,7 @@ pub(crate) async fn handle(
         .service()
         .list(&filter, cursor, limit)
         .await
-        .map_err(|error| store_failed(&error))?;
+        .map_err(|error| Refusal::store_failed(&error))?;
     let page = Page {
         jobs: page.jobs.iter().map(Row::from).collect(),
         next_cursor: page.next,

@@ -10,7 +10,6 @@ use serde::Serialize;
 use serde_json::Value;
 use service::access::{Access, KeyError, KeyView, Made};
 
-use super::submission::store_failed;
 use crate::app::App;
 use crate::refusal::{ProblemAnswer, Refusal};
 use crate::views::fault::FaultEntry;
@@ -65,7 +64,7 @@ pub(super) fn refused(error: &KeyError) -> Refusal {
         KeyError::Unfit(_) => {
             FaultEntry::body("value_error", Vec::new(), error.to_string(), Value::Null).into()
         }
-        KeyError::Store(error) => store_failed(error),
+        KeyError::Store(error) => Refusal::store_failed(error),
     }
 }
 

@@ -3,11 +3,13 @@
 use axum::extract::State;
 use axum::http::{Extensions, StatusCode};
 use axum::response::Response;
+use serde_json::json;
 
 use crate::app::App;
-use crate::openapi::{self, Operation, SERVER};
-use crate::request::prefix::RootPath;
+use crate::openapi::endpoint::Scope;
+use crate::openapi::{self, Operation, Options, SERVER};
 use crate::request::workflow::SelectedWorkflow;
+use crate::root_path::RootPath;
 use crate::views::reply;
 
 pub(crate) fn docs() -> Operation {
@@ -23,6 +25,20 @@ pub(crate) async fn handle(
     selected: SelectedWorkflow,
     extensions: Extensions,
 ) -> Response {
-    let prefix = RootPath::of(&extensions);
-    reply::json(StatusCode::OK, &openapi::document(&app, &selected, &prefix))
+    let options = Options {
+        scope: if selected.by_name {
+            Scope::Named
+        } else {
+            Scope::Root
+        },
+        is_only: app.has_root_paths(),
+        has_keys: app.access().is_some(),
+    };
+    let mut document = openapi::document(app.endpoints(), &selected.loaded, options);
+    // Without servers, paths begin at the root of the server that gave the document.
+    let root_path = RootPath::of(&extensions);
+    if !root_path.as_str().is_empty() {
+        document["servers"] = json!([{ "url": root_path.as_str() }]);
+    }
+    reply::json(StatusCode::OK, &document)
 }

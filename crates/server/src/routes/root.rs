@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::openapi::{Operation, SERVER};
 use crate::request::accept;
 use crate::request::caller::Caller;
-use crate::request::prefix::RootPath;
+use crate::root_path::RootPath;
 use crate::ui;
 use crate::views::overview::Overview;
 use crate::views::reply;

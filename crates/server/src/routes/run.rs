@@ -18,15 +18,15 @@ use service::runs::{Accepted, RunRequest};
 
 use super::submission;
 use crate::app::App;
-use crate::limits;
 use crate::openapi::{Operation, RUN};
+use crate::paths;
 use crate::refusal::{ProblemAnswer, Refusal};
 use crate::request::caller::Caller;
-use crate::request::prefix::RootPath;
 use crate::request::run_headers::{self, RunHeaders};
 use crate::request::workflow::SelectedWorkflow;
 use crate::request::{accept, body, duration};
-use crate::views::{reading, reply, run, sse};
+use crate::root_path::RootPath;
+use crate::views::{rate_limit, reading, reply, run, sse};
 
 pub(super) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -196,7 +196,7 @@ fn not_completed(job: &Job, is_keyed: bool) -> Refusal {
 /// Seconds until the quotas of a day renew.
 fn until_tomorrow(at: Timestamp) -> u32 {
     let left = Day::of(at).next().begins().duration_since(at);
-    left.try_into().map_or(0, limits::seconds)
+    left.try_into().map_or(0, rate_limit::seconds)
 }
 
 fn pending(accepted: &Accepted, prefix: &RootPath) -> Response {
@@ -207,7 +207,7 @@ fn pending(accepted: &Accepted, prefix: &RootPath) -> Response {
     answer.headers_mut().insert(RETRY_AFTER, ASK_AFTER);
     answer
         .headers_mut()
-        .insert(LOCATION, run::location_header(accepted.id));
+        .insert(LOCATION, paths::location_header(accepted.id));
     answer
 }
 
@@ -224,7 +224,7 @@ fn follow(app: &App, accepted: &Accepted, is_keyed: bool, prefix: RootPath) -> R
             let result = match job.status {
                 Status::Completed => reply::to_json(&run::Finished::of(&job)),
                 _ => not_completed(&job, is_keyed)
-                    .document(|| format!("{}{}", prefix.as_str(), run::location(id))),
+                    .document(|| format!("{}{}", prefix.as_str(), paths::location(id))),
             };
             String::from_utf8(result).ok()
         }
@@ -236,7 +236,7 @@ fn follow(app: &App, accepted: &Accepted, is_keyed: bool, prefix: RootPath) -> R
     );
     answer
         .headers_mut()
-        .insert(LOCATION, run::location_header(accepted.id));
+        .insert(LOCATION, paths::location_header(accepted.id));
     if accepted.replayed {
         answer.headers_mut().insert(IDEMPOTENCY_REPLAYED, YES);
     }

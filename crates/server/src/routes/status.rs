@@ -8,7 +8,6 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::run::PREFERENCE_APPLIED;
-use super::submission::store_failed;
 use crate::app::App;
 use crate::openapi::{JOBS, Operation};
 use crate::refusal::Refusal;
@@ -54,7 +53,7 @@ pub(crate) async fn handle(
         app.service().wait_for(id, wait).await
     };
     let job = found
-        .map_err(|error| store_failed(&error))?
+        .map_err(|error| Refusal::store_failed(&error))?
         .ok_or(JOB_NOT_FOUND)?;
 
     let body = reply::to_json(&Document::from(&job));

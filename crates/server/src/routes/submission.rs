@@ -6,7 +6,6 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use engine::outcome::FailureCode;
 use futures_util::TryFutureExt as _;
-use jobs::store::Error;
 use lang::fault::{Fault, FaultKind, PathSegment};
 use service::attended::Attended;
 use service::catalog::LoadedWorkflow;
@@ -19,9 +18,6 @@ use crate::refusal::{ProblemAnswer, Refusal};
 use crate::request::body::Object;
 use crate::request::caller::Caller;
 use crate::views::fault::FaultEntry;
-
-/// Seconds after which a refused client should try again.
-const RETRY_AFTER: u32 = 5;
 
 /// A request of that caller for a run with these inputs and nothing else.
 pub(crate) fn of_inputs(inputs: Object, caller: &Caller) -> RunRequest {
@@ -92,10 +88,10 @@ pub(crate) fn refused(app: &App, error: SubmitError, place: &[&str]) -> Refusal 
         }
         SubmitError::Limited(exceeded) => limits::refused(app, &exceeded),
         SubmitError::QueueFull => {
-            ProblemAnswer::unavailable("queue_full", "Too many runs are waiting; try again later.", RETRY_AFTER).into()
+            ProblemAnswer::unavailable("queue_full", "Too many runs are waiting; try again later.").into()
         }
-        SubmitError::Draining => draining().into(),
-        SubmitError::Store(error) => store_failed(&error),
+        SubmitError::Draining => ProblemAnswer::draining().into(),
+        SubmitError::Store(error) => Refusal::store_failed(&error),
     }
 }
 
@@ -110,34 +106,4 @@ fn is_wrapped(fault: &Fault) -> bool {
         }
         _ => false,
     }
-}
-
-/// The server takes nothing new.
-pub(crate) fn draining() -> ProblemAnswer {
-    ProblemAnswer::unavailable(
-        "draining",
-        "The server is shutting down; try again, another one will answer.",
-        RETRY_AFTER,
-    )
-}
-
-/// As [`store_failed`], for whoever operates the server: with the reason, a sentence without paths.
-pub(crate) fn store_not_ready(error: &Error) -> Refusal {
-    tracing::error!(%error, "the job store failed");
-    let detail = match error {
-        Error::Unavailable(reason) => format!("The job store does not answer: {reason}."),
-        other => format!("The job store does not answer: {other}."),
-    };
-    ProblemAnswer::unavailable("store_unavailable", detail, RETRY_AFTER).into()
-}
-
-/// The store said no for a reason of its own.
-pub(crate) fn store_failed(error: &Error) -> Refusal {
-    tracing::error!(%error, "the job store failed");
-    ProblemAnswer::unavailable(
-        "store_unavailable",
-        "The job store does not answer; try again later.",
-        RETRY_AFTER,
-    )
-    .into()
 }

@@ -7,7 +7,6 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::keys;
-use super::submission::store_failed;
 use crate::app::App;
 use crate::openapi::{KEYS, Operation};
 use crate::refusal::Refusal;
@@ -62,7 +61,7 @@ pub(crate) async fn handle(
         (None, wanted) => wanted,
     };
     let usage = access.usage(wanted.as_deref()).await;
-    let usage = usage.map_err(|error| store_failed(&error))?;
+    let usage = usage.map_err(|error| Refusal::store_failed(&error))?;
     if usage.is_empty() && wanted.is_some() {
         return Err(KEY_NOT_FOUND);
     }

@@ -3,11 +3,12 @@
 use axum::http::{Extensions, HeaderMap, StatusCode};
 use axum::response::Response;
 
-use crate::openapi::{Operation, SERVER, named_prefix};
+use crate::openapi::{Operation, SERVER};
+use crate::paths::named_prefix;
 use crate::refusal::Refusal;
 use crate::request::accept;
-use crate::request::prefix::RootPath;
 use crate::request::workflow::{PageWorkflow, SelectedWorkflow};
+use crate::root_path::RootPath;
 use crate::ui;
 use crate::views::overview::Overview;
 use crate::views::reply;

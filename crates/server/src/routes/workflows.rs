@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::openapi::{Operation, SERVER};
 use crate::request::caller::Caller;
-use crate::request::prefix::RootPath;
+use crate::root_path::RootPath;
 use crate::views::overview::Listed;
 use crate::views::reply;
 

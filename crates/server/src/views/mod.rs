@@ -2,6 +2,7 @@
 
 pub(crate) mod fault;
 pub(crate) mod overview;
+pub(crate) mod rate_limit;
 pub(crate) mod reading;
 pub(crate) mod reply;
 pub(crate) mod run;

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use service::catalog::LoadedWorkflow;
 
-use crate::openapi::named_prefix;
-use crate::request::prefix::RootPath;
+use crate::paths::named_prefix;
+use crate::root_path::RootPath;
 
 /// A workflow in the listing.
 #[derive(Serialize)]

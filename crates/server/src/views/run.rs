@@ -1,13 +1,13 @@
 //! The answers of `POST /run`. The first five keys are the Python original's and always there.
 
-use axum::http::HeaderValue;
 use jobs::job::{Job, JobId, Status};
 use jobs::json::Json;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use service::runs::Accepted;
 
-use crate::request::prefix::RootPath;
+use crate::paths::location;
+use crate::root_path::RootPath;
 
 /// 200: the run's result.
 #[derive(Serialize)]
@@ -88,15 +88,4 @@ pub(crate) fn bound_to_key(problem: &Json) -> Json {
         detail.push_str(HOW_TO_GO_ON);
     }
     Json::of(&members)
-}
-
-/// Where a job can be asked for.
-pub(crate) fn location(id: JobId) -> String {
-    format!("/status/{id}")
-}
-
-/// The same as a header.
-pub(crate) fn location_header(id: JobId) -> HeaderValue {
-    HeaderValue::try_from(location(id))
-        .expect("hexadecimal digits, hyphens and slashes make a header value")
 }

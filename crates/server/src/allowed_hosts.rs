@@ -1,0 +1,59 @@
+//! The names by which clients may ask for this server.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+/// A name by which clients may ask for this server, or `*` for any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedHost(String);
+
+/// The names by which clients may ask, besides those of loopback.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AllowedHosts {
+    /// By these.
+    pub named: Vec<AllowedHost>,
+    /// And by any address: no name leads there in place of another one.
+    pub any_address: bool,
+}
+
+impl FromStr for AllowedHost {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let name = text.trim().to_ascii_lowercase();
+        let name = name.trim_end_matches('.');
+        let is_address = name.parse::<IpAddr>().is_ok();
+        let is_name = !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        if name == "*" || is_name || is_address {
+            Ok(Self(name.to_owned()))
+        } else {
+            Err(format!(
+                "`{text}` is no name of a host; write one such as flowmill.internal, without a port, or * for any"
+            ))
+        }
+    }
+}
+
+impl AllowedHost {
+    pub(crate) fn is(&self, host: &str) -> bool {
+        self.0 == "*" || self.0 == host
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_allowed_host_is_a_name_or_an_address_without_a_port() {
+        for text in ["flowmill.internal", "Box", "10.0.0.1", "::1", "*"] {
+            assert!(text.parse::<AllowedHost>().is_ok(), "{text}");
+        }
+        for text in ["", "a:80", "https://a", "*.a", "a b"] {
+            assert!(text.parse::<AllowedHost>().is_err(), "{text}");
+        }
+    }
+}
