@@ -3,16 +3,17 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// A name by which clients may ask for this server, or `*` for any.
+/// A name that `Host` may have, or `*` for any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowedHost(String);
 
-/// The names by which clients may ask, besides those of loopback.
+/// The names that `Host` may have, besides those of loopback.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AllowedHosts {
-    /// By these.
+    /// These names.
     pub named: Vec<AllowedHost>,
-    /// And by any address: no name leads there in place of another one.
+    /// And every IP address: unlike a name, an address cannot be pointed at this server by someone
+    /// else.
     pub any_address: bool,
 }
 
@@ -31,7 +32,7 @@ impl FromStr for AllowedHost {
             Ok(Self(name.to_owned()))
         } else {
             Err(format!(
-                "`{text}` is no name of a host; write one such as flowmill.internal, without a port, or * for any"
+                "`{text}` is not a host name; write one such as flowmill.internal, without a port, or * for any"
             ))
         }
     }

@@ -1,6 +1,6 @@
-//! The memory that answers share while they are sent. A large answer is handed to its connection in
-//! chunks, as the client takes them, and counts until the last: many clients that ask for much and read
-//! slowly would fill the memory otherwise.
+//! The memory that large answers share while they are sent. A large answer is handed to its
+//! connection in chunks as the client reads, and counts until the last chunk is taken. Without this
+//! bound, many clients that request much and read slowly would fill the memory.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::socket::RequestInProgress;
 
-/// Up to here an answer needs nothing of what all share: it is no more than a connection keeps anyway.
+/// An answer of up to this many bytes reserves nothing: a connection buffers that much anyway.
 const SMALL: usize = 64 << 10;
 
-/// What is handed over at a time, and what the shared memory is counted in.
+/// Bytes of a chunk, and behind each permit of the shared semaphore.
 const CHUNK: usize = 64 << 10;
 
 /// The memory for large answers.
@@ -27,17 +27,17 @@ pub(crate) struct AnswerBudget {
     total: usize,
 }
 
-/// A large answer's part of it; kept with the answer.
+/// A large answer's part of the budget; kept with the answer.
 #[derive(Debug, Clone)]
 struct Reserved(
     #[expect(dead_code, reason = "dropping it gives it back")] Arc<OwnedSemaphorePermit>,
 );
 
-/// As much as an answer takes is not left.
+/// Less memory is left than an answer needs.
 #[derive(Debug)]
 pub(crate) struct Exhausted;
 
-/// Marks an answer that takes no memory of its own.
+/// Marks an answer whose bytes are part of the program, which takes no memory of its own.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Static;
 
@@ -50,7 +50,7 @@ impl AnswerBudget {
         }
     }
 
-    /// Sets aside what a large answer takes, until it is sent.
+    /// Reserves the memory of a large answer until it is sent.
     pub(crate) fn reserve(&self, answer: &mut Response) -> Result<(), Exhausted> {
         let size = answer.body().size_hint().exact().unwrap_or_default();
         let size = usize::try_from(size).unwrap_or(usize::MAX);
@@ -63,14 +63,15 @@ impl AnswerBudget {
     }
 
     fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Exhausted> {
-        // What is larger than all of it takes all of it.
+        // An answer larger than the whole budget takes all of it.
         let chunks = bytes.div_ceil(CHUNK).min(self.total);
         let chunks = u32::try_from(chunks).map_err(|_| Exhausted)?;
         let chunks = Arc::clone(&self.chunks).try_acquire_many_owned(chunks);
         chunks.map_err(|_| Exhausted)
     }
 
-    /// Has an answer handed over in chunks, where it is large or a stream. `request` ends with its last one.
+    /// Turns a large answer, or a stream, into one that is sent in chunks. `request` ends with the
+    /// last chunk.
     pub(crate) fn in_chunks(&self, mut answer: Response, request: RequestInProgress) -> Response {
         let size = answer.body().size_hint().exact();
         if size.is_some_and(|size| size <= SMALL as u64) {
@@ -93,10 +94,10 @@ impl AnswerBudget {
 /// A body handed over in chunks.
 #[derive(Debug)]
 struct Chunked {
-    /// For the large parts of a stream, of which each is set aside when it comes.
+    /// For a stream: each large part of it is reserved when it arrives.
     budget: Option<AnswerBudget>,
     body: Body,
-    /// Of the part that is being handed over.
+    /// What is left of the part that is being sent.
     rest: Bytes,
     reserved: Option<Reserved>,
     has_ended: bool,
@@ -112,7 +113,7 @@ impl Chunked {
         if self.reserved.is_none() {
             return last;
         }
-        // The last chunk alone does not keep the memory of all.
+        // A copy: a slice of the last chunk would keep the whole part in memory.
         let last = Bytes::copy_from_slice(&last);
         if self.budget.is_some() {
             self.reserved = None;
@@ -147,8 +148,10 @@ impl HttpBody for Chunked {
         };
         if let Some(budget) = &this.budget {
             let Ok(reserved) = budget.take(data.len()) else {
-                // Whoever watches comes back for the rest.
-                tracing::debug!("an event stream ended: too many large answers are being sent");
+                // The client resumes with `Last-Event-ID`.
+                tracing::debug!(
+                    "too many large answers are being sent; an event stream is ended early"
+                );
                 this.has_ended = true;
                 return Poll::Ready(None);
             };

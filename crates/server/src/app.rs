@@ -1,4 +1,5 @@
-//! What every handler shares: the service beneath and the settings.
+//! The state that all handlers share: the service, the settings, and what is limited across
+//! requests.
 
 use std::sync::Arc;
 
@@ -14,7 +15,8 @@ use crate::openapi::endpoint::Endpoint;
 use crate::request::body_budget::BodyBudget;
 use crate::settings::Settings;
 
-/// Large bodies that are read at the same time: the values of each may take a hundred megabytes meanwhile.
+/// Large bodies that are read at the same time: the values of each may take a hundred megabytes
+/// meanwhile.
 const READERS: usize = 2;
 
 /// The application behind the port; cheap to clone.
@@ -66,23 +68,23 @@ impl App {
         &self.0.service
     }
 
-    /// The same, only for callers with a key where there is an `access`.
+    /// Lets only callers with an API key in, if there is an `access`.
     ///
     /// # Panics
-    /// Where clones of it are about: it must not be open to some.
+    /// If it has been cloned: a clone would stay open to everyone.
     #[must_use]
     pub fn guarded(mut self, access: Option<Arc<Access>>) -> Self {
-        let inner = Arc::get_mut(&mut self.0).expect("it is guarded before it is served");
+        let inner = Arc::get_mut(&mut self.0).expect("it is guarded before it is cloned");
         inner.access = access;
         self
     }
 
-    /// Who lets callers in; `None`: everyone is.
+    /// The API keys; `None`: none are in use, and everyone is let in.
     pub(crate) fn access(&self) -> Option<&Arc<Access>> {
         self.0.access.as_ref()
     }
 
-    /// Who counts requests by their address; `None`: nobody.
+    /// Counts requests per client; `None`: they are not limited.
     pub(crate) fn addresses(&self) -> Option<&Addresses> {
         self.0.addresses.as_ref()
     }
@@ -120,7 +122,8 @@ impl App {
         &self.0.readers
     }
 
-    /// Request bodies that are still being read after their refusal; [`crate::serve()`] awaits them.
+    /// Request bodies that are still being read after their refusal. [`crate::serve()`] awaits
+    /// them.
     pub(crate) fn drains(&self) -> &TaskTracker {
         &self.0.drains
     }

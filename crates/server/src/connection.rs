@@ -23,13 +23,13 @@ use crate::middleware;
 use crate::request::client::Peer;
 use crate::socket::{ConnectionActivity, Socket, SocketTimeouts};
 use crate::tls::Tls;
-use crate::views::reading;
+use crate::views::delivery;
 
-/// The most that is kept of what was read and not handled yet, and of what was written and not taken yet, in bytes.
-/// A head beyond it is refused without a word of ours (431).
+/// Bytes that are buffered in each direction: read but not handled yet, and written but not sent
+/// yet. Hyper refuses a larger head with a 431 of its own.
 const BUFFER: usize = 64 << 10;
 
-/// The first byte of a TLS connection: a handshake record.
+/// The type of a TLS handshake record: the first byte of every TLS connection.
 const HANDSHAKE: u8 = 0x16;
 
 /// What the connections of a port share.
@@ -37,7 +37,7 @@ const HANDSHAKE: u8 = 0x16;
 pub(crate) struct Port {
     pub(crate) app: App,
     pub(crate) router: Router,
-    /// Of clients that speak no TLS where it is spoken.
+    /// For the warnings about clients that do not speak TLS.
     pub(crate) not_tls: Mutex<LogThrottle>,
 }
 
@@ -47,12 +47,12 @@ pub(crate) async fn serve(port: &Port, stream: TcpStream, slot: ConnectionSlot) 
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY was refused");
     }
-    // Until something comes there is nothing to keep for it: a crowd that says nothing costs little.
+    // Nothing is allocated before the first byte arrives: idle clients cost little.
     let mut first = [0];
     let comes = timeout(port.app.settings().idle_timeout, stream.peek(&mut first));
     let stream = match slot.leave.run_until_cancelled(comes).await {
         Some(Ok(Ok(1))) => stream,
-        // It has to make room, but not if its request is here already.
+        // It is asked to close, but a request that has already arrived is answered.
         None => match with_something_to_read(stream, &mut first) {
             Some(stream) => stream,
             None => return,
@@ -68,7 +68,8 @@ pub(crate) async fn serve(port: &Port, stream: TcpStream, slot: ConnectionSlot) 
     }
 }
 
-/// The stream, if something of its peer's has arrived, whether or not the runtime knows of it yet.
+/// The stream, if bytes of its peer have arrived. Asks the kernel: the runtime may not know of them
+/// yet.
 fn with_something_to_read(stream: TcpStream, first: &mut [u8; 1]) -> Option<TcpStream> {
     let stream = stream.into_std().ok()?;
     if stream.peek(first).ok()? == 0 {
@@ -89,19 +90,19 @@ async fn speak_securely(
     match slot.leave.run_until_cancelled(shaken).await {
         Some(Ok(Ok(stream))) => speak(port, stream, slot).await,
         Some(Ok(Err(error))) => {
-            tracing::debug!(peer = %slot.peer, %error, "no TLS connection came about");
+            tracing::debug!(peer = %slot.peer, %error, "the TLS handshake failed");
         }
-        Some(Err(_elapsed)) => tracing::debug!("a TLS handshake took too long"),
+        Some(Err(_elapsed)) => tracing::debug!("the TLS handshake timed out"),
         None => {}
     }
 }
 
-/// Speaks HTTP until either side has had enough.
+/// Serves HTTP until the connection ends.
 async fn speak(port: &Port, stream: impl AsyncRead + AsyncWrite + Unpin, slot: &ConnectionSlot) {
     let settings = port.app.settings();
     let activity = &slot.activity;
     let respond = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-        // At once, not when the answer is begun: meanwhile the rest of a head is not waited for.
+        // Before anything is awaited: the socket's timer for heads stops here.
         let in_progress = activity.begin();
         let mut router = port.router.clone();
         let mut request = request.map(Body::new);
@@ -111,7 +112,7 @@ async fn speak(port: &Port, stream: impl AsyncRead + AsyncWrite + Unpin, slot: &
         async move {
             let answer = middleware::answer(&port.app, &mut router, slot.peer, request).await;
             let answer = port.app.answer_budget().in_chunks(answer, in_progress);
-            Ok::<_, Infallible>(reading::counts_when_taken(answer))
+            Ok::<_, Infallible>(delivery::counting_delivery(answer))
         }
     });
     let timeouts = SocketTimeouts {
@@ -122,7 +123,8 @@ async fn speak(port: &Port, stream: impl AsyncRead + AsyncWrite + Unpin, slot: &
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
-            // From the end of one request to the head of the next; the socket watches the head itself.
+            // From the end of one request to the first byte of the next; `Socket` times the rest of
+            // the head.
             .header_read_timeout(settings.idle_timeout)
             .max_buf_size(BUFFER)
             .max_header_size(BUFFER)
@@ -135,26 +137,25 @@ async fn speak(port: &Port, stream: impl AsyncRead + AsyncWrite + Unpin, slot: &
             tokio::select! {
                 ended = connection => ended,
                 () = overstays(activity) => {
-                    tracing::debug!(peer = %slot.peer, "a connection did not end when asked to, and is cut");
+                    tracing::debug!(peer = %slot.peer, "a connection did not close in time and is cut");
                     return;
                 }
             }
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(peer = %slot.peer, %error, "a connection ended early");
+        tracing::debug!(peer = %slot.peer, %error, "a connection broke off");
     }
 }
 
-/// How long a connection that is asked to end may take when it handles no request: time to close it on
-/// both sides.
-const LEAVING: Duration = Duration::from_secs(1);
+/// How long a connection without a request may take to close when it is asked to.
+const CLOSING_TIME: Duration = Duration::from_secs(1);
 
-/// Ready when a connection that is asked to end has had its time.
+/// Completes when a connection that was asked to close has handled no request for that time.
 async fn overstays(activity: &ConnectionActivity) {
     loop {
         let before = activity.transitions();
-        sleep(LEAVING).await;
+        sleep(CLOSING_TIME).await;
         if !activity.is_busy() && activity.transitions() == before {
             return;
         }
@@ -179,10 +180,10 @@ async fn handshake(
     if let Some(times) = due {
         tracing::warn!(
             times,
-            "a client speaks plain HTTP, or something else, where TLS is spoken; it has to use https://"
+            "a client sent plain HTTP, or something else, to the TLS port; it must use https://"
         );
     }
-    // It has sent its request already; read, so that closing does not take the answer along.
+    // Its request is read first: closing with unread bytes would reset the connection.
     let _ = stream.try_read(&mut [0; 4096]);
     stream.write_all(PLAIN).await?;
     stream.shutdown().await?;
@@ -192,6 +193,6 @@ async fn handshake(
     ))
 }
 
-/// To a client that has not understood. It may be no HTTP client at all.
+/// The answer to a client that does not speak TLS, which may not be an HTTP client at all.
 const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 44\r\nconnection: close\r\n\r\n\
     This server speaks HTTPS here; use https://\n";

@@ -1,6 +1,7 @@
-//! How many connections may be open: in all, and from one address. Who is beyond is turned away at once, before
-//! anything of theirs is read. Before it comes to that, each newcomer has connections that are idle make room, so that
-//! a crowd of idle clients keeps nobody out. A connection counts until its socket is closed.
+//! Limits the number of open connections, in total and per client. A connection beyond the limit is
+//! closed at once, before anything is read from it. As the total comes near its limit, each new
+//! connection has idle ones closed, so that idle clients keep nobody out. A connection counts until
+//! its socket is closed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Read as _, Write as _};
@@ -17,18 +18,18 @@ use tokio_util::sync::CancellationToken;
 use crate::refusal::{ProblemAnswer, RETRY_AFTER_SECONDS, Refusal};
 use crate::socket::ConnectionActivity;
 
-/// How many connections a newcomer looks at, each time, to find an idle one.
+/// Connections that are looked at, each time, to find an idle one.
 const LOOKED_AT: usize = 256;
 
-/// Before that a connection is not idle: its first request may be on its way.
-const SETTLING: Duration = Duration::from_secs(1);
+/// A connection younger than this is not idle: its first request may be on its way.
+const GRACE: Duration = Duration::from_secs(1);
 
-/// The connections that are open.
+/// The open connections, and how many there may be.
 #[derive(Debug)]
 pub(crate) struct ConnectionLimit {
     max: usize,
-    /// From here on newcomers have others make room.
-    tight: usize,
+    /// From this number on, each new connection has idle ones closed.
+    nearly_full: usize,
     max_per_client: Option<usize>,
     counts: Mutex<Counts>,
     metrics: Arc<Metrics>,
@@ -36,32 +37,32 @@ pub(crate) struct ConnectionLimit {
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// Open sockets, those included that were asked to leave.
+    /// Open sockets, including those that were asked to close.
     all: usize,
-    /// Kept only where an address has a bound.
+    /// Empty unless connections per client are limited.
     by_client: HashMap<Client, usize>,
-    /// Those that were not asked to leave, in the order in which they came.
+    /// Connections that were not asked to close, oldest first.
     open: BTreeMap<u64, OpenConnection>,
     next: u64,
-    /// Where the next newcomer begins to look.
+    /// Where the next search for an idle connection begins.
     next_looked_at: u64,
 }
 
-/// What can be told of a connection, and told to it.
+/// What is known about a connection, and the way to close it.
 #[derive(Debug, Clone)]
 struct OpenConnection {
-    /// When it came, by the host's clock.
+    /// When it was accepted, by the host's clock.
     since: Duration,
     activity: ConnectionActivity,
     leave: CancellationToken,
 }
 
-/// Which bound was met.
+/// Which limit was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Full {
-    /// Over all.
+    /// Of all connections.
     Total,
-    /// Of one address.
+    /// Of the connections of one client.
     Address,
 }
 
@@ -74,17 +75,17 @@ impl Full {
     }
 }
 
-/// One connection's slot; dropping it gives it back.
+/// A connection's part of the limit. Dropping it gives it back.
 #[derive(Debug)]
 pub(crate) struct ConnectionSlot {
     limit: Arc<ConnectionLimit>,
     client: Option<Client>,
     number: u64,
-    /// Whose connection it is.
+    /// The other end of the connection.
     pub(crate) peer: IpAddr,
-    /// Of its requests.
     pub(crate) activity: ConnectionActivity,
-    /// Asks it to end once its request, if it has one, is answered: at shutdown, or for want of room.
+    /// Asks the connection to close once its current request is answered: at shutdown, or to make
+    /// room.
     pub(crate) leave: CancellationToken,
 }
 
@@ -97,15 +98,15 @@ impl ConnectionLimit {
         let max = max.map_or(usize::MAX, NonZeroUsize::get);
         Arc::new(Self {
             max,
-            tight: max - max / 16,
+            nearly_full: max - max / 16,
             max_per_client: max_per_address.map(NonZeroUsize::get),
             counts: Mutex::default(),
             metrics,
         })
     }
 
-    /// A slot for a connection that comes now, from that address, to be left at `shutdown`; or which bound is in
-    /// the way.
+    /// Takes a slot for a connection from `peer` that was accepted at `now`. `shutdown` asks it to
+    /// close.
     pub(crate) fn admit(
         self: &Arc<Self>,
         peer: IpAddr,
@@ -113,8 +114,8 @@ impl ConnectionLimit {
         shutdown: &CancellationToken,
     ) -> Result<ConnectionSlot, Full> {
         let mut counts = self.counts();
-        if counts.open.len() >= self.tight {
-            // Two, so that there comes to be room again.
+        if counts.open.len() >= self.nearly_full {
+            // Two for one, so that the number goes down.
             for idle in [counts.take_idle(now), counts.take_idle(now)]
                 .into_iter()
                 .flatten()
@@ -161,7 +162,8 @@ impl ConnectionLimit {
 }
 
 impl Counts {
-    /// One of the connections that handle no request, of those that came first, but not the same ones each time.
+    /// Takes an idle connection off the list. The search begins behind the one that was looked at
+    /// last.
     fn take_idle(&mut self, now: Duration) -> Option<OpenConnection> {
         let looked_at = self
             .open
@@ -171,7 +173,7 @@ impl Counts {
         let mut found = None;
         for (number, connection) in looked_at {
             self.next_looked_at = number + 1;
-            if !connection.activity.is_busy() && now.saturating_sub(connection.since) >= SETTLING {
+            if !connection.activity.is_busy() && now.saturating_sub(connection.since) >= GRACE {
                 found = Some(*number);
                 break;
             }
@@ -198,7 +200,8 @@ impl Drop for ConnectionSlot {
     }
 }
 
-/// Says 503, if that takes no waiting, and hangs up. Where TLS is spoken nothing can be said so early.
+/// Closes a connection beyond the limit, with a 503 if that can be written without waiting. Over
+/// TLS there is no answer: the handshake would have to come first.
 pub(crate) fn reject(stream: TcpStream, is_tls: bool) {
     let Ok(mut stream) = stream.into_std() else {
         return;
@@ -206,14 +209,15 @@ pub(crate) fn reject(stream: TcpStream, is_tls: bool) {
     if is_tls {
         return;
     }
-    // Closing with unread bytes resets the connection, and takes the answer along. The socket does not block.
+    // Closing with unread bytes resets the connection, and the client loses the answer. The socket
+    // does not block.
     let _ = stream.read(&mut [0; 4096]);
     let _ = stream.write(&BUSY);
     let _ = stream.shutdown(Shutdown::Write);
 }
 
 static BUSY: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let detail = "This server has as many connections as it takes; try again a little later.";
+    let detail = "This server has reached its limit of connections; try again a little later.";
     let problem = ProblemAnswer::unavailable("too_many_connections", detail);
     let body = Refusal::from(problem).document(|| "/".to_owned());
     let mut answer = format!(

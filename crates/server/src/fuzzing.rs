@@ -43,7 +43,8 @@ fn names() -> [HeaderName; 12] {
     ]
 }
 
-/// Lines of which the first byte says which header it is. All of them are understood, ignored or refused.
+/// Lines of which the first byte says which header it is. All of them are understood, ignored or
+/// refused.
 pub fn request_headers(data: &[u8]) {
     let names = names();
     let mut headers = HeaderMap::new();

@@ -1,7 +1,7 @@
-//! What each route asks of its callers, before anything of the request is read.
+//! Checks who calls an endpoint, before anything of the request is read.
 //!
-//! The router's table names a [`Need`] for every route, so that none can be without. Where no keys are in
-//! use a guarded handler is called as it is.
+//! The table of endpoints names a [`Need`] for each, so none can be without. If no keys are in use,
+//! only requests per client are counted.
 
 use std::future::{Ready, ready};
 
@@ -22,7 +22,7 @@ use crate::request::caller::{self, Caller};
 use crate::request::{accept, body};
 use crate::views::rate_limit::RateLimitHeaders;
 
-/// A handler behind its need.
+/// A handler that is called only for those who meet its need.
 #[derive(Debug, Clone)]
 pub(crate) struct Guarded<H> {
     pub(crate) need: Need,
@@ -50,7 +50,8 @@ where
             }
             Err(refusal) => {
                 let (parts, body) = request.into_parts();
-                // A client that is still sending can read the answer; one that asked first sends nothing.
+                // The body is read, so that a client that is still sending can read the answer. One
+                // that sent `Expect` sends no body.
                 if !body.is_end_stream() && !parts.headers.contains_key(header::EXPECT) {
                     body::drain(&app, body);
                 }
@@ -70,9 +71,9 @@ fn adding(headers: RateLimitHeaders) -> AddHeaders {
     })
 }
 
-/// Who asks, and how their limit of requests stands where there is one. A key is looked at before an address
-/// is counted: good keys are not kept out by others behind the same address, and the guesses that this
-/// allows at a secret of 256 bits are of no use.
+/// The caller, and the headers of the limit that counted the request. A key is checked before an
+/// address is counted: a valid key is not kept out by others behind the same address. This leaves
+/// guesses at keys unlimited, which is no risk: a secret has 256 bits.
 fn admit(
     app: &App,
     need: Need,
@@ -108,7 +109,7 @@ fn admit(
     }
 }
 
-/// The same whatever was wrong: which part of a guess was right is nobody's business.
+/// The same answer whatever was wrong, so that a guess learns nothing from it.
 fn no_key() -> Refusal {
     let detail =
         "This needs a good API key; send it as `Authorization: Bearer fm_…` or as `X-API-Key`.";

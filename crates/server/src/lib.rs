@@ -1,12 +1,12 @@
-//! flowmill's HTTP API: routes, JSON shapes, status codes, `OpenAPI`, server-sent events, the embedded
-//! pages. The one crate that knows axum and hyper; it decides nothing, [`service`] does.
+//! flowmill's HTTP API: routes, JSON shapes, status codes, `OpenAPI`, server-sent events, the
+//! embedded pages. The one crate that knows axum and hyper; it decides nothing, [`service`] does.
 //!
-//! `routes` holds the table of endpoints, a row and a file for each. A request passes `middleware` and
-//! `guard`, is read by `request`, handled by one file of `routes`, and shown by `views`; what is refused is
-//! a `refusal::Refusal` and rendered in one place.
+//! `routes` holds the table of endpoints, a row and a file for each. A request passes `middleware`
+//! and `guard`, is read by `request`, handled by one file of `routes`, and shown by `views`; what
+//! is refused is a `refusal::Refusal` and rendered in one place.
 //!
-//! Files do not import each other in circles: settings and shapes are at the bottom, then the state (`app`),
-//! refusals, what reads requests, the endpoints, and the router on top.
+//! Files do not import each other in circles: settings and shapes are at the bottom, then the state
+//! (`app`), refusals, what reads requests, the endpoints, and the router on top.
 
 mod allowed_hosts;
 mod answer_budget;

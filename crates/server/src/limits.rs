@@ -1,7 +1,7 @@
-//! Limits as HTTP shows them: 429 problems, and the headers of the `RateLimit` draft.
+//! Limits of callers over HTTP: counting requests, and the 429 when a limit is reached.
 //!
-//! `RateLimit-Policy` and `RateLimit` are lists of structured fields. What limits requests is told with every
-//! answer that it lets through; the other limits when they are reached.
+//! The limit of requests shows its headers with every answer that it lets through; the other limits
+//! only with the 429.
 
 use axum::extract::Request;
 use axum::http::StatusCode;
@@ -13,14 +13,14 @@ use crate::refusal::{ProblemAnswer, Refusal};
 use crate::request::client;
 use crate::views::rate_limit::{RateLimitHeaders, seconds};
 
-/// Counts a request of a key, or refuses it.
+/// Counts a request of an API key, or refuses it.
 pub(crate) fn of_key(app: &App, identity: &Identity) -> Result<Option<RateLimitHeaders>, Refusal> {
     let window = identity.account().request();
     let window = window.map_err(|exceeded| refused(app, &exceeded))?;
     Ok(window.map(|window| standing(Limit::Requests, window)))
 }
 
-/// Counts a request without a good key, or refuses it.
+/// Counts a request without a valid key, or refuses it.
 pub(crate) fn of_address(
     app: &App,
     request: &Request,
@@ -45,7 +45,7 @@ fn standing(limit: Limit, window: Window) -> RateLimitHeaders {
     )
 }
 
-/// 429: nothing was done.
+/// The 429. Nothing of the request was carried out.
 pub(crate) fn refused(app: &App, exceeded: &Exceeded) -> Refusal {
     let Exceeded {
         limit,

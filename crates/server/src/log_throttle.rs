@@ -5,7 +5,8 @@ use std::time::Duration;
 /// The shortest time between two lines.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Counts events of one kind, and says when a line about them is due: at the first, then once a minute.
+/// Counts events of one kind, and says when a line about them is due: at the first, then once a
+/// minute.
 #[derive(Debug, Default)]
 pub(crate) struct LogThrottle {
     last_line: Option<Duration>,
@@ -13,8 +14,8 @@ pub(crate) struct LogThrottle {
 }
 
 impl LogThrottle {
-    /// Counts an event at `now`, the time since the start. When a line is due: the number of events since the
-    /// last one.
+    /// Counts an event at `now`, the time since the start. When a line is due: the number of events
+    /// since the last one.
     pub(crate) fn note(&mut self, now: Duration) -> Option<u64> {
         self.events += 1;
         if self

@@ -1,30 +1,30 @@
-//! What a route needs of its callers.
+//! What an endpoint needs of its callers.
 
 use service::access::Scope;
 
-/// Who may use a route.
+/// Who may use an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// Anyone, as often as they like: whether the server is well.
+    /// Anyone, without a limit: health checks.
     Probe,
     /// Anyone.
     Open,
-    /// Anyone gets the page, in which nothing stands of what is served; what is not a page needs a key.
+    /// Anyone gets the page, which tells nothing of what is served. Other answers need a key.
     Page,
-    /// Whoever has a key, whatever its scopes: it tells what is served, and nothing of jobs.
+    /// Any valid key: the answer tells what is served, and nothing of jobs.
     AnyKey,
-    /// A key with that scope.
+    /// A key with the scope `run`.
     Run,
-    /// A key with that scope.
+    /// A key with the scope `read`.
     Read,
-    /// A key with that scope.
+    /// A key with the scope `metrics`.
     Metrics,
-    /// A key with that scope.
+    /// A key with the scope `admin`.
     Admin,
 }
 
 impl Need {
-    /// The scope it takes.
+    /// The scope that a key needs; `None`: no particular one.
     pub(crate) fn scope(self) -> Option<Scope> {
         match self {
             Self::Probe | Self::Open | Self::Page | Self::AnyKey => None,

@@ -11,7 +11,7 @@ pub struct Origins {
     named: Vec<HeaderValue>,
 }
 
-/// One of them: `https://app.example`, or `*` for every origin.
+/// An origin, such as `https://app.example`, or `*` for every origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin(HeaderValue);
 
@@ -24,7 +24,7 @@ impl FromStr for Origin {
         let text = text.trim();
         let unfit = || {
             format!(
-                "`{text}` is no origin; write one such as https://app.example or http://localhost:3000, or *"
+                "`{text}` is not an origin; write one such as https://app.example or http://localhost:3000, or *"
             )
         };
         if text == ANY {
@@ -32,7 +32,7 @@ impl FromStr for Origin {
         }
         if text.contains('*') {
             return Err(format!(
-                "`{text}` would never match: an origin is compared whole; name each one, or write * alone for all"
+                "`{text}` would never match: origins are compared as a whole; name each one, or write * alone for all"
             ));
         }
         let uri: Uri = text.parse().map_err(|_| unfit())?;
@@ -42,7 +42,7 @@ impl FromStr for Origin {
         if !is_web || !is_bare || authority.as_str().contains('@') {
             return Err(unfit());
         }
-        // As browsers write it.
+        // As browsers write it: in lower case, without the default port.
         let text = text.to_ascii_lowercase();
         let text = match uri.scheme_str() {
             Some("https") => text.strip_suffix(":443").unwrap_or(&text),
@@ -76,7 +76,7 @@ impl Origins {
         !self.any && self.named.is_empty()
     }
 
-    /// What a page of that origin is told, if it may call the API.
+    /// The `Access-Control-Allow-Origin` for that origin; `None`: its pages may not call the API.
     pub(crate) fn allowed(&self, origin: &HeaderValue) -> Option<HeaderValue> {
         if self.any {
             return Some(HeaderValue::from_static(ANY));

@@ -18,12 +18,12 @@ pub(crate) fn named_prefix(name: &str) -> String {
     path
 }
 
-/// Where a job can be asked for.
+/// The path of a job.
 pub(crate) fn location(id: JobId) -> String {
     format!("/status/{id}")
 }
 
-/// The same as a header.
+/// The path of a job, as the value of `Location`.
 pub(crate) fn location_header(id: JobId) -> HeaderValue {
     HeaderValue::try_from(location(id))
         .expect("hexadecimal digits, hyphens and slashes make a header value")

@@ -1,11 +1,11 @@
-//! What a handler answers instead of what was asked.
+//! Answers to requests that cannot be fulfilled.
 //!
 //! A handler returns a [`Refusal`]; [`crate::middleware`] renders it, because only there are all
-//! facts at hand (what the client accepts, the request's id). Three shapes leave the server:
+//! facts at hand (what the client accepts, the request's id). There are three shapes:
 //!
 //! - faults of a request as `FastAPI` lists them, `{"detail": [{type, loc, msg, input, ctx?}]}`;
-//! - `{"detail": text}` where nothing is behind a path, as clients of the Python original know it;
-//! - RFC 9457 problems for everything else, and for the other two when the client asks for
+//! - `{"detail": text}` for what does not exist, as clients of the Python original know it;
+//! - RFC 9457 problems for everything else, and for the other two if the client asks for
 //!   `application/problem+json`.
 
 use std::sync::Arc;
@@ -26,16 +26,17 @@ use crate::views::fault::FaultEntry;
 use crate::views::rate_limit::RateLimitHeaders;
 use crate::views::reply::to_json;
 
-/// An answer that is not what was asked for.
+/// Why a request is not fulfilled.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// 422: the request does not fit.
+    /// 422: the request has these faults.
     Invalid(Vec<FaultEntry>),
-    /// 404: nothing by that name.
+    /// 404: there is nothing of that name.
     NotFound(&'static str),
     /// 405: the path exists, the method does not.
     MethodNotAllowed,
-    /// A run failed: its own status, the problem it left, and after how many seconds another may not.
+    /// A run failed: the status of its problem, the problem, and the seconds of `Retry-After` if
+    /// another run may succeed then.
     RunFailed(StatusCode, Json, Option<u32>),
     /// Anything else.
     Problem(Box<ProblemAnswer>),
@@ -55,7 +56,7 @@ pub(crate) struct ProblemAnswer {
 }
 
 impl ProblemAnswer {
-    /// The client's doing.
+    /// A problem that the client caused.
     pub(crate) fn of_request(
         status: StatusCode,
         code: &'static str,
@@ -85,7 +86,7 @@ impl ProblemAnswer {
         )
     }
 
-    /// A bug, or the machine. What really happened is in the log, not in the answer.
+    /// 500: a bug, or a fault of the machine. The cause is in the log, not in the answer.
     pub(crate) fn internal() -> Self {
         let detail =
             "Something went wrong inside the server; its log tells more under this request's id.";
@@ -104,32 +105,32 @@ impl ProblemAnswer {
         self
     }
 
-    /// When to ask again.
+    /// Sets `Retry-After`.
     pub(crate) fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_seconds = Some(seconds);
         self
     }
 
-    /// Which limit it was.
+    /// Adds the headers of the limit that was reached.
     pub(crate) fn rate_limit(mut self, limits: RateLimitHeaders) -> Self {
         self.limits = Some(limits);
         self
     }
 
-    /// Which job it is about.
+    /// Names the job that the problem is about.
     pub(crate) fn about(mut self, job: JobId) -> Self {
         self.problem.instance = Some(location(job));
         self.problem.job_id = Some(job);
         self
     }
 
-    /// The client has to say who it is.
+    /// Asks the client for an API key (`WWW-Authenticate`).
     pub(crate) fn authenticate(mut self) -> Self {
         self.authenticate = true;
         self
     }
 
-    /// The connection cannot be used further.
+    /// Closes the connection, on which no further request can be read.
     pub(crate) fn close(mut self) -> Self {
         self.close = true;
         self
@@ -213,7 +214,7 @@ pub(crate) fn render(response: &mut Response, as_problem: bool, instance: impl F
     }
 }
 
-/// How a client says who it is.
+/// The `WWW-Authenticate` of a 401.
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"flowmill\"");
 
 const METHOD_NOT_ALLOWED: &str = "Method Not Allowed";
@@ -238,7 +239,8 @@ impl Refusal {
         Self::store_unavailable("The job store does not answer; try again later.")
     }
 
-    /// As [`Refusal::store_failed`], for the operator of the server: gives the reason, which names no paths.
+    /// As [`Refusal::store_failed`], for the operator of the server: gives the reason, which names
+    /// no paths.
     pub(crate) fn store_not_ready(error: &store::Error) -> Self {
         tracing::error!(%error, "the job store failed");
         Self::store_unavailable(match error {

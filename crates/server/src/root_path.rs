@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::http::Extensions;
 
-/// Bytes.
+/// The longest path, in bytes.
 const LONGEST: usize = 256;
 
 /// A path such as `/app1`, without a slash at its end; empty where the server is shown at the root.
@@ -17,7 +17,7 @@ impl RootPath {
         self.0.as_deref().unwrap_or_default()
     }
 
-    /// Of the requests that a handler gets.
+    /// The root path of a request.
     pub(crate) fn of(extensions: &Extensions) -> Self {
         extensions.get().cloned().unwrap_or_default()
     }
@@ -41,7 +41,7 @@ impl FromStr for RootPath {
         if fits {
             Ok(Self(Some(path.into())))
         } else {
-            Err(format!("`{text}` is no path; write one such as /app1"))
+            Err(format!("`{text}` is not a path; write one such as /app1"))
         }
     }
 }

@@ -34,7 +34,8 @@ impl App {
     }
 }
 
-/// The `OpenAPI` document that a server of this one workflow gives at `/openapi.json` if no keys are in use.
+/// The `OpenAPI` document that a server of this one workflow gives at `/openapi.json` if no keys
+/// are in use.
 pub fn openapi_document(workflow: &LoadedWorkflow) -> Value {
     let options = Options {
         scope: Scope::Root,
@@ -67,7 +68,8 @@ pub(crate) fn build(app: &App) -> Router {
         .with_state(app.clone())
 }
 
-/// For anyone, but counted like every request, so that clients that guess paths are slowed down too.
+/// For anyone, but counted like every request, so that clients that guess paths are slowed down
+/// too.
 fn open<H>(handler: H) -> Guarded<H> {
     Guarded {
         need: Need::Open,

@@ -16,15 +16,15 @@ use crate::connection_limit::{self, ConnectionLimit};
 use crate::log_throttle::LogThrottle;
 use crate::router;
 
-/// Connections that the kernel may hold ready while we are busy; it cuts this down to its own limit.
+/// Connections that the kernel may queue until we accept them. It caps this at its own limit.
 const BACKLOG: u32 = 16_384;
 
-/// What the kernel keeps of an answer that is not read yet, in bytes (Linux doubles it). With as much as
-/// it would take by itself, a slow but steady reader moves it on too seldom to be told from one that
-/// reads nothing.
+/// Bytes of an answer that the kernel buffers (Linux doubles it). With its much larger default, a
+/// slow but steady reader could look stalled: the buffer would rarely have space for us to write.
 const SEND_BUFFER: u32 = 128 << 10;
 
-/// How long to wait after the machine refused us a connection, mostly for want of descriptors.
+/// How long to wait when a connection cannot be accepted, mostly because file descriptors have run
+/// out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Listens on an address. Port 0 takes a free one; ask the listener which.
@@ -41,11 +41,12 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves until `shutdown`. Then nothing new is accepted, answers in flight may still go out for
-/// [`close_timeout`](crate::Settings::close_timeout), and what is left is cut.
+/// Serves until `shutdown`. Then no connection is accepted any more, answers in flight have
+/// [`close_timeout`](crate::Settings::close_timeout) to be sent, and connections that are still
+/// open are cut.
 ///
-/// This is the second stage of a shutdown. In the first the caller drains the service: readiness and
-/// new runs answer 503 while the runs in flight finish, all of it still served here.
+/// This is the second stage of a shutdown. In the first the caller drains the service: readiness
+/// and new runs answer 503 while the runs in flight finish, all of it still served here.
 pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken) {
     let limit = ConnectionLimit::new(
         app.settings().max_connections,
@@ -82,15 +83,15 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken)
                             tracing::warn!(
                                 times,
                                 bound,
-                                "connections are turned away: there are too many"
+                                "too many connections; new ones are refused"
                             );
                         }
                     }
                 }
             }
-            Err(error) if is_of_the_peer(&error) => {}
+            Err(error) if is_caused_by_peer(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "connections cannot be accepted; trying again");
+                tracing::warn!(%error, "cannot accept connections; retrying");
                 sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -115,8 +116,8 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken)
     }
 }
 
-/// The peer went away between its connecting and our accepting.
-fn is_of_the_peer(error: &io::Error) -> bool {
+/// The peer closed the connection before it was accepted.
+fn is_caused_by_peer(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(
         error.kind(),

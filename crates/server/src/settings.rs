@@ -22,37 +22,40 @@ pub struct Settings {
     pub max_body_bytes: usize,
     /// The longest time a request body may take to arrive.
     pub body_timeout: Duration,
-    /// How many values a request body may hold: texts, numbers, lists, objects and the like.
+    /// The most JSON values in a request body: strings, numbers, lists, objects and so on.
     pub max_body_values: usize,
-    /// The longest text in a request body, in bytes as it is written there.
+    /// The longest string in a request body, in bytes as written in the JSON.
     pub max_text_bytes: usize,
-    /// The longest time a request's head may take to arrive once it has begun, and a TLS handshake.
+    /// The longest time that the head of a request may take to arrive, from its first byte; and a
+    /// TLS handshake.
     pub head_timeout: Duration,
-    /// After which an idle connection is closed.
+    /// An idle connection is closed after this time.
     pub idle_timeout: Duration,
-    /// How long a client may leave what is written to it unread.
+    /// A client that reads nothing of its answer for this long is disconnected.
     pub write_timeout: Duration,
     /// Memory for answers larger than 64 KiB that are being sent at the same time, in bytes.
     pub max_answer_bytes: usize,
-    /// The most connections at once; `None`: as many as come.
+    /// The most open connections; `None`: no limit.
     pub max_connections: Option<NonZeroUsize>,
-    /// The most connections at once from one address (of IPv6: one /64 network).
+    /// The most open connections per client: an IPv4 address or an IPv6 /64 network. `None`: no
+    /// limit.
     pub max_connections_per_address: Option<NonZeroUsize>,
     /// TLS instead of plain HTTP.
     pub tls: Option<Tls>,
-    /// Whose web pages may call the API from a browser.
+    /// The origins whose web pages may call the API from a browser.
     pub origins: Origins,
-    /// Where a proxy shows this server to its clients.
+    /// The path below which a proxy shows this server to clients.
     pub root_path: RootPath,
-    /// The names, besides those of loopback, by which clients may ask for this server; `None`: any.
+    /// The names, besides `localhost`, that `Host` may have; `None`: any.
     pub allowed_hosts: Option<AllowedHosts>,
-    /// How often an event stream carries a comment line, so that nobody between takes it for dead.
+    /// The interval of comment lines in event streams. They keep proxies from closing an idle
+    /// stream.
     pub comment_every: Duration,
-    /// Networks of proxies that say truly whom they ask for.
+    /// Networks of proxies whose `Forwarded` and `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Requests a minute without a good API key, from each address; `None`: any number.
+    /// Requests per minute allowed per client without a valid API key; `None`: no limit.
     pub address_requests_per_minute: Option<NonZeroU32>,
-    /// After `shutdown`, how long answers in flight may take before their connections are cut.
+    /// How long answers in flight may take after `shutdown`. Then their connections are cut.
     pub close_timeout: Duration,
 }
 
@@ -84,7 +87,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Of the JSON in request bodies.
+    /// The limits of JSON in request bodies.
     pub(crate) fn bounds(&self) -> Bounds {
         Bounds {
             values: self.max_body_values,

@@ -1,7 +1,9 @@
-//! A connection's stream, which does not wait for ever for its peer: neither for the rest of a request's head, nor
-//! for somebody to read what is written. At its end a peer that is still sending can read the last answer.
+//! A connection's stream with timeouts: for the rest of a request's head, and for the peer to read
+//! what is written. Closing it lingers, so that a peer that is still sending can read the last
+//! answer.
 //!
-//! Timers exist only while something is late, so that a stream in good order costs nothing more.
+//! A timer exists only while the stream waits for its peer, so a stream in good order costs nothing
+//! more.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -14,33 +16,34 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// How long the rest of what a peer sends is taken in and thrown away at the end.
+/// How long, after closing our side, what the peer still sends is read and dropped.
 const LINGER: Duration = Duration::from_secs(2);
 /// And how much of it, in bytes.
 const LINGER_BYTES: usize = 4 << 20;
 
-/// Times of a [`Socket`].
+/// The timeouts of a [`Socket`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SocketTimeouts {
     /// For a request's head, from its first byte.
     pub(crate) head: Duration,
-    /// For the peer to read anything of what is to be written.
+    /// For the peer to read at least some of what is written.
     pub(crate) stall: Duration,
 }
 
-/// Whether a connection is handling a request. The count of transitions goes up when a request begins and
-/// when it ends, so it is odd meanwhile. A streamed or large answer ends once all of it is handed over.
+/// Whether a connection is handling a request. The count of transitions goes up when a request
+/// begins and when it ends, so it is odd meanwhile. A streamed or large answer ends once all of it
+/// is handed over.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ConnectionActivity(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
     transitions: AtomicUsize,
-    /// What is written waits for the peer to read.
+    /// A write waits for the peer to read.
     is_waiting: AtomicBool,
 }
 
-/// One request that is being handled; dropping it ends that.
+/// A request that is being handled, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct RequestInProgress(ConnectionActivity);
 
@@ -51,7 +54,7 @@ impl Drop for RequestInProgress {
 }
 
 impl ConnectionActivity {
-    /// A request is being handled from now on.
+    /// Marks the beginning of a request.
     pub(crate) fn begin(&self) -> RequestInProgress {
         self.advance();
         RequestInProgress(self.clone())
@@ -65,7 +68,7 @@ impl ConnectionActivity {
         self.transitions() % 2 == 1
     }
 
-    /// Whether a request is being handled, or its answer still on its way.
+    /// Whether a request is being handled, or its answer is still being sent.
     pub(crate) fn is_busy(&self) -> bool {
         self.is_handling() || self.0.is_waiting.load(Ordering::Relaxed)
     }
@@ -88,7 +91,7 @@ pub(crate) struct Socket<S> {
     activity: ConnectionActivity,
     /// The transition at which `has_begun` and `head_timer` were last up to date.
     seen: usize,
-    /// Something of a head has come.
+    /// A part of a request's head has arrived.
     has_begun: bool,
     head_timer: Timer,
     stall_timer: Timer,
@@ -114,7 +117,7 @@ impl<S> Socket<S> {
         }
     }
 
-    /// A head that has arrived is no concern any more.
+    /// Stops the timer of a head that has arrived since.
     fn catch_up(&mut self) {
         let now = self.activity.transitions();
         if self.seen != now {
@@ -124,7 +127,7 @@ impl<S> Socket<S> {
         }
     }
 
-    /// What a write came to, unless it has been held up for too long.
+    /// Passes on the outcome of a write; an error once it has waited for too long.
     fn written<T>(
         &mut self,
         outcome: Poll<io::Result<T>>,
@@ -140,11 +143,11 @@ impl<S> Socket<S> {
             self.activity.set_waiting(true);
         }
         ready!(wait(&mut self.stall_timer, self.timeouts.stall, cx));
-        Poll::Ready(Err(late("nobody reads the answer")))
+        Poll::Ready(Err(late("the peer does not read the answer")))
     }
 }
 
-/// Ready when the timer, which is started now if need be, has run out.
+/// Completes when the timer has run out. Starts it if it is not running.
 fn wait(timer: &mut Timer, duration: Duration, cx: &mut Context<'_>) -> Poll<()> {
     timer
         .get_or_insert_with(|| Box::pin(sleep(duration)))
@@ -171,7 +174,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
             this.has_begun |= !is_handling && buffer.filled().len() > before;
         } else if this.has_begun {
             ready!(wait(&mut this.head_timer, this.timeouts.head, cx));
-            return Poll::Ready(Err(late("the head of a request did not come in time")));
+            return Poll::Ready(Err(late("the head of a request did not arrive in time")));
         }
         outcome
     }
@@ -208,8 +211,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         this.written(outcome, cx)
     }
 
-    /// Closes our side. Whoever is still sending is heard out for a little while: closing a socket with unread
-    /// bytes in it resets the connection, and the peer would lose the answer that says why.
+    /// Closes our side, and reads on for a little while if the peer is still sending: closing a
+    /// socket with unread bytes resets the connection, and the peer would lose the answer that says
+    /// why.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !this.is_shut {
@@ -231,7 +235,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
                 Poll::Pending if this.lingered > 0 || this.has_begun => {
                     return wait(&mut this.linger_timer, LINGER, cx).map(Ok);
                 }
-                // It has gone too, or sends nothing.
+                // The peer has closed its side too, or sends nothing.
                 Poll::Ready(_) | Poll::Pending => return Poll::Ready(Ok(())),
             }
         }

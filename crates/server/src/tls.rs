@@ -1,4 +1,4 @@
-//! TLS at the port: a certificate chain and its key, which can be replaced while connections are open.
+//! TLS: a certificate chain and its key, which can be replaced while connections are open.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,43 +10,43 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// What the port shows to whoever connects. Clones share it.
+/// The certificate and key that new connections get. Clones share them.
 #[derive(Clone)]
 pub struct Tls(Arc<RwLock<Arc<ServerConfig>>>);
 
-/// Nothing of the key is ever shown.
+/// Shows nothing of the key.
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tls")
     }
 }
 
-/// A pair of texts that is no certificate with its key. Says nothing of what they hold.
+/// Why a certificate and a key cannot be used. Repeats nothing of their contents.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TlsError {
-    /// Not one `CERTIFICATE` block.
+    /// There is no `CERTIFICATE` block.
     #[error("the certificate file holds no `BEGIN CERTIFICATE` block")]
     NoCertificate,
-    /// A block that cannot be read.
+    /// A block cannot be read.
     #[error("a block of the certificate file cannot be read")]
     BadCertificate,
-    /// No block of a private key, or one that is encrypted.
+    /// There is no block of a private key, or it is encrypted.
     #[error("the key file holds no private key that can be read; it must not be encrypted")]
     NoKey,
-    /// They do not belong together, or are of a kind that is not supported.
+    /// The certificate and the key do not belong together, or their kind is not supported.
     #[error("the certificate and the key cannot be used together: {0}")]
     Unfit(String),
 }
 
 impl Tls {
-    /// From a chain (the server's own certificate first) and its key, both PEM.
+    /// Reads a chain (the server's own certificate first) and its key, both PEM.
     pub fn new(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         let config = read(chain, key)?;
         Ok(Self(Arc::new(RwLock::new(config))))
     }
 
-    /// From now on new connections get this one; those that are open keep what they have. Where the pair is no
-    /// good nothing changes.
+    /// Replaces certificate and key for new connections; open ones keep theirs. On an error nothing
+    /// changes.
     pub fn replace(&self, chain: &[u8], key: &[u8]) -> Result<(), TlsError> {
         let config = read(chain, key)?;
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;

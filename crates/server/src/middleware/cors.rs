@@ -1,6 +1,6 @@
-//! Web pages of other origins. A browser lets them read answers only where a server says so (CORS), which is said
-//! for no origin unless the operator names it. They can *send* some requests all the same; a server that asks for
-//! no keys refuses those that could start something.
+//! Requests from web pages of other origins. A browser lets a page read answers only if the server
+//! allows its origin (CORS); only origins that the operator names are allowed. Pages can *send*
+//! some requests all the same; a server without API keys refuses those that could start something.
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
@@ -16,7 +16,8 @@ use crate::app::App;
 use crate::refusal::{ProblemAnswer, Refusal};
 use crate::request::body;
 
-/// Methods and headers that pages may use, and headers they may read: all that the API knows.
+/// The methods and headers that pages may send, and the headers they may read: all that the API
+/// knows.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, DELETE");
 const SENT: HeaderValue = HeaderValue::from_static(
     "Authorization, X-API-Key, Content-Type, Accept, Prefer, Cancel-After, Idempotency-Key, Last-Event-ID, \
@@ -26,10 +27,10 @@ const SHOWN: HeaderValue = HeaderValue::from_static(
     "Location, Retry-After, Preference-Applied, Idempotency-Replayed, ETag, RateLimit, RateLimit-Policy, \
      WWW-Authenticate, X-Request-Id",
 );
-/// Seconds for which a browser need not ask again.
+/// Seconds for which a browser may cache the answer to a preflight request.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
-/// What the answer to this request says to a browser: `None` where nothing is to be said.
+/// The CORS headers of the answer to this request; `None` if no origins are allowed.
 pub(super) fn headers_for(app: &App, request: &Request) -> Option<CorsHeaders> {
     let origins = &app.settings().origins;
     if origins.is_empty() {
@@ -46,12 +47,12 @@ pub(super) fn headers_for(app: &App, request: &Request) -> Option<CorsHeaders> {
 #[derive(Debug)]
 pub(super) struct CorsHeaders {
     allowed: Option<HeaderValue>,
-    /// Another origin would get another answer.
+    /// The answer depends on the origin.
     varies: bool,
 }
 
 impl CorsHeaders {
-    /// The answer to a browser that asks whether a page may send its request. It comes without a key.
+    /// The answer to a preflight request, which comes without a key; `None` if this is not one.
     pub(super) fn preflight(&self, request: &Request) -> Option<Response> {
         let asks = request.method() == Method::OPTIONS
             && request
@@ -80,8 +81,8 @@ impl CorsHeaders {
     }
 }
 
-/// The refusal of a request that a page of another site had its reader's browser send, where no key would be
-/// missed in it: a visitor of that page must not start runs on this machine unawares.
+/// Refuses a request that a page of another site made its visitor's browser send, if this server
+/// has no keys: visiting a page must not start runs.
 pub(super) fn refuse_foreign(app: &App, request: &mut Request) -> Option<Refusal> {
     let is_safe = matches!(
         *request.method(),
@@ -94,12 +95,12 @@ pub(super) fn refuse_foreign(app: &App, request: &mut Request) -> Option<Refusal
     if !body.is_end_stream() {
         body::drain(app, body);
     }
-    let detail = "A web page of another origin sent this; the server takes that only from origins that \
-         --cors-origin names.";
+    let detail = "A web page of another origin sent this request; the server accepts such requests only from \
+         origins that --cors-origin names.";
     Some(ProblemAnswer::of_request(StatusCode::FORBIDDEN, "foreign_origin", detail).into())
 }
 
-/// By what browsers say of themselves; other clients say nothing of the kind.
+/// Judges by the headers that browsers add. Other clients do not send them.
 fn is_foreign(app: &App, headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(ORIGIN) else {
         return false;
@@ -110,7 +111,7 @@ fn is_foreign(app: &App, headers: &HeaderMap) -> bool {
     if let Some(site) = headers.get("sec-fetch-site") {
         return site != "same-origin" && site != "none";
     }
-    // Sent over plain HTTP to something other than this machine.
+    // Browsers leave `Sec-Fetch-Site` out over plain HTTP, except to loopback.
     let authority = origin
         .to_str()
         .ok()

@@ -1,5 +1,5 @@
-//! Bounds of a request's head. What is a little too much gets an answer that says so; a flood does not get this
-//! far: the connection reads no more than twice as much.
+//! Limits of a request's head. A head that is a little too large gets an answer that says so. A
+//! much larger one does not get here: hyper reads no more than 64 KiB of it.
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
@@ -9,14 +9,14 @@ use crate::app::App;
 use crate::refusal::{ProblemAnswer, Refusal};
 use crate::request::body;
 
-/// Header fields.
+/// The most header fields.
 const MAX_FIELDS: usize = 80;
-/// Their names and values together, in bytes.
+/// The most bytes of their names and values.
 const MAX_FIELD_BYTES: usize = 32 << 10;
-/// The path and the query, in bytes.
+/// The most bytes of path and query.
 const MAX_TARGET_BYTES: usize = 8 << 10;
 
-/// The refusal of a head that is too large. Its body is read away beside the answer.
+/// Refuses a head that is too large. The request's body is read and dropped beside the answer.
 pub(super) fn refuse(app: &App, request: &mut Request) -> Option<Refusal> {
     let target = request.uri().path_and_query();
     let problem = if target.is_some_and(|target| target.as_str().len() > MAX_TARGET_BYTES) {
@@ -45,7 +45,7 @@ fn is_too_large(headers: &HeaderMap) -> bool {
 
 fn too_long() -> ProblemAnswer {
     let detail = format!(
-        "The request's address is longer than the {MAX_TARGET_BYTES} bytes this server takes."
+        "The request's address is longer than the {MAX_TARGET_BYTES} bytes this server accepts."
     );
     ProblemAnswer::of_request(StatusCode::URI_TOO_LONG, "uri_too_long", detail)
 }
@@ -53,7 +53,7 @@ fn too_long() -> ProblemAnswer {
 fn too_large() -> ProblemAnswer {
     let detail = format!(
         "The request has more than the {MAX_FIELDS} header fields, or the {MAX_FIELD_BYTES} bytes of them, that this \
-         server takes."
+         server accepts."
     );
     let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
     ProblemAnswer::of_request(status, "headers_too_large", detail)

@@ -1,6 +1,6 @@
-//! What a request says of the server it is for: the form that RFC 9112 asks of `Host` and
-//! `Transfer-Encoding`, and, where everyone is let in, that the name is ours. A web page whose own name
-//! was made to lead to this machine (DNS rebinding) is no other origin to its browser; only `Host` tells.
+//! Checks of `Host` and `Transfer-Encoding`: that they have the form of RFC 9112, and, on a server
+//! without keys, that the name is one of ours. A page whose own name was made to resolve to this
+//! machine (DNS rebinding) is of the same origin to its browser; only `Host` gives it away.
 
 use std::net::IpAddr;
 
@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::refusal::{ProblemAnswer, Refusal};
 use crate::request::body;
 
-/// The refusal of a head that is ambiguous, or meant for somebody else.
+/// Refuses a head that is ambiguous, or meant for another server.
 pub(super) fn refuse(app: &App, request: &mut Request) -> Option<Refusal> {
     let problem = malformed(request).or_else(|| foreign(app, request))?;
     let body = std::mem::replace(request.body_mut(), Body::empty());
@@ -36,13 +36,13 @@ fn malformed(request: &Request) -> Option<ProblemAnswer> {
             .eq_ignore_ascii_case(b"chunked")
     });
     if !is_chunked || codings.next().is_some() {
-        let detail = "The request's Transfer-Encoding is not `chunked`, which is the only one this server takes.";
+        let detail = "The request's Transfer-Encoding is not `chunked`, which is the only one this server accepts.";
         return Some(bad("transfer_encoding_not_supported", detail));
     }
     let hosts = headers.get_all(HOST).iter().count();
     let needs_one = request.version() == Version::HTTP_11;
     if hosts > 1 || needs_one && hosts == 0 {
-        let detail = "A request has exactly one Host header.";
+        let detail = "A request must have exactly one Host header.";
         return Some(bad("host_invalid", detail));
     }
     None
@@ -66,7 +66,7 @@ fn foreign(app: &App, request: &Request) -> Option<ProblemAnswer> {
     if of_target.into_iter().chain(of_header).all(is_ours) {
         return None;
     }
-    let detail = "This server was asked for under a name that is not its own; the operator can allow it with \
+    let detail = "The Host header of the request names another server; the operator can allow that name with \
          --allowed-host.";
     Some(ProblemAnswer::of_request(
         StatusCode::FORBIDDEN,
@@ -75,7 +75,7 @@ fn foreign(app: &App, request: &Request) -> Option<ProblemAnswer> {
     ))
 }
 
-/// In small letters, without the port, brackets, and a dot at the end.
+/// The host in lower case, without the port, brackets, and a dot at the end.
 fn host_of(authority: &str) -> Option<String> {
     let authority = authority.parse::<Authority>().ok()?;
     if authority.as_str().contains('@') {

@@ -1,5 +1,7 @@
-//! What every request passes, in order: it gets an id, is held to the bounds of heads and origins, its panic
-//! becomes a problem, its refusal gets a body, its answer the headers that all have. One function around the router instead of a stack of layers: no box and no clone per step.
+//! What happens around every request: it gets an id, its head and origin are checked, a panic of
+//! its handler becomes a problem, a refusal gets its body, and the answer gets the headers that all
+//! answers have. One function around the router instead of a stack of layers: no box and no clone
+//! per step.
 
 pub(crate) mod cors;
 mod head;
@@ -27,9 +29,9 @@ use crate::answer_budget::Exhausted;
 use crate::app::App;
 use crate::refusal::{self, ProblemAnswer, Refusal};
 use crate::request::{accept, prefix};
-use crate::views::reading;
+use crate::views::delivery;
 
-/// Told to clients of a server that shuts down: their next request should find another one.
+/// Sent while the server shuts down, so that the client opens its next connection to another one.
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// Answers one request.
@@ -67,7 +69,7 @@ pub(crate) async fn answer(
         && method == Method::GET
         && app.service().keeps_results()
     {
-        let detail = "Too many large answers are being sent at once; ask again a little later.";
+        let detail = "Too many large answers are being sent at once; try again a little later.";
         response =
             Refusal::from(ProblemAnswer::unavailable("answers_busy", detail)).into_response();
     }
@@ -95,12 +97,12 @@ pub(crate) async fn answer(
         headers.insert(CONNECTION, CLOSE);
     }
     if !app.service().keeps_results() {
-        reading::needs_a_body(&method, &mut response);
+        delivery::unmark_without_body(&method, &mut response);
     }
     response
 }
 
-/// The answer to a request that gets to no route.
+/// The answer to a request that does not reach the router.
 fn before(
     app: &App,
     cors_headers: Option<&cors::CorsHeaders>,
@@ -114,12 +116,12 @@ fn before(
         .or_else(|| cors::refuse_foreign(app, request).map(IntoResponse::into_response))
 }
 
-/// Where the request belongs in a distributed trace; what is no `traceparent` counts as none.
+/// The caller's span in a distributed trace. An invalid `traceparent` counts as none.
 fn trace_parent(headers: &HeaderMap) -> Option<TraceParent> {
     headers.get("traceparent")?.to_str().ok()?.parse().ok()
 }
 
-/// Methods are anything a client likes to send; labels are not.
+/// A client can send any method; the values of a label are a closed set.
 fn method_label(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",

@@ -1,12 +1,12 @@
-//! `X-Request-Id`: the client's own when it is fit to be logged, else a fresh `UUIDv7`. Every answer
-//! carries it, and so does what the log says of the request.
+//! `X-Request-Id`: the client's own if it is safe to log, otherwise a fresh `UUIDv7`. Every answer
+//! carries it, and so do log lines about the request.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use engine::host::Host;
 
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Characters.
+/// The longest id that is accepted from a client, in bytes.
 const LONGEST: usize = 128;
 
 /// The request's id.

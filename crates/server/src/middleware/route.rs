@@ -1,5 +1,5 @@
-//! The pattern of the route that a path belongs to: telemetry names a request by it. Found here, because the
-//! router does not tell it for requests that are refused before they get to it.
+//! The pattern of the route that a path belongs to: telemetry names a request by it. Found here,
+//! because the router does not tell it for requests that are refused before they get to it.
 
 use std::sync::LazyLock;
 

@@ -311,8 +311,8 @@ fn embedded(schema: &Value) -> Value {
     if let Some(members) = schema.as_object_mut() {
         members.shift_remove("$schema");
         members.shift_remove("$id");
-        // Its name is the component's: both have the workflow's as their title, and generators of clients
-        // name what they make by it.
+        // Its name is the component's: both have the workflow's as their title, and generators of
+        // clients name what they make by it.
         members.shift_remove("title");
     }
     name_integers(&mut schema);

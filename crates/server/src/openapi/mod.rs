@@ -1,7 +1,8 @@
-//! The `OpenAPI` 3.1 document of one workflow: its own inputs and outputs are the schemas of `/run`.
+//! The `OpenAPI` 3.1 document of one workflow: its own inputs and outputs are the schemas of
+//! `/run`.
 //!
-//! Each endpoint documents itself (`docs` beside its handler) and the table of endpoints lists both, so a
-//! route without documentation cannot be written. This module only assembles.
+//! Each endpoint documents itself (`docs` beside its handler) and the table of endpoints lists
+//! both, so a route without documentation cannot be written. This module only assembles.
 
 mod components;
 mod descriptions;
@@ -25,8 +26,8 @@ pub(crate) struct Options {
     pub(crate) scope: Scope,
     /// No other workflow is served.
     pub(crate) is_only: bool,
-    /// If API keys are in use, the document says who may use what; otherwise it leaves out the endpoints that
-    /// exist only for keys.
+    /// If API keys are in use, the document says who may use what; otherwise it leaves out the
+    /// endpoints that exist only for keys.
     pub(crate) has_keys: bool,
 }
 
@@ -83,21 +84,21 @@ pub(crate) fn document(endpoints: &[Endpoint], loaded: &LoadedWorkflow, options:
         "components": { "schemas": described_schemas(loaded, is_only) },
         "tags": [
             { "name": RUN, "description": "Run the workflow." },
-            { "name": JOBS, "description": "Every run is a job: look at it, watch it, cancel it, repeat it." },
-            { "name": SERVER, "description": "What is served, and how it is doing." },
+            { "name": JOBS, "description": "Every run is a job: inspect, watch, cancel or retry it." },
+            { "name": SERVER, "description": "What the server serves, and its health." },
         ],
     });
     if has_keys {
         document["components"]["securitySchemes"] = components::security_schemes();
         if let Some(tags) = document["tags"].as_array_mut() {
-            tags.push(json!({ "name": KEYS, "description": "Who may use this server." }));
+            tags.push(json!({ "name": KEYS, "description": "The API keys of this server." }));
         }
     }
     drop_unused_schemas(&mut document);
     document
 }
 
-/// What only left-out operations refer to goes with them.
+/// Drops the schemas that only left-out operations refer to.
 fn drop_unused_schemas(document: &mut Value) {
     loop {
         let mut used = BTreeSet::new();
@@ -139,7 +140,7 @@ fn described_schemas(loaded: &LoadedWorkflow, is_only: bool) -> Value {
     schemas
 }
 
-/// What is sent to those who asked for it.
+/// The messages to webhooks.
 fn webhooks() -> Value {
     let header = |name: &str, description: &str| {
         json!({
@@ -155,9 +156,9 @@ fn webhooks() -> Value {
                 "summary": "A job has ended",
                 "description": "Sent to the job's `webhook`, or to the server's own (Standard Webhooks).",
                 "parameters": [
-                    header("webhook-id", "The same at every try."),
-                    header("webhook-timestamp", "Of this try: seconds since 1970."),
-                    header("webhook-signature", "`v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`; where there is a secret."),
+                    header("webhook-id", "The id of the message, the same at every attempt."),
+                    header("webhook-timestamp", "The time of this attempt: seconds since 1970."),
+                    header("webhook-signature", "`v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`, if there is a secret."),
                 ],
                 "requestBody": {
                     "required": true,
@@ -165,8 +166,8 @@ fn webhooks() -> Value {
                 },
                 "responses": {
                     "2XX": { "description": "Received." },
-                    "410": { "description": "Not wanted any more." },
-                    "default": { "description": "Sent again later, for a day." },
+                    "410": { "description": "The receiver wants no more messages about this job." },
+                    "default": { "description": "The message is sent again later, for a day." },
                 },
             },
         },
@@ -183,7 +184,8 @@ fn description(loaded: &LoadedWorkflow) -> &str {
         .unwrap_or("A workflow served by flowmill.")
 }
 
-/// `get /jobs/{job_id}/events` → `get_jobs_job_id_events`: unique, and a fair name in a generated client.
+/// `get /jobs/{job_id}/events` → `get_jobs_job_id_events`: unique, and a fair name in a generated
+/// client.
 fn operation_id(method: &str, path: &str) -> String {
     let words = path
         .split(|character: char| !character.is_ascii_alphanumeric() && character != '_')

@@ -68,12 +68,12 @@ impl Operation {
         self
     }
 
-    /// The JSON body it takes.
+    /// The JSON body that it takes.
     pub(crate) fn takes(self, schema: &str) -> Self {
         self.with_body(schema, true)
     }
 
-    /// The JSON body it takes if there is one.
+    /// The JSON body that it takes, which may be left out.
     pub(crate) fn takes_optionally(self, schema: &str) -> Self {
         self.with_body(schema, false)
     }
@@ -131,7 +131,7 @@ impl Operation {
         self
     }
 
-    /// What can be asked of the job that an answer added before hands out.
+    /// Links from an answer that was added before to the operations on the job that it names.
     pub(crate) fn leads_to_job(mut self, status: u16) -> Self {
         let response = self
             .responses
@@ -146,11 +146,11 @@ impl Operation {
         self
     }
 
-    /// 422: faults of the request.
+    /// 422: the request has faults.
     pub(crate) fn validates(self) -> Self {
         self.responds(
             422,
-            "The request does not fit; every fault of it is listed.",
+            "The request is not valid; every fault is listed.",
             &[
                 ("application/json", "ValidationFaults"),
                 ("application/problem+json", "Problem"),
@@ -158,7 +158,7 @@ impl Operation {
         )
     }
 
-    /// 404 in the Python original's shape.
+    /// 404, in the shape of the Python original.
     pub(crate) fn finds(self, what: &str) -> Self {
         self.responds(
             404,
@@ -179,35 +179,36 @@ impl Operation {
         )
     }
 
-    /// 503: not now.
+    /// 503: the request may succeed later.
     pub(crate) fn may_be_unavailable(self) -> Self {
-        self.refuses(503, "Not now: the queue is full, the server is shutting down, or the job store does not answer.")
+        self.refuses(503, "Try again later: the queue is full, the server is shutting down, or the job store does not answer.")
             .with(503, "Retry-After", "Seconds to wait.")
     }
 
-    /// 429, for whoever asks too often or has used up what they may.
+    /// 429, for callers that have reached a limit.
     pub(super) fn limited(self, need: Need) -> Self {
         if need == Need::Probe {
             return self;
         }
         self.refuses(429, "A limit of the API key or the address is reached.")
             .with(429, "Retry-After", "Seconds to wait.")
-            .with(429, "RateLimit-Policy", "What the limits allow.")
-            .with(429, "RateLimit", "What is left of them.")
+            .with(429, "RateLimit-Policy", "The limits.")
+            .with(429, "RateLimit", "What is left of the limits.")
     }
 
-    /// Whether there is no use for it without API keys.
+    /// Whether it exists only for servers with API keys.
     pub(super) fn is_about_keys(&self) -> bool {
         self.tag == KEYS
     }
 
-    /// What every request may meet, whatever it asks for: it, or its body, is too large or too slow.
+    /// The refusals that any request may get: its head or its body is malformed, too large or too
+    /// slow.
     pub(super) fn bounded(self) -> Self {
         let has_body = self.body.is_some();
         let bounded = self
             .refuses(
                 400,
-                "The head is malformed: not one Host, or a Transfer-Encoding other than chunked.",
+                "The head is malformed: there is not exactly one Host, or the Transfer-Encoding is not chunked.",
             )
             .refuses(414, "The address is too long.")
             .refuses(431, "There are too many header fields, or too large ones.");
@@ -220,20 +221,20 @@ impl Operation {
             .refuses(415, "The body is compressed or otherwise encoded.")
     }
 
-    /// Where no keys are in use: nothing is taken under a foreign name, and what starts or changes something
-    /// not from web pages of other origins.
+    /// Without API keys: requests under a foreign name are refused, and so are requests from web
+    /// pages of other origins that start or change something.
     pub(super) fn open(self, only_reads: bool) -> Self {
         self.refuses(
             403,
             if only_reads {
-                "The server was asked for under a name that is not its own."
+                "The Host header names another server."
             } else {
-                "A web page of another origin sent it, or for a name that is not the server's own."
+                "A web page of another origin sent the request, or its Host header names another server."
             },
         )
     }
 
-    /// Who may use it, on a server with keys.
+    /// With API keys: who may use it.
     pub(super) fn guarded(mut self, need: Need) -> Self {
         let scopes: Vec<_> = need.scope().map(Scope::as_str).into_iter().collect();
         let with_key = [json!({ BEARER: scopes }), json!({ API_KEY: scopes })];
@@ -246,11 +247,11 @@ impl Operation {
         if matches!(need, Need::Probe | Need::Open) {
             return self;
         }
-        self.refuses(401, "No API key, or none that is good.")
-            .with(401, "WWW-Authenticate", "How to send one.")
+        self.refuses(401, "There is no API key, or it is not valid.")
+            .with(401, "WWW-Authenticate", "How to send a key.")
             .refuses(
                 403,
-                "The API key lacks the scope, or is for other workflows.",
+                "The API key lacks the scope, or is restricted to other workflows.",
             )
     }
 
@@ -277,7 +278,7 @@ impl Operation {
     }
 }
 
-/// Name of the link, and `operationId`, of everything that can be asked of a job.
+/// Name and `operationId` of the links to the operations on a job.
 const OF_A_JOB: [(&str, &str); 7] = [
     ("status", "get_status_job_id"),
     ("job", "get_jobs_job_id"),

@@ -1,5 +1,5 @@
-//! The `Accept` header (RFC 9110, 12.5.1), as far as this API chooses by it: media types that a
-//! client names itself. Wildcards ask for nothing special and are ignored.
+//! The `Accept` header (RFC 9110, 12.5.1), as far as this API heeds it: media types that a client
+//! names explicitly. Wildcards are ignored.
 
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
@@ -14,13 +14,13 @@ pub(crate) fn names(headers: &HeaderMap, media_type: &str) -> bool {
     quality(headers, media_type) > 0.0
 }
 
-/// Whether the client would rather have `media_type` than `other`; it has to name `media_type`.
+/// Whether the client names `media_type`, and prefers it to `other`.
 pub(crate) fn prefers(headers: &HeaderMap, media_type: &str, other: &str) -> bool {
     let quality_wanted = quality(headers, media_type);
     quality_wanted > 0.0 && quality_wanted >= quality(headers, other)
 }
 
-/// The highest `q` the client gives a media type by name; 0 where it does not name it.
+/// The highest `q` that the client gives a media type by name; 0 if it does not name it.
 fn quality(headers: &HeaderMap, media_type: &str) -> f32 {
     let ranges = headers
         .get_all(ACCEPT)

@@ -1,5 +1,4 @@
-//! Request bodies: read within bounds, and taken for JSON by the rules that clients of the Python
-//! original know.
+//! Request bodies: read within limits, and recognised as JSON by the rules of the Python original.
 
 use std::time::Duration;
 
@@ -19,13 +18,13 @@ use crate::refusal::{ProblemAnswer, Refusal};
 use crate::request::body_budget::{BodyReservation, Exhausted};
 use crate::views::fault::FaultEntry;
 
-/// A refused body is still read, so that the client can finish sending and then read the answer,
-/// but only so far.
+/// How much of a refused body is still read and dropped, so that the client can finish sending and
+/// then read the answer.
 const DRAIN_BYTES: usize = 256 * 1024 * 1024;
-/// And only so long.
+/// How long a refused body is still read.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
 
-/// The whole body.
+/// Reads the whole body.
 pub(crate) async fn read(app: &App, headers: &HeaderMap, mut body: Body) -> Result<Bytes, Refusal> {
     if let Some(coding) = foreign_coding(headers) {
         if !headers.contains_key(EXPECT) {
@@ -36,7 +35,7 @@ pub(crate) async fn read(app: &App, headers: &HeaderMap, mut body: Body) -> Resu
     let limit = app.settings().max_body_bytes;
     let announced = body.size_hint().lower();
     if announced > limit as u64 {
-        // A client that asked first is told no before it sends anything.
+        // A client that sent `Expect` gets the refusal before it sends the body.
         if !headers.contains_key(EXPECT) {
             drain(app, body);
         }
@@ -79,7 +78,7 @@ pub(crate) async fn read(app: &App, headers: &HeaderMap, mut body: Body) -> Resu
     }
 }
 
-/// The coding of a body that is not sent as it is, for a message.
+/// The content coding of a body, if it is not `identity`; cut to a length that fits a message.
 fn foreign_coding(headers: &HeaderMap) -> Option<String> {
     let mut codings = headers.get_all(CONTENT_ENCODING).iter();
     let foreign = codings.find(|coding| {
@@ -90,12 +89,12 @@ fn foreign_coding(headers: &HeaderMap) -> Option<String> {
     Some(shown.chars().take(LONGEST_SHOWN).collect())
 }
 
-/// Characters of a header's value that are repeated in a message.
+/// The most characters of a header's value that a message repeats.
 const LONGEST_SHOWN: usize = 60;
 
 fn not_decoded(coding: &str) -> Refusal {
     let detail = format!(
-        "This server takes no bodies with `Content-Encoding: {coding}`; send the body as it is."
+        "This server accepts no bodies with `Content-Encoding: {coding}`; send the body as it is."
     );
     let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
     ProblemAnswer::of_request(status, "content_encoding_not_supported", detail).into()
@@ -107,7 +106,8 @@ enum Unreadable {
     Broken,
 }
 
-/// Almost every body is one frame, which is passed on without a copy.
+/// Collects the frames of a body. Almost every body is one frame, which is passed on without a
+/// copy.
 async fn collect(
     body: &mut Body,
     limit: usize,
@@ -141,8 +141,8 @@ async fn collect(
     Ok(whole.freeze())
 }
 
-/// Reads and drops the rest of a body beside the answer. Closing a socket with unread bytes in it
-/// resets the connection, and the client would see a broken pipe instead of the 413.
+/// Reads and drops the rest of a refused body in a task of its own. Closing a socket with unread
+/// bytes resets the connection, and the client would see a broken pipe instead of the answer.
 pub(crate) fn drain(app: &App, mut body: Body) {
     app.drains().spawn(timeout(DRAIN_TIME, async move {
         let mut left = DRAIN_BYTES;
@@ -160,7 +160,7 @@ fn too_large(limit: usize) -> Refusal {
     ProblemAnswer::of_request(
         StatusCode::PAYLOAD_TOO_LARGE,
         "body_too_large",
-        format!("The request's body is larger than the {limit} bytes this server takes."),
+        format!("The request's body is larger than the {limit} bytes this server accepts."),
     )
     .close()
     .into()
@@ -170,22 +170,22 @@ fn too_large(limit: usize) -> Refusal {
 #[derive(Debug, Default)]
 pub(crate) struct Object {
     pub(crate) members: Map<String, Value>,
-    /// Integers beyond 64 bits; in `members` they are rounded.
+    /// Integers that do not fit 64 bits. In `members` they are rounded.
     pub(crate) oversized: Option<LargeIntegers>,
 }
 
 /// The body as a JSON object.
 ///
-/// An empty body and `null` are a missing one. A body whose content type says something other than
-/// JSON is taken as text, and so is no object; save that `curl -d '{…}'`, which says that it sends a
-/// form, is believed by its body: a form would have that brace escaped.
+/// An empty body and `null` count as missing. A body whose content type is not JSON counts as text
+/// and is refused, with one exception: `curl -d '{…}'` calls its body a form, but a form would have
+/// the brace escaped, so it is read as JSON.
 pub(crate) async fn json_object(
     app: &App,
     headers: &HeaderMap,
     bytes: &Bytes,
 ) -> Result<Object, Refusal> {
     let bounds = app.settings().bounds();
-    // A larger body is read beside the threads that serve, where it keeps nobody waiting.
+    // A larger body is parsed on a blocking thread, so that it does not hold up other requests.
     if bytes.len() <= QUICK {
         return object(bounds, headers, bytes);
     }
@@ -199,7 +199,7 @@ pub(crate) async fn json_object(
         .await
         .unwrap_or_else(|error| match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is ending; nobody is there to read it.
+            // The runtime is shutting down, and no client is connected any more.
             Err(_cancelled) => Err(ProblemAnswer::internal().into()),
         })
 }
@@ -252,7 +252,7 @@ pub(crate) fn object(bounds: Bounds, headers: &HeaderMap, bytes: &[u8]) -> Resul
     }
 }
 
-/// No content type at all is JSON too.
+/// A body without a content type is JSON, too.
 fn is_json(headers: &HeaderMap) -> bool {
     if !headers.contains_key(CONTENT_TYPE) {
         return true;
@@ -292,7 +292,7 @@ fn not_an_object(input: Value) -> Refusal {
     FaultEntry::body("model_attributes_type", Vec::new(), NOT_AN_OBJECT, input).into()
 }
 
-/// It looks like an object, and is none only by its content type.
+/// For a body that looks like an object but has another content type.
 fn sent_as_text(headers: &HeaderMap, input: Value) -> Refusal {
     let sent = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let sent = String::from_utf8_lossy(sent.unwrap_or_default());

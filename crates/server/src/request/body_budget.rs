@@ -15,8 +15,8 @@ const LARGE_BODIES: usize = 25;
 #[derive(Debug)]
 pub(crate) struct Exhausted;
 
-/// The memory for all request bodies that are arriving. Without this bound, many clients that each slowly
-/// send a little less than the limit would fill the memory.
+/// The memory for all request bodies that are arriving. Without this bound, many clients that each
+/// slowly send a little less than the limit would fill the memory.
 #[derive(Debug)]
 pub(crate) struct BodyBudget(Semaphore);
 

@@ -1,4 +1,4 @@
-//! Who asks: as [`crate::guard`] has found out.
+//! The caller, as [`crate::guard`] has identified them.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -14,19 +14,20 @@ use crate::refusal::{ProblemAnswer, Refusal};
 
 const X_API_KEY: &str = "x-api-key";
 
-/// Who asks.
+/// Who sent a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Caller {
-    /// Anyone: this server wants no keys.
+    /// Anyone: no API keys are in use.
     Open,
-    /// Anyone, where keys are wanted: gets what is there for everyone.
+    /// Someone without a valid key, although keys are in use: may only use what is open to
+    /// everyone.
     Anonymous,
-    /// Whoever has this key.
+    /// The holder of this key.
     Key(Arc<Identity>),
 }
 
 impl Caller {
-    /// With whom the jobs that they make are kept.
+    /// The owner of the jobs that they start.
     pub(crate) fn owner(&self) -> Option<Arc<str>> {
         match self {
             Self::Open | Self::Anonymous => None,
@@ -34,17 +35,17 @@ impl Caller {
         }
     }
 
-    /// Whose jobs are theirs to see; `None`: all.
+    /// The owner whose jobs they may see; `None`: all jobs.
     pub(crate) fn sees_jobs_of(&self) -> Option<Arc<str>> {
         match self {
             Self::Key(identity) if !identity.sees_all_jobs() => Some(identity.id.clone()),
-            // No job has an empty owner, and no guarded route lets them in.
+            // No job has an empty owner, and no guarded endpoint lets them in anyway.
             Self::Anonymous => Some("".into()),
             Self::Open | Self::Key(_) => None,
         }
     }
 
-    /// Whether they may have to do with that workflow.
+    /// Whether they may use that workflow.
     pub(crate) fn may_use(&self, workflow: &str) -> bool {
         match self {
             Self::Open => true,
@@ -53,7 +54,7 @@ impl Caller {
         }
     }
 
-    /// The only workflows that they may have to do with; `None`: all of them.
+    /// The workflows that they may use; `None`: all of them.
     pub(crate) fn workflows(&self) -> Option<&BTreeSet<String>> {
         match self {
             Self::Open | Self::Anonymous => None,
@@ -61,7 +62,7 @@ impl Caller {
         }
     }
 
-    /// Says no, in the same words whether or not there is such a workflow.
+    /// Refuses a workflow that they may not use, in the same words whether or not it exists.
     pub(crate) fn expect_to_use(&self, workflow: &str) -> Result<(), Refusal> {
         if self.may_use(workflow) {
             return Ok(());
@@ -69,12 +70,12 @@ impl Caller {
         Err(ProblemAnswer::of_request(
             StatusCode::FORBIDDEN,
             "workflow_not_allowed",
-            "This API key is for other workflows; ask for one that may use this one.",
+            "This API key is restricted to other workflows; ask the operator for one that may use this workflow.",
         )
         .into())
     }
 
-    /// Of a request that has passed the guard.
+    /// The caller of a request that has passed the guard.
     pub(crate) fn of(parts: &Parts, app: &App) -> Self {
         let found = parts.extensions.get::<Self>().cloned();
         found.unwrap_or_else(|| match app.access() {
@@ -92,8 +93,8 @@ impl FromRequestParts<App> for Caller {
     }
 }
 
-/// The key that was sent: as a bearer token, or as `X-API-Key`. Two that differ are none. An
-/// `Authorization` of another kind is for somebody between.
+/// The key that was sent, as a bearer token or as `X-API-Key`. Two keys that differ count as none.
+/// An `Authorization` with another scheme is ignored: it is for a proxy.
 pub(crate) fn presented(headers: &HeaderMap) -> Option<&str> {
     let mut tokens = headers
         .get_all(header::AUTHORIZATION)

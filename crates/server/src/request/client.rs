@@ -1,8 +1,9 @@
-//! Where a request comes from: the other end of its connection, or whom a trusted proxy asks for.
+//! The address of the client: the other end of the connection, or whoever a trusted proxy forwards
+//! for.
 //!
-//! What headers say of it is anybody's word, unless the other end is a proxy that the operator trusts. Each
-//! such proxy adds at the end of the list whom it was asked by; so the list is read from its end, past
-//! trusted proxies, to the first that is none.
+//! Anyone can write the headers that say so; they are believed only if the other end is a proxy
+//! that the operator trusts. Each proxy appends the address that it got the request from. So the
+//! list is read from its end, past trusted proxies, to the first address that is not one.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -17,14 +18,15 @@ pub(crate) const X_FORWARDED_FOR: &str = "x-forwarded-for";
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
-/// The client's address; `None` where the connection's is not known.
+/// The client's address; `None` if the connection's is not known.
 pub(crate) fn address(request: &Request, trusted: &[IpNet]) -> Option<IpAddr> {
     let Peer(peer) = request.extensions().get::<Peer>()?;
     Some(behind(*peer, request.headers(), trusted))
 }
 
-/// Of the two headers a proxy writes one and may pass the other on as a client sent it. Where both are there
-/// and differ, nobody knows which is true: the proxy itself counts as the client then.
+/// The client of a request that `peer` sent. A proxy writes one of the two headers, and may pass
+/// the other on as a client sent it. If both are there and differ, neither is believed, and the
+/// proxy counts as the client.
 pub(crate) fn behind(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let peer = peer.to_canonical();
     if !is_trusted(peer, trusted) {
@@ -55,7 +57,8 @@ pub(crate) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|network| network.contains(&address))
 }
 
-/// The elements of a list header, the last one first. What is no text is an element that names nobody.
+/// The elements of a list header, last one first. A value that is not text becomes an element
+/// without an address.
 fn hops<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
     let values: Vec<_> = headers.get_all(name).iter().collect();
     let text = |value: &'a axum::http::HeaderValue| value.to_str().unwrap_or("?");
@@ -65,8 +68,8 @@ fn hops<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str>
         .flat_map(move |value| text(value).rsplit(','))
 }
 
-/// The first that is not a trusted proxy. An element that names nobody ends the search: who it was is not
-/// known, so the one that wrote it down counts.
+/// The first address that is not a trusted proxy. An element without an address ends the search:
+/// the proxy that wrote it counts then.
 fn rightmost<'a>(
     peer: IpAddr,
     hops: impl Iterator<Item = &'a str>,

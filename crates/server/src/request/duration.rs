@@ -5,7 +5,8 @@ use std::time::Duration;
 /// What [`parse`] takes and is longer than nothing, for JSON Schemas.
 pub(crate) const PATTERN: &str = "^(0*[1-9][0-9]{0,9}|([0-9]{1,9}(ms|s|m|h|d))*0*[1-9][0-9]{0,8}(ms|s|m|h|d)([0-9]{1,9}(ms|s|m|h|d))*)$";
 
-/// So many seconds; `None` where that is no time at all. Whatever nobody lives to see counts as one.
+/// So many seconds; `None` where that is no time at all. Whatever nobody lives to see counts as
+/// one.
 pub(crate) fn of_seconds(seconds: f64) -> Option<Duration> {
     if seconds.is_nan() || seconds <= 0.0 {
         return None;

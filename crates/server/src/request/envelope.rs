@@ -1,4 +1,4 @@
-//! The body of `POST /jobs`: the inputs, and around them what `POST /run` takes from headers.
+//! The body of `POST /jobs`: the inputs, and beside them what `POST /run` takes from headers.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(crate) struct Envelope {
     pub(crate) inputs: Object,
     pub(crate) workflow: Option<String>,
     pub(crate) metadata: Option<Map<String, Value>>,
-    /// From acceptance.
+    /// Counted from the acceptance of the job.
     pub(crate) deadline: Option<Duration>,
     pub(crate) budget: Budget,
     pub(crate) webhook: Option<Webhook>,
@@ -32,14 +32,14 @@ pub(crate) type CheckWebhook<'a> =
     dyn Fn(&str, Option<&str>) -> Result<Webhook, Vec<WebhookFault>> + 'a;
 
 impl Envelope {
-    /// Takes the parts out; every fault of the envelope itself in one refusal.
+    /// Reads the members. Every fault of the envelope itself is in the one refusal.
     pub(crate) fn read(object: Object, check: &CheckWebhook<'_>) -> Result<Self, Refusal> {
         let Object {
             mut members,
             oversized,
         } = object;
         let mut reader = Reader { faults: Vec::new() };
-        // First, so that no fault of another part shows what is in it.
+        // First, so that no fault of another member repeats its secret.
         let webhook = reader.webhook(members.shift_remove("webhook"), check)?;
         let mut envelope = Self {
             workflow: reader.text(members.shift_remove("workflow")),
@@ -93,7 +93,7 @@ impl Envelope {
     }
 }
 
-/// What a job's labels may take, in bytes of JSON: every listing shows them.
+/// The most bytes of a job's labels, as JSON. There is a limit because every listing shows them.
 pub(crate) const MAX_METADATA_BYTES: usize = 16 << 10;
 
 const NOT_A_DICT: &str = "Input should be a valid dictionary";
@@ -196,7 +196,7 @@ impl Reader {
         budget
     }
 
-    /// What is given here may be secret, and is not repeated.
+    /// Faults do not repeat what was sent: it may be secret.
     fn webhook(
         &mut self,
         value: Option<Value>,
@@ -242,7 +242,7 @@ impl Reader {
     fn webhook_fault(&mut self, fault: WebhookFault) -> Result<(), Refusal> {
         let (kind, key, message) = match fault {
             WebhookFault::NotSupported => {
-                let detail = "This server sends no webhooks; leave `webhook` out and ask for the job's status.";
+                let detail = "This server does not send webhooks; leave `webhook` out and poll the job's status.";
                 let problem =
                     ProblemAnswer::of_request(StatusCode::NOT_IMPLEMENTED, "not_supported", detail);
                 return Err(problem.into());

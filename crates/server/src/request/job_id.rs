@@ -9,10 +9,10 @@ use crate::refusal::Refusal;
 use crate::request::caller::Caller;
 use crate::request::workflow::path_parameter;
 
-/// What every path answers that names no job, well-formed or not.
+/// The answer to an id that names no job, well-formed or not.
 pub(crate) const JOB_NOT_FOUND: Refusal = Refusal::NotFound("Job not found");
 
-/// `{job_id}` of a path; of a job that is the caller's to see, or of none.
+/// The `{job_id}` of a path. There may be no such job, but none that the caller may not see.
 #[derive(Debug)]
 pub(crate) struct NamedJob(pub(crate) JobId);
 
@@ -34,7 +34,7 @@ impl FromRequestParts<App> for NamedJob {
     }
 }
 
-/// Ids have one spelling: hyphenated.
+/// Reads an id in its one spelling, hyphenated.
 pub(crate) fn parse(text: &str) -> Option<JobId> {
     let id = uuid::Uuid::try_parse(text).ok()?;
     (text.len() == uuid::fmt::Hyphenated::LENGTH).then_some(JobId(id))

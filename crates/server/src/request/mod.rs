@@ -1,4 +1,4 @@
-//! Reading requests: headers that steer a run, bodies, the workflow and the job a path names.
+//! Reading requests: their headers, their bodies, and the workflow or job that a path names.
 
 pub(crate) mod accept;
 pub(crate) mod body;

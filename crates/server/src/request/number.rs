@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
-/// The largest: up to it a number means the same to every reader of JSON.
+/// The largest number that every JSON reader reads exactly.
 pub(crate) const LARGEST: u64 = 1 << 53;
 
 /// The whole number, from 0 to [`LARGEST`], that a value is.
 pub(crate) fn whole(value: &Value) -> Option<u64> {
     let number = value.as_u64().or_else(|| {
         let number = value.as_f64().filter(|number| number.fract() == 0.0)?;
-        // Prints without an exponent, and without a point where there is no fraction. The sum has no `-0`.
+        // Printed without an exponent or a point; the sum makes `-0` a `0`.
         (number + 0.0).to_string().parse().ok()
     })?;
     (number <= LARGEST).then_some(number)

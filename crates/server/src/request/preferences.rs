@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue};
 
-/// What a client prefers about waiting.
+/// How long a client wants to wait.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Preferences {
     /// `wait=N`, in seconds.
@@ -14,8 +14,8 @@ pub(crate) struct Preferences {
 }
 
 impl Preferences {
-    /// Reads every `Prefer` header. Of a preference given twice the first counts, as RFC 7240 says;
-    /// what is not understood is ignored, as it says too.
+    /// Reads every `Prefer` header. As RFC 7240 says, the first of two equal preferences counts,
+    /// and unknown ones are ignored.
     pub(crate) fn read(headers: &HeaderMap) -> Self {
         let mut preferences = Self::default();
         for value in headers
@@ -24,7 +24,7 @@ impl Preferences {
             .filter_map(|value| value.to_str().ok())
         {
             for preference in split_outside_quotes(value, ',') {
-                // Parameters after `;` belong to preferences we do not know.
+                // The preferences that we know have no parameters.
                 let Some(preference) = split_outside_quotes(preference, ';').next() else {
                     continue;
                 };
@@ -42,7 +42,8 @@ impl Preferences {
         preferences
     }
 
-    /// How long to wait for the end: `wait`, capped; else not at all for `respond-async`; else `default`.
+    /// How long to wait for the end: `wait`, capped; else not at all for `respond-async`; else
+    /// `default`.
     pub(crate) fn wait_time(self, default: Duration, max: Duration) -> Duration {
         match self.wait {
             Some(seconds) => Duration::from_secs(seconds).min(max),
@@ -51,12 +52,12 @@ impl Preferences {
         }
     }
 
-    /// Whether not even an end that is there already is to be waited for.
+    /// Whether the answer is a handle even if the run has ended by then.
     pub(crate) fn is_async(self) -> bool {
         self.respond_async && self.wait.is_none()
     }
 
-    /// `Preference-Applied`: what was heeded, `wait` with the value that was really used.
+    /// `Preference-Applied`: the preferences that were heeded, `wait` with the value that was used.
     pub(crate) fn applied(self, max: Duration) -> Option<HeaderValue> {
         let wait = self
             .wait

@@ -1,6 +1,7 @@
-//! The path below which a proxy shows this server to its clients: what it leaves out of the requests that it
-//! passes on. What leads back to the server from the outside (`Location`, links, the OpenAPI document's
-//! `servers`) has to begin with it. The pages need none: their links are relative.
+//! The path below which a proxy shows this server to clients, and which it may cut off the requests
+//! that it forwards. Every address that leads clients back to the server (`Location`, links, the
+//! OpenAPI document's `servers`) has to begin with it. The pages do not need it: their links are
+//! relative.
 
 use std::net::IpAddr;
 
@@ -16,8 +17,8 @@ use crate::root_path::RootPath;
 
 const X_FORWARDED_PREFIX: &str = "x-forwarded-prefix";
 
-/// What the operator has set, else what a proxy says: one that is trusted, or runs on this machine. Such a
-/// header changes nothing but links in the answer to whoever sent it.
+/// The prefix that the operator has set, otherwise the one that a proxy sends, if it is trusted or
+/// runs on this machine. A forged header changes only the links in the answer to its sender.
 fn choose(app: &App, peer: IpAddr, headers: &HeaderMap) -> RootPath {
     let set = &app.settings().root_path;
     if !set.as_str().is_empty() || !headers.contains_key(X_FORWARDED_PREFIX) {
@@ -27,7 +28,7 @@ fn choose(app: &App, peer: IpAddr, headers: &HeaderMap) -> RootPath {
     if !peer.is_loopback() && !is_trusted(peer, &app.settings().trusted_proxies) {
         return RootPath::default();
     }
-    // Of several proxies, each has added its own before those that stand here.
+    // With several proxies, the outermost prefix comes first.
     let values = headers.get_all(X_FORWARDED_PREFIX).iter();
     let parts = values.flat_map(|value| value.to_str().unwrap_or("?").split(','));
     let joined: String = parts
@@ -36,7 +37,8 @@ fn choose(app: &App, peer: IpAddr, headers: &HeaderMap) -> RootPath {
     joined.parse().unwrap_or_default()
 }
 
-/// Notes it with the request, and takes it off the request's path where a proxy has not.
+/// Stores the prefix in the request's extensions, and cuts it off the request's path if the proxy
+/// has not.
 pub(crate) fn take(app: &App, peer: IpAddr, request: &mut Request) -> RootPath {
     let prefix = choose(app, peer, request.headers());
     if !prefix.as_str().is_empty() {
@@ -61,7 +63,7 @@ fn without(uri: &Uri, prefix: &str) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// Has `Location` lead back through the proxy.
+/// Prepends the prefix to `Location`.
 pub(crate) fn lead_back(prefix: &RootPath, answer: &mut Response) {
     let headers = answer.headers_mut();
     let path = headers

@@ -1,5 +1,5 @@
-//! The headers that steer a run: `Prefer`, `Cancel-After`, `Idempotency-Key`. They exist because the
-//! body of `POST /run` is the workflow's inputs and nothing else.
+//! The headers that say how a run is to be handled: `Prefer`, `Cancel-After`, `Idempotency-Key`.
+//! These are headers because the body of `POST /run` is the workflow's inputs and nothing else.
 
 use std::time::Duration;
 
@@ -11,10 +11,11 @@ use crate::request::duration;
 use crate::request::preferences::Preferences;
 use crate::views::fault::{FaultEntry, ParameterLocation};
 
-/// Characters.
+/// The longest key, in characters.
 const LONGEST_KEY: usize = 255;
 
-/// `Idempotency-Key` as a JSON Schema has it. HTTP takes blanks at either end away.
+/// The rules of `Idempotency-Key` as a JSON Schema. Blanks at either end are not part of a header's
+/// value.
 pub(crate) fn key_rules() -> Value {
     json!({ "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[!-~]([ -~]*[!-~])?$" })
 }
@@ -23,13 +24,13 @@ pub(crate) fn key_rules() -> Value {
 #[derive(Debug, Default)]
 pub(crate) struct RunHeaders {
     pub(crate) preferences: Preferences,
-    /// The run's deadline, from its acceptance.
+    /// The run's deadline, counted from its acceptance.
     pub(crate) cancel_after: Option<Duration>,
     pub(crate) idempotency_key: Option<String>,
 }
 
 impl RunHeaders {
-    /// Reads the headers; every fault of them in one refusal.
+    /// Reads the headers. Every fault is in the one refusal.
     pub(crate) fn read(headers: &HeaderMap) -> Result<Self, Refusal> {
         let mut faults = Vec::new();
         let run_headers = Self {
@@ -61,7 +62,7 @@ fn cancel_after(headers: &HeaderMap, faults: &mut Vec<FaultEntry>) -> Option<Dur
     deadline
 }
 
-/// `Idempotency-Key`, where nothing else steers.
+/// Reads `Idempotency-Key` alone.
 pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     let mut faults = Vec::new();
     let key = read_key(headers, &mut faults);
@@ -74,7 +75,7 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Ref
 
 fn read_key(headers: &HeaderMap, faults: &mut Vec<FaultEntry>) -> Option<String> {
     let text = String::from_utf8_lossy(headers.get("idempotency-key")?.as_bytes());
-    // The header's draft standard writes the key as a quoted string; most clients do not.
+    // The draft of the standard has a quoted string; most clients send the bare key.
     let key = text
         .strip_prefix('"')
         .and_then(|rest| rest.strip_suffix('"'))

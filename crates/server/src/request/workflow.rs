@@ -1,4 +1,5 @@
-//! The workflow that a path is about: `/workflows/{name}/…` names it, the root paths mean the only one.
+//! The workflow that a path is about: `/workflows/{name}/…` names one, the root paths mean the only
+//! one.
 
 use std::sync::Arc;
 
@@ -10,11 +11,11 @@ use crate::app::App;
 use crate::refusal::Refusal;
 use crate::request::caller::Caller;
 
-/// The workflow, as it is loaded at this moment.
+/// The workflow in its present version.
 #[derive(Debug)]
 pub(crate) struct SelectedWorkflow {
     pub(crate) loaded: Arc<LoadedWorkflow>,
-    /// The path named it.
+    /// Whether the path names it.
     pub(crate) by_name: bool,
 }
 
@@ -43,8 +44,8 @@ impl FromRequestParts<App> for SelectedWorkflow {
     }
 }
 
-/// The workflow that a page is about. To a caller without a key every name is as good as another: what is
-/// served is found out by the page, with a key.
+/// The workflow that a page is about. Without a key every name is accepted: a caller must not learn
+/// which workflows exist. The page finds out once its user has entered a key.
 #[derive(Debug)]
 pub(crate) struct PageWorkflow {
     /// `None`: the only one.
@@ -64,7 +65,7 @@ impl FromRequestParts<App> for PageWorkflow {
     }
 }
 
-/// A decoded parameter of the path; `None` too where it does not decode to UTF-8, which names nothing.
+/// A decoded parameter of the path; `None` if there is none, or if it is not UTF-8.
 pub(crate) async fn path_parameter(parts: &mut Parts, name: &str) -> Option<String> {
     let parameters = RawPathParams::from_request_parts(parts, &()).await.ok()?;
     parameters

@@ -1,4 +1,4 @@
-//! `GET /docs`: the `OpenAPI` document as a page. Loads nothing from elsewhere.
+//! `GET /docs`: the `OpenAPI` document as a page, which loads nothing from other servers.
 
 use axum::response::Response;
 

@@ -1,4 +1,4 @@
-//! `GET /health`: that the server answers, and its clock.
+//! `GET /health`: shows that the server answers, and its clock.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -14,9 +14,9 @@ pub(crate) fn docs() -> Operation {
     Operation::new(
         SERVER,
         "Health",
-        "That the server answers, and what time it has.",
+        "Shows that the server answers, and its clock.",
     )
-    .answers(200, "It does.", "Health")
+    .answers(200, "The server answers.", "Health")
 }
 
 #[derive(Serialize)]

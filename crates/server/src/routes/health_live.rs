@@ -1,4 +1,4 @@
-//! `GET /health/live`: the process is up. For a supervisor that restarts it when it is not.
+//! `GET /health/live`: shows that the process is up, for a supervisor that restarts it otherwise.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -8,7 +8,11 @@ use crate::openapi::{Operation, SERVER};
 use crate::views::reply;
 
 pub(crate) fn docs() -> Operation {
-    Operation::new(SERVER, "Liveness", "The process is up.").answers(200, "It is.", "Health")
+    Operation::new(SERVER, "Liveness", "Shows that the process is up.").answers(
+        200,
+        "The process is up.",
+        "Health",
+    )
 }
 
 pub(crate) async fn handle() -> Response {

@@ -1,4 +1,4 @@
-//! `GET /health/ready`: whether new requests should be sent here. For a load balancer.
+//! `GET /health/ready`: whether requests should be sent to this server, for a load balancer.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -12,9 +12,13 @@ use crate::refusal::{ProblemAnswer, Refusal};
 use crate::views::reply;
 
 pub(crate) fn docs() -> Operation {
-    Operation::new(SERVER, "Readiness", "Whether requests should be sent here.")
-        .answers(200, "Yes.", "Health")
-        .may_be_unavailable()
+    Operation::new(
+        SERVER,
+        "Readiness",
+        "Whether requests should be sent to this server.",
+    )
+    .answers(200, "They should.", "Health")
+    .may_be_unavailable()
 }
 
 pub(crate) async fn handle(State(app): State<App>) -> Result<Response, Refusal> {

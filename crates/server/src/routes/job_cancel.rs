@@ -1,4 +1,4 @@
-//! `POST /jobs/{job_id}/cancel` and `POST /cancel/{job_id}`: stops a job.
+//! `POST /jobs/{job_id}/cancel` and `POST /cancel/{job_id}`: cancels a job.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -19,10 +19,10 @@ pub(crate) fn docs() -> Operation {
         "Cancel a job",
         "Stops the job; its model calls are aborted at once.",
     )
-    .answers(200, "It is cancelled.", "JobHandle")
-    .answers(202, "It is being stopped.", "JobHandle")
-    .finds("No such job.")
-    .refuses(409, "It had ended otherwise.")
+    .answers(200, "The job is cancelled.", "JobHandle")
+    .answers(202, "The job is being stopped.", "JobHandle")
+    .finds("There is no such job.")
+    .refuses(409, "The job had already ended otherwise.")
     .may_be_unavailable()
 }
 
@@ -43,7 +43,7 @@ pub(crate) async fn handle(
         }
         Ok(CancelRequested::Ended(status)) => {
             let detail = format!(
-                "The job has {} already; there is nothing to cancel.",
+                "The job has already {}; there is nothing to cancel.",
                 status.as_str()
             );
             return Err(

@@ -1,4 +1,4 @@
-//! `DELETE /jobs/{job_id}`: forgets an ended job.
+//! `DELETE /jobs/{job_id}`: deletes a job that has ended.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -12,12 +12,12 @@ use crate::request::job_id::{JOB_NOT_FOUND, NamedJob};
 pub(crate) fn docs() -> Operation {
     Operation::new(
         JOBS,
-        "Forget a job",
-        "Removes an ended job and its outputs.",
+        "Delete a job",
+        "Deletes an ended job and its outputs.",
     )
-    .answers_nothing(204, "It is gone.")
-    .finds("No such job.")
-    .refuses(409, "It has not ended; cancel it first.")
+    .answers_nothing(204, "The job is deleted.")
+    .finds("There is no such job.")
+    .refuses(409, "The job has not ended; cancel it first.")
     .may_be_unavailable()
 }
 

@@ -1,4 +1,4 @@
-//! `GET /jobs/{job_id}/events`: a job's events, from the first or from where a client left off.
+//! `GET /jobs/{job_id}/events`: a job's events, from the first one or from where a client left off.
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -16,16 +16,16 @@ pub(crate) fn docs() -> Operation {
     Operation::new(
         JOBS,
         "Watch a job",
-        "Its events as they happen, as server-sent events, to the one that ends it.",
+        "Streams the job's events as they happen, as server-sent events, until the job ends.",
     )
     .header_like(
         "Last-Event-ID",
-        "Go on after this event.",
+        "The id of the last event received; the stream goes on after it.",
         "3",
         json!({ "pattern": "^[0-9]{1,19}$" }),
     )
     .responds(200, "The events.", &[("text/event-stream", "EventStream")])
-    .finds("No such job.")
+    .finds("There is no such job.")
     .validates()
     .may_be_unavailable()
 }
@@ -48,7 +48,7 @@ pub(crate) async fn handle(
     ))
 }
 
-/// 0 where none is given: from the first event.
+/// 0 if none is given: from the first event.
 pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<u64, Refusal> {
     let Some(value) = headers.get("last-event-id") else {
         return Ok(0);

@@ -1,5 +1,5 @@
-//! `POST /jobs/{job_id}/retry`: repeats an ended job as a new one, without paying twice for what had
-//! completed.
+//! `POST /jobs/{job_id}/retry`: repeats an ended job as a new one, without running completed nodes
+//! again.
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -24,20 +24,20 @@ use crate::views::fault::FaultEntry;
 use crate::views::{reply, run};
 
 pub(crate) fn docs() -> Operation {
-    Operation::new(JOBS, "Repeat a job", "A new job that goes on where this one failed, or from a node on. What had completed is not run again.")
+    Operation::new(JOBS, "Retry a job", "Starts a new job that continues where this one failed, or from a given node. Nodes that had completed before are not run again.")
         .header_like(
             "Idempotency-Key",
-            "A repeated request with the same key for the same job, from the same place, gets the same new job.",
+            "A repeated request with the same key, for the same job and the same starting point, gets the same new job.",
             "order-4711-again",
             run_headers::key_rules(),
         )
         .takes_optionally("RetryRequest")
         .answers(202, "The new job is accepted.", "RunPending")
         .leads_to_job(202)
-        .with(202, "Location", "Where to ask for it.")
-        .finds("No such job.")
-        .refuses(409, "It has not ended, nothing of it failed, or it does not fit the workflow as it is now.")
-        .refuses(410, "The job of this Idempotency-Key has been forgotten.")
+        .with(202, "Location", "The path of the new job.")
+        .finds("There is no such job.")
+        .refuses(409, "The job has not ended, nothing of it failed, or it does not fit the current workflow.")
+        .refuses(410, "The job of this Idempotency-Key has been deleted or has expired.")
         .refuses(413, "The body is too large.")
         .validates()
         .may_be_unavailable()
@@ -68,13 +68,13 @@ pub(crate) async fn handle(
     };
     let accepted = app.service().retry(id, how).await.map_err(|error| match error {
         RetryError::NotFound => JOB_NOT_FOUND,
-        RetryError::Active => conflict("job_active", "The job has not ended; cancel it first, or wait.".to_owned()),
+        RetryError::Active => conflict("job_active", "The job has not ended; cancel it first, or wait for its end.".to_owned()),
         RetryError::NothingFailed => conflict(
             "nothing_failed",
-            "The job completed; name the node to run it again from in `from`.".to_owned(),
+            "The job completed, so no node failed; name the node to start from in `from`.".to_owned(),
         ),
         RetryError::UnknownNode(node) => {
-            fault("value_error", "from", "The job's workflow has no node of that name", Value::String(node)).into()
+            fault("value_error", "from", "The job's workflow has no node of this name", Value::String(node)).into()
         }
         RetryError::ManyFanOuts { node, sources } => {
             let message = format!(
@@ -85,11 +85,11 @@ pub(crate) async fn handle(
         }
         RetryError::NotServed(workflow) => conflict(
             "workflow_not_served",
-            format!("Workflow `{workflow}` is not served any more; leave `definition` out to repeat the job as it was."),
+            format!("Workflow `{workflow}` is no longer served; leave `definition` out to repeat the job with its original definition."),
         ),
-        RetryError::DoesNotFit(reason) => conflict("definition_changed", format!("The job cannot go on: {reason}.")),
+        RetryError::DoesNotFit(reason) => conflict("definition_changed", format!("The job cannot continue: {reason}.")),
         RetryError::Unreadable => {
-            let detail = "This version of flowmill cannot read the job's workflow or its progress; submit the run anew.";
+            let detail = "This version of flowmill cannot read the job's workflow or its progress; submit the run again.";
             let problem = Problem::new(StatusCode::CONFLICT.as_u16(), "job_unreadable", ErrorSource::Server, detail);
             ProblemAnswer::from(problem).about(id).into()
         }

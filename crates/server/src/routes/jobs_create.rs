@@ -24,26 +24,33 @@ use crate::views::fault::FaultEntry;
 use crate::views::{reply, run};
 
 pub(crate) fn docs() -> Operation {
-    Operation::new(JOBS, "Start a job", "Starts a run and answers at once.")
-        .header_like(
-            "Idempotency-Key",
-            "A repeated request with the same key and inputs gets the same job.",
-            "order-4711",
-            run_headers::key_rules(),
-        )
-        .takes("JobRequest")
-        .answers(202, "It is accepted.", "RunPending")
-        .leads_to_job(202)
-        .with(202, "Location", "Where to ask for it.")
-        .finds("No such workflow.")
-        .refuses(410, "The job of this Idempotency-Key has been forgotten.")
-        .refuses(413, "The body is too large.")
-        .validates()
-        .refuses(
-            501,
-            "The workflow, or the request, uses a part that is not supported yet.",
-        )
-        .may_be_unavailable()
+    Operation::new(
+        JOBS,
+        "Start a job",
+        "Starts a run and answers at once with a handle on it.",
+    )
+    .header_like(
+        "Idempotency-Key",
+        "A repeated request with the same key and inputs gets the same job.",
+        "order-4711",
+        run_headers::key_rules(),
+    )
+    .takes("JobRequest")
+    .answers(202, "The job is accepted.", "RunPending")
+    .leads_to_job(202)
+    .with(202, "Location", "The path of the job.")
+    .finds("There is no such workflow.")
+    .refuses(
+        410,
+        "The job of this Idempotency-Key has been deleted or has expired.",
+    )
+    .refuses(413, "The body is too large.")
+    .validates()
+    .refuses(
+        501,
+        "The workflow, or the request, uses a feature that is not supported yet.",
+    )
+    .may_be_unavailable()
 }
 
 pub(crate) async fn handle(

@@ -1,4 +1,4 @@
-//! `GET /jobs`: jobs, newest first, a page at a time.
+//! `GET /jobs`: lists jobs, newest first, page by page.
 
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, Uri};
@@ -39,27 +39,35 @@ pub(crate) fn docs() -> Operation {
     )
     .query(
         "workflow",
-        "Only of this workflow.",
+        "Only jobs of this workflow.",
         &json!({ "type": "string" }),
     )
     .query(
         "status",
-        "Only those that stand so.",
+        "Only jobs with this status.",
         &json!({ "$ref": "#/components/schemas/JobStatus" }),
     )
-    .query("created_after", "Only those accepted later.", &time)
-    .query("created_before", "Only those accepted earlier.", &time)
+    .query(
+        "created_after",
+        "Only jobs accepted after this time.",
+        &time,
+    )
+    .query(
+        "created_before",
+        "Only jobs accepted before this time.",
+        &time,
+    )
     .query(
         "limit",
-        "Jobs in a page.",
+        "The most jobs per page.",
         &json!({ "type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT }),
     )
     .query(
         "cursor",
-        "`next_cursor` of the page before.",
+        "The `next_cursor` of the previous page.",
         &json!({ "type": "string", "format": "uuid" }),
     )
-    .answers(200, "A page.", "JobPage")
+    .answers(200, "A page of jobs.", "JobPage")
     .validates()
     .may_be_unavailable()
 }
@@ -81,7 +89,7 @@ pub(crate) async fn handle(
         limit,
     } = ListQuery::read(&uri)?;
     filter.owner = caller.sees_jobs_of().map(|owner| owner.to_string());
-    // Jobs that the key made when it was for more workflows are not its to see any more.
+    // A key whose workflows were restricted since then no longer sees the jobs of the others.
     filter.workflows = caller.workflows().cloned();
     let page = app
         .service()
@@ -113,7 +121,7 @@ struct Parameters {
 }
 
 impl ListQuery {
-    /// Every faulty parameter in one refusal.
+    /// Reads the query. Every faulty parameter is in the one refusal.
     pub(crate) fn read(uri: &Uri) -> Result<Self, Refusal> {
         let Ok(Query(given)) = Query::<Parameters>::try_from_uri(uri) else {
             return Err(FaultEntry::unreadable_query(uri).into());
@@ -170,7 +178,7 @@ impl ListQuery {
             status,
             created_after,
             created_before,
-            // Not the client's to choose.
+            // Set by the handler, not by the client.
             owner: None,
             workflows: None,
         };
@@ -182,7 +190,7 @@ impl ListQuery {
     }
 }
 
-/// `+` of an offset that a client forgot to encode arrives as a blank.
+/// The `+` of an offset arrives as a blank if a client forgot to encode it.
 fn timestamp(text: &str) -> Option<Timestamp> {
     text.replace(' ', "+").parse().ok()
 }

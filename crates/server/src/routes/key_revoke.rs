@@ -1,4 +1,4 @@
-//! `DELETE /keys/{key_id}`: makes an API key worthless, at once and for ever.
+//! `DELETE /keys/{key_id}`: revokes an API key, at once and permanently.
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -15,11 +15,14 @@ pub(crate) fn docs() -> Operation {
     Operation::new(
         KEYS,
         "Revoke a key",
-        "It lets nobody in any more. Its jobs stay, for keys with the scope admin.",
+        "Revokes the key permanently. Its jobs stay visible to keys with the scope `admin`.",
     )
-    .answers(200, "The key as it is now.", "Key")
-    .finds("No such key.")
-    .refuses(409, "It was revoked before, or is not the store's.")
+    .answers(200, "The revoked key.", "Key")
+    .finds("There is no such key.")
+    .refuses(
+        409,
+        "The key is already revoked, or was not made through this API.",
+    )
     .may_be_unavailable()
 }
 

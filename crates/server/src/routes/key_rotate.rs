@@ -1,4 +1,4 @@
-//! `POST /keys/{key_id}/rotate`: gives an API key another secret, and shows it once.
+//! `POST /keys/{key_id}/rotate`: gives an API key a new secret, which is shown once.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ use crate::request::workflow::path_parameter;
 use crate::request::{body, number};
 
 pub(crate) fn docs() -> Operation {
-    Operation::new(KEYS, "Rotate a key", "A new secret under the same id: jobs stay with it. The old one is good for `grace_seconds` more, at most 30 days.")
+    Operation::new(KEYS, "Rotate a key", "Gives the key a new secret. Its id stays, and so do its jobs. The old secret is valid for `grace_seconds` more, at most 30 days.")
         .takes_optionally("RotateRequest")
         .answers(200, "The key with its new secret.", "MadeKey")
-        .finds("No such key.")
-        .refuses(409, "It was revoked, has expired, or is not the store's.")
+        .finds("There is no such key.")
+        .refuses(409, "The key is revoked, has expired, or was not made through this API.")
         .refuses(413, "The body is too large.")
         .validates()
         .may_be_unavailable()

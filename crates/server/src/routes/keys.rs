@@ -1,4 +1,4 @@
-//! What the endpoints about API keys share.
+//! What the endpoints for API keys share.
 
 use std::sync::Arc;
 
@@ -15,7 +15,8 @@ use crate::refusal::{ProblemAnswer, Refusal};
 use crate::views::fault::FaultEntry;
 use crate::views::reply;
 
-/// Keys are made only where some are in use: else anyone could shut the others out.
+/// The API keys. Managing them over HTTP requires that some are in use already: otherwise anyone
+/// could create the first one and lock everyone else out.
 pub(super) fn access(app: &App) -> Result<&Arc<Access>, Refusal> {
     app.access().ok_or_else(|| {
         let detail = "This server was started without API keys. Make the first one while it is stopped \
@@ -24,10 +25,10 @@ pub(super) fn access(app: &App) -> Result<&Arc<Access>, Refusal> {
     })
 }
 
-/// The only answer that holds a key.
+/// The answer to creating or rotating a key: the only one that holds the whole key.
 pub(super) fn made(status: StatusCode, made: &Made, warnings: Vec<String>) -> Response {
     #[derive(Serialize)]
-    struct Shown<'a> {
+    struct MadeKey<'a> {
         key: &'a str,
         #[serde(flatten)]
         view: &'a KeyView,
@@ -35,7 +36,7 @@ pub(super) fn made(status: StatusCode, made: &Made, warnings: Vec<String>) -> Re
         warnings: Vec<String>,
     }
 
-    let shown = Shown {
+    let shown = MadeKey {
         key: made.key.reveal(),
         view: &made.view,
         warnings,
@@ -75,7 +76,7 @@ fn capitalized(error: &KeyError) -> String {
     first.into_iter().chain(characters).collect()
 }
 
-/// A fault at a member of the body. What was sent is not repeated: somebody may have sent a key.
+/// A fault of a member of the body. The value is not repeated: it may be a key sent by mistake.
 pub(super) fn fault(kind: &'static str, member: &str, message: &str) -> FaultEntry {
     FaultEntry::body(
         kind,

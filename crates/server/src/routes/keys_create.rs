@@ -1,4 +1,4 @@
-//! `POST /keys`: makes an API key, and shows it once.
+//! `POST /keys`: creates an API key, which is shown once.
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -19,11 +19,11 @@ use crate::views::fault::FaultEntry;
 pub(crate) fn docs() -> Operation {
     Operation::new(
         KEYS,
-        "Make a key",
-        "The answer holds the whole key: the only time that it is shown.",
+        "Create a key",
+        "Creates an API key. The answer holds the whole key; it is not shown again.",
     )
     .takes("KeyRequest")
-    .answers(201, "The key.", "MadeKey")
+    .answers(201, "The new key.", "MadeKey")
     .refuses(413, "The body is too large.")
     .validates()
     .may_be_unavailable()
@@ -46,12 +46,12 @@ pub(crate) async fn handle(State(app): State<App>, request: Request) -> Result<R
     let workflows = made.view.grants.workflows.iter().flatten();
     let warnings = workflows
         .filter(|name| catalog.get(name).is_none())
-        .map(|name| format!("this server has no workflow `{name}`"))
+        .map(|name| format!("this server serves no workflow `{name}`"))
         .collect();
     Ok(keys::made(StatusCode::CREATED, &made, warnings))
 }
 
-/// `{name, scopes?, workflows?, limits?, expires_at?}`; every fault in one refusal.
+/// Reads `{name, scopes?, workflows?, limits?, expires_at?}`. Every fault is in the one refusal.
 pub(crate) fn read(mut members: Map<String, Value>) -> Result<NewKey, Refusal> {
     let mut faults: Vec<FaultEntry> = Vec::new();
     let mut take = |key: &str| members.shift_remove(key).filter(|value| !value.is_null());
@@ -141,7 +141,7 @@ pub(crate) fn read(mut members: Map<String, Value>) -> Result<NewKey, Refusal> {
     }
 }
 
-/// Nothing that is not known, and no limit that is misread as none.
+/// Reads limits strictly: an unknown name, which could be a misspelt limit, is not ignored.
 fn limits_of(mut value: Value) -> Option<Limits> {
     let known = serde_json::to_value(Limits::default()).ok()?;
     let known = known.as_object()?;

@@ -1,4 +1,4 @@
-//! `GET /keys`: the API keys that there are, without their secrets.
+//! `GET /keys`: lists the API keys, without their secrets.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -15,9 +15,9 @@ pub(crate) fn docs() -> Operation {
     Operation::new(
         KEYS,
         "List keys",
-        "All API keys, revoked and expired ones too; never a secret.",
+        "Lists all API keys, revoked and expired ones too, without their secrets.",
     )
-    .answers(200, "All of them.", "Keys")
+    .answers(200, "All keys.", "Keys")
     .may_be_unavailable()
 }
 

@@ -1,4 +1,4 @@
-//! `GET /metrics`: what is counted, for Prometheus.
+//! `GET /metrics`: metrics for Prometheus.
 
 use axum::extract::State;
 use axum::http::HeaderValue;
@@ -12,13 +12,13 @@ pub(crate) fn docs() -> Operation {
     Operation::new(
         SERVER,
         "Metrics",
-        "Requests, runs, nodes, model calls, tokens, cost, the queue and the store, in Prometheus' text form.",
+        "Requests, runs, nodes, model calls, tokens, cost, the queue and the store, in Prometheus' text format.",
     )
     .responds(200, "The metrics.", &[("text/plain", "string")])
 }
 
 pub(crate) async fn handle(State(app): State<App>) -> Response {
-    // A store that does not answer is no reason to hide everything else.
+    // If the store does not answer, its counts are left out.
     let jobs = app.service().counts().await.ok();
     let text = app.telemetry().metrics().render(jobs);
     let content_type = HeaderValue::from_static(telemetry::metrics::CONTENT_TYPE);

@@ -1,8 +1,8 @@
-//! The endpoints: one file for each, with its documentation, its handler and what it refuses, and one row in
-//! the table below.
+//! The endpoints: one file for each, with its documentation, its handler and what it refuses, and
+//! one row in the table below.
 //!
-//! The router, the permissions ([`Need`]), the names in telemetry and the `OpenAPI` document all come from
-//! the table, so an endpoint cannot be in one of them and not in another.
+//! The router, the permissions ([`Need`]), the names in telemetry and the `OpenAPI` document all
+//! come from the table, so an endpoint cannot be in one of them and not in another.
 
 mod docs_page;
 mod health;
@@ -39,15 +39,16 @@ use crate::guard::Guarded;
 use crate::need::Need;
 use crate::openapi::endpoint::{Endpoint, Method, Scope};
 
-/// Rows of `METHOD NEED PATH => MODULE`, in three sections. The module's `handle` answers and its `docs`
-/// documents.
+/// Rows of `METHOD NEED PATH => MODULE`, in three sections. The module's `handle` answers and its
+/// `docs` documents.
 macro_rules! endpoints {
     (
         workflow { $($w_method:ident $w_need:ident $w_path:literal => $w_module:ident,)+ }
         server { $($s_method:ident $s_need:ident $s_path:literal => $s_module:ident,)+ }
         files { $($f_method:ident $f_need:ident $f_path:literal => $f_module:ident,)+ }
     ) => {
-        /// Every endpoint, in the order of the table; those of a workflow first at the root, then by name.
+        /// Every endpoint, in the order of the table; those of a workflow first at the root, then
+        /// by name.
         pub(crate) static ENDPOINTS: &[Endpoint] = &[
             $(
                 Endpoint {

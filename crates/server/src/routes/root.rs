@@ -1,4 +1,4 @@
-//! `GET /`: the playground for a browser, for others what is served and where.
+//! `GET /`: the playground for browsers, an overview of what is served for other clients.
 
 use axum::extract::State;
 use axum::http::{Extensions, HeaderMap, StatusCode};
@@ -17,7 +17,7 @@ pub(crate) fn docs() -> Operation {
     Operation::new(
         SERVER,
         "Overview",
-        "What is served and where; a page to try it out for a browser.",
+        "What is served and where. Browsers get a page to try it out.",
     )
     .responds(
         200,

@@ -1,5 +1,5 @@
-//! `POST /run`: the body is the workflow's inputs. Waits for the result as long as the client likes,
-//! then hands out a handle on the same run; or streams the run's events.
+//! `POST /run`: the body is the workflow's inputs. Waits for the result as long as the client asks,
+//! then answers with a handle on the same run; or streams the run's events.
 
 use std::time::Duration;
 
@@ -26,25 +26,25 @@ use crate::request::run_headers::{self, RunHeaders};
 use crate::request::workflow::SelectedWorkflow;
 use crate::request::{accept, body, duration};
 use crate::root_path::RootPath;
-use crate::views::{rate_limit, reading, reply, run, sse};
+use crate::views::{delivery, rate_limit, reply, run, sse};
 
 pub(super) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 pub(super) const YES: HeaderValue = HeaderValue::from_static("true");
 
-/// How long a client that asked for the events of its run counts as waiting for it.
+/// How long a client that streams the events of its run counts as waiting for it.
 const FOLLOWS: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Seconds after which the handle of a run is worth asking.
+/// The `Retry-After` of a handle: seconds to wait before polling it.
 const ASK_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 pub(crate) fn docs() -> Operation {
     Operation::new(
         RUN,
         "Run the workflow",
-        "The body is the inputs. The run is answered when it ends in time, otherwise with a handle on it: \
-         a run goes on whether or not somebody waits, and is never started twice.",
+        "The body is the inputs. If the run ends in time, the answer is its result, otherwise a handle on it. \
+         A run goes on whether or not a client waits for it, and is never started twice.",
     )
     .header("Prefer", "`wait=N`: wait at most N seconds for the result. `respond-async`: do not wait (RFC 7240).", "wait=10")
     .header_like("Cancel-After", "Stop the run this long after its acceptance.", "5m", json!({ "pattern": duration::PATTERN }))
@@ -54,17 +54,17 @@ pub(crate) fn docs() -> Operation {
     .leads_to_job(200)
     .answers(202, "The run goes on.", "RunPending")
     .leads_to_job(202)
-    .with(202, "Location", "Where to ask for the result.")
-    .with(202, "Retry-After", "Seconds to wait before asking.")
-    .with(202, "Preference-Applied", "Which preference was heeded.")
+    .with(202, "Location", "The path of the result.")
+    .with(202, "Retry-After", "Seconds to wait before polling.")
+    .with(202, "Preference-Applied", "The preferences that were heeded.")
     .refuses(409, "The run was cancelled.")
-    .refuses(410, "The job of this Idempotency-Key has been forgotten.")
+    .refuses(410, "The job of this Idempotency-Key has been deleted or has expired.")
     .refuses(413, "The body is too large.")
     .validates()
     .refuses(500, "The run failed.")
-    .refuses(501, "The workflow uses a part that cannot be run yet.")
-    .refuses(502, "The run failed: a model provider is at fault.")
-    .refuses(504, "The run failed: a model provider did not answer in time.")
+    .refuses(501, "The workflow uses a feature that cannot be run yet.")
+    .refuses(502, "The run failed through the fault of a model provider.")
+    .refuses(504, "The run failed because a model provider did not answer in time.")
     .may_be_unavailable()
 }
 
@@ -75,14 +75,14 @@ pub(crate) async fn handle(
     request: Request,
 ) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
-    // First, so that a client that is still sending can read whatever is refused.
+    // First, so that a client that is still sending can read a refusal.
     let bytes = body::read(&app, &parts.headers, body).await?;
     let run_headers = RunHeaders::read(&parts.headers)?;
     let as_events = accept::names(&parts.headers, accept::EVENTS);
     let parent = parts.extensions.get().copied();
     let prefix = RootPath::of(&parts.extensions);
     let inputs = body::json_object(&app, &parts.headers, &bytes).await?;
-    // Ten thousand may wait at once: none of them keeps its request.
+    // Ten thousand clients may wait at once, so their requests are not kept.
     drop((parts, bytes));
 
     let RunHeaders {
@@ -110,7 +110,7 @@ pub(crate) async fn handle(
     }
 
     let (accepted, ended) = if preferences.is_async() {
-        // Whatever has become of the run by now: a client that says so reads handles.
+        // The answer is a handle even if the run has ended by now: such a client expects one.
         let accepted = submission::submit(&app, &selected.loaded, request, &["body"]).await?;
         app.service().leave(&accepted);
         (accepted, None)
@@ -129,7 +129,7 @@ pub(crate) async fn handle(
         |job| of_ended(job, is_keyed),
     );
     if let Some(job) = &ended {
-        reading::holds_end(&app, job, &mut answer);
+        delivery::mark_if_ended(&app, job, &mut answer);
     }
     if let Some(applied) = preferences.applied(settings.max_wait) {
         answer.headers_mut().insert(PREFERENCE_APPLIED, applied);
@@ -140,7 +140,7 @@ pub(crate) async fn handle(
     Ok(answer)
 }
 
-/// 200 for a run that completed; for any other what became of it.
+/// 200 for a run that completed, otherwise its problem.
 fn of_ended(job: &Job, is_keyed: bool) -> Response {
     match job.status {
         Status::Completed => reply::json(StatusCode::OK, &run::Finished::of(job)),
@@ -148,13 +148,13 @@ fn of_ended(job: &Job, is_keyed: bool) -> Response {
     }
 }
 
-/// The problem that a run left that failed, under the HTTP status it names; or that it was cancelled.
+/// The problem of a run that failed or was cancelled, with the HTTP status that the problem names.
 ///
-/// A request with a key gets the same answer however often it is repeated: that is not `retryable`, and
-/// says how to go on.
+/// A request with an idempotency key gets the same answer however often it is repeated. So its
+/// problem is not `retryable`, and says how to go on.
 fn not_completed(job: &Job, is_keyed: bool) -> Refusal {
     #[derive(Deserialize)]
-    struct Left {
+    struct StoredProblem {
         status: u16,
         #[serde(default)]
         retryable: bool,
@@ -170,19 +170,19 @@ fn not_completed(job: &Job, is_keyed: bool) -> Refusal {
         return ProblemAnswer::from(problem).about(job.id).into();
     }
     let problem = job.problem.as_ref();
-    let left = problem.and_then(|problem| problem.read::<Left>().ok());
-    let status = left
+    let stored = problem.and_then(|problem| problem.read::<StoredProblem>().ok());
+    let status = stored
         .as_ref()
-        .and_then(|left| StatusCode::from_u16(left.status).ok());
+        .and_then(|stored| StatusCode::from_u16(stored.status).ok());
     match (status, problem) {
         (Some(status), Some(problem))
-            if is_keyed && left.as_ref().is_some_and(|left| left.retryable) =>
+            if is_keyed && stored.as_ref().is_some_and(|stored| stored.retryable) =>
         {
             Refusal::RunFailed(status, run::bound_to_key(problem), None)
         }
         (Some(status), Some(problem)) => {
-            let is_over_quota =
-                status == StatusCode::TOO_MANY_REQUESTS && left.is_some_and(|left| left.retryable);
+            let is_over_quota = status == StatusCode::TOO_MANY_REQUESTS
+                && stored.is_some_and(|stored| stored.retryable);
             let retry_after = job
                 .completed_at
                 .filter(|_| is_over_quota)
@@ -193,7 +193,7 @@ fn not_completed(job: &Job, is_keyed: bool) -> Refusal {
     }
 }
 
-/// Seconds until the quotas of a day renew.
+/// Seconds until the daily quotas renew.
 fn until_tomorrow(at: Timestamp) -> u32 {
     let left = Day::of(at).next().begins().duration_since(at);
     left.try_into().map_or(0, rate_limit::seconds)
@@ -211,13 +211,13 @@ fn pending(accepted: &Accepted, prefix: &RootPath) -> Response {
     answer
 }
 
-/// The run's events, then what a client that waited would have got.
+/// Streams the run's events, then the answer that a waiting client would have got.
 fn follow(app: &App, accepted: &Accepted, is_keyed: bool, prefix: RootPath) -> Response {
     let result = {
         let (service, id) = (app.service().clone(), accepted.id);
         async move {
             let job = service.get(id).await.ok()??;
-            // The stream was broken off; its client asks for the result where `Location` leads.
+            // The stream ended early; the client finds the result where `Location` leads.
             if !job.status.is_final() {
                 return None;
             }

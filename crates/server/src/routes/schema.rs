@@ -1,4 +1,5 @@
-//! `GET /schema`: the workflow's inputs and outputs, in the Python original's shape or as JSON Schemas.
+//! `GET /schema`: the workflow's inputs and outputs, in the shape of the Python original or as JSON
+//! Schemas.
 
 use axum::extract::Query;
 use axum::http::{StatusCode, Uri};
@@ -16,11 +17,11 @@ pub(crate) fn docs() -> Operation {
     Operation::new(
         RUN,
         "Inputs and outputs",
-        "What the workflow takes and gives.",
+        "The inputs and outputs of the workflow.",
     )
     .query(
         "format",
-        "`json-schema` for JSON Schemas (2020-12).",
+        "`fields`, or `json-schema` for JSON Schemas (2020-12).",
         &json!({ "enum": ["fields", "json-schema"], "default": "fields" }),
     )
     .answers(200, "The fields, or two JSON Schemas.", "SchemaAnswer")

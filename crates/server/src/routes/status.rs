@@ -1,4 +1,5 @@
-//! `GET /status/{job_id}` and `GET /jobs/{job_id}`: one job. Waits for its end as long as the client likes.
+//! `GET /status/{job_id}` and `GET /jobs/{job_id}`: one job. Waits for its end as long as the
+//! client asks.
 
 use std::time::Duration;
 
@@ -14,13 +15,13 @@ use crate::refusal::Refusal;
 use crate::request::etag;
 use crate::request::job_id::{JOB_NOT_FOUND, NamedJob};
 use crate::request::preferences::Preferences;
-use crate::views::{Document, reading, reply};
+use crate::views::{Document, delivery, reply};
 
 pub(crate) fn docs() -> Operation {
     Operation::new(
         JOBS,
-        "Look at a job",
-        "How the job stands, and its outputs once it has completed.",
+        "Show a job",
+        "The status of the job, and its outputs once it has completed.",
     )
     .header(
         "Prefer",
@@ -35,7 +36,7 @@ pub(crate) fn docs() -> Operation {
     .answers(200, "The job.", "Job")
     .with(200, "ETag", "Changes whenever the answer does.")
     .answers_nothing(304, "Nothing has changed.")
-    .finds("No such job.")
+    .finds("There is no such job.")
     .may_be_unavailable()
 }
 
@@ -64,7 +65,7 @@ pub(crate) async fn handle(
         reply::json_bytes(StatusCode::OK, body)
     };
     answer.headers_mut().insert(ETAG, tag);
-    reading::holds_end(&app, &job, &mut answer);
+    delivery::mark_if_ended(&app, &job, &mut answer);
     if let Some(applied) = preferences.applied(max_wait) {
         answer.headers_mut().insert(PREFERENCE_APPLIED, applied);
     }

@@ -1,4 +1,5 @@
-//! What the endpoints that start runs share: reading inputs, and why a run was not accepted.
+//! What the endpoints that start runs share: the request to the service, and why a run was not
+//! accepted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use crate::request::body::Object;
 use crate::request::caller::Caller;
 use crate::views::fault::FaultEntry;
 
-/// A request of that caller for a run with these inputs and nothing else.
+/// A request of `caller` for a run with these inputs.
 pub(crate) fn of_inputs(inputs: Object, caller: &Caller) -> RunRequest {
     RunRequest {
         owner: caller.owner(),
@@ -29,7 +30,7 @@ pub(crate) fn of_inputs(inputs: Object, caller: &Caller) -> RunRequest {
     }
 }
 
-/// Hands a run to the service. `place` leads to the inputs within the request, for faults.
+/// Hands a run to the service. `place` is the path to the inputs within the request, for faults.
 pub(crate) fn submit<'a>(
     app: &'a App,
     workflow: &'a Arc<LoadedWorkflow>,
@@ -41,7 +42,7 @@ pub(crate) fn submit<'a>(
         .map_err(|error| refused(app, error, place))
 }
 
-/// As [`submit`], for a caller who waits for the end, for as long as `wait`.
+/// As [`submit`], for a client that waits for the end for `wait`.
 pub(crate) fn attend<'a>(
     app: &'a App,
     workflow: &'a Arc<LoadedWorkflow>,
@@ -75,13 +76,13 @@ pub(crate) fn refused(app: &App, error: SubmitError, place: &[&str]) -> Refusal 
         SubmitError::KeyReused => ProblemAnswer::of_request(
             StatusCode::UNPROCESSABLE_ENTITY,
             "idempotency_key_reused",
-            "This Idempotency-Key was used for a run with other inputs or another version of the workflow; take a new one.",
+            "This Idempotency-Key was used for a run with other inputs or another version of the workflow; use a new one.",
         )
         .into(),
         SubmitError::Forgotten { job, status } => {
             let detail = format!(
-                "The job of this Idempotency-Key ended as {} and has been forgotten since, so its answer cannot \
-                 be repeated; nothing was run. Take a new key to run it again.",
+                "The job of this Idempotency-Key ended as {} and has been deleted or has expired since, so its answer cannot \
+                 be repeated; nothing was run. Use a new key to run it again.",
                 status.as_str(),
             );
             ProblemAnswer::of_request(StatusCode::GONE, "job_forgotten", detail).about(job).into()
@@ -95,10 +96,10 @@ pub(crate) fn refused(app: &App, error: SubmitError, place: &[&str]) -> Refusal 
     }
 }
 
-/// The way out for a body that is an envelope where the inputs are the body.
+/// Advice for a body that wraps the inputs where they should be the body.
 const WRAPPED: &str = "the body is the inputs themselves, without `inputs` around them";
 
-/// Whether an input is missing because it was given one level down, as `{"inputs": {"name": …}}`.
+/// Whether an input is missing because it is one level deeper, as in `{"inputs": {"name": …}}`.
 fn is_wrapped(fault: &Fault) -> bool {
     match fault.path.as_slice() {
         [PathSegment::Key(name)] if fault.kind == FaultKind::Missing => {

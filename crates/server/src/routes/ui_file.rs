@@ -1,4 +1,4 @@
-//! `GET /ui/{file}`: what the pages load.
+//! `GET /ui/{file}`: the files that the pages load.
 
 use axum::extract::Request;
 use axum::response::Response;

@@ -1,4 +1,4 @@
-//! `GET /usage`: what API keys have spent, and what they have left.
+//! `GET /usage`: what API keys have spent and what they have left.
 
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, Uri};
@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::openapi::{KEYS, Operation};
 use crate::refusal::Refusal;
 use crate::request::caller::Caller;
-use crate::views::fault::{FaultEntry, ParameterLocation};
+use crate::views::fault::FaultEntry;
 use crate::views::reply;
 
 const KEY_NOT_FOUND: Refusal = Refusal::NotFound("Key not found");
@@ -20,12 +20,12 @@ pub(crate) fn docs() -> Operation {
     Operation::new(
         KEYS,
         "Usage and limits",
-        "What a key has spent today and of late, what it may spend, and when that renews. A key sees itself; \
-         one with the scope admin sees all, or the one that is named.",
+        "What a key has spent today and in the last 30 days, its limits, and when they renew. A key sees its own \
+         usage; a key with the scope `admin` sees that of all keys, or of the one it names.",
     )
-    .query("key", "Only this one.", &json!({ "type": "string" }))
-    .answers(200, "Each key's usage.", "Usages")
-    .finds("No such key.")
+    .query("key", "The id of a key: only its usage.", &json!({ "type": "string" }))
+    .answers(200, "The usage of each key.", "Usages")
+    .finds("There is no such key.")
     .refuses(409, "No API keys are in use.")
     .validates()
     .may_be_unavailable()
@@ -44,16 +44,7 @@ pub(crate) async fn handle(
 ) -> Result<Response, Refusal> {
     let access = keys::access(&app)?;
     let Ok(Query(Parameters { key: wanted })) = Query::try_from_uri(&uri) else {
-        let message = "The query cannot be read: a parameter is given twice or is not text";
-        let query = uri.query().unwrap_or_default();
-        return Err(FaultEntry::parameter(
-            ParameterLocation::Query,
-            "",
-            "value_error",
-            message,
-            query,
-        )
-        .into());
+        return Err(FaultEntry::unreadable_query(&uri).into());
     };
     let wanted = match (caller.sees_jobs_of(), wanted) {
         (Some(own), Some(wanted)) if *own != *wanted => return Err(KEY_NOT_FOUND),

@@ -17,14 +17,14 @@ pub(crate) fn docs() -> Operation {
     Operation::new(
         SERVER,
         "One workflow",
-        "Its paths; a page to try it out for a browser.",
+        "The workflow and its paths. Browsers get a page to try it out.",
     )
     .responds(
         200,
         "The overview, or the page.",
         &[("application/json", "Overview"), ("text/html", "string")],
     )
-    .finds("No such workflow.")
+    .finds("There is no such workflow.")
 }
 
 pub(crate) async fn handle(

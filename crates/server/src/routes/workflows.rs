@@ -1,4 +1,4 @@
-//! `GET /workflows`: every workflow that is served.
+//! `GET /workflows`: lists the workflows.
 
 use axum::extract::State;
 use axum::http::{Extensions, StatusCode};
@@ -16,9 +16,9 @@ pub(crate) fn docs() -> Operation {
     Operation::new(
         SERVER,
         "Workflows",
-        "Every workflow that is served and that the caller may use, and its paths.",
+        "Lists the workflows that are served and that the caller may use, with their paths.",
     )
-    .answers(200, "All of them.", "Workflows")
+    .answers(200, "The workflows.", "Workflows")
 }
 
 #[derive(Serialize)]

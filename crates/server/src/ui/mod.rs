@@ -16,15 +16,16 @@ use crate::request::etag;
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 
-/// Scripts and styles come from our own files only, so a text that slips into a page cannot run.
+/// Scripts and styles are loaded only from our own files, so text that slips into a page cannot
+/// run.
 const PLAYGROUND_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-/// The docs page's library has data images in its style sheet.
+/// Swagger UI has data images in its style sheet.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The playground. `root` leads from its address to the server's root; `workflow` is the one to show,
-/// empty for the first.
+/// The playground. `root` is the relative path from the page to the server's root; `workflow` is
+/// the one to show, or empty for the first.
 pub(crate) fn playground(root: &str, workflow: &str) -> Response {
     let page = include_str!("playground.html")
         .replace("{root}", root)
@@ -67,13 +68,13 @@ pub(crate) fn file(name: &str, request: &HeaderMap) -> Option<Response> {
     Some((Extension(Static), caching, headers, bytes).into_response())
 }
 
-/// A file of Swagger UI, as it lies in the binary.
+/// A file of Swagger UI, which is part of the binary.
 fn swagger(name: &str) -> Option<&'static [u8]> {
     let file =
         utoipa_swagger_ui::serve(name, Arc::new(utoipa_swagger_ui::Config::default())).ok()??;
     match file.bytes {
         Cow::Borrowed(bytes) => Some(bytes),
-        // Only its `swagger-initializer.js` is made to measure, and ours takes its place.
+        // Only `swagger-initializer.js` is generated, and `docs.js` replaces it.
         Cow::Owned(_) => None,
     }
 }
@@ -90,7 +91,7 @@ fn html(page: String, policy: &'static str) -> Response {
     (headers, page).into_response()
 }
 
-/// For an attribute's value.
+/// Escapes a text for an attribute's value.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('"', "&quot;")

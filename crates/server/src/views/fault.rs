@@ -17,7 +17,7 @@ pub(crate) struct FaultEntry {
 }
 
 impl FaultEntry {
-    /// A fault at a place in the body; an empty path is the body as a whole.
+    /// A fault of the part of the body that `path` leads to; an empty path is the whole body.
     pub(crate) fn body(
         kind: &'static str,
         path: Vec<PathSegment>,
@@ -50,7 +50,7 @@ impl FaultEntry {
         }
     }
 
-    /// The fault of a query that is no list of parameters.
+    /// The fault of a query that cannot be read as parameters.
     pub(crate) fn unreadable_query(uri: &Uri) -> Self {
         let message = "The query cannot be read: a parameter is given twice or is not text";
         let query = uri.query().unwrap_or_default();
@@ -73,19 +73,19 @@ impl FaultEntry {
         }
     }
 
-    /// With the rule's parameters.
+    /// Adds the parameters of the broken rule.
     pub(crate) fn with_context(mut self, context: Value) -> Self {
         self.ctx = Some(context);
         self
     }
 
-    /// With the way out behind the message.
+    /// Appends how to mend it to the message.
     pub(crate) fn with_advice(mut self, advice: &str) -> Self {
         self.msg = format!("{}: {advice}", self.msg);
         self
     }
 
-    /// One sentence over all faults.
+    /// A sentence that sums up all faults.
     pub(crate) fn summary(entries: &[Self]) -> String {
         match entries {
             [only] => format!("{}: {}.", only.place(), only.msg),
@@ -108,7 +108,7 @@ impl FaultEntry {
     }
 }
 
-/// Where a parameter stands.
+/// The part of a request that holds a parameter.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ParameterLocation {
     Header,

@@ -1,9 +1,10 @@
-//! The JSON that leaves the server. Keys here are a promise: later versions add, never rename or drop.
+//! The shapes of answers. Their JSON keys are a promise: later versions add to them, never rename
+//! or drop one.
 
+pub(crate) mod delivery;
 pub(crate) mod fault;
 pub(crate) mod overview;
 pub(crate) mod rate_limit;
-pub(crate) mod reading;
 pub(crate) mod reply;
 pub(crate) mod run;
 pub(crate) mod schema;

@@ -1,4 +1,4 @@
-//! What is served: the server as a whole, or one workflow, with where to go from here.
+//! Overviews of the server or of one workflow, with the paths of what they offer.
 
 use serde::Serialize;
 use service::catalog::LoadedWorkflow;
@@ -16,7 +16,7 @@ pub(crate) struct Listed<'a> {
 }
 
 impl<'a> Listed<'a> {
-    /// At a server that is shown below `root`.
+    /// Of a workflow, on a server that is shown below `root`.
     pub(crate) fn of(loaded: &'a LoadedWorkflow, root: &RootPath) -> Self {
         let workflow = &loaded.workflow;
         Self {
@@ -39,7 +39,7 @@ pub(crate) struct Overview<'a> {
 }
 
 impl<'a> Overview<'a> {
-    /// Of one workflow, whose paths begin with `prefix` below `root`.
+    /// Of one workflow, whose paths begin with `root` and `prefix`.
     pub(crate) fn of(loaded: &'a LoadedWorkflow, root: &RootPath, prefix: &str) -> Self {
         let workflow = &loaded.workflow;
         Self {

@@ -1,4 +1,5 @@
-//! The headers of the `RateLimit` draft, `RateLimit-Policy` and `RateLimit`: lists of structured fields.
+//! The headers of the `RateLimit` draft, `RateLimit-Policy` and `RateLimit`: lists of structured
+//! fields.
 
 use std::time::Duration;
 
@@ -36,7 +37,8 @@ impl RateLimitHeaders {
             Limit::Running | Limit::Queued => format!("\"{name}\";r={left}"),
             _ => format!("\"{name}\";r={left};t={}", seconds(renews_in)),
         };
-        let value = |text: String| HeaderValue::from_str(&text).expect("it is ASCII");
+        let value =
+            |text: String| HeaderValue::from_str(&text).expect("names and numbers are ASCII");
         Self {
             policy: value(policy),
             state: value(state),
@@ -44,7 +46,7 @@ impl RateLimitHeaders {
     }
 }
 
-/// Rounded up: who comes back then is not too early.
+/// Whole seconds, rounded up: a client that waits for them is not too early.
 pub(crate) fn seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_nanos().div_ceil(1_000_000_000)).unwrap_or(u32::MAX)
 }

@@ -47,19 +47,19 @@ pub(crate) struct Pending {
 impl Pending {
     /// Of a job that was accepted, now or for an earlier request with the same key.
     pub(crate) fn of_accepted(accepted: &Accepted, prefix: &RootPath) -> Self {
-        let place = format!("{}{}", prefix.as_str(), location(accepted.id));
+        let path = format!("{}{}", prefix.as_str(), location(accepted.id));
         Self {
             status: "async",
             execution_time_ms: None,
             outputs: None,
             job_id: accepted.id,
             message: match accepted.ended {
-                None => format!("The run goes on; ask for its result at {place}."),
+                None => format!("The run goes on; its result will be at {path}."),
                 Some(Status::Completed) => {
-                    format!("The run has completed; ask for its result at {place}.")
+                    format!("The run has completed; ask for its result at {path}.")
                 }
                 Some(status) => format!(
-                    "The run ended as {}; ask for the reason at {place}. {HOW_TO_GO_ON}",
+                    "The run ended as {}; ask for the reason at {path}. {HOW_TO_GO_ON}",
                     status.as_str()
                 ),
             },
@@ -67,11 +67,12 @@ impl Pending {
     }
 }
 
-/// Said where a request with a key gets an answer that hardly anybody is content with.
+/// Added to the answer to a request with a key whose run did not complete.
 const HOW_TO_GO_ON: &str = "Its Idempotency-Key stays with this run; to try again, send POST /jobs/{job_id}/retry, \
     which does not pay again for nodes that had completed, or the request with a new key.";
 
-/// The problem of a run that failed, for a request with a key.
+/// The problem of a failed run, for a request with a key: repeating the request would not run it
+/// again.
 pub(crate) fn bound_to_key(problem: &Json) -> Json {
     let Ok(mut members) = problem.read::<Map<String, Value>>() else {
         return problem.clone();

@@ -1,4 +1,4 @@
-//! `GET /schema`: the state's fields as clients of the Python original know them.
+//! The fields of a workflow's state, as clients of the Python original know them.
 
 use lang::workflow::{Field, Workflow};
 use serde::{Serialize, Serializer};

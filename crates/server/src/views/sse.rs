@@ -1,4 +1,4 @@
-//! Server-sent events: `id`, `event` and `data` of each event of a run.
+//! Server-sent events: the events of a run as a stream.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -8,15 +8,15 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, stream};
 use service::events::Event;
 
-/// Proxies that collect answers before they pass them on let events through, and nobody keeps them.
+/// Keeps proxies from buffering or storing the stream.
 const UNBUFFERED: [(&str, &str); 2] = [("x-accel-buffering", "no"), ("cache-control", "no-store")];
 
-/// When a client that reconnects by itself comes back to a server that is shutting down: a new one needs a
-/// moment to start.
+/// When a client should reconnect to a server that is shutting down: its successor needs a moment
+/// to start.
 const RECONNECT_AFTER: Duration = Duration::from_secs(2);
 
-/// Streams a run's events, then `result` (empty where nothing follows). A store that fails midway ends
-/// the stream: the client resumes with `Last-Event-ID`.
+/// Streams a run's events, then `result`, if there is one. A store that fails midway ends the
+/// stream; the client resumes with `Last-Event-ID`.
 pub(crate) fn respond<E, R>(events: E, result: R, comment_every: Duration) -> Response
 where
     E: Stream<Item = Result<Event, jobs::store::Error>> + Send + 'static,
@@ -25,12 +25,12 @@ where
     let events = events
         .take_while(|event| {
             if let Err(error) = event {
-                tracing::warn!(%error, "an event stream ended early");
+                tracing::warn!(%error, "the job store failed; an event stream is ended early");
             }
             std::future::ready(event.is_ok())
         })
         .filter_map(|event| std::future::ready(event.ok()))
-        .map(|event| written(&event));
+        .map(|event| to_sse(&event));
     let result = stream::once(result)
         .filter_map(std::future::ready)
         .map(|data| sse::Event::default().event("result").data(data));
@@ -39,8 +39,8 @@ where
     (UNBUFFERED, Sse::new(all).keep_alive(comments)).into_response()
 }
 
-/// Deltas have no id: nobody can resume from one.
-fn written(event: &Event) -> sse::Event {
+/// Events that are not replayed have no id: a client cannot resume from them.
+fn to_sse(event: &Event) -> sse::Event {
     let numbered = match event.id {
         Some(id) => sse::Event::default().id(id.to_string()),
         None => sse::Event::default(),
