@@ -1,6 +1,6 @@
 //! Which variables of the environment the workflow's models need, and why.
 
-use lang::workflow::Workflow;
+use lang::workflow::{ModelNode, Workflow};
 use llm::model::ModelSpec;
 use llm::registry::Variables;
 use serde::Serialize;
@@ -44,7 +44,8 @@ impl Variable {
 pub fn of(workflow: &Workflow, answering: &Answering) -> Vec<Variable> {
     let mut asked: Vec<(Variables, Vec<&str>)> = Vec::new();
     for node in &workflow.nodes {
-        let Some(variables) = spec(node, answering).as_ref().and_then(Variables::of) else {
+        let asked_model = node.kind.model().and_then(|model| spec(model, answering));
+        let Some(variables) = asked_model.as_ref().and_then(Variables::of) else {
             continue;
         };
         match asked.iter_mut().find(|(known, _)| *known == variables) {
@@ -64,7 +65,7 @@ pub fn of(workflow: &Workflow, answering: &Answering) -> Vec<Variable> {
 
 /// The model that a node asks. A node's address and key belong to the provider it named, so they count only
 /// where the wanted model is that provider's, as in [`llm::model::Override`].
-fn spec(node: &lang::workflow::Node, answering: &Answering) -> Option<ModelSpec> {
+fn spec(node: &ModelNode, answering: &Answering) -> Option<ModelSpec> {
     let own = ModelSpec {
         provider: node.llm.provider.clone(),
         model: node.llm.model.clone(),

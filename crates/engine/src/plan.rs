@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use lang::workflow::{FanOut, LlmSettings, Node, NodeId, Workflow};
+use lang::workflow::{FanOut, LlmSettings, ModelNode, Node, NodeId, NodeKind, Workflow};
 use llm::chat::{AnswerFilter, OutputFormat};
 use llm::model::ModelSpec;
 
@@ -23,11 +23,25 @@ pub struct Plan {
     order: Order,
 }
 
-/// The parts of a node's requests that are the same in every run.
+/// What of a node is the same in every run.
 #[derive(Debug)]
 pub(crate) struct NodePlan {
     /// The node's id, for requests and events.
     pub(crate) id: Arc<str>,
+    /// What its kind of work needs.
+    pub(crate) kind: KindPlan,
+}
+
+/// What a kind of node needs to do its work, the same in every run.
+#[derive(Debug)]
+pub(crate) enum KindPlan {
+    Model(ModelPlan),
+    Code,
+}
+
+/// The parts of a model node's requests that are the same in every run.
+#[derive(Debug)]
+pub(crate) struct ModelPlan {
     /// What the model has to answer.
     pub(crate) format: OutputFormat,
     /// Which model is asked.
@@ -91,19 +105,38 @@ impl Plan {
 impl NodePlan {
     fn new(workflow: &Arc<Workflow>, id: NodeId) -> Self {
         let node = &workflow.nodes[id.0];
-        let schema = node.output.json_schema();
-        let fitting = Arc::clone(workflow);
         Self {
             id: Arc::from(node.id.as_str()),
+            kind: match &node.kind {
+                NodeKind::Model(asked) => KindPlan::Model(ModelPlan::new(workflow, id, asked)),
+                NodeKind::Code(_) => KindPlan::Code,
+            },
+        }
+    }
+
+    /// What is asked, if the node asks a model.
+    pub(crate) fn model(&self) -> Option<&ModelPlan> {
+        match &self.kind {
+            KindPlan::Model(model) => Some(model),
+            KindPlan::Code => None,
+        }
+    }
+}
+
+impl ModelPlan {
+    fn new(workflow: &Arc<Workflow>, id: NodeId, asked: &ModelNode) -> Self {
+        let node = &workflow.nodes[id.0];
+        let fitting = Arc::clone(workflow);
+        Self {
             format: OutputFormat {
                 name: Arc::from(format_name(&node.id)),
                 description: node.output.description.as_deref().map(Arc::from),
-                schema: Arc::new(schema),
+                schema: Arc::new(node.output.json_schema()),
                 filter: AnswerFilter::new(move |answer| {
                     fitting.nodes[id.0].output.read(answer).is_ok()
                 }),
             },
-            model: model_spec(&node.llm),
+            model: model_spec(&asked.llm),
         }
     }
 }

@@ -222,9 +222,11 @@ pub fn preflight(plan: &Plan, models: &dyn llm::model::Models) -> Result<(), Fai
     let workflow = plan.workflow();
     refuse_unsupported(workflow)?;
     for (node, node_plan) in workflow.nodes.iter().zip(plan.node_plans()) {
-        models
-            .find(&node_plan.model)
-            .map_err(|error| model_failure(&node.id, &error, 1, ""))?;
+        if let Some(asked) = node_plan.model() {
+            models
+                .find(&asked.model)
+                .map_err(|error| model_failure(&node.id, &error, 1, ""))?;
+        }
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 
 mod inputs;
 mod json_schema;
+mod node;
 mod outputs;
 mod rules;
 
@@ -11,11 +12,13 @@ use std::time::Duration;
 
 use crate::expr::Condition;
 use crate::privacy::Sensitive;
-use crate::template::Template;
 use crate::types::Type;
-use crate::value::{Map, Value};
+use crate::value::Value;
 
 pub use inputs::InitialState;
+pub use node::{
+    CodeNode, LlmSettings, ModelNode, Node, NodeInput, NodeKind, PROVIDERS, Tool, is_variable_name,
+};
 
 /// Position of a field in [`Workflow::fields`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -148,53 +151,6 @@ pub struct Rule {
     pub reads: Vec<FieldId>,
 }
 
-/// One step of the workflow.
-#[derive(Debug, Clone)]
-pub struct Node {
-    /// Unique.
-    pub id: String,
-    /// For people.
-    pub description: Option<String>,
-    /// The node's own variables, evaluated over the state before the prompt is rendered.
-    pub inputs: Vec<NodeInput>,
-    /// What the model is asked.
-    pub prompt: Template,
-    /// What must come back.
-    pub output: Output,
-    /// `llm` of the node over `config.llm`, key by key.
-    pub llm: LlmSettings,
-    /// Where to go afterwards.
-    pub exits: Exits,
-    /// Times the node may run in a row by itself (node form of `loop`).
-    pub repeat: Option<Repeat>,
-    /// Tools offered to the model; not executed yet (see [`Workflow::unsupported`]).
-    pub tools: Vec<Tool>,
-    /// Code instead of a model; not executed yet.
-    pub code: Option<String>,
-    /// What telemetry may keep of its prompts, answers and tool data: its own setting, else the workflow's.
-    pub capture: Capture,
-}
-
-/// A node's own variable.
-#[derive(Debug, Clone)]
-pub struct NodeInput {
-    /// Visible as `{name}` in the prompt.
-    pub name: String,
-    /// Over the state only.
-    pub template: Template,
-}
-
-/// A tool entry of a node.
-#[derive(Debug, Clone)]
-pub struct Tool {
-    /// One of the built-in names.
-    pub name: String,
-    /// `on_error: continue`
-    pub continue_on_error: bool,
-    /// Its settings.
-    pub config: Map<String, Value>,
-}
-
 /// A node's output schema together with the state fields it writes.
 #[derive(Debug, Clone)]
 pub struct Output {
@@ -217,36 +173,6 @@ pub struct OutputField {
     /// The state field it goes to.
     pub target: FieldId,
 }
-
-/// Model settings with the defaults not yet applied.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct LlmSettings {
-    /// One of [`PROVIDERS`].
-    pub provider: Option<String>,
-    /// A provider prefix is already stripped.
-    pub model: Option<String>,
-    /// 0 to 1.
-    pub temperature: Option<f64>,
-    /// Above 0.
-    pub max_tokens: Option<u32>,
-    /// Base address of the API.
-    pub api_base: Option<String>,
-    /// Name of the environment variable that holds the key.
-    pub api_key_env: Option<String>,
-}
-
-/// Whether that is the name of an environment variable as every shell takes it. Names that are not could
-/// be commands where they are written into a file that a shell reads.
-pub fn is_variable_name(name: &str) -> bool {
-    let mut bytes = name.bytes();
-    bytes
-        .next()
-        .is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
-        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-}
-
-/// Providers a file may name; `offline` is the built-in model that needs no network.
-pub const PROVIDERS: &[&str] = &["openai", "anthropic", "google", "ollama", "offline"];
 
 /// Where an edge leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use lang::workflow::NodeId;
+use lang::workflow::{ModelNode, NodeId};
 use llm::chat::{ChatReply, ChatRequest, Delta, Message, Role};
 use llm::error::ErrorKind;
 use llm::model::ChatModel;
@@ -108,13 +108,22 @@ async fn ask(
 ) -> Result<Vec<Value>, Failure> {
     let node = context.plan.node(execution.node);
     let node_plan = context.plan.node_plan(execution.node);
+    let (Some(asked), Some(model_plan)) = (node.kind.model(), node_plan.model()) else {
+        // Not reached as long as a workflow with such a node is refused as a whole.
+        let reason = "nodes of this kind are not supported yet";
+        return Err(Failure::of_node(
+            FailureCode::NotSupported,
+            &node.id,
+            reason,
+        ));
+    };
     let settings = &context.plan.workflow().execution;
-    let prompt = prompt(context, execution)?;
-    let _in_flight = InFlight::enter(context, execution, &prompt);
+    let prompt = prompt(context, execution, asked)?;
+    let _in_flight = InFlight::enter(context, execution, asked, &prompt);
     let model = context
         .environment
         .models
-        .find(&node_plan.model)
+        .find(&model_plan.model)
         .map_err(|error| model_failure(&node.id, &error, 1, ""))?;
 
     let prompt_length = prompt.len();
@@ -124,9 +133,9 @@ async fn ask(
             role: Role::User,
             text: prompt,
         }],
-        output: Some(node_plan.format.clone()),
-        temperature: node.llm.temperature,
-        max_tokens: node.llm.max_tokens,
+        output: Some(model_plan.format.clone()),
+        temperature: asked.llm.temperature,
+        max_tokens: asked.llm.max_tokens,
         timeout: settings.timeout,
         stream: context.stream,
         trace_parent: None,
@@ -170,7 +179,7 @@ async fn ask(
                 match repair::read(
                     &node.output,
                     &reply,
-                    node.llm.max_tokens,
+                    asked.llm.max_tokens,
                     context.plan.workflow().sensitive.as_ref(),
                 ) {
                     Ok(outputs) => return Ok(outputs),
@@ -234,7 +243,11 @@ async fn ask(
 }
 
 /// The node's own inputs first, then the prompt over them and the state.
-fn prompt(context: &Context<'_>, execution: &Execution<'_>) -> Result<String, Failure> {
+fn prompt(
+    context: &Context<'_>,
+    execution: &Execution<'_>,
+    asked: &ModelNode,
+) -> Result<String, Failure> {
     let node = context.plan.node(execution.node);
     let unresolved = |error: lang::template::RenderError| {
         Failure::of_node(FailureCode::PlaceholderUnresolved, &node.id, error)
@@ -244,7 +257,8 @@ fn prompt(context: &Context<'_>, execution: &Execution<'_>) -> Result<String, Fa
         .iter()
         .map(|input| input.template.value(&execution.variables));
     let inputs = inputs.collect::<Result<Vec<_>, _>>().map_err(unresolved)?;
-    node.prompt
+    asked
+        .prompt
         .render(&execution.variables.with_inputs(&inputs))
         .map_err(unresolved)
 }
@@ -308,8 +322,13 @@ struct InFlight<'a> {
 }
 
 impl<'a> InFlight<'a> {
-    fn enter(context: &'a Context<'a>, execution: &Execution<'_>, prompt: &str) -> Self {
-        let masked = masked_prompt(context, execution);
+    fn enter(
+        context: &'a Context<'a>,
+        execution: &Execution<'_>,
+        asked: &ModelNode,
+        prompt: &str,
+    ) -> Self {
+        let masked = masked_prompt(context, execution, asked);
         let prompt = masked.map(|masked| {
             context.capture.enter_prompt(prompt, masked);
             prompt.to_owned()
@@ -327,14 +346,18 @@ impl Drop for InFlight<'_> {
 }
 
 /// What the prompt looks like with every sensitive placeholder masked; `None` where no field is sensitive.
-fn masked_prompt(context: &Context<'_>, execution: &Execution<'_>) -> Option<String> {
+fn masked_prompt(
+    context: &Context<'_>,
+    execution: &Execution<'_>,
+    asked: &ModelNode,
+) -> Option<String> {
     let node = context.plan.node(execution.node);
     let workflow = context.plan.workflow();
     let scope = MaskedScope::of(workflow, execution.node, execution.variables)?;
     let inputs = node.inputs.iter().map(|input| input.template.value(&scope));
     let inputs = inputs.collect::<Result<Vec<_>, _>>().ok()?;
     let variables = execution.variables.with_inputs(&inputs);
-    node.prompt.render(&scope.over(variables)).ok()
+    asked.prompt.render(&scope.over(variables)).ok()
 }
 
 /// Why an attempt failed, and how long to wait for the next one. A provider may ask for a day, which nobody

@@ -14,7 +14,9 @@ use crate::syntax::view::View;
 use crate::syntax::{File, tools};
 use crate::template::Template;
 use crate::types::Type;
-use crate::workflow::{Exits, FieldId, Node, NodeId, NodeInput, Repeat, Tool};
+use crate::workflow::{
+    CodeNode, Exits, FieldId, ModelNode, Node, NodeId, NodeInput, NodeKind, Repeat, Tool,
+};
 
 static TEXT: Type = Type::Str;
 
@@ -176,6 +178,12 @@ fn lower_node(
             .as_ref()
             .and_then(|repeat| condition(repeat.until.as_ref()?, &after, &owner, context));
     }
+    let output = outputs::lower(node, state.fields, &owner, context);
+    let tools = node
+        .tools
+        .iter()
+        .map(|tool| lower_tool(tool, &owner, context))
+        .collect();
     let own = node
         .view
         .mapping("llm", &llm::LLM)
@@ -185,21 +193,23 @@ fn lower_node(
         id: node.name(),
         description: node.view.string("description"),
         inputs,
-        prompt,
-        output: outputs::lower(node, state.fields, &owner, context),
-        llm: llm::merge(own, &file.config.llm),
+        output,
+        kind: match &node.code {
+            Some(code) => NodeKind::Code(CodeNode {
+                source: code.value.to_string(),
+            }),
+            None => NodeKind::Model(ModelNode {
+                prompt,
+                llm: llm::merge(own, &file.config.llm),
+                tools,
+            }),
+        },
         exits,
         repeat: node.repeat.as_ref().map(|repeat| Repeat {
             until,
             max_iterations: super::edges::iterations(repeat.max_iterations),
             break_on_error: repeat.break_on_error,
         }),
-        tools: node
-            .tools
-            .iter()
-            .map(|tool| lower_tool(tool, &owner, context))
-            .collect(),
-        code: node.code.as_ref().map(|code| code.value.to_string()),
         capture: super::privacy::capture_of_node(node, file),
     }
 }

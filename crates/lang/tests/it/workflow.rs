@@ -5,7 +5,10 @@ use std::time::Duration;
 use lang::source::Source;
 use lang::template::{Piece, Root};
 use lang::value::Value;
-use lang::workflow::{AdditionalInputs, FieldId, Format, NodeId, OnGateFail, Target, Workflow};
+use lang::workflow::{
+    AdditionalInputs, FieldId, Format, ModelNode, Node, NodeId, NodeKind, OnGateFail, Target,
+    Workflow,
+};
 use serde_json::json;
 
 fn load(name: &str, text: &str) -> std::sync::Arc<Workflow> {
@@ -67,25 +70,31 @@ fn flow_and_state() {
     assert_eq!(written_by("all"), [workflow.node("each").unwrap()]);
 }
 
+/// What a node asks its model.
+fn model(node: &Node) -> &ModelNode {
+    node.kind.model().expect("it asks a model")
+}
+
 #[test]
 fn nodes() {
     let workflow = everything();
     let write = &workflow.nodes[0];
-    assert_eq!(write.llm.provider.as_deref(), Some("ollama"));
-    assert_eq!(write.llm.model.as_deref(), Some("llama2"));
+    let asked = model(write);
+    assert_eq!(asked.llm.provider.as_deref(), Some("ollama"));
+    assert_eq!(asked.llm.model.as_deref(), Some("llama2"));
     assert_eq!(
-        (write.llm.temperature, write.llm.max_tokens),
+        (asked.llm.temperature, asked.llm.max_tokens),
         (Some(0.5), Some(100))
     );
-    assert_eq!(write.llm.api_base.as_deref(), Some("http://localhost:1/v1"));
-    assert_eq!(write.llm.api_key_env.as_deref(), Some("KEY"));
+    assert_eq!(asked.llm.api_base.as_deref(), Some("http://localhost:1/v1"));
+    assert_eq!(asked.llm.api_key_env.as_deref(), Some("KEY"));
     let names: Vec<&str> = write
         .inputs
         .iter()
         .map(|input| input.name.as_str())
         .collect();
     assert_eq!(names, ["about", "city"]);
-    let roots: Vec<Root> = write
+    let roots: Vec<Root> = asked
         .prompt
         .references()
         .map(|reference| reference.root)
@@ -125,7 +134,7 @@ fn nodes() {
         ("result", true)
     );
     assert!(
-        matches!(&each.prompt.pieces[0], Piece::Placeholder(reference) if reference.root == Root::ParallelIndex)
+        matches!(&model(each).prompt.pieces[0], Piece::Placeholder(reference) if reference.root == Root::ParallelIndex)
     );
 }
 
@@ -136,7 +145,7 @@ fn placeholders_know_their_place_in_the_file() {
     for reference in workflow
         .nodes
         .iter()
-        .flat_map(|node| node.prompt.references())
+        .flat_map(|node| model(node).prompt.references())
     {
         assert_eq!(
             &text[reference.span.start..reference.span.end],
@@ -224,7 +233,7 @@ fn json_files_become_the_same() {
     let workflow = load("A.JSON", include_str!("../fixtures/valid/greeting.json"));
     assert_eq!(workflow.name, "grüße");
     assert_eq!(field(&workflow, "count").0.default, Some(Value::from(1)));
-    let Piece::Text(start) = &workflow.nodes[0].prompt.pieces[0] else {
+    let Piece::Text(start) = &model(&workflow.nodes[0]).prompt.pieces[0] else {
         panic!("no text")
     };
     assert_eq!(start, "Greet \"");
@@ -246,4 +255,28 @@ fn parts_that_cannot_run_yet_are_listed() {
             ("nodes.0.memory", "memory (node `say`)")
         ]
     );
+}
+
+#[test]
+fn a_node_with_code_is_a_node_of_its_own_kind() {
+    let with = |code: &str| {
+        let text = format!(
+            "schema_version: \"1.0\"\nflow: {{name: w}}\nstate: {{fields: {{a: {{type: str}}}}}}\n\
+             nodes:\n  - {{id: n, prompt: p, code: {code}, output_schema: {{type: str}}, outputs: [a]}}\n\
+             edges: [{{from: START, to: n}}, {{from: n, to: END}}]\n"
+        );
+        let checked = lang::check(&Source::new("a.yaml", text));
+        checked.workflow.expect("no error")
+    };
+    let workflow = with("\"print(1)\"");
+    let NodeKind::Code(code) = &workflow.nodes[0].kind else {
+        panic!("it asks a model")
+    };
+    assert_eq!(code.source, "print(1)");
+    assert!(workflow.nodes[0].kind.model().is_none());
+    assert_eq!(workflow.unsupported[0].path, "nodes.0.code");
+    // Empty text counts as none.
+    let workflow = with("\"\"");
+    assert!(matches!(workflow.nodes[0].kind, NodeKind::Model(_)));
+    assert!(workflow.unsupported.is_empty());
 }

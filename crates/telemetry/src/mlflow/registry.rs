@@ -135,10 +135,13 @@ impl Registry {
             )
             .await?;
         let mut prompts = Vec::new();
-        for node in workflow.nodes.iter().filter(|node| node.code.is_none()) {
+        for node in &workflow.nodes {
+            let Some(asked) = node.kind.model() else {
+                continue;
+            };
             let prompt = format!("{name}.{}", model_name(&node.id));
             let version = self
-                .register_prompt(&prompt, &prompt_text(&node.prompt))
+                .register_prompt(&prompt, &prompt_text(&asked.prompt))
                 .await?;
             prompts.push((prompt, version));
         }
@@ -374,10 +377,8 @@ mod tests {
              edges: [{from: START, to: n}, {from: n, to: END}]\n",
         );
         let workflow = lang::check(&source).workflow.expect("valid");
-        assert_eq!(
-            prompt_text(&workflow.nodes[0].prompt),
-            "Say {{state.a}} in {braces}"
-        );
+        let asked = workflow.nodes[0].kind.model().expect("it asks a model");
+        assert_eq!(prompt_text(&asked.prompt), "Say {{state.a}} in {braces}");
     }
 
     #[test]

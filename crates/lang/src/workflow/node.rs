@@ -1,0 +1,114 @@
+//! A step of the workflow: what all steps share, and the kinds of steps there are.
+
+use super::{Capture, Exits, Output, Repeat};
+use crate::template::Template;
+use crate::value::{Map, Value};
+
+/// One step of the workflow.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Unique.
+    pub id: String,
+    /// For people.
+    pub description: Option<String>,
+    /// The node's own variables, evaluated over the state before the node does its work.
+    pub inputs: Vec<NodeInput>,
+    /// What it has to produce.
+    pub output: Output,
+    /// What it does to produce that.
+    pub kind: NodeKind,
+    /// Where to go afterwards.
+    pub exits: Exits,
+    /// Times the node may run in a row by itself (node form of `loop`).
+    pub repeat: Option<Repeat>,
+    /// What telemetry may keep of its prompts, answers and tool data: its own setting, else the workflow's.
+    pub capture: Capture,
+}
+
+/// What a node does to produce its outputs.
+#[derive(Debug, Clone)]
+pub enum NodeKind {
+    /// Asks a model.
+    Model(ModelNode),
+    /// Runs code; not executed yet (see [`Workflow::unsupported`](super::Workflow::unsupported)).
+    Code(CodeNode),
+}
+
+/// A node that asks a model.
+#[derive(Debug, Clone)]
+pub struct ModelNode {
+    /// What the model is asked, over the state and the node's inputs.
+    pub prompt: Template,
+    /// `llm` of the node over `config.llm`, key by key.
+    pub llm: LlmSettings,
+    /// Tools offered to the model; not executed yet (see
+    /// [`Workflow::unsupported`](super::Workflow::unsupported)).
+    pub tools: Vec<Tool>,
+}
+
+/// A node that runs code. Its prompt and its model settings are checked, but have no effect.
+#[derive(Debug, Clone)]
+pub struct CodeNode {
+    /// The code as written; never empty.
+    pub source: String,
+}
+
+impl NodeKind {
+    /// What is asked, if this kind of node asks a model.
+    pub fn model(&self) -> Option<&ModelNode> {
+        match self {
+            Self::Model(model) => Some(model),
+            Self::Code(_) => None,
+        }
+    }
+}
+
+/// A node's own variable.
+#[derive(Debug, Clone)]
+pub struct NodeInput {
+    /// Visible as `{name}` in the node's templates.
+    pub name: String,
+    /// Over the state only.
+    pub template: Template,
+}
+
+/// A tool entry of a node.
+#[derive(Debug, Clone)]
+pub struct Tool {
+    /// One of the built-in names.
+    pub name: String,
+    /// `on_error: continue`
+    pub continue_on_error: bool,
+    /// Its settings.
+    pub config: Map<String, Value>,
+}
+
+/// Model settings with the defaults not yet applied.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LlmSettings {
+    /// One of [`PROVIDERS`].
+    pub provider: Option<String>,
+    /// A provider prefix is already stripped.
+    pub model: Option<String>,
+    /// 0 to 1.
+    pub temperature: Option<f64>,
+    /// Above 0.
+    pub max_tokens: Option<u32>,
+    /// Base address of the API.
+    pub api_base: Option<String>,
+    /// Name of the environment variable that holds the key.
+    pub api_key_env: Option<String>,
+}
+
+/// Whether that is the name of an environment variable as every shell takes it. Names that are not could
+/// be commands where they are written into a file that a shell reads.
+pub fn is_variable_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// Providers a file may name; `offline` is the built-in model that needs no network.
+pub const PROVIDERS: &[&str] = &["openai", "anthropic", "google", "ollama", "offline"];
