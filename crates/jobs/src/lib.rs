@@ -2,6 +2,7 @@
 //! outputs, progress and events are opaque [`Json`](json::Json).
 
 mod fairness;
+pub mod forward;
 pub mod job;
 pub mod json;
 pub mod key;

@@ -48,9 +48,6 @@ use crate::webhook::{ClaimedDelivery, DeliveryCapacity, DeliveryLease, Settlemen
 use record::Record;
 use tables::Tables;
 
-/// Events kept per job; beyond it the oldest go, and a replay begins with the oldest that is left.
-pub const MAX_EVENTS: usize = 10_000;
-
 /// How much is remembered of jobs that ended; whatever is reached first. The oldest end goes first; its
 /// idempotency key stays.
 #[derive(Debug, Clone, Copy)]

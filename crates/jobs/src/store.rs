@@ -18,6 +18,9 @@ use crate::webhook::{ClaimedDelivery, DeliveryCapacity, DeliveryLease, Settlemen
 /// How long an `Idempotency-Key` is remembered, whatever becomes of its job.
 pub const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Events kept per job; beyond it the oldest go, and a replay begins with the oldest that is left.
+pub const MAX_EVENTS: usize = 10_000;
+
 /// Events of this kind show that a run got on: what is counted since is counted anew.
 pub const PROGRESS_EVENT: &str = "node_completed";
 
@@ -239,6 +242,9 @@ pub enum Error {
 }
 
 /// A queue of jobs and their records. Each verb is atomic: it happens as a whole, before or after any other.
+///
+/// A verb has no default: every store says what it means there. Those that stand around another store do
+/// so together, in [`forward`](crate::forward).
 #[async_trait]
 pub trait JobStore: Send + Sync + std::fmt::Debug {
     /// Stores a job; returns once it is as durable as this store makes it.
@@ -273,17 +279,12 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
         limit: usize,
         running: &BTreeMap<Arc<str>, usize>,
         now: Timestamp,
-    ) -> Result<Vec<Claimed>, Error> {
-        let _ = running;
-        self.claim(by, limit, now).await
-    }
+    ) -> Result<Vec<Claimed>, Error>;
 
     /// Lets every lease lapse now, of jobs and of deliveries, and tells of how many jobs. For a process that knows that no other one uses
     /// the store, before it claims anything: whoever held those leases is dead. A store that may be shared
     /// does nothing; there leases lapse in their time.
-    async fn release_leases(&self) -> Result<usize, Error> {
-        Ok(0)
-    }
+    async fn release_leases(&self) -> Result<usize, Error>;
 
     /// Takes up to `limit` waiting jobs whose deadline had passed by `now`: to be ended, not run.
     async fn claim_overdue(
@@ -405,7 +406,7 @@ pub(crate) fn claim_job(job: &mut Job, token: u64, by: &Claimant, now: Timestamp
     })
 }
 
-/// The end of time rather than an overflow.
+/// That much later; the end of time where that is beyond it.
 pub fn later(at: Timestamp, by: Duration) -> Timestamp {
     SignedDuration::try_from(by)
         .ok()

@@ -19,8 +19,9 @@ use engine::progress::{Checkpoint, CheckpointError, Progress};
 use engine::watch::RunObserver;
 use jobs::job::{Ending, Job, JobId, NewJob};
 use jobs::json::Json;
-use jobs::memory::MAX_EVENTS;
-use jobs::store::{Claimant, Error, JobStore, Lease, PROGRESS_EVENT, StoredEvent};
+use jobs::store::{
+    Claimant, Error, JobStore, Lease, MAX_EVENTS, PROGRESS_EVENT, StoredEvent,
+};
 use serde::Serialize;
 use tokio::sync::{Notify, SetOnce, broadcast, oneshot};
 use tokio_util::sync::CancellationToken;

@@ -1,21 +1,12 @@
 //! A job store that is measured: how long each verb takes.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use engine::host::Host;
-use jiff::Timestamp;
-use jobs::job::{Definition, Ending, Job, JobId, NewJob, Workload};
-use jobs::json::Json;
-use jobs::store::{
-    CancelRequested, Claimant, Claimed, Counts, Error, Filter, JobStore, Lease, LeaseState, Page,
-    StoredEvent, SubmitOptions, Submitted,
-};
-use jobs::webhook::{ClaimedDelivery, DeliveryCapacity, DeliveryLease, Settlement, Webhook};
+use jobs::forward::{ForwardingStore, Verb};
+use jobs::store::{Error, JobStore};
 use prometheus::Histogram;
 
 use crate::metrics::Metrics;
@@ -60,12 +51,24 @@ impl CountedStore {
             },
         }
     }
+}
 
-    async fn timed<F: Future>(&self, seconds: &Histogram, work: F) -> F::Output {
-        let started = self.host.elapsed();
-        let result = work.await;
-        seconds.observe(since(self.host.elapsed(), started));
-        result
+impl Verbs {
+    /// Where the time of a call is noted; `None` for calls that are not measured.
+    fn of(&self, verb: Verb) -> Option<&Histogram> {
+        match verb {
+            Verb::Submit => Some(&self.submit),
+            Verb::Claim => Some(&self.claim),
+            Verb::Heartbeat => Some(&self.heartbeat),
+            Verb::Checkpoint { .. } => Some(&self.checkpoint),
+            Verb::Finish => Some(&self.finish),
+            Verb::Cancel => Some(&self.cancel),
+            Verb::Read | Verb::Definition => Some(&self.read),
+            Verb::List => Some(&self.list),
+            Verb::Deliver => Some(&self.delivery),
+            Verb::Remove => Some(&self.remove),
+            Verb::Release | Verb::HandBack(_) | Verb::Ping => None,
+        }
     }
 }
 
@@ -79,179 +82,24 @@ impl fmt::Debug for CountedStore {
     }
 }
 
-#[async_trait]
-impl JobStore for CountedStore {
-    async fn submit(&self, job: NewJob, options: SubmitOptions) -> Result<Submitted, Error> {
-        self.timed(&self.seconds.submit, self.store.submit(job, options))
-            .await
+impl ForwardingStore for CountedStore {
+    type Inner = dyn JobStore;
+
+    fn inner(&self) -> &(dyn JobStore + 'static) {
+        &*self.store
     }
 
-    async fn submit_ended(
+    async fn around<T: Send + 'static>(
         &self,
-        job: NewJob,
-        by: &Claimant,
-        ending: Ending,
-        events: Vec<StoredEvent>,
-    ) -> Result<Job, Error> {
-        let work = self.store.submit_ended(job, by, ending, events);
-        self.timed(&self.seconds.submit, work).await
-    }
-
-    async fn claim(
-        &self,
-        by: &Claimant,
-        limit: usize,
-        now: Timestamp,
-    ) -> Result<Vec<Claimed>, Error> {
-        self.timed(&self.seconds.claim, self.store.claim(by, limit, now))
-            .await
-    }
-
-    async fn claim_fairly(
-        &self,
-        by: &Claimant,
-        limit: usize,
-        running: &BTreeMap<Arc<str>, usize>,
-        now: Timestamp,
-    ) -> Result<Vec<Claimed>, Error> {
-        let work = self.store.claim_fairly(by, limit, running, now);
-        self.timed(&self.seconds.claim, work).await
-    }
-
-    async fn release_leases(&self) -> Result<usize, Error> {
-        self.store.release_leases().await
-    }
-
-    async fn claim_overdue(
-        &self,
-        by: &Claimant,
-        limit: usize,
-        now: Timestamp,
-    ) -> Result<Vec<Claimed>, Error> {
-        let work = self.store.claim_overdue(by, limit, now);
-        self.timed(&self.seconds.claim, work).await
-    }
-
-    async fn heartbeat(
-        &self,
-        leases: &[Lease],
-        lease_for: Duration,
-        now: Timestamp,
-    ) -> Result<Vec<LeaseState>, Error> {
-        let work = self.store.heartbeat(leases, lease_for, now);
-        self.timed(&self.seconds.heartbeat, work).await
-    }
-
-    async fn checkpoint(
-        &self,
-        lease: &Lease,
-        progress: Option<Json>,
-        events: Vec<StoredEvent>,
-    ) -> Result<(), Error> {
-        let work = self.store.checkpoint(lease, progress, events);
-        self.timed(&self.seconds.checkpoint, work).await
-    }
-
-    async fn finish(
-        &self,
-        lease: &Lease,
-        ending: Ending,
-        events: Vec<StoredEvent>,
-    ) -> Result<Job, Error> {
-        let work = self.store.finish(lease, ending, events);
-        self.timed(&self.seconds.finish, work).await
-    }
-
-    async fn hand_back(&self, lease: &Lease) -> Result<(), Error> {
-        self.store.hand_back(lease).await
-    }
-
-    async fn request_cancel(&self, id: JobId, now: Timestamp) -> Result<CancelRequested, Error> {
-        self.timed(&self.seconds.cancel, self.store.request_cancel(id, now))
-            .await
-    }
-
-    async fn get(&self, id: JobId) -> Result<Option<Job>, Error> {
-        self.timed(&self.seconds.read, self.store.get(id)).await
-    }
-
-    async fn workload(&self, id: JobId) -> Result<Option<Workload>, Error> {
-        self.timed(&self.seconds.read, self.store.workload(id))
-            .await
-    }
-
-    async fn definition(&self, hash: &str) -> Result<Option<Arc<Definition>>, Error> {
-        self.timed(&self.seconds.read, self.store.definition(hash))
-            .await
-    }
-
-    async fn list(
-        &self,
-        filter: &Filter,
-        cursor: Option<JobId>,
-        limit: usize,
-    ) -> Result<Page, Error> {
-        self.timed(&self.seconds.list, self.store.list(filter, cursor, limit))
-            .await
-    }
-
-    async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<StoredEvent>, Error> {
-        self.timed(&self.seconds.read, self.store.events(id, after, limit))
-            .await
-    }
-
-    async fn claim_deliveries(
-        &self,
-        capacity: &DeliveryCapacity,
-        lease_for: Duration,
-        now: Timestamp,
-    ) -> Result<Vec<ClaimedDelivery>, Error> {
-        let work = self.store.claim_deliveries(capacity, lease_for, now);
-        self.timed(&self.seconds.delivery, work).await
-    }
-
-    async fn settle_delivery(
-        &self,
-        lease: &DeliveryLease,
-        settlement: Settlement,
-    ) -> Result<(), Error> {
-        let work = self.store.settle_delivery(lease, settlement);
-        self.timed(&self.seconds.delivery, work).await
-    }
-
-    async fn webhook(&self, id: JobId) -> Result<Option<Webhook>, Error> {
-        self.timed(&self.seconds.read, self.store.webhook(id)).await
-    }
-
-    async fn delete(&self, id: JobId) -> Result<(), Error> {
-        self.timed(&self.seconds.remove, self.store.delete(id))
-            .await
-    }
-
-    async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, Error> {
-        self.timed(&self.seconds.remove, self.store.expire(before, limit))
-            .await
-    }
-
-    async fn expire_over(&self, max_bytes: u64, limit: usize) -> Result<usize, Error> {
-        let work = self.store.expire_over(max_bytes, limit);
-        self.timed(&self.seconds.remove, work).await
-    }
-
-    async fn expire_keys(&self, used_before: Timestamp, limit: usize) -> Result<usize, Error> {
-        let work = self.store.expire_keys(used_before, limit);
-        self.timed(&self.seconds.remove, work).await
-    }
-
-    async fn counts(&self) -> Result<Counts, Error> {
-        self.timed(&self.seconds.list, self.store.counts()).await
-    }
-
-    async fn ping(&self) -> Result<(), Error> {
-        self.store.ping().await
-    }
-
-    fn is_durable(&self) -> bool {
-        self.store.is_durable()
+        verb: Verb,
+        call: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, Error> {
+        let Some(seconds) = self.seconds.of(verb) else {
+            return call.await;
+        };
+        let started = self.host.elapsed();
+        let result = call.await;
+        seconds.observe(since(self.host.elapsed(), started));
+        result
     }
 }

@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::MAX_EVENTS;
 use super::deliveries::DeliveryRecord;
 use super::packed::{Packed, Slot};
 use super::tables::Key;
 use crate::job::{Ending, Job, NewJob, Status, Transition, Workload};
 use crate::json::Json;
-use crate::store::{Claimant, Error, Lease, PROGRESS_EVENT, StoredEvent, claim_job};
+use crate::store::{Claimant, Error, Lease, MAX_EVENTS, PROGRESS_EVENT, StoredEvent, claim_job};
 
 /// What a record takes beside its payloads, roughly, in bytes: itself and its places in the tables.
 const RECORD_BYTES: usize = size_of::<Record>() + 128;

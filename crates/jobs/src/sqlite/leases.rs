@@ -16,10 +16,9 @@ use super::values::{
 use crate::fairness;
 use crate::job::{Ending, Job, JobId, Status, Transition, Workload};
 use crate::json::Json;
-use crate::memory::MAX_EVENTS;
 use crate::store::{
-    CancelRequested, Claimant, Claimed, Error, Lease, LeaseState, PROGRESS_EVENT, StoredEvent,
-    claim_job, later,
+    CancelRequested, Claimant, Claimed, Error, Lease, LeaseState, MAX_EVENTS, PROGRESS_EVENT,
+    StoredEvent, claim_job, later,
 };
 
 impl Tables<'_> {

@@ -29,7 +29,7 @@ use service::{Config, Service, Settings};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-pub(crate) use faulty_store::{Faults, FaultyStore, SharedStore, Verb};
+pub(crate) use faulty_store::{Faults, FaultyStore, SharedStore};
 
 /// What a fake model does with one call.
 #[derive(Debug, Clone)]

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use jobs::forward::Verb;
 use jobs::job::{JobId, Status};
 use jobs::key::{Changed, Hidden256, KeyChange, KeyRecord, KeyStore, Keys};
 use jobs::memory::MemoryStore;
@@ -24,7 +25,7 @@ use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 
 use crate::fixture::{
-    Answer, FakeModels, Faults, FaultyStore, Fixture, HOUR, TestHost, Verb, request,
+    Answer, FakeModels, Faults, FaultyStore, Fixture, HOUR, TestHost, request,
 };
 
 /// Much less than a tick of the worker, a heartbeat or a reload of keys: what follows from a change must

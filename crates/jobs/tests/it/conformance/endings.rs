@@ -1,7 +1,6 @@
 use jobs::job::{End, Ending, Job, NewJob, Status};
 use jobs::json::Json;
-use jobs::memory::MAX_EVENTS;
-use jobs::store::{Counts, Error};
+use jobs::store::{Counts, Error, MAX_EVENTS};
 use serde_json::json;
 
 use super::Store;

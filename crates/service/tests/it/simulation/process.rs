@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use engine::host::Host;
-use jobs::store::{Claimed, Error, Lease};
+use jobs::forward::Verb;
+use jobs::job::JobId;
+use jobs::store::{Claimed, Error};
 use lang::source::Source;
 use llm::chat::{ChatReply, ChatRequest, Content, Delta, FinishReason, Usage};
 use llm::error::ErrorKind;
@@ -19,7 +21,7 @@ use service::{Config, Service, Settings};
 use tokio::sync::Notify;
 
 use super::world::World;
-use crate::fixture::{Faults, FaultyStore, Verb};
+use crate::fixture::{Faults, FaultyStore};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Phase {
@@ -196,8 +198,8 @@ impl Faults for Part {
         }
     }
 
-    fn handed_back(&self, lease: &Lease) {
-        self.world.record().held.remove(&lease.job);
+    fn handed_back(&self, job: JobId) {
+        self.world.record().held.remove(&job);
     }
 }
 
