@@ -30,7 +30,6 @@ mod numbered;
 mod older;
 mod position;
 pub mod problem;
-pub mod report;
 mod retry;
 pub mod runs;
 mod service;

@@ -1,7 +1,6 @@
 //! A report's columns, as a table for people and as comma-separated values.
 
-use service::report::{By, Row};
-
+use super::totals::{By, Row};
 use crate::printer::Look;
 use crate::table::{Align, Table};
 

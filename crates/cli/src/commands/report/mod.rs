@@ -2,6 +2,8 @@
 //! summed up as it comes, so that a store of any size will do.
 
 mod layout;
+mod spread;
+mod totals;
 
 use std::collections::HashMap;
 
@@ -9,9 +11,9 @@ use clap::ValueEnum;
 use engine::host::Host as _;
 use jiff::Timestamp;
 use serde_json::json;
-use service::report::{By, Facts, Report};
 
 use self::layout::Columns;
+use self::totals::{By, Facts, Report};
 use super::Context;
 use super::asked::{self, Asked};
 use super::jobs::{Listing, Source};

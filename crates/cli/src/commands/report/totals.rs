@@ -7,30 +7,28 @@ use engine::outcome::{NodeUsage, Usage};
 use jobs::job::Status;
 use serde::{Deserialize, Serialize};
 
-mod spread;
-
-use spread::Spread;
+use super::spread::Spread;
 
 /// What a job tells of itself: a row of a listing, and the key that made it where that is known.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Facts {
+pub(super) struct Facts {
     /// Its workflow's name.
-    pub workflow: String,
+    pub(super) workflow: String,
     /// Where it stands.
-    pub status: Status,
+    pub(super) status: Status,
     /// Once it has run.
-    pub execution_time_ms: Option<u64>,
+    pub(super) execution_time_ms: Option<u64>,
     /// Once it has ended.
-    pub usage: Option<Usage>,
+    pub(super) usage: Option<Usage>,
     /// The key that made it.
     #[serde(default)]
-    pub owner: Option<String>,
+    pub(super) owner: Option<String>,
 }
 
 /// What jobs are grouped by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum By {
+pub(super) enum By {
     /// The workflow's name.
     Workflow,
     /// `workflow/node`, for each node that asked a model.
@@ -42,48 +40,48 @@ pub enum By {
 }
 
 /// The group of jobs that no key made.
-pub const NO_KEY: &str = "(no key)";
+pub(super) const NO_KEY: &str = "(no key)";
 /// The group of calls that no model answered.
-pub const NO_MODEL: &str = "(no answer)";
+pub(super) const NO_MODEL: &str = "(no answer)";
 
 /// One group's sums, or those of all.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Row {
+pub(super) struct Row {
     /// What it is the group of; `total` for all.
-    pub group: String,
+    pub(super) group: String,
     /// Jobs. A job counts in each group in which it has a part.
-    pub runs: u64,
+    pub(super) runs: u64,
     /// Of these, completed.
-    pub completed: u64,
+    pub(super) completed: u64,
     /// Failed.
-    pub failed: u64,
+    pub(super) failed: u64,
     /// Cancelled.
-    pub cancelled: u64,
+    pub(super) cancelled: u64,
     /// Not ended yet.
-    pub active: u64,
+    pub(super) active: u64,
     /// Half of the runs took no longer, in milliseconds; within a hundredth. `None` where none has ended.
-    pub p50_ms: Option<u64>,
+    pub(super) p50_ms: Option<u64>,
     /// 95 of 100 took no longer.
-    pub p95_ms: Option<u64>,
+    pub(super) p95_ms: Option<u64>,
     /// Attempts at a model.
-    pub llm_calls: u64,
+    pub(super) llm_calls: u64,
     /// Prompt tokens.
-    pub input_tokens: u64,
+    pub(super) input_tokens: u64,
     /// Of these, cached.
-    pub cached_tokens: u64,
+    pub(super) cached_tokens: u64,
     /// Answer tokens.
-    pub output_tokens: u64,
+    pub(super) output_tokens: u64,
     /// US dollars, as far as prices were known.
-    pub cost_usd: f64,
+    pub(super) cost_usd: f64,
     /// Jobs of which a part has no known price: `cost_usd` is too low by what they cost.
-    pub unpriced_runs: u64,
+    pub(super) unpriced_runs: u64,
     /// Jobs of which a part of the tokens, and so of the cost, is an estimate.
-    pub estimated_runs: u64,
+    pub(super) estimated_runs: u64,
 }
 
 /// Sums that grow job by job.
 #[derive(Debug)]
-pub struct Report {
+pub(super) struct Report {
     by: By,
     groups: BTreeMap<String, Sums>,
     total: Sums,
@@ -98,7 +96,7 @@ struct Sums {
 
 impl Report {
     /// Of no job yet.
-    pub fn new(by: By) -> Self {
+    pub(super) fn new(by: By) -> Self {
         Self {
             by,
             groups: BTreeMap::new(),
@@ -108,7 +106,7 @@ impl Report {
     }
 
     /// One more job.
-    pub fn add(&mut self, job: &Facts) {
+    pub(super) fn add(&mut self, job: &Facts) {
         let none = Usage::default();
         let usage = job.usage.as_ref().unwrap_or(&none);
         self.price_tables
@@ -141,7 +139,7 @@ impl Report {
     }
 
     /// The groups: what cost most comes first, then what took most tokens, then by name.
-    pub fn rows(&self) -> Vec<Row> {
+    pub(super) fn rows(&self) -> Vec<Row> {
         let groups = self.groups.iter().map(|(name, sums)| sums.row(name));
         let mut rows: Vec<Row> = groups.collect();
         let tokens = |row: &Row| row.input_tokens + row.output_tokens;
@@ -155,12 +153,12 @@ impl Report {
     }
 
     /// All jobs, each once.
-    pub fn total(&self) -> Row {
+    pub(super) fn total(&self) -> Row {
         self.total.row("total")
     }
 
     /// The versions of the price tables that costs were worked out by.
-    pub fn price_tables(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn price_tables(&self) -> impl Iterator<Item = &str> {
         self.price_tables.iter().map(String::as_str)
     }
 
