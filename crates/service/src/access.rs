@@ -1,12 +1,12 @@
 //! Who may do what: API keys, their scopes and workflows.
 //!
-//! Keys come from a store (`desk` makes, rotates and revokes them) or from a list that is only read
+//! Keys come from a store (`issuer` makes, rotates and revokes them) or from a list that is only read
 //! (`listed`). Those that are good lie in memory (`keyring`): to let somebody in takes no look into the
 //! store. A change that is made here counts at once; one that another process made in a shared store
 //! counts after [`RELOAD_EVERY`].
 
-mod desk;
 mod grants;
+mod issuer;
 mod keyring;
 mod listed;
 mod secret;
@@ -20,10 +20,10 @@ use jobs::store::Error;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use desk::{Desk, KeyError, KeyState, KeyView, LONGEST_GRACE, Made, NewKey};
 pub use grants::{Grants, Scope};
+pub use issuer::{IssuedKey, KeyError, KeyIssuer, KeyState, KeyView, LONGEST_GRACE, NewKey};
 pub use keyring::Identity;
-pub use listed::{ListedKey, ListedKeys, UnfitList};
+pub use listed::{InvalidKeyList, ListedKey, ListedKeys};
 pub use secret::{ApiKey, SecretSource};
 
 use crate::completion::completed;
@@ -36,7 +36,7 @@ pub const RELOAD_EVERY: Duration = Duration::from_secs(15);
 /// Lets callers in by their keys.
 #[derive(Debug)]
 pub struct Access {
-    desk: Desk,
+    issuer: KeyIssuer,
     listed: ListedKeys,
     accounts: Arc<Accounts>,
     ring: RwLock<Arc<Keyring>>,
@@ -50,17 +50,17 @@ impl Access {
     /// With the keys of a store and those of a list. `None` where there are none, and never were any in
     /// the store: nobody needs a key then. Keys that all were revoked, or have expired, let nobody in.
     pub async fn open(
-        desk: Desk,
+        issuer: KeyIssuer,
         listed: ListedKeys,
         accounts: Arc<Accounts>,
     ) -> Result<Option<Self>, Error> {
-        let keys = desk.store.keys().await?;
+        let keys = issuer.store.keys().await?;
         if keys.records.is_empty() && listed.is_empty() {
             return Ok(None);
         }
         let hashing_key = keys
             .hashing_key
-            .unwrap_or_else(|| Hidden256::from(desk.secrets.secret()));
+            .unwrap_or_else(|| Hidden256::from(issuer.secrets.secret()));
         let ring = Keyring::new(hashing_key, &keys.records, &listed, &accounts, None);
         for record in &keys.records {
             if listed.names(&record.id) {
@@ -68,7 +68,7 @@ impl Access {
             }
         }
         Ok(Some(Self {
-            desk,
+            issuer,
             listed,
             accounts,
             ring: RwLock::new(Arc::new(ring)),
@@ -78,8 +78,8 @@ impl Access {
     }
 
     /// Where its keys are made. What is done there directly counts here after [`RELOAD_EVERY`].
-    pub fn desk(&self) -> &Desk {
-        &self.desk
+    pub fn issuer(&self) -> &KeyIssuer {
+        &self.issuer
     }
 
     /// What its keys have spent.
@@ -116,20 +116,24 @@ impl Access {
 
     /// Whose key this is, if it is good now. Takes the same time whatever is wrong with it.
     pub fn identify(&self, presented: &str) -> Option<Arc<Identity>> {
-        self.ring().identify(presented, self.desk.host.now())
+        self.ring().identify(presented, self.issuer.host.now())
     }
 
     /// Makes a key. As with the next two, it is done to its end even if this is dropped.
-    pub async fn create(self: &Arc<Self>, new: NewKey) -> Result<Made, KeyError> {
-        self.change(|desk| async move { desk.create(new).await })
+    pub async fn create(self: &Arc<Self>, new: NewKey) -> Result<IssuedKey, KeyError> {
+        self.change(|issuer| async move { issuer.create(new).await })
             .await
     }
 
     /// Gives a key another secret; the old one stays good for `grace`.
-    pub async fn rotate(self: &Arc<Self>, id: &str, grace: Duration) -> Result<Made, KeyError> {
+    pub async fn rotate(
+        self: &Arc<Self>,
+        id: &str,
+        grace: Duration,
+    ) -> Result<IssuedKey, KeyError> {
         self.refuse_listed(id)?;
         let id = id.to_owned();
-        self.change(move |desk| async move { desk.rotate(&id, grace).await })
+        self.change(move |issuer| async move { issuer.rotate(&id, grace).await })
             .await
     }
 
@@ -137,14 +141,14 @@ impl Access {
     pub async fn revoke(self: &Arc<Self>, id: &str) -> Result<KeyView, KeyError> {
         self.refuse_listed(id)?;
         let id = id.to_owned();
-        self.change(move |desk| async move { desk.revoke(&id).await })
+        self.change(move |issuer| async move { issuer.revoke(&id).await })
             .await
     }
 
     /// Changes the keys of the store, and sees to it that this counts here before anybody is told.
     async fn change<T, F>(
         self: &Arc<Self>,
-        change: impl FnOnce(Desk) -> F + Send + 'static,
+        change: impl FnOnce(KeyIssuer) -> F + Send + 'static,
     ) -> Result<T, KeyError>
     where
         T: Send + 'static,
@@ -153,9 +157,9 @@ impl Access {
         let access = self.clone();
         completed(&self.changes, async move {
             let _changing = access.changing.lock().await;
-            let changed = change(access.desk.clone()).await;
+            let changed = change(access.issuer.clone()).await;
             // Also where it is not known whether the store has taken it.
-            if !matches!(changed, Err(KeyError::Unfit(_) | KeyError::NotFound)) {
+            if !matches!(changed, Err(KeyError::Invalid(_) | KeyError::NotFound)) {
                 access.reload().await?;
             }
             changed
@@ -167,7 +171,7 @@ impl Access {
     pub async fn list(&self) -> Result<Vec<KeyView>, KeyError> {
         let ring = self.ring();
         let mut views: Vec<_> = self.listed.views().collect();
-        let stored = self.desk.list().await?;
+        let stored = self.issuer.list().await?;
         views.extend(
             stored
                 .into_iter()
@@ -187,7 +191,7 @@ impl Access {
 
     async fn keep_keys(&self, stop: &CancellationToken) {
         while stop
-            .run_until_cancelled(self.desk.host.sleep(RELOAD_EVERY))
+            .run_until_cancelled(self.issuer.host.sleep(RELOAD_EVERY))
             .await
             .is_some()
         {
@@ -209,7 +213,7 @@ impl Access {
     async fn write_uses(&self) {
         let uses = self.ring().take_uses();
         if !uses.is_empty()
-            && let Err(error) = self.desk.store.keys_used(uses).await
+            && let Err(error) = self.issuer.store.keys_used(uses).await
         {
             tracing::warn!(%error, "when API keys were used last could not be written down");
         }
@@ -224,7 +228,7 @@ impl Access {
 
     /// With `changing` held.
     async fn reload(&self) -> Result<(), Error> {
-        let keys = self.desk.store.keys().await?;
+        let keys = self.issuer.store.keys().await?;
         let before = self.ring();
         let hashing_key = keys
             .hashing_key

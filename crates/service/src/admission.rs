@@ -22,10 +22,10 @@ use jobs::store::{Error, SubmitOptions, Submitted};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::attended::{Attended, Work};
 use crate::catalog::LoadedWorkflow;
 use crate::execution::{Begin, Execution};
-use crate::limits::{Exceeded, Place};
+use crate::inline_run::{Detachable, InlineRun};
+use crate::limits::{Exceeded, InFlightSlot};
 use crate::live::{LiveRun, Unstored};
 use crate::runs::{Accepted, SubmitError};
 use crate::service::Shared;
@@ -55,18 +55,21 @@ impl Shared {
 
     /// As [`admit`](Self::admit), for a caller who does the work while it waits, for as long as it has
     /// patience.
-    pub(crate) async fn admit_attended(
+    pub(crate) async fn admit_inline(
         self: &Arc<Self>,
         workflow: &Arc<LoadedWorkflow>,
         job: Box<NewJob>,
         start: Start,
         patience: Duration,
-    ) -> Result<Attended, SubmitError> {
+    ) -> Result<InlineRun, SubmitError> {
         let hold = job.idempotency.is_none().then(|| patience.min(HOLD));
         let (mut work, answer) = self.begin(workflow, job, start, hold)?;
         let answer = work.until(answer).await;
         let accepted = answer.unwrap_or(Err(SubmitError::Draining))?;
-        Ok(Attended { accepted, work })
+        Ok(InlineRun {
+            accepted,
+            rest: work,
+        })
     }
 
     fn begin(
@@ -75,7 +78,7 @@ impl Shared {
         job: Box<NewJob>,
         start: Start,
         hold: Option<Duration>,
-    ) -> Result<(Work, Answer), SubmitError> {
+    ) -> Result<(Detachable, Answer), SubmitError> {
         // Taken before looking at `draining`: a drain that begins now waits for this submission.
         let submission = self.tasks.token();
         if self.is_draining() {
@@ -88,7 +91,7 @@ impl Shared {
         };
         let place = match self.account_of(job.owner.as_ref()) {
             None => Ok(None),
-            Some(account) => account.enter(slot.is_none()).map(Some),
+            Some(account) => account.take_slot(slot.is_none()).map(Some),
         };
         let place = match place {
             // What it repeats was let in before.
@@ -103,16 +106,18 @@ impl Shared {
         let tasks = self.tasks.clone();
         let work = match (place, slot) {
             (Err(exceeded), _) => {
-                Work::new(tasks, shared.find_earlier(unstored, exceeded, submission))
+                Detachable::new(tasks, shared.find_earlier(unstored, exceeded, submission))
             }
             (Ok(place), Some(slot)) => {
                 let begin = (workflow, start);
-                Work::new(
+                Detachable::new(
                     tasks,
                     shared.start(begin, unstored, place, hold, slot, submission),
                 )
             }
-            (Ok(place), None) => Work::new(tasks, shared.enqueue(unstored, place, submission)),
+            (Ok(place), None) => {
+                Detachable::new(tasks, shared.enqueue(unstored, place, submission))
+            }
         };
         Ok((work, answer))
     }
@@ -120,7 +125,7 @@ impl Shared {
     async fn enqueue(
         self: Arc<Self>,
         unstored: Unstored,
-        place: Option<Place>,
+        place: Option<InFlightSlot>,
         _submission: TaskTrackerToken,
     ) {
         // Before it can be claimed.
@@ -174,7 +179,7 @@ impl Shared {
         self: Arc<Self>,
         begin: Begin,
         unstored: Unstored,
-        place: Option<Place>,
+        place: Option<InFlightSlot>,
         hold: Option<Duration>,
         slot: OwnedSemaphorePermit,
         _submission: TaskTrackerToken,

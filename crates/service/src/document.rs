@@ -34,20 +34,20 @@ pub struct Document<'a> {
     problem: Option<&'a Json>,
     metadata: Option<&'a Json>,
     retried_from: Option<JobId>,
-    #[serde(skip_serializing_if = "Told::is_left_out")]
-    webhook: Told<'a>,
+    #[serde(skip_serializing_if = "WebhookMember::is_left_out")]
+    webhook: WebhookMember<'a>,
 }
 
 /// How far the job's end has been told, where it is to be.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Told<'a> {
+enum WebhookMember<'a> {
     Webhook(Option<Webhook<'a>>),
     /// Of what the webhook itself sends: that is the same at every try.
     LeftOut,
 }
 
-impl Told<'_> {
+impl WebhookMember<'_> {
     fn is_left_out(&self) -> bool {
         matches!(self, Self::LeftOut)
     }
@@ -78,7 +78,7 @@ impl<'a> Document<'a> {
     /// Of a job that has ended, as its webhook sends it.
     pub(crate) fn of_end(job: &'a Job) -> Self {
         Self {
-            webhook: Told::LeftOut,
+            webhook: WebhookMember::LeftOut,
             ..Self::from(job)
         }
     }
@@ -100,7 +100,7 @@ impl<'a> From<&'a Job> for Document<'a> {
             problem: job.problem.as_ref(),
             metadata: job.metadata.as_ref(),
             retried_from: job.retried_from,
-            webhook: Told::Webhook(job.webhook.as_ref().map(Webhook::from)),
+            webhook: WebhookMember::Webhook(job.webhook.as_ref().map(Webhook::from)),
         }
     }
 }

@@ -19,7 +19,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::Receiver;
 
-use crate::live::Told;
+use crate::live::LiveEvent;
 use crate::numbered::Numbered;
 use crate::runs::Accepted;
 use crate::service::{Service, Shared};
@@ -174,7 +174,10 @@ impl Service {
         &self,
         accepted: &Accepted,
     ) -> impl Stream<Item = Result<Event, Error>> + Send + use<> {
-        let place = accepted.run.as_ref().and_then(|run| run.take_place());
+        let place = accepted
+            .run
+            .as_ref()
+            .and_then(|run| run.take_reserved_watcher());
         self.watch(accepted.id, 0, place)
     }
 
@@ -182,7 +185,7 @@ impl Service {
         &self,
         id: JobId,
         after: u64,
-        place: Option<Receiver<Told>>,
+        place: Option<Receiver<LiveEvent>>,
     ) -> impl Stream<Item = Result<Event, Error>> + Send + use<> {
         let shared = self.shared.clone();
         try_stream! {
@@ -197,7 +200,7 @@ impl Service {
                 }
             }
             loop {
-                // In this order: what happens after `watch` is told, what was stored before is read, and
+                // In this order: what happens after `watch` is live, what was stored before is read, and
                 // a job that has ended by the time it is looked at has all its events in the store.
                 let is_last_look = shared.abandon_runs.is_cancelled();
                 let live = shared.running(id).and_then(|run| run.watch());
@@ -249,17 +252,17 @@ impl Service {
 }
 
 /// What comes next; `None` when the store must be asked: the watcher lagged, or the run has left.
-async fn next(live: &mut Receiver<Told>, last: &mut u64) -> Option<Event> {
+async fn next(live: &mut Receiver<LiveEvent>, last: &mut u64) -> Option<Event> {
     loop {
         match live.recv().await.ok()? {
-            Told::Event { event, .. } if event.id <= *last => {}
-            Told::Event { previous, .. } if previous > *last => return None,
-            Told::Event { event, .. } => {
+            LiveEvent::Event { event, .. } if event.id <= *last => {}
+            LiveEvent::Event { previous, .. } if previous > *last => return None,
+            LiveEvent::Event { event, .. } => {
                 *last = event.id;
                 return Some(event.into());
             }
-            Told::Delta { after, .. } if after < *last => {}
-            Told::Delta { event, .. } => return Some(event),
+            LiveEvent::Delta { after, .. } if after < *last => {}
+            LiveEvent::Delta { event, .. } => return Some(event),
         }
     }
 }

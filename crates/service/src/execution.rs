@@ -19,7 +19,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::backoff::Backoff;
 use crate::catalog::LoadedWorkflow;
-use crate::limits::{Account, Place};
+use crate::limits::{Account, InFlightSlot};
 use crate::live::{LiveRun, Unstored};
 use crate::position;
 use crate::problem::Problem;
@@ -41,18 +41,18 @@ pub(crate) struct Execution {
     /// Of whom the job belongs to, where that is counted.
     account: Option<Arc<Account>>,
     /// In that account, until the run is over.
-    place: Mutex<Option<Place>>,
+    place: Mutex<Option<InFlightSlot>>,
     /// An earlier attempt was gone with what it had under way.
     was_interrupted: bool,
 }
 
 impl Execution {
     /// Of a job that is about to be stored.
-    pub(crate) fn of_new(shared: &Arc<Shared>, job: &NewJob, place: Option<Place>) -> Self {
+    pub(crate) fn of_new(shared: &Arc<Shared>, job: &NewJob, place: Option<InFlightSlot>) -> Self {
         let run = LiveRun::new(shared, job.id, job.workflow.clone(), 0);
         let options = RunOptions::of(&job.workload);
         if options.stream {
-            run.keep_place();
+            run.reserve_watcher();
         }
         Self {
             shared: shared.clone(),
@@ -128,7 +128,7 @@ impl Execution {
         }
     }
 
-    fn take_place(&self) -> Option<Place> {
+    fn take_place(&self) -> Option<InFlightSlot> {
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         place.take()
     }
@@ -331,7 +331,7 @@ impl Execution {
             Ok(()) => {
                 self.shared.handed_back.fetch_add(1, Ordering::SeqCst);
                 if let Some(mut place) = self.take_place() {
-                    place.wait();
+                    place.waits_again();
                     self.shared.waiting.put(self.run.id(), place);
                 }
             }

@@ -13,19 +13,19 @@ use tokio_util::task::TaskTracker;
 
 use crate::runs::Accepted;
 
-/// A run that was accepted and is executed by whoever holds it, in [`Service::wait_attending`]. To be
+/// A run that was accepted and is executed by whoever holds it, in [`Service::wait_inline`]. To be
 /// waited for or dropped right away: nothing else executes it. Dropping it does not stop the run.
 ///
-/// [`Service::wait_attending`]: crate::Service::wait_attending
+/// [`Service::wait_inline`]: crate::Service::wait_inline
 #[derive(Debug)]
-pub struct Attended {
+pub struct InlineRun {
     /// The handle that others get.
     pub accepted: Accepted,
-    pub(crate) work: Work,
+    pub(crate) rest: Detachable,
 }
 
 /// What remains to be done of a submission and its run.
-pub(crate) struct Work {
+pub(crate) struct Detachable {
     /// `None` once it is done.
     rest: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// Where it goes on.
@@ -33,7 +33,7 @@ pub(crate) struct Work {
     runtime: Handle,
 }
 
-impl Work {
+impl Detachable {
     /// # Panics
     /// Outside a Tokio runtime.
     pub(crate) fn new(tasks: TaskTracker, work: impl Future<Output = ()> + Send + 'static) -> Self {
@@ -77,7 +77,7 @@ impl Work {
     }
 }
 
-impl Drop for Work {
+impl Drop for Detachable {
     fn drop(&mut self) {
         if let Some(work) = self.rest.take() {
             self.tasks.spawn_on(work, &self.runtime);
@@ -85,9 +85,9 @@ impl Drop for Work {
     }
 }
 
-impl std::fmt::Debug for Work {
+impl std::fmt::Debug for Detachable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Work")
+        f.debug_struct("Detachable")
             .field("is_done", &self.rest.is_none())
             .finish_non_exhaustive()
     }

@@ -38,7 +38,7 @@ pub(crate) fn accept(
 /// Adds the integers that do not fit 64 bits, up to a thousand faults in all. Each is one unless the
 /// workflow has no use for the value or it has a fault already.
 fn add_large(workflow: &Workflow, integers: &LargeIntegers, faults: &mut Vec<Fault>) {
-    let mut places = FaultyPlaces::default();
+    let mut places = FaultPaths::default();
     for fault in &*faults {
         places.add(&fault.path);
     }
@@ -62,12 +62,12 @@ fn add_large(workflow: &Workflow, integers: &LargeIntegers, faults: &mut Vec<Fau
 
 /// Where faults are, as a tree of the steps that lead there.
 #[derive(Debug, Default)]
-struct FaultyPlaces {
+struct FaultPaths {
     is_faulty: bool,
     inner: HashMap<PathSegment, Self>,
 }
 
-impl FaultyPlaces {
+impl FaultPaths {
     fn add(&mut self, path: &[PathSegment]) {
         let mut place = self;
         for segment in path {

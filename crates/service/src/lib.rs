@@ -3,7 +3,7 @@
 //!
 //! The life of a run: [`Service::submit`] checks the inputs, stores the job and, where a slot is free,
 //! claims it in the same commit; a task of its own executes it, whoever waits for it or goes away. With
-//! [`Service::attend`] whoever waits for it executes it, until it ends or they go away. Where no slot is
+//! [`Service::submit_inline`] whoever waits for it executes it, until it ends or they go away. Where no slot is
 //! free the job waits in the store, and only there, until the worker claims it. While it runs the worker
 //! renews its lease. Its end is stored together with its last event, and only then told to anybody. After
 //! a crash a job goes on from its progress and the events after it. Where a webhook is to be told of the end,
@@ -11,7 +11,6 @@
 
 pub mod access;
 mod admission;
-pub mod attended;
 mod backoff;
 pub mod catalog;
 mod completion;
@@ -23,13 +22,14 @@ mod expiry;
 /// What `fuzz/` calls; each function takes any bytes.
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod inline_run;
 mod inputs;
 pub mod limits;
 mod live;
 mod numbered;
-mod older;
 mod position;
 pub mod problem;
+mod retired_versions;
 mod retry;
 pub mod runs;
 mod service;

@@ -8,7 +8,7 @@
 mod account;
 mod accounts;
 mod addresses;
-mod place;
+mod in_flight_slot;
 mod rate;
 mod usage;
 
@@ -26,7 +26,7 @@ pub use addresses::{Addresses, Client};
 pub use rate::Window;
 pub use usage::{KeyUsage, Left, Spending};
 
-pub(crate) use place::Place;
+pub(crate) use in_flight_slot::InFlightSlot;
 
 /// The most that may be allowed a day: headers take integers of 15 digits, dollars in millionths.
 pub const MOST_TOKENS: u64 = 999_999_999_999_999;

@@ -19,9 +19,7 @@ use engine::progress::{Checkpoint, CheckpointError, Progress};
 use engine::watch::RunObserver;
 use jobs::job::{Ending, Job, JobId, NewJob};
 use jobs::json::Json;
-use jobs::store::{
-    Claimant, Error, JobStore, Lease, MAX_EVENTS, PROGRESS_EVENT, StoredEvent,
-};
+use jobs::store::{Claimant, Error, JobStore, Lease, MAX_EVENTS, PROGRESS_EVENT, StoredEvent};
 use serde::Serialize;
 use tokio::sync::{Notify, SetOnce, broadcast, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -89,18 +87,18 @@ struct Log {
     saved_id: u64,
     since_progress: SinceProgress,
     /// In order: events to be stored, and deltas that must not overtake them.
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<QueuedEvent>,
     /// Made for the first who watches.
-    watchers: Option<broadcast::Sender<Told>>,
+    watchers: Option<broadcast::Sender<LiveEvent>>,
     /// A place that is kept for whoever asked for the run.
-    kept_place: Option<broadcast::Receiver<Told>>,
+    reserved_watcher: Option<broadcast::Receiver<LiveEvent>>,
     closed: bool,
 }
 
 #[derive(Debug)]
-enum Waiting {
+enum QueuedEvent {
     Event(StoredEvent),
-    Delta(Told),
+    Delta(LiveEvent),
 }
 
 /// A job that is not stored yet, and whoever waits for that.
@@ -115,7 +113,7 @@ pub(crate) type Reply = oneshot::Sender<Result<Accepted, SubmitError>>;
 
 /// What those who watch are told.
 #[derive(Debug, Clone)]
-pub(crate) enum Told {
+pub(crate) enum LiveEvent {
     /// An event, stored by now. `previous` is the id of the one stored before it: who has not seen that
     /// has missed something.
     Event { previous: u64, event: StoredEvent },
@@ -146,7 +144,7 @@ impl LiveRun {
                 },
                 waiting: VecDeque::new(),
                 watchers: None,
-                kept_place: None,
+                reserved_watcher: None,
                 closed: false,
             }),
             writing: tokio::sync::Mutex::default(),
@@ -224,7 +222,7 @@ impl LiveRun {
     }
 
     /// From now on everything that happens; `None` when nothing will any more.
-    pub(crate) fn watch(&self) -> Option<broadcast::Receiver<Told>> {
+    pub(crate) fn watch(&self) -> Option<broadcast::Receiver<LiveEvent>> {
         let mut log = self.log();
         if log.closed {
             return None;
@@ -238,14 +236,14 @@ impl LiveRun {
 
     /// Keeps a place from which the whole run will be seen, its first deltas too, for somebody who can
     /// only come when it has begun.
-    pub(crate) fn keep_place(&self) {
+    pub(crate) fn reserve_watcher(&self) {
         let mut log = self.log();
-        log.kept_place = Some(log.watchers(self.event_buffer).subscribe());
+        log.reserved_watcher = Some(log.watchers(self.event_buffer).subscribe());
     }
 
     /// The place that was kept.
-    pub(crate) fn take_place(&self) -> Option<broadcast::Receiver<Told>> {
-        self.log().kept_place.take()
+    pub(crate) fn take_reserved_watcher(&self) -> Option<broadcast::Receiver<LiveEvent>> {
+        self.log().reserved_watcher.take()
     }
 
     /// Waits until the run leaves this process; `None` when it did so without an end.
@@ -303,7 +301,7 @@ impl LiveRun {
         };
         let mut log = self.log();
         let id = last.id;
-        log.waiting.push_back(Waiting::Event(last));
+        log.waiting.push_back(QueuedEvent::Event(last));
         log.saved(Some(id));
         Ok(job)
     }
@@ -403,7 +401,7 @@ impl LiveRun {
 }
 
 impl Log {
-    fn watchers(&mut self, buffer: usize) -> &broadcast::Sender<Told> {
+    fn watchers(&mut self, buffer: usize) -> &broadcast::Sender<LiveEvent> {
         self.watchers
             .get_or_insert_with(|| broadcast::Sender::new(buffer.max(1)))
     }
@@ -415,9 +413,9 @@ impl Log {
     }
 
     fn unsaved(&self) -> Vec<StoredEvent> {
-        let event = |waiting: &Waiting| match waiting {
-            Waiting::Event(event) => Some(event.clone()),
-            Waiting::Delta(_) => None,
+        let event = |waiting: &QueuedEvent| match waiting {
+            QueuedEvent::Event(event) => Some(event.clone()),
+            QueuedEvent::Delta(_) => None,
         };
         self.waiting.iter().filter_map(event).collect()
     }
@@ -426,25 +424,25 @@ impl Log {
     fn saved(&mut self, up_to: Option<u64>) {
         let saved = up_to.unwrap_or(self.saved_id);
         while let Some(next) = self.waiting.pop_front() {
-            let told = match next {
-                Waiting::Event(event) if event.id > saved => {
-                    self.waiting.push_front(Waiting::Event(event));
+            let live = match next {
+                QueuedEvent::Event(event) if event.id > saved => {
+                    self.waiting.push_front(QueuedEvent::Event(event));
                     return;
                 }
-                Waiting::Event(event) => {
+                QueuedEvent::Event(event) => {
                     let previous = std::mem::replace(&mut self.saved_id, event.id);
-                    Told::Event { previous, event }
+                    LiveEvent::Event { previous, event }
                 }
-                Waiting::Delta(told) => told,
+                QueuedEvent::Delta(live) => live,
             };
-            self.tell(told);
+            self.tell(live);
         }
     }
 
-    fn tell(&self, told: Told) {
+    fn tell(&self, live: LiveEvent) {
         if let Some(watchers) = &self.watchers {
             // It fails when nobody watches any more, which is nobody's loss.
-            let _ = watchers.send(told);
+            let _ = watchers.send(live);
         }
     }
 }
@@ -471,11 +469,11 @@ impl Observer for LiveRun {
                     kind: Cow::Borrowed(name),
                     data: delta.written(),
                 };
-                let told = Told::Delta { after, event };
+                let live = LiveEvent::Delta { after, event };
                 if log.waiting.is_empty() {
-                    log.tell(told);
+                    log.tell(live);
                 } else if log.waiting.len() < self.event_buffer {
-                    log.waiting.push_back(Waiting::Delta(told));
+                    log.waiting.push_back(QueuedEvent::Delta(live));
                 }
             }
             kind => {
@@ -519,7 +517,7 @@ impl Observer for LiveRun {
                 if self.store.is_durable() && event.kind == PROGRESS_EVENT {
                     log.since_progress.bytes += event.data.text().len();
                 }
-                log.waiting.push_back(Waiting::Event(event));
+                log.waiting.push_back(QueuedEvent::Event(event));
                 if log.is_watched() || log.waiting.len() >= UNSAVED {
                     self.unsaved.notify_one();
                 }

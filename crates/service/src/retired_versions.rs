@@ -12,13 +12,13 @@ use crate::catalog::LoadedWorkflow;
 const KEPT: usize = 16;
 
 #[derive(Debug, Default)]
-pub(crate) struct OlderVersions {
+pub(crate) struct RetiredVersions {
     /// The one used last stands last. Locked while one is loaded: ten thousand jobs of one version that
     /// go on after a restart load it once.
     loaded: Mutex<VecDeque<Arc<LoadedWorkflow>>>,
 }
 
-impl OlderVersions {
+impl RetiredVersions {
     /// The version with that hash; `None` where the store does not have it or this version of flowmill
     /// refuses it.
     pub(crate) async fn find(

@@ -19,9 +19,9 @@ use lang::workflow::{Budget, InitialState};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::attended::Attended;
 use crate::backoff::Backoff;
 use crate::catalog::LoadedWorkflow;
+use crate::inline_run::InlineRun;
 use crate::inputs;
 use crate::limits::Exceeded;
 use crate::live::LiveRun;
@@ -232,18 +232,18 @@ impl Service {
 
     /// As [`submit`](Self::submit), for a caller who waits for the end and executes the run meanwhile, for
     /// as long as it has patience.
-    pub fn attend<'a>(
+    pub fn submit_inline<'a>(
         &'a self,
         workflow: &'a Arc<LoadedWorkflow>,
         request: RunRequest,
         patience: Duration,
-    ) -> impl Future<Output = Result<Attended, SubmitError>> + Send + 'a {
+    ) -> impl Future<Output = Result<InlineRun, SubmitError>> + Send + 'a {
         let accepted = self.accept(workflow, request);
         async move {
             let (job, state) = accepted?;
             let start = Start::Fresh(state);
             self.shared
-                .admit_attended(workflow, job, start, patience)
+                .admit_inline(workflow, job, start, patience)
                 .await
         }
     }
@@ -320,22 +320,22 @@ impl Service {
 
     /// Executes a run and waits for it to end; `None` when it has not within `timeout`, or will not in this
     /// process, which is shutting down. Otherwise the run then goes on by itself, as when this is dropped.
-    pub async fn wait_attending(&self, mut attended: Attended, timeout: Duration) -> Option<Job> {
+    pub async fn wait_inline(&self, mut inline: InlineRun, timeout: Duration) -> Option<Job> {
         let shared = &self.shared;
         let mut patience = pin!(shared.host.sleep(timeout));
         // The end is not listened for meanwhile: to be told of it by oneself costs a wake-up.
         tokio::select! {
             biased;
-            () = attended.work.finish() => {}
-            () = &mut patience => return shared.answered(&attended.accepted, None),
+            () = inline.rest.finish() => {}
+            () = &mut patience => return shared.answered(&inline.accepted, None),
         }
-        let Accepted { id, run, .. } = &attended.accepted;
+        let Accepted { id, run, .. } = &inline.accepted;
         let ended = tokio::select! {
             biased;
-            ended = shared.ended(*id, run.clone()) => attended.accepted.end_of(ended),
+            ended = shared.ended(*id, run.clone()) => inline.accepted.end_of(ended),
             () = patience => None,
         };
-        shared.answered(&attended.accepted, ended)
+        shared.answered(&inline.accepted, ended)
     }
 
     /// Waits for a job to end and returns it as it then stands, or as it stands after `timeout` or when

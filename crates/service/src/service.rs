@@ -23,7 +23,7 @@ use crate::completion::completed;
 use crate::expiry;
 use crate::limits::Accounts;
 use crate::live::LiveRun;
-use crate::older::OlderVersions;
+use crate::retired_versions::RetiredVersions;
 use crate::runs::later;
 use crate::store_health::StoreHealth;
 use crate::waiting::Waiting;
@@ -128,7 +128,7 @@ pub(crate) struct Shared {
     pub(crate) telemetry: Option<Arc<dyn Telemetry>>,
     pub(crate) claimant: Claimant,
     pub(crate) catalog: Catalog,
-    older: OlderVersions,
+    retired: RetiredVersions,
     runs: Mutex<Runs>,
     /// One permit per run.
     pub(crate) slots: Arc<Semaphore>,
@@ -234,7 +234,7 @@ impl Service {
             settings,
             telemetry,
             catalog: Catalog::default(),
-            older: OlderVersions::default(),
+            retired: RetiredVersions::default(),
             runs: Mutex::default(),
             wake: Notify::new(),
             stopping: AtomicBool::new(false),
@@ -512,7 +512,7 @@ impl Shared {
         let hash = &job.definition_hash;
         match self.catalog.with_hash(hash) {
             Some(current) => Ok(Some(current)),
-            None => self.older.find(&*self.store, hash).await,
+            None => self.retired.find(&*self.store, hash).await,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jobs::job::{Job, JobId, Status};
 use jobs::store::{Error, Filter};
 
-use crate::limits::{Account, Place};
+use crate::limits::{Account, InFlightSlot};
 use crate::service::Shared;
 
 /// Jobs read in one call of the store.
@@ -15,19 +15,19 @@ const PAGE: usize = 256;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Waiting(Mutex<HashMap<JobId, Place>>);
+pub(crate) struct Waiting(Mutex<HashMap<JobId, InFlightSlot>>);
 
 impl Waiting {
-    pub(crate) fn put(&self, id: JobId, place: Place) {
+    pub(crate) fn put(&self, id: JobId, place: InFlightSlot) {
         self.places().insert(id, place);
     }
 
     /// The place of a job that waits no more.
-    pub(crate) fn take(&self, id: JobId) -> Option<Place> {
+    pub(crate) fn take(&self, id: JobId) -> Option<InFlightSlot> {
         self.places().remove(&id)
     }
 
-    fn places(&self) -> MutexGuard<'_, HashMap<JobId, Place>> {
+    fn places(&self) -> MutexGuard<'_, HashMap<JobId, InFlightSlot>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -39,11 +39,11 @@ impl Shared {
     }
 
     /// The place of a job that was claimed. It was accepted before: no limit stands in its way.
-    pub(crate) fn claimed_place(&self, job: &Job) -> Option<Place> {
+    pub(crate) fn claimed_place(&self, job: &Job) -> Option<InFlightSlot> {
         let account = self.account_of(job.owner.as_ref())?;
         let waited = self.waiting.take(job.id);
-        let mut place = waited.unwrap_or_else(|| account.enter_again(true));
-        place.begin();
+        let mut place = waited.unwrap_or_else(|| account.retake_slot(true));
+        place.starts_running();
         Some(place)
     }
 
@@ -64,7 +64,7 @@ impl Shared {
                     if let Some(account) = self.account_of(job.owner.as_ref()) {
                         let mut places = self.waiting.places();
                         let place = places.entry(job.id);
-                        place.or_insert_with(|| account.enter_again(true));
+                        place.or_insert_with(|| account.retake_slot(true));
                     }
                 }
                 cursor = page.next;

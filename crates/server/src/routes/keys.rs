@@ -8,7 +8,7 @@ use axum::response::Response;
 use lang::fault::{PathSegment, shortened};
 use serde::Serialize;
 use serde_json::Value;
-use service::access::{Access, KeyError, KeyView, Made};
+use service::access::{Access, IssuedKey, KeyError, KeyView};
 
 use crate::app::App;
 use crate::refusal::{ProblemAnswer, Refusal};
@@ -26,7 +26,7 @@ pub(super) fn access(app: &App) -> Result<&Arc<Access>, Refusal> {
 }
 
 /// The answer to creating or rotating a key: the only one that holds the whole key.
-pub(super) fn made(status: StatusCode, made: &Made, warnings: Vec<String>) -> Response {
+pub(super) fn made(status: StatusCode, made: &IssuedKey, warnings: Vec<String>) -> Response {
     #[derive(Serialize)]
     struct MadeKey<'a> {
         key: &'a str,
@@ -62,7 +62,7 @@ pub(super) fn refused(error: &KeyError) -> Refusal {
         KeyError::Revoked => conflict("key_revoked"),
         KeyError::Expired => conflict("key_expired"),
         KeyError::Listed => conflict("key_listed"),
-        KeyError::Unfit(_) => {
+        KeyError::Invalid(_) => {
             FaultEntry::body("value_error", Vec::new(), error.to_string(), Value::Null).into()
         }
         KeyError::Store(error) => Refusal::store_failed(error),

@@ -120,9 +120,9 @@ pub(crate) async fn handle(
         (accepted, ended)
     } else {
         let selected = &selected.loaded;
-        let attended = submission::attend(&app, selected, request, wait, &["body"]).await?;
-        let accepted = attended.accepted.clone();
-        (accepted, app.service().wait_attending(attended, wait).await)
+        let inline = submission::submit_inline(&app, selected, request, wait, &["body"]).await?;
+        let accepted = inline.accepted.clone();
+        (accepted, app.service().wait_inline(inline, wait).await)
     };
     let mut answer = ended.as_ref().map_or_else(
         || pending(&accepted, &prefix),

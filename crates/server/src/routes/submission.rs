@@ -8,8 +8,8 @@ use axum::http::StatusCode;
 use engine::outcome::FailureCode;
 use futures_util::TryFutureExt as _;
 use lang::fault::{Fault, FaultKind, PathSegment};
-use service::attended::Attended;
 use service::catalog::LoadedWorkflow;
+use service::inline_run::InlineRun;
 use service::problem::Problem;
 use service::runs::{Accepted, RunRequest, SubmitError};
 
@@ -43,15 +43,15 @@ pub(crate) fn submit<'a>(
 }
 
 /// As [`submit`], for a client that waits for the end for `wait`.
-pub(crate) fn attend<'a>(
+pub(crate) fn submit_inline<'a>(
     app: &'a App,
     workflow: &'a Arc<LoadedWorkflow>,
     request: RunRequest,
     wait: Duration,
     place: &'a [&str],
-) -> impl Future<Output = Result<Attended, Refusal>> + Send + 'a {
+) -> impl Future<Output = Result<InlineRun, Refusal>> + Send + 'a {
     app.service()
-        .attend(workflow, request, wait)
+        .submit_inline(workflow, request, wait)
         .map_err(|error| refused(app, error, place))
 }
 

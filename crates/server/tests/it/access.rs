@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use jiff::SignedDuration;
 use jobs::memory::MemoryStore;
 use serde_json::{Value, json};
-use service::access::{Access, Desk, Grants, ListedKeys, NewKey, Scope, SecretSource};
+use service::access::{Access, Grants, KeyIssuer, ListedKeys, NewKey, Scope, SecretSource};
 use service::limits::{Accounts, Limits};
 use service::runs::RunRequest;
 use tokio::io::AsyncWriteExt as _;
@@ -135,12 +135,12 @@ impl Guarded {
     async fn start(workflows: &[&str]) -> Self {
         let store = Arc::new(MemoryStore::default());
         let secrets = Arc::new(Counting::default());
-        let desk = |host| Desk {
+        let issuer = |host| KeyIssuer {
             store: store.clone(),
             host: Arc::new(host),
             secrets: secrets.clone(),
         };
-        let made_in = desk(Machine::new());
+        let made_in = issuer(Machine::new());
         let mut keys = vec![(Who::WrongKey, format!("fm_nobody_{}", "A".repeat(43)))];
         for who in EVERYBODY {
             let scopes = match who {
@@ -167,7 +167,7 @@ impl Guarded {
             }
             keys.push((who, made.key.reveal().to_owned()));
         }
-        let later = desk(Machine::ahead_by(SignedDuration::from_hours(1)));
+        let later = issuer(Machine::ahead_by(SignedDuration::from_hours(1)));
         let accounts = Accounts::open(store.clone(), later.host.clone(), Limits::default());
         let accounts = Arc::new(accounts.await.unwrap());
         let access = Access::open(later, ListedKeys::default(), accounts)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jobs::memory::MemoryStore;
-use service::access::{Access, Desk};
+use service::access::{Access, KeyIssuer};
 use service::limits::{Accounts, Limits};
 
 use crate::access::Counting;
@@ -163,13 +163,13 @@ async fn a_browser_asks_without_a_key_and_can_read_that_one_is_missing() {
     let (store, host) = (Arc::new(MemoryStore::default()), Arc::new(Machine::new()));
     let accounts = Accounts::open(store.clone(), host.clone(), Limits::default());
     let accounts = Arc::new(accounts.await.unwrap());
-    let desk = Desk {
+    let issuer = KeyIssuer {
         store,
         host,
         secrets: Arc::new(Counting::default()),
     };
     let listed = format!("{key}:admin").parse().unwrap();
-    let access = Access::open(desk, listed, accounts).await.unwrap();
+    let access = Access::open(issuer, listed, accounts).await.unwrap();
     let settings = server::Settings {
         origins: [PAGE.parse().unwrap()].into_iter().collect(),
         ..server::Settings::default()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jobs::memory::MemoryStore;
 use serde_json::{Value, json};
-use service::access::{Access, Desk, Grants, ListedKeys, NewKey, Scope};
+use service::access::{Access, Grants, KeyIssuer, ListedKeys, NewKey, Scope};
 use service::limits::{Accounts, Limits};
 use tokio::task::JoinSet;
 
@@ -41,7 +41,7 @@ impl Limited {
         service: service::Settings,
     ) -> Self {
         let store = Arc::new(MemoryStore::default());
-        let desk = Desk {
+        let issuer = KeyIssuer {
             store: store.clone(),
             host: Arc::new(Machine::new()),
             secrets: Arc::new(Counting::default()),
@@ -62,12 +62,12 @@ impl Limited {
                 grants,
                 expires_at: None,
             };
-            let made = desk.create(new).await.unwrap();
+            let made = issuer.create(new).await.unwrap();
             keys.push(made.key.reveal().to_owned());
         }
-        let accounts = Accounts::open(store, desk.host.clone(), Limits::default());
+        let accounts = Accounts::open(store, issuer.host.clone(), Limits::default());
         let accounts = Arc::new(accounts.await.unwrap());
-        let access = Access::open(desk, ListedKeys::default(), accounts).await;
+        let access = Access::open(issuer, ListedKeys::default(), accounts).await;
         let access = access.unwrap();
         let [key, other, admin] = keys.try_into().expect("three keys");
         Self {

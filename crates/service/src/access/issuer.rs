@@ -24,7 +24,7 @@ pub const LONGEST_GRACE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Where keys are made.
 #[derive(Debug, Clone)]
-pub struct Desk {
+pub struct KeyIssuer {
     /// Keeps them.
     pub store: Arc<dyn KeyStore>,
     /// The clock.
@@ -46,7 +46,7 @@ pub struct NewKey {
 
 /// A key that was made, or has a new secret: the only time that it is seen.
 #[derive(Debug)]
-pub struct Made {
+pub struct IssuedKey {
     /// The whole key.
     pub key: ApiKey,
     /// What is known of it from now on.
@@ -147,29 +147,31 @@ pub enum KeyError {
     Listed,
     /// What was asked for makes no sense. A sentence.
     #[error("{0}")]
-    Unfit(&'static str),
+    Invalid(&'static str),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] Error),
 }
 
-impl Desk {
+impl KeyIssuer {
     /// Makes a key.
-    pub async fn create(&self, new: NewKey) -> Result<Made, KeyError> {
+    pub async fn create(&self, new: NewKey) -> Result<IssuedKey, KeyError> {
         let now = self.host.now();
         let name = new.name.trim();
         if name.is_empty() || new.name.chars().count() > LONGEST_NAME {
-            return Err(KeyError::Unfit("a key needs a name of 1 to 100 characters"));
+            return Err(KeyError::Invalid(
+                "a key needs a name of 1 to 100 characters",
+            ));
         }
         if new.name.contains(is_hidden) {
-            return Err(KeyError::Unfit(
+            return Err(KeyError::Invalid(
                 "a key's name may not hold control characters, nor marks that turn the direction of text",
             ));
         }
         if new.expires_at.is_some_and(|end| end <= now) {
-            return Err(KeyError::Unfit("a key has to expire in the future"));
+            return Err(KeyError::Invalid("a key has to expire in the future"));
         }
-        new.grants.check().map_err(KeyError::Unfit)?;
+        new.grants.check().map_err(KeyError::Invalid)?;
         let id = self.fresh_id();
         let (key, hash) = self.fresh_key(&id).await?;
         let record = KeyRecord {
@@ -185,18 +187,20 @@ impl Desk {
         };
         if !self.store.add_key(record.clone()).await? {
             // One in 2⁴⁸.
-            return Err(KeyError::Unfit("the id that was drawn is taken; try again"));
+            return Err(KeyError::Invalid(
+                "the id that was drawn is taken; try again",
+            ));
         }
-        Ok(Made {
+        Ok(IssuedKey {
             key,
             view: KeyView::of(record, now),
         })
     }
 
     /// Gives a key another secret; the old one stays good for `grace`.
-    pub async fn rotate(&self, id: &str, grace: Duration) -> Result<Made, KeyError> {
+    pub async fn rotate(&self, id: &str, grace: Duration) -> Result<IssuedKey, KeyError> {
         if grace > LONGEST_GRACE {
-            return Err(KeyError::Unfit(
+            return Err(KeyError::Invalid(
                 "the old secret may stay good for 30 days at most",
             ));
         }
@@ -215,7 +219,7 @@ impl Desk {
             previous_until: (!grace.is_zero()).then(|| later(now, grace)),
         };
         let view = self.change(id, change).await?;
-        Ok(Made { key, view })
+        Ok(IssuedKey { key, view })
     }
 
     /// Makes a key worthless for ever.

@@ -26,7 +26,7 @@ pub struct Identity {
     pub id: Arc<str>,
     grants: Grants,
     account: Arc<Account>,
-    uses: Arc<Uses>,
+    uses: Arc<UseTimes>,
 }
 
 impl Identity {
@@ -58,12 +58,12 @@ impl Identity {
 
 /// When a key was used last: seconds since 1970, 0 for never.
 #[derive(Debug, Default)]
-struct Uses {
+struct UseTimes {
     noted: AtomicI64,
     written: AtomicI64,
 }
 
-impl Uses {
+impl UseTimes {
     fn note(&self, now: i64) {
         if now - self.noted.load(Ordering::Relaxed) >= USE_PRECISION_S {
             self.noted.fetch_max(now, Ordering::Relaxed);

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use jobs::key::Hidden256;
 
-use super::desk::{KeyState, KeyView};
 use super::grants::Grants;
+use super::issuer::{KeyState, KeyView};
 use super::secret;
 
 const HASHED: &str = "sha256-";
@@ -39,7 +39,7 @@ pub struct ListedKeys(Vec<ListedKey>);
 /// What is wrong with a list. Says nothing of what stands in it but a number and an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("key {number}: {reason}")]
-pub struct UnfitList {
+pub struct InvalidKeyList {
     number: usize,
     reason: String,
 }
@@ -81,13 +81,13 @@ impl ListedKeys {
 }
 
 impl FromStr for ListedKeys {
-    type Err = UnfitList;
+    type Err = InvalidKeyList;
 
-    fn from_str(text: &str) -> Result<Self, UnfitList> {
+    fn from_str(text: &str) -> Result<Self, InvalidKeyList> {
         let mut keys: Vec<ListedKey> = Vec::new();
         let mut ids = HashSet::new();
         for (number, entry) in (1..).zip(Self::entries(text)) {
-            let unfit = |reason| UnfitList { number, reason };
+            let unfit = |reason| InvalidKeyList { number, reason };
             let key = read(entry).map_err(unfit)?;
             #[cfg(test)]
             testing::work::count(entry.len());
@@ -188,7 +188,7 @@ mod tests {
 
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-    fn list(text: &str) -> Result<ListedKeys, UnfitList> {
+    fn list(text: &str) -> Result<ListedKeys, InvalidKeyList> {
         text.replace("SECRET", SECRET).parse()
     }
 

@@ -9,8 +9,8 @@ use engine::quota::{Quota, Refused, Taken};
 use jobs::spend::{Day, KeyDay, Spent};
 use tokio::sync::Notify;
 
-use super::place::Place;
-use super::rate::{FullAt, Window};
+use super::in_flight_slot::InFlightSlot;
+use super::rate::{TokenBucket, Window};
 use super::{Exceeded, Limit, Limits, nano_usd};
 
 /// After this long a run may have ended.
@@ -21,15 +21,15 @@ const SOON: Duration = Duration::from_secs(1);
 pub struct Account {
     key: Arc<str>,
     host: Arc<dyn Host>,
-    book: Mutex<Book>,
+    ledger: Mutex<Ledger>,
     /// A call has settled: others may fit now.
     settled: Notify,
 }
 
 #[derive(Debug)]
-struct Book {
+struct Ledger {
     limits: Limits,
-    bucket: FullAt,
+    bucket: TokenBucket,
     /// Runs in flight that run.
     running: u64,
     /// Runs in flight that wait.
@@ -45,17 +45,17 @@ struct Book {
     /// The same of earlier days.
     older: Vec<(Day, Spent)>,
     /// Set aside for calls that are under way, whatever the day.
-    reserved: Sum,
+    reserved: Amounts,
 }
 
 /// What a day's quotas are about.
 #[derive(Debug, Clone, Copy, Default)]
-struct Sum {
+struct Amounts {
     tokens: u64,
     nano_usd: u64,
 }
 
-impl Sum {
+impl Amounts {
     fn of(taken: &Taken) -> Self {
         Self {
             tokens: taken.tokens(),
@@ -80,7 +80,7 @@ impl Sum {
 
 /// An account as it stands.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Standing {
+pub(super) struct Snapshot {
     pub(super) limits: Limits,
     pub(super) running: u64,
     pub(super) waiting: u64,
@@ -91,7 +91,7 @@ pub(super) struct Standing {
 }
 
 /// What may be done with a call.
-enum Verdict {
+enum Decision {
     Reserved,
     /// It may fit when others have settled.
     Later,
@@ -100,9 +100,9 @@ enum Verdict {
 
 impl Account {
     pub(super) fn new(key: Arc<str>, host: Arc<dyn Host>, limits: Limits, today: Spent) -> Self {
-        let book = Book {
+        let ledger = Ledger {
             limits,
-            bucket: FullAt::default(),
+            bucket: TokenBucket::default(),
             running: 0,
             waiting: 0,
             day: Day::of(host.now()),
@@ -110,12 +110,12 @@ impl Account {
             sent: Spent::default(),
             fresh: Spent::default(),
             older: Vec::new(),
-            reserved: Sum::default(),
+            reserved: Amounts::default(),
         };
         Self {
             key,
             host,
-            book: Mutex::new(book),
+            ledger: Mutex::new(ledger),
             settled: Notify::new(),
         }
     }
@@ -126,17 +126,17 @@ impl Account {
 
     /// From now on.
     pub(super) fn set_limits(&self, limits: Limits) {
-        self.book().limits = limits;
+        self.ledger().limits = limits;
         self.settled.notify_waiters();
     }
 
     /// Counts a request. Says how the limit stands, where there is one.
     pub fn request(&self) -> Result<Option<Window>, Exceeded> {
-        let mut book = self.today();
-        let window = match book.limits.requests_per_minute {
+        let mut ledger = self.today();
+        let window = match ledger.limits.requests_per_minute {
             None => None,
             Some(most) => {
-                let taken = book.bucket.take(most, self.host.elapsed());
+                let taken = ledger.bucket.take(most, self.host.elapsed());
                 Some(taken.map_err(|retry_after| Exceeded {
                     limit: Limit::Requests,
                     most: most.get().into(),
@@ -145,36 +145,37 @@ impl Account {
                 })?)
             }
         };
-        book.fresh.requests += 1;
+        ledger.fresh.requests += 1;
         Ok(window)
     }
 
     /// A place for a run that is about to be accepted, and whether it is to wait.
-    pub(crate) fn enter(self: &Arc<Self>, waits: bool) -> Result<Place, Exceeded> {
-        let mut book = self.today();
-        book.room_for_run(waits)
-            .map_err(|(limit, most)| self.exceeded(limit, most, book.day))?;
-        book.count(waits);
-        drop(book);
-        Ok(Place::new(self.clone(), waits))
+    pub(crate) fn take_slot(self: &Arc<Self>, waits: bool) -> Result<InFlightSlot, Exceeded> {
+        let mut ledger = self.today();
+        ledger
+            .room_for_run(waits)
+            .map_err(|(limit, most)| self.exceeded(limit, most, ledger.day))?;
+        ledger.count(waits);
+        drop(ledger);
+        Ok(InFlightSlot::new(self.clone(), waits))
     }
 
     /// A place for a run that was accepted before.
-    pub(crate) fn enter_again(self: &Arc<Self>, waits: bool) -> Place {
-        self.take_place(waits);
-        Place::new(self.clone(), waits)
+    pub(crate) fn retake_slot(self: &Arc<Self>, waits: bool) -> InFlightSlot {
+        self.slot_taken(waits);
+        InFlightSlot::new(self.clone(), waits)
     }
 
-    pub(super) fn take_place(&self, waits: bool) {
-        self.book().count(waits);
+    pub(super) fn slot_taken(&self, waits: bool) {
+        self.ledger().count(waits);
     }
 
-    pub(super) fn leave(&self, waits: bool) {
-        let mut book = self.book();
+    pub(super) fn slot_freed(&self, waits: bool) {
+        let mut ledger = self.ledger();
         let place = if waits {
-            &mut book.waiting
+            &mut ledger.waiting
         } else {
-            &mut book.running
+            &mut ledger.running
         };
         *place = place.saturating_sub(1);
     }
@@ -184,17 +185,20 @@ impl Account {
         self.today().fresh.runs += 1;
     }
 
-    pub(super) fn standing(&self) -> Standing {
-        let book = self.today();
-        let (spent, taken) = (book.spent(), book.sum().plus(book.reserved));
-        Standing {
-            limits: book.limits,
-            running: book.running,
-            waiting: book.waiting,
-            day: book.day,
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let ledger = self.today();
+        let (spent, taken) = (ledger.spent(), ledger.sum().plus(ledger.reserved));
+        Snapshot {
+            limits: ledger.limits,
+            running: ledger.running,
+            waiting: ledger.waiting,
+            day: ledger.day,
             spent,
-            left_tokens: book.most().0.map(|most| most.saturating_sub(taken.tokens)),
-            left_nano_usd: book
+            left_tokens: ledger
+                .most()
+                .0
+                .map(|most| most.saturating_sub(taken.tokens)),
+            left_nano_usd: ledger
                 .most()
                 .1
                 .map(|most| most.saturating_sub(taken.nano_usd)),
@@ -203,10 +207,10 @@ impl Account {
 
     /// What the store does not have yet; it has to be told what became of it.
     pub(super) fn take_unwritten(&self) -> Vec<KeyDay> {
-        let mut book = self.today();
-        let (day, fresh) = (book.day, std::mem::take(&mut book.fresh));
-        book.sent += fresh;
-        let older = std::mem::take(&mut book.older).into_iter();
+        let mut ledger = self.today();
+        let (day, fresh) = (ledger.day, std::mem::take(&mut ledger.fresh));
+        ledger.sent += fresh;
+        let older = std::mem::take(&mut ledger.older).into_iter();
         older
             .chain([(day, fresh)])
             .filter(|(_, spent)| *spent != Spent::default())
@@ -220,29 +224,29 @@ impl Account {
 
     /// The store has it, and that sum of the day.
     pub(super) fn was_written(&self, written: &KeyDay, sum: Spent) {
-        let mut book = self.today();
-        if book.day == written.day {
-            book.stored = sum;
-            book.sent = Spent::default();
+        let mut ledger = self.today();
+        if ledger.day == written.day {
+            ledger.stored = sum;
+            ledger.sent = Spent::default();
         }
     }
 
     /// The store does not have it.
     pub(super) fn was_not_written(&self, lost: &KeyDay) {
-        let mut book = self.today();
-        if book.day == lost.day {
-            book.sent = Spent::default();
-            book.fresh += lost.spent;
+        let mut ledger = self.today();
+        if ledger.day == lost.day {
+            ledger.sent = Spent::default();
+            ledger.fresh += lost.spent;
         } else {
-            book.older.push((lost.day, lost.spent));
+            ledger.older.push((lost.day, lost.spent));
         }
     }
 
-    fn verdict(&self, model: &str, most: &Taken) -> Verdict {
-        let mut book = self.today();
-        let (tokens, nano_usd) = book.most();
+    fn decide(&self, model: &str, most: &Taken) -> Decision {
+        let mut ledger = self.today();
+        let (tokens, nano_usd) = ledger.most();
         if nano_usd.is_some() && most.cost_usd.is_none() {
-            return Verdict::Never(Refused {
+            return Decision::Never(Refused {
                 reason: format!(
                     "the API key may spend so many US dollars a day, and the price of {model} is not known; give \
                      it one with --prices, or limit tokens instead"
@@ -250,7 +254,7 @@ impl Account {
                 retryable: false,
             });
         }
-        let (call, spent, reserved) = (Sum::of(most), book.sum(), book.reserved);
+        let (call, spent, reserved) = (Amounts::of(most), ledger.sum(), ledger.reserved);
         let sums = [
             ("tokens", tokens, spent.tokens, call.tokens, reserved.tokens),
             (
@@ -270,13 +274,13 @@ impl Account {
                     "tokens" => amount.to_string(),
                     _ => super::dollars(amount).to_string(),
                 };
-                return Verdict::Never(Refused {
+                return Decision::Never(Refused {
                     reason: format!(
                         "its API key has used {} of {} {unit} a day, and this call may take {}; they renew at {}",
                         show(spent),
                         show(limit),
                         show(call),
-                        book.day.next().begins()
+                        ledger.day.next().begins()
                     ),
                     retryable: true,
                 });
@@ -284,10 +288,10 @@ impl Account {
             has_to_wait |= sum.saturating_add(reserved) > limit;
         }
         if has_to_wait {
-            return Verdict::Later;
+            return Decision::Later;
         }
-        book.reserved = reserved.plus(call);
-        Verdict::Reserved
+        ledger.reserved = reserved.plus(call);
+        Decision::Reserved
     }
 
     fn exceeded(&self, limit: Limit, most: u64, today: Day) -> Exceeded {
@@ -304,24 +308,24 @@ impl Account {
         }
     }
 
-    /// The book, opened at the page of today.
-    fn today(&self) -> MutexGuard<'_, Book> {
+    /// The ledger, opened at the page of today.
+    fn today(&self) -> MutexGuard<'_, Ledger> {
         let today = Day::of(self.host.now());
-        let mut book = self.book();
+        let mut ledger = self.ledger();
         // A clock that is set back does not make what was spent undone.
-        if today > book.day {
-            book.turn_to(today);
+        if today > ledger.day {
+            ledger.turn_to(today);
         }
-        book
+        ledger
     }
 
     /// Sums stay meaningful whoever panicked: each change is a few additions.
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Book {
+impl Ledger {
     fn turn_to(&mut self, today: Day) {
         let unwritten = std::mem::take(&mut self.fresh);
         if unwritten != Spent::default() {
@@ -339,9 +343,9 @@ impl Book {
         spent
     }
 
-    fn sum(&self) -> Sum {
+    fn sum(&self) -> Amounts {
         let spent = self.spent();
-        Sum {
+        Amounts {
             tokens: spent.tokens(),
             nano_usd: spent.cost_nano_usd,
         }
@@ -392,34 +396,34 @@ impl Quota for Account {
             let mut settled = std::pin::pin!(self.settled.notified());
             // From here on nothing that settles is missed.
             settled.as_mut().enable();
-            match self.verdict(model, most) {
-                Verdict::Reserved => return Ok(()),
-                Verdict::Never(refused) => return Err(refused),
-                Verdict::Later => settled.await,
+            match self.decide(model, most) {
+                Decision::Reserved => return Ok(()),
+                Decision::Never(refused) => return Err(refused),
+                Decision::Later => settled.await,
             }
         }
     }
 
     fn settle(&self, reserved: &Taken, taken: &Taken) {
-        let mut book = self.today();
-        book.reserved = book.reserved.minus(Sum::of(reserved));
+        let mut ledger = self.today();
+        ledger.reserved = ledger.reserved.minus(Amounts::of(reserved));
         // An unknown amount is never taken for little.
         let cost = taken.cost_usd.or(reserved.cost_usd);
-        book.fresh += Spent {
+        ledger.fresh += Spent {
             model_calls: 1,
             input_tokens: taken.input_tokens,
             output_tokens: taken.output_tokens,
             cost_nano_usd: cost.map_or(0, nano_usd),
             ..Spent::default()
         };
-        drop(book);
+        drop(ledger);
         self.settled.notify_waiters();
     }
 
     fn give_back(&self, reserved: &Taken) {
-        let mut book = self.book();
-        book.reserved = book.reserved.minus(Sum::of(reserved));
-        drop(book);
+        let mut ledger = self.ledger();
+        ledger.reserved = ledger.reserved.minus(Amounts::of(reserved));
+        drop(ledger);
         self.settled.notify_waiters();
     }
 }

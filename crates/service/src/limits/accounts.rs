@@ -99,8 +99,8 @@ impl Accounts {
         ids.dedup();
         ids.retain(|id| key.is_none_or(|key| **id == *key));
         let usage = |id: Arc<str>| {
-            let standing = self.of(&id).standing();
-            KeyUsage::new(id.clone(), standing, days.remove(&id).unwrap_or_default())
+            let snapshot = self.of(&id).snapshot();
+            KeyUsage::new(id.clone(), snapshot, days.remove(&id).unwrap_or_default())
         };
         Ok(ids.into_iter().map(usage).collect())
     }

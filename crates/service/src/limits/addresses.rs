@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::host::Host;
 
-use super::rate::{FullAt, Window};
+use super::rate::{TokenBucket, Window};
 use super::{Exceeded, Limit};
 
 const SETS: usize = 8_192;
@@ -37,7 +37,7 @@ impl From<IpAddr> for Client {
 #[derive(Debug, Clone, Copy, Default)]
 struct Counted {
     client: Client,
-    bucket: FullAt,
+    bucket: TokenBucket,
 }
 
 type Set = [Counted; PLACES];
@@ -96,7 +96,7 @@ fn forget_one(set: &mut Set, client: Client) -> usize {
     });
     set[oldest] = Counted {
         client,
-        bucket: FullAt::default(),
+        bucket: TokenBucket::default(),
     };
     oldest
 }

@@ -6,12 +6,12 @@ use super::Account;
 
 /// Counted until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct InFlightSlot {
     account: Arc<Account>,
     waits: bool,
 }
 
-impl Place {
+impl InFlightSlot {
     /// For an account that has counted it.
     pub(super) fn new(account: Arc<Account>, waits: bool) -> Self {
         Self { account, waits }
@@ -22,24 +22,24 @@ impl Place {
     }
 
     /// It does not wait any more.
-    pub(crate) fn begin(&mut self) {
+    pub(crate) fn starts_running(&mut self) {
         if std::mem::take(&mut self.waits) {
-            self.account.leave(true);
-            self.account.take_place(false);
+            self.account.slot_freed(true);
+            self.account.slot_taken(false);
         }
     }
 
     /// It waits again.
-    pub(crate) fn wait(&mut self) {
+    pub(crate) fn waits_again(&mut self) {
         if !std::mem::replace(&mut self.waits, true) {
-            self.account.leave(false);
-            self.account.take_place(true);
+            self.account.slot_freed(false);
+            self.account.slot_taken(true);
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for InFlightSlot {
     fn drop(&mut self) {
-        self.account.leave(self.waits);
+        self.account.slot_freed(self.waits);
     }
 }

@@ -18,9 +18,9 @@ pub struct Window {
 
 /// When the bucket will be full, on the host's monotonic clock. What has passed is as good as never.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct FullAt(u64);
+pub(super) struct TokenBucket(u64);
 
-impl FullAt {
+impl TokenBucket {
     /// Lets one through, or says how long it takes until one can be.
     pub(super) fn take(&mut self, most: NonZeroU32, now: Duration) -> Result<Window, Duration> {
         let now = nanoseconds(now);
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_burst_is_let_through_and_then_one_at_a_time() {
-        let mut bucket = FullAt::default();
+        let mut bucket = TokenBucket::default();
         for left in (0..60).rev() {
             let window = bucket.take(most(60), SECOND).unwrap();
             assert_eq!((window.most, window.left), (60, left));
@@ -64,13 +64,13 @@ mod tests {
         assert_eq!(bucket.take(most(60), SECOND * 3 / 2), Err(SECOND / 2));
         let window = bucket.take(most(60), SECOND * 2).unwrap();
         assert_eq!((window.left, window.full_in), (0, SECOND * 60));
-        assert_eq!(bucket, FullAt(62_000_000_000));
+        assert_eq!(bucket, TokenBucket(62_000_000_000));
         assert_eq!(bucket.take(most(60), SECOND * 100).unwrap().left, 59);
     }
 
     #[test]
     fn a_refusal_costs_nothing() {
-        let mut bucket = FullAt::default();
+        let mut bucket = TokenBucket::default();
         bucket.take(most(1), SECOND).unwrap();
         for _ in 0..100 {
             assert_eq!(bucket.take(most(1), SECOND), Err(SECOND * 60));
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn over_an_hour_it_lets_through_what_it_says() {
         for limit in [1, 7, 60, 1_000] {
-            let mut bucket = FullAt::default();
+            let mut bucket = TokenBucket::default();
             let mut passed = 0;
             for tenth in 0..36_000 {
                 let now = Duration::from_millis(100 * tenth);
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_ends_of_the_range_hold() {
-        let mut bucket = FullAt::default();
+        let mut bucket = TokenBucket::default();
         assert!(bucket.take(NonZeroU32::MAX, Duration::ZERO).is_ok());
         assert!(bucket.take(NonZeroU32::MIN, Duration::MAX).is_ok());
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jobs::spend::{Day, KeyDay, Spent};
 use serde::Serialize;
 
-use super::account::Standing;
+use super::account::Snapshot;
 use super::{Limits, dollars};
 use crate::document::Time;
 
@@ -64,20 +64,20 @@ pub struct Left {
 }
 
 impl KeyUsage {
-    pub(super) fn new(key: Arc<str>, standing: Standing, mut days: Vec<KeyDay>) -> Self {
+    pub(super) fn new(key: Arc<str>, snapshot: Snapshot, mut days: Vec<KeyDay>) -> Self {
         days.reverse();
         Self {
             key,
             name: None,
-            limits: standing.limits,
-            running: standing.running,
-            waiting: standing.waiting,
-            today: Spending::on(standing.day, &standing.spent),
+            limits: snapshot.limits,
+            running: snapshot.running,
+            waiting: snapshot.waiting,
+            today: Spending::on(snapshot.day, &snapshot.spent),
             left: Left {
-                tokens: standing.left_tokens,
-                cost_usd: standing.left_nano_usd.map(dollars),
+                tokens: snapshot.left_tokens,
+                cost_usd: snapshot.left_nano_usd.map(dollars),
             },
-            renews_at: Time(standing.day.next().begins()),
+            renews_at: Time(snapshot.day.next().begins()),
             days: days
                 .iter()
                 .map(|one| Spending::on(one.day, &one.spent))

@@ -27,7 +27,7 @@ const TOTAL: usize = 128;
 const PER_HOST: usize = 16;
 
 /// How long a try may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long a delivery stays with a process that dies: longer than a try and its settling take.
 const LEASE: Duration = Duration::from_secs(90);
@@ -173,8 +173,8 @@ impl Deliverer {
         let outcome = tokio::select! {
             biased;
             outcome = self.send(&delivery.webhook, &job) => outcome,
-            () = shared.host.sleep(PATIENCE) => {
-                Err(format!("the receiver did not answer within {} s", PATIENCE.as_secs()))
+            () = shared.host.sleep(ATTEMPT_TIMEOUT) => {
+                Err(format!("the receiver did not answer within {} s", ATTEMPT_TIMEOUT.as_secs()))
             }
         };
         Some(match outcome {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jobs::memory::MemoryStore;
 use service::access::{
-    Access, ApiKey, Desk, Grants, KeyError, KeyState, LONGEST_GRACE, ListedKeys, NewKey,
+    Access, ApiKey, Grants, KeyError, KeyIssuer, KeyState, LONGEST_GRACE, ListedKeys, NewKey,
     RELOAD_EVERY, Scope, SecretSource,
 };
 use service::limits::{Accounts, Limits};
@@ -24,8 +24,8 @@ impl SecretSource for Counting {
     }
 }
 
-fn desk() -> Desk {
-    Desk {
+fn issuer() -> KeyIssuer {
+    KeyIssuer {
         store: Arc::new(MemoryStore::default()),
         host: Arc::new(TestHost::new()),
         secrets: Arc::new(Counting::default()),
@@ -40,25 +40,25 @@ fn new_key() -> NewKey {
     }
 }
 
-async fn open_with(desk: &Desk, listed: ListedKeys) -> Option<Arc<Access>> {
+async fn open_with(issuer: &KeyIssuer, listed: ListedKeys) -> Option<Arc<Access>> {
     let store = Arc::new(MemoryStore::default());
-    let accounts = Accounts::open(store, desk.host.clone(), Limits::default());
+    let accounts = Accounts::open(store, issuer.host.clone(), Limits::default());
     let accounts = Arc::new(accounts.await.unwrap());
-    let access = Access::open(desk.clone(), listed, accounts);
+    let access = Access::open(issuer.clone(), listed, accounts);
     access.await.unwrap().map(Arc::new)
 }
 
-async fn open(desk: &Desk) -> Arc<Access> {
-    open_with(desk, ListedKeys::default())
+async fn open(issuer: &KeyIssuer) -> Arc<Access> {
+    open_with(issuer, ListedKeys::default())
         .await
         .expect("there are keys")
 }
 
 /// Access with one key.
 async fn with_a_key() -> (Arc<Access>, ApiKey, String) {
-    let desk = desk();
-    let made = desk.create(new_key()).await.unwrap();
-    (open(&desk).await, made.key, made.view.id.to_string())
+    let issuer = issuer();
+    let made = issuer.create(new_key()).await.unwrap();
+    (open(&issuer).await, made.key, made.view.id.to_string())
 }
 
 fn lets_in(access: &Access, key: &ApiKey) -> bool {
@@ -67,7 +67,7 @@ fn lets_in(access: &Access, key: &ApiKey) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn without_any_key_nobody_needs_one() {
-    let opened = open_with(&desk(), ListedKeys::default()).await;
+    let opened = open_with(&issuer(), ListedKeys::default()).await;
     assert!(opened.is_none());
 }
 
@@ -94,11 +94,11 @@ async fn a_good_key_lets_in_and_a_wrong_one_does_not() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_holds_nothing_that_lets_in() {
-    let desk = desk();
-    let made = desk.create(new_key()).await.unwrap();
-    let stored = desk.store.keys().await.unwrap();
+    let issuer = issuer();
+    let made = issuer.create(new_key()).await.unwrap();
+    let stored = issuer.store.keys().await.unwrap();
     let secret = made.key.reveal().rsplit_once('_').unwrap().1;
-    let shown = format!("{stored:?} {made:?} {:?}", desk.list().await.unwrap());
+    let shown = format!("{stored:?} {made:?} {:?}", issuer.list().await.unwrap());
     assert!(!shown.contains(secret), "{shown}");
     let record = &stored.records[0];
     assert!(
@@ -112,16 +112,16 @@ async fn a_store_holds_nothing_that_lets_in() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_expires_at_its_time() {
-    let desk = desk();
-    let end = desk.host.now() + Duration::from_secs(100);
-    let made = desk
+    let issuer = issuer();
+    let end = issuer.host.now() + Duration::from_secs(100);
+    let made = issuer
         .create(NewKey {
             expires_at: Some(end),
             ..new_key()
         })
         .await
         .unwrap();
-    let access = open(&desk).await;
+    let access = open(&issuer).await;
     tokio::time::advance(Duration::from_secs(99)).await;
     assert!(lets_in(&access, &made.key));
     tokio::time::advance(Duration::from_secs(1)).await;
@@ -145,7 +145,10 @@ async fn a_rotated_key_takes_its_old_secret_for_the_grace_only() {
     let too_long = access
         .rotate(&id, LONGEST_GRACE + Duration::from_secs(1))
         .await;
-    assert!(matches!(too_long, Err(KeyError::Unfit(_))), "{too_long:?}");
+    assert!(
+        matches!(too_long, Err(KeyError::Invalid(_))),
+        "{too_long:?}"
+    );
     let third = access.rotate(&id, Duration::ZERO).await.unwrap().key;
     assert!(!lets_in(&access, &second) && lets_in(&access, &third));
     assert_eq!(access.list().await.unwrap().len(), 1);
@@ -165,7 +168,7 @@ async fn a_revoked_key_is_out_at_once_and_access_stays_closed() {
         Err(KeyError::NotFound)
     ));
     // A server that is started now still wants a key.
-    let access = open(access.desk()).await;
+    let access = open(access.issuer()).await;
     assert!(!lets_in(&access, &key));
 }
 
@@ -178,8 +181,8 @@ async fn a_key_that_is_made_while_it_is_open_lets_in_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn what_makes_no_sense_is_refused() {
-    let desk = desk();
-    let past = desk.host.now();
+    let issuer = issuer();
+    let past = issuer.host.now();
     let unfit = [
         NewKey {
             name: " ".to_owned(),
@@ -206,23 +209,23 @@ async fn what_makes_no_sense_is_refused() {
         },
     ];
     for new in unfit {
-        let refused = desk.create(new).await;
-        assert!(matches!(refused, Err(KeyError::Unfit(_))), "{refused:?}");
+        let refused = issuer.create(new).await;
+        assert!(matches!(refused, Err(KeyError::Invalid(_))), "{refused:?}");
     }
-    assert!(desk.list().await.unwrap().is_empty());
+    assert!(issuer.list().await.unwrap().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn another_process_is_heard_within_the_reload() {
     let (access, key, id) = with_a_key().await;
     let access = Arc::new(access);
-    let desk = access.desk().clone();
+    let issuer = access.issuer().clone();
     let stop = CancellationToken::new();
     let keeping = tokio::spawn({
         let (access, stop) = (access.clone(), stop.clone());
         async move { access.keep(stop).await }
     });
-    desk.revoke(&id).await.unwrap();
+    issuer.revoke(&id).await.unwrap();
     assert!(lets_in(&access, &key), "nothing is read on the way in");
     tokio::time::sleep(RELOAD_EVERY + Duration::from_millis(1)).await;
     assert!(!lets_in(&access, &key));
@@ -233,10 +236,10 @@ async fn another_process_is_heard_within_the_reload() {
 #[tokio::test(start_paused = true)]
 async fn uses_are_shown_at_once_and_written_down_at_the_end() {
     let (access, key, _) = with_a_key().await;
-    let stored = async || access.desk().list().await.unwrap()[0].last_used_at;
+    let stored = async || access.issuer().list().await.unwrap()[0].last_used_at;
     assert_eq!(access.list().await.unwrap()[0].last_used_at, None);
     lets_in(&access, &key);
-    let now = access.desk().host.now();
+    let now = access.issuer().host.now();
     assert_eq!(access.list().await.unwrap()[0].last_used_at, Some(now));
     assert_eq!(stored().await, None);
     let stop = CancellationToken::new();
@@ -247,14 +250,14 @@ async fn uses_are_shown_at_once_and_written_down_at_the_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_list_lets_in_without_a_word_to_the_store() {
-    let desk = desk();
+    let issuer = issuer();
     let key = format!("fm_ci_{}", "a1".repeat(16));
     let listed: ListedKeys = format!("{key}:run").parse().unwrap();
-    let access = open_with(&desk, listed).await.expect("there are keys");
+    let access = open_with(&issuer, listed).await.expect("there are keys");
     let identity = access.identify(&key).expect("it is good");
     assert!(identity.allows(Scope::Run) && !identity.allows(Scope::Read));
     assert!(access.identify(&format!("{key}1")).is_none());
-    let stored = desk.store.keys().await.unwrap();
+    let stored = issuer.store.keys().await.unwrap();
     assert!(stored.hashing_key.is_none() && stored.records.is_empty());
     for refused in [
         access.rotate("ci", Duration::ZERO).await.map(drop),

@@ -240,10 +240,13 @@ async fn whoever_waits_at_the_end_of_a_drain_gets_a_handle() {
     let fixture = Fixture::with(store, settings, |_, _| Answer::Never);
     let service = fixture.service.clone();
     let workflow = fixture.workflow.clone();
-    let attended = tokio::spawn(async move {
-        let attended = service.attend(&workflow, request(), HOUR).await.unwrap();
-        let id = attended.accepted.id;
-        (id, service.wait_attending(attended, HOUR).await)
+    let inline = tokio::spawn(async move {
+        let inline = service
+            .submit_inline(&workflow, request(), HOUR)
+            .await
+            .unwrap();
+        let id = inline.accepted.id;
+        (id, service.wait_inline(inline, HOUR).await)
     });
     fixture.models.next_call().await;
     let queued = fixture.submit().await;
@@ -258,7 +261,7 @@ async fn whoever_waits_at_the_end_of_a_drain_gets_a_handle() {
     tokio::task::yield_now().await;
     let begun = tokio::time::Instant::now();
     fixture.service.drain(MINUTE).await;
-    let (id, told) = attended.await.unwrap();
+    let (id, told) = inline.await.unwrap();
     assert_eq!((told, waiting.await.unwrap()), (None, None));
     let polled = polling.await.unwrap().unwrap().unwrap();
     assert_eq!((polled.id, polled.status), (queued.id, Status::Pending));

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jobs::job::Status;
 use jobs::store::Filter;
-use service::attended::Attended;
 use service::catalog::LoadedWorkflow;
+use service::inline_run::InlineRun;
 use service::runs::{RunRequest, SubmitError};
 use service::{Drained, Settings};
 use tokio::task::JoinHandle;
@@ -36,13 +36,13 @@ impl Held {
         }
     }
 
-    fn attend(
+    fn submit_inline(
         &self,
         request: RunRequest,
         patience: Duration,
-    ) -> JoinHandle<Result<Attended, SubmitError>> {
+    ) -> JoinHandle<Result<InlineRun, SubmitError>> {
         let (service, workflow) = (self.fixture.service.clone(), self.short.clone());
-        tokio::spawn(async move { service.attend(&workflow, request, patience).await })
+        tokio::spawn(async move { service.submit_inline(&workflow, request, patience).await })
     }
 
     async fn stored(&self) -> Vec<Status> {
@@ -54,11 +54,11 @@ impl Held {
 #[tokio::test(start_paused = true)]
 async fn a_run_that_ends_at_once_is_stored_once() {
     let held = Held::new(|_, _| Answer::After(MOMENT, "done")).await;
-    let attended = held.attend(request(), HOUR).await.unwrap().unwrap();
-    let id = attended.accepted.id;
+    let inline = held.submit_inline(request(), HOUR).await.unwrap().unwrap();
+    let id = inline.accepted.id;
     assert_eq!(held.store.writes(), (1, 0), "with its end");
     let service = &held.fixture.service;
-    let told = service.wait_attending(attended, HOUR).await;
+    let told = service.wait_inline(inline, HOUR).await;
     let job = service.get(id).await.unwrap();
     assert_eq!(told, job);
     let job = job.expect("it is stored");
@@ -79,10 +79,10 @@ async fn a_run_that_ends_at_once_is_stored_once() {
 #[tokio::test(start_paused = true)]
 async fn a_run_that_takes_longer_is_stored_while_it_runs() {
     let held = Held::new(|_, _| Answer::After(Duration::from_secs(30), "done")).await;
-    let attended = held.attend(request(), HOUR).await.unwrap().unwrap();
+    let inline = held.submit_inline(request(), HOUR).await.unwrap().unwrap();
     assert_eq!(held.stored().await, [Status::Running]);
     let service = &held.fixture.service;
-    let job = service.wait_attending(attended, HOUR).await;
+    let job = service.wait_inline(inline, HOUR).await;
     assert_eq!(job.expect("it ends").status, Status::Completed);
     assert_eq!(held.store.writes(), (1, 1));
     assert_eq!(held.fixture.models.all_calls(), 1);
@@ -92,10 +92,14 @@ async fn a_run_that_takes_longer_is_stored_while_it_runs() {
 async fn a_caller_with_little_patience_gets_a_handle_in_time() {
     let held = Held::new(|_, _| Answer::Never).await;
     let started = tokio::time::Instant::now();
-    let attended = held.attend(request(), MOMENT).await.unwrap().unwrap();
+    let inline = held
+        .submit_inline(request(), MOMENT)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(started.elapsed(), MOMENT);
     assert_eq!(
-        held.fixture.status(attended.accepted.id).await,
+        held.fixture.status(inline.accepted.id).await,
         Status::Running
     );
 }
@@ -103,7 +107,7 @@ async fn a_caller_with_little_patience_gets_a_handle_in_time() {
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_goes_away_before_anything_is_stored_leaves_a_run_that_ends() {
     let held = Held::new(|_, _| Answer::After(MOMENT, "done")).await;
-    let attending = held.attend(request(), HOUR);
+    let attending = held.submit_inline(request(), HOUR);
     held.fixture.models.next_call().await;
     attending.abort();
     assert!(attending.await.unwrap_err().is_cancelled());
@@ -116,7 +120,7 @@ async fn a_caller_that_goes_away_before_anything_is_stored_leaves_a_run_that_end
 async fn a_run_whose_end_cannot_be_stored_was_not_accepted() {
     let held = Held::new(|_, _| Answer::After(MOMENT, "done")).await;
     held.store.set_down(true);
-    let refused = held.attend(request(), HOUR).await.unwrap();
+    let refused = held.submit_inline(request(), HOUR).await.unwrap();
     assert!(matches!(refused, Err(SubmitError::Store(_))), "{refused:?}");
     held.store.set_down(false);
     assert_eq!(held.stored().await, []);
@@ -125,16 +129,20 @@ async fn a_run_whose_end_cannot_be_stored_was_not_accepted() {
 #[tokio::test(start_paused = true)]
 async fn a_run_with_a_key_is_stored_first() {
     let held = Held::new(|_, _| Answer::After(MOMENT, "done")).await;
-    let attended = held.attend(with_key("k"), HOUR).await.unwrap().unwrap();
+    let inline = held
+        .submit_inline(with_key("k"), HOUR)
+        .await
+        .unwrap()
+        .unwrap();
     let service = &held.fixture.service;
-    service.wait_attending(attended, HOUR).await.unwrap();
+    service.wait_inline(inline, HOUR).await.unwrap();
     assert_eq!(held.store.writes(), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_is_not_stored_yet_is_handed_back_by_a_drain() {
     let held = Held::new(|_, _| Answer::Never).await;
-    let attending = held.attend(request(), HOUR);
+    let attending = held.submit_inline(request(), HOUR);
     held.fixture.models.next_call().await;
     let drained = held.fixture.service.drain(Duration::ZERO).await;
     let handed_back = Drained {
@@ -142,8 +150,8 @@ async fn a_run_that_is_not_stored_yet_is_handed_back_by_a_drain() {
         ..Drained::default()
     };
     assert_eq!(drained, handed_back);
-    let attended = attending.await.unwrap().unwrap();
-    let job = held.fixture.service.get(attended.accepted.id).await;
+    let inline = attending.await.unwrap().unwrap();
+    let job = held.fixture.service.get(inline.accepted.id).await;
     let job = job.unwrap().expect("it is stored");
     assert_eq!((job.status, job.attempts), (Status::Pending, 0));
 }

@@ -17,16 +17,14 @@ use jobs::key::{Changed, Hidden256, KeyChange, KeyRecord, KeyStore, Keys};
 use jobs::memory::MemoryStore;
 use jobs::spend::{Day, KeyDay, SpendStore, Spent};
 use jobs::store::{Error, Filter, JobStore as _};
-use service::access::{Access, Desk, Grants, KeyState, ListedKeys, NewKey, SecretSource};
+use service::access::{Access, Grants, KeyIssuer, KeyState, ListedKeys, NewKey, SecretSource};
 use service::limits::{Accounts, KeyUsage, Limits};
 use service::runs::{Accepted, RunRequest, SubmitError};
 use service::{RetryFrom, Settings};
 use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 
-use crate::fixture::{
-    Answer, FakeModels, Faults, FaultyStore, Fixture, HOUR, TestHost, request,
-};
+use crate::fixture::{Answer, FakeModels, Faults, FaultyStore, Fixture, HOUR, TestHost, request};
 
 /// Much less than a tick of the worker, a heartbeat or a reload of keys: what follows from a change must
 /// not wait for those.
@@ -274,8 +272,11 @@ async fn a_run_whose_client_leaves_while_it_waits_happens_once() {
                 service, workflow, ..
             } = &served.fixture;
             let ended = left_after(times, async {
-                let attended = service.attend(workflow, owned(), HOUR).await.unwrap();
-                service.wait_attending(attended, HOUR).await.unwrap()
+                let inline = service
+                    .submit_inline(workflow, owned(), HOUR)
+                    .await
+                    .unwrap();
+                service.wait_inline(inline, HOUR).await.unwrap()
             });
             let ended = ended.await;
             tokio::time::sleep(SOON).await;
@@ -367,16 +368,16 @@ fn new_key(name: &str) -> NewKey {
 
 /// Access with one key: the key itself, and its id.
 async fn with_a_key() -> (Arc<Access>, String, String) {
-    let desk = Desk {
+    let issuer = KeyIssuer {
         store: Arc::new(Slow::default()),
         host: Arc::new(TestHost::new()),
         secrets: Arc::new(Counting::default()),
     };
-    let made = desk.create(new_key("first")).await.unwrap();
+    let made = issuer.create(new_key("first")).await.unwrap();
     let spend = Arc::new(MemoryStore::default());
-    let accounts = Accounts::open(spend, desk.host.clone(), Limits::default());
+    let accounts = Accounts::open(spend, issuer.host.clone(), Limits::default());
     let accounts = Arc::new(accounts.await.unwrap());
-    let access = Access::open(desk, ListedKeys::default(), accounts);
+    let access = Access::open(issuer, ListedKeys::default(), accounts);
     let access = Arc::new(access.await.unwrap().expect("there is a key"));
     let (key, id) = (made.key.reveal().to_owned(), made.view.id.to_string());
     (access, key, id)

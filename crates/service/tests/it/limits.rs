@@ -11,7 +11,7 @@ use jobs::spend::{Day, KeyDay, SpendStore, Spent};
 use jobs::store::Error;
 use serde_json::json;
 use service::Settings;
-use service::access::{Access, Desk, ListedKeys, SecretSource};
+use service::access::{Access, KeyIssuer, ListedKeys, SecretSource};
 use service::limits::{Accounts, KeyUsage, Limit, Limits};
 use service::runs::{RunRequest, SubmitError};
 use tokio_util::sync::CancellationToken;
@@ -229,13 +229,13 @@ impl SecretSource for Constant {
 #[tokio::test(start_paused = true)]
 async fn what_was_spent_is_written_down_every_second_and_at_the_end() {
     let counted = Counted::new(Limits::default(), |_, _| Answer::Text("done")).await;
-    let desk = Desk {
+    let issuer = KeyIssuer {
         store: Arc::new(MemoryStore::default()),
         host: counted.host.clone(),
         secrets: Arc::new(Constant),
     };
     let listed: ListedKeys = format!("fm_shop_{}", "a1".repeat(16)).parse().unwrap();
-    let access = Access::open(desk, listed, counted.accounts.clone()).await;
+    let access = Access::open(issuer, listed, counted.accounts.clone()).await;
     let access = access.unwrap().expect("there is a key");
     let stop = CancellationToken::new();
     let keeping = tokio::spawn({

@@ -376,8 +376,10 @@ async fn while_the_store_is_known_to_fail_nothing_asks_the_model() {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
         let submitted = service.submit(&fixture.workflow, request()).await;
         assert!(matches!(submitted, Err(SubmitError::Store(_))));
-        let attended = service.attend(&fixture.workflow, request(), HOUR).await;
-        assert!(matches!(attended, Err(SubmitError::Store(_))));
+        let inline = service
+            .submit_inline(&fixture.workflow, request(), HOUR)
+            .await;
+        assert!(matches!(inline, Err(SubmitError::Store(_))));
         let keyed = service.submit(&fixture.workflow, with_key("k")).await;
         assert!(matches!(keyed, Err(SubmitError::Store(_))));
     }

@@ -213,14 +213,14 @@ impl Schedule {
         self.clients.spawn(async move {
             let served = async {
                 let service = &process.service;
-                let Ok(attended) = service.attend(&workflow, request, patience).await else {
+                let Ok(inline) = service.submit_inline(&workflow, request, patience).await else {
                     return;
                 };
-                let accepted = &attended.accepted;
+                let accepted = &inline.accepted;
                 world.record().accepted.push((accepted.id, topic));
                 // Nobody watches where nobody wants to.
                 let _ = accepted_as.send(accepted.id);
-                if let Some(job) = service.wait_attending(attended, patience).await {
+                if let Some(job) = service.wait_inline(inline, patience).await {
                     world.record().told.push(job);
                 }
             };

@@ -79,19 +79,22 @@ async fn whoever_waits_for_a_run_executes_it_and_may_leave_it() {
     let fixture = Fixture::new(move |_, _| Answer::After(minute, "done"));
     let attend = async || {
         let (service, workflow) = (&fixture.service, &fixture.workflow);
-        service.attend(workflow, request(), HOUR).await.unwrap()
+        service
+            .submit_inline(workflow, request(), HOUR)
+            .await
+            .unwrap()
     };
-    let at_its_end = fixture.service.wait_attending(attend().await, HOUR).await;
+    let at_its_end = fixture.service.wait_inline(attend().await, HOUR).await;
     let job = at_its_end.expect("it ends within the hour");
     assert_eq!(output(&job, "b"), json!("done"));
 
     let (out_of_patience, gone, dropped) = (attend().await, attend().await, attend().await);
-    let left = [&out_of_patience, &gone, &dropped].map(|attended| attended.accepted.clone());
+    let left = [&out_of_patience, &gone, &dropped].map(|inline| inline.accepted.clone());
     let patience = Duration::from_secs(30);
-    let waited = fixture.service.wait_attending(out_of_patience, patience);
+    let waited = fixture.service.wait_inline(out_of_patience, patience);
     assert_eq!(waited.await, None);
     let service = fixture.service.clone();
-    let caller = tokio::spawn(async move { service.wait_attending(gone, HOUR).await });
+    let caller = tokio::spawn(async move { service.wait_inline(gone, HOUR).await });
     tokio::task::yield_now().await;
     caller.abort();
     assert!(caller.await.unwrap_err().is_cancelled());
@@ -110,12 +113,15 @@ async fn whoever_waits_for_a_run_executes_it_and_may_leave_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attended_run_can_be_cancelled() {
+async fn an_inline_run_can_be_cancelled() {
     let fixture = Fixture::new(|_, _| Answer::Never);
     let (service, workflow) = (&fixture.service, &fixture.workflow);
-    let attended = service.attend(workflow, request(), HOUR).await.unwrap();
-    let id = attended.accepted.id;
-    let (ended, cancelled) = tokio::join!(service.wait_attending(attended, HOUR), async {
+    let inline = service
+        .submit_inline(workflow, request(), HOUR)
+        .await
+        .unwrap();
+    let id = inline.accepted.id;
+    let (ended, cancelled) = tokio::join!(service.wait_inline(inline, HOUR), async {
         fixture.models.next_call().await;
         service.cancel(id).await
     });

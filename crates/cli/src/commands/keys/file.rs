@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jobs::spend::SpendStore;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use service::access::{Access, Desk, Grants, KeyError, ListedKeys, Made, NewKey, Scope};
+use service::access::{Access, Grants, IssuedKey, KeyError, KeyIssuer, ListedKeys, NewKey, Scope};
 use service::limits::{Accounts, Limits};
 
 use crate::config::store::Store;
@@ -28,7 +28,7 @@ struct Request {
 
 /// An open store.
 pub(super) struct File {
-    desk: Desk,
+    issuer: KeyIssuer,
     spend: Arc<dyn SpendStore>,
 }
 
@@ -48,7 +48,7 @@ impl File {
                     failure.hint("a running server is asked with --server URL, and an admin's key in FLOWMILL_API_KEY")
                 })?;
                 Ok(Self {
-                    desk: Desk {
+                    issuer: KeyIssuer {
                         store: keys,
                         host: Arc::new(Machine::new()),
                         secrets: Arc::new(Machine::new()),
@@ -71,24 +71,24 @@ impl File {
             },
             expires_at: request.expires_at,
         };
-        let made = self.desk.create(new).await;
+        let made = self.issuer.create(new).await;
         made.map(|made| shown(&made))
             .map_err(|error| failed(&error))
     }
 
     pub(super) async fn list(&self) -> Result<Value> {
-        let views = self.desk.list().await.map_err(|error| failed(&error))?;
+        let views = self.issuer.list().await.map_err(|error| failed(&error))?;
         Ok(json!({ "keys": views }))
     }
 
     pub(super) async fn usage(&self, id: Option<&str>) -> Result<Value> {
-        let desk = self.desk.clone();
+        let issuer = self.issuer.clone();
         let read = async {
             let defaults = Limits::default();
-            let accounts = Accounts::open(self.spend.clone(), desk.host.clone(), defaults);
+            let accounts = Accounts::open(self.spend.clone(), issuer.host.clone(), defaults);
             let accounts = Arc::new(accounts.await?);
             // It knows each key's own limits and its name.
-            match Access::open(desk, ListedKeys::default(), accounts.clone()).await? {
+            match Access::open(issuer, ListedKeys::default(), accounts.clone()).await? {
                 Some(access) => access.usage(id).await,
                 None => accounts.usage(id).await,
             }
@@ -101,19 +101,23 @@ impl File {
     }
 
     pub(super) async fn rotate(&self, id: &str, grace: Duration) -> Result<Value> {
-        let made = self.desk.rotate(id, grace).await;
+        let made = self.issuer.rotate(id, grace).await;
         made.map(|made| shown(&made))
             .map_err(|error| failed(&error))
     }
 
     pub(super) async fn revoke(&self, id: &str) -> Result<Value> {
-        let view = self.desk.revoke(id).await.map_err(|error| failed(&error))?;
+        let view = self
+            .issuer
+            .revoke(id)
+            .await
+            .map_err(|error| failed(&error))?;
         Ok(json!(view))
     }
 }
 
 /// As the server shows it.
-fn shown(made: &Made) -> Value {
+fn shown(made: &IssuedKey) -> Value {
     let mut shown = json!(made.view);
     shown["key"] = json!(made.key.reveal());
     shown
@@ -124,7 +128,7 @@ fn failed(error: &KeyError) -> Failure {
         KeyError::NotFound | KeyError::Revoked | KeyError::Expired | KeyError::Listed => {
             Exit::Failed
         }
-        KeyError::Unfit(_) => Exit::Usage,
+        KeyError::Invalid(_) => Exit::Usage,
         KeyError::Store(_) => Exit::Io,
     };
     Failure::new(exit, error.to_string())

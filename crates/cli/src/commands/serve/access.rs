@@ -7,7 +7,7 @@ use engine::host::Host;
 use jobs::key::KeyStore;
 use jobs::spend::SpendStore;
 use service::Service;
-use service::access::{Access, Desk, ListedKeys};
+use service::access::{Access, KeyIssuer, ListedKeys};
 use service::limits::Accounts;
 
 use crate::config::secret::Secret;
@@ -43,12 +43,12 @@ pub(super) async fn open(
     let accounts = Accounts::open(spend, host.clone(), settings.limits.keys)
         .await
         .map_err(failed)?;
-    let desk = Desk {
+    let issuer = KeyIssuer {
         store,
         host,
         secrets: Arc::new(Machine::new()),
     };
-    let access = Access::open(desk, listed, Arc::new(accounts))
+    let access = Access::open(issuer, listed, Arc::new(accounts))
         .await
         .map_err(failed)?;
     if access.is_none() {
