@@ -61,6 +61,21 @@ pub fn static_program() -> Option<PathBuf> {
     }
 }
 
+/// A program that the project does not install, such as `node`, where the machine has it.
+///
+/// `None` means the test should return; why was printed. As with Docker Engine, only a machine
+/// without the program may skip, with `CI=true` too: one that has it has to run the test.
+pub fn of_the_machine(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file());
+    if found.is_none() {
+        tell_skipped(program, "it is not installed on this machine");
+    }
+    found
+}
+
 fn find(folder: Option<&Path>, rig: &str, program: &str) -> Result<PathBuf, String> {
     let folder = folder.ok_or("FLOWMILL_RIGS is not set; it names the folder of the rigs")?;
     let path = folder.join(rig).join("bin").join(program);

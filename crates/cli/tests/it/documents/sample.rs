@@ -5,6 +5,10 @@ use serde_json::Value;
 
 use super::read_sample;
 
+pub(super) fn is_json(printed: &str) -> bool {
+    serde_json::from_str::<Value>(printed.trim()).is_ok()
+}
+
 pub(super) fn compare_json(sample: &str, printed: &str) -> Result<(), String> {
     let printed: Value = serde_json::from_str(printed.trim())
         .map_err(|error| format!("what is printed is not JSON: {error}\n{printed}"))?;
