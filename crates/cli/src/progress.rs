@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use engine::event::{EventKind, Observer, RunEvent};
+use engine::event::{EventKind, RunEvent};
+use engine::observer::Observer;
 use engine::outcome::{NodeUsage, Usage};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 

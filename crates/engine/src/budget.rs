@@ -3,10 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lang::workflow::{Budget, NodeId};
-use llm::chat::ChatReply;
 use tokio::sync::Notify;
 
-use crate::outcome::{Failure, FailureCode, NodeUsage, Usage, sum};
+use crate::outcome::{Failure, FailureCode, NodeUsage, Usage};
 use crate::plan::Plan;
 use crate::quota::Taken;
 
@@ -199,34 +198,6 @@ impl Ledger {
     /// Sums stay meaningful if an observer panicked in between: every change is a single addition.
     fn lock(&self) -> MutexGuard<'_, Spent> {
         self.spent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl NodeUsage {
-    /// What one reply took. The call itself was counted when it was reserved.
-    pub(crate) fn of(reply: &ChatReply) -> Self {
-        Self {
-            model: Some([&reply.provider, "/", &reply.model].concat().into()),
-            input_tokens: reply.usage.input_tokens,
-            cached_tokens: reply.usage.cached_tokens,
-            output_tokens: reply.usage.output_tokens,
-            llm_calls: 0,
-            cost_usd: reply.cost_usd,
-            is_estimated: reply.usage.is_estimated,
-        }
-    }
-
-    /// Adds what something else took; the model is the one that answered last.
-    pub(crate) fn add(&mut self, taken: &Self) {
-        if taken.model.is_some() {
-            self.model.clone_from(&taken.model);
-        }
-        self.input_tokens += taken.input_tokens;
-        self.cached_tokens += taken.cached_tokens;
-        self.output_tokens += taken.output_tokens;
-        self.llm_calls += taken.llm_calls;
-        self.cost_usd = sum(self.cost_usd, taken.cost_usd);
-        self.is_estimated |= taken.is_estimated;
     }
 }
 

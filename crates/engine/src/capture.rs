@@ -18,8 +18,6 @@ use serde_json::{Map, Value};
 
 use crate::offload::{self, QUICK};
 use crate::outcome::Failure;
-use crate::plan::Plan;
-use crate::progress::Progress;
 
 /// What of one run may be shown. Free to ask where nothing is sensitive.
 #[derive(Debug)]
@@ -176,24 +174,11 @@ impl Capture {
         self.known.is_some()
     }
 
-    /// Learns from where a run begins or goes on.
-    pub(crate) fn learn(&self, plan: &Plan, progress: &Progress) {
-        let Some((sensitive, mut known)) = self.hiding() else {
-            return;
-        };
-        if !progress.fits(&self.workflow) {
-            return;
-        }
-        for (index, value) in progress.state.iter().enumerate() {
-            sensitive.learn(FieldId(index), value, &mut known.secrets);
-        }
-        for done in &progress.done {
-            let node = progress.pending.get(done.work).map(|work| plan.runs(*work));
-            let (Some(node), Some(outputs)) = (node, &done.outputs) else {
-                continue;
-            };
-            for (output, value) in self.node(node).output.fields.iter().zip(outputs) {
-                sensitive.learn(output.target, value, &mut known.secrets);
+    /// Learns the values that a run begins or goes on with.
+    pub(crate) fn learn<'v>(&self, values: impl Iterator<Item = (FieldId, &'v Value)>) {
+        if let Some((sensitive, mut known)) = self.hiding() {
+            for (field, value) in values {
+                sensitive.learn(field, value, &mut known.secrets);
             }
         }
     }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use crate::budget::Ledger;
 use crate::capture::Capture;
-use crate::event::Emitter;
+use crate::emitter::Emitter;
+use crate::environment::Environment;
 use crate::host::Host;
 use crate::outcome::{Failure, FailureCode};
 use crate::plan::Plan;
 use crate::progress::CheckpointError;
 use crate::quota::Quota;
-use crate::run::Environment;
 
 /// One run's surroundings.
 pub(crate) struct Context<'a> {

@@ -1,16 +1,11 @@
 //! What happens during a run, as data. The JSON form is what `--events`, SSE and stored events carry.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use llm::chat::{ChatReply, ChatRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::capture::Capture;
-use crate::host::Host;
 use crate::outcome::{FailureCode, NodeUsage, Usage};
-use crate::trace::TraceParent;
-use crate::watch::{Call, Step};
 
 /// One event of one run. Cheap to clone: what may be large is shared.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -136,85 +131,5 @@ impl<'a> Kept<'a> {
             _ => None,
         };
         Self { kind, sealed }
-    }
-}
-
-/// Is told of every event, in order. Must not block: it is called on the run's own task.
-pub trait Observer: Send + Sync {
-    /// One event.
-    fn observe(&self, event: &RunEvent);
-
-    /// A model is about to be asked. What is returned goes out with the call, as its parent.
-    fn call_begins(&self, _call: &Call<'_>) -> Option<TraceParent> {
-        None
-    }
-
-    /// An attempt at a model ended; not told when it was aborted. Lent, not given: nothing is copied for
-    /// an observer that does not look.
-    fn call_ended(
-        &self,
-        _call: &Call<'_>,
-        _request: &ChatRequest,
-        _result: Result<&ChatReply, &llm::Error>,
-    ) {
-    }
-
-    /// A step is in the state.
-    fn step_ended(&self, _step: &Step<'_>) {}
-
-    /// Whether [`step_ended`](Self::step_ended) does anything.
-    fn wants_steps(&self) -> bool {
-        false
-    }
-
-    /// What of the run may be shown. Told once, before the first event; events are masked already.
-    fn begins(&self, _capture: &Arc<Capture>) {}
-}
-
-/// Observes nothing.
-#[derive(Debug, Clone, Copy)]
-pub struct Ignore;
-
-impl Observer for Ignore {
-    fn observe(&self, _event: &RunEvent) {}
-}
-
-/// Numbers a run's events, dates them and hands them on, one at a time.
-pub(crate) struct Emitter<'a> {
-    host: &'a dyn Host,
-    observer: &'a dyn Observer,
-    last: Mutex<u64>,
-}
-
-impl<'a> Emitter<'a> {
-    /// `last` is the id of the last event of an earlier attempt at the run, or 0.
-    pub(crate) fn new(host: &'a dyn Host, observer: &'a dyn Observer, last: u64) -> Self {
-        Self {
-            host,
-            observer,
-            last: Mutex::new(last),
-        }
-    }
-
-    pub(crate) fn emit(&self, kind: EventKind) {
-        // Held while the observer is told, so that it sees ids in order whoever emits. An observer
-        // that panicked leaves the number as it should be.
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let id = if matches!(kind, EventKind::LlmDelta { .. }) {
-            0
-        } else {
-            *last += 1;
-            *last
-        };
-        self.observer.observe(&RunEvent {
-            id,
-            at: self.host.now(),
-            kind,
-        });
-    }
-
-    /// Id of the last event.
-    pub(crate) fn last(&self) -> u64 {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,15 +1,18 @@
 //! Runs one checked workflow: prompts, answers, routes, loops, fan-out, budgets, cancellation.
 //!
 //! Knows nothing of jobs, stores or HTTP; what it needs from outside comes through [`host::Host`],
-//! what it tells goes through [`event::Observer`], what must survive a crash through [`progress`].
+//! what it tells goes through [`observer::Observer`], what must survive a crash through [`progress`].
 //! A workflow is made ready once ([`plan::Plan`]) and then run any number of times ([`run::run`]).
 
 mod budget;
 pub mod capture;
 mod context;
+mod emitter;
+mod environment;
 pub mod event;
 mod gates;
 pub mod host;
+pub mod observer;
 pub mod offload;
 mod order;
 pub mod outcome;

@@ -8,7 +8,7 @@ use llm::chat::{AnswerFilter, OutputFormat};
 use llm::model::ModelSpec;
 
 use crate::order::Order;
-use crate::progress::Work;
+use crate::progress::ScheduledWork;
 
 /// Longest name every provider takes for an output format.
 const MAX_FORMAT_NAME: usize = 64;
@@ -90,10 +90,10 @@ impl Plan {
     }
 
     /// The node that a piece of work runs.
-    pub(crate) fn runs(&self, work: Work) -> NodeId {
+    pub(crate) fn runs(&self, work: ScheduledWork) -> NodeId {
         match work {
-            Work::Node(node) => node,
-            Work::FanOut(source) => self.fan_out(source).target,
+            ScheduledWork::Node(node) => node,
+            ScheduledWork::FanOut(source) => self.fan_out(source).target,
         }
     }
 

@@ -20,8 +20,8 @@ pub struct Progress {
     pub(crate) state: Vec<Value>,
     /// Fields that a node has written.
     pub(crate) written: Vec<bool>,
-    /// Work whose turn has come or that waits for other branches; no entry twice.
-    pub(crate) pending: Vec<Work>,
+    /// ScheduledWork whose turn has come or that waits for other branches; no entry twice.
+    pub(crate) pending: Vec<ScheduledWork>,
     /// Executions of the step in progress that are done, not yet merged into the state.
     pub(crate) done: Vec<Done>,
     /// By node.
@@ -45,7 +45,7 @@ pub struct Progress {
 struct WithoutInputs<'a> {
     state: Vec<Option<&'a Value>>,
     written: &'a [bool],
-    pending: &'a [Work],
+    pending: &'a [ScheduledWork],
     done: &'a [Done],
     counters: &'a [Counters],
     steps: u64,
@@ -55,10 +55,10 @@ struct WithoutInputs<'a> {
     inputs_apart: bool,
 }
 
-/// One entry of the schedule.
+/// One entry of a run's schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Work {
+pub(crate) enum ScheduledWork {
     /// Run this node once.
     Node(NodeId),
     /// Follow this node's parallel edge: run the edge's target once per item.
@@ -145,8 +145,8 @@ impl Progress {
             && self.written.len() == workflow.fields.len()
             && self.counters.len() == nodes
             && self.pending.iter().all(|work| match *work {
-                Work::Node(node) => node.0 < nodes,
-                Work::FanOut(source) => workflow
+                ScheduledWork::Node(node) => node.0 < nodes,
+                ScheduledWork::FanOut(source) => workflow
                     .nodes
                     .get(source.0)
                     .is_some_and(|node| node.exits.fan_out.is_some()),
@@ -154,7 +154,7 @@ impl Progress {
     }
 
     /// Adds work unless it is pending already: that is how a join runs once.
-    pub(crate) fn schedule(&mut self, work: Work) {
+    pub(crate) fn schedule(&mut self, work: ScheduledWork) {
         if !self.pending.contains(&work) {
             self.pending.push(work);
         }
@@ -163,7 +163,7 @@ impl Progress {
     /// Adds a node; END adds nothing.
     pub(crate) fn schedule_target(&mut self, target: Target) {
         if let Target::Node(node) = target {
-            self.schedule(Work::Node(node));
+            self.schedule(ScheduledWork::Node(node));
         }
     }
 }

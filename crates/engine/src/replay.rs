@@ -5,9 +5,8 @@ use serde_json::Value;
 
 use crate::event::{EventKind, RunEvent};
 use crate::plan::Plan;
-use crate::progress::{Done, Progress, Work};
-use crate::run::MAX_STEPS;
-use crate::schedule::{finish, runnable};
+use crate::progress::{Done, Progress, ScheduledWork};
+use crate::schedule::{MAX_STEPS, finish, runnable};
 use crate::steps::fan_out;
 
 /// The event with this id is not of the run whose progress it was.
@@ -75,8 +74,8 @@ impl Progress {
         let executions: usize = step
             .iter()
             .map(|&position| match self.pending[position] {
-                Work::Node(_) => 1,
-                Work::FanOut(source) => {
+                ScheduledWork::Node(_) => 1,
+                ScheduledWork::FanOut(source) => {
                     fan_out::items(&self.state, plan.fan_out(source).items).len()
                 }
             })
@@ -89,14 +88,14 @@ impl Progress {
     fn done(&self, plan: &Plan, node: &str, item: Option<usize>, outputs: &Value) -> Option<Done> {
         let workflow = plan.workflow();
         let node = workflow.node(node)?;
-        let runs_it = |work: &Work| {
+        let runs_it = |work: &ScheduledWork| {
             plan.runs(*work) == node
                 && match (*work, item) {
-                    (Work::Node(_), item) => item.is_none(),
-                    (Work::FanOut(source), Some(index)) => {
+                    (ScheduledWork::Node(_), item) => item.is_none(),
+                    (ScheduledWork::FanOut(source), Some(index)) => {
                         index < fan_out::items(&self.state, plan.fan_out(source).items).len()
                     }
-                    (Work::FanOut(_), None) => false,
+                    (ScheduledWork::FanOut(_), None) => false,
                 }
         };
         let outputs = plan.node(node).output.fields.iter().map(|output| {
@@ -120,8 +119,8 @@ impl Progress {
         };
         let sources: Vec<NodeId> = (0..nodes.len()).map(NodeId).filter(leads_there).collect();
         let work = match *sources {
-            [] => Work::Node(node),
-            [source] => Work::FanOut(source),
+            [] => ScheduledWork::Node(node),
+            [source] => ScheduledWork::FanOut(source),
             _ => return Err(ManyFanOuts(sources)),
         };
         self.pending = vec![work];

@@ -1,82 +1,24 @@
 //! One run from start to end: its lifetime, cancellation, deadline, gates and outcome.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use lang::workflow::{Budget, CaptureLevel, InitialState, Workflow};
+use lang::workflow::{FieldId, Workflow};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Ledger;
 use crate::capture::Capture;
 use crate::context::{Context, Stop, millis};
-use crate::event::{Emitter, EventKind, Observer};
+use crate::emitter::Emitter;
+use crate::event::EventKind;
 use crate::gates::{self, FailedGate};
-use crate::host::Host;
 use crate::outcome::{Failure, FailureCode, FailureSource, Finished, Outcome};
 use crate::plan::Plan;
-use crate::progress::{Checkpoint, CheckpointError, Progress};
-use crate::quota::Quota;
+use crate::progress::{CheckpointError, Progress};
 use crate::schedule;
-use crate::steps::model_call::model_failure;
 
-/// Steps a run may take before it is stopped as endless.
-pub const MAX_STEPS: u64 = 10_000;
-
-/// What a run needs from outside.
-pub struct Environment {
-    /// Models by spec.
-    pub models: Arc<dyn llm::model::Models>,
-    /// Clock, ids, randomness.
-    pub host: Arc<dyn Host>,
-    /// Told of every event.
-    pub observer: Arc<dyn Observer>,
-    /// Makes progress durable.
-    pub checkpoint: Arc<dyn Checkpoint>,
-}
-
-/// What one run may do.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Time left for the whole run, from now.
-    pub deadline: Option<Duration>,
-    /// Over the workflow's own, whichever is tighter.
-    pub budget: Budget,
-    /// Of whoever pays for it, over all their runs.
-    pub quota: Option<Arc<dyn Quota>>,
-    /// Fan-out items in flight at once; models that are sequential get one at a time.
-    pub fan_out: usize,
-    /// Ask models to stream, so that `llm_delta` events come.
-    pub stream: bool,
-    /// Most that telemetry may keep, whatever the workflow allows.
-    pub capture: CaptureLevel,
-    /// The process of an earlier attempt at the run was gone at once: what the calls took that it had under
-    /// way is not booked yet.
-    pub was_interrupted: bool,
-}
-
-impl Default for Limits {
-    /// No deadline, no budget beyond the workflow's own, no quota, 16 items at once, no streaming, everything captured.
-    fn default() -> Self {
-        Self {
-            deadline: None,
-            budget: Budget::default(),
-            quota: None,
-            fan_out: 16,
-            stream: false,
-            capture: CaptureLevel::Full,
-            was_interrupted: false,
-        }
-    }
-}
-
-/// Where a run begins.
-#[derive(Debug, Clone)]
-pub enum Start {
-    /// At START, with accepted inputs.
-    Fresh(InitialState),
-    /// Where an earlier attempt stopped.
-    Resume(Box<Progress>),
-}
+pub use crate::environment::{Environment, Limits, Start};
+pub use crate::schedule::MAX_STEPS;
 
 /// Runs to its end. Dropping the future aborts model calls in flight; `cancel` does the same and
 /// ends the run as cancelled. An error means the run has no end *here*: its progress could not be saved.
@@ -93,7 +35,10 @@ pub async fn run(
         Start::Resume(progress) => (*progress, true),
     };
     let capture = Arc::new(Capture::new(workflow.clone(), limits.capture));
-    capture.learn(plan, &progress);
+    // One that does not fit fails before anything of it is shown.
+    if capture.hides() && progress.fits(workflow) {
+        capture.learn(values(plan, &progress));
+    }
     environment.observer.begins(&capture);
     let context = Context {
         plan,
@@ -177,6 +122,24 @@ pub async fn run(
     })
 }
 
+/// Every value that is known so far, with its field: the state, and the outputs that are not merged yet.
+fn values<'a>(
+    plan: &'a Plan,
+    progress: &'a Progress,
+) -> impl Iterator<Item = (FieldId, &'a Value)> {
+    let state = progress.state.iter().enumerate();
+    let state = state.map(|(index, value)| (FieldId(index), value));
+    let done = progress.done.iter().filter_map(|done| {
+        let node = plan.runs(*progress.pending.get(done.work)?);
+        Some((node, done.outputs.as_ref()?))
+    });
+    let outputs = done.flat_map(|(node, outputs)| {
+        let fields = plan.node(node).output.fields.iter();
+        fields.map(|output| output.target).zip(outputs)
+    });
+    state.chain(outputs)
+}
+
 /// All steps, then the gates. Returns the messages of gates that failed without failing the run.
 async fn to_the_end(context: &Context<'_>, progress: &mut Progress) -> Result<Vec<String>, Stop> {
     let workflow = context.plan.workflow();
@@ -225,7 +188,7 @@ pub fn preflight(plan: &Plan, models: &dyn llm::model::Models) -> Result<(), Fai
         if let Some(asked) = node_plan.model() {
             models
                 .find(&asked.model)
-                .map_err(|error| model_failure(&node.id, &error, 1, ""))?;
+                .map_err(|error| Failure::of_model(&node.id, &error, 1, ""))?;
         }
     }
     Ok(())

@@ -7,15 +7,17 @@ use lang::workflow::{FieldId, NodeId, Target};
 use serde_json::Value;
 
 use crate::context::{Context, Stop};
+use crate::observer::Step;
 use crate::outcome::{Failure, FailureCode};
 use crate::plan::Plan;
-use crate::progress::{Progress, Work};
+use crate::progress::{Progress, ScheduledWork};
 use crate::repair;
-use crate::run::MAX_STEPS;
 use crate::scope::Variables;
 use crate::steps;
 use crate::steps::fan_out;
-use crate::watch::Step;
+
+/// Steps a run may take before it is stopped as endless.
+pub const MAX_STEPS: u64 = 10_000;
 
 /// Takes steps until nothing is pending; that one has ended is saved.
 pub(crate) async fn run(context: &Context<'_>, progress: &mut Progress) -> Result<(), Stop> {
@@ -57,8 +59,8 @@ pub(crate) async fn run(context: &Context<'_>, progress: &mut Progress) -> Resul
 }
 
 /// Positions of the pending work that waits for no other, in order.
-pub(crate) fn runnable(plan: &Plan, pending: &[Work]) -> Vec<usize> {
-    let waits = |later: Work| {
+pub(crate) fn runnable(plan: &Plan, pending: &[ScheduledWork]) -> Vec<usize> {
+    let waits = |later: ScheduledWork| {
         let later = plan.runs(later);
         pending
             .iter()
@@ -72,7 +74,7 @@ pub(crate) fn runnable(plan: &Plan, pending: &[Work]) -> Vec<usize> {
 /// A fan-out over more items than it may have is refused before any of them is run.
 fn refuse_too_many_items(plan: &Plan, progress: &Progress, step: &[usize]) -> Result<(), Failure> {
     for &position in step {
-        let Work::FanOut(source) = progress.pending[position] else {
+        let ScheduledWork::FanOut(source) = progress.pending[position] else {
             continue;
         };
         let fan_out = plan.fan_out(source);
@@ -103,8 +105,8 @@ fn refuse_conflict(plan: &Plan, progress: &Progress, step: &[usize]) -> Result<(
     for &position in step {
         let work = progress.pending[position];
         let runs = match work {
-            Work::Node(_) => true,
-            Work::FanOut(source) => {
+            ScheduledWork::Node(_) => true,
+            ScheduledWork::FanOut(source) => {
                 !fan_out::items(&progress.state, plan.fan_out(source).items).is_empty()
             }
         };
@@ -128,7 +130,7 @@ fn refuse_conflict(plan: &Plan, progress: &Progress, step: &[usize]) -> Result<(
 }
 
 /// The fields that a piece of work writes; a fan-out collects even when its target never `runs`.
-fn written(plan: &Plan, work: Work, runs: bool) -> Vec<FieldId> {
+fn written(plan: &Plan, work: ScheduledWork, runs: bool) -> Vec<FieldId> {
     let outputs = plan
         .node(plan.runs(work))
         .output
@@ -136,7 +138,7 @@ fn written(plan: &Plan, work: Work, runs: bool) -> Vec<FieldId> {
         .iter()
         .map(|output| output.target);
     let mut fields: Vec<FieldId> = outputs.filter(|_| runs).collect();
-    if let Work::FanOut(source) = work {
+    if let ScheduledWork::FanOut(source) = work {
         fields.push(plan.fan_out(source).collect);
     }
     fields
@@ -184,14 +186,14 @@ pub(crate) fn finish(plan: &Plan, progress: &mut Progress, step: &[usize]) -> Re
 fn merge(
     plan: &Plan,
     progress: &mut Progress,
-    work: Work,
+    work: ScheduledWork,
     mut outputs: Vec<Vec<Value>>,
 ) -> Result<Went, Failure> {
     let workflow = plan.workflow();
     let node = plan.runs(work);
     let collected = match work {
-        Work::Node(_) => None,
-        Work::FanOut(source) => {
+        ScheduledWork::Node(_) => None,
+        ScheduledWork::FanOut(source) => {
             let fan_out = plan.fan_out(source);
             Some((
                 fan_out.collect,
@@ -202,8 +204,8 @@ fn merge(
     progress.counters[node.0].finished += outputs.len() as u64;
     let went = match (outputs.is_empty(), work) {
         (false, _) => Went::Well,
-        (true, Work::Node(_)) => Went::Wrong,
-        (true, Work::FanOut(_)) => Went::Nowhere,
+        (true, ScheduledWork::Node(_)) => Went::Wrong,
+        (true, ScheduledWork::FanOut(_)) => Went::Nowhere,
     };
     let last = outputs.pop().into_iter().flatten();
     let written = plan
@@ -221,7 +223,11 @@ fn merge(
 }
 
 /// The rules of the state that the step has made due. Those over inputs alone were checked with them.
-fn check_rules(plan: &Plan, progress: &Progress, finished: &[(Work, Went)]) -> Result<(), Failure> {
+fn check_rules(
+    plan: &Plan,
+    progress: &Progress,
+    finished: &[(ScheduledWork, Went)],
+) -> Result<(), Failure> {
     let workflow = plan.workflow();
     if workflow.rules.is_empty() {
         return Ok(());
@@ -246,7 +252,12 @@ fn check_rules(plan: &Plan, progress: &Progress, finished: &[(Work, Went)]) -> R
 }
 
 /// Schedules what comes after a piece of work.
-fn leave(plan: &Plan, progress: &mut Progress, work: Work, went: Went) -> Result<(), Failure> {
+fn leave(
+    plan: &Plan,
+    progress: &mut Progress,
+    work: ScheduledWork,
+    went: Went,
+) -> Result<(), Failure> {
     let id = plan.runs(work);
     let node = plan.node(id);
     // Once nothing ran, nothing would change in a further round either.
@@ -283,7 +294,7 @@ fn leave(plan: &Plan, progress: &mut Progress, work: Work, went: Went) -> Result
         }
     }
     if exits.fan_out.is_some() {
-        progress.schedule(Work::FanOut(id));
+        progress.schedule(ScheduledWork::FanOut(id));
     }
     Ok(())
 }

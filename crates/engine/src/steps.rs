@@ -9,7 +9,7 @@ use lang::workflow::{FieldId, NodeId};
 
 use crate::context::{Context, Stop};
 use crate::outcome::{Failure, FailureCode};
-use crate::progress::{Done, Progress, Work};
+use crate::progress::{Done, Progress, ScheduledWork};
 use crate::scope::Variables;
 use model_call::{Executed, Execution};
 
@@ -116,12 +116,12 @@ fn units(context: &Context<'_>, progress: &Progress, step: &[usize]) -> Vec<Unit
     let mut units = Vec::with_capacity(step.len());
     for &work in step {
         match progress.pending[work] {
-            Work::Node(node) => units.push(Unit {
+            ScheduledWork::Node(node) => units.push(Unit {
                 work,
                 node,
                 item: None,
             }),
-            Work::FanOut(source) => {
+            ScheduledWork::FanOut(source) => {
                 let fan_out = context.plan.fan_out(source);
                 let indices = 0..fan_out::items(&progress.state, fan_out.items).len();
                 let item = |index| Unit {

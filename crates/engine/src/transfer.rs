@@ -4,7 +4,7 @@ use lang::workflow::{InitialState, NodeId, Workflow};
 use serde_json::Value;
 
 use crate::plan::Plan;
-use crate::progress::{Done, Progress, Work};
+use crate::progress::{Done, Progress, ScheduledWork};
 use crate::steps::fan_out;
 
 /// Why a run cannot go on in another version of its workflow.
@@ -43,17 +43,17 @@ impl Progress {
                 moved.counters[target] = self.counters[position];
             }
         }
-        let work = |work: &Work| {
-            let (Work::Node(node) | Work::FanOut(node)) = *work;
+        let work = |work: &ScheduledWork| {
+            let (ScheduledWork::Node(node) | ScheduledWork::FanOut(node)) = *work;
             let id = &old.nodes[node.0].id;
             let missing = || Misfit::Node(id.clone());
             let target = new.node(id).ok_or_else(missing)?;
             match work {
-                Work::Node(_) => Ok(Work::Node(target)),
-                Work::FanOut(_) if new.nodes[target.0].exits.fan_out.is_some() => {
-                    Ok(Work::FanOut(target))
+                ScheduledWork::Node(_) => Ok(ScheduledWork::Node(target)),
+                ScheduledWork::FanOut(_) if new.nodes[target.0].exits.fan_out.is_some() => {
+                    Ok(ScheduledWork::FanOut(target))
                 }
-                Work::FanOut(_) => Err(missing()),
+                ScheduledWork::FanOut(_) => Err(missing()),
             }
         };
         moved.pending = self.pending.iter().map(work).collect::<Result<_, _>>()?;
@@ -63,7 +63,7 @@ impl Progress {
             .filter_map(|done| {
                 let (before, after) = (self.pending[done.work], moved.pending[done.work]);
                 let same_items = match (before, after) {
-                    (Work::FanOut(before), Work::FanOut(after)) => {
+                    (ScheduledWork::FanOut(before), ScheduledWork::FanOut(after)) => {
                         let (before, after) = (from.fan_out(before).items, to.fan_out(after).items);
                         let items = fan_out::items(&moved.state, after);
                         old.fields[before.0].name == new.fields[after.0].name

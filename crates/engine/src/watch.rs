@@ -10,7 +10,8 @@ use llm::chat::{ChatReply, ChatRequest};
 use uuid::Uuid;
 
 use crate::capture::Capture;
-use crate::event::{Observer, RunEvent};
+use crate::event::RunEvent;
+use crate::observer::{Call, Observer, Step};
 use crate::outcome::Finished;
 use crate::trace::TraceParent;
 
@@ -63,32 +64,6 @@ pub trait RunObserver: Observer {
 
     /// It never came to be: it had begun while its job was being stored, and the store refused the job.
     fn dismissed(&self);
-}
-
-/// Which attempt at which model.
-#[derive(Debug, Clone, Copy)]
-pub struct Call<'a> {
-    /// The node that asks.
-    pub node: &'a Arc<str>,
-    /// Index of the item, in a fan-out.
-    pub item: Option<usize>,
-    /// From 1.
-    pub attempt: u32,
-    /// `provider/model`.
-    pub model: &'a str,
-    /// When it began, by the host's monotonic clock.
-    pub began: std::time::Duration,
-}
-
-/// A step whose outputs are in the state.
-#[derive(Debug, Clone, Copy)]
-pub struct Step<'a> {
-    /// From 1.
-    pub number: u64,
-    /// The nodes that ran in it.
-    pub nodes: &'a [&'a str],
-    /// One value per field of the workflow.
-    pub state: &'a [serde_json::Value],
 }
 
 /// Two observers as one: the first is told first.

@@ -13,8 +13,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
-use engine::event::{EventKind, Kept, Observer, RunEvent};
+use engine::event::{EventKind, Kept, RunEvent};
 use engine::host::Host;
+use engine::observer::Observer;
 use engine::progress::{Checkpoint, CheckpointError, Progress};
 use engine::watch::RunObserver;
 use jobs::job::{Ending, Job, JobId, NewJob};

@@ -8,8 +8,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use engine::event::{EventKind, RunEvent};
+use engine::observer::Call;
 use engine::outcome::{FailureCode, Finished, Outcome};
-use engine::watch::Call;
 use jobs::store::Counts;
 use lang::workflow::Workflow;
 use llm::chat::ChatReply;

@@ -9,11 +9,13 @@ mod spans;
 use std::sync::Arc;
 
 use engine::capture::Capture;
-use engine::event::{Observer, RunEvent};
+use engine::event::RunEvent;
 use engine::host::Host;
+use engine::observer::Observer;
+use engine::observer::{Call, Step};
 use engine::outcome::Finished;
 use engine::trace::TraceParent;
-use engine::watch::{Call, RunObserver, Step};
+use engine::watch::RunObserver;
 use llm::chat::{ChatReply, ChatRequest};
 
 use crate::metrics::{Metrics, WorkflowMetrics};

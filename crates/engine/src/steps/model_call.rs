@@ -14,11 +14,11 @@ use serde_json::{Map, Value};
 use crate::capture::MaskedScope;
 use crate::context::{Context, millis};
 use crate::event::EventKind;
-use crate::outcome::{Failure, FailureCode, FailureSource, NodeUsage};
+use crate::observer::Call;
+use crate::outcome::{Failure, FailureCode, NodeUsage};
 use crate::paid_call::{PaidCall, SetAside, book_interrupted};
 use crate::repair;
 use crate::scope::Variables;
-use crate::watch::Call;
 
 /// What is to be executed: a node, perhaps for one item of a fan-out.
 #[derive(Debug, Clone, Copy)]
@@ -124,7 +124,7 @@ async fn ask(
         .environment
         .models
         .find(&model_plan.model)
-        .map_err(|error| model_failure(&node.id, &error, 1, ""))?;
+        .map_err(|error| Failure::of_model(&node.id, &error, 1, ""))?;
 
     let prompt_length = prompt.len();
     let mut request = ChatRequest {
@@ -208,7 +208,7 @@ async fn ask(
                 }
             }
             Err(error) if !error.kind.is_retryable() || attempt >= attempts => {
-                return Err(model_failure(&node.id, &error, attempt, ""));
+                return Err(Failure::of_model(&node.id, &error, attempt, ""));
             }
             Err(error) => {
                 let wait = llm::backoff::delay(attempt, error.retry_after, context.host().random());
@@ -220,7 +220,7 @@ async fn ask(
                     let why = format!(
                         "; the next attempt, in {seconds} s, would come after the run's deadline"
                     );
-                    return Err(model_failure(&node.id, &error, attempt, &why));
+                    return Err(Failure::of_model(&node.id, &error, attempt, &why));
                 }
                 within_patience(context, attempt, error, wait)
             }
@@ -390,47 +390,5 @@ fn after(attempts: u32) -> String {
         format!(" after {attempts} attempts")
     } else {
         String::new()
-    }
-}
-
-/// A model's error after so many attempts as the run's failure. Their number stands first: what follows the
-/// model's own sentence reads as advice. `suffix` is the last of it.
-pub(crate) fn model_failure(
-    node: &str,
-    error: &llm::Error,
-    attempts: u32,
-    suffix: &str,
-) -> Failure {
-    let code = match error.kind {
-        ErrorKind::Config => FailureCode::ModelConfig,
-        ErrorKind::Timeout => FailureCode::ModelTimeout,
-        _ => FailureCode::ModelError,
-    };
-    let source = match error.kind {
-        // What the operator of this process set up, or did not.
-        ErrorKind::Config
-        | ErrorKind::Auth
-        | ErrorKind::QuotaExhausted
-        | ErrorKind::NoRecording => FailureSource::Server,
-        // What the workflow asked for.
-        ErrorKind::ContextTooLong | ErrorKind::ContentFilter | ErrorKind::BadRequest => {
-            FailureSource::Workflow
-        }
-        ErrorKind::RateLimit
-        | ErrorKind::Overloaded
-        | ErrorKind::Timeout
-        | ErrorKind::Network
-        | ErrorKind::BadReply => FailureSource::Provider,
-    };
-    let message = error.message.trim_end_matches('.');
-    let after = if attempts > 1 {
-        format!("after {attempts} attempts: ")
-    } else {
-        String::new()
-    };
-    Failure {
-        source,
-        retryable: error.kind.is_retryable(),
-        ..Failure::of_node(code, node, format_args!("{after}{message}{suffix}"))
     }
 }

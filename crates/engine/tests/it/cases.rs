@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use engine::event::Ignore;
+use engine::observer::Ignore;
 use engine::outcome::{Failure, Outcome};
 use engine::plan::Plan;
 use engine::progress::NoCheckpoint;

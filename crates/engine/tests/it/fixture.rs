@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use engine::event::{EventKind, Observer, RunEvent};
+use engine::event::{EventKind, RunEvent};
 use engine::host::Host;
+use engine::observer::Observer;
 use engine::outcome::{Failure, FailureCode, Finished, Outcome};
 use engine::plan::Plan;
 use engine::progress::{Checkpoint, CheckpointError, NoCheckpoint, Progress};

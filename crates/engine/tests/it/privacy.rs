@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 
 use engine::capture::Capture;
-use engine::event::{EventKind, Kept, Observer, RunEvent};
+use engine::event::{EventKind, Kept, RunEvent};
+use engine::observer::Observer;
 use engine::outcome::FailureCode;
 use engine::plan::Plan;
 use engine::progress::{NoCheckpoint, Progress};

@@ -1,6 +1,6 @@
 //! What the span of one model call says.
 
-use engine::watch::Call;
+use engine::observer::Call;
 use llm::chat::{ChatReply, ChatRequest};
 use serde_json::json;
 

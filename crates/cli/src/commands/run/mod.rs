@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ::telemetry::Telemetry;
-use engine::event::Observer;
 use engine::host::Host as _;
+use engine::observer::Observer;
 use engine::outcome::{Finished, Outcome};
 use engine::plan::Plan;
 use engine::progress::NoCheckpoint;

@@ -1,0 +1,139 @@
+//! Why a run failed, and whose fault that is.
+
+use llm::error::ErrorKind;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// Why a run failed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Which rule; see [`FailureCode`].
+    pub code: FailureCode,
+    /// One plain sentence, naming the node: safe to show to a caller.
+    pub message: String,
+    /// The node, where there is one.
+    pub node: Option<String>,
+    /// Whose fault: `workflow`, `provider` or `server`.
+    pub source: FailureSource,
+    /// The same run may succeed later.
+    pub retryable: bool,
+}
+
+impl Failure {
+    /// What the run itself knows of a problem document: `{code, detail, retryable, error_source, node?}`.
+    /// Whoever answers over HTTP adds `type`, `title` and `status`.
+    pub fn problem(&self) -> Value {
+        let mut problem = json!({
+            "code": self.code,
+            "detail": self.message,
+            "retryable": self.retryable,
+            "error_source": self.source,
+        });
+        if let Some(node) = &self.node {
+            problem["node"] = json!(node);
+        }
+        problem
+    }
+
+    /// A failure of the workflow as a whole: the same run would fail again.
+    pub(crate) fn of_workflow(code: FailureCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            node: None,
+            source: FailureSource::Workflow,
+            retryable: false,
+        }
+    }
+
+    /// A failure of one node, for which its author is to blame.
+    pub(crate) fn of_node(code: FailureCode, node: &str, reason: impl std::fmt::Display) -> Self {
+        Self {
+            code,
+            message: format!("Node `{node}`: {reason}"),
+            node: Some(node.to_owned()),
+            source: FailureSource::Workflow,
+            retryable: false,
+        }
+    }
+
+    /// A model's error after so many attempts as the run's failure. Their number stands first: what follows the
+    /// model's own sentence reads as advice. `suffix` is the last of it.
+    pub(crate) fn of_model(node: &str, error: &llm::Error, attempts: u32, suffix: &str) -> Self {
+        let (code, source) = match error.kind {
+            // What the operator of this process set up, or did not.
+            ErrorKind::Config => (FailureCode::ModelConfig, FailureSource::Server),
+            ErrorKind::Auth | ErrorKind::QuotaExhausted | ErrorKind::NoRecording => {
+                (FailureCode::ModelError, FailureSource::Server)
+            }
+            // What the workflow asked for.
+            ErrorKind::ContextTooLong | ErrorKind::ContentFilter | ErrorKind::BadRequest => {
+                (FailureCode::ModelError, FailureSource::Workflow)
+            }
+            ErrorKind::Timeout => (FailureCode::ModelTimeout, FailureSource::Provider),
+            ErrorKind::RateLimit
+            | ErrorKind::Overloaded
+            | ErrorKind::Network
+            | ErrorKind::BadReply => (FailureCode::ModelError, FailureSource::Provider),
+        };
+        let message = error.message.trim_end_matches('.');
+        let after = if attempts > 1 {
+            format!("after {attempts} attempts: ")
+        } else {
+            String::new()
+        };
+        Self {
+            source,
+            retryable: error.kind.is_retryable(),
+            ..Self::of_node(code, node, format_args!("{after}{message}{suffix}"))
+        }
+    }
+}
+
+/// Whose fault a failure is; decides the HTTP status (500, or 502/504 for a provider).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum FailureSource {
+    Workflow,
+    Provider,
+    Server,
+}
+
+/// `problem.code` of a failed run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureCode {
+    /// A placeholder had no value.
+    PlaceholderUnresolved,
+    /// The answer did not fit the node's schema, after all attempts.
+    OutputInvalid,
+    /// The model call failed (not retryable, or attempts used up).
+    ModelError,
+    /// The last attempt ran into the node's time limit.
+    ModelTimeout,
+    /// A model is not set up (no key, unknown provider).
+    ModelConfig,
+    /// No condition held and there is no unconditional edge.
+    NoRoute,
+    /// Two branches of one step wrote one field.
+    WriteConflict,
+    /// A gate with `on_fail: fail`.
+    GateFailed,
+    /// A `state.rules` assertion no longer holds.
+    RuleFailed,
+    /// The run's deadline.
+    DeadlineExceeded,
+    /// `budget`.
+    BudgetExceeded,
+    /// What whoever pays may spend is used up.
+    QuotaExhausted,
+    /// A fan-out over more items than it may have.
+    TooManyItems,
+    /// More steps than any sane workflow takes (see `run::MAX_STEPS`).
+    StepLimit,
+    /// Uses a part this version cannot execute.
+    NotSupported,
+    /// A bug or the machine: not the workflow's fault.
+    Internal,
+}

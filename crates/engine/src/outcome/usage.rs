@@ -1,0 +1,138 @@
+//! What a run and each of its nodes took.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use llm::chat::ChatReply;
+use serde::{Deserialize, Serialize};
+
+/// Totals of a run and of each node. Every job and answer carries it as `usage`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Prompt tokens.
+    pub input_tokens: u64,
+    /// Of these, read from the provider's cache.
+    pub cached_tokens: u64,
+    /// Answer tokens.
+    pub output_tokens: u64,
+    /// Attempts at a model, failed ones included.
+    pub llm_calls: u64,
+    /// US dollars; `null` as soon as one reply has no known price. An attempt without a reply costs nothing.
+    pub cost_usd: Option<f64>,
+    /// Some of the counts, and so of the costs, are estimates: a provider left them out, or a call was
+    /// broken off before they came.
+    #[serde(
+        rename = "estimated",
+        default,
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub is_estimated: bool,
+    /// Version of the price table that costs were worked out by; `null` where none was used.
+    #[serde(default)]
+    pub price_table: Option<Arc<str>>,
+    /// By node id; only nodes that asked a model.
+    pub nodes: BTreeMap<String, NodeUsage>,
+}
+
+impl Usage {
+    /// Adds what one execution of a node took.
+    pub(crate) fn add(&mut self, node: &str, taken: &NodeUsage) {
+        self.input_tokens += taken.input_tokens;
+        self.cached_tokens += taken.cached_tokens;
+        self.output_tokens += taken.output_tokens;
+        self.llm_calls += taken.llm_calls;
+        self.cost_usd = sum(self.cost_usd, taken.cost_usd);
+        self.is_estimated |= taken.is_estimated;
+        if taken.llm_calls > 0 {
+            self.nodes.entry(node.to_owned()).or_default().add(taken);
+        }
+    }
+}
+
+impl Default for Usage {
+    /// Nothing spent yet: a known cost of zero.
+    fn default() -> Self {
+        Self {
+            input_tokens: 0,
+            cached_tokens: 0,
+            output_tokens: 0,
+            llm_calls: 0,
+            cost_usd: Some(0.0),
+            is_estimated: false,
+            price_table: None,
+            nodes: BTreeMap::new(),
+        }
+    }
+}
+
+/// What one node took: all its executions together, or one of them where an event carries it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeUsage {
+    /// `provider/model` that answered last.
+    pub model: Option<Arc<str>>,
+    /// Prompt tokens.
+    pub input_tokens: u64,
+    /// Of these, cached.
+    pub cached_tokens: u64,
+    /// Answer tokens.
+    pub output_tokens: u64,
+    /// Attempts.
+    pub llm_calls: u64,
+    /// `null` where unknown.
+    pub cost_usd: Option<f64>,
+    /// As in [`Usage`].
+    #[serde(
+        rename = "estimated",
+        default,
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub is_estimated: bool,
+}
+
+impl Default for NodeUsage {
+    /// Nothing spent yet: a known cost of zero.
+    fn default() -> Self {
+        Self {
+            model: None,
+            input_tokens: 0,
+            cached_tokens: 0,
+            output_tokens: 0,
+            llm_calls: 0,
+            cost_usd: Some(0.0),
+            is_estimated: false,
+        }
+    }
+}
+
+impl NodeUsage {
+    /// What one reply took. The call itself was counted when it was reserved.
+    pub(crate) fn of(reply: &ChatReply) -> Self {
+        Self {
+            model: Some([&reply.provider, "/", &reply.model].concat().into()),
+            input_tokens: reply.usage.input_tokens,
+            cached_tokens: reply.usage.cached_tokens,
+            output_tokens: reply.usage.output_tokens,
+            llm_calls: 0,
+            cost_usd: reply.cost_usd,
+            is_estimated: reply.usage.is_estimated,
+        }
+    }
+
+    /// Adds what something else took; the model is the one that answered last.
+    pub(crate) fn add(&mut self, taken: &Self) {
+        if taken.model.is_some() {
+            self.model.clone_from(&taken.model);
+        }
+        self.input_tokens += taken.input_tokens;
+        self.cached_tokens += taken.cached_tokens;
+        self.output_tokens += taken.output_tokens;
+        self.llm_calls += taken.llm_calls;
+        self.cost_usd = sum(self.cost_usd, taken.cost_usd);
+        self.is_estimated |= taken.is_estimated;
+    }
+}
+
+/// Unknown as soon as a part of it is.
+fn sum(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    a.zip(b).map(|(a, b)| a + b)
+}
