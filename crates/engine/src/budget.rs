@@ -2,11 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lang::workflow::{Budget, NodeId};
+use lang::workflow::{Budget, NodeId, Workflow};
 use tokio::sync::Notify;
 
 use crate::outcome::{Failure, FailureCode, NodeUsage, Usage};
-use crate::plan::Plan;
 use crate::quota::Taken;
 
 /// The run's one account, shared by all its branches, loops and items.
@@ -67,12 +66,11 @@ impl InFlight {
 impl Ledger {
     /// `spent` is what an earlier attempt at the same run had spent.
     pub(crate) fn new(
-        plan: &Plan,
+        workflow: &Workflow,
         limit: &Budget,
         price_table: Option<Arc<str>>,
         spent: &Usage,
     ) -> Self {
-        let workflow = plan.workflow();
         let nodes = workflow
             .nodes
             .iter()
@@ -108,18 +106,18 @@ impl Ledger {
     /// that depends on what calls under way will have taken.
     pub(crate) async fn reserve(
         &self,
-        plan: &Plan,
         node: NodeId,
+        node_id: &str,
         most: Option<&Taken>,
     ) -> Result<(), Failure> {
-        if self.try_reserve(plan, node, most)? {
+        if self.try_reserve(node, node_id, most)? {
             return Ok(());
         }
         loop {
             let mut settled = std::pin::pin!(self.settled.notified());
             // From here on nothing that settles is missed.
             settled.as_mut().enable();
-            if self.try_reserve(plan, node, most)? {
+            if self.try_reserve(node, node_id, most)? {
                 return Ok(());
             }
             settled.await;
@@ -129,18 +127,17 @@ impl Ledger {
     /// `false`: not yet.
     fn try_reserve(
         &self,
-        plan: &Plan,
         node: NodeId,
+        node_id: &str,
         most: Option<&Taken>,
     ) -> Result<bool, Failure> {
         let mut spent = self.lock();
         if let Some(reason) = used_up(&self.budget, &spent.total) {
-            let id = &plan.node(node).id;
             let message =
-                format!("The budget is used up before a model call of node `{id}`: {reason}");
+                format!("The budget is used up before a model call of node `{node_id}`: {reason}");
             let failure = Failure::of_workflow(FailureCode::BudgetExceeded, message);
             return Err(Failure {
-                node: Some(id.clone()),
+                node: Some(node_id.to_owned()),
                 ..failure
             });
         }
@@ -177,9 +174,9 @@ impl Ledger {
     }
 
     /// What the run has spent so far.
-    pub(crate) fn usage(&self, plan: &Plan) -> Usage {
+    pub(crate) fn usage(&self, workflow: &Workflow) -> Usage {
         let spent = self.lock();
-        let nodes = plan.workflow().nodes.iter().zip(&spent.nodes);
+        let nodes = workflow.nodes.iter().zip(&spent.nodes);
         Usage {
             input_tokens: spent.total.input_tokens,
             cached_tokens: spent.total.cached_tokens,

@@ -3,19 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lang::workflow::Workflow;
+
 use crate::budget::Ledger;
 use crate::capture::Capture;
 use crate::emitter::Emitter;
 use crate::environment::Environment;
 use crate::host::Host;
 use crate::outcome::{Failure, FailureCode};
-use crate::plan::Plan;
 use crate::progress::CheckpointError;
 use crate::quota::Quota;
 
 /// One run's surroundings.
 pub(crate) struct Context<'a> {
-    pub(crate) plan: &'a Plan,
+    pub(crate) workflow: &'a Arc<Workflow>,
     pub(crate) environment: &'a Environment,
     pub(crate) events: Emitter<'a>,
     pub(crate) ledger: Ledger,

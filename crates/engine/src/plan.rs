@@ -3,15 +3,11 @@
 
 use std::sync::Arc;
 
-use lang::workflow::{FanOut, LlmSettings, ModelNode, Node, NodeId, NodeKind, Workflow};
-use llm::chat::{AnswerFilter, OutputFormat};
-use llm::model::ModelSpec;
+use lang::workflow::{FanOut, Node, NodeId, Workflow};
 
 use crate::order::Order;
 use crate::progress::ScheduledWork;
-
-/// Longest name every provider takes for an output format.
-const MAX_FORMAT_NAME: usize = 64;
+use crate::steps::kinds::KindPlan;
 
 /// A checked workflow, made ready to run. Build it once per workflow and share it between runs.
 #[derive(Debug)]
@@ -28,31 +24,19 @@ pub struct Plan {
 pub(crate) struct NodePlan {
     /// The node's id, for requests and events.
     pub(crate) id: Arc<str>,
-    /// What its kind of work needs.
+    /// What its kind has prepared.
     pub(crate) kind: KindPlan,
-}
-
-/// What a kind of node needs to do its work, the same in every run.
-#[derive(Debug)]
-pub(crate) enum KindPlan {
-    Model(ModelPlan),
-    Code,
-}
-
-/// The parts of a model node's requests that are the same in every run.
-#[derive(Debug)]
-pub(crate) struct ModelPlan {
-    /// What the model has to answer.
-    pub(crate) format: OutputFormat,
-    /// Which model is asked.
-    pub(crate) model: ModelSpec,
 }
 
 impl Plan {
     /// Works everything out.
     pub fn new(workflow: Arc<Workflow>) -> Self {
         let ids = (0..workflow.nodes.len()).map(NodeId);
-        let nodes = ids.map(|id| NodePlan::new(&workflow, id)).collect();
+        let nodes = ids.map(|id| NodePlan {
+            id: Arc::from(workflow.nodes[id.0].id.as_str()),
+            kind: KindPlan::new(&workflow, id),
+        });
+        let nodes = nodes.collect();
         let order = Order::new(&workflow);
         Self {
             name: Arc::from(workflow.name.as_str()),
@@ -99,83 +83,5 @@ impl Plan {
 
     pub(crate) fn order(&self) -> &Order {
         &self.order
-    }
-}
-
-impl NodePlan {
-    fn new(workflow: &Arc<Workflow>, id: NodeId) -> Self {
-        let node = &workflow.nodes[id.0];
-        Self {
-            id: Arc::from(node.id.as_str()),
-            kind: match &node.kind {
-                NodeKind::Model(asked) => KindPlan::Model(ModelPlan::new(workflow, id, asked)),
-                NodeKind::Code(_) => KindPlan::Code,
-            },
-        }
-    }
-
-    /// What is asked, if the node asks a model.
-    pub(crate) fn model(&self) -> Option<&ModelPlan> {
-        match &self.kind {
-            KindPlan::Model(model) => Some(model),
-            KindPlan::Code => None,
-        }
-    }
-}
-
-impl ModelPlan {
-    fn new(workflow: &Arc<Workflow>, id: NodeId, asked: &ModelNode) -> Self {
-        let node = &workflow.nodes[id.0];
-        let fitting = Arc::clone(workflow);
-        Self {
-            format: OutputFormat {
-                name: Arc::from(format_name(&node.id)),
-                description: node.output.description.as_deref().map(Arc::from),
-                schema: Arc::new(node.output.json_schema()),
-                filter: AnswerFilter::new(move |answer| {
-                    fitting.nodes[id.0].output.read(answer).is_ok()
-                }),
-            },
-            model: model_spec(&asked.llm),
-        }
-    }
-}
-
-fn model_spec(settings: &LlmSettings) -> ModelSpec {
-    ModelSpec {
-        provider: settings.provider.clone(),
-        model: settings.model.clone(),
-        api_base: settings.api_base.clone(),
-        api_key_env: settings.api_key_env.clone(),
-    }
-}
-
-/// `Output_<node id>`, in the letters and length that every provider takes for a function's name.
-fn format_name(node_id: &str) -> String {
-    let plain = |c: char| {
-        if c.is_ascii_alphanumeric() || c == '-' {
-            c
-        } else {
-            '_'
-        }
-    };
-    "Output_"
-        .chars()
-        .chain(node_id.chars().map(plain))
-        .take(MAX_FORMAT_NAME)
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn format_names_are_what_every_provider_takes() {
-        let check = |id: &str, expected: &str| assert_eq!(format_name(id), expected);
-        check("ask", "Output_ask");
-        check("ask_2", "Output_ask_2");
-        check("größe", "Output_gr__e");
-        check(&"x".repeat(100), &format!("Output_{}", "x".repeat(57)));
     }
 }

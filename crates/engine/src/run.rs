@@ -41,7 +41,7 @@ pub async fn run(
     }
     environment.observer.begins(&capture);
     let context = Context {
-        plan,
+        workflow,
         environment,
         events: Emitter::new(
             environment.host.as_ref(),
@@ -49,7 +49,7 @@ pub async fn run(
             progress.last_event,
         ),
         ledger: Ledger::new(
-            plan,
+            workflow,
             &limits.budget,
             environment.models.price_table(),
             &progress.usage,
@@ -76,10 +76,10 @@ pub async fn run(
         biased;
         () = cancel.cancelled() => Err(Stop::Cancelled),
         failure = context.deadline_passed() => Err(Stop::Failed(failure)),
-        ended = to_the_end(&context, &mut progress) => ended,
+        ended = to_the_end(&context, plan, &mut progress) => ended,
     };
 
-    let usage = Arc::new(context.ledger.usage(plan));
+    let usage = Arc::new(context.ledger.usage(workflow));
     let execution_time_ms = millis(context.run_time());
     let mut masked_outputs = None;
     let (outcome, gate_warnings) = match ended {
@@ -141,8 +141,12 @@ fn values<'a>(
 }
 
 /// All steps, then the gates. Returns the messages of gates that failed without failing the run.
-async fn to_the_end(context: &Context<'_>, progress: &mut Progress) -> Result<Vec<String>, Stop> {
-    let workflow = context.plan.workflow();
+async fn to_the_end(
+    context: &Context<'_>,
+    plan: &Plan,
+    progress: &mut Progress,
+) -> Result<Vec<String>, Stop> {
+    let workflow = plan.workflow();
     refuse_unsupported(workflow)?;
     if !progress.fits(workflow) {
         let message = "The saved progress does not belong to this version of the workflow";
@@ -153,12 +157,12 @@ async fn to_the_end(context: &Context<'_>, progress: &mut Progress) -> Result<Ve
         }
         .into());
     }
-    schedule::run(context, progress).await?;
+    schedule::run(context, plan, progress).await?;
     if workflow.gates.gates.is_empty() {
         return Ok(Vec::new());
     }
 
-    let usage = context.ledger.usage(context.plan);
+    let usage = context.ledger.usage(workflow);
     let failed = gates::failed(workflow, &usage, context.run_time());
     for gate in &failed {
         let (metric, message) = (gate.metric.clone(), gate.message.clone());
@@ -184,12 +188,8 @@ async fn to_the_end(context: &Context<'_>, progress: &mut Progress) -> Result<Ve
 pub fn preflight(plan: &Plan, models: &dyn llm::model::Models) -> Result<(), Failure> {
     let workflow = plan.workflow();
     refuse_unsupported(workflow)?;
-    for (node, node_plan) in workflow.nodes.iter().zip(plan.node_plans()) {
-        if let Some(asked) = node_plan.model() {
-            models
-                .find(&asked.model)
-                .map_err(|error| Failure::of_model(&node.id, &error, 1, ""))?;
-        }
+    for node in plan.node_plans() {
+        node.kind.preflight(&node.id, models)?;
     }
     Ok(())
 }

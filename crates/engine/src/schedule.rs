@@ -7,11 +7,11 @@ use lang::workflow::{FieldId, NodeId, Target};
 use serde_json::Value;
 
 use crate::context::{Context, Stop};
+use crate::faults;
 use crate::observer::Step;
 use crate::outcome::{Failure, FailureCode};
 use crate::plan::Plan;
 use crate::progress::{Progress, ScheduledWork};
-use crate::repair;
 use crate::scope::Variables;
 use crate::steps;
 use crate::steps::fan_out;
@@ -20,8 +20,11 @@ use crate::steps::fan_out;
 pub const MAX_STEPS: u64 = 10_000;
 
 /// Takes steps until nothing is pending; that one has ended is saved.
-pub(crate) async fn run(context: &Context<'_>, progress: &mut Progress) -> Result<(), Stop> {
-    let plan = context.plan;
+pub(crate) async fn run(
+    context: &Context<'_>,
+    plan: &Plan,
+    progress: &mut Progress,
+) -> Result<(), Stop> {
     while !progress.pending.is_empty() {
         if progress.steps >= MAX_STEPS {
             let message = format!(
@@ -32,7 +35,7 @@ pub(crate) async fn run(context: &Context<'_>, progress: &mut Progress) -> Resul
         let step = runnable(plan, &progress.pending);
         refuse_conflict(plan, progress, &step)?;
         refuse_too_many_items(plan, progress, &step)?;
-        steps::run(context, progress, &step).await?;
+        steps::run(context, plan, progress, &step).await?;
         let observer = context.environment.observer.as_ref();
         let ran: Vec<&str> = if observer.wants_steps() {
             let runs = |&position: &usize| plan.node(plan.runs(progress.pending[position]));
@@ -239,7 +242,7 @@ fn check_rules(
         if !broken.is_empty() {
             let reason = format_args!(
                 "its output breaks a rule of the state: {}",
-                repair::list(&broken)
+                faults::phrase(&broken)
             );
             return Err(Failure::of_node(
                 FailureCode::RuleFailed,

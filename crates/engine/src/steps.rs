@@ -1,7 +1,12 @@
 //! One step of a run: its executions, all at once, each made durable as it ends.
 
+mod code;
+mod execute;
 pub(crate) mod fan_out;
-pub(crate) mod model_call;
+mod kind;
+pub(crate) mod kinds;
+mod model;
+mod outputs;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -9,9 +14,11 @@ use lang::workflow::{FieldId, NodeId};
 
 use crate::context::{Context, Stop};
 use crate::outcome::{Failure, FailureCode};
+use crate::plan::Plan;
 use crate::progress::{Done, Progress, ScheduledWork};
 use crate::scope::Variables;
-use model_call::{Executed, Execution};
+use crate::steps::execute::{Executed, execute};
+use crate::steps::kind::Execution;
 
 /// An execution that is to be done in a step.
 #[derive(Debug, Clone, Copy)]
@@ -29,10 +36,11 @@ struct Unit {
 /// This one future polls all executions and nothing is spawned, so dropping it aborts them all.
 pub(crate) async fn run(
     context: &Context<'_>,
+    plan: &Plan,
     progress: &mut Progress,
     step: &[usize],
 ) -> Result<(), Stop> {
-    let (nodes, items): (Vec<_>, Vec<_>) = units(context, progress, step)
+    let (nodes, items): (Vec<_>, Vec<_>) = units(plan, progress, step)
         .into_iter()
         .partition(|unit| unit.item.is_none());
     let mut items = items.into_iter();
@@ -45,13 +53,16 @@ pub(crate) async fn run(
         let item = unit
             .item
             .map(|(list, index)| (index, &fan_out::items(state, list)[index]));
+        let node_plan = plan.node_plan(unit.node);
         let execution = Execution {
+            context,
             node: unit.node,
-            item,
+            node_id: &node_plan.id,
+            item: unit.item.map(|(_, index)| index),
             variables: before.with_item(item),
             was_in_flight,
         };
-        (unit, model_call::execute(context, execution).await)
+        (unit, execute(&node_plan.kind, execution).await)
     };
     let nodes = nodes.into_iter();
     let mut in_flight: FuturesUnordered<_> =
@@ -78,11 +89,11 @@ pub(crate) async fn run(
             items_in_flight -= usize::from(unit.item.is_some());
             let outputs = match result {
                 Ok(outputs) => Some(outputs),
-                Err(failure) if ends_loop(context, unit, &failure, before) => None,
+                Err(failure) if ends_loop(plan, unit, &failure, before) => None,
                 Err(failure) => return Err(failure.into()),
             };
             all_told &= outputs.is_some();
-            progress.usage.add(&context.plan.node(unit.node).id, &usage);
+            progress.usage.add(&plan.node(unit.node).id, &usage);
             progress.done.push(Done {
                 work: unit.work,
                 item: unit.item.map(|(_, index)| index),
@@ -112,7 +123,7 @@ pub(crate) async fn run(
 }
 
 /// What is left to do of a step.
-fn units(context: &Context<'_>, progress: &Progress, step: &[usize]) -> Vec<Unit> {
+fn units(plan: &Plan, progress: &Progress, step: &[usize]) -> Vec<Unit> {
     let mut units = Vec::with_capacity(step.len());
     for &work in step {
         match progress.pending[work] {
@@ -122,7 +133,7 @@ fn units(context: &Context<'_>, progress: &Progress, step: &[usize]) -> Vec<Unit
                 item: None,
             }),
             ScheduledWork::FanOut(source) => {
-                let fan_out = context.plan.fan_out(source);
+                let fan_out = plan.fan_out(source);
                 let indices = 0..fan_out::items(&progress.state, fan_out.items).len();
                 let item = |index| Unit {
                     work,
@@ -144,9 +155,8 @@ fn units(context: &Context<'_>, progress: &Progress, step: &[usize]) -> Vec<Unit
 /// Whether a failed execution only ends its node's loop, which keeps its last good result
 /// (`break_on_error`). The first round has none, a fan-out's items are not rounds, and a used up
 /// budget is the run's.
-fn ends_loop(context: &Context<'_>, unit: Unit, failure: &Failure, before: Variables<'_>) -> bool {
-    let breaks = context
-        .plan
+fn ends_loop(plan: &Plan, unit: Unit, failure: &Failure, before: Variables<'_>) -> bool {
+    let breaks = plan
         .node(unit.node)
         .repeat
         .as_ref()

@@ -3,8 +3,8 @@
 use lang::workflow::{FanOut, FieldId, Node, Workflow};
 use serde_json::{Map, Value};
 
+use crate::faults;
 use crate::outcome::{Failure, FailureCode};
-use crate::repair;
 
 /// The items of a list field; a list that was never set has none.
 pub(crate) fn items(state: &[Value], list: FieldId) -> &[Value] {
@@ -28,7 +28,7 @@ pub(crate) fn collect(
         let reason = format!(
             "the collected results do not fit `{}`: {}",
             field.name,
-            repair::list(&faults)
+            faults::phrase(&faults)
         );
         Failure::of_node(FailureCode::OutputInvalid, &target.id, reason)
     })

@@ -1,15 +1,12 @@
 //! Reading a model's answer, and what to tell the model when the answer does not fit.
 
-use lang::fault::Fault;
 use lang::privacy::Sensitive;
 use lang::workflow::Output;
 use llm::chat::{ChatReply, Content, FinishReason};
-use serde_json::Value;
 
-/// Faults named in a message; more only make it harder to read.
-const MAX_FAULTS: usize = 5;
-/// Characters of a list of faults; a path through a dict may hold keys of any length.
-const MAX_LIST: usize = 1_000;
+use crate::faults::shortened;
+use crate::steps::outputs::Outputs;
+
 /// Characters of the previous answer that are shown to the model again.
 const MAX_SHOWN_ANSWER: usize = 2_000;
 
@@ -37,7 +34,7 @@ pub(crate) fn read(
     reply: &ChatReply,
     max_tokens: Option<u32>,
     sensitive: Option<&Sensitive>,
-) -> Result<Vec<Value>, Misfit> {
+) -> Result<Outputs, Misfit> {
     let misfit = |reason: String| {
         let reason = match reply.finish {
             FinishReason::Length => match max_tokens {
@@ -66,15 +63,7 @@ pub(crate) fn read(
         // The model's client has looked for structure in it already.
         Content::Text(text) => return Err(misfit(llm::why_no_object(text))),
     };
-    match output.read(answer) {
-        Ok(values) => Ok(values.into_iter().map(|(_, value)| value).collect()),
-        Err(mut faults) => {
-            if let Some(sensitive) = sensitive {
-                sensitive.mask_answer_faults(output, &mut faults);
-            }
-            Err(misfit(list(&faults)))
-        }
-    }
+    Outputs::read(output, answer, sensitive).map_err(misfit)
 }
 
 /// What follows the original prompt when the model is asked again.
@@ -86,31 +75,9 @@ pub(crate) fn remark(misfit: &Misfit) -> String {
     )
 }
 
-/// Faults as one phrase: `result.1: Input should be a valid integer; …`.
-pub(crate) fn list(faults: &[Fault]) -> String {
-    let phrase = |fault: &Fault| match fault.dotted_path() {
-        path if path.is_empty() => fault.message.clone(),
-        path => format!("{path}: {}", fault.message),
-    };
-    let mut phrases: Vec<String> = faults.iter().take(MAX_FAULTS).map(phrase).collect();
-    if let Some(more @ 1..) = faults.len().checked_sub(MAX_FAULTS) {
-        phrases.push(format!("and {more} more"));
-    }
-    cut(phrases.join("; "), MAX_LIST)
-}
-
 fn shown(content: &Content) -> String {
     match content {
-        Content::Text(text) => cut(text.clone(), MAX_SHOWN_ANSWER),
-        Content::Json(answer) => cut(answer.to_string(), MAX_SHOWN_ANSWER),
+        Content::Text(text) => shortened(text.clone(), MAX_SHOWN_ANSWER),
+        Content::Json(answer) => shortened(answer.to_string(), MAX_SHOWN_ANSWER),
     }
-}
-
-/// At most so many characters of a text.
-fn cut(mut text: String, max: usize) -> String {
-    if let Some((end, _)) = text.char_indices().nth(max) {
-        text.truncate(end);
-        text.push('…');
-    }
-    text
 }

@@ -5,15 +5,15 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use lang::workflow::NodeId;
 use llm::chat::{ChatReply, ChatRequest};
 use llm::error::Spent;
 use llm::model::ChatModel;
 use llm::tokens::{Estimate, estimate_prompt};
 
-use crate::context::{Context, millis};
+use crate::context::millis;
 use crate::outcome::{Failure, NodeUsage};
 use crate::quota::{Reserved, Taken};
+use crate::steps::kind::Execution;
 
 /// No model writes faster than so many tokens in a millisecond.
 const TOKENS_PER_MS: u64 = 4;
@@ -28,8 +28,7 @@ pub(crate) struct SetAside {
 /// A call under way. Dropped, it counts as broken off: nobody knows what the provider did, and to break
 /// calls off must not make them free.
 pub(crate) struct PaidCall<'a> {
-    context: &'a Context<'a>,
-    node: NodeId,
+    execution: &'a Execution<'a>,
     model: &'a dyn ChatModel,
     request: &'a ChatRequest,
     began: Duration,
@@ -43,39 +42,41 @@ impl SetAside {
     /// For one call of that node. Waits while that depends on what other calls will have taken, and fails
     /// where no further call may be made.
     pub(crate) async fn of(
-        context: &Context<'_>,
-        node: NodeId,
+        execution: &Execution<'_>,
         model: &dyn ChatModel,
         request: &ChatRequest,
     ) -> Result<Self, Failure> {
+        let Execution {
+            context,
+            node,
+            node_id,
+            ..
+        } = *execution;
         let is_limited = context.quota.is_some() || context.ledger.limits_amounts();
         let most = is_limited.then(|| most(model, request));
         let reserved = match (&context.quota, &most) {
             (Some(quota), Some(most)) => {
-                let id = &context.plan.node_plan(node).id;
-                Some(Reserved::before(quota, id, model.name(), most).await?)
+                Some(Reserved::before(quota, node_id, model.name(), most).await?)
             }
             _ => None,
         };
         let ledger = &context.ledger;
-        ledger.reserve(context.plan, node, most.as_ref()).await?;
+        ledger.reserve(node, node_id, most.as_ref()).await?;
         Ok(Self { most, reserved })
     }
 
     /// The call begins now.
     pub(crate) fn call<'a>(
         self,
-        context: &'a Context<'a>,
-        node: NodeId,
+        execution: &'a Execution<'a>,
         model: &'a dyn ChatModel,
         request: &'a ChatRequest,
     ) -> PaidCall<'a> {
         PaidCall {
-            context,
-            node,
+            execution,
             model,
             request,
-            began: context.host().elapsed(),
+            began: execution.context.host().elapsed(),
             set_aside: self,
             received: Mutex::default(),
             is_settled: false,
@@ -125,7 +126,8 @@ impl PaidCall<'_> {
         let output = if self.request.stream {
             self.received_tokens()
         } else {
-            let written = millis(self.context.since(self.began)).saturating_mul(TOKENS_PER_MS);
+            let written =
+                millis(self.execution.context.since(self.began)).saturating_mul(TOKENS_PER_MS);
             written.min(self.model.usage_ceiling(self.request).output_tokens)
         };
         estimated(self.model, self.request, output)
@@ -134,7 +136,8 @@ impl PaidCall<'_> {
     fn settle(&mut self, taken: Option<&NodeUsage>) {
         self.is_settled = true;
         let SetAside { most, reserved } = &mut self.set_aside;
-        self.context.ledger.settle(self.node, most.as_ref(), taken);
+        let Execution { context, node, .. } = *self.execution;
+        context.ledger.settle(node, most.as_ref(), taken);
         if let (Some(reserved), Some(taken)) = (reserved.take(), taken) {
             reserved.settle(&taken.into());
         }
@@ -162,11 +165,11 @@ impl Drop for PaidCall<'_> {
 /// Books a call that an earlier attempt at the run had under way when it stopped: all that was set aside for
 /// its answer, since nobody knows how far it came.
 pub(crate) fn book_interrupted(
-    context: &Context<'_>,
-    node: NodeId,
+    execution: &Execution<'_>,
     model: &dyn ChatModel,
     request: &ChatRequest,
 ) -> NodeUsage {
+    let Execution { context, node, .. } = *execution;
     let taken = NodeUsage {
         llm_calls: 1,
         ..estimated(model, request, model.usage_ceiling(request).output_tokens)

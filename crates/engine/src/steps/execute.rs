@@ -1,0 +1,97 @@
+//! One execution of a node, as far as it is the same for every kind of node: its inputs, and the events
+//! that it starts and ends with.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::context::millis;
+use crate::event::EventKind;
+use crate::outcome::{Failure, FailureCode, NodeUsage};
+use crate::steps::kind::Execution;
+use crate::steps::kinds::KindPlan;
+use crate::steps::outputs::Outputs;
+
+/// How an execution went.
+#[derive(Debug)]
+pub(crate) struct Executed {
+    /// One value per output of the node.
+    pub(crate) result: Result<Vec<Value>, Failure>,
+    /// Also where it failed.
+    pub(crate) usage: NodeUsage,
+}
+
+/// Executes a node of that kind to its outputs. Emits its events, the last of them when it is done.
+pub(crate) async fn execute(kind: &KindPlan, execution: Execution<'_>) -> Executed {
+    let Execution {
+        context,
+        node_id,
+        item,
+        ..
+    } = execution;
+    let started = context.host().elapsed();
+    context.events.emit(EventKind::NodeStarted {
+        node: node_id.clone(),
+        iteration: execution.variables.counters(execution.node).finished + 1,
+        item,
+    });
+    let mut usage = NodeUsage::default();
+    let result = with_inputs(kind, execution, &mut usage)
+        .await
+        .map_err(|mut failure| {
+            if let Some(index) = item {
+                failure.message = format!("{} (item {index})", failure.message);
+            }
+            context.capture.masked_failure(failure)
+        });
+    context.events.emit(match &result {
+        Ok(outputs) => {
+            let outputs = Arc::new(outputs.named(context.workflow, execution.node()));
+            let (outputs, sealed) = match context.capture.masked_outputs(&outputs) {
+                Some(masked) => (Arc::new(masked), Some(outputs)),
+                None => (outputs, None),
+            };
+            EventKind::NodeCompleted {
+                node: node_id.clone(),
+                item,
+                outputs,
+                sealed,
+                usage: usage.clone(),
+                duration_ms: millis(context.since(started)),
+                elapsed_ms: millis(context.run_time()),
+            }
+        }
+        Err(failure) => EventKind::NodeFailed {
+            node: node_id.clone(),
+            item,
+            code: failure.code,
+            error: failure.message.clone(),
+            duration_ms: millis(context.since(started)),
+        },
+    });
+    Executed {
+        result: result.map(Outputs::into_values),
+        usage,
+    }
+}
+
+/// Evaluates the node's own inputs, then leaves the rest to its kind.
+async fn with_inputs(
+    kind: &KindPlan,
+    execution: Execution<'_>,
+    usage: &mut NodeUsage,
+) -> Result<Outputs, Failure> {
+    let node = execution.node();
+    let inputs = node
+        .inputs
+        .iter()
+        .map(|input| input.template.value(&execution.variables));
+    let inputs = inputs
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| Failure::of_node(FailureCode::PlaceholderUnresolved, &node.id, error))?;
+    let execution = Execution {
+        variables: execution.variables.with_inputs(&inputs),
+        ..execution
+    };
+    kind.execute(&execution, usage).await
+}

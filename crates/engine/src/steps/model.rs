@@ -1,0 +1,209 @@
+//! A node that asks a model: renders the prompt, asks, reads the answer, and tries again where that can
+//! help.
+
+mod attempt;
+mod format;
+mod paid_call;
+mod prompt;
+mod repair;
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lang::workflow::{LlmSettings, ModelNode, NodeId, Workflow};
+use llm::chat::{ChatRequest, Message, OutputFormat, Role};
+use llm::model::{ModelSpec, Models};
+
+use crate::context::{Context, millis};
+use crate::event::EventKind;
+use crate::outcome::{Failure, FailureCode, NodeUsage};
+use crate::steps::kind::{Execution, Kind};
+use crate::steps::outputs::Outputs;
+use prompt::InFlight;
+
+/// The parts of a node's requests that are the same in every run.
+#[derive(Debug)]
+pub(crate) struct ModelPlan {
+    /// What the model has to answer.
+    format: OutputFormat,
+    /// Which model is asked.
+    model: ModelSpec,
+}
+
+impl Kind for ModelPlan {
+    type Node = ModelNode;
+
+    fn plan(workflow: &Arc<Workflow>, id: NodeId, node: &ModelNode) -> Self {
+        Self {
+            format: format::of(workflow, id),
+            model: model_spec(&node.llm),
+        }
+    }
+
+    /// A model that is not set up.
+    fn preflight(&self, node_id: &str, models: &dyn Models) -> Result<(), Failure> {
+        let found = models.find(&self.model);
+        found.map_err(|error| Failure::of_model(node_id, &error, 1, ""))?;
+        Ok(())
+    }
+
+    async fn execute(
+        &self,
+        node: &ModelNode,
+        execution: &Execution<'_>,
+        usage: &mut NodeUsage,
+    ) -> Result<Outputs, Failure> {
+        let Execution {
+            context,
+            node_id,
+            item,
+            ..
+        } = *execution;
+        let settings = &context.workflow.execution;
+        let prompt = prompt::render(&node.prompt, execution)?;
+        let _in_flight = InFlight::enter(&node.prompt, execution, &prompt);
+        let model = context
+            .environment
+            .models
+            .find(&self.model)
+            .map_err(|error| Failure::of_model(node_id, &error, 1, ""))?;
+
+        let prompt_length = prompt.len();
+        let mut request = ChatRequest {
+            label: node_id.clone(),
+            messages: vec![Message {
+                role: Role::User,
+                text: prompt,
+            }],
+            output: Some(self.format.clone()),
+            temperature: node.llm.temperature,
+            max_tokens: node.llm.max_tokens,
+            timeout: settings.timeout,
+            stream: context.stream,
+            trace_parent: None,
+        };
+        if execution.was_in_flight {
+            usage.add(&paid_call::book_interrupted(
+                execution,
+                model.as_ref(),
+                &request,
+            ));
+        }
+        let attempts = settings.max_attempts.max(1);
+        let mut attempt = 1;
+        let warned = Mutex::default();
+        // What was cut off once is most likely cut off again, and as dear: it is tried once more.
+        let mut was_cut_off = false;
+        loop {
+            let result = attempt::make(
+                execution,
+                model.as_ref(),
+                &mut request,
+                attempt,
+                &warned,
+                usage,
+            )
+            .await?;
+            let (reason, wait) = match result {
+                Ok(reply) => match repair::read(
+                    &execution.node().output,
+                    &reply,
+                    node.llm.max_tokens,
+                    context.workflow.sensitive.as_ref(),
+                ) {
+                    Ok(outputs) => return Ok(outputs),
+                    Err(misfit) if attempt >= attempts || (misfit.is_cut_off && was_cut_off) => {
+                        let reason = format_args!(
+                            "the answer does not fit the output schema{}: {}",
+                            after(attempt),
+                            misfit.reason
+                        );
+                        let code = FailureCode::OutputInvalid;
+                        return Err(Failure::of_node(code, node_id, reason));
+                    }
+                    Err(misfit) => {
+                        was_cut_off |= misfit.is_cut_off;
+                        context
+                            .capture
+                            .learn_quoted(execution.node, misfit.answer());
+                        let text = &mut request.messages[0].text;
+                        text.truncate(prompt_length);
+                        text.push_str(&repair::remark(&misfit));
+                        (misfit.reason, Duration::ZERO)
+                    }
+                },
+                Err(error) if !error.kind.is_retryable() || attempt >= attempts => {
+                    return Err(Failure::of_model(node_id, &error, attempt, ""));
+                }
+                Err(error) => wait_after(context, node_id, attempt, error)?,
+            };
+            context.events.emit(EventKind::NodeRetried {
+                node: node_id.clone(),
+                item,
+                attempt,
+                reason: match context.capture.text(&reason) {
+                    Cow::Owned(masked) => masked,
+                    Cow::Borrowed(_) => reason,
+                },
+                wait_ms: millis(wait),
+            });
+            if !wait.is_zero() {
+                context.host().sleep(wait).await;
+            }
+            attempt += 1;
+        }
+    }
+}
+
+fn model_spec(settings: &LlmSettings) -> ModelSpec {
+    ModelSpec {
+        provider: settings.provider.clone(),
+        model: settings.model.clone(),
+        api_base: settings.api_base.clone(),
+        api_key_env: settings.api_key_env.clone(),
+    }
+}
+
+/// Why an attempt failed, and how long to wait for the next one: at most as long as the operator allows,
+/// whatever the provider asks for. Fails where the next attempt would come after the run's deadline.
+fn wait_after(
+    context: &Context<'_>,
+    node_id: &str,
+    attempt: u32,
+    error: llm::Error,
+) -> Result<(String, Duration), Failure> {
+    let delay = |asked| llm::backoff::delay(attempt, asked, context.host().random());
+    let wait = delay(error.retry_after);
+    if context
+        .remaining()
+        .is_some_and(|remaining| wait >= remaining)
+    {
+        let seconds = wait.as_secs_f64().round();
+        let why =
+            format!("; the next attempt, in {seconds} s, would come after the run's deadline");
+        return Err(Failure::of_model(node_id, &error, attempt, &why));
+    }
+    let most = context.environment.models.max_retry_after();
+    Ok(match error.retry_after {
+        Some(asked) if asked > most => {
+            let reason = format!(
+                "{} (it asks to wait {} s; the next attempt comes after {} s, the longest wait that is set)",
+                error.message,
+                asked.as_secs(),
+                most.as_secs_f64()
+            );
+            (reason, delay(Some(most)))
+        }
+        _ => (error.message, wait),
+    })
+}
+
+/// ` after 3 attempts`, where there was more than one.
+fn after(attempts: u32) -> String {
+    if attempts > 1 {
+        format!(" after {attempts} attempts")
+    } else {
+        String::new()
+    }
+}

@@ -1,0 +1,97 @@
+//! One attempt at a model: paid for, timed, and told to the observer.
+
+use std::sync::{Mutex, PoisonError};
+
+use llm::chat::{ChatReply, ChatRequest, Delta};
+use llm::error::ErrorKind;
+use llm::model::ChatModel;
+
+use super::paid_call::{PaidCall, SetAside};
+use crate::event::EventKind;
+use crate::observer::Call;
+use crate::outcome::{Failure, NodeUsage};
+use crate::steps::kind::Execution;
+
+/// Asks once. The outer error: no further call may be made. `warned` is what was said of earlier attempts:
+/// it is not repeated.
+pub(crate) async fn make(
+    execution: &Execution<'_>,
+    model: &dyn ChatModel,
+    request: &mut ChatRequest,
+    attempt: u32,
+    warned: &Mutex<Option<String>>,
+    usage: &mut NodeUsage,
+) -> Result<Result<ChatReply, llm::Error>, Failure> {
+    let set_aside = SetAside::of(execution, model, request).await?;
+    usage.llm_calls += 1;
+    let this_call = Call {
+        node: execution.node_id,
+        item: execution.item,
+        attempt,
+        model: model.name(),
+        began: execution.context.host().elapsed(),
+    };
+    let observer = execution.context.environment.observer.as_ref();
+    request.trace_parent = observer
+        .call_begins(&this_call)
+        .map(|parent| parent.to_string());
+    let paid = set_aside.call(execution, model, request);
+    let result = call(execution, model, request, &paid, warned).await;
+    observer.call_ended(&this_call, request, result.as_ref());
+    usage.add(&match &result {
+        Ok(reply) => paid.answered(reply),
+        Err(error) => paid.failed(error),
+    });
+    Ok(result)
+}
+
+/// One attempt, held to the node's time limit whatever the model's client does about it.
+async fn call(
+    execution: &Execution<'_>,
+    model: &dyn ChatModel,
+    request: &ChatRequest,
+    paid: &PaidCall<'_>,
+    warned: &Mutex<Option<String>>,
+) -> Result<ChatReply, llm::Error> {
+    let context = execution.context;
+    let show = |text: Option<String>| {
+        if let Some(text) = text {
+            context.events.emit(EventKind::LlmDelta {
+                node: execution.node_id.clone(),
+                item: execution.item,
+                text,
+            });
+        }
+    };
+    let deltas = context.capture.deltas(execution.node);
+    let on_delta = |delta: Delta| match delta {
+        Delta::Text(text) => {
+            paid.received(&text);
+            show(deltas.push(text));
+        }
+        Delta::Warning(message) => {
+            let mut warned = warned.lock().unwrap_or_else(PoisonError::into_inner);
+            if warned.as_ref() != Some(&message) {
+                *warned = Some(message.clone());
+                context.events.emit(EventKind::NodeWarning {
+                    node: execution.node_id.clone(),
+                    item: execution.item,
+                    message,
+                });
+            }
+        }
+    };
+    let result = tokio::select! {
+        biased;
+        reply = model.chat(request, &on_delta) => reply,
+        () = context.host().sleep(request.timeout) => {
+            let message = format!("{} gave no answer within {} s", model.name(), request.timeout.as_secs_f64());
+            Err(llm::Error::new(ErrorKind::Timeout, message))
+        }
+    };
+    show(deltas.finish());
+    if let Ok(reply) = &result {
+        context.capture.learn_answer(execution.node, &reply.content);
+    }
+    result
+}
