@@ -6,18 +6,25 @@
 //! all; it does not concern events, which are part of the API. What the masking knows of the run it
 //! learns from the state and from every answer, before anything of them is told.
 
+mod deltas;
+mod known;
+mod masked_scope;
+
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use lang::fault::is_within;
-use lang::privacy::{GrowingText, MASK, Search, Secrets, Sensitive};
-use lang::template::{Root, Scope};
+use lang::privacy::{MASK, Sensitive};
 use lang::workflow::{self, CaptureLevel, FieldId, Node, NodeId, Workflow};
 use llm::chat::Content;
 use serde_json::{Map, Value};
 
 use crate::offload::{self, QUICK};
 use crate::outcome::Failure;
+use known::{Known, lock, search};
+
+pub(crate) use deltas::Deltas;
+pub(crate) use masked_scope::MaskedScope;
 
 /// What of one run may be shown. Free to ask where nothing is sensitive.
 #[derive(Debug)]
@@ -27,15 +34,6 @@ pub struct Capture {
     ceiling: CaptureLevel,
     /// Absent where no field is sensitive.
     known: Option<Mutex<Known>>,
-}
-
-/// What the run has come to know.
-#[derive(Debug, Default)]
-pub(crate) struct Known {
-    secrets: Secrets,
-    /// Prompts in flight, and the same with every sensitive placeholder masked: a value too short to be
-    /// looked for in text is hidden there as well.
-    prompts: Vec<(String, String)>,
 }
 
 impl Capture {
@@ -236,12 +234,16 @@ impl Capture {
         }
     }
 
-    /// A failure with nothing sensitive in its sentence.
-    pub(crate) fn masked_failure(&self, mut failure: Failure) -> Failure {
-        if self.hides() {
-            failure.message = self.text(&failure.message).into_owned();
+    /// Masks every sensitive value in a sentence.
+    pub(crate) fn mask_text(&self, text: &mut String) {
+        if let Cow::Owned(masked) = self.text(text) {
+            *text = masked;
         }
-        failure
+    }
+
+    /// Masks every sensitive value in a failure's sentence.
+    pub(crate) fn mask_failure(&self, failure: &mut Failure) {
+        self.mask_text(&mut failure.message);
     }
 
     /// Remembers a prompt while it is in flight, with what it looks like masked.
@@ -320,104 +322,4 @@ impl Capture {
             },
         }
     }
-}
-
-/// The pieces of one answer.
-pub(crate) enum Deltas<'a> {
-    AsTheyCome,
-    /// The answer is what is to be hidden.
-    Never,
-    Masked {
-        known: &'a Mutex<Known>,
-        text: Box<Mutex<GrowingText>>,
-    },
-}
-
-impl Deltas<'_> {
-    /// What to show when a piece has come.
-    pub(crate) fn push(&self, piece: String) -> Option<String> {
-        match self {
-            Self::AsTheyCome => Some(piece),
-            Self::Never => None,
-            Self::Masked { known, text } => {
-                let search = search(known);
-                offload::run(piece.len() > QUICK, || lock(text).push(&piece, &search))
-            }
-        }
-    }
-
-    /// What is left to show when the last has come.
-    pub(crate) fn finish(&self) -> Option<String> {
-        match self {
-            Self::AsTheyCome | Self::Never => None,
-            Self::Masked { known, text } => lock(text).finish(&search(known)),
-        }
-    }
-}
-
-/// The variables of a place with every sensitive one masked, for rendering what a prompt looks like.
-pub(crate) struct MaskedScope<'a, S> {
-    pub(crate) scope: S,
-    pub(crate) sensitive: &'a Sensitive,
-    /// The list whose item is processed, where that is sensitive.
-    pub(crate) items: Option<FieldId>,
-}
-
-impl<'a, S> MaskedScope<'a, S> {
-    /// What a node sees; `None` where no field is sensitive.
-    pub(crate) fn of(workflow: &'a Workflow, node: NodeId, scope: S) -> Option<Self> {
-        let sensitive = workflow.sensitive.as_ref()?;
-        let mut fan_outs = workflow
-            .nodes
-            .iter()
-            .filter_map(|node| node.exits.fan_out.as_ref());
-        let items = fan_outs
-            .find(|fan_out| fan_out.target == node && sensitive.touches(fan_out.items))
-            .map(|fan_out| fan_out.items);
-        Some(Self {
-            scope,
-            sensitive,
-            items,
-        })
-    }
-
-    /// The same with other variables.
-    pub(crate) fn over<T>(&self, scope: T) -> MaskedScope<'a, T> {
-        MaskedScope {
-            scope,
-            sensitive: self.sensitive,
-            items: self.items,
-        }
-    }
-}
-
-impl<S: Scope> Scope for MaskedScope<'_, S> {
-    fn get(&self, root: Root) -> Option<Cow<'_, Value>> {
-        let value = self.scope.get(root)?;
-        let field = match root {
-            Root::Field(field) => Some(field),
-            // An item of a sensitive list is masked as the list itself would be: every scalar in it.
-            Root::ParallelItem => self.items,
-            Root::Input(_) | Root::LoopIteration(_) | Root::ParallelIndex | Root::CheckedValue => {
-                None
-            }
-        };
-        Some(match field {
-            Some(field) if self.sensitive.touches(field) => {
-                Cow::Owned(self.sensitive.mask_scalars(field, &value).into_owned())
-            }
-            _ => value,
-        })
-    }
-}
-
-/// The search for what is known by now. To make it takes time where much was learnt since the last.
-fn search(known: &Mutex<Known>) -> Search {
-    let is_long = lock(known).secrets.unsearched() > QUICK;
-    offload::run(is_long, || lock(known).secrets.search())
-}
-
-/// Everything in there is whole between any two of its changes, whoever panicked.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -32,7 +32,7 @@ pub(crate) struct Context<'a> {
     /// Fan-out items in flight at once, at least 1.
     pub(crate) fan_out: usize,
     pub(crate) stream: bool,
-    pub(crate) capture: Arc<Capture>,
+    pub(crate) capture: &'a Capture,
 }
 
 impl Context<'_> {

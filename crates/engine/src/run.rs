@@ -46,6 +46,7 @@ pub async fn run(
         events: Emitter::new(
             environment.host.as_ref(),
             environment.observer.as_ref(),
+            &capture,
             progress.last_event,
         ),
         ledger: Ledger::new(
@@ -65,9 +66,8 @@ pub async fn run(
             limits.fan_out.max(1)
         },
         stream: limits.stream,
-        capture,
+        capture: &capture,
     };
-    let capture = &context.capture;
     context.events.emit(EventKind::RunStarted {
         workflow: plan.name().clone(),
         resumed,
@@ -79,47 +79,22 @@ pub async fn run(
         ended = to_the_end(&context, plan, &mut progress) => ended,
     };
 
-    let usage = Arc::new(context.ledger.usage(workflow));
-    let execution_time_ms = millis(context.run_time());
-    let mut masked_outputs = None;
     let (outcome, gate_warnings) = match ended {
         Ok(gate_warnings) => {
             let outputs = Arc::new(workflow.state_object(&progress.state));
-            masked_outputs = capture
-                .hides()
-                .then(|| Arc::new(capture.masked_fields(&outputs)));
-            context.events.emit(EventKind::RunCompleted {
-                outputs: masked_outputs.as_ref().unwrap_or(&outputs).clone(),
-                usage: usage.clone(),
-                execution_time_ms,
-            });
             (Outcome::Completed { outputs }, gate_warnings)
         }
-        Err(Stop::Failed(failure)) => {
-            let failure = capture.masked_failure(failure);
-            context.events.emit(EventKind::RunFailed {
-                error: failure.message.clone(),
-                problem: failure.problem(),
-                usage: usage.clone(),
-                execution_time_ms,
-            });
-            (Outcome::Failed(failure), Vec::new())
-        }
-        Err(Stop::Cancelled) => {
-            context
-                .events
-                .emit(EventKind::RunCancelled { execution_time_ms });
-            (Outcome::Cancelled, Vec::new())
-        }
+        Err(Stop::Failed(failure)) => (Outcome::Failed(failure), Vec::new()),
+        Err(Stop::Cancelled) => (Outcome::Cancelled, Vec::new()),
         Err(Stop::Unsaved(error)) => return Err(error),
     };
-    Ok(Finished {
+    Ok(context.events.end(Finished {
         outcome,
-        usage,
-        execution_time_ms,
+        usage: Arc::new(context.ledger.usage(workflow)),
+        execution_time_ms: millis(context.run_time()),
         gate_warnings,
-        masked_outputs,
-    })
+        masked_outputs: None,
+    }))
 }
 
 /// Every value that is known so far, with its field: the state, and the outputs that are not merged yet.

@@ -42,25 +42,18 @@ pub(crate) async fn execute(kind: &KindPlan, execution: Execution<'_>) -> Execut
             if let Some(index) = item {
                 failure.message = format!("{} (item {index})", failure.message);
             }
-            context.capture.masked_failure(failure)
+            failure
         });
     context.events.emit(match &result {
-        Ok(outputs) => {
-            let outputs = Arc::new(outputs.named(context.workflow, execution.node()));
-            let (outputs, sealed) = match context.capture.masked_outputs(&outputs) {
-                Some(masked) => (Arc::new(masked), Some(outputs)),
-                None => (outputs, None),
-            };
-            EventKind::NodeCompleted {
-                node: node_id.clone(),
-                item,
-                outputs,
-                sealed,
-                usage: usage.clone(),
-                duration_ms: millis(context.since(started)),
-                elapsed_ms: millis(context.run_time()),
-            }
-        }
+        Ok(outputs) => EventKind::NodeCompleted {
+            node: node_id.clone(),
+            item,
+            outputs: Arc::new(outputs.named(context.workflow, execution.node())),
+            sealed: None,
+            usage: usage.clone(),
+            duration_ms: millis(context.since(started)),
+            elapsed_ms: millis(context.run_time()),
+        },
         Err(failure) => EventKind::NodeFailed {
             node: node_id.clone(),
             item,

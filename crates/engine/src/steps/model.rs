@@ -7,7 +7,6 @@ mod paid_call;
 mod prompt;
 mod repair;
 
-use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -142,10 +141,7 @@ impl Kind for ModelPlan {
                 node: node_id.clone(),
                 item,
                 attempt,
-                reason: match context.capture.text(&reason) {
-                    Cow::Owned(masked) => masked,
-                    Cow::Borrowed(_) => reason,
-                },
+                reason,
                 wait_ms: millis(wait),
             });
             if !wait.is_zero() {

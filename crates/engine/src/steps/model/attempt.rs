@@ -54,20 +54,13 @@ async fn call(
     warned: &Mutex<Option<String>>,
 ) -> Result<ChatReply, llm::Error> {
     let context = execution.context;
-    let show = |text: Option<String>| {
-        if let Some(text) = text {
-            context.events.emit(EventKind::LlmDelta {
-                node: execution.node_id.clone(),
-                item: execution.item,
-                text,
-            });
-        }
-    };
-    let deltas = context.capture.deltas(execution.node);
+    let pieces = context
+        .events
+        .pieces(execution.node, execution.node_id, execution.item);
     let on_delta = |delta: Delta| match delta {
         Delta::Text(text) => {
             paid.received(&text);
-            show(deltas.push(text));
+            pieces.push(text);
         }
         Delta::Warning(message) => {
             let mut warned = warned.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,7 +82,7 @@ async fn call(
             Err(llm::Error::new(ErrorKind::Timeout, message))
         }
     };
-    show(deltas.finish());
+    pieces.finish();
     if let Ok(reply) = &result {
         context.capture.learn_answer(execution.node, &reply.content);
     }

@@ -23,7 +23,7 @@ pub(crate) struct InFlight<'a> {
 
 impl<'a> InFlight<'a> {
     pub(crate) fn enter(template: &Template, execution: &Execution<'a>, prompt: &str) -> Self {
-        let capture = &execution.context.capture;
+        let capture = execution.context.capture;
         let prompt = masked(template, execution).map(|masked| {
             capture.enter_prompt(prompt, masked);
             prompt.to_owned()

@@ -1,0 +1,64 @@
+//! Variables as they may be shown.
+
+use std::borrow::Cow;
+
+use lang::privacy::Sensitive;
+use lang::template::{Root, Scope};
+use lang::workflow::{FieldId, NodeId, Workflow};
+use serde_json::Value;
+
+/// The variables of a place with every sensitive one masked, for rendering what a prompt looks like.
+pub(crate) struct MaskedScope<'a, S> {
+    pub(crate) scope: S,
+    pub(crate) sensitive: &'a Sensitive,
+    /// The list whose item is processed, where that is sensitive.
+    pub(crate) items: Option<FieldId>,
+}
+
+impl<'a, S> MaskedScope<'a, S> {
+    /// What a node sees; `None` where no field is sensitive.
+    pub(crate) fn of(workflow: &'a Workflow, node: NodeId, scope: S) -> Option<Self> {
+        let sensitive = workflow.sensitive.as_ref()?;
+        let mut fan_outs = workflow
+            .nodes
+            .iter()
+            .filter_map(|node| node.exits.fan_out.as_ref());
+        let items = fan_outs
+            .find(|fan_out| fan_out.target == node && sensitive.touches(fan_out.items))
+            .map(|fan_out| fan_out.items);
+        Some(Self {
+            scope,
+            sensitive,
+            items,
+        })
+    }
+
+    /// The same with other variables.
+    pub(crate) fn over<T>(&self, scope: T) -> MaskedScope<'a, T> {
+        MaskedScope {
+            scope,
+            sensitive: self.sensitive,
+            items: self.items,
+        }
+    }
+}
+
+impl<S: Scope> Scope for MaskedScope<'_, S> {
+    fn get(&self, root: Root) -> Option<Cow<'_, Value>> {
+        let value = self.scope.get(root)?;
+        let field = match root {
+            Root::Field(field) => Some(field),
+            // An item of a sensitive list is masked as the list itself would be: every scalar in it.
+            Root::ParallelItem => self.items,
+            Root::Input(_) | Root::LoopIteration(_) | Root::ParallelIndex | Root::CheckedValue => {
+                None
+            }
+        };
+        Some(match field {
+            Some(field) if self.sensitive.touches(field) => {
+                Cow::Owned(self.sensitive.mask_scalars(field, &value).into_owned())
+            }
+            _ => value,
+        })
+    }
+}
