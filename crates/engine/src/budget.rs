@@ -29,12 +29,12 @@ struct Spent {
     total: NodeUsage,
     /// By node.
     nodes: Vec<NodeUsage>,
-    in_flight: InFlight,
+    in_flight: CallsInFlight,
 }
 
 /// What calls under way take at most, together.
 #[derive(Debug, Default)]
-struct InFlight {
+struct CallsInFlight {
     calls: u64,
     tokens: u64,
     cost_usd: f64,
@@ -42,7 +42,7 @@ struct InFlight {
     unpriced: u64,
 }
 
-impl InFlight {
+impl CallsInFlight {
     fn add(&mut self, most: &Taken) {
         self.calls += 1;
         self.tokens = self.tokens.saturating_add(most.tokens());
@@ -87,7 +87,7 @@ impl Ledger {
         let spent = Mutex::new(Spent {
             total,
             nodes: nodes.collect(),
-            in_flight: InFlight::default(),
+            in_flight: CallsInFlight::default(),
         });
         Self {
             budget: tighter(&workflow.budget, limit),

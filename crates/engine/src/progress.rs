@@ -23,7 +23,7 @@ pub struct Progress {
     /// ScheduledWork whose turn has come or that waits for other branches; no entry twice.
     pub(crate) pending: Vec<ScheduledWork>,
     /// Executions of the step in progress that are done, not yet merged into the state.
-    pub(crate) done: Vec<Done>,
+    pub(crate) done: Vec<FinishedExecution>,
     /// By node.
     pub(crate) counters: Vec<Counters>,
     /// Finished steps.
@@ -46,7 +46,7 @@ struct WithoutInputs<'a> {
     state: Vec<Option<&'a Value>>,
     written: &'a [bool],
     pending: &'a [ScheduledWork],
-    done: &'a [Done],
+    done: &'a [FinishedExecution],
     counters: &'a [Counters],
     steps: u64,
     usage: &'a Usage,
@@ -67,7 +67,7 @@ pub(crate) enum ScheduledWork {
 
 /// A finished execution of the step in progress.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Done {
+pub(crate) struct FinishedExecution {
     /// Position in `pending`, which does not change during a step.
     pub(crate) work: usize,
     /// Which item of a fan-out.

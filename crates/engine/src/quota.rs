@@ -64,13 +64,13 @@ pub trait Quota: Send + Sync + Debug {
 }
 
 /// What is set aside for one call; given back when it is dropped.
-pub(crate) struct Reserved {
+pub(crate) struct QuotaReservation {
     /// `None` once it is settled.
     quota: Option<Arc<dyn Quota>>,
     most: Taken,
 }
 
-impl Reserved {
+impl QuotaReservation {
     /// For a call of that node.
     pub(crate) async fn before(
         quota: &Arc<dyn Quota>,
@@ -99,7 +99,7 @@ impl Reserved {
     }
 }
 
-impl Drop for Reserved {
+impl Drop for QuotaReservation {
     fn drop(&mut self) {
         if let Some(quota) = self.quota.take() {
             quota.give_back(&self.most);

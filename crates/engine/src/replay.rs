@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::event::{EventKind, RunEvent};
 use crate::plan::Plan;
-use crate::progress::{Done, Progress, ScheduledWork};
+use crate::progress::{FinishedExecution, Progress, ScheduledWork};
 use crate::schedule::{MAX_STEPS, finish, runnable};
 use crate::steps::fan_out;
 
@@ -85,7 +85,13 @@ impl Progress {
 
     /// An execution of the step in progress that an event tells of. No two pieces of work in one step
     /// run the same node, unless one of them is a fan-out without items: both would write its outputs.
-    fn done(&self, plan: &Plan, node: &str, item: Option<usize>, outputs: &Value) -> Option<Done> {
+    fn done(
+        &self,
+        plan: &Plan,
+        node: &str,
+        item: Option<usize>,
+        outputs: &Value,
+    ) -> Option<FinishedExecution> {
         let workflow = plan.workflow();
         let node = workflow.node(node)?;
         let runs_it = |work: &ScheduledWork| {
@@ -102,7 +108,7 @@ impl Progress {
             let name = &workflow.fields[output.target.0].name;
             outputs.get(name).cloned()
         });
-        Some(Done {
+        Some(FinishedExecution {
             work: self.pending.iter().position(runs_it)?,
             item,
             outputs: Some(outputs.collect::<Option<_>>()?),

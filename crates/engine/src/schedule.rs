@@ -147,15 +147,15 @@ fn written(plan: &Plan, work: ScheduledWork, runs: bool) -> Vec<FieldId> {
     fields
 }
 
-/// How a piece of work went.
+/// How a piece of work ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Went {
+enum WorkResult {
     /// Its outputs are in the state.
-    Well,
+    Succeeded,
     /// It failed, which ends its loop only.
-    Wrong,
+    LoopEnded,
     /// A fan-out without items: nothing ran.
-    Nowhere,
+    NothingRan,
 }
 
 /// Merges a finished step into the state, checks the rules, and schedules what comes next. The same
@@ -178,8 +178,8 @@ pub(crate) fn finish(plan: &Plan, progress: &mut Progress, step: &[usize]) -> Re
         position += 1;
         !step.contains(&(position - 1))
     });
-    for (work, went) in finished {
-        leave(plan, progress, work, went)?;
+    for (work, result) in finished {
+        leave(plan, progress, work, result)?;
     }
     progress.steps += 1;
     Ok(())
@@ -191,7 +191,7 @@ fn merge(
     progress: &mut Progress,
     work: ScheduledWork,
     mut outputs: Vec<Vec<Value>>,
-) -> Result<Went, Failure> {
+) -> Result<WorkResult, Failure> {
     let workflow = plan.workflow();
     let node = plan.runs(work);
     let collected = match work {
@@ -205,10 +205,10 @@ fn merge(
         }
     };
     progress.counters[node.0].finished += outputs.len() as u64;
-    let went = match (outputs.is_empty(), work) {
-        (false, _) => Went::Well,
-        (true, ScheduledWork::Node(_)) => Went::Wrong,
-        (true, ScheduledWork::FanOut(_)) => Went::Nowhere,
+    let result = match (outputs.is_empty(), work) {
+        (false, _) => WorkResult::Succeeded,
+        (true, ScheduledWork::Node(_)) => WorkResult::LoopEnded,
+        (true, ScheduledWork::FanOut(_)) => WorkResult::NothingRan,
     };
     let last = outputs.pop().into_iter().flatten();
     let written = plan
@@ -222,22 +222,22 @@ fn merge(
         progress.state[field.0] = value;
         progress.written[field.0] = true;
     }
-    Ok(went)
+    Ok(result)
 }
 
 /// The rules of the state that the step has made due. Those over inputs alone were checked with them.
 fn check_rules(
     plan: &Plan,
     progress: &Progress,
-    finished: &[(ScheduledWork, Went)],
+    finished: &[(ScheduledWork, WorkResult)],
 ) -> Result<(), Failure> {
     let workflow = plan.workflow();
     if workflow.rules.is_empty() {
         return Ok(());
     }
     let has_been_written = |field: FieldId| progress.written[field.0];
-    for &(work, went) in finished {
-        let just_written = written(plan, work, went == Went::Well);
+    for &(work, result) in finished {
+        let just_written = written(plan, work, result == WorkResult::Succeeded);
         let broken = workflow.rules_broken_after(&just_written, &has_been_written, &progress.state);
         if !broken.is_empty() {
             let reason = format_args!(
@@ -259,12 +259,12 @@ fn leave(
     plan: &Plan,
     progress: &mut Progress,
     work: ScheduledWork,
-    went: Went,
+    result: WorkResult,
 ) -> Result<(), Failure> {
     let id = plan.runs(work);
     let node = plan.node(id);
     // Once nothing ran, nothing would change in a further round either.
-    let may_repeat = went == Went::Well;
+    let may_repeat = result == WorkResult::Succeeded;
     if let Some(repeat) = &node.repeat {
         let rounds = progress.counters[id.0].node_loop + 1;
         let until = || {

@@ -15,14 +15,14 @@ use lang::workflow::{FieldId, NodeId};
 use crate::context::{Context, Stop};
 use crate::outcome::{Failure, FailureCode};
 use crate::plan::Plan;
-use crate::progress::{Done, Progress, ScheduledWork};
+use crate::progress::{FinishedExecution, Progress, ScheduledWork};
 use crate::scope::Variables;
 use crate::steps::execute::{Executed, execute};
 use crate::steps::kind::Execution;
 
 /// An execution that is to be done in a step.
 #[derive(Debug, Clone, Copy)]
-struct Unit {
+struct PendingExecution {
     /// Position in `pending`.
     work: usize,
     node: NodeId,
@@ -40,29 +40,29 @@ pub(crate) async fn run(
     progress: &mut Progress,
     step: &[usize],
 ) -> Result<(), Stop> {
-    let (nodes, items): (Vec<_>, Vec<_>) = units(plan, progress, step)
+    let (nodes, items): (Vec<_>, Vec<_>) = pending_executions(plan, progress, step)
         .into_iter()
-        .partition(|unit| unit.item.is_none());
+        .partition(|execution| execution.item.is_none());
     let mut items = items.into_iter();
     // Everything in flight sees the state as it was before the step; only `done` changes meanwhile.
     let state = progress.state.as_slice();
     let before = Variables::new(state, &progress.counters);
     let is_interrupted = context.interrupted_step == Some(progress.steps);
     let mut interrupted_items = if is_interrupted { context.fan_out } else { 0 };
-    let start = |unit: Unit, was_in_flight: bool| async move {
-        let item = unit
+    let start = |pending: PendingExecution, was_in_flight: bool| async move {
+        let item = pending
             .item
             .map(|(list, index)| (index, &fan_out::items(state, list)[index]));
-        let node_plan = plan.node_plan(unit.node);
+        let node_plan = plan.node_plan(pending.node);
         let execution = Execution {
             context,
-            node: unit.node,
+            node: pending.node,
             node_id: &node_plan.id,
-            item: unit.item.map(|(_, index)| index),
+            item: item.map(|(index, _)| index),
             variables: before.with_item(item),
             was_in_flight,
         };
-        (unit, execute(&node_plan.kind, execution).await)
+        (pending, execute(&node_plan.kind, execution).await)
     };
     let nodes = nodes.into_iter();
     let mut in_flight: FuturesUnordered<_> =
@@ -72,9 +72,9 @@ pub(crate) async fn run(
     let mut ended = Vec::new();
     loop {
         while items_in_flight < context.fan_out
-            && let Some(unit) = items.next()
+            && let Some(pending) = items.next()
         {
-            in_flight.push(start(unit, interrupted_items > 0));
+            in_flight.push(start(pending, interrupted_items > 0));
             interrupted_items = interrupted_items.saturating_sub(1);
             items_in_flight += 1;
         }
@@ -85,18 +85,18 @@ pub(crate) async fn run(
             }
         }
         let mut all_told = true;
-        for (unit, Executed { result, usage }) in ended.drain(..) {
-            items_in_flight -= usize::from(unit.item.is_some());
+        for (pending, Executed { result, usage }) in ended.drain(..) {
+            items_in_flight -= usize::from(pending.item.is_some());
             let outputs = match result {
                 Ok(outputs) => Some(outputs),
-                Err(failure) if ends_loop(plan, unit, &failure, before) => None,
+                Err(failure) if ends_loop(plan, pending, &failure, before) => None,
                 Err(failure) => return Err(failure.into()),
             };
             all_told &= outputs.is_some();
-            progress.usage.add(&plan.node(unit.node).id, &usage);
-            progress.done.push(Done {
-                work: unit.work,
-                item: unit.item.map(|(_, index)| index),
+            progress.usage.add(&plan.node(pending.node).id, &usage);
+            progress.done.push(FinishedExecution {
+                work: pending.work,
+                item: pending.item.map(|(_, index)| index),
                 outputs,
             });
         }
@@ -123,11 +123,11 @@ pub(crate) async fn run(
 }
 
 /// What is left to do of a step.
-fn units(plan: &Plan, progress: &Progress, step: &[usize]) -> Vec<Unit> {
-    let mut units = Vec::with_capacity(step.len());
+fn pending_executions(plan: &Plan, progress: &Progress, step: &[usize]) -> Vec<PendingExecution> {
+    let mut executions = Vec::with_capacity(step.len());
     for &work in step {
         match progress.pending[work] {
-            ScheduledWork::Node(node) => units.push(Unit {
+            ScheduledWork::Node(node) => executions.push(PendingExecution {
                 work,
                 node,
                 item: None,
@@ -135,34 +135,41 @@ fn units(plan: &Plan, progress: &Progress, step: &[usize]) -> Vec<Unit> {
             ScheduledWork::FanOut(source) => {
                 let fan_out = plan.fan_out(source);
                 let indices = 0..fan_out::items(&progress.state, fan_out.items).len();
-                let item = |index| Unit {
+                let item = |index| PendingExecution {
                     work,
                     node: fan_out.target,
                     item: Some((fan_out.items, index)),
                 };
-                units.extend(indices.map(item));
+                executions.extend(indices.map(item));
             }
         }
     }
     if !progress.done.is_empty() {
-        let key = |done: &Done| (done.work, done.item);
+        let key = |done: &FinishedExecution| (done.work, done.item);
         let done: std::collections::HashSet<_> = progress.done.iter().map(key).collect();
-        units.retain(|unit| !done.contains(&(unit.work, unit.item.map(|(_, index)| index))));
+        executions.retain(|execution| {
+            !done.contains(&(execution.work, execution.item.map(|(_, index)| index)))
+        });
     }
-    units
+    executions
 }
 
 /// Whether a failed execution only ends its node's loop, which keeps its last good result
 /// (`break_on_error`). The first round has none, a fan-out's items are not rounds, and a used up
 /// budget is the run's.
-fn ends_loop(plan: &Plan, unit: Unit, failure: &Failure, before: Variables<'_>) -> bool {
+fn ends_loop(
+    plan: &Plan,
+    execution: PendingExecution,
+    failure: &Failure,
+    before: Variables<'_>,
+) -> bool {
     let breaks = plan
-        .node(unit.node)
+        .node(execution.node)
         .repeat
         .as_ref()
         .is_some_and(|repeat| repeat.break_on_error);
     breaks
-        && unit.item.is_none()
-        && before.counters(unit.node).node_loop > 0
+        && execution.item.is_none()
+        && before.counters(execution.node).node_loop > 0
         && failure.code != FailureCode::BudgetExceeded
 }

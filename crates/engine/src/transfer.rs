@@ -4,7 +4,7 @@ use lang::workflow::{InitialState, NodeId, Workflow};
 use serde_json::Value;
 
 use crate::plan::Plan;
-use crate::progress::{Done, Progress, ScheduledWork};
+use crate::progress::{FinishedExecution, Progress, ScheduledWork};
 use crate::steps::fan_out;
 
 /// Why a run cannot go on in another version of its workflow.
@@ -74,7 +74,7 @@ impl Progress {
                 let node = (from.runs(before), to.runs(after));
                 let same_node = old.nodes[node.0.0].id == new.nodes[node.1.0].id;
                 let outputs = outputs((old, node.0), (new, node.1), done.outputs?)?;
-                (same_items && same_node).then_some(Done {
+                (same_items && same_node).then_some(FinishedExecution {
                     outputs: Some(outputs),
                     ..done
                 })

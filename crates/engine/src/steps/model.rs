@@ -19,7 +19,7 @@ use crate::event::EventKind;
 use crate::outcome::{Failure, FailureCode, NodeUsage};
 use crate::steps::kind::{Execution, Kind};
 use crate::steps::outputs::Outputs;
-use prompt::InFlight;
+use prompt::PromptInFlight;
 
 /// The parts of a node's requests that are the same in every run.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Kind for ModelPlan {
         } = *execution;
         let settings = &context.workflow.execution;
         let prompt = prompt::render(&node.prompt, execution)?;
-        let _in_flight = InFlight::enter(&node.prompt, execution, &prompt);
+        let _in_flight = PromptInFlight::enter(&node.prompt, execution, &prompt);
         let model = context
             .environment
             .models
@@ -112,24 +112,26 @@ impl Kind for ModelPlan {
                     context.workflow.sensitive.as_ref(),
                 ) {
                     Ok(outputs) => return Ok(outputs),
-                    Err(misfit) if attempt >= attempts || (misfit.is_cut_off && was_cut_off) => {
+                    Err(rejected)
+                        if attempt >= attempts || (rejected.is_cut_off && was_cut_off) =>
+                    {
                         let reason = format_args!(
                             "the answer does not fit the output schema{}: {}",
                             after(attempt),
-                            misfit.reason
+                            rejected.reason
                         );
                         let code = FailureCode::OutputInvalid;
                         return Err(Failure::of_node(code, node_id, reason));
                     }
-                    Err(misfit) => {
-                        was_cut_off |= misfit.is_cut_off;
+                    Err(rejected) => {
+                        was_cut_off |= rejected.is_cut_off;
                         context
                             .capture
-                            .learn_quoted(execution.node, misfit.answer());
+                            .learn_quoted(execution.node, rejected.answer());
                         let text = &mut request.messages[0].text;
                         text.truncate(prompt_length);
-                        text.push_str(&repair::remark(&misfit));
-                        (misfit.reason, Duration::ZERO)
+                        text.push_str(&repair::remark(&rejected));
+                        (rejected.reason, Duration::ZERO)
                     }
                 },
                 Err(error) if !error.kind.is_retryable() || attempt >= attempts => {

@@ -6,7 +6,7 @@ use llm::chat::{ChatReply, ChatRequest, Delta};
 use llm::error::ErrorKind;
 use llm::model::ChatModel;
 
-use super::paid_call::{PaidCall, SetAside};
+use super::paid_call::{PaidCall, Reservation};
 use crate::event::EventKind;
 use crate::observer::Call;
 use crate::outcome::{Failure, NodeUsage};
@@ -22,7 +22,7 @@ pub(crate) async fn make(
     warned: &Mutex<Option<String>>,
     usage: &mut NodeUsage,
 ) -> Result<Result<ChatReply, llm::Error>, Failure> {
-    let set_aside = SetAside::of(execution, model, request).await?;
+    let reservation = Reservation::of(execution, model, request).await?;
     usage.llm_calls += 1;
     let this_call = Call {
         node: execution.node_id,
@@ -35,7 +35,7 @@ pub(crate) async fn make(
     request.trace_parent = observer
         .call_begins(&this_call)
         .map(|parent| parent.to_string());
-    let paid = set_aside.call(execution, model, request);
+    let paid = reservation.call(execution, model, request);
     let result = call(execution, model, request, &paid, warned).await;
     observer.call_ended(&this_call, request, result.as_ref());
     usage.add(&match &result {

@@ -12,17 +12,17 @@ use llm::tokens::{Estimate, estimate_prompt};
 
 use crate::context::millis;
 use crate::outcome::{Failure, NodeUsage};
-use crate::quota::{Reserved, Taken};
+use crate::quota::{QuotaReservation, Taken};
 use crate::steps::kind::Execution;
 
 /// No model writes faster than so many tokens in a millisecond.
 const TOKENS_PER_MS: u64 = 4;
 
 /// What is set aside for a call that is about to be made.
-pub(crate) struct SetAside {
+pub(crate) struct Reservation {
     /// `None` where nobody limits tokens or costs.
     most: Option<Taken>,
-    reserved: Option<Reserved>,
+    reserved: Option<QuotaReservation>,
 }
 
 /// A call under way. Dropped, it counts as broken off: nobody knows what the provider did, and to break
@@ -32,13 +32,13 @@ pub(crate) struct PaidCall<'a> {
     model: &'a dyn ChatModel,
     request: &'a ChatRequest,
     began: Duration,
-    set_aside: SetAside,
+    reservation: Reservation,
     /// Of the answer, as it arrives.
     received: Mutex<Estimate>,
     is_settled: bool,
 }
 
-impl SetAside {
+impl Reservation {
     /// For one call of that node. Waits while that depends on what other calls will have taken, and fails
     /// where no further call may be made.
     pub(crate) async fn of(
@@ -56,7 +56,7 @@ impl SetAside {
         let most = is_limited.then(|| most(model, request));
         let reserved = match (&context.quota, &most) {
             (Some(quota), Some(most)) => {
-                Some(Reserved::before(quota, node_id, model.name(), most).await?)
+                Some(QuotaReservation::before(quota, node_id, model.name(), most).await?)
             }
             _ => None,
         };
@@ -77,7 +77,7 @@ impl SetAside {
             model,
             request,
             began: execution.context.host().elapsed(),
-            set_aside: self,
+            reservation: self,
             received: Mutex::default(),
             is_settled: false,
         }
@@ -135,7 +135,7 @@ impl PaidCall<'_> {
 
     fn settle(&mut self, taken: Option<&NodeUsage>) {
         self.is_settled = true;
-        let SetAside { most, reserved } = &mut self.set_aside;
+        let Reservation { most, reserved } = &mut self.reservation;
         let Execution { context, node, .. } = *self.execution;
         context.ledger.settle(node, most.as_ref(), taken);
         if let (Some(reserved), Some(taken)) = (reserved.take(), taken) {

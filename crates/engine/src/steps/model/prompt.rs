@@ -15,13 +15,13 @@ pub(crate) fn render(template: &Template, execution: &Execution<'_>) -> Result<S
 }
 
 /// A prompt that [`Capture`] knows while it is in flight.
-pub(crate) struct InFlight<'a> {
+pub(crate) struct PromptInFlight<'a> {
     capture: &'a Capture,
     /// Absent where no field is sensitive.
     prompt: Option<String>,
 }
 
-impl<'a> InFlight<'a> {
+impl<'a> PromptInFlight<'a> {
     pub(crate) fn enter(template: &Template, execution: &Execution<'a>, prompt: &str) -> Self {
         let capture = execution.context.capture;
         let prompt = masked(template, execution).map(|masked| {
@@ -32,7 +32,7 @@ impl<'a> InFlight<'a> {
     }
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for PromptInFlight<'_> {
     fn drop(&mut self) {
         if let Some(prompt) = &self.prompt {
             self.capture.leave_prompt(prompt);

@@ -12,7 +12,7 @@ const MAX_SHOWN_ANSWER: usize = 2_000;
 
 /// An answer that does not fit its node's output schema.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Misfit {
+pub(crate) struct RejectedAnswer {
     /// Which rules are broken where, without the answer's values: safe to show to a caller.
     pub(crate) reason: String,
     /// The answer, for the model alone.
@@ -21,7 +21,7 @@ pub(crate) struct Misfit {
     pub(crate) is_cut_off: bool,
 }
 
-impl Misfit {
+impl RejectedAnswer {
     /// The answer as the model is shown it again.
     pub(crate) fn answer(&self) -> &str {
         &self.answer
@@ -34,8 +34,8 @@ pub(crate) fn read(
     reply: &ChatReply,
     max_tokens: Option<u32>,
     sensitive: Option<&Sensitive>,
-) -> Result<Outputs, Misfit> {
-    let misfit = |reason: String| {
+) -> Result<Outputs, RejectedAnswer> {
+    let rejected = |reason: String| {
         let reason = match reply.finish {
             FinishReason::Length => match max_tokens {
                 Some(_) => format!("{reason} (it was cut off at the node's `max_tokens`)"),
@@ -49,7 +49,7 @@ pub(crate) fn read(
             }
             FinishReason::Stop | FinishReason::ToolCall | FinishReason::Other => reason,
         };
-        Misfit {
+        RejectedAnswer {
             reason,
             answer: shown(&reply.content),
             is_cut_off: matches!(
@@ -61,17 +61,17 @@ pub(crate) fn read(
     let answer = match &reply.content {
         Content::Json(answer) => answer,
         // The model's client has looked for structure in it already.
-        Content::Text(text) => return Err(misfit(llm::why_no_object(text))),
+        Content::Text(text) => return Err(rejected(llm::why_no_object(text))),
     };
-    Outputs::read(output, answer, sensitive).map_err(misfit)
+    Outputs::read(output, answer, sensitive).map_err(rejected)
 }
 
 /// What follows the original prompt when the model is asked again.
-pub(crate) fn remark(misfit: &Misfit) -> String {
+pub(crate) fn remark(rejected: &RejectedAnswer) -> String {
     format!(
         "\n\nYour previous answer could not be used: {}.\nIt was:\n{}\nAnswer again, with a JSON object that fits \
          the given schema exactly.",
-        misfit.reason, misfit.answer
+        rejected.reason, rejected.answer
     )
 }
 
