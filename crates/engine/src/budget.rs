@@ -1,4 +1,4 @@
-//! What a run has spent and whether it may spend more.
+//! What a run has spent, and whether it may spend more.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -6,21 +6,21 @@ use lang::workflow::{Budget, NodeId, Workflow};
 use tokio::sync::Notify;
 
 use crate::outcome::{Failure, FailureCode, NodeUsage, Usage};
-use crate::quota::Taken;
+use crate::quota::CallUsage;
 
-/// The run's one account, shared by all its branches, loops and items.
+/// The account of one run, shared by all of its branches, loops and items.
 ///
-/// A call is paid for before it starts: `max_llm_calls` counts it at once, so that branches that run
-/// at the same time cannot share the last one. What it takes in tokens and dollars is only known
-/// afterwards, so those limits stop the first call that would start with the budget used up. Calls under
-/// way count by what they take at most: one that fits only if they take less waits for them. So a budget
-/// is exceeded by no more than what one call takes.
+/// `max_llm_calls` counts a call before it starts, so that branches that run at the same time
+/// cannot share the last one. Tokens and dollars are only known after the call, so those limits
+/// stop the first call that would start with the budget used up. A call in flight counts with the
+/// most that it can take: a call that fits only if the others take less waits for them. So a budget
+/// is exceeded by no more than one call takes.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     budget: Budget,
     price_table: Option<Arc<str>>,
     spent: Mutex<Spent>,
-    /// A call has settled: others may fit now.
+    /// Wakes waiting calls when another call has settled.
     settled: Notify,
 }
 
@@ -32,28 +32,28 @@ struct Spent {
     in_flight: CallsInFlight,
 }
 
-/// What calls under way take at most, together.
+/// The most that the calls in flight can take together.
 #[derive(Debug, Default)]
 struct CallsInFlight {
     calls: u64,
     tokens: u64,
     cost_usd: f64,
-    /// Calls whose price is not known.
+    /// Calls without a known price.
     unpriced: u64,
 }
 
 impl CallsInFlight {
-    fn add(&mut self, most: &Taken) {
+    fn add(&mut self, most: &CallUsage) {
         self.calls += 1;
         self.tokens = self.tokens.saturating_add(most.tokens());
         self.cost_usd += most.cost_usd.unwrap_or_default();
         self.unpriced += u64::from(most.cost_usd.is_none());
     }
 
-    fn remove(&mut self, most: &Taken) {
+    fn remove(&mut self, most: &CallUsage) {
         self.calls = self.calls.saturating_sub(1);
         if self.calls == 0 {
-            // With it goes what rounding has left of dollars.
+            // Also clears what rounding has left of the dollars.
             *self = Self::default();
             return;
         }
@@ -97,25 +97,25 @@ impl Ledger {
         }
     }
 
-    /// Whether the budget limits what is only known after a call.
+    /// Whether the budget limits tokens or costs, which are only known after a call.
     pub(crate) fn limits_amounts(&self) -> bool {
         self.budget.max_tokens.is_some() || self.budget.max_cost_usd.is_some()
     }
 
-    /// Reserves one call for the node that takes `most` at most, or says which limit is used up. Waits while
-    /// that depends on what calls under way will have taken.
+    /// Reserves one call of the node that takes at most `most`, or says which limit is used up.
+    /// Waits as long as calls in flight decide whether it fits.
     pub(crate) async fn reserve(
         &self,
         node: NodeId,
         node_id: &str,
-        most: Option<&Taken>,
+        most: Option<&CallUsage>,
     ) -> Result<(), Failure> {
         if self.try_reserve(node, node_id, most)? {
             return Ok(());
         }
         loop {
             let mut settled = std::pin::pin!(self.settled.notified());
-            // From here on nothing that settles is missed.
+            // From here on no settled call is missed.
             settled.as_mut().enable();
             if self.try_reserve(node, node_id, most)? {
                 return Ok(());
@@ -124,12 +124,12 @@ impl Ledger {
         }
     }
 
-    /// `false`: not yet.
+    /// `false` means not yet.
     fn try_reserve(
         &self,
         node: NodeId,
         node_id: &str,
-        most: Option<&Taken>,
+        most: Option<&CallUsage>,
     ) -> Result<bool, Failure> {
         let mut spent = self.lock();
         if let Some(reason) = used_up(&self.budget, &spent.total) {
@@ -152,8 +152,8 @@ impl Ledger {
         Ok(true)
     }
 
-    /// Books what a reserved call took, if anything, instead of the most that it could have taken.
-    pub(crate) fn settle(&self, node: NodeId, most: Option<&Taken>, taken: Option<&NodeUsage>) {
+    /// Replaces a reservation with what the call took, if anything.
+    pub(crate) fn settle(&self, node: NodeId, most: Option<&CallUsage>, taken: Option<&NodeUsage>) {
         let mut spent = self.lock();
         if let Some(taken) = taken {
             spent.total.add(taken);
@@ -192,7 +192,8 @@ impl Ledger {
         }
     }
 
-    /// Sums stay meaningful if an observer panicked in between: every change is a single addition.
+    /// The sums are valid even if a thread panicked while holding the lock: every change is one
+    /// addition.
     fn lock(&self) -> MutexGuard<'_, Spent> {
         self.spent.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -212,7 +213,7 @@ fn tighter(workflow: &Budget, limit: &Budget) -> Budget {
     }
 }
 
-/// Whether one more call may start beside those that are under way.
+/// Whether one more call may start beside those in flight.
 fn fits(budget: &Budget, spent: &Spent) -> bool {
     let Spent {
         total, in_flight, ..
@@ -250,10 +251,10 @@ fn used_up(budget: &Budget, spent: &NodeUsage) -> Option<String> {
             Some(format!("{cost} of {max} US dollars spent (`max_cost_usd`)"))
         }
         Some(_) => None,
-        // An unknown amount is never taken for little: the limit is the author's promise to whoever pays.
+        // An unknown amount never passes for a small one: the author has promised a limit.
         None => Some(format!(
-            "`max_cost_usd` is {max}, but a model without a known price has answered, so what was spent \
-             is unknown; give its price in the price file or limit `max_tokens` instead"
+            "`max_cost_usd` is {max}, but a model without a known price has answered, so the cost so far is \
+             unknown: add its price to the price file, or limit `max_tokens` instead"
         )),
     }
 }

@@ -1,10 +1,11 @@
-//! What of a run may be shown beyond its caller: one [`Capture`] per run, made by [`run`](crate::run::run)
-//! and handed to the observer before the first event.
+//! What of a run may be shown to others than its caller. Each run has one [`Capture`], which
+//! [`run`](crate::run::run) makes and the observer receives before the first event.
 //!
-//! Two rules meet here. *Sensitive* fields are masked always: in events, in failures, in whatever is kept.
-//! The *level* (`capture`: the file's own, under the server's) says whether telemetry keeps content at
-//! all; it does not concern events, which are part of the API. What the masking knows of the run it
-//! learns from the state and from every answer, before anything of them is told.
+//! Two rules meet here. *Sensitive* fields are always masked: in events, in failures, in everything
+//! that telemetry keeps. The *level* (`capture` of the file, limited by the server's) says whether
+//! telemetry keeps content at all; it does not concern events, which are part of the API. The
+//! sensitive values to look for are learned from the state and from every answer, before anything
+//! of them is shown.
 
 mod deltas;
 mod known;
@@ -19,25 +20,25 @@ use lang::workflow::{self, CaptureLevel, FieldId, Node, NodeId, Workflow};
 use llm::chat::Content;
 use serde_json::{Map, Value};
 
-use crate::offload::{self, QUICK};
+use crate::offload::{self, MAX_INLINE_BYTES};
 use crate::outcome::Failure;
 use known::{Known, lock, search};
 
 pub(crate) use deltas::Deltas;
 pub(crate) use masked_scope::MaskedScope;
 
-/// What of one run may be shown. Free to ask where nothing is sensitive.
+/// What of one run may be shown. Costs nothing where no field is sensitive.
 #[derive(Debug)]
 pub struct Capture {
     workflow: Arc<Workflow>,
-    /// No setting in a file goes beyond it.
+    /// The highest level that the server allows, whatever the file says.
     ceiling: CaptureLevel,
     /// Absent where no field is sensitive.
     known: Option<Mutex<Known>>,
 }
 
 impl Capture {
-    /// Of a run that knows nothing yet.
+    /// The capture of a run that has no values yet.
     pub fn new(workflow: Arc<Workflow>, ceiling: CaptureLevel) -> Self {
         let known = workflow.sensitive.as_ref().map(|_| Mutex::default());
         Self {
@@ -87,7 +88,7 @@ impl Capture {
         (self.prompt_level(node) == CaptureLevel::Full).then(|| self.masked_reply(node, content))
     }
 
-    /// An answer, masked, at whatever level.
+    /// A masked answer, regardless of the level.
     pub fn masked_reply<'t>(&self, node: &str, content: &'t Content) -> Cow<'t, str> {
         let touched = self
             .workflow
@@ -95,14 +96,14 @@ impl Capture {
             .filter(|id| self.writes_sensitive(*id));
         match (content, touched) {
             (Content::Text(text), None) => self.text(text),
-            // Whatever it is, the value is somewhere in it.
+            // The sensitive value is somewhere in the text.
             (Content::Text(_), Some(_)) => Cow::Borrowed(MASK),
             (Content::Json(answer), None) => self.value(answer).to_string().into(),
             (Content::Json(answer), Some(id)) => self.masked_answer(id, answer).to_string().into(),
         }
     }
 
-    /// Inputs, outputs or a state, by field, as telemetry may keep them.
+    /// Inputs, outputs or a state by field, as telemetry may keep them.
     pub fn fields(&self, named: &Map<String, Value>) -> Option<Map<String, Value>> {
         (self.run_level() == CaptureLevel::Full).then(|| self.masked_fields(named))
     }
@@ -113,8 +114,8 @@ impl Capture {
             .then(|| self.masked_fields(&self.workflow.state_object(state)))
     }
 
-    /// A node's outputs, by field, as telemetry may keep them. Those of an event are masked already;
-    /// masking them again changes nothing.
+    /// A node's outputs by field, as telemetry may keep them. The outputs of an event are masked
+    /// already, and masking them again changes nothing.
     pub fn outputs(&self, node: &str, named: &Map<String, Value>) -> Option<Map<String, Value>> {
         (self.node_level(node) == CaptureLevel::Full).then(|| self.masked_fields(named))
     }
@@ -124,20 +125,20 @@ impl Capture {
         (self.node_level(node) == CaptureLevel::Full).then(|| self.value(data))
     }
 
-    /// A sentence, such as an error's, with every sensitive value masked. Sentences are shown at any level:
-    /// they say what went wrong and are made without prompts and answers.
+    /// A sentence, such as an error message, with every sensitive value masked. Sentences are shown
+    /// at any level: they say what went wrong, and are made without prompts and answers.
     pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
         match &self.known {
-            Some(known) => offload::run(text.len() > QUICK, || search(known).mask(text)),
+            Some(known) => offload::run(text.len() > MAX_INLINE_BYTES, || search(known).mask(text)),
             None => Cow::Borrowed(text),
         }
     }
 
-    /// Any JSON, with every sensitive value masked that occurs in it.
+    /// Any JSON value, with every sensitive value in it masked.
     pub fn value<'v>(&self, value: &'v Value) -> Cow<'v, Value> {
         match &self.known {
             Some(known) => {
-                let is_long = !is_within(value, QUICK);
+                let is_long = !is_within(value, MAX_INLINE_BYTES);
                 offload::run(is_long, || search(known).mask_value(value))
             }
             None => Cow::Borrowed(value),
@@ -156,10 +157,11 @@ impl Capture {
     }
 }
 
-/// For the engine: the same without the levels, and what is learnt. All of it comes to nothing where no
-/// field is sensitive.
+/// For the engine: masking regardless of the level, and learning. Does nothing where no field is
+/// sensitive.
 impl Capture {
-    /// What there is to hide, and where.
+    /// The sensitive fields and the values that are known of them; `None` where no field is
+    /// sensitive.
     fn hiding(&self) -> Option<(&Sensitive, MutexGuard<'_, Known>)> {
         Some((
             self.workflow.sensitive.as_ref()?,
@@ -167,7 +169,7 @@ impl Capture {
         ))
     }
 
-    /// Whether anything is to be hidden.
+    /// Whether the workflow has sensitive fields.
     pub(crate) fn hides(&self) -> bool {
         self.known.is_some()
     }
@@ -181,8 +183,8 @@ impl Capture {
         }
     }
 
-    /// Learns from an answer, before anybody has looked whether it fits. One that does not is quoted to the
-    /// model, so a text from which the value cannot be told is hidden as a whole.
+    /// Learns the sensitive values of an answer, before it is checked. An answer that does not fit
+    /// is quoted to the model, so a text in which the value cannot be found is hidden as a whole.
     pub(crate) fn learn_answer(&self, id: NodeId, content: &Content) {
         let Some((sensitive, mut known)) = self.hiding() else {
             return;
@@ -203,7 +205,7 @@ impl Capture {
         }
     }
 
-    /// Learns a text that will be shown to the model again.
+    /// Learns the text of an answer that will be quoted to the model.
     pub(crate) fn learn_quoted(&self, id: NodeId, text: &str) {
         if let Some((_, mut known)) = self.hiding()
             && self.writes_sensitive(id)
@@ -218,7 +220,8 @@ impl Capture {
         Some(Value::Object(self.masked_fields(named.as_object()?)))
     }
 
-    /// Inputs, outputs or a state, by field, masked by place and then by what they say, at whatever level.
+    /// Inputs, outputs or a state by field, regardless of the level: sensitive fields are masked
+    /// first, then known values in other fields.
     pub fn masked_fields(&self, named: &Map<String, Value>) -> Map<String, Value> {
         if self.known.is_none() {
             return named.clone();
@@ -246,14 +249,14 @@ impl Capture {
         self.mask_text(&mut failure.message);
     }
 
-    /// Remembers a prompt while it is in flight, with what it looks like masked.
+    /// Remembers the masked form of a prompt in flight.
     pub(crate) fn enter_prompt(&self, prompt: &str, masked: String) {
         if let Some(known) = &self.known {
             lock(known).prompts.push((prompt.to_owned(), masked));
         }
     }
 
-    /// Forgets it.
+    /// Forgets the masked form of a prompt.
     pub(crate) fn leave_prompt(&self, prompt: &str) {
         if let Some(known) = &self.known {
             let prompts = &mut lock(known).prompts;
@@ -263,19 +266,19 @@ impl Capture {
         }
     }
 
-    /// A prompt, masked, at whatever level.
+    /// A masked prompt, regardless of the level.
     pub fn masked_prompt<'t>(&self, prompt: &'t str) -> Cow<'t, str> {
         let Some(known) = &self.known else {
             return Cow::Borrowed(prompt);
         };
-        // What follows the prompt, if anything, is the remark of a repeated attempt.
+        // A retry appends a remark to the prompt.
         let entered = lock(known)
             .prompts
             .iter()
             .filter(|(real, _)| prompt.starts_with(real))
             .max_by_key(|(real, _)| real.len())
             .map(|(real, masked)| (real.len(), masked.clone()));
-        offload::run(prompt.len() > QUICK, || {
+        offload::run(prompt.len() > MAX_INLINE_BYTES, || {
             let search = search(known);
             match entered {
                 Some((length, masked)) => {
@@ -311,10 +314,10 @@ impl Capture {
         })
     }
 
-    /// How the pieces of one answer may be shown as they arrive.
+    /// How the pieces of one answer may be shown.
     pub(crate) fn deltas(&self, id: NodeId) -> Deltas<'_> {
         match &self.known {
-            None => Deltas::AsTheyCome,
+            None => Deltas::Unmasked,
             Some(_) if self.writes_sensitive(id) => Deltas::Never,
             Some(known) => Deltas::Masked {
                 known,

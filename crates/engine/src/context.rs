@@ -1,4 +1,4 @@
-//! What every part of one run shares.
+//! What all parts of one run share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,22 +14,22 @@ use crate::outcome::{Failure, FailureCode};
 use crate::progress::CheckpointError;
 use crate::quota::Quota;
 
-/// One run's surroundings.
+/// One run in progress, as its steps and nodes see it.
 pub(crate) struct Context<'a> {
     pub(crate) workflow: &'a Arc<Workflow>,
     pub(crate) environment: &'a Environment,
     pub(crate) events: Emitter<'a>,
     pub(crate) ledger: Ledger,
     pub(crate) quota: Option<Arc<dyn Quota>>,
-    /// The step that an earlier attempt had begun when its process was gone.
+    /// The step that an earlier attempt had begun when its process died.
     pub(crate) interrupted_step: Option<u64>,
     /// The host's clock when this attempt began.
     pub(crate) started: Duration,
-    /// Time spent by earlier attempts.
+    /// Run time of earlier attempts.
     pub(crate) earlier_ms: u64,
-    /// From `started`.
+    /// Counts from `started`.
     pub(crate) deadline: Option<Duration>,
-    /// Fan-out items in flight at once, at least 1.
+    /// Items of a fan-out in flight at once, at least 1.
     pub(crate) fan_out: usize,
     pub(crate) stream: bool,
     pub(crate) capture: &'a Capture,
@@ -40,17 +40,18 @@ impl Context<'_> {
         self.environment.host.as_ref()
     }
 
-    /// Time since a reading of the host's clock.
+    /// Time since the host's clock showed `started`.
     pub(crate) fn since(&self, started: Duration) -> Duration {
         self.host().elapsed().saturating_sub(started)
     }
 
-    /// How long the run has taken so far, earlier attempts included.
+    /// How long the run has taken so far, including earlier attempts.
     pub(crate) fn run_time(&self) -> Duration {
         Duration::from_millis(self.earlier_ms).saturating_add(self.since(self.started))
     }
 
-    /// Id of the last event and the run's time so far, for [`Progress`](crate::progress::Progress).
+    /// The id of the last event and the run time so far, for
+    /// [`Progress`](crate::progress::Progress).
     pub(crate) fn reached(&self) -> (u64, u64) {
         (self.events.last(), millis(self.run_time()))
     }
@@ -61,7 +62,7 @@ impl Context<'_> {
             .map(|deadline| deadline.saturating_sub(self.since(self.started)))
     }
 
-    /// Comes back when the run's time is up; never without a deadline.
+    /// Returns when the deadline has passed; never without a deadline.
     pub(crate) async fn deadline_passed(&self) -> Failure {
         match self.deadline {
             Some(deadline) if deadline.is_zero() => {}
@@ -75,19 +76,19 @@ impl Context<'_> {
     }
 }
 
-/// Whole milliseconds, as events and results count them.
+/// Whole milliseconds, as in events and results.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Why a run stops before its last node is done.
+/// Why a run stops before its last node has ended.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// It failed.
+    /// The run failed.
     Failed(Failure),
-    /// It was cancelled.
+    /// The run was cancelled.
     Cancelled,
-    /// Its progress could not be saved: it has no end here.
+    /// The progress could not be saved: the run has no end in this process.
     Unsaved(CheckpointError),
 }
 

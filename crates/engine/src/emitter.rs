@@ -1,7 +1,8 @@
-//! Where events and the end of a run leave the engine: here alone what is sensitive in them is masked.
+//! Where events and the end of a run leave the engine: the one place that masks sensitive values in
+//! them.
 //!
-//! Whoever makes an event or a failure puts into it what is so. What an observer is lent with a model call is
-//! the observer's to mask, with the run's [`Capture`].
+//! The code that makes an event or a failure does not mask it. Model calls are not events: an
+//! observer sees the whole request and reply, and masks what it keeps with the run's [`Capture`].
 
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +15,7 @@ use crate::host::Host;
 use crate::observer::Observer;
 use crate::outcome::{Finished, Outcome};
 
-/// Masks, numbers and dates a run's events, and hands them on, one at a time.
+/// Masks, numbers and dates a run's events, and passes them to the observer one at a time.
 pub(crate) struct Emitter<'a> {
     host: &'a dyn Host,
     observer: &'a dyn Observer,
@@ -38,15 +39,15 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// Tells of something that happened during the run.
+    /// Tells the observer what happened during the run.
     pub(crate) fn emit(&self, mut kind: EventKind) {
         if self.capture.hides() {
             mask(self.capture, &mut kind);
         }
-        self.hand_on(kind);
+        self.send(kind);
     }
 
-    /// The pieces of one answer, to be told as they arrive.
+    /// A stream of `llm_delta` events for one answer.
     pub(crate) fn pieces(
         &'a self,
         node: NodeId,
@@ -61,11 +62,11 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// Tells that the run has ended. Masks its failure; its outputs stay as they are for the caller, and are
-    /// masked beside it for everybody else.
+    /// Tells the observer that the run has ended. The failure is masked in place. The outputs stay
+    /// as they are, for the caller; a masked copy is added for everybody else.
     pub(crate) fn end(&self, mut finished: Finished) -> Finished {
         let (usage, execution_time_ms) = (finished.usage.clone(), finished.execution_time_ms);
-        self.hand_on(match &mut finished.outcome {
+        self.send(match &mut finished.outcome {
             Outcome::Completed { outputs } => {
                 let masked = self.capture.hides();
                 let masked = masked.then(|| Arc::new(self.capture.masked_fields(outputs)));
@@ -90,15 +91,15 @@ impl<'a> Emitter<'a> {
         finished
     }
 
-    /// Id of the last event.
+    /// The id of the last event.
     pub(crate) fn last(&self) -> u64 {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Numbers, dates and hands on an event that holds nothing sensitive.
-    fn hand_on(&self, kind: EventKind) {
-        // Held while the observer is told, so that it sees ids in order whoever emits. An observer
-        // that panicked leaves the number as it should be.
+    /// Numbers and dates an event that holds nothing sensitive, and passes it to the observer.
+    fn send(&self, kind: EventKind) {
+        // Held while the observer is called, so that it sees ids in order even when several
+        // executions emit at once. The number stays right if an observer panics.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let id = if matches!(kind, EventKind::LlmDelta { .. }) {
             0
@@ -114,7 +115,7 @@ impl<'a> Emitter<'a> {
     }
 }
 
-/// Masks what is sensitive in an event, wherever an event can hold something of a run's data.
+/// Masks the parts of an event that can hold a run's data.
 fn mask(capture: &Capture, kind: &mut EventKind) {
     match kind {
         EventKind::LlmDelta { text, .. }
@@ -128,7 +129,7 @@ fn mask(capture: &Capture, kind: &mut EventKind) {
                 *sealed = Some(mem::replace(outputs, Arc::new(masked)));
             }
         }
-        // Names and measures; the ends of a run are made of masked parts, by `end`.
+        // These hold names and measurements. `end` makes the last event from masked parts.
         EventKind::RunStarted { .. }
         | EventKind::NodeStarted { .. }
         | EventKind::GateFailed { .. }
@@ -138,8 +139,8 @@ fn mask(capture: &Capture, kind: &mut EventKind) {
     }
 }
 
-/// The pieces of one answer on their way to the observer. A value may be spread over several of them, so they
-/// are masked together.
+/// The pieces of one answer as they arrive. A sensitive value may be spread over several pieces, so
+/// they are masked as one text.
 pub(crate) struct Pieces<'a> {
     emitter: &'a Emitter<'a>,
     deltas: Deltas<'a>,
@@ -148,19 +149,20 @@ pub(crate) struct Pieces<'a> {
 }
 
 impl Pieces<'_> {
-    /// A piece has come.
+    /// Tells the observer of the next piece.
     pub(crate) fn push(&self, piece: String) {
         self.tell(self.deltas.push(piece));
     }
 
-    /// The last has come.
+    /// Tells the observer of the text that was held back while it could still be part of a
+    /// sensitive value.
     pub(crate) fn finish(&self) {
         self.tell(self.deltas.finish());
     }
 
     fn tell(&self, text: Option<String>) {
         if let Some(text) = text {
-            self.emitter.hand_on(EventKind::LlmDelta {
+            self.emitter.send(EventKind::LlmDelta {
                 node: self.node_id.clone(),
                 item: self.item,
                 text,

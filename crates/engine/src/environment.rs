@@ -1,4 +1,4 @@
-//! What one run is given: its surroundings, its limits, and where it begins.
+//! What a run is given: its environment, its limits, and where it begins.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,40 +10,41 @@ use crate::observer::Observer;
 use crate::progress::{Checkpoint, Progress};
 use crate::quota::Quota;
 
-/// What a run needs from outside.
+/// What a run uses of its surroundings.
 pub struct Environment {
-    /// Models by spec.
+    /// Finds models by their specification.
     pub models: Arc<dyn llm::model::Models>,
-    /// Clock, ids, randomness.
+    /// Clock, ids and randomness.
     pub host: Arc<dyn Host>,
-    /// Told of every event.
+    /// Receives every event.
     pub observer: Arc<dyn Observer>,
-    /// Makes progress durable.
+    /// Saves progress.
     pub checkpoint: Arc<dyn Checkpoint>,
 }
 
-/// What one run may do.
+/// Limits and settings of one run.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Time left for the whole run, from now.
+    /// Time for the whole run, from now on.
     pub deadline: Option<Duration>,
-    /// Over the workflow's own, whichever is tighter.
+    /// Applies together with the workflow's own budget: the tighter of each limit counts.
     pub budget: Budget,
-    /// Of whoever pays for it, over all their runs.
+    /// The caller's quota over all of its runs.
     pub quota: Option<Arc<dyn Quota>>,
-    /// Fan-out items in flight at once; models that are sequential get one at a time.
+    /// Items of a fan-out in flight at once. Sequential models get one at a time.
     pub fan_out: usize,
-    /// Ask models to stream, so that `llm_delta` events come.
+    /// Ask models to stream their answers, for `llm_delta` events.
     pub stream: bool,
-    /// Most that telemetry may keep, whatever the workflow allows.
+    /// The most content that telemetry may keep, whatever the workflow allows.
     pub capture: CaptureLevel,
-    /// The process of an earlier attempt at the run was gone at once: what the calls took that it had under
-    /// way is not booked yet.
+    /// The process of an earlier attempt died: the calls that were in flight then are not booked
+    /// yet.
     pub was_interrupted: bool,
 }
 
 impl Default for Limits {
-    /// No deadline, no budget beyond the workflow's own, no quota, 16 items at once, no streaming, everything captured.
+    /// No deadline, only the workflow's own budget, no quota, 16 items at once, no streaming, full
+    /// capture.
     fn default() -> Self {
         Self {
             deadline: None,
@@ -60,8 +61,8 @@ impl Default for Limits {
 /// Where a run begins.
 #[derive(Debug, Clone)]
 pub enum Start {
-    /// At START, with accepted inputs.
+    /// At START, with the state that accepted inputs make.
     Fresh(InitialState),
-    /// Where an earlier attempt stopped.
+    /// Where an earlier attempt at the run stopped.
     Resume(Box<Progress>),
 }

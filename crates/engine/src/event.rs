@@ -1,4 +1,4 @@
-//! What happens during a run, as data. The JSON form is what `--events`, SSE and stored events carry.
+//! The events of a run, as data. Their JSON form is what `--events`, SSE and the store carry.
 
 use std::sync::Arc;
 
@@ -7,26 +7,26 @@ use serde_json::{Map, Value};
 
 use crate::outcome::{FailureCode, NodeUsage, Usage};
 
-/// One event of one run. Cheap to clone: what may be large is shared.
+/// One event of one run. Cheap to clone: large parts are shared.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunEvent {
-    /// From 1, rising by 1 within the run (also across a resumption). 0, and absent from JSON, for a
-    /// delta: it is not stored, so nothing can continue after it.
+    /// Counts from 1 within the run, also across a resumption. A delta has 0, and no id in JSON: it
+    /// is not stored, so no stream can be resumed after it.
     #[serde(default, skip_serializing_if = "is_unnumbered")]
     pub id: u64,
     /// RFC 3339 UTC with `Z`.
     pub at: jiff::Timestamp,
-    /// What happened.
+    /// The kind of event with its fields.
     #[serde(flatten)]
     pub kind: EventKind,
 }
 
-/// Whether an event has no id; serde wants a reference.
+/// Whether an event has no id. Takes a reference for `skip_serializing_if`.
 pub fn is_unnumbered(id: &u64) -> bool {
     *id == 0
 }
 
-/// Kinds of events; `event` in JSON.
+/// The kinds of events: the key `event` in JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[expect(
@@ -51,7 +51,7 @@ pub enum EventKind {
         item: Option<usize>,
         text: String,
     },
-    /// An attempt at a model ended without a usable answer and another follows.
+    /// A model call brought no usable answer, and another call follows.
     NodeRetried {
         node: Arc<str>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,7 +60,7 @@ pub enum EventKind {
         reason: String,
         wait_ms: u64,
     },
-    /// The node's model was not asked as the workflow says.
+    /// The model was not asked exactly as the workflow says.
     NodeWarning {
         node: Arc<str>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,8 +73,8 @@ pub enum EventKind {
         item: Option<usize>,
         /// Sensitive values masked.
         outputs: Arc<Value>,
-        /// The outputs as they are, where that is something else: for whoever stores the event, so that the
-        /// run can go on from it. Written by [`Kept`] alone.
+        /// The outputs without masking, where that differs: a resumed run needs them. Only
+        /// [`SealedEvent`] writes them.
         #[serde(default, skip_serializing)]
         sealed: Option<Arc<Value>>,
         usage: NodeUsage,
@@ -110,21 +110,21 @@ pub enum EventKind {
     },
 }
 
-/// An event in the form that is stored: beside what anybody is shown, the `sealed` outputs that a run
-/// needs to go on. Whoever shows a stored event takes that key off ([`SEALED`]).
+/// An event in the form that is stored: with the `sealed` outputs that a resumed run needs. The key
+/// [`SEALED`] must be removed before a stored event is shown to anybody.
 #[derive(Debug, Serialize)]
-pub struct Kept<'a> {
+pub struct SealedEvent<'a> {
     #[serde(flatten)]
     kind: &'a EventKind,
     #[serde(skip_serializing_if = "Option::is_none")]
     sealed: Option<&'a Value>,
 }
 
-/// The key of [`Kept`] that nobody is shown.
+/// The key of [`SealedEvent`] that must not be shown.
 pub const SEALED: &str = "sealed";
 
-impl<'a> Kept<'a> {
-    /// The form in which the event is stored.
+impl<'a> SealedEvent<'a> {
+    /// The stored form of an event.
     pub fn of(kind: &'a EventKind) -> Self {
         let sealed = match kind {
             EventKind::NodeCompleted { sealed, .. } => sealed.as_deref(),

@@ -1,10 +1,10 @@
-//! Faults of values as part of a sentence.
+//! Faults of values, written as part of a sentence.
 
 use lang::fault::Fault;
 
-/// Faults named in a message; more only make it harder to read.
+/// Faults that a message lists. More would only make it harder to read.
 const MAX_FAULTS: usize = 5;
-/// Characters of a list of faults; a path through a dict may hold keys of any length.
+/// Characters of a list of faults. Paths may hold keys of any length.
 const MAX_LIST: usize = 1_000;
 
 /// Faults as one phrase: `result.1: Input should be a valid integer; …`.

@@ -6,13 +6,13 @@ use lang::workflow::{Gate, Gates, OnGateFail, Workflow};
 
 use crate::outcome::Usage;
 
-/// A gate that failed.
+/// A failed gate.
 #[derive(Debug, PartialEq)]
 pub(crate) struct FailedGate {
     pub(crate) metric: String,
     /// One sentence.
     pub(crate) message: String,
-    /// Whether the run fails with it.
+    /// Whether the run fails because of it.
     pub(crate) fails_run: bool,
 }
 
@@ -34,14 +34,14 @@ pub(crate) fn failed(workflow: &Workflow, usage: &Usage, run_time: Duration) -> 
     failed.collect()
 }
 
-/// The metric's value; `None` when nobody measured it, or when it is not known.
+/// The value of a metric; `None` if it is not measured or not known.
 fn measure(metric: &str, usage: &Usage, run_time: Duration) -> Option<f64> {
     #[expect(
         clippy::cast_precision_loss,
         reason = "exact up to 2^53 microseconds or tokens"
     )]
     match metric {
-        // With fractions: a run of less than a millisecond took more than none.
+        // With fractions: a run of less than a millisecond took longer than 0 ms.
         "duration_ms" => Some(run_time.as_micros() as f64 / 1_000.0),
         "total_tokens" => Some((usage.input_tokens + usage.output_tokens) as f64),
         "cost_usd" => usage.cost_usd,

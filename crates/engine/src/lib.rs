@@ -1,8 +1,8 @@
 //! Runs one checked workflow: prompts, answers, routes, loops, fan-out, budgets, cancellation.
 //!
-//! Knows nothing of jobs, stores or HTTP; what it needs from outside comes through [`host::Host`],
-//! what it tells goes through [`observer::Observer`], what must survive a crash through [`progress`].
-//! A workflow is made ready once ([`plan::Plan`]) and then run any number of times ([`run::run`]).
+//! Knows nothing of jobs, stores or HTTP. The clock and randomness come from [`host::Host`], events
+//! go to [`observer::Observer`], and [`progress`] holds what must survive a crash. A workflow is
+//! prepared once ([`plan::Plan`]) and then run any number of times ([`run::run`]).
 
 mod budget;
 pub mod capture;

@@ -1,4 +1,4 @@
-//! Who is told what happens during a run: its events, its model calls, its steps.
+//! What an observer is told of a run: its events, model calls and steps.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,18 +10,18 @@ use crate::capture::Capture;
 use crate::event::RunEvent;
 use crate::trace::TraceParent;
 
-/// Is told of every event, in order. Must not block: it is called on the run's own task.
+/// Receives every event of one run, in order. Must not block: it is called on the run's own task.
 pub trait Observer: Send + Sync {
-    /// One event.
+    /// Receives one event. Sensitive values in it are masked.
     fn observe(&self, event: &RunEvent);
 
-    /// A model is about to be asked. What is returned goes out with the call, as its parent.
+    /// A model is about to be asked. The returned span is sent with the request as its parent.
     fn call_begins(&self, _call: &Call<'_>) -> Option<TraceParent> {
         None
     }
 
-    /// An attempt at a model ended; not told when it was aborted. Lent, not given: nothing is copied for
-    /// an observer that does not look.
+    /// A model call ended. Not called for a call that was aborted. Request and reply are not
+    /// masked: an observer keeps of them only what its [`Capture`] returns.
     fn call_ended(
         &self,
         _call: &Call<'_>,
@@ -30,48 +30,48 @@ pub trait Observer: Send + Sync {
     ) {
     }
 
-    /// A step is in the state.
+    /// A step ended, and its outputs are in the state.
     fn step_ended(&self, _step: &Step<'_>) {}
 
-    /// Whether [`step_ended`](Self::step_ended) does anything.
+    /// Whether [`step_ended`](Self::step_ended) does anything: if not, nothing is prepared for it.
     fn wants_steps(&self) -> bool {
         false
     }
 
-    /// What of the run may be shown. Told once, before the first event; events are masked already.
+    /// The run begins. Called once, before the first event, with what may be shown of the run.
     fn begins(&self, _capture: &Arc<Capture>) {}
 }
 
-/// Observes nothing.
+/// An observer that ignores everything.
 #[derive(Debug, Clone, Copy)]
-pub struct Ignore;
+pub struct NoObserver;
 
-impl Observer for Ignore {
+impl Observer for NoObserver {
     fn observe(&self, _event: &RunEvent) {}
 }
 
-/// Which attempt at which model.
+/// One call of a model.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
     /// The node that asks.
     pub node: &'a Arc<str>,
     /// Index of the item, in a fan-out.
     pub item: Option<usize>,
-    /// From 1.
+    /// Attempts at this answer so far, this one included.
     pub attempt: u32,
     /// `provider/model`.
     pub model: &'a str,
-    /// When it began, by the host's monotonic clock.
+    /// When the call began, by the host's monotonic clock.
     pub began: Duration,
 }
 
-/// A step whose outputs are in the state.
+/// A step that has ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Step<'a> {
-    /// From 1.
+    /// The first step is 1.
     pub number: u64,
     /// The nodes that ran in it.
     pub nodes: &'a [&'a str],
-    /// One value per field of the workflow.
+    /// The state after it: one value per field of the workflow. Not masked.
     pub state: &'a [Value],
 }

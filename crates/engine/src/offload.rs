@@ -1,11 +1,11 @@
-//! Work whose time depends on how much others sent, kept from delaying what else a thread serves.
+//! Runs work on large data without delaying the other tasks of the thread.
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// What is done in place, in bytes: within some hundred microseconds.
-pub const QUICK: usize = 128 << 10;
+/// Work on at most this many bytes is done in place: it takes some hundred microseconds.
+pub const MAX_INLINE_BYTES: usize = 128 << 10;
 
-/// Does work; where it is long, the tasks that wait for this thread go on on another one meanwhile.
+/// Does the work. If it is long, the other tasks of this thread move to another thread meanwhile.
 pub fn run<T>(is_long: bool, work: impl FnOnce() -> T) -> T {
     let has_other_threads = || {
         Handle::try_current()

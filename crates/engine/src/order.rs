@@ -1,14 +1,15 @@
-//! Which pending node waits for which: the order of nodes along the graph's forward edges.
+//! Which pending node waits for which other: the order of the nodes along the graph's forward
+//! edges.
 
 use lang::workflow::{Exits, NodeId, Target, Workflow};
 
 /// For every pair of nodes, whether the second waits while the first is pending.
 ///
-/// A node waits for every pending node that still leads to it. In a cycle two nodes lead to each
-/// other and would wait forever, so within a cycle only forward edges count: those that are left when
-/// the edges that lead back (found by walking depth first from START) are taken out. The relation has
-/// no cycle: between cycles the graph has none, within them the forward edges have none. So some
-/// pending node can always run.
+/// A node waits for every pending node that can still lead to it. In a cycle two nodes lead to each
+/// other and would wait forever, so within a cycle only forward edges count: the edges that remain
+/// without the back edges of a depth-first walk from START. The relation has no cycle, because the
+/// graph has none between its cycles, and the forward edges have none within them. So some pending
+/// node can always run.
 #[derive(Debug)]
 pub(crate) struct Order {
     nodes: usize,
@@ -54,7 +55,7 @@ fn node_of(target: &Target) -> Option<usize> {
     }
 }
 
-/// The nodes that may come next, in file order of the edges.
+/// The nodes that may come next, in the order of the edges in the file.
 fn successors(exits: &Exits) -> Vec<usize> {
     let conditional = exits.conditional.iter().flat_map(|(_, targets)| targets);
     let routes = exits.routes.iter().flat_map(|routes| {
@@ -75,7 +76,7 @@ fn successors(exits: &Exits) -> Vec<usize> {
         .collect()
 }
 
-/// Walks depth first from the given nodes and drops every edge to a node that is still being walked.
+/// Walks depth first from the given nodes, and drops every edge to a node on the current path.
 fn without_back_edges(
     successors: &[Vec<usize>],
     roots: impl Iterator<Item = usize>,
@@ -93,8 +94,8 @@ fn without_back_edges(
             continue;
         }
         visits[root] = Visit::Open;
-        // The path being walked, each node with its next edge; a stack of our own, because a chain of
-        // nodes may be longer than the thread's stack is deep.
+        // The current path: each node with its next edge. An explicit stack, because a long chain
+        // of nodes would overflow the stack of the thread.
         let mut path = vec![(root, 0)];
         while let Some((node, edge)) = path.last_mut() {
             let node = *node;

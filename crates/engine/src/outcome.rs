@@ -13,12 +13,12 @@ pub use usage::{NodeUsage, Usage};
 /// How a run ended.
 #[derive(Debug, Clone)]
 pub enum Outcome {
-    /// The whole final state.
+    /// It completed, with the whole final state.
     Completed {
         /// Every field by name.
         outputs: Arc<Map<String, Value>>,
     },
-    /// It failed; nothing is returned from it.
+    /// It failed, and has no outputs.
     Failed(Failure),
     /// It was cancelled.
     Cancelled,
@@ -27,14 +27,14 @@ pub enum Outcome {
 /// A finished run.
 #[derive(Debug, Clone)]
 pub struct Finished {
-    /// How.
+    /// How it ended.
     pub outcome: Outcome,
-    /// What it took, failed runs too.
+    /// What it took. Failed runs have it, too.
     pub usage: Arc<Usage>,
-    /// Wall time of the run, the time before a resumption included.
+    /// Wall time of the run, including earlier attempts.
     pub execution_time_ms: u64,
     /// Gates that failed with `warn` or `block_deploy`.
     pub gate_warnings: Vec<String>,
-    /// The outputs as anybody but the caller may see them; `None` where no field is sensitive.
+    /// The outputs as everybody but the caller may see them; `None` where no field is sensitive.
     pub masked_outputs: Option<Arc<Map<String, Value>>>,
 }

@@ -1,5 +1,5 @@
-//! What is worked out once per workflow and then shared by all its runs: what each node asks for, and
-//! which node waits for which.
+//! What is prepared once per workflow and shared by all its runs: what the kind of each node needs,
+//! and which node waits for which.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::order::Order;
 use crate::progress::ScheduledWork;
 use crate::steps::kinds::KindPlan;
 
-/// A checked workflow, made ready to run. Build it once per workflow and share it between runs.
+/// A checked workflow, ready to run. Build it once per workflow and share it between runs.
 #[derive(Debug)]
 pub struct Plan {
     workflow: Arc<Workflow>,
@@ -19,17 +19,17 @@ pub struct Plan {
     order: Order,
 }
 
-/// What of a node is the same in every run.
+/// One node, prepared.
 #[derive(Debug)]
 pub(crate) struct NodePlan {
     /// The node's id, for requests and events.
     pub(crate) id: Arc<str>,
-    /// What its kind has prepared.
+    /// What the node's kind has prepared.
     pub(crate) kind: KindPlan,
 }
 
 impl Plan {
-    /// Works everything out.
+    /// Prepares all nodes.
     pub fn new(workflow: Arc<Workflow>) -> Self {
         let ids = (0..workflow.nodes.len()).map(NodeId);
         let nodes = ids.map(|id| NodePlan {
@@ -46,7 +46,7 @@ impl Plan {
         }
     }
 
-    /// The workflow it was built from.
+    /// The workflow that this plan was made from.
     pub fn workflow(&self) -> &Arc<Workflow> {
         &self.workflow
     }

@@ -1,10 +1,10 @@
-//! Where a run stands, so that it can go on after a crash: state, position, counters, and the finished
-//! parts of the step in progress. Serialisable; opaque to everyone but the engine.
+//! Where a run stands, so that it can be resumed after a crash: state, position, counters, and the
+//! finished executions of the step in progress. Serialisable; opaque to everyone but the engine.
 //!
-//! It is saved as a whole now and then only. The `node_completed` events tell what else is done: a
-//! progress and the events after it are as good as a later progress ([`Progress::replay`]), so neither
-//! the items of a fan-out nor the state are written again after each execution. What nobody has written
-//! is not saved either: it is what the run's inputs make it ([`Progress::without_inputs`]).
+//! The whole progress is saved only now and then. A saved progress and the `node_completed` events
+//! after it are worth as much as a later progress ([`Progress::replay`]), so neither the items of a
+//! fan-out nor the state are written again after each execution. Fields that no node has written
+//! are not saved either: the run's inputs determine them ([`Progress::without_inputs`]).
 
 use async_trait::async_trait;
 use lang::workflow::{InitialState, NodeId, Target, Workflow};
@@ -20,9 +20,9 @@ pub struct Progress {
     pub(crate) state: Vec<Value>,
     /// Fields that a node has written.
     pub(crate) written: Vec<bool>,
-    /// ScheduledWork whose turn has come or that waits for other branches; no entry twice.
+    /// Work that can run now or waits for other branches. No entry occurs twice.
     pub(crate) pending: Vec<ScheduledWork>,
-    /// Executions of the step in progress that are done, not yet merged into the state.
+    /// Finished executions of the step in progress, not yet merged into the state.
     pub(crate) done: Vec<FinishedExecution>,
     /// By node.
     pub(crate) counters: Vec<Counters>,
@@ -30,10 +30,10 @@ pub struct Progress {
     pub(crate) steps: u64,
     /// Spent by the executions that are done.
     pub usage: Usage,
-    /// Id of the last event the run had emitted when this was saved. Whoever resumes a run and knows
-    /// of later events replays them first, so that nothing is done and no id is used twice.
+    /// The id of the last event that the run had emitted when this was saved. To resume a run,
+    /// replay the later events first, so that no execution is repeated and no id is used twice.
     pub last_event: u64,
-    /// Time spent running until this was saved.
+    /// Run time until this was saved.
     pub elapsed_ms: u64,
     /// Fields that no node has written are left out: see [`Progress::with_inputs`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -68,16 +68,16 @@ pub(crate) enum ScheduledWork {
 /// A finished execution of the step in progress.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct FinishedExecution {
-    /// Position in `pending`, which does not change during a step.
+    /// Position in `pending`. Positions do not change during a step.
     pub(crate) work: usize,
-    /// Which item of a fan-out.
+    /// Index of the item, in a fan-out.
     pub(crate) item: Option<usize>,
-    /// One value per output of the node, in its order; `None` where the execution failed and thereby
-    /// ended a loop with `break_on_error`.
+    /// One value per output of the node, in its order; `None` where the execution failed and
+    /// thereby ended a loop with `break_on_error`.
     pub(crate) outputs: Option<Vec<Value>>,
 }
 
-/// What is counted of one node.
+/// Counters of one node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counters {
     /// Finished executions in this run: `_loop_iteration_<node>`.
@@ -89,7 +89,7 @@ pub(crate) struct Counters {
 }
 
 impl Progress {
-    /// At START.
+    /// The progress of a run at START.
     pub fn new(workflow: &Workflow, state: InitialState) -> Self {
         let mut progress = Self {
             state,
@@ -103,7 +103,7 @@ impl Progress {
         progress
     }
 
-    /// What has to be kept of it where the run's inputs are kept, too.
+    /// The part to store where the run's inputs are stored as well.
     pub fn without_inputs(&self) -> impl Serialize {
         let state = self.state.iter().zip(&self.written);
         WithoutInputs {
@@ -122,12 +122,12 @@ impl Progress {
         }
     }
 
-    /// Whether fields are missing that [`with_inputs`](Self::with_inputs) brings back.
+    /// Whether fields are missing that [`with_inputs`](Self::with_inputs) restores.
     pub fn lacks_inputs(&self) -> bool {
         self.inputs_apart
     }
 
-    /// Brings back what [`without_inputs`](Self::without_inputs) left out.
+    /// Restores the fields that [`without_inputs`](Self::without_inputs) left out.
     pub fn with_inputs(&mut self, initial: InitialState) {
         let fields = self.state.iter_mut().zip(&self.written).zip(initial);
         for ((value, written), initial) in fields {
@@ -138,7 +138,7 @@ impl Progress {
         self.inputs_apart = false;
     }
 
-    /// Whether this can be a position in that workflow at all: every index is within bounds.
+    /// Whether this can be a progress of that workflow: every index is within bounds.
     pub(crate) fn fits(&self, workflow: &Workflow) -> bool {
         let nodes = workflow.nodes.len();
         self.state.len() == workflow.fields.len()
@@ -153,7 +153,7 @@ impl Progress {
             })
     }
 
-    /// Adds work unless it is pending already: that is how a join runs once.
+    /// Adds work unless it is pending already. This is why a join runs only once.
     pub(crate) fn schedule(&mut self, work: ScheduledWork) {
         if !self.pending.contains(&work) {
             self.pending.push(work);
@@ -168,27 +168,28 @@ impl Progress {
     }
 }
 
-/// Makes progress durable. The engine awaits it after every execution of a node or an item, before it
-/// starts another; only the end of a run is left to its owner. An error stops the run without an end
-/// (someone else owns it, or the store is gone).
+/// Makes progress durable. The engine awaits it after every execution of a node or an item, before
+/// it starts another. Only the end of a run is left to the run's owner. An error stops the run
+/// without an end: another process owns it, or the store is unavailable.
 #[async_trait]
 pub trait Checkpoint: Send + Sync {
-    /// Saves the whole progress: an execution failed and thereby ended a loop, of which no event tells.
+    /// Saves the whole progress. Called when a failed execution has ended a loop, which no event
+    /// tells.
     async fn save(&self, progress: &Progress) -> Result<(), CheckpointError>;
 
-    /// Saves that more executions are done, or a step. It will do to save the events so far, from
-    /// which [`Progress::replay`] makes the same of the progress saved last.
+    /// Saves that executions or a step have ended. It is enough to save the events so far:
+    /// [`Progress::replay`] applies them to the progress that was saved last.
     async fn save_execution(&self, progress: &Progress) -> Result<(), CheckpointError> {
         self.save(progress).await
     }
 
-    /// Whether saving does anything; if not, the engine does not even prepare what would be saved.
+    /// Whether saving does anything. If not, the engine prepares nothing to be saved.
     fn is_durable(&self) -> bool {
         true
     }
 }
 
-/// Saving failed: the run must stop and leave its job to whoever owns it now.
+/// Saving failed: the run must stop and leave its job to its current owner.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("progress could not be saved: {0}")]
 pub struct CheckpointError(pub String);

@@ -1,8 +1,9 @@
-//! What whoever pays for a run may still spend. A run's own `budget` is the workflow's and the request's;
-//! a quota spans all runs of somebody, at the same time and one after the other.
+//! What a caller may still spend. A budget limits one run; a quota limits all runs of one caller
+//! together.
 //!
-//! A call reserves before it is made what it takes at most, and settles afterwards what it took. So
-//! branches, items, attempts and runs at the same time cannot spend together what each alone could.
+//! A model call reserves the most that it can take before it is made, and settles what it took
+//! afterwards. So branches, items, attempts and runs that go on at the same time cannot exceed
+//! together a limit that each of them keeps.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -12,25 +13,25 @@ pub use llm::tokens::DEFAULT_ANSWER_TOKENS;
 
 use crate::outcome::{Failure, FailureCode, NodeUsage};
 
-/// What a call takes: at most, or in fact.
+/// What a call takes: the most that it can take, or what it took.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Taken {
-    /// Of the prompt.
+pub struct CallUsage {
+    /// Tokens of the prompt.
     pub input_tokens: u64,
-    /// Of the answer.
+    /// Tokens of the answer.
     pub output_tokens: u64,
     /// US dollars; `None` where the model has no known price.
     pub cost_usd: Option<f64>,
 }
 
-impl Taken {
+impl CallUsage {
     /// All tokens.
     pub fn tokens(&self) -> u64 {
         self.input_tokens.saturating_add(self.output_tokens)
     }
 }
 
-impl From<&NodeUsage> for Taken {
+impl From<&NodeUsage> for CallUsage {
     fn from(usage: &NodeUsage) -> Self {
         Self {
             input_tokens: usage.input_tokens,
@@ -40,43 +41,43 @@ impl From<&NodeUsage> for Taken {
     }
 }
 
-/// Why a call may not be made.
+/// Why a call is not allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// For people: goes on from `Node x: `.
+    /// For people. Follows `Node x: `.
     pub reason: String,
-    /// The same call may be made later.
+    /// The same call may be allowed later.
     pub retryable: bool,
 }
 
-/// Lets calls be made as long as they can be paid for.
+/// Allows calls as long as the caller can pay for them.
 #[async_trait]
 pub trait Quota: Send + Sync + Debug {
-    /// Sets aside what a call takes at most. Waits while that depends on what calls under way will have
-    /// taken; refuses where it would be too much whatever they take.
-    async fn reserve(&self, model: &str, most: &Taken) -> Result<(), Refused>;
+    /// Reserves the most that a call can take. Waits as long as calls in flight decide whether it
+    /// fits, and refuses a call that would not fit whatever they take.
+    async fn reserve(&self, model: &str, most: &CallUsage) -> Result<(), Refused>;
 
-    /// Gives back what was set aside, and counts what was taken.
-    fn settle(&self, reserved: &Taken, taken: &Taken);
+    /// Releases a reservation, and counts what the call took.
+    fn settle(&self, reserved: &CallUsage, taken: &CallUsage);
 
-    /// Gives back what was set aside for a call that the provider did not do.
-    fn give_back(&self, reserved: &Taken);
+    /// Releases a reservation for a call that took nothing.
+    fn give_back(&self, reserved: &CallUsage);
 }
 
-/// What is set aside for one call; given back when it is dropped.
+/// A reservation for one call. It is released when it is dropped.
 pub(crate) struct QuotaReservation {
-    /// `None` once it is settled.
+    /// `None` once the call is settled.
     quota: Option<Arc<dyn Quota>>,
-    most: Taken,
+    most: CallUsage,
 }
 
 impl QuotaReservation {
-    /// For a call of that node.
+    /// Reserves a call of that node.
     pub(crate) async fn before(
         quota: &Arc<dyn Quota>,
         node: &str,
         model: &str,
-        most: &Taken,
+        most: &CallUsage,
     ) -> Result<Self, Failure> {
         if let Err(refused) = quota.reserve(model, most).await {
             let failure = Failure::of_node(FailureCode::QuotaExhausted, node, refused.reason);
@@ -91,8 +92,8 @@ impl QuotaReservation {
         })
     }
 
-    /// It is known what the call took.
-    pub(crate) fn settle(mut self, taken: &Taken) {
+    /// Counts what the call took.
+    pub(crate) fn settle(mut self, taken: &CallUsage) {
         if let Some(quota) = self.quota.take() {
             quota.settle(&self.most, taken);
         }

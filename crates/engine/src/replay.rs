@@ -1,4 +1,5 @@
-//! Bringing a progress up to date by the events that came after it, and beginning at another node.
+//! Brings a saved progress up to date with the events that came after it, and moves a run to
+//! another node.
 
 use lang::workflow::NodeId;
 use serde_json::Value;
@@ -9,18 +10,19 @@ use crate::progress::{FinishedExecution, Progress, ScheduledWork};
 use crate::schedule::{MAX_STEPS, finish, runnable};
 use crate::steps::fan_out;
 
-/// The event with this id is not of the run whose progress it was.
+/// The event with this id belongs to another run than the progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("event {0} does not belong to the saved progress")]
 pub struct ForeignEvent(pub u64);
 
-/// A node runs once per item for several others, so that it is not clear which items are meant.
+/// The node is the target of several fan-outs, so it is not clear which items are meant. Holds
+/// their sources.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ManyFanOuts(pub Vec<NodeId>);
+pub struct AmbiguousFanOut(pub Vec<NodeId>);
 
 impl Progress {
-    /// Brings a progress up to an event that came after it was saved. To be called with all of them, in
-    /// their order. Steps that are over by then are finished.
+    /// Applies an event that came after the progress was saved. Call it with all such events in
+    /// their order. Finishes the steps that had ended before the event.
     pub fn replay(&mut self, plan: &Plan, event: &RunEvent) -> Result<(), ForeignEvent> {
         if let EventKind::NodeCompleted {
             node,
@@ -37,7 +39,7 @@ impl Progress {
                 return Err(foreign);
             }
             while let Some(step) = self.completed_step(plan) {
-                // The run went on behind it, so it went well.
+                // The run went on after the step, so the step succeeded.
                 finish(plan, self, &step).map_err(|_| foreign)?;
             }
             let outputs = sealed.as_ref().unwrap_or(outputs);
@@ -50,8 +52,8 @@ impl Progress {
         Ok(())
     }
 
-    /// Finishes the steps whose executions are all done. One that cannot be finished stays as it is: there
-    /// the run failed, and fails again.
+    /// Finishes the steps whose executions are all done. A step that cannot be finished stays as it
+    /// is: the run failed there, and will fail there again.
     pub fn settle(&mut self, plan: &Plan) {
         if !self.fits(plan.workflow()) {
             return;
@@ -83,8 +85,9 @@ impl Progress {
         (executions == self.done.len()).then_some(step)
     }
 
-    /// An execution of the step in progress that an event tells of. No two pieces of work in one step
-    /// run the same node, unless one of them is a fan-out without items: both would write its outputs.
+    /// The execution that a `node_completed` event reports. No two pieces of work in one step run
+    /// the same node, because both would write its outputs; the exception is a fan-out without
+    /// items.
     fn done(
         &self,
         plan: &Plan,
@@ -115,9 +118,9 @@ impl Progress {
         })
     }
 
-    /// Goes on at one node instead of where it stands, on the state reached so far; the node's loops
-    /// start over. A node that runs once per item does so again for all of them.
-    pub fn begin_at(&mut self, plan: &Plan, node: NodeId) -> Result<(), ManyFanOuts> {
+    /// Moves the run to one node, with the state that it has reached. The node's loops start over.
+    /// The target of a fan-out runs again for all items.
+    pub fn begin_at(&mut self, plan: &Plan, node: NodeId) -> Result<(), AmbiguousFanOut> {
         let nodes = &plan.workflow().nodes;
         let leads_there = |source: &NodeId| {
             let fan_out = nodes[source.0].exits.fan_out.as_ref();
@@ -127,7 +130,7 @@ impl Progress {
         let work = match *sources {
             [] => ScheduledWork::Node(node),
             [source] => ScheduledWork::FanOut(source),
-            _ => return Err(ManyFanOuts(sources)),
+            _ => return Err(AmbiguousFanOut(sources)),
         };
         self.pending = vec![work];
         self.done.clear();

@@ -20,8 +20,9 @@ use crate::schedule;
 pub use crate::environment::{Environment, Limits, Start};
 pub use crate::schedule::MAX_STEPS;
 
-/// Runs to its end. Dropping the future aborts model calls in flight; `cancel` does the same and
-/// ends the run as cancelled. An error means the run has no end *here*: its progress could not be saved.
+/// Runs a workflow to its end. Dropping the future aborts model calls in flight; `cancel` does the
+/// same and ends the run as cancelled. An error means that the progress could not be saved: the run
+/// stops here without an end.
 pub async fn run(
     plan: &Plan,
     start: Start,
@@ -35,7 +36,8 @@ pub async fn run(
         Start::Resume(progress) => (*progress, true),
     };
     let capture = Arc::new(Capture::new(workflow.clone(), limits.capture));
-    // One that does not fit fails before anything of it is shown.
+    // A progress that does not fit the workflow fails the run below, before anything of it is
+    // shown.
     if capture.hides() && progress.fits(workflow) {
         capture.learn(values(plan, &progress));
     }
@@ -76,7 +78,7 @@ pub async fn run(
         biased;
         () = cancel.cancelled() => Err(Stop::Cancelled),
         failure = context.deadline_passed() => Err(Stop::Failed(failure)),
-        ended = to_the_end(&context, plan, &mut progress) => ended,
+        ended = run_to_end(&context, plan, &mut progress) => ended,
     };
 
     let (outcome, gate_warnings) = match ended {
@@ -97,7 +99,8 @@ pub async fn run(
     }))
 }
 
-/// Every value that is known so far, with its field: the state, and the outputs that are not merged yet.
+/// Every value that the run has so far, with its field: the state, and outputs that are not merged
+/// yet.
 fn values<'a>(
     plan: &'a Plan,
     progress: &'a Progress,
@@ -115,8 +118,9 @@ fn values<'a>(
     state.chain(outputs)
 }
 
-/// All steps, then the gates. Returns the messages of gates that failed without failing the run.
-async fn to_the_end(
+/// Runs all steps, then checks the gates. Returns the messages of gates that failed without failing
+/// the run.
+async fn run_to_end(
     context: &Context<'_>,
     plan: &Plan,
     progress: &mut Progress,
@@ -124,7 +128,8 @@ async fn to_the_end(
     let workflow = plan.workflow();
     refuse_unsupported(workflow)?;
     if !progress.fits(workflow) {
-        let message = "The saved progress does not belong to this version of the workflow";
+        let message =
+            "The saved progress does not belong to this version of the workflow: start a new run";
         let failure = Failure::of_workflow(FailureCode::Internal, message);
         return Err(Failure {
             source: FailureSource::Server,
@@ -158,8 +163,8 @@ async fn to_the_end(
     Err(Failure::of_workflow(FailureCode::GateFailed, messages(fatal).join("; ")).into())
 }
 
-/// What stands in the way of running this workflow at all: unsupported parts, models that are not set up.
-/// Does no I/O; callers use it before they accept a run.
+/// Refuses a workflow that could only fail: one with unsupported parts, or whose models are not
+/// configured. Does no I/O. Call it before a run is accepted.
 pub fn preflight(plan: &Plan, models: &dyn llm::model::Models) -> Result<(), Failure> {
     let workflow = plan.workflow();
     refuse_unsupported(workflow)?;

@@ -1,5 +1,5 @@
-//! From step to step: which pending work can run, what a finished step leaves in the state, and
-//! where the run goes from there.
+//! From step to step: which pending work can run, what a finished step writes into the state, and
+//! what is scheduled after it.
 
 use std::borrow::Cow;
 
@@ -19,7 +19,7 @@ use crate::steps::fan_out;
 /// Steps a run may take before it is stopped as endless.
 pub const MAX_STEPS: u64 = 10_000;
 
-/// Takes steps until nothing is pending; that one has ended is saved.
+/// Takes steps until no work is pending. Saves progress after each of them.
 pub(crate) async fn run(
     context: &Context<'_>,
     plan: &Plan,
@@ -28,7 +28,7 @@ pub(crate) async fn run(
     while !progress.pending.is_empty() {
         if progress.steps >= MAX_STEPS {
             let message = format!(
-                "The run was stopped after {MAX_STEPS} steps: does a cycle of its edges ever end?"
+                "The run was stopped after {MAX_STEPS} steps: make sure that every cycle of its edges can end"
             );
             return Err(Failure::of_workflow(FailureCode::StepLimit, message).into());
         }
@@ -51,7 +51,7 @@ pub(crate) async fn run(
                 state: &progress.state,
             });
         }
-        // The end of the last step is the run's, which is saved as such.
+        // The last step ends with the run, and the end of the run is saved by its owner.
         let checkpoint = context.environment.checkpoint.as_ref();
         if checkpoint.is_durable() && !progress.pending.is_empty() {
             (progress.last_event, progress.elapsed_ms) = context.reached();
@@ -61,7 +61,7 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Positions of the pending work that waits for no other, in order.
+/// Positions of the pending work that waits for no other pending work, in order.
 pub(crate) fn runnable(plan: &Plan, pending: &[ScheduledWork]) -> Vec<usize> {
     let waits = |later: ScheduledWork| {
         let later = plan.runs(later);
@@ -74,7 +74,7 @@ pub(crate) fn runnable(plan: &Plan, pending: &[ScheduledWork]) -> Vec<usize> {
         .collect()
 }
 
-/// A fan-out over more items than it may have is refused before any of them is run.
+/// Refuses a fan-out over too many items before any of them is run.
 fn refuse_too_many_items(plan: &Plan, progress: &Progress, step: &[usize]) -> Result<(), Failure> {
     for &position in step {
         let ScheduledWork::FanOut(source) = progress.pending[position] else {
@@ -86,8 +86,8 @@ fn refuse_too_many_items(plan: &Plan, progress: &Progress, step: &[usize]) -> Re
         if count > fan_out.max_items && !has_begun {
             let name = &plan.workflow().fields[fan_out.items.0].name;
             let reason = format_args!(
-                "it is to run once for each of the {count} items of `{name}`, and may for {} at most: give its \
-                 `parallel` edge another `max_items`",
+                "`{name}` has {count} items, and the node may run for {} at most: shorten the list, or raise \
+                 `max_items` on the `parallel` edge",
                 fan_out.max_items
             );
             let node = &plan.node(fan_out.target).id;
@@ -97,8 +97,8 @@ fn refuse_too_many_items(plan: &Plan, progress: &Progress, step: &[usize]) -> Re
     Ok(())
 }
 
-/// Two writers of one field are a failure. What they write is known beforehand, so no model is paid
-/// for a step that cannot be merged.
+/// Refuses a step in which two nodes write one field. What they write is known in advance, so no
+/// model call is paid for a step that cannot be merged.
 fn refuse_conflict(plan: &Plan, progress: &Progress, step: &[usize]) -> Result<(), Failure> {
     if step.len() < 2 {
         return Ok(());
@@ -132,7 +132,8 @@ fn refuse_conflict(plan: &Plan, progress: &Progress, step: &[usize]) -> Result<(
     Ok(())
 }
 
-/// The fields that a piece of work writes; a fan-out collects even when its target never `runs`.
+/// The fields that a piece of work writes. A fan-out writes its collect field even when its target
+/// does not run (`runs`).
 fn written(plan: &Plan, work: ScheduledWork, runs: bool) -> Vec<FieldId> {
     let outputs = plan
         .node(plan.runs(work))
@@ -152,14 +153,15 @@ fn written(plan: &Plan, work: ScheduledWork, runs: bool) -> Vec<FieldId> {
 enum WorkResult {
     /// Its outputs are in the state.
     Succeeded,
-    /// It failed, which ends its loop only.
+    /// It failed, which only ended its loop.
     LoopEnded,
-    /// A fan-out without items: nothing ran.
+    /// A fan-out had no items.
     NothingRan,
 }
 
-/// Merges a finished step into the state, checks the rules, and schedules what comes next. The same
-/// each time for the same progress: what events tell of is finished again by it.
+/// Merges a finished step into the state, checks the rules, and schedules what comes next. The
+/// result depends on the progress alone, so that a replay of events finishes each step in the same
+/// way.
 pub(crate) fn finish(plan: &Plan, progress: &mut Progress, step: &[usize]) -> Result<(), Failure> {
     let mut done = std::mem::take(&mut progress.done);
     done.sort_by_key(|done| (done.work, done.item));
@@ -168,7 +170,7 @@ pub(crate) fn finish(plan: &Plan, progress: &mut Progress, step: &[usize]) -> Re
     for &position in step {
         let work = progress.pending[position];
         let of_work = std::iter::from_fn(|| done.next_if(|done| done.work == position));
-        // An execution without outputs ended its loop; it is never one of several.
+        // An execution without outputs has ended its loop. It is always the only one of its work.
         let outputs: Vec<Vec<Value>> = of_work.filter_map(|done| done.outputs).collect();
         finished.push((work, merge(plan, progress, work, outputs)?));
     }
@@ -185,7 +187,7 @@ pub(crate) fn finish(plan: &Plan, progress: &mut Progress, step: &[usize]) -> Re
     Ok(())
 }
 
-/// Writes what one piece of work produced: the outputs of each of its executions, in order.
+/// Writes the outputs of one piece of work into the state, given per execution in order.
 fn merge(
     plan: &Plan,
     progress: &mut Progress,
@@ -225,7 +227,8 @@ fn merge(
     Ok(result)
 }
 
-/// The rules of the state that the step has made due. Those over inputs alone were checked with them.
+/// Checks the rules over fields that the step has written. Rules over inputs alone were checked
+/// with them.
 fn check_rules(
     plan: &Plan,
     progress: &Progress,
@@ -263,7 +266,7 @@ fn leave(
 ) -> Result<(), Failure> {
     let id = plan.runs(work);
     let node = plan.node(id);
-    // Once nothing ran, nothing would change in a further round either.
+    // If nothing ran, a further round would not change anything.
     let may_repeat = result == WorkResult::Succeeded;
     if let Some(repeat) = &node.repeat {
         let rounds = progress.counters[id.0].node_loop + 1;
@@ -302,7 +305,7 @@ fn leave(
     Ok(())
 }
 
-/// Where the plain, conditional and routes edges of a node lead now.
+/// The targets of a node's plain, conditional and routes edges in the current state.
 fn chosen<'p>(
     plan: &'p Plan,
     progress: &Progress,
@@ -319,8 +322,7 @@ fn chosen<'p>(
         Some((_, targets)) => targets,
         None if exits.conditional.is_empty() || !exits.always.is_empty() => &exits.always,
         None => {
-            let reason =
-                "no condition of its edges holds, and it has no edge without one; add such an edge";
+            let reason = "no condition of its edges holds: add an edge without a condition";
             return Err(Failure::of_node(FailureCode::NoRoute, &node.id, reason));
         }
     };

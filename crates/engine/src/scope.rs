@@ -1,4 +1,4 @@
-//! Where placeholders and conditions get their values during a run.
+//! The variables of placeholders and conditions during a run.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::progress::{Counters, Progress};
 
-/// The variables visible in one place.
+/// The variables that are visible to one node or condition.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Variables<'a> {
     state: &'a [Value],
@@ -33,17 +33,17 @@ impl<'a> Variables<'a> {
         Self::new(&progress.state, &progress.counters)
     }
 
-    /// And one item of a fan-out with its index.
+    /// Adds one item of a fan-out with its index.
     pub(crate) fn with_item(self, item: Option<(usize, &'a Value)>) -> Self {
         Self { item, ..self }
     }
 
-    /// And a node's own inputs.
+    /// Adds a node's own inputs.
     pub(crate) fn with_inputs(self, inputs: &'a [Value]) -> Self {
         Self { inputs, ..self }
     }
 
-    /// What is counted of a node.
+    /// The counters of a node.
     pub(crate) fn counters(&self, node: NodeId) -> Counters {
         self.counters[node.0]
     }

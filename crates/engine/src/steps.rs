@@ -1,4 +1,4 @@
-//! One step of a run: its executions, all at once, each made durable as it ends.
+//! One step of a run: its executions run at the same time, and each is saved as it ends.
 
 mod code;
 mod execute;
@@ -20,7 +20,7 @@ use crate::scope::Variables;
 use crate::steps::execute::{Executed, execute};
 use crate::steps::kind::Execution;
 
-/// An execution that is to be done in a step.
+/// An execution that a step still has to do.
 #[derive(Debug, Clone, Copy)]
 struct PendingExecution {
     /// Position in `pending`.
@@ -30,10 +30,11 @@ struct PendingExecution {
     item: Option<(FieldId, usize)>,
 }
 
-/// Executes the work at the given positions of `pending` and records its outputs in `progress.done`.
-/// What is recorded there already, by an earlier attempt at the run, is not done again.
+/// Executes the work at the given positions of `pending` and records its outputs in
+/// `progress.done`. Executions that an earlier attempt at the run has recorded there are not
+/// repeated.
 ///
-/// This one future polls all executions and nothing is spawned, so dropping it aborts them all.
+/// This future polls all executions and spawns nothing, so dropping it aborts them all.
 pub(crate) async fn run(
     context: &Context<'_>,
     plan: &Plan,
@@ -44,7 +45,7 @@ pub(crate) async fn run(
         .into_iter()
         .partition(|execution| execution.item.is_none());
     let mut items = items.into_iter();
-    // Everything in flight sees the state as it was before the step; only `done` changes meanwhile.
+    // All executions see the state as it was before the step. Only `done` changes meanwhile.
     let state = progress.state.as_slice();
     let before = Variables::new(state, &progress.counters);
     let is_interrupted = context.interrupted_step == Some(progress.steps);
@@ -68,7 +69,7 @@ pub(crate) async fn run(
     let mut in_flight: FuturesUnordered<_> =
         nodes.map(|node| start(node, is_interrupted)).collect();
     let mut items_in_flight = 0;
-    // Executions that ended while the one before was being saved.
+    // Executions that ended while another was being saved.
     let mut ended = Vec::new();
     loop {
         while items_in_flight < context.fan_out
@@ -84,7 +85,7 @@ pub(crate) async fn run(
                 None => return Ok(()),
             }
         }
-        let mut all_told = true;
+        let mut events_suffice = true;
         for (pending, Executed { result, usage }) in ended.drain(..) {
             items_in_flight -= usize::from(pending.item.is_some());
             let outputs = match result {
@@ -92,7 +93,7 @@ pub(crate) async fn run(
                 Err(failure) if ends_loop(plan, pending, &failure, before) => None,
                 Err(failure) => return Err(failure.into()),
             };
-            all_told &= outputs.is_some();
+            events_suffice &= outputs.is_some();
             progress.usage.add(&plan.node(pending.node).id, &usage);
             progress.done.push(FinishedExecution {
                 work: pending.work,
@@ -100,17 +101,17 @@ pub(crate) async fn run(
                 outputs,
             });
         }
-        // The last one is saved with the end of the step.
+        // The last execution is saved with the end of the step.
         let is_last = in_flight.is_empty() && items.len() == 0;
         let checkpoint = context.environment.checkpoint.as_ref();
         if checkpoint.is_durable() && !is_last {
             (progress.last_event, progress.elapsed_ms) = context.reached();
-            let mut saving = if all_told {
+            let mut saving = if events_suffice {
                 checkpoint.save_execution(progress)
             } else {
                 checkpoint.save(progress)
             };
-            // The others go on meanwhile: their answers are read as they come.
+            // The other executions go on meanwhile.
             loop {
                 tokio::select! {
                     biased;
@@ -122,7 +123,7 @@ pub(crate) async fn run(
     }
 }
 
-/// What is left to do of a step.
+/// The executions of a step that are not done yet.
 fn pending_executions(plan: &Plan, progress: &Progress, step: &[usize]) -> Vec<PendingExecution> {
     let mut executions = Vec::with_capacity(step.len());
     for &work in step {
@@ -155,8 +156,8 @@ fn pending_executions(plan: &Plan, progress: &Progress, step: &[usize]) -> Vec<P
 }
 
 /// Whether a failed execution only ends its node's loop, which keeps its last good result
-/// (`break_on_error`). The first round has none, a fan-out's items are not rounds, and a used up
-/// budget is the run's.
+/// (`break_on_error`). Not in the first round, which has no result yet; not for items of a fan-out,
+/// which are not rounds; not when the budget of the run is used up.
 fn ends_loop(
     plan: &Plan,
     execution: PendingExecution,

@@ -1,7 +1,7 @@
-//! Where a run belongs in a distributed trace, and what its log lines say of it.
+//! The place of a run in a distributed trace, and the ids in its log lines.
 //!
-//! A trace context is the W3C one (`traceparent`). The ids that log lines carry are in a task-local: they
-//! cost nothing until a line is written.
+//! A trace context is that of the W3C (`traceparent`). The ids of log lines are in a task-local, so
+//! they cost nothing until a line is written.
 
 use std::fmt;
 use std::future::Future;
@@ -9,29 +9,30 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
-/// A W3C trace context: the trace, the span that is the parent, and whether it is recorded.
+/// A W3C trace context: the trace, the parent span, and whether the trace is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceParent {
     /// Not zero.
     pub trace_id: [u8; 16],
     /// Not zero.
     pub span_id: [u8; 8],
-    /// Somebody before us decided that this trace is recorded.
+    /// The caller decided that this trace is recorded.
     pub sampled: bool,
 }
 
-/// What was given is no `traceparent`.
+/// The text is not a valid `traceparent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a W3C traceparent")]
-pub struct NoTraceParent;
+pub struct InvalidTraceParent;
 
 impl FromStr for TraceParent {
-    type Err = NoTraceParent;
+    type Err = InvalidTraceParent;
 
-    /// `00-<32 hex>-<16 hex>-<2 hex>`; of a later version, what the first one has in common with it.
-    fn from_str(text: &str) -> Result<Self, NoTraceParent> {
+    /// Reads `00-<32 hex>-<16 hex>-<2 hex>`, and of later versions the part that they share with
+    /// it.
+    fn from_str(text: &str) -> Result<Self, InvalidTraceParent> {
         let mut parts = text.trim().split('-');
-        let mut next = || parts.next().ok_or(NoTraceParent);
+        let mut next = || parts.next().ok_or(InvalidTraceParent);
         let version: [u8; 1] = hex(next()?)?;
         let trace_id = hex(next()?)?;
         let span_id = hex(next()?)?;
@@ -39,7 +40,7 @@ impl FromStr for TraceParent {
         let has_more = parts.next().is_some();
         let is_whole = trace_id != [0; 16] && span_id != [0; 8];
         if version == [0xff] || (version == [0] && has_more) || !is_whole {
-            return Err(NoTraceParent);
+            return Err(InvalidTraceParent);
         }
         Ok(Self {
             trace_id,
@@ -61,16 +62,16 @@ impl fmt::Display for TraceParent {
     }
 }
 
-/// Lower-case hexadecimal digits, as the specification demands.
-fn hex<const N: usize>(text: &str) -> Result<[u8; N], NoTraceParent> {
+/// Reads lower-case hexadecimal digits, as the specification demands.
+fn hex<const N: usize>(text: &str) -> Result<[u8; N], InvalidTraceParent> {
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => Ok(byte - b'0'),
         b'a'..=b'f' => Ok(byte - b'a' + 10),
-        _ => Err(NoTraceParent),
+        _ => Err(InvalidTraceParent),
     };
     let text = text.as_bytes();
     if text.len() != 2 * N {
-        return Err(NoTraceParent);
+        return Err(InvalidTraceParent);
     }
     let mut bytes = [0; N];
     for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
@@ -79,17 +80,17 @@ fn hex<const N: usize>(text: &str) -> Result<[u8; N], NoTraceParent> {
     Ok(bytes)
 }
 
-/// What identifies a run in log lines.
+/// The ids of a run in log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunIds {
-    /// The job's.
+    /// The job's id.
     pub job: Uuid,
     /// The trace it belongs to.
     pub trace_id: [u8; 16],
 }
 
 impl RunIds {
-    /// Of a run with that parent. Without one, the trace has the job's id.
+    /// The ids of a run with that parent. Without a parent, the trace id is the job's id.
     pub fn of(job: Uuid, parent: Option<TraceParent>) -> Self {
         Self {
             job,
@@ -97,7 +98,7 @@ impl RunIds {
         }
     }
 
-    /// The trace id as it is written everywhere.
+    /// The trace id in hexadecimal digits.
     pub fn trace_hex(&self) -> String {
         format!("{:032x}", u128::from_be_bytes(self.trace_id))
     }
@@ -107,12 +108,12 @@ tokio::task_local! {
     static CURRENT: RunIds;
 }
 
-/// Does something on behalf of a run. Not an `async fn`: that would hold the work twice.
+/// Runs a future on behalf of a run. Not an `async fn`, which would hold the future twice.
 pub fn within<F: Future>(ids: RunIds, work: F) -> impl Future<Output = F::Output> {
     CURRENT.scope(ids, work)
 }
 
-/// The run on whose behalf this is called.
+/// The run on whose behalf the current task works.
 pub fn current() -> Option<RunIds> {
     CURRENT.try_with(|ids| *ids).ok()
 }
@@ -144,7 +145,11 @@ mod tests {
             "00-4bf92f3577b34da6a3ce929d0e0e473-00f067aa0ba902b7-01",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0x",
         ] {
-            assert_eq!(text.parse::<TraceParent>(), Err(NoTraceParent), "{text}");
+            assert_eq!(
+                text.parse::<TraceParent>(),
+                Err(InvalidTraceParent),
+                "{text}"
+            );
         }
     }
 

@@ -1,4 +1,5 @@
-//! A progress in one version of a workflow as a progress in another: what has the same name is the same.
+//! Moves a progress from one version of a workflow to another. Nodes and fields are matched by
+//! name.
 
 use lang::workflow::{InitialState, NodeId, Workflow};
 use serde_json::Value;
@@ -7,34 +8,35 @@ use crate::plan::Plan;
 use crate::progress::{FinishedExecution, Progress, ScheduledWork};
 use crate::steps::fan_out;
 
-/// Why a run cannot go on in another version of its workflow.
+/// Why a run cannot continue in another version of its workflow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Misfit {
-    /// It stopped at a node, or at a fan-out of it, that the other version does not have.
-    #[error("it stopped at node `{0}`, which the workflow does not have any more")]
+pub enum TransferError {
+    /// The run stopped at a node, or at a fan-out of a node, that the other version does not have.
+    #[error("it stopped at node `{0}`, which the workflow no longer has")]
     Node(String),
-    /// What it had reached does not fit a field's type any more.
-    #[error("what it had reached of field `{0}` does not fit the workflow any more")]
+    /// A value of the state does not fit the type of its field in the other version.
+    #[error("its value of field `{0}` no longer fits the workflow")]
     Field(String),
 }
 
 impl Progress {
-    /// The same position in another version of the workflow, where the run's inputs make that initial
-    /// state. Fields that are not there any more are left out; executions of the step in progress that
-    /// do not have all outputs of their node any more are done again.
+    /// The same position in another version of the workflow, in which the run's inputs make the
+    /// given initial state. Fields that no longer exist are left out. Finished executions of the
+    /// step in progress that lack an output of their node are repeated.
     pub fn transferred(
         self,
         from: &Plan,
         to: &Plan,
         initial: InitialState,
-    ) -> Result<Self, Misfit> {
+    ) -> Result<Self, TransferError> {
         let (old, new) = (from.workflow(), to.workflow());
         let mut moved = Self::new(new, initial);
         for (position, field) in old.fields.iter().enumerate() {
             let target = new.fields.iter().position(|other| other.name == field.name);
             if let (true, Some(target)) = (self.written[position], target) {
                 let value = new.fields[target].coerce(&self.state[position]);
-                moved.state[target] = value.map_err(|_| Misfit::Field(field.name.clone()))?;
+                moved.state[target] =
+                    value.map_err(|_| TransferError::Field(field.name.clone()))?;
                 moved.written[target] = true;
             }
         }
@@ -46,7 +48,7 @@ impl Progress {
         let work = |work: &ScheduledWork| {
             let (ScheduledWork::Node(node) | ScheduledWork::FanOut(node)) = *work;
             let id = &old.nodes[node.0].id;
-            let missing = || Misfit::Node(id.clone());
+            let missing = || TransferError::Node(id.clone());
             let target = new.node(id).ok_or_else(missing)?;
             match work {
                 ScheduledWork::Node(_) => Ok(ScheduledWork::Node(target)),
@@ -87,14 +89,14 @@ impl Progress {
         Ok(moved)
     }
 
-    /// Forgets where it stands, for a run that is to begin at a node.
+    /// Forgets the position, for a run that will begin at a chosen node.
     pub fn leave_position(&mut self) {
         self.pending.clear();
         self.done.clear();
     }
 }
 
-/// One node's outputs in the order of the other's; `None` where one is missing or does not fit.
+/// The outputs of one node in the order of the other; `None` if one is missing or does not fit.
 fn outputs(
     (old, from): (&Workflow, NodeId),
     (new, to): (&Workflow, NodeId),

@@ -1,5 +1,6 @@
-//! How telemetry watches runs: who makes an observer for each run, and what that observer is told beside
-//! the run's events. Implemented by the crate `telemetry`; used by whoever executes runs.
+//! How telemetry watches runs: it makes an observer for each run, which also learns how the run was
+//! started and stored. The crate `telemetry` implements these traits; the code that executes runs
+//! calls them.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -15,71 +16,73 @@ use crate::observer::{Call, Observer, Step};
 use crate::outcome::Finished;
 use crate::trace::TraceParent;
 
-/// Watches every run.
+/// Makes the observers of runs.
 pub trait Telemetry: Send + Sync + Debug {
-    /// An observer for a run that begins or goes on. `None`: nobody looks at this one.
+    /// An observer for a run that begins or is resumed; `None` if this run is not observed.
     fn begin(&self, run: &RunInfo<'_>) -> Option<Arc<dyn RunObserver>>;
 
-    /// Whether a run's [`Origin`] is worth keeping with its job.
+    /// Whether a run's [`Origin`] should be stored with its job.
     fn wants_origin(&self) -> bool;
 }
 
-/// What is known of a run before it begins.
+/// A run that is about to begin.
 #[derive(Clone, Copy)]
 pub struct RunInfo<'a> {
-    /// The job's.
+    /// The job's id.
     pub id: Uuid,
-    /// What is executed.
+    /// The workflow that is run.
     pub workflow: &'a Arc<Workflow>,
-    /// Writes the caller's inputs as JSON text, for those who look.
+    /// Writes the caller's inputs as JSON text. A function, because most observers do not need it.
     pub inputs: &'a (dyn Fn() -> String + Sync),
-    /// When it was accepted.
+    /// When the job was accepted.
     pub created_at: Timestamp,
-    /// Nobody waits for it any more, or ever did.
+    /// No client is waiting for the result.
     pub is_async: bool,
-    /// An earlier attempt at it stopped somewhere.
+    /// An earlier attempt at the run stopped before its end.
     pub resumed: bool,
-    /// The span that asked for it.
+    /// The span of the request that started it.
     pub parent: Option<TraceParent>,
-    /// As much as the server lets telemetry keep.
+    /// The most content that the server lets telemetry keep.
     pub ceiling: CaptureLevel,
 }
 
-/// Where a run came from.
+/// How a run was asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// How long whoever asked for it waits for its end, in milliseconds; `None`: not at all.
+    /// How long the client waits for the end, in milliseconds; `None` if it does not wait.
     pub waits_ms: Option<u64>,
-    /// The span that asked for it.
+    /// The span of the request that started it.
     pub parent: Option<TraceParent>,
 }
 
-/// Watches one attempt at a run. Dropped without [`ended`](Self::ended) when the run stops here without an end.
+/// Observes one attempt at a run. It is dropped without [`ended`](Self::ended) when the run stops
+/// in this process before its end.
 pub trait RunObserver: Observer {
-    /// Whoever waited for it was given a handle instead.
+    /// The waiting client was answered with a job id instead of the result.
     fn handed_over(&self);
 
-    /// It ended, and that is stored.
+    /// The run ended, and its end is stored.
     fn ended(&self, finished: &Finished);
 
-    /// It never came to be: it had begun while its job was being stored, and the store refused the job.
+    /// The run had begun while its job was being stored, and the store refused the job: it does not
+    /// count.
     fn dismissed(&self);
 }
 
-/// Two observers as one: the first is told first.
-pub struct Both {
+/// Two observers as one. The first is called first.
+pub struct ObserverPair {
     first: Arc<dyn Observer>,
     second: Arc<dyn RunObserver>,
 }
 
-impl Both {
-    /// The first is whoever the run belongs to, the second its telemetry.
+impl ObserverPair {
+    /// `first` is the owner of the run, `second` its telemetry.
     pub fn new(first: Arc<dyn Observer>, second: Arc<dyn RunObserver>) -> Self {
         Self { first, second }
     }
 }
 
-impl Observer for Both {
+impl Observer for ObserverPair {
     fn begins(&self, capture: &Arc<Capture>) {
         self.first.begins(capture);
         self.second.begins(capture);

@@ -1,16 +1,16 @@
-//! Which IP addresses are on the public internet. Everything that the registries of special-purpose
-//! addresses set aside is not: private, loopback, link-local (where clouds keep their metadata), shared
-//! (carrier NAT), documentation, multicast, reserved, and what only wraps such an address in another.
+//! Which IP addresses are on the public internet. Special-purpose addresses are not: private,
+//! loopback, link-local (where clouds serve their metadata), shared (carrier NAT), documentation,
+//! multicast, reserved, and IPv6 addresses that embed such an address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// First address and prefix length of what is set aside.
+/// First address and prefix length of each special-purpose block.
 const NOT_PUBLIC_V4: [([u8; 4], u32); 17] = [
     ([0, 0, 0, 0], 8),
     ([10, 0, 0, 0], 8),
     ([100, 64, 0, 0], 10),
     ([127, 0, 0, 0], 8),
-    // Public by its number, but each virtual machine of Azure finds its host's agent there.
+    // A public number, but virtual machines of Azure reach the agent of their host there.
     ([168, 63, 129, 16], 32),
     ([169, 254, 0, 0], 16),
     ([172, 16, 0, 0], 12),
@@ -27,15 +27,15 @@ const NOT_PUBLIC_V4: [([u8; 4], u32); 17] = [
     ([224, 0, 0, 0], 3),
 ];
 
-/// The same within `2000::/3`; nothing outside that is public.
+/// The special-purpose blocks within `2000::/3`. Nothing outside of that is public.
 const NOT_PUBLIC_V6: [([u16; 2], u32); 3] = [
-    // Protocols' own, Teredo among them.
+    // Protocol assignments, including Teredo.
     ([0x2001, 0x0000], 23),
     ([0x2001, 0x0db8], 32),
     ([0x3fff, 0x0000], 20),
 ];
 
-/// Whether an address can be anybody's on the public internet.
+/// Whether an address is on the public internet.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -63,7 +63,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         })
 }
 
-/// Where clouds hand their machines credentials and settings, besides all link-local addresses.
+/// Addresses at which clouds serve credentials to their machines, besides all link-local addresses.
 const METADATA_V4: [[u8; 4]; 3] = [
     // Alibaba, Azure, Oracle.
     [100, 100, 100, 200],
@@ -71,8 +71,8 @@ const METADATA_V4: [[u8; 4]; 3] = [
     [192, 0, 0, 192],
 ];
 
-/// Whether a machine's own credentials may be had at that address: every link-local one, and the few others
-/// that clouds use for it. Nothing that serves a model is there.
+/// Whether clouds serve a machine's credentials at that address: all link-local addresses, and a
+/// few others. No model is served there.
 pub fn is_metadata(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_metadata_v4(address),
@@ -90,7 +90,8 @@ fn is_metadata_v4(address: Ipv4Addr) -> bool {
     address.is_link_local() || METADATA_V4.contains(&address.octets())
 }
 
-/// The IPv4 address within an address of any kind that wraps one, those that lead nowhere included.
+/// The IPv4 address that is embedded in an address in any form, including forms that are not
+/// routed.
 fn last_bits(address: Ipv6Addr) -> Option<Ipv4Addr> {
     embedded(address).or_else(|| match address.segments() {
         [0, 0, 0, 0, 0 | 0xffff, 0, high, low] | [0x64, 0xff9b, 1, _, _, _, high, low] => {
@@ -100,7 +101,7 @@ fn last_bits(address: Ipv6Addr) -> Option<Ipv4Addr> {
     })
 }
 
-/// The IPv4 address that a packet to this one may end at: mapped, NAT64, 6to4.
+/// The IPv4 address at which a packet to this address may arrive: mapped, NAT64, 6to4.
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     match address.segments() {
         [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {

@@ -1,8 +1,9 @@
-//! The HTTP client that keeps to a [`Policy`].
+//! The HTTP client that enforces a [`Policy`].
 //!
-//! Names are resolved by a resolver of our own that hands on only what the policy allows, so there is no
-//! second look-up that could say something else. An address in a URL is never resolved and is judged
-//! before the request. Redirects are not followed, and there is no proxy: it would resolve for itself.
+//! Names are resolved by a resolver of our own that hands on only what the policy allows, so there
+//! is no second look-up that could say something else. An address in a URL is never resolved and is
+//! judged before the request. Redirects are not followed, and there is no proxy: it would resolve
+//! for itself.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -19,54 +20,55 @@ use rustls::ClientConfig;
 
 use crate::policy::{Policy, Unfit, literal};
 
-/// So much of an answer's body is read, so long, that the connection may serve another request.
-const MAX_IGNORED_BODY: usize = 16 << 10;
-const MAX_LINGER: Duration = Duration::from_millis(100);
+/// The body of an answer is read up to this size and this long, so that the connection can be
+/// reused.
+const MAX_DRAINED_BODY: usize = 16 << 10;
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(100);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One message.
+/// One request.
 #[derive(Clone)]
 pub struct Request {
-    /// Where to. May hold credentials.
+    /// The receiver's address. May hold credentials.
     pub url: Url,
-    /// Beside those that every request has.
+    /// Headers besides those that every request has.
     pub headers: Vec<(&'static str, String)>,
     /// The whole body.
     pub body: Bytes,
 }
 
-/// Neither what is sent nor the whole address: both may hold secrets.
+/// Shows neither the contents nor the whole address: both may hold secrets.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
-            .field("to", &place(&self.url))
+            .field("to", &host_and_port(&self.url))
             .finish_non_exhaustive()
     }
 }
 
-/// What came back; the body is of no interest.
+/// The answer of the receiver. Its body is ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
-    /// HTTP.
+    /// The HTTP status.
     pub status: u16,
-    /// Where the receiver asks for time.
+    /// How long the receiver asks to wait, if it does.
     pub retry_after: Option<Duration>,
 }
 
-/// Why there was no answer. One sentence that holds no secret.
+/// Why there was no answer. A sentence without secrets.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct Error(pub String);
 
-/// Sends messages; the one who does I/O.
+/// Sends requests. The product implements it with [`Client`], tests without I/O.
 #[async_trait]
 pub trait Post: Send + Sync + fmt::Debug {
-    /// One try. How long it may take is the caller's to say, by dropping it.
+    /// Sends a request once. The caller sets the time limit, by dropping the future.
     async fn post(&self, request: Request) -> Result<Answer, Error>;
 }
 
-/// See the module. Cheap to clone.
+/// An HTTP client that connects only where its policy allows. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -76,7 +78,7 @@ pub struct Client {
 impl Client {
     /// A client that trusts the roots in `tls`.
     pub fn new(policy: Arc<Policy>, tls: ClientConfig) -> Result<Self, Error> {
-        let resolver = Guard {
+        let resolver = PolicyResolver {
             policy: policy.clone(),
         };
         let http = reqwest::Client::builder()
@@ -108,8 +110,11 @@ impl Post for Client {
         }
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            let value = HeaderValue::try_from(value)
-                .map_err(|_| Error(format!("the header {name} cannot be sent")))?;
+            let value = HeaderValue::try_from(value).map_err(|_| {
+                Error(format!(
+                    "the value of the header {name} is not valid in HTTP"
+                ))
+            })?;
             map.insert(HeaderName::from_static(name), value);
         }
         let sent = self.http.post(url.clone()).headers(map).body(body).send();
@@ -118,14 +123,14 @@ impl Post for Client {
             status: response.status().as_u16(),
             retry_after: retry_after(response.headers()),
         };
-        // Whatever becomes of it, the answer stands.
-        let _ended_in_time = tokio::time::timeout(MAX_LINGER, read_away(response)).await;
+        // The answer counts whether or not its body ends in time.
+        let _ended_in_time = tokio::time::timeout(DRAIN_TIMEOUT, drain(response)).await;
         Ok(answer)
     }
 }
 
-async fn read_away(mut response: Response) {
-    let mut left = MAX_IGNORED_BODY;
+async fn drain(mut response: Response) {
+    let mut left = MAX_DRAINED_BODY;
     while let Ok(Some(piece)) = response.chunk().await {
         match left.checked_sub(piece.len()) {
             Some(rest) => left = rest,
@@ -134,13 +139,13 @@ async fn read_away(mut response: Response) {
     }
 }
 
-/// Resolves names to what the policy allows.
+/// A resolver that returns only the addresses that the policy allows.
 #[derive(Debug)]
-struct Guard {
+struct PolicyResolver {
     policy: Arc<Policy>,
 }
 
-impl Resolve for Guard {
+impl Resolve for PolicyResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let policy = self.policy.clone();
         Box::pin(async move {
@@ -148,8 +153,8 @@ impl Resolve for Guard {
             let found = match tokio::net::lookup_host((host, 0)).await {
                 Ok(found) => found,
                 Err(error) => {
-                    tracing::info!(host, %error, "the name of a receiver was not found");
-                    return Err(LeadsNowhere.into());
+                    tracing::info!(host, %error, "cannot resolve the host of a receiver");
+                    return Err(NoAllowedAddress.into());
                 }
             };
             let allowed: Vec<SocketAddr> = found
@@ -158,25 +163,27 @@ impl Resolve for Guard {
             if allowed.is_empty() {
                 tracing::info!(
                     host,
-                    "the name of a receiver leads only to addresses that are not allowed"
+                    "the host of a receiver resolves only to addresses that are not allowed"
                 );
-                return Err(LeadsNowhere.into());
+                return Err(NoAllowedAddress.into());
             }
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })
     }
 }
 
-/// There is no such name, or it leads only where nothing may be sent. Whoever chose the name is not told which:
-/// it would tell which names there are in the server's own network. The log has it.
+/// The name cannot be resolved, or resolves only to addresses that are not allowed. The sender is not
+/// told which of the two, because that would reveal names in the server's own network. The log says it.
 #[derive(Debug, thiserror::Error)]
-#[error("its name leads nowhere, or to addresses that this server does not allow")]
-struct LeadsNowhere;
+#[error(
+    "its name cannot be resolved, or resolves only to addresses that this server does not allow"
+)]
+struct NoAllowedAddress;
 
 fn not_allowed(url: &Url) -> Error {
     Error(format!(
-        "{} was not asked: {}",
-        place(url),
+        "no request was sent to {}: {}",
+        host_and_port(url),
         Unfit::NotAllowed
     ))
 }
@@ -184,32 +191,32 @@ fn not_allowed(url: &Url) -> Error {
 fn failed(url: &Url, error: &reqwest::Error) -> Error {
     let mut cause: &dyn std::error::Error = error;
     loop {
-        if cause.is::<LeadsNowhere>() {
-            return Error(format!("no connection to {}: {cause}", place(url)));
+        if cause.is::<NoAllowedAddress>() {
+            return Error(format!("no connection to {}: {cause}", host_and_port(url)));
         }
         match cause.source() {
             Some(source) => cause = source,
             None => break,
         }
     }
-    let place = place(url);
+    let receiver = host_and_port(url);
     Error(if error.is_timeout() {
-        format!("no connection to {place} in time")
+        format!("no connection to {receiver}: it did not answer in time")
     } else if error.is_connect() {
-        format!("no connection to {place}: {cause}")
+        format!("no connection to {receiver}: {cause}")
     } else {
-        format!("the connection to {place} broke: {cause}")
+        format!("the connection to {receiver} was lost: {cause}")
     })
 }
 
 /// Host and port only.
-fn place(url: &Url) -> String {
+fn host_and_port(url: &Url) -> String {
     let host = url.host_str().unwrap_or("the receiver");
     url.port_or_known_default()
         .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// In seconds; a date is not worth reading.
+/// `retry-after` in seconds. The form with a date is ignored.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers
         .get(RETRY_AFTER)?

@@ -1,8 +1,8 @@
-//! Requests to addresses that somebody else has chosen: a job's owner, an input, a model.
+//! Requests to addresses that others have chosen: the owner of a job, an input, a model.
 //!
-//! [`address`] knows which addresses belong to everybody's internet, [`policy`] which others the operator
-//! allows, and [`client`] keeps to it: the address that was judged is the address that is connected to.
-//! What is sent, and whether it is sent again, is the caller's.
+//! [`address`] knows which addresses are on the public internet, [`policy`] which others the
+//! operator allows, and [`client`] enforces the policy: it connects only to an address that was
+//! checked. What is sent, and whether it is sent again, is up to the caller.
 
 pub mod address;
 pub mod client;
@@ -10,5 +10,5 @@ pub mod policy;
 
 pub use client::{Answer, Client, Error, Post, Request};
 pub use policy::{Policy, Rule};
-/// A parsed absolute address.
+/// A parsed absolute URL.
 pub use reqwest::Url;

@@ -1,4 +1,4 @@
-//! What may be reached besides the public internet, and which texts are addresses at all.
+//! Which addresses may be reached besides the public internet, and which texts are URLs at all.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,18 +9,18 @@ use reqwest::Url;
 
 use crate::address::{is_metadata, is_public};
 
-/// Longest address taken, in bytes.
+/// The longest URL that is accepted, in bytes.
 const MAX_URL: usize = 2_048;
 
-/// One thing that is allowed.
+/// One rule of what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rule {
     /// `10.1.0.0/16`, or a single address.
     Net(IpNet),
-    /// A host by its name, wherever that leads.
+    /// A host by its name, whatever address it resolves to.
     Host(String),
-    /// `*.example.internal`: every host below that name.
-    Below(String),
+    /// `*.example.internal`: every subdomain of that name.
+    Subdomains(String),
 }
 
 impl FromStr for Rule {
@@ -39,10 +39,10 @@ impl FromStr for Rule {
             return Ok(Self::Net(address.into()));
         }
         let (name, rule): (&str, fn(String) -> Self) = match text.strip_prefix("*.") {
-            Some(name) => (name, Self::Below),
+            Some(name) => (name, Self::Subdomains),
             None => (text, Self::Host),
         };
-        // As it will stand in an address: in lower case, and in ASCII.
+        // As the host of a URL: in lower case, and in ASCII.
         let parsed = Url::parse(&format!("http://{name}/")).ok();
         let host = parsed.as_ref().and_then(Url::domain).filter(|_| {
             name.chars()
@@ -50,36 +50,36 @@ impl FromStr for Rule {
         });
         host.map(|host| rule(host.to_owned())).ok_or_else(|| {
             format!(
-                "`{text}` is no host, address or network; write one such as hooks.internal, \
+                "`{text}` is not a host, address or network; write one such as hooks.internal, \
                  *.internal, 10.0.0.7 or 10.0.0.0/8"
             )
         })
     }
 }
 
-/// What may be reached: by default the public internet, and besides what the rules allow.
+/// Which addresses may be reached: by default the public internet, and whatever the rules allow.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
     base: Base,
     rules: Vec<Rule>,
 }
 
-/// What needs no rule.
+/// The addresses that need no rule.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Base {
-    /// For addresses from callers, inputs and models.
+    /// For URLs from callers, inputs and models.
     #[default]
     Public,
-    /// For addresses from files that the operator has chosen.
+    /// For URLs from files that the operator has chosen.
     AllButMetadata,
 }
 
-/// Why a text is not taken for an address to send to.
+/// Why a URL is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unfit {
-    /// Too long, or nothing that could be parsed.
+    /// Too long, or not an absolute URL.
     NoUrl,
-    /// Another scheme than `http` and `https`.
+    /// A scheme other than `http` and `https`.
     Scheme,
     /// It leads to an address that is not public and not allowed.
     NotAllowed,
@@ -88,8 +88,8 @@ pub enum Unfit {
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoUrl => "it is no absolute URL of at most 2,048 bytes",
-            Self::Scheme => "its scheme is neither https nor http",
+            Self::NoUrl => "it is not an absolute URL of at most 2,048 bytes",
+            Self::Scheme => "its scheme must be https or http",
             Self::NotAllowed => {
                 "it leads to a private, local or reserved address, which this server does not allow"
             }
@@ -98,7 +98,7 @@ impl fmt::Display for Unfit {
 }
 
 impl Policy {
-    /// Allows what any of the rules does.
+    /// Allows the public internet, and whatever one of the rules allows.
     pub fn new(rules: impl IntoIterator<Item = Rule>) -> Self {
         Self {
             base: Base::Public,
@@ -106,8 +106,8 @@ impl Policy {
         }
     }
 
-    /// For addresses in files that the operator has chosen, such as a workflow's `api_base`: a server of
-    /// one's own is what they are for. Where clouds keep credentials is refused all the same.
+    /// A policy for URLs in files that the operator has chosen, such as a workflow's `api_base`.
+    /// They may name private servers, but not the addresses at which clouds serve credentials.
     pub fn for_authors() -> Self {
         Self {
             base: Base::AllButMetadata,
@@ -115,8 +115,8 @@ impl Policy {
         }
     }
 
-    /// Reads an address and refuses what can be seen to lead where it may not. A name may still do so:
-    /// that is found out when it is resolved.
+    /// Parses a URL, and refuses one whose address is not allowed. A name is checked when the
+    /// client resolves it.
     pub fn read(&self, text: &str) -> Result<Url, Unfit> {
         if text.len() > MAX_URL {
             return Err(Unfit::NoUrl);
@@ -139,7 +139,7 @@ impl Policy {
         allowed.then_some(url).ok_or(Unfit::NotAllowed)
     }
 
-    /// Whether that address may be connected to, found under that name.
+    /// Whether a connection to that address is allowed, where `host` resolved to it.
     pub fn allows(&self, host: &str, address: IpAddr) -> bool {
         let needs_no_rule = match self.base {
             Base::Public => is_public(address),
@@ -149,13 +149,13 @@ impl Policy {
     }
 }
 
-/// As it is written.
+/// The form in which a rule is written.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Net(net) => write!(f, "{net}"),
             Self::Host(name) => f.write_str(name),
-            Self::Below(name) => write!(f, "*.{name}"),
+            Self::Subdomains(name) => write!(f, "*.{name}"),
         }
     }
 }
@@ -166,7 +166,7 @@ impl Rule {
         match self {
             Self::Net(net) => net.contains(&address) || net.contains(&address.to_canonical()),
             Self::Host(name) => host.eq_ignore_ascii_case(name),
-            Self::Below(name) => host
+            Self::Subdomains(name) => host
                 .to_ascii_lowercase()
                 .strip_suffix(name)
                 .and_then(|rest| rest.strip_suffix('.'))
@@ -175,7 +175,7 @@ impl Rule {
     }
 }
 
-/// The address that stands in a URL instead of a name. Such a one is never resolved.
+/// The IP address in a URL without a name. It is never resolved.
 pub(crate) fn literal(url: &Url) -> Option<IpAddr> {
     if url.domain().is_some() {
         return None;
@@ -184,7 +184,7 @@ pub(crate) fn literal(url: &Url) -> Option<IpAddr> {
     host.trim_matches(['[', ']']).parse().ok()
 }
 
-/// Names that mean this machine wherever they are asked.
+/// Whether a name means this machine, whoever resolves it.
 fn is_this_machine(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     host == "localhost" || host.ends_with(".localhost")

@@ -9,7 +9,7 @@ use engine::outcome::{Failure, FailureCode, FailureSource, Finished, Outcome, Us
 use engine::quota::Quota;
 use engine::run::{Environment, Limits, Start};
 use engine::trace::{self, RunIds};
-use engine::watch::{Both, RunInfo};
+use engine::watch::{ObserverPair, RunInfo};
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use jobs::job::{End, Ending, Job, NewJob, Status, Workload};
@@ -269,7 +269,7 @@ impl Execution {
             host: shared.host.clone(),
             observer: match self.run.telemetry() {
                 None => self.run.clone(),
-                Some(telemetry) => Arc::new(Both::new(self.run.clone(), telemetry.clone())),
+                Some(telemetry) => Arc::new(ObserverPair::new(self.run.clone(), telemetry.clone())),
             },
             checkpoint: self.run.clone(),
         };

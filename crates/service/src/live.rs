@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
-use engine::event::{EventKind, Kept, RunEvent};
+use engine::event::{EventKind, RunEvent, SealedEvent};
 use engine::host::Host;
 use engine::observer::Observer;
 use engine::progress::{Checkpoint, CheckpointError, Progress};
@@ -504,7 +504,7 @@ impl Observer for LiveRun {
                     let kept = Numbered {
                         id,
                         at,
-                        kind: Kept::of(kind),
+                        kind: SealedEvent::of(kind),
                     };
                     StoredEvent {
                         id,

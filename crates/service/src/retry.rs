@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use engine::outcome::Usage;
 use engine::progress::Progress;
-use engine::replay::ManyFanOuts;
+use engine::replay::AmbiguousFanOut;
 use engine::run::Start;
 use jiff::Timestamp;
 use jobs::job::{Idempotency, Job, JobId, NewJob, Status, Workload};
@@ -227,7 +227,7 @@ fn begin(
     progress.last_event = 0;
     if let Some(node) = node {
         let begun = progress.begin_at(&workflow.plan, node);
-        begun.map_err(|ManyFanOuts(sources)| RetryError::ManyFanOuts {
+        begun.map_err(|AmbiguousFanOut(sources)| RetryError::ManyFanOuts {
             node: nodes[node.0].id.clone(),
             sources: sources
                 .iter()

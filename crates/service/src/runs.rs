@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::offload::{self, QUICK};
+use engine::offload::{self, MAX_INLINE_BYTES};
 use engine::outcome::Failure;
 use engine::run::Start;
 use engine::watch::{Origin, Telemetry};
@@ -255,7 +255,7 @@ impl Service {
         request: RunRequest,
     ) -> Result<(Box<NewJob>, InitialState), SubmitError> {
         let shared = &self.shared;
-        let is_long = !are_within(&request.inputs, QUICK);
+        let is_long = !are_within(&request.inputs, MAX_INLINE_BYTES);
         let (inputs, state) = offload::run(is_long, || {
             let large_integers = request.large_integers.as_ref();
             inputs::accept(&workflow.workflow, request.inputs, large_integers)

@@ -84,7 +84,7 @@ mod tests {
         );
         check(
             "allow = [\"http://x\"]",
-            Err("is no host, address or network"),
+            Err("is not a host, address or network"),
         );
         check("allow = 5", Err("or a list of such"));
     }

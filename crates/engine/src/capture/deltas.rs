@@ -5,12 +5,13 @@ use std::sync::Mutex;
 use lang::privacy::GrowingText;
 
 use super::known::{Known, lock, search};
-use crate::offload::{self, QUICK};
+use crate::offload::{self, MAX_INLINE_BYTES};
 
-/// The pieces of one answer.
+/// Masks the pieces of one answer.
 pub(crate) enum Deltas<'a> {
-    AsTheyCome,
-    /// The answer is what is to be hidden.
+    /// No field is sensitive.
+    Unmasked,
+    /// The answer itself is sensitive.
     Never,
     Masked {
         known: &'a Mutex<Known>,
@@ -19,22 +20,24 @@ pub(crate) enum Deltas<'a> {
 }
 
 impl Deltas<'_> {
-    /// What to show when a piece has come.
+    /// The text to show after the next piece.
     pub(crate) fn push(&self, piece: String) -> Option<String> {
         match self {
-            Self::AsTheyCome => Some(piece),
+            Self::Unmasked => Some(piece),
             Self::Never => None,
             Self::Masked { known, text } => {
                 let search = search(known);
-                offload::run(piece.len() > QUICK, || lock(text).push(&piece, &search))
+                offload::run(piece.len() > MAX_INLINE_BYTES, || {
+                    lock(text).push(&piece, &search)
+                })
             }
         }
     }
 
-    /// What is left to show when the last has come.
+    /// The text to show after the last piece.
     pub(crate) fn finish(&self) -> Option<String> {
         match self {
-            Self::AsTheyCome | Self::Never => None,
+            Self::Unmasked | Self::Never => None,
             Self::Masked { known, text } => lock(text).finish(&search(known)),
         }
     }

@@ -1,4 +1,4 @@
-//! Variables as they may be shown.
+//! Variables with sensitive values masked.
 
 use std::borrow::Cow;
 
@@ -7,16 +7,16 @@ use lang::template::{Root, Scope};
 use lang::workflow::{FieldId, NodeId, Workflow};
 use serde_json::Value;
 
-/// The variables of a place with every sensitive one masked, for rendering what a prompt looks like.
+/// A scope in which every sensitive variable is masked, to render the masked form of a prompt.
 pub(crate) struct MaskedScope<'a, S> {
     pub(crate) scope: S,
     pub(crate) sensitive: &'a Sensitive,
-    /// The list whose item is processed, where that is sensitive.
+    /// The list whose item is processed, if that list is sensitive.
     pub(crate) items: Option<FieldId>,
 }
 
 impl<'a, S> MaskedScope<'a, S> {
-    /// What a node sees; `None` where no field is sensitive.
+    /// The masked scope of a node; `None` where no field is sensitive.
     pub(crate) fn of(workflow: &'a Workflow, node: NodeId, scope: S) -> Option<Self> {
         let sensitive = workflow.sensitive.as_ref()?;
         let mut fan_outs = workflow
@@ -33,7 +33,7 @@ impl<'a, S> MaskedScope<'a, S> {
         })
     }
 
-    /// The same with other variables.
+    /// Masks another scope in the same way.
     pub(crate) fn over<T>(&self, scope: T) -> MaskedScope<'a, T> {
         MaskedScope {
             scope,
@@ -48,7 +48,7 @@ impl<S: Scope> Scope for MaskedScope<'_, S> {
         let value = self.scope.get(root)?;
         let field = match root {
             Root::Field(field) => Some(field),
-            // An item of a sensitive list is masked as the list itself would be: every scalar in it.
+            // Every scalar in an item of a sensitive list is masked, as in the list itself.
             Root::ParallelItem => self.items,
             Root::Input(_) | Root::LoopIteration(_) | Root::ParallelIndex | Root::CheckedValue => {
                 None

@@ -1,4 +1,4 @@
-//! Why a run failed, and whose fault that is.
+//! Why a run failed, and whose fault it is.
 
 use llm::error::ErrorKind;
 use serde::{Deserialize, Serialize};
@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 /// Why a run failed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
-    /// Which rule; see [`FailureCode`].
+    /// `problem.code`.
     pub code: FailureCode,
-    /// One plain sentence, naming the node: safe to show to a caller.
+    /// One sentence that names the node and says what to do. Safe to show to a caller.
     pub message: String,
     /// The node, where there is one.
     pub node: Option<String>,
@@ -20,8 +20,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// What the run itself knows of a problem document: `{code, detail, retryable, error_source, node?}`.
-    /// Whoever answers over HTTP adds `type`, `title` and `status`.
+    /// The run's part of a problem document: `{code, detail, retryable, error_source, node?}`. The
+    /// HTTP answer adds `type`, `title` and `status`.
     pub fn problem(&self) -> Value {
         let mut problem = json!({
             "code": self.code,
@@ -46,7 +46,7 @@ impl Failure {
         }
     }
 
-    /// A failure of one node, for which its author is to blame.
+    /// A failure of one node that the workflow's author can mend.
     pub(crate) fn of_node(code: FailureCode, node: &str, reason: impl std::fmt::Display) -> Self {
         Self {
             code,
@@ -57,11 +57,11 @@ impl Failure {
         }
     }
 
-    /// A model's error after so many attempts as the run's failure. Their number stands first: what follows the
-    /// model's own sentence reads as advice. `suffix` is the last of it.
+    /// The failure that a model's error becomes after that many attempts. Their number comes first,
+    /// because text after the model's own sentence reads as advice. `suffix` is added at the end.
     pub(crate) fn of_model(node: &str, error: &llm::Error, attempts: u32, suffix: &str) -> Self {
         let (code, source) = match error.kind {
-            // What the operator of this process set up, or did not.
+            // What the operator of this process has set up, or has not.
             ErrorKind::Config => (FailureCode::ModelConfig, FailureSource::Server),
             ErrorKind::Auth | ErrorKind::QuotaExhausted | ErrorKind::NoRecording => {
                 (FailureCode::ModelError, FailureSource::Server)
@@ -110,29 +110,29 @@ pub enum FailureCode {
     OutputInvalid,
     /// The model call failed (not retryable, or attempts used up).
     ModelError,
-    /// The last attempt ran into the node's time limit.
+    /// The last call took longer than the node's time limit.
     ModelTimeout,
     /// A model is not set up (no key, unknown provider).
     ModelConfig,
     /// No condition held and there is no unconditional edge.
     NoRoute,
-    /// Two branches of one step wrote one field.
+    /// Two branches would write one field in the same step.
     WriteConflict,
-    /// A gate with `on_fail: fail`.
+    /// A gate with `on_fail: fail` failed.
     GateFailed,
     /// A `state.rules` assertion no longer holds.
     RuleFailed,
-    /// The run's deadline.
+    /// The run was stopped at its deadline.
     DeadlineExceeded,
-    /// `budget`.
+    /// The run's `budget` is used up.
     BudgetExceeded,
-    /// What whoever pays may spend is used up.
+    /// The caller's quota is used up.
     QuotaExhausted,
-    /// A fan-out over more items than it may have.
+    /// A fan-out has more items than allowed.
     TooManyItems,
-    /// More steps than any sane workflow takes (see `run::MAX_STEPS`).
+    /// More steps than any reasonable workflow takes (see `run::MAX_STEPS`).
     StepLimit,
-    /// Uses a part this version cannot execute.
+    /// The workflow uses a part that this version cannot execute.
     NotSupported,
     /// A bug or the machine: not the workflow's fault.
     Internal,

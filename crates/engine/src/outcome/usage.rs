@@ -1,4 +1,4 @@
-//! What a run and each of its nodes took.
+//! Tokens, calls and costs of a run and of each of its nodes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,31 +6,32 @@ use std::sync::Arc;
 use llm::chat::ChatReply;
 use serde::{Deserialize, Serialize};
 
-/// Totals of a run and of each node. Every job and answer carries it as `usage`.
+/// Totals of a run and of each node: `usage` in every job and answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     /// Prompt tokens.
     pub input_tokens: u64,
-    /// Of these, read from the provider's cache.
+    /// The part of `input_tokens` that the provider read from its cache.
     pub cached_tokens: u64,
     /// Answer tokens.
     pub output_tokens: u64,
-    /// Attempts at a model, failed ones included.
+    /// Model calls, including failed ones.
     pub llm_calls: u64,
-    /// US dollars; `null` as soon as one reply has no known price. An attempt without a reply costs nothing.
+    /// US dollars; `null` as soon as one reply has no known price. A call without a reply costs
+    /// nothing.
     pub cost_usd: Option<f64>,
-    /// Some of the counts, and so of the costs, are estimates: a provider left them out, or a call was
-    /// broken off before they came.
+    /// Some of the counts, and so some of the costs, are estimates: a provider left them out, or a
+    /// call was aborted before they arrived.
     #[serde(
         rename = "estimated",
         default,
         skip_serializing_if = "std::ops::Not::not"
     )]
     pub is_estimated: bool,
-    /// Version of the price table that costs were worked out by; `null` where none was used.
+    /// Version of the price table that the costs are based on; `null` where none was used.
     #[serde(default)]
     pub price_table: Option<Arc<str>>,
-    /// By node id; only nodes that asked a model.
+    /// By node id. Only nodes that called a model.
     pub nodes: BTreeMap<String, NodeUsage>,
 }
 
@@ -65,20 +66,20 @@ impl Default for Usage {
     }
 }
 
-/// What one node took: all its executions together, or one of them where an event carries it.
+/// What one node took: all of its executions together, or one execution in an event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeUsage {
-    /// `provider/model` that answered last.
+    /// `provider/model` of the last reply.
     pub model: Option<Arc<str>>,
     /// Prompt tokens.
     pub input_tokens: u64,
-    /// Of these, cached.
+    /// The part of `input_tokens` that the provider read from its cache.
     pub cached_tokens: u64,
     /// Answer tokens.
     pub output_tokens: u64,
-    /// Attempts.
+    /// Model calls, including failed ones.
     pub llm_calls: u64,
-    /// `null` where unknown.
+    /// US dollars; `null` where unknown.
     pub cost_usd: Option<f64>,
     /// As in [`Usage`].
     #[serde(
@@ -118,7 +119,7 @@ impl NodeUsage {
         }
     }
 
-    /// Adds what something else took; the model is the one that answered last.
+    /// Adds what another part of the node took. Keeps the model of the last reply.
     pub(crate) fn add(&mut self, taken: &Self) {
         if taken.model.is_some() {
             self.model.clone_from(&taken.model);
@@ -132,7 +133,7 @@ impl NodeUsage {
     }
 }
 
-/// Unknown as soon as a part of it is.
+/// A sum is unknown as soon as one part is.
 fn sum(a: Option<f64>, b: Option<f64>) -> Option<f64> {
     a.zip(b).map(|(a, b)| a + b)
 }

@@ -1,5 +1,5 @@
-//! A node that runs code. Such workflows are checked and not executed yet: they are refused as a whole
-//! (`Workflow::unsupported`) before anything here is reached.
+//! A node that runs code. Code is checked but not executed yet: a workflow with such a node is
+//! refused as a whole (`Workflow::unsupported`) before this step is reached.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::outcome::{Failure, FailureCode, NodeUsage};
 use crate::steps::kind::{Execution, Kind};
 use crate::steps::outputs::Outputs;
 
-/// Nothing is prepared for code.
+/// Code needs no preparation yet.
 #[derive(Debug)]
 pub(crate) struct CodePlan;
 

@@ -1,5 +1,5 @@
-//! One execution of a node, as far as it is the same for every kind of node: its inputs, and the events
-//! that it starts and ends with.
+//! One execution of a node: the part that is the same for every kind. Evaluates the node's inputs
+//! and emits the events that a node starts and ends with.
 
 use std::sync::Arc;
 
@@ -12,16 +12,16 @@ use crate::steps::kind::Execution;
 use crate::steps::kinds::KindPlan;
 use crate::steps::outputs::Outputs;
 
-/// How an execution went.
+/// The end of an execution.
 #[derive(Debug)]
 pub(crate) struct Executed {
     /// One value per output of the node.
     pub(crate) result: Result<Vec<Value>, Failure>,
-    /// Also where it failed.
+    /// What the execution took. Failed executions have it, too.
     pub(crate) usage: NodeUsage,
 }
 
-/// Executes a node of that kind to its outputs. Emits its events, the last of them when it is done.
+/// Executes a node of that kind, from its first event to its last.
 pub(crate) async fn execute(kind: &KindPlan, execution: Execution<'_>) -> Executed {
     let Execution {
         context,
@@ -68,7 +68,7 @@ pub(crate) async fn execute(kind: &KindPlan, execution: Execution<'_>) -> Execut
     }
 }
 
-/// Evaluates the node's own inputs, then leaves the rest to its kind.
+/// Evaluates the node's own inputs, and leaves the rest to its kind.
 async fn with_inputs(
     kind: &KindPlan,
     execution: Execution<'_>,

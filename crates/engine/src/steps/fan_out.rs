@@ -1,4 +1,4 @@
-//! A parallel edge over the items of a list: which items there are, and gathering their results.
+//! A parallel edge over the items of a list: its items, and collecting their results.
 
 use lang::workflow::{FanOut, FieldId, Node, Workflow};
 use serde_json::{Map, Value};
@@ -6,13 +6,13 @@ use serde_json::{Map, Value};
 use crate::faults;
 use crate::outcome::{Failure, FailureCode};
 
-/// The items of a list field; a list that was never set has none.
+/// The items of a list field. A field that was never set has none.
 pub(crate) fn items(state: &[Value], list: FieldId) -> &[Value] {
     state[list.0].as_array().map_or(&[], Vec::as_slice)
 }
 
-/// The value of the collect field, from each item's outputs in item order: the output itself, or an
-/// object of the outputs where the target has several.
+/// The value of the collect field, made from the outputs of each item in item order: the output
+/// itself, or an object of the outputs where the target has several.
 pub(crate) fn collect(
     workflow: &Workflow,
     fan_out: &FanOut,

@@ -1,5 +1,6 @@
-//! What a kind of node is to the engine. Everything that all kinds share is outside of it: inputs,
-//! iterations, fan-out, merging, checks of outputs, and the events that a node starts and ends with.
+//! What a kind of node has to implement. Everything that all kinds share is outside of it: inputs,
+//! iterations, fan-out, merging, checks of outputs, and the events that a node starts and ends
+//! with.
 
 use std::sync::Arc;
 
@@ -11,19 +12,19 @@ use crate::outcome::{Failure, NodeUsage};
 use crate::scope::Variables;
 use crate::steps::outputs::Outputs;
 
-/// A kind of node, with what is the same in every run of one node of that kind.
+/// A kind of node. A value of this type is one node of that kind, prepared for all runs.
 pub(crate) trait Kind: Sized {
-    /// What the checked workflow says of such a node.
+    /// The settings of such a node in the checked workflow.
     type Node;
 
-    /// Prepares one node, once per workflow.
+    /// Prepares a node. Called once per workflow.
     fn plan(workflow: &Arc<Workflow>, id: NodeId, node: &Self::Node) -> Self;
 
-    /// Refuses a node that could only fail, as far as that is known without I/O.
+    /// Refuses a node that could only fail, as far as that can be known without I/O.
     fn preflight(&self, node_id: &str, models: &dyn Models) -> Result<(), Failure>;
 
-    /// Executes the node once. What that takes is added to `usage` as it is spent, so that it counts
-    /// also where the execution fails.
+    /// Executes the node once. Adds to `usage` as soon as something is spent, so that it also
+    /// counts when the execution fails.
     async fn execute(
         &self,
         node: &Self::Node,
@@ -41,11 +42,11 @@ pub(crate) struct Execution<'a> {
     pub(crate) node: NodeId,
     /// The node's id, for requests and events.
     pub(crate) node_id: &'a Arc<str>,
-    /// Index of the item.
+    /// Index of the item, in a fan-out.
     pub(crate) item: Option<usize>,
     /// The state as it was before the step, the item, and the node's inputs.
     pub(crate) variables: Variables<'a>,
-    /// An earlier attempt at the run may have begun this execution, and how that ended is not known.
+    /// An earlier attempt at the run may have begun this execution. How that ended is not known.
     pub(crate) was_in_flight: bool,
 }
 

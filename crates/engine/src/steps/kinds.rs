@@ -1,4 +1,4 @@
-//! The kinds of nodes: one row each.
+//! The table of the kinds of nodes: one row per kind.
 
 use std::sync::Arc;
 
@@ -11,18 +11,18 @@ use crate::steps::kind::{Execution, Kind};
 use crate::steps::model::ModelPlan;
 use crate::steps::outputs::Outputs;
 
-/// Makes an enum over the kinds, with [`Kind`]'s functions. An enum and not a trait object: an execution
-/// through a trait object would be an allocation.
+/// Makes an enum of the kinds with the functions of [`Kind`]. It is not a trait object, because
+/// each execution through a trait object would be an allocation.
 macro_rules! kinds {
     ($($kind:ident => $plan:ty,)*) => {
-        /// One node of any kind, prepared.
+        /// A prepared node of any kind.
         #[derive(Debug)]
         pub(crate) enum KindPlan {
             $($kind($plan),)*
         }
 
         impl KindPlan {
-            /// Prepares a node by its kind.
+            /// See [`Kind::plan`].
             pub(crate) fn new(workflow: &Arc<Workflow>, id: NodeId) -> Self {
                 match &workflow.nodes[id.0].kind {
                     $(NodeKind::$kind(node) => Self::$kind(<$plan>::plan(workflow, id, node)),)*

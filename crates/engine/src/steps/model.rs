@@ -1,4 +1,4 @@
-//! A node that asks a model: renders the prompt, asks, reads the answer, and tries again where that can
+//! A node that asks a model: renders the prompt, asks, reads the answer, and retries where that can
 //! help.
 
 mod attempt;
@@ -21,12 +21,12 @@ use crate::steps::kind::{Execution, Kind};
 use crate::steps::outputs::Outputs;
 use prompt::PromptInFlight;
 
-/// The parts of a node's requests that are the same in every run.
+/// The parts of a model node's requests that are the same in every run.
 #[derive(Debug)]
 pub(crate) struct ModelPlan {
     /// What the model has to answer.
     format: OutputFormat,
-    /// Which model is asked.
+    /// The model that is asked.
     model: ModelSpec,
 }
 
@@ -40,7 +40,7 @@ impl Kind for ModelPlan {
         }
     }
 
-    /// A model that is not set up.
+    /// Refuses a model that is not configured.
     fn preflight(&self, node_id: &str, models: &dyn Models) -> Result<(), Failure> {
         let found = models.find(&self.model);
         found.map_err(|error| Failure::of_model(node_id, &error, 1, ""))?;
@@ -92,7 +92,8 @@ impl Kind for ModelPlan {
         let attempts = settings.max_attempts.max(1);
         let mut attempt = 1;
         let warned = Mutex::default();
-        // What was cut off once is most likely cut off again, and as dear: it is tried once more.
+        // An answer that was cut off once is likely to be cut off again, at the same cost: it is
+        // retried only once.
         let mut was_cut_off = false;
         loop {
             let result = attempt::make(
@@ -163,8 +164,9 @@ fn model_spec(settings: &LlmSettings) -> ModelSpec {
     }
 }
 
-/// Why an attempt failed, and how long to wait for the next one: at most as long as the operator allows,
-/// whatever the provider asks for. Fails where the next attempt would come after the run's deadline.
+/// The reason of a failed attempt, and how long to wait before the next one: as long as the
+/// provider asks, but no longer than the operator allows. Fails if the next attempt would come
+/// after the run's deadline.
 fn wait_after(
     context: &Context<'_>,
     node_id: &str,
@@ -182,16 +184,16 @@ fn wait_after(
             format!("; the next attempt, in {seconds} s, would come after the run's deadline");
         return Err(Failure::of_model(node_id, &error, attempt, &why));
     }
-    let most = context.environment.models.max_retry_after();
+    let longest = context.environment.models.max_retry_after();
     Ok(match error.retry_after {
-        Some(asked) if asked > most => {
+        Some(asked) if asked > longest => {
             let reason = format!(
-                "{} (it asks to wait {} s; the next attempt comes after {} s, the longest wait that is set)",
+                "{} (it asks to wait {} s; the next attempt comes after {} s, the longest wait allowed)",
                 error.message,
                 asked.as_secs(),
-                most.as_secs_f64()
+                longest.as_secs_f64()
             );
-            (reason, delay(Some(most)))
+            (reason, delay(Some(longest)))
         }
         _ => (error.message, wait),
     })

@@ -1,4 +1,4 @@
-//! What an execution of a node produces, whatever its kind.
+//! The outputs of an execution, whatever the kind of the node.
 
 use lang::privacy::Sensitive;
 use lang::workflow::{Node, Output, Workflow};
@@ -6,12 +6,13 @@ use serde_json::{Map, Value};
 
 use crate::faults;
 
-/// One value per output of a node, in its order. Each fits its field: there is no other way to make them.
+/// One value per output of a node, in the order of its outputs. Each fits its field:
+/// [`Outputs::read`] is the only way to make them.
 #[derive(Debug)]
 pub(crate) struct Outputs(Vec<Value>);
 
 impl Outputs {
-    /// Checks what a node has produced. An error names the rules that are broken and where, without
+    /// Checks what a node has produced. The error says which rules are broken where, without
     /// sensitive values: it is safe to show to a caller.
     pub(crate) fn read(
         output: &Output,
@@ -29,7 +30,7 @@ impl Outputs {
         }
     }
 
-    /// By the names of the state's fields.
+    /// An object with the outputs by the names of their state fields.
     pub(crate) fn named(&self, workflow: &Workflow, node: &Node) -> Value {
         let fields = node.output.fields.iter();
         let names = fields.map(|field| workflow.fields[field.target.0].name.clone());

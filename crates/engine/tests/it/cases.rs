@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use engine::observer::Ignore;
+use engine::observer::NoObserver;
 use engine::outcome::{Failure, Outcome};
 use engine::plan::Plan;
 use engine::progress::NoCheckpoint;
@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{TestHost, plan_of_file};
 
-/// Cases whose runs need a part that this version checks but does not execute: they have to end with
-/// `not_supported` and a message that names the part, before any call.
+/// Cases whose runs need a part that this version checks but does not execute: they have to end
+/// with `not_supported` and a message that names the part, before any call.
 const NOT_SUPPORTED: &[(&str, &str)] = &[
     ("code_augmented_assign", "code (node"),
     ("code_eval", "code (node"),
@@ -39,8 +39,8 @@ const NOT_SUPPORTED: &[(&str, &str)] = &[
     ("node_tool_string_runs", "tools (node"),
 ];
 
-/// Cases with integers beyond 64 bits, which are refused when they are read rather than kept exactly
-/// as the case has it (the language allows either).
+/// Cases with integers beyond 64 bits, which are refused when they are read rather than kept
+/// exactly as the case has it (the language allows either).
 const INTEGERS_REFUSED: &[&str] = &["prompt_render_ints"];
 
 fn folder() -> PathBuf {
@@ -139,7 +139,7 @@ async fn observe(plan: &Arc<Plan>, entry: &Value) -> Seen {
             let environment = Environment {
                 models: Arc::new(models),
                 host: Arc::new(TestHost::ticking()),
-                observer: Arc::new(Ignore),
+                observer: Arc::new(NoObserver),
                 checkpoint: Arc::new(NoCheckpoint),
             };
             let start = Start::Fresh(state);

@@ -175,8 +175,8 @@ async fn more_items_than_may_be_are_refused_before_any_of_them_is_asked_for() {
     let (ran, calls) = run("", 1_001).await;
     ran.assert_failed(
         FailureCode::TooManyItems,
-        "Node `work`: it is to run once for each of the 1001 items of `items`, and may for 1000 at most: give its \
-         `parallel` edge another `max_items`",
+        "Node `work`: `items` has 1001 items, and the node may run for 1000 at most: shorten the list, or raise \
+         `max_items` on the `parallel` edge",
     );
     assert_eq!(calls, 1);
     let (ran, calls) = run("", 1_000).await;

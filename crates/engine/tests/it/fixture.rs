@@ -1,4 +1,4 @@
-//! What the tests share: a workflow from text, models that answer as told, a host whose clock is
+//! What the tests share: a workflow from text, models that answer by a script, a host whose clock is
 //! tokio's paused one, and records of what happened.
 
 use std::collections::BTreeMap;
@@ -71,7 +71,7 @@ impl Answer {
         Self { finish, ..self }
     }
 
-    /// An answer that is streamed in pieces of so many characters.
+    /// An answer that is streamed in pieces of that many characters.
     pub(crate) fn in_pieces(mut self, size: usize) -> Self {
         let text = match &self.result {
             Ok(Content::Json(answer)) => answer.to_string(),
@@ -467,7 +467,7 @@ impl Fixture {
         self.start_telling(start, Arc::default()).await
     }
 
-    /// Tells also of a run that comes to no end.
+    /// Records events in `recorder`, also of a run that has no end.
     pub(crate) async fn start_telling(
         self,
         start: Start,

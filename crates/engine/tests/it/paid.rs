@@ -12,7 +12,7 @@ use llm::tokens::estimate;
 use serde_json::json;
 
 use crate::fixture::{Answer, FakeModels, Fixture, Ran, accepted, plan, stored};
-use crate::quota::Purse;
+use crate::quota::FakeQuota;
 
 const ONE: &str = "state: {fields: {a: {type: str, default: \"\"}}}\nnodes:\n  \
     - {id: x, prompt: a prompt of thirty characters.., output_schema: {type: str}, outputs: [a]}\nedges:\n  \
@@ -44,11 +44,11 @@ async fn cancelled(fixture: Fixture, after: Duration) -> Ran {
     ran
 }
 
-/// What the purse was told last is what the run says it took.
+/// The usage that the quota was told equals the usage of the run.
 #[track_caller]
-fn assert_settled(ran: &Ran, purse: &Purse, output_tokens: u64) {
+fn assert_settled(ran: &Ran, quota: &FakeQuota, output_tokens: u64) {
     let usage = &ran.finished.usage;
-    let last = purse.last();
+    let last = quota.last();
     assert_eq!(
         last,
         format!("settle {}+{}", usage.input_tokens, usage.output_tokens)
@@ -63,44 +63,44 @@ async fn an_answer_that_was_read_live_is_paid_though_it_was_broken_off() {
     let text = "so many words ".repeat(2_000);
     let live = |answer: Answer| {
         let models = FakeModels::new(move |_| answer.clone());
-        let purse = Purse::of(1);
+        let quota = FakeQuota::of(1);
         let mut fixture = Fixture::new(&plan(ONE), &models);
-        fixture.limits.quota = Some(purse.clone());
+        fixture.limits.quota = Some(quota.clone());
         fixture.limits.stream = true;
-        (fixture, purse)
+        (fixture, quota)
     };
     let long = Answer::text(&text).in_pieces(10);
     let expected = estimate(&text);
     assert_eq!(expected, 7_000);
 
-    let (fixture, purse) = live(long.clone().after(60_000));
+    let (fixture, quota) = live(long.clone().after(60_000));
     let ran = cancelled(fixture, Duration::from_secs(1)).await;
-    assert_settled(&ran, &purse, expected);
+    assert_settled(&ran, &quota, expected);
 
-    let (fixture, purse) = live(long.clone().after(600_000));
+    let (fixture, quota) = live(long.clone().after(600_000));
     let ran = fixture.run(json!({})).await;
     assert_eq!(ran.failure().code, FailureCode::ModelTimeout);
-    assert_settled(&ran, &purse, expected);
+    assert_settled(&ran, &quota, expected);
 
     let mut broken = Answer::error(ErrorKind::Network);
     broken.pieces = long.pieces;
-    let (fixture, purse) = live(broken);
+    let (fixture, quota) = live(broken);
     let ran = fixture.run(json!({})).await;
     assert_eq!(ran.failure().code, FailureCode::ModelError);
-    assert_settled(&ran, &purse, expected);
+    assert_settled(&ran, &quota, expected);
 }
 
-/// Of an answer that comes as a whole nothing can be seen: what may have been written by then counts, up to
-/// what was set aside.
+/// Of an answer that comes as a whole nothing can be seen: what may have been written by then
+/// counts, up to what was reserved.
 #[tokio::test(start_paused = true)]
 async fn a_whole_answer_that_was_broken_off_is_paid_by_its_time_and_its_limit() {
     for (after_ms, output_tokens) in [(0, 0), (50, 200), (30_000, 4_096)] {
         let models = FakeModels::new(|_| Answer::result("x").after(60_000));
-        let purse = Purse::of(1);
+        let quota = FakeQuota::of(1);
         let mut fixture = Fixture::new(&plan(ONE), &models);
-        fixture.limits.quota = Some(purse.clone());
+        fixture.limits.quota = Some(quota.clone());
         let ran = cancelled(fixture, Duration::from_millis(after_ms)).await;
-        assert_settled(&ran, &purse, output_tokens);
+        assert_settled(&ran, &quota, output_tokens);
     }
 }
 
@@ -138,9 +138,9 @@ async fn calls_that_a_used_up_budget_aborts_are_paid() {
 async fn calls_in_flight_at_a_crash_are_paid_when_the_run_goes_on() {
     for was_interrupted in [false, true] {
         let models = FakeModels::new(|_| Answer::result("x"));
-        let purse = Purse::of(1);
+        let quota = FakeQuota::of(1);
         let mut fixture = Fixture::new(&plan(ONE), &models);
-        fixture.limits.quota = Some(purse.clone());
+        fixture.limits.quota = Some(quota.clone());
         fixture.limits.was_interrupted = was_interrupted;
         let ran = fixture.run(json!({})).await;
         let usage = &ran.finished.usage;
@@ -149,13 +149,13 @@ async fn calls_in_flight_at_a_crash_are_paid_when_the_run_goes_on() {
         assert_eq!(usage.output_tokens, 5 + 4_096 * lost);
         assert_eq!(usage.is_estimated, lost > 0);
         let expected = format!("settle {}+4096", usage.input_tokens - 10);
-        let notes = purse.notes();
+        let notes = quota.notes();
         let paid = notes.iter().filter(|note| **note == expected).count();
         assert_eq!(paid, usize::from(was_interrupted), "{notes:?}");
     }
 }
 
-/// Only so many items can have been in flight as run at once.
+/// No more items can have been in flight than may run at the same time.
 #[tokio::test(start_paused = true)]
 async fn of_a_fan_out_at_a_crash_only_what_runs_at_once_is_paid() {
     let models = FakeModels::new(|_| Answer::result("x"));

@@ -1,11 +1,12 @@
-//! A sensitive value is shown nowhere: not in an event, not in a failure, not in what telemetry is given.
-//! What the model is asked, what the caller is answered and what a resumption needs stays as it is.
+//! A sensitive value is shown nowhere: not in an event, not in a failure, not in what telemetry is
+//! given. What the model is asked, what the caller is answered and what a resumption needs stays as
+//! it is.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 
 use engine::capture::Capture;
-use engine::event::{EventKind, Kept, RunEvent};
+use engine::event::{EventKind, RunEvent, SealedEvent};
 use engine::observer::Observer;
 use engine::outcome::FailureCode;
 use engine::plan::Plan;
@@ -56,7 +57,7 @@ fn inputs() -> Value {
     json!({"secret": CANARY, "card": {"number": "canary-4711", "kind": "gold"}})
 }
 
-/// Everything of the run that anybody but its caller may see.
+/// Everything of the run that others than its caller may see.
 fn shown(ran: &Ran) -> String {
     let events: Vec<String> = ran
         .events
@@ -234,10 +235,11 @@ async fn a_run_goes_on_from_what_was_stored_and_still_hides_it() {
         ),
     ]);
     let first = Fixture::new(&plan, &models).run(inputs()).await;
-    // A process that died after `tell`: the events up to there, in the form in which they are stored.
+    // A process that died after `tell`: the events up to there, in the form in which they are
+    // stored.
     let mut progress = Progress::new(plan.workflow(), accepted(&plan, &inputs()));
     for event in first.events.iter().take(3) {
-        let mut kept = serde_json::to_value(Kept::of(&event.kind)).unwrap();
+        let mut kept = serde_json::to_value(SealedEvent::of(&event.kind)).unwrap();
         kept["id"] = json!(event.id);
         kept["at"] = json!(event.at);
         let event: RunEvent = serde_json::from_value(kept).unwrap();

@@ -1,23 +1,23 @@
-//! What whoever pays is asked before each call, and told after it.
+//! What a quota is asked before each call, and told after it.
 
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use engine::outcome::FailureCode;
-use engine::quota::{DEFAULT_ANSWER_TOKENS, Quota, Refused, Taken};
+use engine::quota::{CallUsage, DEFAULT_ANSWER_TOKENS, Quota, Refused};
 use llm::error::ErrorKind;
 use serde_json::json;
 
 use crate::fixture::{Answer, FakeModels, Fixture, Ran, plan};
 
-/// Says yes so many times; notes what it is told.
+/// Allows that many calls, and notes what it is told.
 #[derive(Debug)]
-pub(crate) struct Purse {
+pub(crate) struct FakeQuota {
     left: Mutex<usize>,
     told: Mutex<Vec<String>>,
 }
 
-impl Purse {
+impl FakeQuota {
     pub(crate) fn of(calls: usize) -> Arc<Self> {
         Arc::new(Self {
             left: Mutex::new(calls),
@@ -33,8 +33,8 @@ impl Purse {
         self.notes().pop().unwrap()
     }
 
-    fn note(&self, what: &str, taken: &Taken) {
-        let Taken {
+    fn note(&self, what: &str, taken: &CallUsage) {
+        let CallUsage {
             input_tokens,
             output_tokens,
             ..
@@ -45,8 +45,8 @@ impl Purse {
 }
 
 #[async_trait]
-impl Quota for Purse {
-    async fn reserve(&self, model: &str, most: &Taken) -> Result<(), Refused> {
+impl Quota for FakeQuota {
+    async fn reserve(&self, model: &str, most: &CallUsage) -> Result<(), Refused> {
         let mut left = self.left.lock().unwrap();
         if *left == 0 {
             return Err(Refused {
@@ -59,11 +59,11 @@ impl Quota for Purse {
         Ok(())
     }
 
-    fn settle(&self, _reserved: &Taken, taken: &Taken) {
+    fn settle(&self, _reserved: &CallUsage, taken: &CallUsage) {
         self.note("settle", taken);
     }
 
-    fn give_back(&self, reserved: &Taken) {
+    fn give_back(&self, reserved: &CallUsage) {
         self.note("give back", reserved);
     }
 }
@@ -76,15 +76,15 @@ fn workflow(more: &str) -> String {
     )
 }
 
-async fn run(workflow: &str, answers: Vec<Answer>, purse: &Arc<Purse>) -> Ran {
+async fn run(workflow: &str, answers: Vec<Answer>, quota: &Arc<FakeQuota>) -> Ran {
     let mut fixture = Fixture::new(&plan(workflow), &FakeModels::script([("x", answers)]));
-    fixture.limits.quota = Some(purse.clone());
+    fixture.limits.quota = Some(quota.clone());
     fixture.run(json!({})).await
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_attempt_is_reserved_and_settled() {
-    let purse = Purse::of(9);
+    let quota = FakeQuota::of(9);
     let answers = vec![
         Answer::error(ErrorKind::Overloaded),
         Answer::result("no number"),
@@ -93,11 +93,11 @@ async fn each_attempt_is_reserved_and_settled() {
     let ran = run(
         &workflow("config: {execution: {max_retries: 3}}"),
         answers,
-        &purse,
+        &quota,
     )
     .await;
     assert_eq!(ran.outputs(), json!({"a": 5}));
-    let told = purse.told.lock().unwrap();
+    let told = quota.told.lock().unwrap();
     let kinds: Vec<_> = told
         .iter()
         .map(|note| note.rsplit_once(' ').unwrap().0)
@@ -133,16 +133,16 @@ async fn each_attempt_is_reserved_and_settled() {
 
 #[tokio::test(start_paused = true)]
 async fn a_nodes_own_bound_is_what_its_answer_may_take() {
-    let purse = Purse::of(1);
+    let quota = FakeQuota::of(1);
     let bound = workflow("").replace("outputs: [a]", "outputs: [a], llm: {max_tokens: 77}");
-    run(&bound, vec![Answer::result(5)], &purse).await;
-    assert!(purse.told.lock().unwrap()[0].ends_with("+77"));
+    run(&bound, vec![Answer::result(5)], &quota).await;
+    assert!(quota.told.lock().unwrap()[0].ends_with("+77"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_may_not_be_made_fails_the_run() {
-    let purse = Purse::of(0);
-    let ran = run(&workflow(""), vec![], &purse).await;
+    let quota = FakeQuota::of(0);
+    let ran = run(&workflow(""), vec![], &quota).await;
     let failure = ran.failure();
     assert_eq!(failure.code, FailureCode::QuotaExhausted);
     assert!(
@@ -158,29 +158,29 @@ async fn a_call_that_may_not_be_made_fails_the_run() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_timed_out_counts_its_prompt() {
-    let purse = Purse::of(1);
+    let quota = FakeQuota::of(1);
     let once = workflow("config: {execution: {max_retries: 1}}");
-    run(&once, vec![Answer::error(ErrorKind::Timeout)], &purse).await;
-    let told = purse.told.lock().unwrap();
+    run(&once, vec![Answer::error(ErrorKind::Timeout)], &quota).await;
+    let told = quota.told.lock().unwrap();
     let input = |note: &str| {
         let (_, amount) = note.rsplit_once(' ').unwrap();
         amount.split_once('+').unwrap().0.parse::<u64>().unwrap()
     };
     assert!(told.len() == 2 && told[1].starts_with("settle ") && told[1].ends_with("+0"));
-    // By its text; set aside was a token for each of its bytes.
+    // Estimated by the text; one token per byte was reserved.
     assert!((9..input(&told[0])).contains(&input(&told[1])), "{told:?}");
 }
 
-/// The run's own budget is asked after it, and what was set aside comes back.
+/// The run's own budget is asked after it, and what was reserved is released.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_the_budget_forbids_is_given_back() {
-    let purse = Purse::of(9);
+    let quota = FakeQuota::of(9);
     let mut fixture = Fixture::new(&plan(&workflow("")), &FakeModels::script([("x", vec![])]));
-    fixture.limits.quota = Some(purse.clone());
+    fixture.limits.quota = Some(quota.clone());
     fixture.limits.budget.max_llm_calls = Some(0);
     let ran = fixture.run(json!({})).await;
     assert_eq!(ran.failure().code, FailureCode::BudgetExceeded);
-    let told = purse.told.lock().unwrap();
+    let told = quota.told.lock().unwrap();
     assert_eq!(told.len(), 2);
     assert_eq!(told[1], told[0].replace("reserve", "give back"));
 }

@@ -54,9 +54,9 @@ fn recipe() -> impl Strategy<Value = Recipe> {
     )
 }
 
-/// A workflow of these nodes: each comes after an earlier one, some after two; the last one goes back
-/// to the first, once. Every node writes fields of its own and shows the whole state in its prompt, so
-/// that any difference between two runs reaches the end.
+/// A workflow of these nodes: each comes after an earlier one, some after two; the last one goes
+/// back to the first, once. Every node writes fields of its own and shows the whole state in its
+/// prompt, so that any difference between two runs reaches the end.
 fn workflow(recipes: &[Recipe]) -> String {
     let count = recipes.len();
     let all = (0..count)
@@ -173,7 +173,8 @@ async fn left_by(plan: &Arc<Plan>, models: &Arc<FakeModels>, refuse_from: Option
 }
 
 impl Left {
-    /// Where the run goes on when the events up to that one were stored, with what was saved by then.
+    /// Where the run goes on when the events up to that one were stored, with what was saved by
+    /// then.
     fn position(&self, plan: &Plan, last_event: u64) -> Progress {
         let saved = self
             .saved
@@ -226,7 +227,7 @@ async fn resumes_from_everywhere(recipes: &[Recipe]) {
     );
     let last = whole.events.len() as u64 - 1;
 
-    // Whatever was stored last, and whether or not the run had gone on from there.
+    // For every point of the last save, whether or not the run had continued after it.
     let completions = whole.events.iter().filter(|event| is_completion(event));
     for last_event in completions.map(|event| event.id).chain([0, 1, last]) {
         let progress = whole.position(&plan, last_event);

@@ -264,7 +264,7 @@ async fn a_retry_after_of_a_day_is_capped_and_told() {
     for (_, reason, wait_ms) in &retries {
         assert!(
             reason.ends_with(
-                "(it asks to wait 86400 s; the next attempt comes after 600 s, the longest wait that is set)"
+                "(it asks to wait 86400 s; the next attempt comes after 600 s, the longest wait allowed)"
             ),
             "{reason}"
         );
@@ -283,7 +283,7 @@ async fn a_call_that_hangs_is_given_up_at_the_nodes_time_limit() {
     assert_eq!(models.aborted(), 1);
 
     let (ran, _) = run(&workflow, vec![hanging(), hanging()]).await;
-    let message = "Node `ask`: after 2 attempts: fake/model gave no answer within 7 s";
+    let message = "Node `ask`: after 2 attempts: fake/model did not answer within 7 s";
     ran.assert_failed(FailureCode::ModelTimeout, message);
     assert_eq!(ran.finished.execution_time_ms, 15_000);
 }
@@ -299,7 +299,7 @@ async fn an_answer_that_is_cut_off_is_asked_for_once_more_at_most() {
         (
             FinishReason::Length,
             "",
-            "(it was cut off at the model's limit of an answer)",
+            "(it was cut off at the model's output limit)",
         ),
         (
             FinishReason::ContextWindow,
@@ -319,7 +319,7 @@ async fn an_answer_that_is_cut_off_is_asked_for_once_more_at_most() {
         assert_eq!(models.calls().len(), 2);
         let (ran, _) = run(&int(config), vec![cut(), Answer::result(5)]).await;
         assert_eq!(ran.outputs(), json!({"out": 5}));
-        // Misfits of another kind are asked for again as often as ever.
+        // Other answers that do not fit are asked for again as often as allowed.
         let answers = vec![cut(), Answer::result("many"), Answer::result(5)];
         let (ran, _) = run(&int(config), answers).await;
         assert_eq!(ran.outputs(), json!({"out": 5}));

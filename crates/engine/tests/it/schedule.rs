@@ -337,7 +337,7 @@ async fn no_condition_that_holds_and_no_other_edge_is_a_failure() {
     let ran = Fixture::new(&plan(&workflow), &counting())
         .run(json!({}))
         .await;
-    let message = "Node `x`: no condition of its edges holds, and it has no edge without one; add such an edge";
+    let message = "Node `x`: no condition of its edges holds: add an edge without a condition";
     ran.assert_failed(FailureCode::NoRoute, message);
 }
 

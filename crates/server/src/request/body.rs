@@ -6,7 +6,7 @@ use axum::body::{Body, HttpBody};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use bytes::{Bytes, BytesMut};
-use engine::offload::QUICK;
+use engine::offload::MAX_INLINE_BYTES;
 use http_body_util::BodyExt;
 use lang::fault::{PathSegment, echo};
 use lang::json::{Bounds, LargeIntegers};
@@ -186,7 +186,7 @@ pub(crate) async fn json_object(
 ) -> Result<Object, Refusal> {
     let bounds = app.settings().bounds();
     // A larger body is parsed on a blocking thread, so that it does not hold up other requests.
-    if bytes.len() <= QUICK {
+    if bytes.len() <= MAX_INLINE_BYTES {
         return object(bounds, headers, bytes);
     }
     let turn = app.readers().clone().acquire_owned().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use engine::host::Host;
-use engine::quota::{Quota, Refused, Taken};
+use engine::quota::{CallUsage, Quota, Refused};
 use jobs::spend::{Day, KeyDay, Spent};
 use tokio::sync::Notify;
 
@@ -56,7 +56,7 @@ struct Amounts {
 }
 
 impl Amounts {
-    fn of(taken: &Taken) -> Self {
+    fn of(taken: &CallUsage) -> Self {
         Self {
             tokens: taken.tokens(),
             nano_usd: taken.cost_usd.map_or(0, nano_usd),
@@ -242,7 +242,7 @@ impl Account {
         }
     }
 
-    fn decide(&self, model: &str, most: &Taken) -> Decision {
+    fn decide(&self, model: &str, most: &CallUsage) -> Decision {
         let mut ledger = self.today();
         let (tokens, nano_usd) = ledger.most();
         if nano_usd.is_some() && most.cost_usd.is_none() {
@@ -391,7 +391,7 @@ impl Ledger {
 
 #[async_trait]
 impl Quota for Account {
-    async fn reserve(&self, model: &str, most: &Taken) -> Result<(), Refused> {
+    async fn reserve(&self, model: &str, most: &CallUsage) -> Result<(), Refused> {
         loop {
             let mut settled = std::pin::pin!(self.settled.notified());
             // From here on nothing that settles is missed.
@@ -404,7 +404,7 @@ impl Quota for Account {
         }
     }
 
-    fn settle(&self, reserved: &Taken, taken: &Taken) {
+    fn settle(&self, reserved: &CallUsage, taken: &CallUsage) {
         let mut ledger = self.today();
         ledger.reserved = ledger.reserved.minus(Amounts::of(reserved));
         // An unknown amount is never taken for little.
@@ -420,7 +420,7 @@ impl Quota for Account {
         self.settled.notify_waiters();
     }
 
-    fn give_back(&self, reserved: &Taken) {
+    fn give_back(&self, reserved: &CallUsage) {
         let mut ledger = self.ledger();
         ledger.reserved = ledger.reserved.minus(Amounts::of(reserved));
         drop(ledger);

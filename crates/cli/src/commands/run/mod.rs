@@ -14,7 +14,7 @@ use engine::plan::Plan;
 use engine::progress::NoCheckpoint;
 use engine::run::{Environment, Limits, Start};
 use engine::trace::{self, RunIds};
-use engine::watch::{Both, RunInfo, Telemetry as _};
+use engine::watch::{ObserverPair, RunInfo, Telemetry as _};
 use jobs::job::JobId;
 use lang::workflow::{InitialState, Workflow};
 use serde_json::{Value, json};
@@ -186,7 +186,7 @@ fn execute(
         host,
         observer: match &watch {
             None => observer,
-            Some(watch) => Arc::new(Both::new(observer, watch.clone())),
+            Some(watch) => Arc::new(ObserverPair::new(observer, watch.clone())),
         },
         checkpoint: Arc::new(NoCheckpoint),
     };

@@ -1,4 +1,4 @@
-//! One attempt at a model: paid for, timed, and told to the observer.
+//! One call of a model: paid for, held to its time limit, and reported to the observer.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -12,8 +12,8 @@ use crate::observer::Call;
 use crate::outcome::{Failure, NodeUsage};
 use crate::steps::kind::Execution;
 
-/// Asks once. The outer error: no further call may be made. `warned` is what was said of earlier attempts:
-/// it is not repeated.
+/// Calls the model once. The outer error means that no further call is allowed. `warned` holds the
+/// last warning of earlier attempts, which is not repeated.
 pub(crate) async fn make(
     execution: &Execution<'_>,
     model: &dyn ChatModel,
@@ -45,7 +45,7 @@ pub(crate) async fn make(
     Ok(result)
 }
 
-/// One attempt, held to the node's time limit whatever the model's client does about it.
+/// Makes the call, and ends it at the node's time limit whether or not the model's client does.
 async fn call(
     execution: &Execution<'_>,
     model: &dyn ChatModel,
@@ -78,7 +78,7 @@ async fn call(
         biased;
         reply = model.chat(request, &on_delta) => reply,
         () = context.host().sleep(request.timeout) => {
-            let message = format!("{} gave no answer within {} s", model.name(), request.timeout.as_secs_f64());
+            let message = format!("{} did not answer within {} s", model.name(), request.timeout.as_secs_f64());
             Err(llm::Error::new(ErrorKind::Timeout, message))
         }
     };

@@ -1,14 +1,14 @@
-//! What a node's model has to answer.
+//! The form that a model's answer must have.
 
 use std::sync::Arc;
 
 use lang::workflow::{NodeId, Workflow};
 use llm::chat::{AnswerFilter, OutputFormat};
 
-/// Longest name every provider takes for an output format.
+/// The longest name that every provider accepts for an output format.
 const MAX_NAME: usize = 64;
 
-/// The node's output schema as a model is asked for it.
+/// The node's output schema, as it is sent to a model.
 pub(crate) fn of(workflow: &Arc<Workflow>, id: NodeId) -> OutputFormat {
     let node = &workflow.nodes[id.0];
     let fitting = Arc::clone(workflow);
@@ -20,7 +20,8 @@ pub(crate) fn of(workflow: &Arc<Workflow>, id: NodeId) -> OutputFormat {
     }
 }
 
-/// `Output_<node id>`, in the letters and length that every provider takes for a function's name.
+/// `Output_<node id>`, in the characters and length that every provider accepts for a function's
+/// name.
 fn name(node_id: &str) -> String {
     let plain = |c: char| {
         if c.is_ascii_alphanumeric() || c == '-' {

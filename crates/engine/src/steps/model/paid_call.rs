@@ -1,6 +1,6 @@
-//! One call of a model on the books of those who pay for it: the run's budget and, where there is one, the
-//! quota of whoever asked for the run. Both set aside what the call takes at most before it is made, and are
-//! told afterwards what it took. A call that nobody told of, since it was broken off, is estimated.
+//! The accounting of one model call. Before the call, the most that it can take is reserved with
+//! the run's budget and, where there is one, with the caller's quota. After the call, both are told
+//! what it took. A call that was aborted is estimated.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -12,35 +12,35 @@ use llm::tokens::{Estimate, estimate_prompt};
 
 use crate::context::millis;
 use crate::outcome::{Failure, NodeUsage};
-use crate::quota::{QuotaReservation, Taken};
+use crate::quota::{CallUsage, QuotaReservation};
 use crate::steps::kind::Execution;
 
-/// No model writes faster than so many tokens in a millisecond.
+/// No model writes more tokens per millisecond.
 const TOKENS_PER_MS: u64 = 4;
 
-/// What is set aside for a call that is about to be made.
+/// A reservation for a call that is about to be made.
 pub(crate) struct Reservation {
-    /// `None` where nobody limits tokens or costs.
-    most: Option<Taken>,
-    reserved: Option<QuotaReservation>,
+    /// The most that the call can take; `None` where neither tokens nor costs are limited.
+    most: Option<CallUsage>,
+    quota: Option<QuotaReservation>,
 }
 
-/// A call under way. Dropped, it counts as broken off: nobody knows what the provider did, and to break
-/// calls off must not make them free.
+/// A call in flight. If it is dropped, the call counts as aborted and its usage is estimated: the
+/// provider may have done the work, and an aborted call must not be free.
 pub(crate) struct PaidCall<'a> {
     execution: &'a Execution<'a>,
     model: &'a dyn ChatModel,
     request: &'a ChatRequest,
     began: Duration,
     reservation: Reservation,
-    /// Of the answer, as it arrives.
+    /// Estimate of the answer so far.
     received: Mutex<Estimate>,
     is_settled: bool,
 }
 
 impl Reservation {
-    /// For one call of that node. Waits while that depends on what other calls will have taken, and fails
-    /// where no further call may be made.
+    /// Reserves one call. Waits as long as other calls in flight decide whether it fits, and fails
+    /// if no further call is allowed.
     pub(crate) async fn of(
         execution: &Execution<'_>,
         model: &dyn ChatModel,
@@ -62,10 +62,13 @@ impl Reservation {
         };
         let ledger = &context.ledger;
         ledger.reserve(node, node_id, most.as_ref()).await?;
-        Ok(Self { most, reserved })
+        Ok(Self {
+            most,
+            quota: reserved,
+        })
     }
 
-    /// The call begins now.
+    /// Starts the clock of the call.
     pub(crate) fn call<'a>(
         self,
         execution: &'a Execution<'a>,
@@ -85,24 +88,24 @@ impl Reservation {
 }
 
 impl PaidCall<'_> {
-    /// A piece of the answer has come.
+    /// Counts a piece of the answer.
     pub(crate) fn received(&self, text: &str) {
         self.estimate_mut(|received| received.add(text));
     }
 
-    /// The model answered.
+    /// Settles a call that was answered.
     pub(crate) fn answered(mut self, reply: &ChatReply) -> NodeUsage {
         let taken = NodeUsage::of(reply);
         self.settle(Some(&taken));
         taken
     }
 
-    /// It did not.
+    /// Settles a call that failed.
     pub(crate) fn failed(mut self, error: &llm::Error) -> NodeUsage {
         let received = self.received_tokens();
         let taken = match error.spent {
             Spent::Nothing if received == 0 => None,
-            Spent::Nothing | Spent::Unknown => Some(self.broken_off()),
+            Spent::Nothing | Spent::Unknown => Some(self.aborted()),
             Spent::Tokens(usage) => {
                 let output = usage.output_tokens.max(received);
                 let cost_usd = self.model.cost_usd(usage.input_tokens, output);
@@ -120,9 +123,9 @@ impl PaidCall<'_> {
         taken.unwrap_or_default()
     }
 
-    /// The prompt by its text. Of the answer what was read; where none of it can be read before its end,
-    /// as much as may have been written by now.
-    fn broken_off(&self) -> NodeUsage {
+    /// Estimates an aborted call: the prompt by its text, and the answer by what was received. An
+    /// answer that is not streamed counts with as much as may have been written by now.
+    fn aborted(&self) -> NodeUsage {
         let output = if self.request.stream {
             self.received_tokens()
         } else {
@@ -135,10 +138,10 @@ impl PaidCall<'_> {
 
     fn settle(&mut self, taken: Option<&NodeUsage>) {
         self.is_settled = true;
-        let Reservation { most, reserved } = &mut self.reservation;
+        let Reservation { most, quota } = &mut self.reservation;
         let Execution { context, node, .. } = *self.execution;
         context.ledger.settle(node, most.as_ref(), taken);
-        if let (Some(reserved), Some(taken)) = (reserved.take(), taken) {
+        if let (Some(reserved), Some(taken)) = (quota.take(), taken) {
             reserved.settle(&taken.into());
         }
     }
@@ -147,7 +150,7 @@ impl PaidCall<'_> {
         self.estimate_mut(|received| received.tokens())
     }
 
-    /// A sum that somebody's panic left is still a sum.
+    /// The estimate is valid even if a thread panicked while holding the lock.
     fn estimate_mut<T>(&self, use_it: impl FnOnce(&mut Estimate) -> T) -> T {
         use_it(&mut self.received.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -156,14 +159,14 @@ impl PaidCall<'_> {
 impl Drop for PaidCall<'_> {
     fn drop(&mut self) {
         if !self.is_settled {
-            let taken = self.broken_off();
+            let taken = self.aborted();
             self.settle(Some(&taken));
         }
     }
 }
 
-/// Books a call that an earlier attempt at the run had under way when it stopped: all that was set aside for
-/// its answer, since nobody knows how far it came.
+/// Books a call that was in flight when the process of an earlier attempt died. The answer counts
+/// in full, because nobody knows how far it came.
 pub(crate) fn book_interrupted(
     execution: &Execution<'_>,
     model: &dyn ChatModel,
@@ -176,7 +179,7 @@ pub(crate) fn book_interrupted(
     };
     context.ledger.book(node, &taken);
     if let Some(quota) = &context.quota {
-        quota.settle(&Taken::default(), &(&taken).into());
+        quota.settle(&CallUsage::default(), &(&taken).into());
     }
     taken
 }
@@ -192,9 +195,9 @@ fn estimated(model: &dyn ChatModel, request: &ChatRequest, output_tokens: u64) -
     }
 }
 
-fn most(model: &dyn ChatModel, request: &ChatRequest) -> Taken {
+fn most(model: &dyn ChatModel, request: &ChatRequest) -> CallUsage {
     let most = model.usage_ceiling(request);
-    Taken {
+    CallUsage {
         input_tokens: most.input_tokens,
         output_tokens: most.output_tokens,
         cost_usd: model.cost_usd(most.input_tokens, most.output_tokens),

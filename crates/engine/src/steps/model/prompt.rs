@@ -1,4 +1,4 @@
-//! The prompt of a model node, and what it looks like to everybody but the model.
+//! The prompt of a model node, and the form in which others than the model may see it.
 
 use lang::template::{RenderError, Template};
 
@@ -6,7 +6,7 @@ use crate::capture::{Capture, MaskedScope};
 use crate::outcome::{Failure, FailureCode};
 use crate::steps::kind::Execution;
 
-/// The prompt over the state and the node's inputs.
+/// Renders the prompt over the state and the node's inputs.
 pub(crate) fn render(template: &Template, execution: &Execution<'_>) -> Result<String, Failure> {
     let unresolved = |error: RenderError| {
         Failure::of_node(FailureCode::PlaceholderUnresolved, execution.node_id, error)
@@ -14,7 +14,7 @@ pub(crate) fn render(template: &Template, execution: &Execution<'_>) -> Result<S
     template.render(&execution.variables).map_err(unresolved)
 }
 
-/// A prompt that [`Capture`] knows while it is in flight.
+/// A prompt whose masked form [`Capture`] knows until this is dropped.
 pub(crate) struct PromptInFlight<'a> {
     capture: &'a Capture,
     /// Absent where no field is sensitive.

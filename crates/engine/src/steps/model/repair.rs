@@ -1,4 +1,4 @@
-//! Reading a model's answer, and what to tell the model when the answer does not fit.
+//! Reads a model's answer, and tells the model what is wrong with an answer that does not fit.
 
 use lang::privacy::Sensitive;
 use lang::workflow::Output;
@@ -7,22 +7,22 @@ use llm::chat::{ChatReply, Content, FinishReason};
 use crate::faults::shortened;
 use crate::steps::outputs::Outputs;
 
-/// Characters of the previous answer that are shown to the model again.
+/// Characters of a rejected answer that are quoted to the model.
 const MAX_SHOWN_ANSWER: usize = 2_000;
 
 /// An answer that does not fit its node's output schema.
 #[derive(Debug, PartialEq)]
 pub(crate) struct RejectedAnswer {
-    /// Which rules are broken where, without the answer's values: safe to show to a caller.
+    /// Which rules are broken where, without values of the answer: safe to show to a caller.
     pub(crate) reason: String,
-    /// The answer, for the model alone.
+    /// The answer as it is quoted to the model, and to nobody else.
     answer: String,
-    /// It ran into a limit, which the next one will most likely run into as well.
+    /// The answer ran into a limit, as the next one most likely will.
     pub(crate) is_cut_off: bool,
 }
 
 impl RejectedAnswer {
-    /// The answer as the model is shown it again.
+    /// The answer as it is quoted to the model.
     pub(crate) fn answer(&self) -> &str {
         &self.answer
     }
@@ -39,7 +39,7 @@ pub(crate) fn read(
         let reason = match reply.finish {
             FinishReason::Length => match max_tokens {
                 Some(_) => format!("{reason} (it was cut off at the node's `max_tokens`)"),
-                None => format!("{reason} (it was cut off at the model's limit of an answer)"),
+                None => format!("{reason} (it was cut off at the model's output limit)"),
             },
             FinishReason::ContextWindow => {
                 format!("{reason} (it was cut off where the model's context window was full)")
@@ -60,13 +60,13 @@ pub(crate) fn read(
     };
     let answer = match &reply.content {
         Content::Json(answer) => answer,
-        // The model's client has looked for structure in it already.
+        // The model's client has already looked for an object in the text.
         Content::Text(text) => return Err(rejected(llm::why_no_object(text))),
     };
     Outputs::read(output, answer, sensitive).map_err(rejected)
 }
 
-/// What follows the original prompt when the model is asked again.
+/// The text that follows the prompt when the model is asked again.
 pub(crate) fn remark(rejected: &RejectedAnswer) -> String {
     format!(
         "\n\nYour previous answer could not be used: {}.\nIt was:\n{}\nAnswer again, with a JSON object that fits \
