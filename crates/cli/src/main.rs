@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         .install_default()
         .expect("nothing has installed a provider before");
     let exit = commands::main().unwrap_or_else(|failure| {
-        report::failure(&failure);
+        printer::failure(&failure);
         failure.exit
     });
     exit.into()

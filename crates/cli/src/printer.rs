@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 
 use lang::visible;
 
-use crate::report::{Exit, Failure, Result};
+use crate::report::{self, Exit, Failure, Result};
 
 /// `--color`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -70,6 +70,16 @@ pub(crate) fn note(text: &str) {
 pub(crate) fn styled_note(text: &str) {
     let text = visible::escaped_but_styles(text);
     let _ = writeln!(anstream::stderr().lock(), "{text}");
+}
+
+/// Prints why a command failed to stderr.
+pub(crate) fn failure(failure: &Failure) {
+    styled_note(&failure.render());
+}
+
+/// Prints a warning to stderr.
+pub(crate) fn warning(message: &str) {
+    styled_note(&report::render_warning(message));
 }
 
 /// Writes what clap has to say: help to stdout, mistakes to stderr.

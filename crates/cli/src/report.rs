@@ -9,8 +9,6 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 use lang::visible;
 
-use crate::printer;
-
 /// Result of a command: success carries how it ended, because a run that failed has printed its answer.
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
 
@@ -94,7 +92,7 @@ impl Failure {
     }
 
     /// As it is printed, styled.
-    fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         let mut text = labelled("error", AnsiColor::Red, &self.message);
         for detail in &self.details {
             let _ = write!(text, "\n  {}", visible::escaped(detail));
@@ -106,14 +104,9 @@ impl Failure {
     }
 }
 
-/// Prints a failure to stderr.
-pub(crate) fn failure(failure: &Failure) {
-    printer::styled_note(&failure.render());
-}
-
-/// Prints a warning to stderr.
-pub(crate) fn warning(message: &str) {
-    printer::styled_note(&labelled("warning", AnsiColor::Yellow, message));
+/// A warning as it is printed, styled.
+pub(crate) fn render_warning(message: &str) -> String {
+    labelled("warning", AnsiColor::Yellow, message)
 }
 
 /// `label: text`, the label in bold colour.

@@ -65,6 +65,22 @@ pub(crate) fn shown(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_owned()
 }
 
+/// The innermost cause, which is the one that says something; never an address, which may hold a password.
+pub(crate) fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    if cause.is::<reqwest::Error>() {
+        return if error.is_timeout() {
+            "no answer in time".to_owned()
+        } else {
+            "the exchange broke off".to_owned()
+        };
+    }
+    cause.to_string()
+}
+
 /// In small letters, as most programs have it, or in capitals.
 fn either<'e>(environment: &'e Environment, name: &str) -> Option<&'e str> {
     environment

@@ -1,6 +1,8 @@
 //! Names of attributes and operations: the OpenTelemetry semantic conventions for generative AI, version
 //! 0.1.0 (they build on the general conventions 1.45.0), and those that MLflow 3.17 reads.
 
+use serde::Serialize;
+
 /// Version of the conventions for generative AI, told as the version of their scope.
 pub(crate) const GEN_AI_VERSION: &str = "0.1.0";
 
@@ -63,4 +65,10 @@ pub(crate) fn provider(name: &str) -> &str {
         "google" => "gcp.gemini",
         other => other,
     }
+}
+
+/// The value of [`ERROR_TYPE`] for a code of ours: the word that stands for it in JSON, such as `model_error`.
+pub(crate) fn error_type(code: impl Serialize) -> String {
+    let value = serde_json::to_value(code).unwrap_or_default();
+    value.as_str().unwrap_or("_OTHER").to_owned()
 }

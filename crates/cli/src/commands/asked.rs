@@ -1,6 +1,6 @@
 //! Whom a command about jobs or keys asks: a running server, or the store file of one that is stopped.
 
-use super::Context;
+use super::context::Context;
 use crate::config::jobs::Options;
 use crate::config::store::Store;
 use crate::report::{Failure, Result};

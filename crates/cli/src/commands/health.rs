@@ -6,8 +6,8 @@ use std::time::Duration;
 use reqwest::Url;
 use rustls::ClientConfig;
 
-use super::Context;
-use crate::config::serve;
+use super::context::Context;
+use crate::config::{addresses, serve};
 use crate::config::units::Time;
 use crate::report::{Exit, Failure, Result};
 use crate::{assemble, health, printer};
@@ -23,7 +23,7 @@ pub(super) struct Args {
     url: Option<String>,
 
     /// Its port on this machine [default: the variable PORT, else 8000]
-    #[arg(short, long, value_name = "PORT", env = "FLOWMILL_PORT", value_parser = serve::port)]
+    #[arg(short, long, value_name = "PORT", env = "FLOWMILL_PORT", value_parser = addresses::port)]
     port: Option<u16>,
 
     /// Certificates to trust besides the built-in roots (PEM), for an https address

@@ -9,7 +9,7 @@ use engine::host::Host;
 use lang::visible;
 use telemetry::mlflow::{Registered, Registry, check};
 
-use super::Context;
+use super::context::Context;
 use crate::config::log::Level;
 use crate::host::Machine;
 use crate::report::{Exit, Failure, Result};

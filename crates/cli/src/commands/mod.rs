@@ -3,6 +3,7 @@
 
 mod asked;
 mod completions;
+mod context;
 mod deploy;
 mod explain;
 mod health;
@@ -21,13 +22,12 @@ mod validate;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use self::context::Context;
 use crate::config::environment::Environment;
 use crate::config::log;
 use crate::config::project::Project;
-use crate::logging;
 use crate::printer::{self, Color};
 use crate::report::{EXIT_CODES, Exit, Result};
 
@@ -84,27 +84,6 @@ enum Command {
     Completions(completions::Args),
 }
 
-/// What the commands that run workflows need beside their own arguments.
-#[derive(Debug)]
-struct Context {
-    environment: Environment,
-    project: Project,
-    log: log::Options,
-    matches: ArgMatches,
-}
-
-impl Context {
-    /// Whether an option stands on the command line itself, not in the environment.
-    fn is_flag(&self, id: &str) -> bool {
-        self.matches.value_source(id) == Some(ValueSource::CommandLine)
-    }
-
-    /// Starts logging; `default` counts where nobody says otherwise.
-    fn start_logging(&self, default: log::Level) {
-        logging::start(&self.log, self.environment.rust_log().as_deref(), default);
-    }
-}
-
 /// Does what the command line asks.
 pub(crate) fn main() -> Result<Exit> {
     let environment = Environment::load();
@@ -115,7 +94,7 @@ pub(crate) fn main() -> Result<Exit> {
             return environment.check().map(|()| Exit::Usage);
         }
         Err(mut error) => {
-            usage::explain(&mut error, &environment);
+            usage::explain(&mut error, &environment, Cli::command());
             // Help and version, too, come this way. A reader that went away is no error.
             printer::usage(&error);
             return Ok(if error.use_stderr() {

@@ -4,20 +4,19 @@
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, Command, CommandFactory as _, Error};
+use clap::{Arg, Command, Error};
 
-use super::Cli;
 use crate::config::environment::Environment;
 
-/// Mends what clap says.
-pub(super) fn explain(error: &mut Error, environment: &Environment) {
+/// Mends what clap says about a command line that `command` does not take.
+pub(super) fn explain(error: &mut Error, environment: &Environment, command: Command) {
     match error.kind() {
         // Without an option that is meant, clap advises `--`, which makes the option a file's name.
         ErrorKind::UnknownArgument if error.get(ContextKind::SuggestedArg).is_none() => {
             error.remove(ContextKind::Suggested);
         }
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
-            if let Some(name) = variable_of(error, environment) {
+            if let Some(name) = variable_of(error, environment, command) {
                 error.insert(ContextKind::InvalidArg, ContextValue::String(name));
             }
         }
@@ -27,14 +26,13 @@ pub(super) fn explain(error: &mut Error, environment: &Environment) {
 
 /// The variable that an invalid value came from: the option has one, it is set to that value, and the option
 /// is not on the command line.
-fn variable_of(error: &Error, environment: &Environment) -> Option<String> {
+fn variable_of(error: &Error, environment: &Environment, mut command: Command) -> Option<String> {
     let ContextValue::String(shown) = error.get(ContextKind::InvalidArg)? else {
         return None;
     };
     let ContextValue::String(value) = error.get(ContextKind::InvalidValue)? else {
         return None;
     };
-    let mut command = Cli::command();
     command.build();
     let arg = find(&command, shown)?;
     let is_on_the_line = std::env::args_os().skip(1).any(|word| names(&arg, &word));

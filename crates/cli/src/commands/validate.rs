@@ -8,7 +8,7 @@ use lang::diagnostic::render;
 use serde_json::{Value, json};
 
 use crate::printer;
-use crate::report::{self, Exit, Failure, Result};
+use crate::report::{Exit, Failure, Result};
 use crate::workflow_file::{self, Counts, Report, many};
 
 /// Check workflow files; every fault is reported in one pass
@@ -61,7 +61,7 @@ pub(super) fn validate(args: &Args) -> Result<Exit> {
             Ok(report) => report,
             // The other files are still checked; the worst of the ends is how the command ends.
             Err(failure) => {
-                report::failure(&failure);
+                printer::failure(&failure);
                 exit = exit.max(failure.exit);
                 document["valid"] = Value::Bool(false);
                 add(&mut document, json!([unreadable(&file, &failure)]));

@@ -1,15 +1,14 @@
 //! The part of `[serve]` about how much callers may use, and how their addresses are known.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::str::FromStr;
 
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer, de};
 use service::limits::Limits;
 
-use super::serve::Options;
+use super::addresses::Networks;
+use super::serve::options::Options;
+use super::units::Dollars;
 use crate::report::{Failure, Result};
 
 /// Requests a minute without a good key, from one address: enough for people who open pages, too little to be
@@ -67,85 +66,9 @@ impl Settings {
     }
 }
 
-/// Above 0.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct Dollars(pub f64);
-
-impl FromStr for Dollars {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        text.trim()
-            .trim_start_matches('$')
-            .parse()
-            .ok()
-            .filter(|amount: &f64| amount.is_finite() && *amount > 0.0)
-            .map(Self)
-            .ok_or_else(|| format!("`{text}` is no amount above 0; write US dollars such as 2.50"))
-    }
-}
-
-/// Networks and addresses, with commas or blanks between.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Networks(pub Vec<IpNet>);
-
-impl FromStr for Networks {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        text.split(|character: char| character.is_whitespace() || character == ',')
-            .filter(|part| !part.is_empty())
-            .map(|part| {
-                let address = || part.parse::<IpAddr>().map(IpNet::from);
-                part.parse().or_else(|_| address()).map_err(|_| {
-                    format!("`{part}` is no network; write such as 10.0.0.0/8 or 192.0.2.7")
-                })
-            })
-            .collect::<Result<_, _>>()
-            .map(Self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Networks {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
-    }
-}
-
-impl fmt::Display for Dollars {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn networks_are_read() {
-        let check = |text: &str, expected: Option<usize>| {
-            let read = text.parse::<Networks>().ok();
-            assert_eq!(read.map(|Networks(all)| all.len()), expected, "{text}");
-        };
-        check("10.0.0.0/8, 192.0.2.7 fd00::/8", Some(3));
-        check("", Some(0));
-        check("proxy.internal", None);
-        check("10.0.0.0/33", None);
-    }
-
-    #[test]
-    fn amounts_are_above_zero() {
-        for text in ["2.50", "$2.5", " 2.5"] {
-            assert_eq!(text.parse(), Ok(Dollars(2.5)), "{text}");
-        }
-        for text in ["0", "-1", "NaN", "inf", "much", ""] {
-            assert!(text.parse::<Dollars>().is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn strangers_are_limited_where_keys_keep_them_out() {

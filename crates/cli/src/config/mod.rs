@@ -4,12 +4,14 @@
 //! Settings are layered: flags, then the environment, then `.env`, then `flowmill.toml`, then defaults.
 //! A section's options are one struct, read from the command line and from the file alike.
 
+pub(crate) mod addresses;
 pub(crate) mod allowed;
 pub(crate) mod capture;
 pub(crate) mod env_file;
 pub(crate) mod environment;
 pub(crate) mod exposure;
 pub(crate) mod jobs;
+pub(crate) mod layers;
 pub(crate) mod limits;
 pub(crate) mod log;
 pub(crate) mod models;

@@ -9,7 +9,7 @@ use llm::model::ModelSpec;
 use serde::Deserialize;
 
 use super::allowed::Allowed;
-use super::project::Layers;
+use super::layers::Layers;
 use super::units::{Size, Time};
 use crate::report::{Failure, Result};
 

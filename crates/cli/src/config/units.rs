@@ -1,4 +1,4 @@
-//! Durations and sizes as people write them: `30s`, `5m`, `1h 30m`, `10MB`.
+//! Durations, sizes and amounts as people write them: `30s`, `1h 30m`, `10MB`, `2.50`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -168,6 +168,31 @@ impl de::Visitor<'_> for TextOrNumber {
     }
 }
 
+/// An amount of US dollars above 0.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Dollars(pub f64);
+
+impl FromStr for Dollars {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.trim()
+            .trim_start_matches('$')
+            .parse()
+            .ok()
+            .filter(|amount: &f64| amount.is_finite() && *amount > 0.0)
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is no amount above 0; write US dollars such as 2.50"))
+    }
+}
+
+impl fmt::Display for Dollars {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,5 +251,15 @@ mod tests {
         check("1.5MB", None);
         check("99999999999999999999", None);
         check("10 apples", None);
+    }
+
+    #[test]
+    fn amounts_are_above_zero() {
+        for text in ["2.50", "$2.5", " 2.5"] {
+            assert_eq!(text.parse(), Ok(Dollars(2.5)), "{text}");
+        }
+        for text in ["0", "-1", "NaN", "inf", "much", ""] {
+            assert!(text.parse::<Dollars>().is_err(), "{text}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::allowed::Allowed;
 use super::secret::Secret;
-use super::serve::Options;
+use super::serve::options::Options;
 
 /// Decided, and not checked yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -9,9 +9,8 @@ use reqwest::{Method, RequestBuilder, Url};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::root_cause;
 use super::settings::Settings;
-use crate::http;
+use crate::http::{self, root_cause};
 
 const EXPERIMENT_ID: HeaderName = HeaderName::from_static("x-mlflow-experiment-id");
 const RUN_ID: HeaderName = HeaderName::from_static("x-mlflow-run-id");

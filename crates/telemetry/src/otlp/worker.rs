@@ -14,6 +14,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::encode::{Resource, for_collector};
 use super::{Queued, Settings};
 use crate::export::{Closing, Health, Seldom, closed};
+use crate::http::root_cause;
 
 /// Attempts at one batch before it is dropped: about half a minute.
 const ATTEMPTS: u32 = 6;
@@ -164,7 +165,7 @@ async fn within(
 ) -> Result<reqwest::Response, String> {
     tokio::select! {
         biased;
-        sent = sending => sent.map_err(|error| crate::mlflow::root_cause(&error)),
+        sent = sending => sent.map_err(|error| root_cause(&error)),
         () = host.sleep(limit) => Err(format!("no answer within {} s", limit.as_secs_f64())),
     }
 }

@@ -5,7 +5,6 @@ use llm::chat::{ChatReply, ChatRequest};
 use serde_json::json;
 
 use super::messages;
-use super::spans::word;
 use crate::capture::Shown;
 use crate::semconv as name;
 use crate::span::{Attributes, Status};
@@ -59,7 +58,7 @@ pub(super) fn told(
         }
         Err(error) => {
             attributes.mlflow(name::MLFLOW_MODEL, model);
-            attributes.put(name::ERROR_TYPE, word(error.kind));
+            attributes.put(name::ERROR_TYPE, name::error_type(error.kind));
             attributes.put_some(name::HTTP_STATUS, error.status.map(u32::from));
             Status::Error(shown.sentence(&error.message).into_string())
         }

@@ -14,7 +14,6 @@ use engine::trace::TraceParent;
 use jiff::{SignedDuration, Timestamp};
 use lang::workflow::Workflow;
 use llm::chat::{ChatReply, ChatRequest};
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -200,7 +199,7 @@ impl Spans {
                 };
                 self.emit_call(closed.last_call.take(), Some(error));
                 let mut attributes = of_node(&closed);
-                attributes.put(name::ERROR_TYPE, word(*code));
+                attributes.put(name::ERROR_TYPE, name::error_type(*code));
                 let error = self.shown().sentence(error).into_string();
                 self.node_ended(closed, attributes, event.at, Status::Error(error));
             }
@@ -393,7 +392,7 @@ impl Spans {
                 (Status::Ok, EndStatus::Finished, outputs)
             }
             Outcome::Failed(failure) => {
-                attributes.put(name::ERROR_TYPE, word(failure.code));
+                attributes.put(name::ERROR_TYPE, name::error_type(failure.code));
                 let sentence = self.shown().sentence(&failure.message);
                 let outputs = json!({"error": sentence.as_str()}).to_string();
                 attributes.mlflow(name::MLFLOW_OUTPUTS, outputs);
@@ -441,7 +440,7 @@ impl Spans {
 
     fn failed(&self, failure: &Failure) -> EndStatus {
         EndStatus::Failed {
-            class: word(failure.code),
+            class: name::error_type(failure.code),
             sentence: self.shown().sentence(&failure.message),
             node: failure.node.clone(),
         }
@@ -470,10 +469,4 @@ fn of_node(node: &OpenNode) -> Attributes {
         attributes.mlflow(name::MLFLOW_INPUTS, inputs.to_string());
     }
     attributes
-}
-
-/// As it stands in JSON, such as `model_error`.
-pub(super) fn word(value: impl Serialize) -> String {
-    let value = serde_json::to_value(value).unwrap_or_default();
-    value.as_str().unwrap_or("_OTHER").to_owned()
 }

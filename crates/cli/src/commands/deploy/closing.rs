@@ -11,7 +11,6 @@ use ::deploy::shell;
 use serde_json::{Value, json};
 
 use super::docker::Compose;
-use super::megabytes;
 use super::steps::Steps;
 
 /// How the deployment ended.
@@ -117,4 +116,10 @@ impl Closing<'_> {
             "steps": steps.to_json(),
         })
     }
+}
+
+/// In millions of bytes, as Docker counts.
+pub(super) fn megabytes(bytes: u64) -> String {
+    let tenths = bytes.div_ceil(100_000);
+    format!("{}.{} MB", tenths / 10, tenths % 10)
 }

@@ -10,11 +10,13 @@ use ::deploy::plan::{DATA, MEMORY_MB, PORT, Plan, Store};
 use ::deploy::variables::MACHINE;
 use reqwest::Url;
 
-use super::START;
 use super::docker::{Compose, Container, docker, run};
 use super::steps::Steps;
 use crate::health;
 use crate::report::{Exit, Failure, Result};
+
+/// Longest time until a container has to be ready: a large store takes a moment to open.
+const START: Duration = Duration::from_secs(60);
 
 /// Between two looks at a container that is starting.
 const PAUSE: Duration = Duration::from_millis(10);

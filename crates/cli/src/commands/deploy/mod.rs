@@ -16,8 +16,6 @@ mod prepared;
 mod secrets;
 mod steps;
 
-use std::time::Duration;
-
 use ::deploy::elf::Architecture;
 use ::deploy::image::Image;
 use ::deploy::package::Package;
@@ -34,9 +32,9 @@ pub(super) use self::options::Args;
 use self::options::{Format, Target};
 use self::prepared::Prepared;
 use self::steps::Steps;
-use super::Context;
+use super::context::Context;
 use crate::config::log::Level;
-use crate::report::{self, Exit, Failure, Result};
+use crate::report::{Exit, Failure, Result};
 use crate::{printer, workflow_file};
 
 pub(super) fn deploy(args: &Args, context: &Context) -> Result<Exit> {
@@ -72,7 +70,7 @@ pub(super) fn deploy(args: &Args, context: &Context) -> Result<Exit> {
     if let Some(before) = &before {
         refuse_less_protection(before, &plan, &choices)?;
         for change in before.changes(&plan) {
-            report::warning(&change);
+            printer::warning(&change);
         }
     }
     let image = plan.image();
@@ -91,7 +89,7 @@ pub(super) fn deploy(args: &Args, context: &Context) -> Result<Exit> {
     let program = match binary::find(args.binary.as_deref(), wanted) {
         Ok(path) => Some(path),
         Err(failure) if args.generate && args.binary.is_none() => {
-            report::warning(&format!(
+            printer::warning(&format!(
                 "the package lacks its program `flowmill`: {}",
                 failure.message
             ));
@@ -140,7 +138,7 @@ pub(super) fn deploy(args: &Args, context: &Context) -> Result<Exit> {
         let size = steps.step(
             "build",
             || image::build(&image, &folder, &parts, args.platform),
-            |size| format!("image {image} built ({})", megabytes(*size)),
+            |size| format!("image {image} built ({})", closing::megabytes(*size)),
         )?;
         closing.image = Some((image.clone(), size));
         if args.push {
@@ -205,12 +203,3 @@ fn refuse_less_protection(before: &Before, plan: &Plan<'_>, choices: &Choices) -
         "put {API_KEYS} into the file of variables or the shell, or add --insecure to let everyone in who reaches it"
     )))
 }
-
-/// In millions of bytes, as Docker counts.
-fn megabytes(bytes: u64) -> String {
-    let tenths = bytes.div_ceil(100_000);
-    format!("{}.{} MB", tenths / 10, tenths % 10)
-}
-
-/// Longest time until a container has to be ready: a large store takes a moment to open.
-const START: Duration = Duration::from_secs(60);

@@ -7,8 +7,8 @@ use ::deploy::elf::Architecture;
 use clap::ValueEnum;
 
 use super::binary;
+use crate::config::addresses::Host;
 use crate::config::models;
-use crate::config::serve::Host;
 use crate::config::store::Store;
 use crate::config::units::Time;
 use crate::report::{Failure, Result};

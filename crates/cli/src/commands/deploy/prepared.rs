@@ -15,11 +15,12 @@ use super::options::{Args, host};
 use super::secrets::Secrets;
 use super::{access, gates};
 use crate::assemble::Reach;
-use crate::commands::Context;
+use crate::commands::context::Context;
 use crate::config::models::Source;
 use crate::config::store::Store;
 use crate::config::{models, text};
-use crate::report::{self, Exit, Failure, Result};
+use crate::printer;
+use crate::report::{Exit, Failure, Result};
 use crate::runtime;
 use crate::sample;
 
@@ -73,7 +74,7 @@ impl<'a> Prepared<'a> {
             secrets
                 .warnings(&wanted)
                 .iter()
-                .for_each(|warning| report::warning(warning));
+                .for_each(|warning| printer::warning(warning));
             preflight(
                 &loaded,
                 &answering,

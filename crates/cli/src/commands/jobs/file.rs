@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use server::views::{Document, Row};
 use service::events::Event;
 
-use super::Listing;
+use super::options::Listing;
 use crate::config::store::Store;
 use crate::host::Machine;
 use crate::job_store;

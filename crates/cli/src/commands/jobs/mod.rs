@@ -2,24 +2,25 @@
 //! is stopped. What is shown is the JSON of the HTTP API, or tables made of it.
 
 mod file;
+mod options;
 mod remote;
 pub(super) mod table;
 
 use std::collections::HashMap;
 
-use ::jobs::job::Status;
-use clap::builder::PossibleValuesParser;
 use clap::{Subcommand, ValueEnum};
 use lang::visible;
 use serde_json::{Value, json};
 
-use super::Context;
 use super::asked::{self, Asked};
+use super::context::Context;
 use crate::config::log::Level;
 use crate::report::{Exit, Failure, Result};
 use crate::{printer, runtime};
 use file::File;
+use options::Definition;
 
+pub(super) use options::Listing;
 pub(super) use remote::Remote;
 
 /// Jobs of a page that is asked for at once: the most the API gives.
@@ -57,14 +58,6 @@ enum Format {
     Table,
     /// The documents of the HTTP API; events a line each.
     Json,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Definition {
-    /// The one that the job began with
-    Original,
-    /// As it is served now
-    Current,
 }
 
 #[derive(Debug, Subcommand)]
@@ -108,38 +101,6 @@ enum Verb {
         /// The job
         id: String,
     },
-}
-
-/// Which jobs to list.
-#[derive(Debug, Default, clap::Args)]
-pub(super) struct Listing {
-    /// Only of this workflow
-    #[arg(long, value_name = "NAME")]
-    pub(super) workflow: Option<String>,
-
-    /// Only those with this status
-    #[arg(long, value_name = "STATUS", value_parser = PossibleValuesParser::new(Status::ALL.map(Status::as_str)))]
-    pub(super) status: Option<String>,
-
-    /// Only those accepted later than this, such as 2026-01-31T12:00:00Z
-    #[arg(long, value_name = "TIME")]
-    pub(super) created_after: Option<String>,
-
-    /// Only those accepted earlier
-    #[arg(long, value_name = "TIME")]
-    pub(super) created_before: Option<String>,
-
-    /// Most jobs to list
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    pub(super) limit: usize,
-
-    /// All of them
-    #[arg(long, conflicts_with = "limit")]
-    pub(super) all: bool,
-
-    /// Go on where an earlier listing ended
-    #[arg(long, value_name = "CURSOR")]
-    pub(super) cursor: Option<String>,
 }
 
 /// Where the jobs are.

@@ -7,7 +7,8 @@ use reqwest::redirect::Policy as Redirects;
 use reqwest::{Client, Method, RequestBuilder, Response, Url};
 use serde_json::{Value, json};
 
-use super::{Definition, Listing, table};
+use super::options::{Definition, Listing};
+use super::table;
 use crate::assemble;
 use crate::config::jobs::Options;
 use crate::config::secret::Secret;

@@ -12,14 +12,13 @@ use serde_json::{Value, json};
 use service::access::Scope;
 use service::limits::Limits;
 
-use super::Context;
 use super::asked::{self, Asked};
+use super::context::Context;
 use super::jobs::Remote;
-use crate::config::limits::Dollars;
 use crate::config::log::Level;
-use crate::config::units::{Age, Moment};
+use crate::config::units::{Age, Dollars, Moment};
 use crate::host::Machine;
-use crate::report::{self, Exit, Failure, Result};
+use crate::report::{Exit, Failure, Result};
 use crate::{printer, runtime};
 use file::File;
 
@@ -278,7 +277,9 @@ async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
 /// The key on stdout, for a script to take; what is to be said of it beside.
 fn show_made(made: &Value, format: Format) -> Result<()> {
     let warnings = made["warnings"].as_array().into_iter().flatten();
-    warnings.filter_map(Value::as_str).for_each(report::warning);
+    warnings
+        .filter_map(Value::as_str)
+        .for_each(printer::warning);
     match format {
         Format::Json => printer::data(&made.to_string()),
         Format::Table => {

@@ -14,8 +14,9 @@ use serde_json::json;
 
 use self::layout::Columns;
 use self::totals::{By, Facts, Report};
-use super::Context;
+use super::context::Context;
 use super::asked::{self, Asked};
+use super::context::Context;
 use super::jobs::{Listing, Source};
 use crate::config::log::Level;
 use crate::config::units::Moment;

@@ -11,7 +11,8 @@ use lang::{json, suggest};
 use serde_json::{Map, Value};
 
 use crate::config::text;
-use crate::report::{self, Exit, Failure, Result};
+use crate::printer;
+use crate::report::{Exit, Failure, Result};
 
 /// How inputs are given.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -67,7 +68,7 @@ pub(super) fn read(args: &Args, workflow: &Workflow) -> Result<Given> {
     if workflow.additional_inputs == AdditionalInputs::Allow {
         for name in given.values.keys() {
             if let Some(way_out) = unknown(name, workflow) {
-                report::warning(&format!(
+                printer::warning(&format!(
                     "input `{name}` is not known to the workflow and is ignored; {way_out}"
                 ));
             }

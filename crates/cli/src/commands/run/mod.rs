@@ -23,13 +23,13 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::refusal::Refused;
-use super::Context;
+use super::context::Context;
 use crate::config::log::Level;
 use crate::config::{models, run, telemetry};
 use crate::host::Machine;
 use crate::progress::{Mode, Progress};
 use crate::recording::Until;
-use crate::report::{self, Exit, Failure, Result};
+use crate::report::{Exit, Failure, Result};
 use crate::signals::Signals;
 use crate::watching::{self, CLOSE_LIMIT};
 use crate::{assemble, printer, runtime, workflow_file};
@@ -281,14 +281,14 @@ fn conclude(
                 envelope["problem"] = json!(Problem::of_failure(&failure, Some(JobId(job_id))));
                 printer::data(&envelope.to_string())?;
             }
-            report::failure(&refusal::of_run(&failure, Exit::Failed));
+            printer::failure(&refusal::of_run(&failure, Exit::Failed));
             Ok(Exit::Failed)
         }
         Outcome::Cancelled => {
             if json && !args.events {
                 printer::data(&envelope("cancelled").to_string())?;
             }
-            report::failure(&Failure::new(Exit::Interrupted, "the run was cancelled"));
+            printer::failure(&Failure::new(Exit::Interrupted, "the run was cancelled"));
             Ok(Exit::Interrupted)
         }
     }

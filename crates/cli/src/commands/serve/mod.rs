@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::watch::Watched;
-use super::Context;
+use super::context::Context;
 use crate::config::environment::Environment;
 use crate::config::log::Level;
 use crate::config::serve::{DEFAULT_PORT, Settings};
@@ -33,7 +33,7 @@ use crate::config::{models, serve, telemetry};
 use crate::host::Machine;
 use crate::job_store::Opened;
 use crate::recording::Until;
-use crate::report::{self, Exit, Failure, Result};
+use crate::report::{Exit, Failure, Result};
 use crate::signals::Signals;
 use crate::watching::{self, CLOSE_LIMIT};
 use crate::workflow_file::many;
@@ -162,7 +162,7 @@ fn read_all(
         match read(file) {
             Ok(one) => loaded.push(one),
             Err(failure) => {
-                report::failure(&failure);
+                printer::failure(&failure);
                 worst = worst.max(failure.exit);
             }
         }
@@ -269,7 +269,7 @@ async fn serve_until_told(
         _ = &mut serving => return Err(Failure::new(Exit::Failed, "the server ended by itself")),
     }
     if drain(&service, &settings, &mut signals).await == Exit::Interrupted {
-        report::warning(match settings.store {
+        printer::warning(match settings.store {
             Store::Memory => "ended at once; runs in flight are lost",
             Store::Sqlite(_) => "ended at once; runs in flight go on at the next start",
         });
@@ -357,7 +357,7 @@ async fn drain(service: &Service, settings: &Settings, signals: &mut Signals) ->
         }
     };
     if drained.cancelled > 0 {
-        report::warning(&format!(
+        printer::warning(&format!(
             "{} did not end in time and were cancelled",
             many(drained.cancelled, "run")
         ));

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::exposure::TlsFiles;
 use crate::config::text;
 use crate::printer;
-use crate::report::{self, Failure, Result};
+use crate::report::{Failure, Result};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -103,7 +103,7 @@ impl Watched {
                 self.files.cert.display()
             )),
             Err(reason) => {
-                report::warning(&format!("{reason}; the certificate before it stays"));
+                printer::warning(&format!("{reason}; the certificate before it stays"));
             }
         }
     }

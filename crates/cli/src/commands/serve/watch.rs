@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::text;
 use crate::printer;
-use crate::report;
 use crate::workflow_file::Report;
 
 /// Between two looks.
@@ -89,7 +88,7 @@ pub(super) async fn watch(
             // A file that is away for a moment is being replaced; one that stays away keeps its last version.
             let Ok(Ok(source)) = read else {
                 if file.is_gone() {
-                    report::warning(&format!(
+                    printer::warning(&format!(
                         "{} is gone or cannot be read; `{}` is served as it was last",
                         file.path.display(),
                         file.name
@@ -109,7 +108,7 @@ pub(super) async fn watch(
 fn take_up(service: &Service, file: &mut Watched, source: Source, is_recording: bool) {
     let shown = file.path.display().to_string();
     let keeps =
-        |reason: &str| report::warning(&format!("{shown} {reason}; the version before it stays"));
+        |reason: &str| printer::warning(&format!("{shown} {reason}; the version before it stays"));
     let report = Report::check(source);
     report.print_findings();
     let Some(workflow) = report.checked.workflow else {
@@ -133,7 +132,7 @@ fn take_up(service: &Service, file: &mut Watched, source: Source, is_recording: 
     }
     service.catalog().remove(&file.name);
     let before = std::mem::replace(&mut file.name, Arc::clone(&name));
-    report::warning(&format!(
+    printer::warning(&format!(
         "{shown} changed: its workflow is now called `{name}`; `{before}` is no longer served, and clients and API \
          keys that name it are refused"
     ));

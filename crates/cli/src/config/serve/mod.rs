@@ -1,0 +1,205 @@
+//! `[serve]`: the server's address, its times and its limits, and where jobs are kept.
+
+pub(super) mod options;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lang::workflow::CaptureLevel;
+
+pub(crate) use self::options::Options;
+use crate::config::addresses::port;
+use crate::config::environment::Environment;
+use crate::config::secret::Secret;
+use crate::config::store::Store;
+use crate::config::units::Time;
+use crate::config::{exposure, limits, webhooks};
+use crate::report::{Failure, Result};
+
+/// A third of it, the time between two renewals, must be well above the time that a commit takes.
+const MIN_LEASE: Duration = Duration::from_millis(100);
+
+/// What the store may take where nothing is set.
+const DEFAULT_STORE_BYTES: u64 = 10 << 30;
+
+/// Where nobody says.
+pub(crate) const DEFAULT_PORT: u16 = 8000;
+
+/// The port of the variable `PORT`, in which platforms such as Cloud Run, Heroku and Render say where they
+/// expect a server.
+pub(crate) fn platform_port() -> Result<Option<u16>> {
+    let Some(text) = Environment::of_process("PORT") else {
+        return Ok(None);
+    };
+    port(&text).map(Some).map_err(|reason| {
+        Failure::usage(format!("PORT in the environment: {reason}")).hint("unset it, or add --port")
+    })
+}
+
+/// Decided.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Settings {
+    /// Where to listen.
+    pub host: IpAddr,
+    /// 0 takes a free one; `None` where nobody says.
+    pub port: Option<u16>,
+    /// Of `POST /run`.
+    pub sync_timeout: Duration,
+    /// Of `Prefer: wait=N`.
+    pub max_wait: Duration,
+    /// In bytes.
+    pub body_limit: usize,
+    /// For runs in flight.
+    pub drain_timeout: Duration,
+    /// Between saying that it will stop and taking no more requests.
+    pub drain_delay: Duration,
+    /// Reload changed files.
+    pub watch: bool,
+    /// Of jobs.
+    pub store: Store,
+    /// To be made if it is not there.
+    pub data_dir: Option<PathBuf>,
+    /// Runs at once; the service's own default where unset, as in the next ones.
+    pub max_running: Option<usize>,
+    /// Jobs that may wait.
+    pub max_queued: Option<usize>,
+    /// Of a run, without a sign of life of its server.
+    pub job_lease: Option<Duration>,
+    /// After a job's end.
+    pub job_retention: Option<Duration>,
+    /// Of the store.
+    pub job_max_bytes: u64,
+    /// Of any run.
+    pub capture: CaptureLevel,
+    /// How ends of jobs are told.
+    pub webhooks: webhooks::Settings,
+    /// A list of API keys, not read yet.
+    pub api_keys: Option<Secret>,
+    /// How much callers may use.
+    pub limits: limits::Settings,
+    /// Listen where others are although there are no keys.
+    pub insecure: bool,
+    /// TLS, caps, times and origins.
+    pub exposure: exposure::Settings,
+}
+
+impl Options {
+    /// Takes what is unset from the file, then the defaults.
+    pub(crate) fn settle(self, file: &Self) -> Result<Settings> {
+        let host = self
+            .host
+            .or(file.host)
+            .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |host| host.0);
+        let time = |ours: Option<Time>, theirs: Option<Time>, default| {
+            ours.or(theirs).map_or(default, |time| time.0)
+        };
+        let job_lease = self.job_lease.or(file.job_lease);
+        if job_lease.is_some_and(|lease| lease.0 < MIN_LEASE) {
+            return Err(Failure::usage(format!(
+                "a lease has to be renewed several times while it lasts: --job-lease may not be less than {} ms",
+                MIN_LEASE.as_millis()
+            )));
+        }
+        let webhooks = webhooks::Settings::settle(&self, file);
+        let exposure = exposure::Settings::settle(&self, file)?;
+        let limits = limits::Settings::settle(&self, file)?;
+        let data_dir = self.data_dir.or_else(|| file.data_dir.clone());
+        let sync_timeout = time(
+            self.sync_timeout,
+            file.sync_timeout,
+            Duration::from_secs(30),
+        );
+        Ok(Settings {
+            host,
+            port: self.port.or(file.port),
+            sync_timeout,
+            // A default below what the server waits by itself would make no sense.
+            max_wait: time(
+                self.max_wait,
+                file.max_wait,
+                Duration::from_secs(300).max(sync_timeout),
+            ),
+            body_limit: self
+                .body_limit
+                .or(file.body_limit)
+                .map_or(10 << 20, |size| size.0),
+            drain_timeout: time(
+                self.drain_timeout,
+                file.drain_timeout,
+                Duration::from_secs(30),
+            ),
+            drain_delay: time(self.drain_delay, file.drain_delay, Duration::ZERO),
+            watch: self.watch.or(file.watch).unwrap_or_default(),
+            store: self
+                .store
+                .or_else(|| file.store.clone())
+                .unwrap_or_else(|| Store::default_in(data_dir.as_deref().unwrap_or("".as_ref()))),
+            data_dir,
+            max_running: self
+                .max_running
+                .or(file.max_running)
+                .and_then(|runs| usize::try_from(runs.get()).ok()),
+            max_queued: self.max_queued.or(file.max_queued),
+            job_lease: job_lease.map(|lease| lease.0),
+            job_retention: self
+                .job_retention
+                .or(file.job_retention)
+                .map(|retention| retention.0),
+            job_max_bytes: self
+                .job_max_bytes
+                .or(file.job_max_bytes)
+                .map_or(DEFAULT_STORE_BYTES, |size| size.0 as u64),
+            capture: self
+                .capture
+                .or(file.capture)
+                .map(CaptureLevel::from)
+                .unwrap_or_default(),
+            webhooks,
+            api_keys: self.api_keys.or_else(|| file.api_keys.clone()),
+            limits,
+            insecure: self.insecure.or(file.insecure).unwrap_or_default(),
+            exposure,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::units::Size;
+
+    #[test]
+    fn the_file_is_below_the_command_line_and_above_the_defaults() {
+        let file = Options {
+            port: Some(1),
+            body_limit: Some(Size(7)),
+            ..Options::default()
+        };
+        let settings = Options {
+            port: Some(2),
+            ..Options::default()
+        }
+        .settle(&file)
+        .expect("loopback");
+        assert_eq!((settings.port, settings.body_limit), (Some(2), 7));
+        assert_eq!(settings.sync_timeout, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_named_store_is_where_its_path_says_whatever_the_data_directory() {
+        let check = |store: Option<&str>, data_dir: Option<&str>, expected: &str| {
+            let options = Options {
+                store: store.map(|store| store.parse().expect("a store")),
+                data_dir: data_dir.map(PathBuf::from),
+                ..Options::default()
+            };
+            let settings = options.settle(&Options::default()).expect("loopback");
+            assert_eq!(settings.store.to_string(), expected);
+        };
+        check(None, None, "sqlite:flowmill.db");
+        check(None, Some("data"), "sqlite:data/flowmill.db");
+        check(Some("sqlite:a.db"), Some("data"), "sqlite:a.db");
+        check(Some("memory"), Some("data"), "memory");
+    }
+}
