@@ -220,7 +220,7 @@ pub(crate) fn webhooks(settings: &webhooks::Settings, ca: Option<&Path>) -> Resu
 /// What TLS clients trust: the built-in roots, and those of a file.
 pub(crate) fn tls(ca: Option<&Path>) -> Result<rustls::ClientConfig> {
     let pem = ca.map(roots).transpose()?;
-    llm::tls::client(pem.as_deref()).map_err(|error| Failure::new(Exit::NotReady, error.message))
+    outbound::tls::client(pem.as_deref()).map_err(|error| Failure::new(Exit::NotReady, error.0))
 }
 
 fn roots(path: &Path) -> Result<Vec<u8>> {

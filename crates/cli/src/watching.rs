@@ -54,7 +54,7 @@ pub(crate) fn mlflow(
     environment: &Environment,
     host: Arc<dyn Host>,
 ) -> Result<Client> {
-    let variables: llm::Environment = environment.variables().collect();
+    let variables: outbound::Environment = environment.variables().collect();
     let settings = MlflowSettings::read(&variables)
         .map_err(|error| refused(&error))?
         .ok_or_else(|| {

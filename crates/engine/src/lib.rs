@@ -28,3 +28,6 @@ mod steps;
 pub mod trace;
 pub mod transfer;
 pub mod watch;
+
+/// What an observer is shown of a model call: the request, and the reply or why there is none.
+pub use llm::{Error as ModelError, chat};

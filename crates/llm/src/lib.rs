@@ -23,7 +23,6 @@ pub mod registry;
 pub mod scripted;
 mod secret;
 pub mod settings;
-pub mod tls;
 pub mod tokens;
 mod transport;
 
@@ -31,4 +30,4 @@ pub use answer::why_no_object;
 pub use error::Error;
 pub use reach::Reach;
 pub use registry::Registry;
-pub use settings::{Clock, Environment, Settings};
+pub use settings::{Clock, Settings};

@@ -1,48 +1,14 @@
 //! What the composition root tells this crate: environment variables, extra roots, limits, prices.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use outbound::Environment;
+
 use crate::model::DEFAULT_MAX_RETRY_AFTER;
 use crate::pricing::PriceTable;
 use crate::reach::Reach;
-use crate::secret::Secret;
-
-/// A snapshot of the environment: keys, base addresses and proxies are looked up here and nowhere else.
-#[derive(Clone, Default)]
-pub struct Environment {
-    variables: HashMap<String, Secret>,
-}
-
-impl Environment {
-    /// The variable's text; one that is empty or blank counts as not set.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.variables
-            .get(name)
-            .map(|value| value.reveal().trim())
-            .filter(|value| !value.is_empty())
-    }
-}
-
-impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
-    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
-        Self {
-            variables: pairs
-                .into_iter()
-                .map(|(name, value)| (name.into(), Secret::from(value.into())))
-                .collect(),
-        }
-    }
-}
-
-/// Values may be keys, so only the count is shown.
-impl fmt::Debug for Environment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Environment({} variables)", self.variables.len())
-    }
-}
 
 /// The time, as this crate needs it. Injected, so that tests control it.
 pub trait Clock: Send + Sync + fmt::Debug {
@@ -103,29 +69,5 @@ impl Default for Settings {
             max_bodies_bytes: 128 << 20,
             max_retry_after: DEFAULT_MAX_RETRY_AFTER,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn blank_variables_count_as_not_set_and_values_are_trimmed() {
-        let environment: Environment = [("A", " "), ("B", " key\n")].into_iter().collect();
-        assert_eq!(
-            (
-                environment.get("A"),
-                environment.get("B"),
-                environment.get("C")
-            ),
-            (None, Some("key"), None)
-        );
-    }
-
-    #[test]
-    fn debug_output_holds_no_values() {
-        let environment: Environment = [("OPENAI_API_KEY", "sk-secret")].into_iter().collect();
-        assert!(!format!("{environment:?}").contains("secret"));
     }
 }

@@ -56,7 +56,7 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
 }
 
-/// Why there was no answer. A sentence without secrets.
+/// Why there was no answer, or why a client cannot be set up. A sentence without secrets.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct Error(pub String);

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use engine::capture::Capture;
+use engine::chat::Content;
 use lang::workflow::CaptureLevel;
-use llm::chat::Content;
 use serde_json::{Map, Value, json};
 
 /// Content that may be shown, as text (JSON text where it was a value).

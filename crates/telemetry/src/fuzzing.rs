@@ -2,7 +2,7 @@
 
 use std::str::FromStr as _;
 
-use llm::Environment;
+use outbound::Environment;
 
 use crate::mlflow::ModelUri;
 use crate::{mlflow, otlp};

@@ -2,53 +2,45 @@
 
 use std::time::Duration;
 
-use llm::Environment;
+use outbound::{Environment, Proxies};
 use reqwest::redirect::Policy;
 use reqwest::{Client, NoProxy, Proxy, Url};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
-
-/// Never reached through a proxy.
-const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
 
 /// What of the settings cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct HttpError(String);
 
+impl From<outbound::Error> for HttpError {
+    fn from(error: outbound::Error) -> Self {
+        Self(error.0)
+    }
+}
+
 /// A client that trusts the bundled roots and those in `extra_roots_pem`.
 pub fn client(
     environment: &Environment,
     extra_roots_pem: Option<&[u8]>,
 ) -> Result<Client, HttpError> {
+    let mut tls = outbound::tls::client(extra_roots_pem)?;
+    // A few requests a second gain nothing from HTTP/2.
+    tls.alpn_protocols.clear();
     let mut builder = Client::builder()
         .user_agent(concat!("flowmill/", env!("CARGO_PKG_VERSION")))
-        .tls_backend_preconfigured(tls(extra_roots_pem)?)
+        .tls_backend_preconfigured(tls)
         .connect_timeout(Duration::from_secs(5))
         .redirect(Policy::none())
         .no_proxy();
-    for (scheme, name) in [
-        ("https", "HTTPS_PROXY"),
-        ("http", "HTTP_PROXY"),
-        ("", "ALL_PROXY"),
-    ] {
-        let Some(address) = either(environment, name) else {
-            continue;
-        };
-        let proxy = match scheme {
-            "https" => Proxy::https(address),
-            "http" => Proxy::http(address),
-            _ => Proxy::all(address),
-        };
-        let proxy = proxy.map_err(|_| {
-            HttpError(format!(
-                "{name} is not an address such as http://proxy.example:3128"
-            ))
-        })?;
-        let exempt = either(environment, "NO_PROXY").unwrap_or_default();
-        let exempt = NoProxy::from_string(&format!("{LOOPBACK},{exempt}"));
-        builder = builder.proxy(proxy.no_proxy(exempt));
+    let proxies = Proxies::read(environment)?;
+    let exempt = NoProxy::from_string(&proxies.exempt);
+    let named = [
+        proxies.https.map(Proxy::https),
+        proxies.http.map(Proxy::http),
+        proxies.all.map(Proxy::all),
+    ];
+    for proxy in named.into_iter().flatten() {
+        let proxy = proxy.map_err(|_| HttpError("a proxy cannot be used".to_owned()))?;
+        builder = builder.proxy(proxy.no_proxy(exempt.clone()));
     }
     builder
         .build()
@@ -79,37 +71,6 @@ pub(crate) fn root_cause(error: &reqwest::Error) -> String {
         };
     }
     cause.to_string()
-}
-
-/// In small letters, as most programs have it, or in capitals.
-fn either<'e>(environment: &'e Environment, name: &str) -> Option<&'e str> {
-    environment
-        .get(&name.to_ascii_lowercase())
-        .or_else(|| environment.get(name))
-}
-
-/// So that neither the system's store nor a process-wide provider matters.
-fn tls(extra_roots_pem: Option<&[u8]>) -> Result<ClientConfig, HttpError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
-    let unreadable = |error: &dyn std::fmt::Display| {
-        HttpError(format!(
-            "an extra certificate cannot be read: {error}; give a PEM file"
-        ))
-    };
-    for certificate in extra_roots_pem
-        .into_iter()
-        .flat_map(CertificateDer::pem_slice_iter)
-    {
-        let certificate = certificate.map_err(|error| unreadable(&error))?;
-        roots.add(certificate).map_err(|error| unreadable(&error))?;
-    }
-    let provider = rustls::crypto::ring::default_provider();
-    Ok(ClientConfig::builder_with_provider(provider.into())
-        .with_safe_default_protocol_versions()
-        .expect("ring supports the default versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth())
 }
 
 #[cfg(test)]

@@ -7,12 +7,13 @@ use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use engine::ModelError;
+use engine::chat::ChatReply;
 use engine::event::{EventKind, RunEvent};
 use engine::observer::Call;
 use engine::outcome::{FailureCode, Finished, Outcome};
 use jobs::store::Counts;
 use lang::workflow::Workflow;
-use llm::chat::ChatReply;
 use prometheus::core::Collector;
 use prometheus::{
     Counter, CounterVec, Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter,
@@ -319,7 +320,7 @@ impl WorkflowMetrics {
         &self,
         all: &Metrics,
         call: &Call<'_>,
-        result: Result<&ChatReply, &llm::Error>,
+        result: Result<&ChatReply, &ModelError>,
         took: Duration,
     ) {
         let model = self.models.get(call.model, |model| {

@@ -8,7 +8,9 @@ mod spans;
 
 use std::sync::Arc;
 
+use engine::ModelError;
 use engine::capture::Capture;
+use engine::chat::{ChatReply, ChatRequest};
 use engine::event::RunEvent;
 use engine::host::Host;
 use engine::observer::Observer;
@@ -16,7 +18,6 @@ use engine::observer::{Call, Step};
 use engine::outcome::Finished;
 use engine::trace::TraceParent;
 use engine::watch::RunObserver;
-use llm::chat::{ChatReply, ChatRequest};
 
 use crate::metrics::{Metrics, WorkflowMetrics};
 
@@ -56,7 +57,7 @@ impl Observer for RunWatch {
         &self,
         call: &Call<'_>,
         request: &ChatRequest,
-        result: Result<&ChatReply, &llm::Error>,
+        result: Result<&ChatReply, &ModelError>,
     ) {
         let took = self.host.elapsed().saturating_sub(call.began);
         self.counted.call_ended(&self.metrics, call, result, took);

@@ -8,7 +8,7 @@ use engine::capture::Capture;
 use engine::host::Host;
 use engine::trace::TraceParent;
 use engine::watch::{RunInfo, RunObserver};
-use llm::Environment;
+use outbound::Environment;
 use serde_json::Map;
 
 use crate::export::{Exporter, Worker, tell_lost};

@@ -7,8 +7,8 @@ use reqwest::Url;
 use rustls::ClientConfig;
 
 use super::context::Context;
-use crate::config::{addresses, serve};
 use crate::config::units::Time;
+use crate::config::{addresses, serve};
 use crate::report::{Exit, Failure, Result};
 use crate::{assemble, health, printer};
 

@@ -5,7 +5,7 @@ use crate::error::ErrorKind;
 use crate::model::ModelSpec;
 use crate::providers::model::Key;
 use crate::secret::Secret;
-use crate::settings::Environment;
+use outbound::Environment;
 
 /// What is fixed about a provider.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ impl Variables {
     /// Of the model that a spec means; `None` for the offline model and for providers that are not known.
     pub fn of(spec: &ModelSpec) -> Option<Self> {
         let provider = Provider::named(spec.provider())?;
-        let default_address = provider.base(spec, &crate::Environment::default());
+        let default_address = provider.base(spec, &outbound::Environment::default());
         let has_own_address = spec
             .api_base
             .as_deref()

@@ -7,27 +7,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::Uri;
 use hyper::header::HeaderValue;
 use hyper_util::client::legacy;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use outbound::{Proxies, tls};
 
 use super::connector::Connector;
 use crate::Error;
 use crate::error::ErrorKind;
 use crate::reach::Reach;
-use crate::settings::{Environment, Settings};
-use crate::tls;
+use crate::settings::Settings;
 
 pub(super) type Client = legacy::Client<Connector, Full<Bytes>>;
 
 /// What servers are told of who asks.
 pub(super) const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("flowmill/", env!("CARGO_PKG_VERSION")));
-
-/// Never sent through a proxy, whatever `NO_PROXY` says: local model servers.
-const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
 
 /// The clients, and the proxies they go through. They share no connection: one that was opened to an address
 /// of the operator's is not there for a workflow's.
@@ -41,8 +37,9 @@ pub(super) struct Clients {
 
 /// Sets both up.
 pub(super) fn build(settings: &Settings) -> Result<Clients, Error> {
-    let proxies = Arc::new(proxies(&settings.environment)?);
-    let tls = tls::client(settings.extra_roots_pem.as_deref())?;
+    let proxies = Proxies::read(&settings.environment).map_err(config)?;
+    let proxies = Arc::new(matcher(proxies));
+    let tls = tls::client(settings.extra_roots_pem.as_deref()).map_err(config)?;
     let client = |reach: Option<Arc<dyn Reach>>| {
         let connector = Connector::new(
             tls.clone(),
@@ -65,38 +62,17 @@ pub(super) fn build(settings: &Settings) -> Result<Clients, Error> {
     })
 }
 
-fn proxies(environment: &Environment) -> Result<Matcher, Error> {
-    let either = |lower: &str, upper: &str| {
-        environment
-            .get(lower)
-            .or_else(|| environment.get(upper))
-            .map(str::to_owned)
-    };
-    let proxy = |lower: &str, upper: &str| {
-        let Some(address) = either(lower, upper) else {
-            return Ok(String::new());
-        };
-        let is_address = address
-            .parse::<Uri>()
-            .is_ok_and(|address| address.authority().is_some());
-        is_address.then_some(address).ok_or_else(|| {
-            config(format!(
-                "{upper} is not an address such as http://proxy.example:3128"
-            ))
-        })
-    };
-    let exempt = either("no_proxy", "NO_PROXY")
-        .map_or_else(|| LOOPBACK.to_owned(), |list| format!("{LOOPBACK},{list}"));
-    Ok(Matcher::builder()
-        .https(proxy("https_proxy", "HTTPS_PROXY")?)
-        .http(proxy("http_proxy", "HTTP_PROXY")?)
-        .all(proxy("all_proxy", "ALL_PROXY")?)
-        .no(exempt)
-        .build())
+fn matcher(proxies: Proxies) -> Matcher {
+    Matcher::builder()
+        .https(proxies.https.unwrap_or_default())
+        .http(proxies.http.unwrap_or_default())
+        .all(proxies.all.unwrap_or_default())
+        .no(proxies.exempt)
+        .build()
 }
 
-fn config(message: String) -> Error {
-    Error::new(ErrorKind::Config, message)
+fn config(error: outbound::Error) -> Error {
+    Error::new(ErrorKind::Config, error.0)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use engine::host::Host;
-use llm::Environment;
+use outbound::Environment;
 use reqwest::Method;
 use serde_json::json;
 

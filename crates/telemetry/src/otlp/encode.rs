@@ -1,7 +1,6 @@
 //! Spans as protobuf messages.
 
 use jiff::Timestamp;
-use llm::Environment;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{
     AnyValue, ArrayValue, InstrumentationScope, KeyValue, any_value,
@@ -12,6 +11,7 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{
     ResourceSpans, ScopeSpans, Span as SpanMessage, Status as StatusMessage,
 };
+use outbound::Environment;
 use percent_encoding::percent_decode_str;
 use prost::Message as _;
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use llm::Environment;
+use outbound::Environment;
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};

@@ -1,7 +1,8 @@
 //! What the span of one model call says.
 
+use engine::ModelError;
+use engine::chat::{ChatReply, ChatRequest};
 use engine::observer::Call;
-use llm::chat::{ChatReply, ChatRequest};
 use serde_json::json;
 
 use super::messages;
@@ -25,7 +26,7 @@ pub(super) fn told(
     shown: &Shown,
     call: &Call<'_>,
     request: &ChatRequest,
-    result: Result<&ChatReply, &llm::Error>,
+    result: Result<&ChatReply, &ModelError>,
 ) -> (Attributes, Status) {
     let id = call.node;
     let (provider, model) = provider_and_model(call);

@@ -1,6 +1,6 @@
 //! The contents of a model call in the forms that the conventions and MLflow have for them.
 
-use llm::chat::{ChatReply, ChatRequest, FinishReason, Role};
+use engine::chat::{ChatReply, ChatRequest, FinishReason, Role};
 use serde_json::{Value, json};
 
 use crate::capture::Shown;

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use engine::ModelError;
 use engine::capture::Capture;
+use engine::chat::{ChatReply, ChatRequest};
 use engine::event::{EventKind, RunEvent};
 use engine::host::Host;
 use engine::observer::{Call, Step};
@@ -13,7 +15,6 @@ use engine::outcome::{Failure, Finished, Outcome};
 use engine::trace::TraceParent;
 use jiff::{SignedDuration, Timestamp};
 use lang::workflow::Workflow;
-use llm::chat::{ChatReply, ChatRequest};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -286,7 +287,7 @@ impl Spans {
         &self,
         call: &Call<'_>,
         request: &ChatRequest,
-        result: Result<&ChatReply, &llm::Error>,
+        result: Result<&ChatReply, &ModelError>,
         took: Duration,
     ) {
         let id = call.node;

@@ -1,14 +1,13 @@
-//! What every TLS client of the process trusts.
+//! What TLS clients trust.
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::Error;
-use crate::error::ErrorKind;
 
-/// The bundled roots, and those of a PEM text, so that neither the system's store nor a process-wide
-/// crypto provider matters.
+/// A client that trusts the bundled roots and those of a PEM text: neither the system's store nor a
+/// process-wide crypto provider matters. It offers HTTP/2 and HTTP/1.1.
 ///
 /// # Panics
 /// Never: the built-in crypto provider supports the default versions of TLS.
@@ -22,15 +21,16 @@ pub fn client(extra_pem: Option<&[u8]>) -> Result<ClientConfig, Error> {
                 .map_err(|error| error.to_string())
                 .and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()));
             added.map_err(|error| {
-                config(&format!(
+                Error(format!(
                     "an extra certificate cannot be read: {error}; give a PEM file"
                 ))
             })?;
             found = true;
         }
         if !found {
-            return Err(config(
-                "the extra certificates hold no `BEGIN CERTIFICATE` block; give a PEM file",
+            return Err(Error(
+                "the extra certificates hold no `BEGIN CERTIFICATE` block; give a PEM file"
+                    .to_owned(),
             ));
         }
     }
@@ -42,8 +42,4 @@ pub fn client(extra_pem: Option<&[u8]>) -> Result<ClientConfig, Error> {
         .with_no_client_auth();
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(tls)
-}
-
-fn config(message: &str) -> Error {
-    Error::new(ErrorKind::Config, message)
 }
