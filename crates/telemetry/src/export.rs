@@ -73,15 +73,15 @@ impl Exporter {
     }
 }
 
-/// Whether a sink answers, as its worker found it.
+/// Whether a sink answers, as its worker has found.
 #[derive(Debug)]
-pub(crate) struct Health {
+pub(crate) struct SinkHealth {
     sink: &'static str,
     failures: u32,
     dropped_before: u64,
 }
 
-impl Health {
+impl SinkHealth {
     pub(crate) fn new(sink: &'static str) -> Self {
         Self {
             sink,
@@ -138,16 +138,16 @@ pub(crate) fn tell_lost(sink: &str, what: &str, count: usize) {
     }
 }
 
-/// Says something once, and then only how often it happened since.
+/// Thins out a repeated log line: it is due the first time, the 10th, the 100th, …
 #[derive(Debug, Default)]
-pub(crate) struct Seldom {
-    told: u64,
+pub(crate) struct LogThrottle {
+    events: u64,
 }
 
-impl Seldom {
-    /// Whether it is worth telling: the first time, the 10th, the 100th, …
-    pub(crate) fn now(&mut self) -> Option<u64> {
-        self.told += 1;
+impl LogThrottle {
+    /// Counts one more event; the number of events so far where a line is due.
+    pub(crate) fn due(&mut self) -> Option<u64> {
+        self.events += 1;
         let is_power = |number: u64| {
             let mut power = 1_u64;
             while power < number {
@@ -155,7 +155,7 @@ impl Seldom {
             }
             power == number
         };
-        is_power(self.told).then_some(self.told)
+        is_power(self.events).then_some(self.events)
     }
 }
 
@@ -165,14 +165,14 @@ mod tests {
 
     #[test]
     fn what_repeats_is_told_less_and_less() {
-        let mut seldom = Seldom::default();
-        let told: Vec<u64> = (0..1000).filter_map(|_| seldom.now()).collect();
+        let mut throttle = LogThrottle::default();
+        let told: Vec<u64> = (0..1000).filter_map(|_| throttle.due()).collect();
         assert_eq!(told, [1, 10, 100, 1000]);
     }
 
     #[test]
     fn a_sink_that_stays_away_is_asked_less_and_less_up_to_half_a_minute() {
-        let mut health = Health::new("test");
+        let mut health = SinkHealth::new("test");
         let waits: Vec<u64> = (0..12)
             .map(|_| {
                 health

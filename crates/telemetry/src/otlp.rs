@@ -7,7 +7,7 @@ mod worker;
 
 use std::sync::Arc;
 
-use crate::queue::{Place, Queue, Room};
+use crate::queue::{BytePermit, EntryPermit, Queue};
 use crate::span::Span;
 
 pub(crate) use encode::{Resource, for_mlflow};
@@ -19,8 +19,8 @@ pub(crate) use worker::{Collector, work};
 #[derive(Debug)]
 pub(crate) struct Queued {
     pub(crate) span: Span,
-    _place: Place,
-    _room: Room,
+    _entry: EntryPermit,
+    _bytes: BytePermit,
 }
 
 /// Spans on their way to the collector.
@@ -32,10 +32,10 @@ impl SpanQueue {
     pub(crate) fn offer(&self, span: Span) {
         let budget = &self.0.budget;
         match (budget.take_entry(), budget.take_bytes(span.bytes())) {
-            (Some(place), Some(room)) => self.0.send(Queued {
+            (Some(entry), Some(bytes)) => self.0.send(Queued {
                 span,
-                _place: place,
-                _room: room,
+                _entry: entry,
+                _bytes: bytes,
             }),
             _ => self.0.dropped.count(),
         }

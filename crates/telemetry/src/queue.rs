@@ -7,33 +7,33 @@ use std::sync::{Arc, Mutex, PoisonError};
 use prometheus::IntCounter;
 use tokio::sync::mpsc;
 
-use crate::export::Seldom;
+use crate::export::LogThrottle;
 
 /// Counts what a sink has to do without, and says so the first time, the 10th, the 100th, …
 #[derive(Debug)]
-pub(crate) struct Drops {
+pub(crate) struct DropCounter {
     sink: &'static str,
     /// What is dropped, for people.
     what: &'static str,
     counter: IntCounter,
-    told: Mutex<Seldom>,
+    warnings: Mutex<LogThrottle>,
 }
 
-impl Drops {
+impl DropCounter {
     pub(crate) fn new(sink: &'static str, what: &'static str, counter: IntCounter) -> Self {
         Self {
             sink,
             what,
             counter,
-            told: Mutex::default(),
+            warnings: Mutex::default(),
         }
     }
 
     /// One more.
     pub(crate) fn count(&self) {
         self.counter.inc();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(dropped) = told.now() {
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(dropped) = warnings.due() {
             tracing::warn!(
                 sink = self.sink,
                 dropped,
@@ -46,14 +46,14 @@ impl Drops {
 
 /// Bytes and entries that may be on their way, or waiting at the other end.
 #[derive(Debug)]
-pub(crate) struct Budget {
+pub(crate) struct QueueBudget {
     max_bytes: usize,
     max_entries: usize,
     bytes: AtomicUsize,
     entries: AtomicUsize,
 }
 
-impl Budget {
+impl QueueBudget {
     pub(crate) fn new(max_entries: usize, max_bytes: usize) -> Arc<Self> {
         Arc::new(Self {
             max_bytes,
@@ -68,63 +68,66 @@ impl Budget {
         self.entries.load(Ordering::Relaxed)
     }
 
-    /// A place for one more entry, if there is one.
-    pub(crate) fn take_entry(self: &Arc<Self>) -> Option<Place> {
+    /// Permission for one more entry, unless the queue is full.
+    pub(crate) fn take_entry(self: &Arc<Self>) -> Option<EntryPermit> {
         let was = self.entries.fetch_add(1, Ordering::Relaxed);
-        let place = Place {
+        let permit = EntryPermit {
             budget: self.clone(),
         };
         // Otherwise its drop gives back what was taken too much.
         let fits = was < self.max_entries && self.bytes.load(Ordering::Relaxed) < self.max_bytes;
-        fits.then_some(place)
+        fits.then_some(permit)
     }
 
-    /// Room for so many bytes, if there is any.
-    pub(crate) fn take_bytes(self: &Arc<Self>, bytes: usize) -> Option<Room> {
+    /// Permission for that many bytes, unless they do not fit.
+    pub(crate) fn take_bytes(self: &Arc<Self>, bytes: usize) -> Option<BytePermit> {
         let was = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let room = Room {
+        let permit = BytePermit {
             budget: self.clone(),
             bytes,
         };
-        (was.saturating_add(bytes) <= self.max_bytes).then_some(room)
+        (was.saturating_add(bytes) <= self.max_bytes).then_some(permit)
     }
 }
 
-/// One entry's place; given back when it is dropped.
+/// Permission for one entry; given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
-    budget: Arc<Budget>,
+pub(crate) struct EntryPermit {
+    budget: Arc<QueueBudget>,
 }
 
-impl Drop for Place {
+impl Drop for EntryPermit {
     fn drop(&mut self) {
         self.budget.entries.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// Room for bytes; given back when it is dropped.
+/// Permission for a number of bytes; given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Room {
-    budget: Arc<Budget>,
+pub(crate) struct BytePermit {
+    budget: Arc<QueueBudget>,
     bytes: usize,
 }
 
-impl Drop for Room {
+impl Drop for BytePermit {
     fn drop(&mut self) {
         self.budget.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
-/// Entries on their way. Their number is bounded by the places they hold.
+/// Entries on their way. Their number is bounded by the permits that they hold.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
-    pub(crate) budget: Arc<Budget>,
-    pub(crate) dropped: Drops,
+    pub(crate) budget: Arc<QueueBudget>,
+    pub(crate) dropped: DropCounter,
     sender: mpsc::UnboundedSender<T>,
 }
 
 impl<T> Queue<T> {
-    pub(crate) fn new(budget: Arc<Budget>, dropped: Drops) -> (Self, mpsc::UnboundedReceiver<T>) {
+    pub(crate) fn new(
+        budget: Arc<QueueBudget>,
+        dropped: DropCounter,
+    ) -> (Self, mpsc::UnboundedReceiver<T>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let queue = Self {
             budget,
@@ -134,7 +137,7 @@ impl<T> Queue<T> {
         (queue, receiver)
     }
 
-    /// Passes something on whose place was taken before.
+    /// Passes an entry on that holds its permits already.
     pub(crate) fn send(&self, entry: T) {
         if self.sender.send(entry).is_err() {
             // The exporter has ended: the process is about to.
@@ -149,16 +152,16 @@ mod tests {
 
     #[test]
     fn entries_and_bytes_are_bounded_and_given_back() {
-        let budget = Budget::new(2, 100);
+        let budget = QueueBudget::new(2, 100);
         let first = budget.take_entry().expect("room");
         let _second = budget.take_entry().expect("room");
         assert!(budget.take_entry().is_none());
         drop(first);
         let third = budget.take_entry();
         assert!(third.is_some());
-        let room = budget.take_bytes(90).expect("room");
+        let permit = budget.take_bytes(90).expect("room");
         assert!(budget.take_bytes(20).is_none());
-        drop(room);
+        drop(permit);
         assert!(budget.take_bytes(100).is_some());
     }
 
@@ -186,7 +189,7 @@ mod tests {
             .with_ansi(false)
             .finish();
         let counter = IntCounter::new("dropped", "Dropped.").unwrap();
-        let drops = Drops::new("mlflow", "runs", counter.clone());
+        let drops = DropCounter::new("mlflow", "runs", counter.clone());
         tracing::subscriber::with_default(subscriber, || {
             for _ in 0..100 {
                 drops.count();

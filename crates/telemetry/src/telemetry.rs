@@ -16,7 +16,7 @@ use crate::http;
 use crate::metrics::Metrics;
 use crate::mlflow::{self, ArtifactLevel, Message, RunHandle, RunHead};
 use crate::otlp::{self, Resource, SpanQueue, Spans};
-use crate::queue::{Budget, Drops, Queue};
+use crate::queue::{DropCounter, Queue, QueueBudget};
 use crate::request::RequestSpan;
 use crate::run::{self, Ids, RunWatch};
 
@@ -69,7 +69,7 @@ struct Inner {
 /// What a run needs to become one of MLflow's.
 struct Tracking {
     queue: Arc<Queue<Message>>,
-    dropped_parts: Arc<Drops>,
+    dropped_parts: Arc<DropCounter>,
     experiment: Option<String>,
     level: Option<ArtifactLevel>,
     shown: String,
@@ -115,8 +115,8 @@ impl Telemetry {
             if let Some(settings) = collector {
                 let sampler = settings.sampler;
                 let dropped = metrics.dropped("otlp");
-                let budget = Budget::new(settings.max_queue, MAX_BYTES);
-                let drops = Drops::new("otlp", "spans", dropped.clone());
+                let budget = QueueBudget::new(settings.max_queue, MAX_BYTES);
+                let drops = DropCounter::new("otlp", "spans", dropped.clone());
                 let (queue, receiver) = Queue::new(budget, drops);
                 let collector = otlp::Collector {
                     settings,
@@ -133,14 +133,14 @@ impl Telemetry {
             }
             if let Some(settings) = tracking {
                 let dropped = metrics.dropped("mlflow");
-                let budget = Budget::new(MAX_RUNS, MAX_BYTES);
-                let drops = Drops::new("mlflow", "runs", dropped.clone());
+                let budget = QueueBudget::new(MAX_RUNS, MAX_BYTES);
+                let drops = DropCounter::new("mlflow", "runs", dropped.clone());
                 let (queue, receiver) = Queue::new(budget, drops);
                 let experiment = settings.experiment.clone();
                 let client = mlflow::Client::new(http.clone(), settings, host.clone());
                 mlflow = Some(Tracking {
                     queue: Arc::new(queue),
-                    dropped_parts: Arc::new(Drops::new(
+                    dropped_parts: Arc::new(DropCounter::new(
                         "mlflow",
                         "spans and artifacts of runs",
                         metrics.dropped("mlflow_parts"),

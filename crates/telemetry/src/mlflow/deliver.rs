@@ -12,7 +12,7 @@ use super::client::{Client, Error, Run};
 use super::head::{Artifact, End, EndStatus, RunHead};
 use super::names;
 use crate::otlp::{self, Resource};
-use crate::queue::{Place, Room};
+use crate::queue::{BytePermit, EntryPermit};
 use crate::span::Span;
 
 /// By which a resumed run finds the MLflow run of its first attempt.
@@ -20,15 +20,15 @@ const JOB_TAG: &str = "flowmill.job_id";
 
 /// A run that MLflow does not know everything of yet.
 #[derive(Debug)]
-pub(super) struct Pending {
+pub(super) struct PendingRun {
     pub(super) head: Arc<RunHead>,
-    _place: Place,
+    _entry: EntryPermit,
     pub(super) run: Option<Run>,
     /// MLflow was asked to make the run and did not answer: it may have made it all the same.
     may_exist: bool,
     params: VecDeque<(String, String)>,
-    pub(super) spans: Vec<(Box<Span>, Room)>,
-    pub(super) artifacts: VecDeque<(Artifact, Option<Room>)>,
+    pub(super) spans: Vec<(Box<Span>, BytePermit)>,
+    pub(super) artifacts: VecDeque<(Artifact, Option<BytePermit>)>,
     pub(super) is_async: bool,
     /// As MLflow has it.
     named_async: bool,
@@ -40,8 +40,8 @@ pub(super) struct Pending {
     pub(super) since: Duration,
 }
 
-impl Pending {
-    pub(super) fn new(head: Arc<RunHead>, place: Place, now: Duration) -> Self {
+impl PendingRun {
+    pub(super) fn new(head: Arc<RunHead>, permit: EntryPermit, now: Duration) -> Self {
         let param = |(name, value): &(String, crate::capture::Captured)| {
             (
                 names::name(name),
@@ -58,7 +58,7 @@ impl Pending {
             is_async: head.is_async,
             named_async: head.is_async,
             head,
-            _place: place,
+            _entry: permit,
             run: None,
             may_exist: false,
             spans: Vec::new(),
@@ -99,24 +99,24 @@ impl Pending {
 
 /// Delivers runs.
 #[derive(Debug)]
-pub(super) struct Courier {
+pub(super) struct RunDeliverer {
     pub(super) client: Client,
     pub(super) resource: Resource,
     /// Ids by name.
     pub(super) experiments: Mutex<HashMap<String, String>>,
 }
 
-impl Courier {
+impl RunDeliverer {
     /// Brings MLflow up to what is known of a run. Parts that MLflow refuses are left out and named in
     /// `refused`; an error means that the rest is to be tried again.
     pub(super) async fn deliver(
         &self,
-        pending: &mut Pending,
+        pending: &mut PendingRun,
         refused: &mut Vec<String>,
     ) -> Result<(), Error> {
         let run = self.run_of(pending).await?;
         self.log(pending, &run, refused).await?;
-        while let Some((artifact, room)) = pending.artifacts.pop_front() {
+        while let Some((artifact, permit)) = pending.artifacts.pop_front() {
             let Some(folder) = &run.artifacts else {
                 refused.push(
                     "artifacts are not kept by the server itself (start it with --serve-artifacts)"
@@ -130,7 +130,7 @@ impl Courier {
                 .put_artifact(folder, &artifact.path, artifact.text.clone())
                 .await;
             if let Err(error) = tolerate("an artifact", put, refused) {
-                pending.artifacts.push_front((artifact, room));
+                pending.artifacts.push_front((artifact, permit));
                 return Err(error);
             }
         }
@@ -148,7 +148,7 @@ impl Courier {
         self.close(pending, &run, refused).await
     }
 
-    async fn run_of(&self, pending: &mut Pending) -> Result<Run, Error> {
+    async fn run_of(&self, pending: &mut PendingRun) -> Result<Run, Error> {
         if let Some(run) = &pending.run {
             return Ok(run.clone());
         }
@@ -222,7 +222,7 @@ impl Courier {
     /// Parameters, and metrics and tags of the end, in as few requests as MLflow takes them in.
     async fn log(
         &self,
-        pending: &mut Pending,
+        pending: &mut PendingRun,
         run: &Run,
         refused: &mut Vec<String>,
     ) -> Result<(), Error> {
@@ -270,7 +270,7 @@ impl Courier {
     /// The name, and the end where there is one.
     async fn close(
         &self,
-        pending: &mut Pending,
+        pending: &mut PendingRun,
         run: &Run,
         refused: &mut Vec<String>,
     ) -> Result<(), Error> {

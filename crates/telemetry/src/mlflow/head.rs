@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::names;
 use crate::capture::Captured;
-use crate::queue::{Drops, Place, Queue, Room};
+use crate::queue::{BytePermit, DropCounter, EntryPermit, Queue};
 use crate::span::Span;
 
 /// How many artifacts a run leaves.
@@ -110,13 +110,13 @@ impl Artifact {
 /// What the exporter is told.
 #[derive(Debug)]
 pub(crate) enum Message {
-    Begun(Arc<RunHead>, Place),
-    Span(Uuid, Box<Span>, Room),
-    Artifact(Uuid, Artifact, Room),
+    Begun(Arc<RunHead>, EntryPermit),
+    Span(Uuid, Box<Span>, BytePermit),
+    Artifact(Uuid, Artifact, BytePermit),
     HandedOver(Uuid),
     Ended(Uuid, Box<End>),
     /// It stopped here without an end.
-    Left(Uuid),
+    Abandoned(Uuid),
     /// It never was.
     Dismissed(Uuid),
 }
@@ -128,21 +128,21 @@ pub(crate) struct RunHandle {
     level: ArtifactLevel,
     ended: AtomicBool,
     /// Until it is sent.
-    head: Mutex<Option<(RunHead, Place)>>,
+    head: Mutex<Option<(RunHead, EntryPermit)>>,
     queue: Arc<Queue<Message>>,
-    /// Parts of runs that had no room.
-    dropped_parts: Arc<Drops>,
+    /// Counts the parts of runs that did not fit.
+    dropped_parts: Arc<DropCounter>,
 }
 
 impl RunHandle {
     /// For a run that is about to begin. `None`, counted, where the exporter cannot keep up.
     pub(crate) fn reserve(
         queue: &Arc<Queue<Message>>,
-        dropped_parts: &Arc<Drops>,
+        dropped_parts: &Arc<DropCounter>,
         level: ArtifactLevel,
         head: impl FnOnce() -> RunHead,
     ) -> Option<Self> {
-        let Some(place) = queue.budget.take_entry() else {
+        let Some(permit) = queue.budget.take_entry() else {
             queue.dropped.count();
             return None;
         };
@@ -151,7 +151,7 @@ impl RunHandle {
             job: head.job,
             level,
             ended: AtomicBool::new(false),
-            head: Mutex::new(Some((head, place))),
+            head: Mutex::new(Some((head, permit))),
             queue: queue.clone(),
             dropped_parts: dropped_parts.clone(),
         })
@@ -164,9 +164,9 @@ impl RunHandle {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some((mut head, place)) = head {
+        if let Some((mut head, permit)) = head {
             complete(&mut head);
-            self.queue.send(Message::Begun(Arc::new(head), place));
+            self.queue.send(Message::Begun(Arc::new(head), permit));
         }
     }
 
@@ -176,16 +176,18 @@ impl RunHandle {
 
     pub(crate) fn span(&self, span: Span) {
         match self.queue.budget.take_bytes(span.bytes()) {
-            Some(room) => self
+            Some(permit) => self
                 .queue
-                .send(Message::Span(self.job, Box::new(span), room)),
+                .send(Message::Span(self.job, Box::new(span), permit)),
             None => self.dropped_parts.count(),
         }
     }
 
     pub(crate) fn artifact(&self, artifact: Artifact) {
         match self.queue.budget.take_bytes(64 + artifact.text.len()) {
-            Some(room) => self.queue.send(Message::Artifact(self.job, artifact, room)),
+            Some(permit) => self
+                .queue
+                .send(Message::Artifact(self.job, artifact, permit)),
             None => self.dropped_parts.count(),
         }
     }
@@ -208,7 +210,7 @@ impl RunHandle {
 impl Drop for RunHandle {
     fn drop(&mut self) {
         if !self.ended.load(Ordering::Relaxed) {
-            self.queue.send(Message::Left(self.job));
+            self.queue.send(Message::Abandoned(self.job));
         }
     }
 }

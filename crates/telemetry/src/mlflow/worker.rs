@@ -11,9 +11,9 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::client::{Client, Error};
-use super::deliver::{Courier, Pending};
+use super::deliver::{PendingRun, RunDeliverer};
 use super::head::Message;
-use crate::export::{Closing, Health, Seldom, closed};
+use crate::export::{Closing, LogThrottle, SinkHealth, closed};
 use crate::otlp::Resource;
 
 /// Deliveries at once: a server with one worker gains nothing from more.
@@ -38,50 +38,50 @@ pub(crate) struct Sink {
     pub(crate) dropped: IntCounter,
 }
 
-/// A run is here, or being delivered; what is told of it meanwhile waits.
-enum Slot {
-    Here(Box<Pending>),
-    Away(Vec<Message>),
+/// Whether a run is being delivered at the moment. Messages that arrive meanwhile wait for the end of that.
+enum DeliveryState {
+    Idle(Box<PendingRun>),
+    InDelivery(Vec<Message>),
 }
 
 /// A delivery that is over.
 struct Delivered {
-    pending: Box<Pending>,
+    pending: Box<PendingRun>,
     refused: Vec<String>,
     result: Result<(), Error>,
 }
 
 struct Worker {
-    courier: Arc<Courier>,
+    deliverer: Arc<RunDeliverer>,
     host: Arc<dyn Host>,
     dropped: IntCounter,
-    slots: HashMap<Uuid, Slot>,
+    runs: HashMap<Uuid, DeliveryState>,
     /// Runs that are over, in their order.
     ready: VecDeque<Uuid>,
     deliveries: JoinSet<Delivered>,
-    health: Health,
+    health: SinkHealth,
     /// Nothing is sent before that time.
     leave_alone_until: Duration,
-    refusals: Seldom,
+    refusals: LogThrottle,
     closing: bool,
 }
 
 /// Until the process is about to end and everything is delivered.
 pub(crate) async fn work(sink: Sink, mut queue: UnboundedReceiver<Message>, mut closing: Closing) {
     let mut worker = Worker {
-        courier: Arc::new(Courier {
+        deliverer: Arc::new(RunDeliverer {
             client: sink.client,
             resource: sink.resource,
             experiments: Mutex::default(),
         }),
         host: sink.host.clone(),
         dropped: sink.dropped,
-        slots: HashMap::new(),
+        runs: HashMap::new(),
         ready: VecDeque::new(),
         deliveries: JoinSet::new(),
-        health: Health::new("mlflow"),
+        health: SinkHealth::new("mlflow"),
         leave_alone_until: Duration::ZERO,
-        refusals: Seldom::default(),
+        refusals: LogThrottle::default(),
         closing: false,
     };
     let mut messages = Vec::new();
@@ -98,7 +98,7 @@ pub(crate) async fn work(sink: Sink, mut queue: UnboundedReceiver<Message>, mut 
                 }
             }
             Some(done) = worker.deliveries.join_next() => {
-                // A panic is in the log already; the run it was about stays `Away` and is lost with it.
+                // A panic is in the log already; the run it was about stays `InDelivery` and is lost with it.
                 if let Ok(done) = done {
                     worker.delivered(done);
                 }
@@ -115,7 +115,7 @@ pub(crate) async fn work(sink: Sink, mut queue: UnboundedReceiver<Message>, mut 
             return;
         }
         if worker.closing && worker.health.failures() >= LAST_ATTEMPTS {
-            crate::export::tell_lost("mlflow", "runs", worker.slots.len());
+            crate::export::tell_lost("mlflow", "runs", worker.runs.len());
             return;
         }
     }
@@ -130,28 +130,30 @@ impl Worker {
             | Message::Artifact(job, ..)
             | Message::HandedOver(job)
             | Message::Ended(job, _)
-            | Message::Left(job)
+            | Message::Abandoned(job)
             | Message::Dismissed(job) => *job,
         };
-        match (self.slots.get_mut(&job), message) {
-            (Some(Slot::Away(waiting)), message) => waiting.push(message),
-            (None, Message::Begun(head, place)) => {
-                let pending = Box::new(Pending::new(head, place, now));
-                self.slots.insert(job, Slot::Here(pending));
+        match (self.runs.get_mut(&job), message) {
+            (Some(DeliveryState::InDelivery(waiting)), message) => waiting.push(message),
+            (None, Message::Begun(head, permit)) => {
+                let pending = Box::new(PendingRun::new(head, permit, now));
+                self.runs.insert(job, DeliveryState::Idle(pending));
             }
-            (Some(Slot::Here(pending)), Message::Dismissed(_)) if pending.run.is_none() => {
-                self.slots.remove(&job);
+            (Some(DeliveryState::Idle(pending)), Message::Dismissed(_))
+                if pending.run.is_none() =>
+            {
+                self.runs.remove(&job);
             }
-            (Some(Slot::Here(pending)), message) => {
+            (Some(DeliveryState::Idle(pending)), message) => {
                 let was_over = pending.is_over;
                 match message {
-                    Message::Span(_, span, room) => pending.spans.push((span, room)),
-                    Message::Artifact(_, artifact, room) => {
-                        pending.artifacts.push_back((artifact, Some(room)));
+                    Message::Span(_, span, permit) => pending.spans.push((span, permit)),
+                    Message::Artifact(_, artifact, permit) => {
+                        pending.artifacts.push_back((artifact, Some(permit)));
                     }
                     Message::HandedOver(_) => pending.is_async = true,
                     Message::Ended(_, end) => pending.ended(end),
-                    Message::Left(_) | Message::Dismissed(_) => pending.is_over = true,
+                    Message::Abandoned(_) | Message::Dismissed(_) => pending.is_over = true,
                     // The same job came back here before its earlier attempt was told of.
                     Message::Begun(..) => pending.is_over = false,
                 }
@@ -166,8 +168,8 @@ impl Worker {
 
     fn close(&mut self) {
         self.closing = true;
-        for (job, slot) in &mut self.slots {
-            if let Slot::Here(pending) = slot
+        for (job, state) in &mut self.runs {
+            if let DeliveryState::Idle(pending) = state
                 && !pending.is_over
             {
                 pending.is_over = true;
@@ -179,7 +181,7 @@ impl Worker {
     /// Runs that go on, and that MLflow has not heard of for a while.
     fn look_for_news(&mut self) {
         let now = self.host.elapsed();
-        let is_due = |pending: &Pending| {
+        let is_due = |pending: &PendingRun| {
             let after = if pending.run.is_none() {
                 CREATE_AFTER
             } else {
@@ -187,8 +189,8 @@ impl Worker {
             };
             !pending.is_over && pending.has_news() && now.saturating_sub(pending.since) >= after
         };
-        let due = self.slots.iter().filter_map(|(job, slot)| match slot {
-            Slot::Here(pending) if is_due(pending) => Some(*job),
+        let due = self.runs.iter().filter_map(|(job, state)| match state {
+            DeliveryState::Idle(pending) if is_due(pending) => Some(*job),
             _ => None,
         });
         let due: Vec<Uuid> = due.filter(|job| !self.ready.contains(job)).collect();
@@ -203,20 +205,20 @@ impl Worker {
         while self.deliveries.len() < most
             && let Some(job) = self.ready.pop_front()
         {
-            let mut pending = match self.slots.remove(&job) {
-                Some(Slot::Here(pending)) => pending,
+            let mut pending = match self.runs.remove(&job) {
+                Some(DeliveryState::Idle(pending)) => pending,
                 // It was made ready twice.
-                Some(away @ Slot::Away(_)) => {
-                    self.slots.insert(job, away);
+                Some(in_delivery @ DeliveryState::InDelivery(_)) => {
+                    self.runs.insert(job, in_delivery);
                     continue;
                 }
                 None => continue,
             };
-            self.slots.insert(job, Slot::Away(Vec::new()));
-            let courier = self.courier.clone();
+            self.runs.insert(job, DeliveryState::InDelivery(Vec::new()));
+            let deliverer = self.deliverer.clone();
             self.deliveries.spawn(async move {
                 let mut refused = Vec::new();
-                let result = courier.deliver(&mut pending, &mut refused).await;
+                let result = deliverer.deliver(&mut pending, &mut refused).await;
                 Delivered {
                     pending,
                     refused,
@@ -234,9 +236,9 @@ impl Worker {
         } = done;
         let now = self.host.elapsed();
         let job = pending.head.job;
-        let waiting = match self.slots.remove(&job) {
-            Some(Slot::Away(waiting)) => waiting,
-            Some(Slot::Here(_)) | None => Vec::new(),
+        let waiting = match self.runs.remove(&job) {
+            Some(DeliveryState::InDelivery(waiting)) => waiting,
+            Some(DeliveryState::Idle(_)) | None => Vec::new(),
         };
         for why in &refused {
             self.tell_refused(why);
@@ -267,13 +269,13 @@ impl Worker {
             return;
         }
         let was_over = pending.is_over;
-        self.slots.insert(job, Slot::Here(pending));
+        self.runs.insert(job, DeliveryState::Idle(pending));
         for message in waiting {
             self.take(message);
         }
         if self.closing
             && !was_over
-            && let Some(Slot::Here(pending)) = self.slots.get_mut(&job)
+            && let Some(DeliveryState::Idle(pending)) = self.runs.get_mut(&job)
             && !pending.is_over
         {
             pending.is_over = true;
@@ -282,7 +284,7 @@ impl Worker {
     }
 
     fn tell_refused(&mut self, why: &str) {
-        if let Some(times) = self.refusals.now() {
+        if let Some(times) = self.refusals.due() {
             tracing::warn!(error = why, times, "MLflow refuses something");
         }
     }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::encode::{Resource, for_collector};
 use super::{Queued, Settings};
-use crate::export::{Closing, Health, Seldom, closed};
+use crate::export::{Closing, LogThrottle, SinkHealth, closed};
 use crate::http::root_cause;
 
 /// Attempts at one batch before it is dropped: about half a minute.
@@ -42,8 +42,8 @@ pub(crate) async fn work(
     mut queue: UnboundedReceiver<Queued>,
     mut closing: Closing,
 ) {
-    let mut health = Health::new("otlp");
-    let mut refusals = Seldom::default();
+    let mut health = SinkHealth::new("otlp");
+    let mut refusals = LogThrottle::default();
     let mut batch = Vec::new();
     loop {
         let open = tokio::select! {
@@ -84,8 +84,8 @@ impl Collector {
     async fn deliver(
         &self,
         batch: &mut Vec<Queued>,
-        health: &mut Health,
-        refusals: &mut Seldom,
+        health: &mut SinkHealth,
+        refusals: &mut LogThrottle,
         closing: &mut Closing,
     ) {
         let spans = batch.len() as u64;
@@ -99,7 +99,7 @@ impl Collector {
                 }
                 Err(Failure::Refused(why)) => {
                     self.dropped.inc_by(spans);
-                    if let Some(times) = refusals.now() {
+                    if let Some(times) = refusals.due() {
                         tracing::warn!(error = why, times, "the collector refuses spans");
                     }
                     break;
