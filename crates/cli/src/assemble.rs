@@ -14,17 +14,17 @@ use outbound::policy::Unfit;
 use outbound::{Client, Policy};
 use service::webhooks::{DefaultWebhook, Webhooks};
 
-use crate::config::allowed::Allowed;
+use crate::config::allowed::AllowList;
 use crate::config::environment::Environment;
-use crate::config::models::{Settings, Source};
+use crate::config::models::{ModelSource, Settings};
 use crate::config::{text, webhooks};
-use crate::host::Machine;
-use crate::recording::{Recording, Until};
-use crate::report::{Exit, Failure, Result};
+use crate::failure::{Exit, Failure, Result};
+use crate::recording::{PublishAt, Recording};
+use crate::system_host::SystemHost;
 
 /// Who answers, and how to name it to people.
 #[derive(Debug)]
-pub(crate) struct Answering {
+pub(crate) struct AssembledModels {
     /// Finds the model for each node.
     pub models: Arc<dyn Models>,
     /// Said on stderr where the answers do not come from the models that the workflow names.
@@ -39,10 +39,10 @@ pub(crate) struct Reach(Policy);
 
 impl Reach {
     /// With a list of the operator's, the public internet and what is on it.
-    pub(crate) fn of(allowed: Option<&Allowed>) -> Self {
+    pub(crate) fn of(allowed: Option<&AllowList>) -> Self {
         Self(match allowed {
             None => Policy::for_authors(),
-            Some(Allowed(rules)) => Policy::new(rules.iter().cloned()),
+            Some(AllowList(rules)) => Policy::new(rules.iter().cloned()),
         })
     }
 }
@@ -73,19 +73,19 @@ pub(crate) fn refuse_recording(record: Option<&Path>, workflow: &Workflow) -> Re
 
 /// How a cassette may be written.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Taping {
+pub(crate) struct RecordOptions {
     /// One that is there already is replaced.
     pub force: bool,
     /// When it takes its name.
-    pub until: Until,
+    pub publish_at: PublishAt,
 }
 
 /// Builds the answering side.
 pub(crate) fn models(
     settings: &Settings,
-    taping: Taping,
+    record_options: RecordOptions,
     environment: &Environment,
-) -> Result<Answering> {
+) -> Result<AssembledModels> {
     let registry = || -> Result<Arc<dyn Models>> {
         let mut prices = PriceTable::built_in();
         if let Some(path) = &settings.prices {
@@ -101,7 +101,7 @@ pub(crate) fn models(
             extra_roots_pem,
             reach: Some(Arc::new(Reach::of(settings.allow.as_ref()))),
             prices: Arc::new(prices),
-            clock: Arc::new(Machine::new()),
+            clock: Arc::new(SystemHost::new()),
             max_retry_after: settings.max_retry_after.unwrap_or(usual.max_retry_after),
             max_bodies_bytes: settings.answer_memory.unwrap_or(usual.max_bodies_bytes),
             ..usual
@@ -111,19 +111,19 @@ pub(crate) fn models(
         })?))
     };
     let (models, notice): (Arc<dyn Models>, _) = match &settings.source {
-        Source::Workflow => (registry()?, None),
-        Source::Override(spec) => {
+        ModelSource::Workflow => (registry()?, None),
+        ModelSource::Override(spec) => {
             let notice = format!("every node asks {}", spec_name(spec));
             (
                 Arc::new(Override::new(registry()?, spec.clone())),
                 Some(notice),
             )
         }
-        Source::Offline => (
+        ModelSource::Offline => (
             Arc::new(Offline),
             Some("offline: the built-in model makes the answers up; no model is called".to_owned()),
         ),
-        Source::Replay(path) => {
+        ModelSource::Replay(path) => {
             let player = Player::parse(&text::read(path)?).map_err(|error| {
                 Failure::new(
                     Exit::Invalid,
@@ -138,7 +138,7 @@ pub(crate) fn models(
                 )),
             )
         }
-        Source::Replies(path) => {
+        ModelSource::Replies(path) => {
             let script = Scripted::parse(&text::read(path)?).map_err(|error| {
                 Failure::new(
                     Exit::Invalid,
@@ -155,13 +155,13 @@ pub(crate) fn models(
         }
     };
     let Some(path) = &settings.record else {
-        return Ok(Answering {
+        return Ok(AssembledModels {
             models,
             notice,
             recording: None,
         });
     };
-    let recording = Recording::begin(path, taping.force, taping.until)?;
+    let recording = Recording::begin(path, record_options.force, record_options.publish_at)?;
     let shown = path.display();
     let replies = recording.clone();
     let recorder = Recorder::new(models, Box::new(recording.clone()), move || {
@@ -171,7 +171,7 @@ pub(crate) fn models(
     let notice = notice
         .into_iter()
         .chain([format!("record: every exchange is written to {shown}")]);
-    Ok(Answering {
+    Ok(AssembledModels {
         models: Arc::new(recorder),
         notice: Some(notice.collect::<Vec<_>>().join("; ")),
         recording: Some(recording),

@@ -50,10 +50,10 @@ pub(crate) fn status(url: &Url, tls: Option<ClientConfig>, timeout: Duration) ->
 
 /// Trusts whoever answers, for a server of this machine: its certificate is for the name that others know it by,
 /// and nothing is told it that is a secret.
-pub(crate) fn trusting_anyone(mut tls: ClientConfig) -> ClientConfig {
+pub(crate) fn accept_any_certificate(mut tls: ClientConfig) -> ClientConfig {
     let provider = Arc::clone(tls.crypto_provider());
     tls.dangerous()
-        .set_certificate_verifier(Arc::new(Anyone(provider)));
+        .set_certificate_verifier(Arc::new(AcceptAnyCertificate(provider)));
     tls
 }
 
@@ -80,9 +80,9 @@ fn ask(mut stream: impl Read + Write, head: &str) -> io::Result<u16> {
 
 /// Looks at no name and no authority, only that the other side holds the key of what it shows.
 #[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
+struct AcceptAnyCertificate(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anyone {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,

@@ -11,7 +11,7 @@ use jobs::sqlite::{OpenError, Options, SqliteStore};
 use jobs::store::JobStore;
 
 use crate::config::store::Store;
-use crate::report::{Exit, Failure, Result};
+use crate::failure::{Exit, Failure, Result};
 
 /// One store, as its two sides.
 #[derive(Debug)]

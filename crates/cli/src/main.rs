@@ -1,25 +1,26 @@
 //! `flowmill`: checks, runs and serves agent workflows written in YAML.
 //!
 //! The only composition root. [`commands`] has a file for each command; [`config`] reads the environment
-//! and files; [`assemble`] joins the other crates; [`printer`] and [`report`] talk to people.
+//! and files; [`assemble`] joins the other crates; [`printer`] writes, and [`failure`] is how a command ends that
+//! does not succeed.
 
 mod assemble;
 mod commands;
 mod config;
-mod descriptors;
+mod failure;
 mod health;
-mod host;
 mod job_store;
 mod logging;
+mod open_file_limit;
 mod printer;
 mod progress;
 mod recording;
-mod report;
 mod runtime;
 mod sample;
 mod signals;
+mod system_host;
 mod table;
-mod watching;
+mod telemetry_setup;
 mod workflow_file;
 
 use std::process::ExitCode;

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 
 use lang::visible;
 
-use crate::report::{self, Exit, Failure, Result};
+use crate::failure::{Exit, Failure, Result, render_warning};
 
 /// `--color`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -79,7 +79,7 @@ pub(crate) fn failure(failure: &Failure) {
 
 /// Prints a warning to stderr.
 pub(crate) fn warning(message: &str) {
-    styled_note(&report::render_warning(message));
+    styled_note(&render_warning(message));
 }
 
 /// Writes what clap has to say: help to stdout, mistakes to stderr.

@@ -10,14 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use llm::cassette;
 
 use crate::config::text;
+use crate::failure::{Exit, Failure, Result};
 use crate::printer;
-use crate::report::{Exit, Failure, Result};
 
 /// When a recording takes its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Until {
+pub(crate) enum PublishAt {
     /// At its end: one run is one cassette.
-    RunEnds,
+    RunEnd,
     /// With the first answer of a model: a server has no end to wait for.
     FirstReply,
 }
@@ -34,7 +34,7 @@ struct State {
     path: PathBuf,
     /// Where it is written until it takes its name; `None` from then on, and for what is no regular file.
     part: Option<PathBuf>,
-    until: Until,
+    publish_at: PublishAt,
     /// A cassette of that name is kept until then.
     is_replacement: bool,
     has_reply: bool,
@@ -43,7 +43,7 @@ struct State {
 impl Recording {
     /// Begins a cassette. A file of that name must be a cassette itself; one that holds exchanges is
     /// replaced only with `force`, or when the user at the terminal agrees.
-    pub(crate) fn begin(path: &Path, force: bool, until: Until) -> Result<Self> {
+    pub(crate) fn begin(path: &Path, force: bool, publish_at: PublishAt) -> Result<Self> {
         let shown = path.display().to_string();
         // Behind a link, the file it leads to is meant, not the link.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -57,25 +57,31 @@ impl Recording {
             Ok(_) => {
                 let file = OpenOptions::new().write(true).open(&path);
                 let file = file.map_err(|error| unwritable(&path, &error))?;
-                return Ok(Self::new(file, shown, path, None, until));
+                return Ok(Self::new(file, shown, path, None, publish_at));
             }
             Err(_) => Existing::Nothing,
         };
         existing.may_be_replaced(&path, force)?;
         let part = part_of(&path);
         let file = open_part(&part)?;
-        let recording = Self::new(file, shown, path, Some(part), until);
+        let recording = Self::new(file, shown, path, Some(part), publish_at);
         recording.state().is_replacement = existing == Existing::Exchanges;
         Ok(recording)
     }
 
-    fn new(file: File, shown: String, path: PathBuf, part: Option<PathBuf>, until: Until) -> Self {
+    fn new(
+        file: File,
+        shown: String,
+        path: PathBuf,
+        part: Option<PathBuf>,
+        publish_at: PublishAt,
+    ) -> Self {
         Self(Arc::new(Mutex::new(State {
             file,
             shown,
             path,
             part,
-            until,
+            publish_at,
             is_replacement: false,
             has_reply: false,
         })))
@@ -85,8 +91,8 @@ impl Recording {
     pub(crate) fn has_reply(&self) -> io::Result<()> {
         let mut state = self.state();
         state.has_reply = true;
-        if state.until == Until::FirstReply {
-            state.take_name()?;
+        if state.publish_at == PublishAt::FirstReply {
+            state.publish()?;
         }
         Ok(())
     }
@@ -106,7 +112,7 @@ impl Recording {
             ));
         } else if is_success || !state.is_replacement {
             state
-                .take_name()
+                .publish()
                 .map_err(|error| unwritable(&state.path, &error))?;
         } else {
             state.part = None;
@@ -134,7 +140,7 @@ impl Write for Recording {
 }
 
 impl State {
-    fn take_name(&mut self) -> io::Result<()> {
+    fn publish(&mut self) -> io::Result<()> {
         if let Some(part) = &self.part {
             fs::rename(part, &self.path)?;
             self.part = None;

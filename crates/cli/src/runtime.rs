@@ -2,7 +2,7 @@
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::report::{Exit, Failure, Result};
+use crate::failure::{Exit, Failure, Result};
 
 /// On the calling thread alone: for one run, or a few exchanges.
 pub(crate) fn of_one_thread() -> Result<Runtime> {

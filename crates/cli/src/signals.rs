@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, stdin};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::report::{Exit, Failure, Result};
+use crate::failure::{Exit, Failure, Result};
 
 /// The signals that ask for an end, from the moment this is made: none is missed between two waits.
 #[derive(Debug)]

@@ -10,21 +10,21 @@ use lang::source::Source;
 use lang::workflow::Workflow;
 
 use crate::config::text;
+use crate::failure::{Exit, Failure, Result};
 use crate::printer::{self, Look};
-use crate::report::{Exit, Failure, Result};
 
 /// A file that was read and checked.
 #[derive(Debug)]
-pub(crate) struct Report {
+pub(crate) struct CheckedFile {
     /// Its text.
     pub source: Source,
     /// What checking it found.
     pub checked: Checked,
 }
 
-impl Report {
+impl CheckedFile {
     /// Reads and checks a file; fails only when it cannot be read.
-    pub(crate) fn of(path: &Path) -> Result<Self> {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         Ok(Self::check(text::read_workflow(path)?))
     }
 
@@ -68,7 +68,7 @@ pub(crate) fn load(path: &Path) -> Result<(Source, Arc<Workflow>)> {
 
 /// Checks a text that is about to be used, as [`load`] does.
 pub(crate) fn load_text(source: Source) -> Result<(Source, Arc<Workflow>)> {
-    let report = Report::check(source);
+    let report = CheckedFile::check(source);
     report.print_findings();
     match report.checked.workflow {
         Some(workflow) => Ok((report.source, workflow)),

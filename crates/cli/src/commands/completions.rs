@@ -2,8 +2,8 @@
 
 use clap_complete::Shell;
 
+use crate::failure::{Exit, Result};
 use crate::printer;
-use crate::report::{Exit, Result};
 
 /// Print a completion script for a shell
 #[derive(Debug, clap::Args)]

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use lang::diagnostic;
 use lang::suggest;
 
+use crate::failure::{Exit, Failure, Result};
 use crate::printer;
-use crate::report::{Exit, Failure, Result};
 
 /// Explain a diagnostic code, such as FM0121, or list all codes
 #[derive(Debug, clap::Args)]

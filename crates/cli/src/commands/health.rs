@@ -7,9 +7,9 @@ use reqwest::Url;
 use rustls::ClientConfig;
 
 use super::context::Context;
-use crate::config::units::Time;
+use crate::config::units::PositiveDuration;
 use crate::config::{addresses, serve};
-use crate::report::{Exit, Failure, Result};
+use crate::failure::{Exit, Failure, Result};
 use crate::{assemble, health, printer};
 
 /// Tell whether a server takes requests; for health checks
@@ -41,7 +41,7 @@ pub(super) struct Args {
 
     /// Longest time to wait for the answer
     #[arg(long, value_name = "TIME", default_value = "3s")]
-    timeout: Time,
+    timeout: PositiveDuration,
 }
 
 pub(super) fn health(args: &Args, context: &Context) -> Result<Exit> {
@@ -67,7 +67,7 @@ pub(super) fn health(args: &Args, context: &Context) -> Result<Exit> {
     };
     let tls = match named {
         Some(_) => tls,
-        None => tls.map(health::trusting_anyone),
+        None => tls.map(health::accept_any_certificate),
     };
     let path = if args.live {
         "/health/live"

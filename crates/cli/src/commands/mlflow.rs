@@ -11,9 +11,9 @@ use telemetry::mlflow::{Registered, Registry, check};
 
 use super::context::Context;
 use crate::config::log::Level;
-use crate::host::Machine;
-use crate::report::{Exit, Failure, Result};
-use crate::{printer, runtime, watching, workflow_file};
+use crate::failure::{Exit, Failure, Result};
+use crate::system_host::SystemHost;
+use crate::{printer, runtime, telemetry_setup, workflow_file};
 
 /// Try the MLflow server; put workflows into its registry
 #[derive(Debug, clap::Args)]
@@ -44,7 +44,7 @@ enum Verb {
 
 pub(super) fn mlflow(args: &Args, context: &Context) -> Result<Exit> {
     context.start_logging(Level::Warn);
-    let host: Arc<dyn Host> = Arc::new(Machine::new());
+    let host: Arc<dyn Host> = Arc::new(SystemHost::new());
     let ca = args
         .ca
         .clone()
@@ -56,7 +56,7 @@ pub(super) fn mlflow(args: &Args, context: &Context) -> Result<Exit> {
 }
 
 fn try_server(ca: Option<&Path>, context: &Context, host: &Arc<dyn Host>) -> Result<Exit> {
-    let client = watching::mlflow(ca, &context.environment, host.clone())?;
+    let client = telemetry_setup::mlflow(ca, &context.environment, host.clone())?;
     let tried = runtime::of_one_thread()?.block_on(check(&client, &**host));
     let mut faults = Vec::new();
     for checked in tried {
@@ -82,7 +82,7 @@ fn register(
     host: &Arc<dyn Host>,
 ) -> Result<Exit> {
     let (source, workflow) = workflow_file::load(file)?;
-    let client = watching::mlflow(ca, &context.environment, host.clone())?;
+    let client = telemetry_setup::mlflow(ca, &context.environment, host.clone())?;
     let shown = client.shown();
     let registry = Registry::new(client);
     let registered =
@@ -91,7 +91,7 @@ fn register(
         name,
         version,
         prompts,
-    } = registered.map_err(|error| watching::unreached(&shown, &error))?;
+    } = registered.map_err(|error| telemetry_setup::unreached(&shown, &error))?;
     printer::data(&format!("models:/{name}/{version}"))?;
     for (prompt, version) in prompts {
         printer::data(&format!("prompts:/{prompt}/{version}"))?;

@@ -1,7 +1,7 @@
 //! The command line: a file for each command. Parsing is clap's; what a command needs beside its own
 //! arguments comes in a [`Context`].
 
-mod asked;
+mod backend;
 mod completions;
 mod context;
 mod deploy;
@@ -28,8 +28,8 @@ use self::context::Context;
 use crate::config::environment::Environment;
 use crate::config::log;
 use crate::config::project::Project;
+use crate::failure::{EXIT_CODES, Exit, Result};
 use crate::printer::{self, Color};
-use crate::report::{EXIT_CODES, Exit, Result};
 
 /// Turn an LLM agent workflow written in YAML into a production HTTP API.
 #[derive(Debug, Parser)]

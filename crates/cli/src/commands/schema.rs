@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use crate::failure::{Exit, Result};
 use crate::printer;
-use crate::report::{Exit, Result};
 use crate::workflow_file;
 
 /// Print the JSON Schemas of a workflow's inputs and outputs, or of the workflow language

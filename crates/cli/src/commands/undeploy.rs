@@ -4,8 +4,8 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use super::deploy::docker::{Container, docker};
+use crate::failure::{Exit, Failure, Result};
 use crate::printer;
-use crate::report::{Exit, Failure, Result};
 
 /// Take a deployment down; its jobs are kept
 #[derive(Debug, clap::Args)]

@@ -7,9 +7,9 @@ use clap::ValueEnum;
 use lang::diagnostic::render;
 use serde_json::{Value, json};
 
+use crate::failure::{Exit, Failure, Result};
 use crate::printer;
-use crate::report::{Exit, Failure, Result};
-use crate::workflow_file::{self, Counts, Report, many};
+use crate::workflow_file::{self, CheckedFile, Counts, many};
 
 /// Check workflow files; every fault is reported in one pass
 #[derive(Debug, clap::Args)]
@@ -52,7 +52,7 @@ pub(super) fn validate(args: &Args) -> Result<Exit> {
     let reports = args.files.iter().flat_map(|path| match files_of(path) {
         Ok(files) => files
             .into_iter()
-            .map(|file| (Report::of(&file), file))
+            .map(|file| (CheckedFile::read(&file), file))
             .collect(),
         Err(failure) => vec![(Err(failure), path.clone())],
     });
@@ -140,7 +140,7 @@ fn unreadable(file: &Path, failure: &Failure) -> Value {
 }
 
 /// The findings on stdout, the verdict on stderr.
-fn print_human(report: &Report, valid: bool) -> Result<()> {
+fn print_human(report: &CheckedFile, valid: bool) -> Result<()> {
     let look = printer::stdout_look();
     let findings = workflow_file::render_human(&report.source, &report.checked.diagnostics, look);
     if !findings.is_empty() {

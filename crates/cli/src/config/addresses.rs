@@ -96,9 +96,9 @@ impl TryFrom<String> for HostName {
 /// Where a proxy shows this server.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub(crate) struct ShownBelow(pub RootPath);
+pub(crate) struct ProxyPath(pub RootPath);
 
-impl FromStr for ShownBelow {
+impl FromStr for ProxyPath {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -106,7 +106,7 @@ impl FromStr for ShownBelow {
     }
 }
 
-impl TryFrom<String> for ShownBelow {
+impl TryFrom<String> for ProxyPath {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {

@@ -8,9 +8,9 @@ use serde::{Deserialize, Deserializer, de};
 
 /// Hosts, addresses and networks, separated by commas; in a file, a list as well.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Allowed(pub Vec<Rule>);
+pub(crate) struct AllowList(pub Vec<Rule>);
 
-impl FromStr for Allowed {
+impl FromStr for AllowList {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -22,7 +22,7 @@ impl FromStr for Allowed {
 }
 
 /// With commas between.
-impl fmt::Display for Allowed {
+impl fmt::Display for AllowList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, rule) in self.0.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
@@ -32,7 +32,7 @@ impl fmt::Display for Allowed {
     }
 }
 
-impl<'de> Deserialize<'de> for Allowed {
+impl<'de> Deserialize<'de> for AllowList {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(
@@ -63,7 +63,7 @@ mod tests {
     fn what_is_allowed_is_read_from_a_text_or_a_list() {
         #[derive(Deserialize)]
         struct File {
-            allow: Allowed,
+            allow: AllowList,
         }
         let check = |toml: &str, expected: Result<&str, &str>| match (
             toml::from_str::<File>(toml),

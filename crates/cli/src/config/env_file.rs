@@ -13,7 +13,7 @@ use lang::workflow::is_variable_name;
 
 use super::secret::Secret;
 use super::text;
-use crate::report::{Failure, Result};
+use crate::failure::{Failure, Result};
 
 /// Read where nobody names another file.
 pub(crate) const DEFAULT: &str = ".env";

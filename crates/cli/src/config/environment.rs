@@ -7,7 +7,7 @@ use clap::Command;
 
 use super::env_file::{self, EnvFile};
 use super::secret::Secret;
-use crate::report::{Failure, Result};
+use crate::failure::{Failure, Result};
 
 /// Beginnings of the names that are read without clap: of models, MLflow and OTLP.
 const READ: &[&str] = &[

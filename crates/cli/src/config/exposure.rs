@@ -9,8 +9,8 @@ use std::time::Duration;
 use server::{AllowedHost, AllowedHosts, Origin, RootPath};
 
 use super::serve::options::Options;
-use super::units::{Size, Time};
-use crate::report::{Failure, Result};
+use super::units::{PositiveDuration, Size};
+use crate::failure::{Failure, Result};
 
 /// Where a certificate and its key lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +67,9 @@ impl Settings {
                 ));
             }
         };
-        let time = |ours: Option<Time>, theirs: Option<Time>| ours.or(theirs).map(|time| time.0);
+        let time = |ours: Option<PositiveDuration>, theirs: Option<PositiveDuration>| {
+            ours.or(theirs).map(|time| time.0)
+        };
         let size = |ours: Option<Size>, theirs: Option<Size>| ours.or(theirs).map(|size| size.0);
         let number = |ours: Option<std::num::NonZeroU32>, theirs| {
             ours.or(theirs)

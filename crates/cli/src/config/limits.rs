@@ -9,7 +9,7 @@ use service::limits::Limits;
 use super::addresses::Networks;
 use super::serve::options::Options;
 use super::units::Dollars;
-use crate::report::{Failure, Result};
+use crate::failure::{Failure, Result};
 
 /// Requests a minute without a good key, from one address: enough for people who open pages, too little to be
 /// a burden.

@@ -8,10 +8,10 @@ use clap::builder::BoolishValueParser;
 use llm::model::ModelSpec;
 use serde::Deserialize;
 
-use super::allowed::Allowed;
+use super::allowed::AllowList;
 use super::layers::Layers;
-use super::units::{Size, Time};
-use crate::report::{Failure, Result};
+use super::units::{PositiveDuration, Size};
+use crate::failure::{Failure, Result};
 
 /// As given on the command line, in the environment, or in the file.
 #[derive(Debug, Clone, Default, clap::Args, Deserialize)]
@@ -53,12 +53,12 @@ pub(crate) struct Options {
     /// Hosts, addresses and networks that an `api_base` in a workflow may reach besides the public internet,
     /// such as models.internal,10.0.0.0/8 [default: all but link-local addresses and cloud metadata]
     #[arg(long, value_name = "LIST", env = "FLOWMILL_MODEL_ALLOW")]
-    pub model_allow: Option<Allowed>,
+    pub model_allow: Option<AllowList>,
 
     /// Longest wait for the next attempt that a provider's Retry-After may ask of a run without a deadline
     /// [default: 10m]
     #[arg(long, value_name = "TIME", env = "FLOWMILL_MAX_RETRY_AFTER")]
-    pub max_retry_after: Option<Time>,
+    pub max_retry_after: Option<PositiveDuration>,
 
     /// Memory for answers of models that are being read, all of them together [default: 128MB]
     #[arg(long, value_name = "SIZE", env = "FLOWMILL_MODEL_ANSWER_MEMORY")]
@@ -69,7 +69,7 @@ pub(crate) struct Options {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Settings {
     /// The answering side.
-    pub source: Source,
+    pub source: ModelSource,
     /// A cassette to write.
     pub record: Option<PathBuf>,
     /// A price table to lay over the built-in one.
@@ -77,7 +77,7 @@ pub(crate) struct Settings {
     /// Certificates to trust.
     pub ca: Option<PathBuf>,
     /// What workflow files may reach.
-    pub allow: Option<Allowed>,
+    pub allow: Option<AllowList>,
     /// Longest wait that a provider may ask for.
     pub max_retry_after: Option<Duration>,
     /// Bytes of answers that are being read.
@@ -86,7 +86,7 @@ pub(crate) struct Settings {
 
 /// The answering side.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Source {
+pub(crate) enum ModelSource {
     /// The models that the nodes name.
     Workflow,
     /// One model for all nodes.
@@ -132,7 +132,7 @@ impl Options {
     /// question: the highest layer that gives any of them settles it, and it may give only one.
     pub(crate) fn settle(layers: Layers<Self>) -> Result<Settings> {
         let layers = layers.highest_first();
-        let mut source = Source::Workflow;
+        let mut source = ModelSource::Workflow;
         for layer in &layers {
             if let Some(chosen) = layer.source()? {
                 source = chosen;
@@ -143,7 +143,7 @@ impl Options {
             layers.iter().find_map(|layer| pick(layer).clone())
         };
         let record = first(|layer| &layer.record);
-        if record.is_some() && matches!(source, Source::Replay(_) | Source::Replies(_)) {
+        if record.is_some() && matches!(source, ModelSource::Replay(_) | ModelSource::Replies(_)) {
             return Err(Failure::usage(
                 "--record needs a model to record, not a cassette or a script",
             )
@@ -157,7 +157,7 @@ impl Options {
             allow: layers.iter().find_map(|layer| layer.model_allow.clone()),
             max_retry_after: layers
                 .iter()
-                .find_map(|layer| layer.max_retry_after.map(|Time(time)| time)),
+                .find_map(|layer| layer.max_retry_after.map(|PositiveDuration(time)| time)),
             answer_memory: layers
                 .iter()
                 .find_map(|layer| layer.model_answer_memory.map(|Size(bytes)| bytes)),
@@ -165,21 +165,21 @@ impl Options {
     }
 
     /// The one source this layer gives, if any. `offline = false` says that the models are asked.
-    fn source(&self) -> Result<Option<Source>> {
+    fn source(&self) -> Result<Option<ModelSource>> {
         let mut given = Vec::new();
         if let Some(model) = &self.model {
             let spec = ModelSpec::parse(model).map_err(|error| Failure::usage(error.message))?;
-            given.push(("--model", Source::Override(spec)));
+            given.push(("--model", ModelSource::Override(spec)));
         }
         if let Some(path) = &self.replay {
-            given.push(("--replay", Source::Replay(path.clone())));
+            given.push(("--replay", ModelSource::Replay(path.clone())));
         }
         if let Some(path) = &self.replies {
-            given.push(("--replies", Source::Replies(path.clone())));
+            given.push(("--replies", ModelSource::Replies(path.clone())));
         }
         match self.offline {
-            Some(true) => given.push(("--offline", Source::Offline)),
-            Some(false) if given.is_empty() => given.push(("--offline", Source::Workflow)),
+            Some(true) => given.push(("--offline", ModelSource::Offline)),
+            Some(false) if given.is_empty() => given.push(("--offline", ModelSource::Workflow)),
             _ => {}
         }
         match given.as_slice() {
@@ -228,22 +228,22 @@ mod tests {
                 }
             };
         let openai = || {
-            Source::Override(ModelSpec {
+            ModelSource::Override(ModelSpec {
                 provider: Some("openai".into()),
                 model: Some("m".into()),
                 ..ModelSpec::default()
             })
         };
-        check(&[], &[], &[], Ok(Source::Workflow));
-        check(&["offline"], &["openai/m"], &[], Ok(Source::Offline));
+        check(&[], &[], &[], Ok(ModelSource::Workflow));
+        check(&["offline"], &["openai/m"], &[], Ok(ModelSource::Offline));
         check(&["openai/m"], &["offline"], &["replay"], Ok(openai()));
         check(
             &[],
             &["replay"],
             &["offline"],
-            Ok(Source::Replay("tape".into())),
+            Ok(ModelSource::Replay("tape".into())),
         );
-        check(&["online"], &["offline"], &[], Ok(Source::Workflow));
+        check(&["online"], &["offline"], &[], Ok(ModelSource::Workflow));
         check(&["online", "openai/m"], &[], &[], Ok(openai()));
         check(
             &["offline", "replay"],
@@ -267,7 +267,7 @@ mod tests {
             &["record", "offline"],
             &["replies"],
             &[],
-            Ok(Source::Offline),
+            Ok(ModelSource::Offline),
         );
         check(&["opnai/m"], &[], &[], Err("provider"));
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::{jobs, log, models, run, serve, telemetry, text};
-use crate::report::{Failure, Result};
+use crate::failure::{Failure, Result};
 
 /// Read from the working directory when `--config` names no other.
 const FILE_NAME: &str = "flowmill.toml";

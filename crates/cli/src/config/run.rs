@@ -8,7 +8,7 @@ use lang::workflow::{Budget, CaptureLevel};
 use serde::Deserialize;
 
 use super::capture::Capture;
-use super::units::Time;
+use super::units::PositiveDuration;
 
 /// As given on the command line, in the environment, or in the file.
 #[derive(Debug, Clone, Default, clap::Args, Deserialize)]
@@ -17,7 +17,7 @@ use super::units::Time;
 pub(crate) struct Options {
     /// Longest time for the whole run, such as 30s or 5m [default: none]
     #[arg(long, value_name = "TIME", env = "FLOWMILL_TIMEOUT")]
-    pub timeout: Option<Time>,
+    pub timeout: Option<PositiveDuration>,
 
     /// What stdout gets [default: pretty]
     #[arg(long, value_name = "FORMAT", env = "FLOWMILL_FORMAT")]

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use lang::source::Source;
 
+use crate::failure::{Exit, Failure, Result};
 use crate::printer;
-use crate::report::{Exit, Failure, Result};
 
 /// Longest file that is read, in bytes: more than any workflow, inputs or cassette needs.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;

@@ -9,17 +9,17 @@ use serde::{Deserialize, Deserializer, de};
 
 /// A duration above zero; a bare number is seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Time(pub Duration);
+pub(crate) struct PositiveDuration(pub Duration);
 
 /// A duration that may be zero: how old something may get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Age(pub Duration);
+pub(crate) struct DurationOrZero(pub Duration);
 
 /// A number of bytes; `k`, `M` and `G` are powers of 1024.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size(pub usize);
 
-impl FromStr for Time {
+impl FromStr for PositiveDuration {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -33,7 +33,7 @@ impl FromStr for Time {
     }
 }
 
-impl FromStr for Age {
+impl FromStr for DurationOrZero {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -63,7 +63,7 @@ fn duration(text: &str) -> Option<Duration> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moment {
     At(Timestamp),
-    Apart(Duration),
+    Relative(Duration),
 }
 
 impl Moment {
@@ -73,7 +73,7 @@ impl Moment {
             return Ok(Self::At(at));
         }
         text.parse()
-            .map(|Age(apart)| Self::Apart(apart))
+            .map(|DurationOrZero(apart)| Self::Relative(apart))
             .map_err(|_| format!("`{text}` is no time; write {wanted}"))
     }
 
@@ -81,7 +81,7 @@ impl Moment {
     pub(crate) fn before(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(at) => at,
-            Self::Apart(ago) => now.checked_sub(ago).unwrap_or(Timestamp::MIN),
+            Self::Relative(ago) => now.checked_sub(ago).unwrap_or(Timestamp::MIN),
         }
     }
 
@@ -89,7 +89,7 @@ impl Moment {
     pub(crate) fn after(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(at) => at,
-            Self::Apart(ahead) => now.checked_add(ahead).unwrap_or(Timestamp::MAX),
+            Self::Relative(ahead) => now.checked_add(ahead).unwrap_or(Timestamp::MAX),
         }
     }
 }
@@ -121,7 +121,7 @@ impl FromStr for Size {
     }
 }
 
-impl<'de> Deserialize<'de> for Time {
+impl<'de> Deserialize<'de> for PositiveDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer
             .deserialize_any(TextOrNumber("a duration such as \"30s\""))
@@ -129,7 +129,7 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
-impl<'de> Deserialize<'de> for Age {
+impl<'de> Deserialize<'de> for DurationOrZero {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer
             .deserialize_any(TextOrNumber("a duration such as \"7d\""))
@@ -200,7 +200,10 @@ mod tests {
     #[test]
     fn durations() {
         let check = |text: &str, expected: Option<u64>| {
-            let read = text.parse::<Time>().ok().map(|time| time.0.as_millis());
+            let read = text
+                .parse::<PositiveDuration>()
+                .ok()
+                .map(|time| time.0.as_millis());
             assert_eq!(read, expected.map(u128::from), "{text}");
         };
         check("30s", Some(30_000));
@@ -224,7 +227,10 @@ mod tests {
     #[test]
     fn ages_may_be_zero() {
         let check = |text: &str, expected: Option<u64>| {
-            let read = text.parse::<Age>().ok().map(|age| age.0.as_secs());
+            let read = text
+                .parse::<DurationOrZero>()
+                .ok()
+                .map(|age| age.0.as_secs());
             assert_eq!(read, expected, "{text}");
         };
         check("0", Some(0));

@@ -1,6 +1,6 @@
 //! The part of `[serve]` that says how ends of jobs are told: where to by default, and what may be reached.
 
-use super::allowed::Allowed;
+use super::allowed::AllowList;
 use super::secret::Secret;
 use super::serve::options::Options;
 
@@ -12,7 +12,7 @@ pub(crate) struct Settings {
     /// What its messages are signed with.
     pub secret: Option<Secret>,
     /// What webhooks may reach besides the public internet.
-    pub allow: Allowed,
+    pub allow: AllowList,
 }
 
 impl Settings {
@@ -42,7 +42,7 @@ mod tests {
         let settings = Settings {
             url: Some(Secret::from("letmein".to_owned())),
             secret: Some(Secret::from("letmein".to_owned())),
-            allow: Allowed::default(),
+            allow: AllowList::default(),
         };
         assert!(!format!("{settings:?}").contains("letmein"));
     }

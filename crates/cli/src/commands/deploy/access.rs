@@ -7,7 +7,7 @@ use service::access::ListedKeys;
 
 use super::options::{Args, Target, host};
 use super::secrets::Secrets;
-use crate::report::{Failure, Result};
+use crate::failure::{Failure, Result};
 
 /// Refuses a list of keys that the server would refuse, and a server that others reach without one.
 pub(super) fn check(args: &Args, secrets: &Secrets) -> Result<()> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use deploy::elf::{Architecture, HEAD, Program};
 
-use crate::report::{Exit, Failure, Result};
+use crate::failure::{Exit, Failure, Result};
 
 /// Names the program; below `--binary`.
 pub(super) const VARIABLE: &str = "FLOWMILL_BINARY";

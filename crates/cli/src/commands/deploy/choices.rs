@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::docker::Container;
 use super::options::Args;
-use crate::report::{Exit, Failure, Result};
+use crate::failure::{Exit, Failure, Result};
 
 /// Options that go for a deployment, and not for one command, by the names of their fields.
 const KEPT: &[&str] = &[
@@ -62,7 +62,7 @@ const ALTERNATIVES: &[&[&str]] = &[
 
 /// One option as it is written: `--port=9000`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Choice {
+struct ChosenOption {
     /// The name of its field.
     id: String,
     word: String,
@@ -80,9 +80,9 @@ pub(super) struct Label {
 
 /// What was chosen, now or before.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Choices(Vec<Choice>);
+pub(super) struct ChosenOptions(Vec<ChosenOption>);
 
-impl Choices {
+impl ChosenOptions {
     /// Of a command line, with what the environment adds to it.
     pub(super) fn given(matches: &ArgMatches) -> Self {
         Self::from_sources(
@@ -108,7 +108,7 @@ impl Choices {
             } else {
                 format!("--{long}")
             };
-            Some(Choice {
+            Some(ChosenOption {
                 id: (*id).to_owned(),
                 word,
                 is_from_before: false,
@@ -162,7 +162,7 @@ impl Choices {
             .any(|alternatives| alternatives.iter().any(|id| self.has(id)));
         if !is_answered && !self.has(id) {
             let long = id.replace('_', "-");
-            self.0.push(Choice {
+            self.0.push(ChosenOption {
                 id: id.to_owned(),
                 word: format!("--{long}={}", value_of(id, path.as_os_str())),
                 is_from_before: false,
@@ -198,7 +198,7 @@ impl Choices {
 }
 
 /// What the container that is to be replaced was deployed with.
-pub(super) struct Before {
+pub(super) struct PreviousDeployment {
     label: Label,
     /// Of the server in it.
     arguments: Vec<String>,
@@ -207,7 +207,7 @@ pub(super) struct Before {
     pub(super) variables: Option<PathBuf>,
 }
 
-impl Before {
+impl PreviousDeployment {
     pub(super) fn of(container: &Container) -> Result<Self> {
         let arguments = container.arguments();
         let published = container.published();
@@ -245,8 +245,8 @@ impl Before {
     }
 
     /// Takes over what is not chosen anew, and says what that is.
-    pub(super) fn keep(&self, args: &mut Args, given: &mut Choices) -> Result<Vec<String>> {
-        let (before, kept) = Choices::read(&self.label.options)?;
+    pub(super) fn keep(&self, args: &mut Args, given: &mut ChosenOptions) -> Result<Vec<String>> {
+        let (before, kept) = ChosenOptions::read(&self.label.options)?;
         let is_answered = |id: &str| {
             given.has(id)
                 || ALTERNATIVES
@@ -254,11 +254,11 @@ impl Before {
                     .filter(|alternatives| alternatives.contains(&id))
                     .any(|alternatives| alternatives.iter().any(|id| given.has(id)))
         };
-        let taken: Vec<Choice> = before
+        let taken: Vec<ChosenOption> = before
             .0
             .into_iter()
             .filter(|choice| !is_answered(&choice.id))
-            .map(|choice| Choice {
+            .map(|choice| ChosenOption {
                 is_from_before: true,
                 ..choice
             })
@@ -418,20 +418,20 @@ mod tests {
 
     use super::*;
 
-    fn given(line: &str) -> (Args, Choices) {
+    fn given(line: &str) -> (Args, ChosenOptions) {
         let words = std::iter::once("workflow.yaml").chain(line.split_whitespace());
         let matches = command().try_get_matches_from(words).expect("options");
         let args = Args::from_arg_matches(&matches).expect("options");
-        (args, Choices::given(&matches))
+        (args, ChosenOptions::given(&matches))
     }
 
     /// Deployed with one line, then with the other.
-    fn replaced(first: &str, now: &str) -> (Args, Choices, Vec<String>) {
+    fn replaced(first: &str, now: &str) -> (Args, ChosenOptions, Vec<String>) {
         let (_, first) = given(first);
         let container = json!({
             "Config": { "Labels": { OPTIONS_LABEL: first.label(&["KEY".to_owned()]) } },
         });
-        let before = Before::of(&Container::described(container)).expect("a label");
+        let before = PreviousDeployment::of(&Container::described(container)).expect("a label");
         assert_eq!(before.shell_variables(), ["KEY"]);
         let (mut args, mut choices) = given(now);
         let kept = before.keep(&mut args, &mut choices).expect("a label");
@@ -508,7 +508,7 @@ mod tests {
             ] },
             "HostConfig": { "PortBindings": { "8000/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "9000" }] } },
         });
-        let before = Before::of(&Container::described(container)).expect("no label");
+        let before = PreviousDeployment::of(&Container::described(container)).expect("no label");
         let (mut args, mut choices) = given("--replace");
         let kept = before.keep(&mut args, &mut choices).expect("options");
         assert_eq!(

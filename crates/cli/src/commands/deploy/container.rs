@@ -12,8 +12,8 @@ use reqwest::Url;
 
 use super::docker::{Compose, Container, docker, run};
 use super::steps::Steps;
+use crate::failure::{Exit, Failure, Result};
 use crate::health;
-use crate::report::{Exit, Failure, Result};
 
 /// Longest time until a container has to be ready: a large store takes a moment to open.
 const START: Duration = Duration::from_secs(60);
@@ -23,9 +23,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// A container of our name that is to be replaced.
 #[derive(Debug)]
-pub(super) struct Existing(Container);
+pub(super) struct ReplacedContainer(Container);
 
-impl Existing {
+impl ReplacedContainer {
     /// Refuses to take a name from a container that is not to be replaced, or not ours.
     pub(super) fn find(plan: &Plan<'_>, replace: bool) -> Result<Option<Self>> {
         let name = &plan.name;
@@ -70,7 +70,7 @@ pub(super) fn url(plan: &Plan<'_>) -> String {
 pub(super) fn start(
     plan: &Plan<'_>,
     folder: &Path,
-    existing: Option<Existing>,
+    existing: Option<ReplacedContainer>,
     platform: Option<::deploy::elf::Architecture>,
     restore: impl FnOnce() -> Result<()>,
     steps: &mut Steps,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use deploy::package::LABEL;
 use serde_json::Value;
 
-use crate::report::{Exit, Failure, Result};
+use crate::failure::{Exit, Failure, Result};
 
 /// An engine that hangs is one that does not run.
 const ANSWER_TIME: Duration = Duration::from_secs(10);

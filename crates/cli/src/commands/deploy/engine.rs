@@ -5,12 +5,12 @@ use std::net::{IpAddr, TcpListener};
 use ::deploy::elf::Architecture;
 use ::deploy::plan::Plan;
 
-use super::container::Existing;
+use super::container::ReplacedContainer;
 use super::docker::{self, Compose};
 use super::options::{Args, Target, platform};
 use super::prepared::Prepared;
 use super::steps::Steps;
-use crate::report::{Exit, Failure, Result};
+use crate::failure::{Exit, Failure, Result};
 
 /// The engine and what was found on it.
 pub(super) struct Engine {
@@ -19,7 +19,7 @@ pub(super) struct Engine {
     /// For the target that needs it.
     pub(super) compose: Option<Compose>,
     /// To be replaced.
-    pub(super) existing: Option<Existing>,
+    pub(super) existing: Option<ReplacedContainer>,
 }
 
 impl Engine {
@@ -42,7 +42,7 @@ impl Engine {
                     };
                     let existing = match args.target {
                         Target::Kubernetes => None,
-                        _ => Existing::find(plan, args.replace)?,
+                        _ => ReplacedContainer::find(plan, args.replace)?,
                     };
                     let is_ours = existing
                         .as_ref()

@@ -9,17 +9,17 @@ use deploy::manifest::{self, Changes, Manifest};
 use deploy::package::{PROGRAM, Package};
 
 use crate::config::text;
-use crate::report::{Exit, Failure, Result};
+use crate::failure::{Exit, Failure, Result};
 
 /// What is about to change in the folder.
 #[derive(Debug)]
-pub(super) struct Writing<'a> {
+pub(super) struct PackageWriter<'a> {
     folder: &'a Path,
     package: &'a Package,
     changes: Changes,
 }
 
-impl<'a> Writing<'a> {
+impl<'a> PackageWriter<'a> {
     /// Compares the package with the folder. Files that were changed by hand are only overwritten by `force`,
     /// or when whoever sits at the terminal says so.
     pub(super) fn new(folder: &'a Path, package: &'a Package, force: bool) -> Result<Self> {

@@ -9,8 +9,8 @@ use lang::workflow::{OnGateFail, Workflow};
 use serde_json::Value;
 
 use crate::config::store::Store;
+use crate::failure::{Exit, Failure, Result};
 use crate::job_store;
-use crate::report::{Exit, Failure, Result};
 use crate::runtime;
 
 /// Runs that are looked at, newest first, until one tells.

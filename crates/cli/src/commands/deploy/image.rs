@@ -11,7 +11,7 @@ use ::deploy::package::PROGRAM;
 use tar::{Builder, EntryType, Header};
 
 use super::docker::{docker, not_started, refused};
-use crate::report::{Exit, Failure, Result};
+use crate::failure::{Exit, Failure, Result};
 
 /// Makes the image of the package in a folder; its size in bytes.
 pub(super) fn build(

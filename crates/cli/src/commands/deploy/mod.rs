@@ -4,7 +4,6 @@
 mod access;
 mod binary;
 mod choices;
-mod closing;
 mod container;
 pub(super) mod docker;
 mod engine;
@@ -15,6 +14,7 @@ mod options;
 mod prepared;
 mod secrets;
 mod steps;
+mod summary;
 
 use ::deploy::elf::Architecture;
 use ::deploy::image::Image;
@@ -23,18 +23,18 @@ use ::deploy::plan::{Access, Plan};
 use ::deploy::variables::API_KEYS;
 use lang::workflow::Workflow;
 
-use self::choices::{Before, Choices};
-use self::closing::Closing;
+use self::choices::{ChosenOptions, PreviousDeployment};
 use self::docker::Container;
 use self::engine::Engine;
-use self::folder::Writing;
+use self::folder::PackageWriter;
 pub(super) use self::options::Args;
 use self::options::{Format, Target};
 use self::prepared::Prepared;
 use self::steps::Steps;
+use self::summary::Summary;
 use super::context::Context;
 use crate::config::log::Level;
-use crate::report::{Exit, Failure, Result};
+use crate::failure::{Exit, Failure, Result};
 use crate::{printer, workflow_file};
 
 pub(super) fn deploy(args: &Args, context: &Context) -> Result<Exit> {
@@ -52,7 +52,7 @@ pub(super) fn deploy(args: &Args, context: &Context) -> Result<Exit> {
         },
     )?;
     let mut args = args.clone();
-    let mut choices = Choices::given(&context.matches);
+    let mut choices = ChosenOptions::given(&context.matches);
     let before = before(&args, &loaded.1)?;
     if let Some(before) = &before {
         let kept = before.keep(&mut args, &mut choices)?;
@@ -99,7 +99,7 @@ pub(super) fn deploy(args: &Args, context: &Context) -> Result<Exit> {
     };
 
     let package = Package::of(&plan);
-    let writing = Writing::new(&args.output_dir, &package, args.force)?;
+    let writing = PackageWriter::new(&args.output_dir, &package, args.force)?;
     steps.step(
         "package",
         || writing.write(program.as_deref()),
@@ -116,7 +116,7 @@ pub(super) fn deploy(args: &Args, context: &Context) -> Result<Exit> {
         },
     )?;
 
-    let mut closing = Closing {
+    let mut summary = Summary {
         plan: &plan,
         update: choices.update_command(&args.file, plan.name.as_str()),
         package: &package,
@@ -138,9 +138,9 @@ pub(super) fn deploy(args: &Args, context: &Context) -> Result<Exit> {
         let size = steps.step(
             "build",
             || image::build(&image, &folder, &parts, args.platform),
-            |size| format!("image {image} built ({})", closing::megabytes(*size)),
+            |size| format!("image {image} built ({})", summary::megabytes(*size)),
         )?;
-        closing.image = Some((image.clone(), size));
+        summary.image = Some((image.clone(), size));
         if args.push {
             steps.step(
                 "push",
@@ -148,7 +148,7 @@ pub(super) fn deploy(args: &Args, context: &Context) -> Result<Exit> {
                 |_| format!("pushed {image}"),
             )?;
         }
-        closing.compose = engine.compose;
+        summary.compose = engine.compose;
         match args.target {
             Target::Kubernetes => {}
             Target::Docker => {
@@ -161,24 +161,24 @@ pub(super) fn deploy(args: &Args, context: &Context) -> Result<Exit> {
                     restore,
                     &mut steps,
                 )?;
-                closing.url = Some(container::url(&plan));
+                summary.url = Some(container::url(&plan));
             }
             Target::Compose => {
                 let compose = engine.compose.expect("checked for this target");
                 container::start_compose(&plan, &folder, compose, args.mlflow, &mut steps)?;
-                closing.url = Some(container::url(&plan));
+                summary.url = Some(container::url(&plan));
             }
         }
     }
     match args.format {
-        Format::Text => printer::data(&closing.text())?,
-        Format::Json => printer::data(&format!("{:#}", closing.json(&steps)))?,
+        Format::Text => printer::data(&summary.text())?,
+        Format::Json => printer::data(&format!("{:#}", summary.json(&steps)))?,
     }
     Ok(Exit::Success)
 }
 
 /// What the container that is to be replaced was deployed with.
-fn before(args: &Args, workflow: &Workflow) -> Result<Option<Before>> {
+fn before(args: &Args, workflow: &Workflow) -> Result<Option<PreviousDeployment>> {
     if !args.replace || args.generate || args.target == Target::Kubernetes {
         return Ok(None);
     }
@@ -187,12 +187,16 @@ fn before(args: &Args, workflow: &Workflow) -> Result<Option<Before>> {
     docker::platform_of_engine()?;
     Container::find(name.as_str())?
         .filter(Container::is_ours)
-        .map(|container| Before::of(&container))
+        .map(|container| PreviousDeployment::of(&container))
         .transpose()
 }
 
 /// A server that lets in only callers with a key does not become one that lets everyone in by the way.
-fn refuse_less_protection(before: &Before, plan: &Plan<'_>, choices: &Choices) -> Result<()> {
+fn refuse_less_protection(
+    before: &PreviousDeployment,
+    plan: &Plan<'_>,
+    choices: &ChosenOptions,
+) -> Result<()> {
     if !before.wants_keys() || plan.access == Access::Keys || choices.opens_now() {
         return Ok(());
     }

@@ -10,8 +10,8 @@ use super::binary;
 use crate::config::addresses::Host;
 use crate::config::models;
 use crate::config::store::Store;
-use crate::config::units::Time;
-use crate::report::{Failure, Result};
+use crate::config::units::PositiveDuration;
+use crate::failure::{Failure, Result};
 
 /// Deploy a workflow as a container: check it, package it, build its image, start it
 #[derive(Debug, Clone, clap::Args)]
@@ -62,11 +62,11 @@ pub(in crate::commands) struct Args {
 
     /// How long POST /run waits for its run before it answers 202 with a handle [default: 30s]
     #[arg(long, value_name = "TIME", visible_alias = "timeout")]
-    pub(super) sync_timeout: Option<Time>,
+    pub(super) sync_timeout: Option<PositiveDuration>,
 
     /// How long runs in flight may go on when the container is stopped
     #[arg(long, value_name = "TIME", default_value = "30s")]
-    pub(super) drain_timeout: Time,
+    pub(super) drain_timeout: PositiveDuration,
 
     /// Where jobs are kept in the container: sqlite:NAME.db in its volume, or memory to lose them [default:
     /// sqlite:flowmill.db]

@@ -10,17 +10,17 @@ use lang::workflow::Workflow;
 use serde_json::Value;
 use service::catalog::LoadedWorkflow;
 
-use super::choices::{Before, Choices};
+use super::choices::{ChosenOptions, PreviousDeployment};
 use super::options::{Args, host};
 use super::secrets::Secrets;
 use super::{access, gates};
 use crate::assemble::Reach;
 use crate::commands::context::Context;
-use crate::config::models::Source;
+use crate::config::models::ModelSource;
 use crate::config::store::Store;
 use crate::config::{models, text};
+use crate::failure::{Exit, Failure, Result};
 use crate::printer;
-use crate::report::{Exit, Failure, Result};
 use crate::runtime;
 use crate::sample;
 
@@ -43,8 +43,8 @@ impl<'a> Prepared<'a> {
     pub(super) fn of(
         args: &Args,
         (source, workflow): (lang::source::Source, Arc<Workflow>),
-        choices: &mut Choices,
-        before: Option<&Before>,
+        choices: &mut ChosenOptions,
+        before: Option<&PreviousDeployment>,
         context: &'a Context,
     ) -> Result<Self> {
         if !args.ignore_gates {
@@ -101,7 +101,7 @@ impl<'a> Prepared<'a> {
     }
 
     /// Every decision, from the options and what was read.
-    pub(super) fn plan(&'a self, args: &Args, choices: &Choices) -> Result<Plan<'a>> {
+    pub(super) fn plan(&'a self, args: &Args, choices: &ChosenOptions) -> Result<Plan<'a>> {
         let workflow = &*self.loaded.workflow;
         let name = name(args, workflow)?;
         let store = match &args.store {
@@ -191,14 +191,14 @@ fn answering(settings: &models::Settings) -> Result<(Answering, Vec<Attached>)> 
         Ok(())
     };
     let answering = match &settings.source {
-        Source::Workflow => Answering::Workflow,
-        Source::Override(spec) => Answering::Model(spec.clone()),
-        Source::Offline => Answering::Offline,
-        Source::Replay(path) => {
+        ModelSource::Workflow => Answering::Workflow,
+        ModelSource::Override(spec) => Answering::Model(spec.clone()),
+        ModelSource::Offline => Answering::Offline,
+        ModelSource::Replay(path) => {
             attach(Purpose::Cassette, path)?;
             Answering::Replay
         }
-        Source::Replies(path) => {
+        ModelSource::Replies(path) => {
             attach(Purpose::Replies, path)?;
             Answering::Replies
         }

@@ -20,7 +20,7 @@ use crate::assemble::Reach;
 use crate::config::env_file::{self, EnvFile};
 use crate::config::environment::Environment;
 use crate::config::secret::Secret;
-use crate::report::{Exit, Failure, Result};
+use crate::failure::{Exit, Failure, Result};
 
 /// What the container is told.
 #[derive(Default)]

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::failure::Result;
 use crate::printer;
-use crate::report::Result;
 
 /// Tells of steps on stderr, and remembers them for `--format json`.
 #[derive(Debug, Default)]

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use deploy::shell;
 
 use crate::config::text;
+use crate::failure::{Exit, Failure, Result};
 use crate::printer;
-use crate::report::{Exit, Failure, Result};
 
 /// The workflow that is written; [`NAME`] stands where its name goes.
 const STARTER: &str = include_str!("starter.yaml");

@@ -1,9 +1,9 @@
 //! `flowmill jobs`: looks at jobs and steers them, at a running server or in the store file of one that
 //! is stopped. What is shown is the JSON of the HTTP API, or tables made of it.
 
-mod file;
+mod api_client;
 mod options;
-mod remote;
+mod store_file;
 pub(super) mod table;
 
 use std::collections::HashMap;
@@ -12,16 +12,16 @@ use clap::{Subcommand, ValueEnum};
 use lang::visible;
 use serde_json::{Value, json};
 
-use super::asked::{self, Asked};
+use super::backend::{self, Backend};
 use super::context::Context;
 use crate::config::log::Level;
-use crate::report::{Exit, Failure, Result};
+use crate::failure::{Exit, Failure, Result};
 use crate::{printer, runtime};
-use file::File;
 use options::Definition;
+use store_file::StoreFile;
 
+pub(super) use api_client::ApiClient;
 pub(super) use options::Listing;
-pub(super) use remote::Remote;
 
 /// Jobs of a page that is asked for at once: the most the API gives.
 const PAGE: usize = 200;
@@ -38,7 +38,7 @@ pub(super) struct Args {
     verb: Verb,
 
     #[command(flatten)]
-    asked: asked::Args,
+    backend: backend::Args,
 
     /// What stdout gets
     #[arg(
@@ -104,26 +104,26 @@ enum Verb {
 }
 
 /// Where the jobs are.
-pub(super) struct Source(Place);
+pub(super) struct JobSource(Access);
 
-enum Place {
-    Remote(Remote),
-    File(File),
+enum Access {
+    Server(ApiClient),
+    File(StoreFile),
 }
 
-impl Source {
-    pub(super) fn open(asked: &Asked) -> Result<Self> {
-        Ok(Self(match asked {
-            Asked::Store(store) => Place::File(File::open(store)?),
-            Asked::Server(options) => Place::Remote(Remote::open(options)?),
+impl JobSource {
+    pub(super) fn open(backend: &Backend) -> Result<Self> {
+        Ok(Self(match backend {
+            Backend::Store(store) => Access::File(StoreFile::open(store)?),
+            Backend::Server(options) => Access::Server(ApiClient::open(options)?),
         }))
     }
 
     /// Names of API keys by their ids; a server does not tell them here.
     pub(super) async fn key_names(&self) -> Result<HashMap<String, String>> {
         match &self.0 {
-            Place::Remote(_) => Ok(HashMap::new()),
-            Place::File(file) => file.key_names().await,
+            Access::Server(_) => Ok(HashMap::new()),
+            Access::File(file) => file.key_names().await,
         }
     }
 
@@ -135,8 +135,8 @@ impl Source {
         cursor: Option<&str>,
     ) -> Result<(Vec<Value>, Option<String>)> {
         let mut page = match &self.0 {
-            Place::Remote(remote) => remote.list(listing, cursor, PAGE).await?,
-            Place::File(file) => file.list_with_owners(listing, cursor, PAGE).await?,
+            Access::Server(client) => client.list(listing, cursor, PAGE).await?,
+            Access::File(file) => file.list_with_owners(listing, cursor, PAGE).await?,
         };
         let next = page["next_cursor"].as_str().map(str::to_owned);
         match page["jobs"].take() {
@@ -149,12 +149,12 @@ impl Source {
 pub(super) fn jobs(args: Args, context: &Context) -> Result<Exit> {
     context.start_logging(Level::Warn);
     let runtime = runtime::of_one_thread()?;
-    let source = Source::open(&args.asked.settle(context)?)?;
+    let source = JobSource::open(&args.backend.settle(context)?)?;
     runtime.block_on(act(args.verb, args.format, &source))?;
     Ok(Exit::Success)
 }
 
-async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
+async fn act(verb: Verb, format: Format, source: &JobSource) -> Result<()> {
     let (document, sentence) = match verb {
         Verb::List(listing) => return list(&listing, format, source).await,
         Verb::Events { id, after, follow } => {
@@ -163,22 +163,22 @@ async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
                 Format::Table => printer::readable(&visible::escaped(&table::event(event))),
             };
             return match &source.0 {
-                Place::Remote(remote) => remote.events(&id, after, follow, print).await,
-                Place::File(file) => file.events(&id, after, print).await,
+                Access::Server(client) => client.events(&id, after, follow, print).await,
+                Access::File(file) => file.events(&id, after, print).await,
             };
         }
         Verb::Show { id } => {
             let job = match &source.0 {
-                Place::Remote(remote) => remote.show(&id).await?,
-                Place::File(file) => file.show(&id).await?,
+                Access::Server(client) => client.show(&id).await?,
+                Access::File(file) => file.show(&id).await?,
             };
             let text = table::job(&job, printer::stdout_look());
             (job, text)
         }
         Verb::Cancel { id } => {
             let job = match &source.0 {
-                Place::Remote(remote) => remote.cancel(&id).await?,
-                Place::File(file) => file.cancel(&id).await?,
+                Access::Server(client) => client.cancel(&id).await?,
+                Access::File(file) => file.cancel(&id).await?,
             };
             let text = match job["status"].as_str() {
                 Some("cancelling") => format!("{id} is being stopped"),
@@ -192,8 +192,8 @@ async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
             definition,
         } => {
             let job = match &source.0 {
-                Place::Remote(remote) => remote.retry(&id, from.as_deref(), definition).await?,
-                Place::File(_) => {
+                Access::Server(client) => client.retry(&id, from.as_deref(), definition).await?,
+                Access::File(_) => {
                     return Err(Failure::usage("a retry needs a server to run it")
                         .hint("start one with `flowmill serve`, then leave --store out"));
                 }
@@ -203,8 +203,8 @@ async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
         }
         Verb::Delete { id } => {
             match &source.0 {
-                Place::Remote(remote) => remote.delete(&id).await?,
-                Place::File(file) => file.delete(&id).await?,
+                Access::Server(client) => client.delete(&id).await?,
+                Access::File(file) => file.delete(&id).await?,
             }
             let text = format!("{id} is forgotten");
             (json!({ "job_id": id }), text)
@@ -216,7 +216,7 @@ async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
     }
 }
 
-async fn list(listing: &Listing, format: Format, source: &Source) -> Result<()> {
+async fn list(listing: &Listing, format: Format, source: &JobSource) -> Result<()> {
     let limit = if listing.all {
         usize::MAX
     } else {
@@ -227,8 +227,8 @@ async fn list(listing: &Listing, format: Format, source: &Source) -> Result<()> 
     while jobs.len() < limit {
         let most = PAGE.min(limit - jobs.len());
         let mut page = match &source.0 {
-            Place::Remote(remote) => remote.list(listing, cursor.as_deref(), most).await?,
-            Place::File(file) => file.list(listing, cursor.as_deref(), most).await?,
+            Access::Server(client) => client.list(listing, cursor.as_deref(), most).await?,
+            Access::File(file) => file.list(listing, cursor.as_deref(), most).await?,
         };
         if let Value::Array(some) = page["jobs"].take() {
             jobs.extend(some);

@@ -1,7 +1,7 @@
 //! `flowmill keys`: makes, lists, rotates and revokes API keys and shows what they spend, in a store file that no server holds or
 //! through a running server with an admin's key.
 
-mod file;
+mod store_file;
 mod table;
 
 use std::num::{NonZeroU32, NonZeroU64};
@@ -12,15 +12,15 @@ use serde_json::{Value, json};
 use service::access::Scope;
 use service::limits::Limits;
 
-use super::asked::{self, Asked};
+use super::backend::{self, Backend};
 use super::context::Context;
-use super::jobs::Remote;
+use super::jobs::ApiClient;
 use crate::config::log::Level;
-use crate::config::units::{Age, Dollars, Moment};
-use crate::host::Machine;
-use crate::report::{Exit, Failure, Result};
+use crate::config::units::{Dollars, DurationOrZero, Moment};
+use crate::failure::{Exit, Failure, Result};
+use crate::system_host::SystemHost;
 use crate::{printer, runtime};
-use file::File;
+use store_file::StoreFile;
 
 /// Make, list, rotate and revoke API keys, and see what they spend
 #[derive(Debug, clap::Args)]
@@ -38,7 +38,7 @@ pub(super) struct Args {
     verb: Verb,
 
     #[command(flatten)]
-    asked: asked::Args,
+    backend: backend::Args,
 
     /// What stdout gets
     #[arg(
@@ -73,7 +73,7 @@ enum Verb {
         id: String,
         /// How long the old secret stays good, such as 1d, at most 30d [default: not at all]
         #[arg(long, value_name = "TIME")]
-        grace: Option<Age>,
+        grace: Option<DurationOrZero>,
     },
     /// What keys have spent today, and what they have left; a server tells a key that is no admin's of itself
     Usage {
@@ -145,15 +145,15 @@ fn in_the_future(text: &str) -> Result<Moment, String> {
 }
 
 /// Where the keys are.
-enum Source {
-    Remote(Remote),
-    File(File),
+enum KeySource {
+    Server(ApiClient),
+    File(StoreFile),
 }
 
-impl Source {
+impl KeySource {
     async fn list(&self) -> Result<Value> {
         match self {
-            Self::Remote(remote) => remote.keys().await,
+            Self::Server(client) => client.keys().await,
             Self::File(file) => file.list().await,
         }
     }
@@ -196,21 +196,21 @@ impl Source {
 pub(super) fn keys(args: Args, context: &Context) -> Result<Exit> {
     context.start_logging(Level::Warn);
     let runtime = runtime::of_one_thread()?;
-    let source = match args.asked.settle(context)? {
-        Asked::Store(store) => {
+    let source = match args.backend.settle(context)? {
+        Backend::Store(store) => {
             let may_begin = matches!(args.verb, Verb::Create(_));
-            Source::File(File::open(&store, may_begin)?)
+            KeySource::File(StoreFile::open(&store, may_begin)?)
         }
-        Asked::Server(options) => Source::Remote(Remote::open(&options)?),
+        Backend::Server(options) => KeySource::Server(ApiClient::open(&options)?),
     };
     runtime.block_on(act(args.verb, args.format, &source))?;
     Ok(Exit::Success)
 }
 
-async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
+async fn act(verb: Verb, format: Format, source: &KeySource) -> Result<()> {
     match verb {
         Verb::Create(new) => {
-            let now = Machine::new().now();
+            let now = SystemHost::new().now();
             let request = json!({
                 "name": new.name,
                 "scopes": new.scopes,
@@ -225,17 +225,17 @@ async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
                 "expires_at": new.expires.map(|expires| expires.after(now)),
             });
             let made = match source {
-                Source::Remote(remote) => remote.create_key(&request).await?,
-                Source::File(file) => file.create(&request).await?,
+                KeySource::Server(client) => client.create_key(&request).await?,
+                KeySource::File(file) => file.create(&request).await?,
             };
             show_made(&made, format)
         }
         Verb::Rotate { id, grace } => {
             let id = source.id_of(id).await?;
-            let grace = grace.map(|Age(grace)| grace).unwrap_or_default();
+            let grace = grace.map(|DurationOrZero(grace)| grace).unwrap_or_default();
             let made = match source {
-                Source::Remote(remote) => remote.rotate_key(&id, grace).await?,
-                Source::File(file) => file.rotate(&id, grace).await?,
+                KeySource::Server(client) => client.rotate_key(&id, grace).await?,
+                KeySource::File(file) => file.rotate(&id, grace).await?,
             };
             show_made(&made, format)
         }
@@ -252,8 +252,8 @@ async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
                 None => None,
             };
             let usage = match source {
-                Source::Remote(remote) => remote.usage(id.as_deref()).await?,
-                Source::File(file) => file.usage(id.as_deref()).await?,
+                KeySource::Server(client) => client.usage(id.as_deref()).await?,
+                KeySource::File(file) => file.usage(id.as_deref()).await?,
             };
             printer::data(&match format {
                 Format::Json => usage.to_string(),
@@ -263,8 +263,8 @@ async fn act(verb: Verb, format: Format, source: &Source) -> Result<()> {
         Verb::Revoke { id } => {
             let id = source.id_of(id).await?;
             let revoked = match source {
-                Source::Remote(remote) => remote.revoke_key(&id).await?,
-                Source::File(file) => file.revoke(&id).await?,
+                KeySource::Server(client) => client.revoke_key(&id).await?,
+                KeySource::File(file) => file.revoke(&id).await?,
             };
             printer::data(&match format {
                 Format::Json => revoked.to_string(),

@@ -14,14 +14,13 @@ use serde_json::json;
 
 use self::layout::Columns;
 use self::totals::{By, Facts, Report};
+use super::backend::{self, Backend};
 use super::context::Context;
-use super::asked::{self, Asked};
-use super::context::Context;
-use super::jobs::{Listing, Source};
+use super::jobs::{JobSource, Listing};
 use crate::config::log::Level;
 use crate::config::units::Moment;
-use crate::host::Machine;
-use crate::report::{Exit, Failure, Result};
+use crate::failure::{Exit, Failure, Result};
+use crate::system_host::SystemHost;
 use crate::{printer, runtime};
 
 /// Sum up what runs took and cost
@@ -56,7 +55,7 @@ pub(super) struct Args {
     format: Format,
 
     #[command(flatten)]
-    asked: asked::Args,
+    backend: backend::Args,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -108,12 +107,12 @@ fn in_the_past(text: &str) -> Result<Moment, String> {
 
 pub(super) fn report(args: &Args, context: &Context) -> Result<Exit> {
     context.start_logging(Level::Warn);
-    let asked = args.asked.clone().settle(context)?;
-    if args.by == Grouping::Key && matches!(asked, Asked::Server(_)) {
+    let backend = args.backend.clone().settle(context)?;
+    if args.by == Grouping::Key && matches!(backend, Backend::Server(_)) {
         return Err(Failure::usage("a server does not say which key made a job")
             .hint("stop it and name its store file: --store sqlite:PATH"));
     }
-    let now = Machine::new().now();
+    let now = SystemHost::new().now();
     let since = args.since.before(now);
     let until = args.until.map(|until| until.before(now));
     let listing = Listing {
@@ -123,7 +122,7 @@ pub(super) fn report(args: &Args, context: &Context) -> Result<Exit> {
         created_before: until.map(|until| until.to_string()),
         ..Listing::default()
     };
-    let source = Source::open(&asked)?;
+    let source = JobSource::open(&backend)?;
     let runtime = runtime::of_one_thread()?;
     let report = runtime.block_on(sum_up(&source, &listing, args.by.into()))?;
     let columns = match args.what {
@@ -163,7 +162,7 @@ pub(super) fn report(args: &Args, context: &Context) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-async fn sum_up(source: &Source, listing: &Listing, by: By) -> Result<Report> {
+async fn sum_up(source: &JobSource, listing: &Listing, by: By) -> Result<Report> {
     let mut report = Report::new(by);
     let names = match by {
         By::Key => source.key_names().await?,

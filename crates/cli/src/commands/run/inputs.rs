@@ -11,8 +11,8 @@ use lang::{json, suggest};
 use serde_json::{Map, Value};
 
 use crate::config::text;
+use crate::failure::{Exit, Failure, Result};
 use crate::printer;
-use crate::report::{Exit, Failure, Result};
 
 /// How inputs are given.
 #[derive(Debug, Clone, Default, clap::Args)]

@@ -26,12 +26,12 @@ use self::refusal::Refused;
 use super::context::Context;
 use crate::config::log::Level;
 use crate::config::{models, run, telemetry};
-use crate::host::Machine;
+use crate::failure::{Exit, Failure, Result};
 use crate::progress::{Mode, Progress};
-use crate::recording::Until;
-use crate::report::{Exit, Failure, Result};
+use crate::recording::PublishAt;
 use crate::signals::Signals;
-use crate::watching::{self, CLOSE_LIMIT};
+use crate::system_host::SystemHost;
+use crate::telemetry_setup::{self, CLOSE_LIMIT};
 use crate::{assemble, printer, runtime, workflow_file};
 
 /// Run a workflow once; its outputs go to stdout, progress to stderr
@@ -86,7 +86,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit> {
 }
 
 fn load(file: &Path) -> Result<Arc<Workflow>, Refused> {
-    let report = workflow_file::Report::of(file)
+    let report = workflow_file::CheckedFile::read(file)
         .map_err(Refused::by("workflow_invalid", ErrorSource::Workflow))?;
     report.print_findings();
     let workflow = report.checked.workflow.clone();
@@ -97,11 +97,11 @@ fn load(file: &Path) -> Result<Arc<Workflow>, Refused> {
 struct Prepared {
     plan: Plan,
     state: InitialState,
-    answering: assemble::Answering,
+    answering: assemble::AssembledModels,
     /// The inputs as they were given, as JSON.
     inputs: String,
     telemetry: Telemetry,
-    host: Arc<Machine>,
+    host: Arc<SystemHost>,
 }
 
 /// Reads and checks everything before the first model call.
@@ -119,14 +119,14 @@ fn prepare(args: &Args, context: &Context) -> Result<Prepared, Refused> {
         models::Options::settle(layers).map_err(Refused::by("usage", ErrorSource::Request))?;
     assemble::refuse_recording(settings.record.as_deref(), &workflow)
         .map_err(Refused::by("usage", ErrorSource::Request))?;
-    let taping = assemble::Taping {
+    let record_options = assemble::RecordOptions {
         force: args.force,
-        until: Until::RunEnds,
+        publish_at: PublishAt::RunEnd,
     };
-    let answering = assemble::models(&settings, taping, &context.environment)
+    let answering = assemble::models(&settings, record_options, &context.environment)
         .map_err(Refused::by("model_config", ErrorSource::Request))?;
-    let host = Arc::new(Machine::new());
-    let telemetry = watching::start(
+    let host = Arc::new(SystemHost::new());
+    let telemetry = telemetry_setup::start(
         args.telemetry.settle(&context.project.telemetry),
         settings.ca.as_deref(),
         &context.environment,

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use service::problem::{ErrorSource, Problem};
 
 use super::inputs::{self, Given};
-use crate::report::{Exit, Failure};
-use crate::workflow_file::{Report, many};
+use crate::failure::{Exit, Failure};
+use crate::workflow_file::{CheckedFile, many};
 
 /// Longest excerpt of a faulty value, in characters.
 const EXCERPT: usize = 60;
@@ -27,7 +27,7 @@ pub(super) enum Refused {
         failure: Failure,
     },
     /// The file was read and has errors.
-    Workflow(Box<Report>),
+    Workflow(Box<CheckedFile>),
     /// The inputs do not fit.
     Inputs {
         /// Each fault, as programs get it.

@@ -13,8 +13,8 @@ use service::limits::Accounts;
 use crate::config::secret::Secret;
 use crate::config::serve::Settings;
 use crate::config::store::Store;
-use crate::host::Machine;
-use crate::report::{Exit, Failure, Result};
+use crate::failure::{Exit, Failure, Result};
+use crate::system_host::SystemHost;
 
 /// Refuses what can be refused before a store is opened, or made.
 pub(super) fn refuse_early(settings: &Settings) -> Result<()> {
@@ -46,7 +46,7 @@ pub(super) async fn open(
     let issuer = KeyIssuer {
         store,
         host,
-        secrets: Arc::new(Machine::new()),
+        secrets: Arc::new(SystemHost::new()),
     };
     let access = Access::open(issuer, listed, Arc::new(accounts))
         .await

@@ -30,14 +30,14 @@ use crate::config::log::Level;
 use crate::config::serve::{DEFAULT_PORT, Settings};
 use crate::config::store::Store;
 use crate::config::{models, serve, telemetry};
-use crate::host::Machine;
+use crate::failure::{Exit, Failure, Result};
 use crate::job_store::Opened;
-use crate::recording::Until;
-use crate::report::{Exit, Failure, Result};
+use crate::recording::PublishAt;
 use crate::signals::Signals;
-use crate::watching::{self, CLOSE_LIMIT};
+use crate::system_host::SystemHost;
+use crate::telemetry_setup::{self, CLOSE_LIMIT};
 use crate::workflow_file::many;
-use crate::{assemble, descriptors, job_store, printer, runtime, workflow_file};
+use crate::{assemble, job_store, open_file_limit, printer, runtime, workflow_file};
 
 /// Serve workflows as an HTTP API
 #[derive(Debug, clap::Args)]
@@ -80,7 +80,7 @@ pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
         .models
         .layers(|id| context.is_flag(id), context.project.models.clone());
     let models = models::Options::settle(layers)?;
-    let host: Arc<dyn Host> = Arc::new(Machine::new());
+    let host: Arc<dyn Host> = Arc::new(SystemHost::new());
     let read =
         |file: &PathBuf| Loaded::read(file, models.ca.as_deref(), &context.environment, &host);
     let loaded = match read_all(&args.files, read) {
@@ -91,19 +91,19 @@ pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
         assemble::refuse_recording(models.record.as_deref(), &loaded.workflow)?;
     }
     let webhooks = assemble::webhooks(&settings.webhooks, models.ca.as_deref())?;
-    let taping = assemble::Taping {
+    let record_options = assemble::RecordOptions {
         force: args.force,
-        until: Until::FirstReply,
+        publish_at: PublishAt::FirstReply,
     };
-    let answering = assemble::models(&models, taping, &context.environment)?;
+    let answering = assemble::models(&models, record_options, &context.environment)?;
     refuse_same_names(&loaded)?;
-    let telemetry = watching::start(
+    let telemetry = telemetry_setup::start(
         args.telemetry.settle(&context.project.telemetry),
         models.ca.as_deref(),
         &context.environment,
         host.clone(),
     )?;
-    let max_connections = descriptors::raise(settings.max_running);
+    let max_connections = open_file_limit::raise(settings.max_running);
     let port = Port {
         max_connections,
         tls,
@@ -139,7 +139,7 @@ impl Loaded {
         environment: &Environment,
         host: &Arc<dyn Host>,
     ) -> Result<Self> {
-        let (source, workflow) = match watching::registered(path, ca, environment, host)? {
+        let (source, workflow) = match telemetry_setup::registered(path, ca, environment, host)? {
             Some(source) => workflow_file::load_text(source)?,
             None => workflow_file::load(path)?,
         };
@@ -204,7 +204,7 @@ struct Port {
 async fn serve_until_told(
     settings: Settings,
     port: Port,
-    answering: assemble::Answering,
+    answering: assemble::AssembledModels,
     webhooks: Webhooks,
     loaded: Vec<Loaded>,
     telemetry: &Telemetry,

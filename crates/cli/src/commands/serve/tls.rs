@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::exposure::TlsFiles;
 use crate::config::text;
+use crate::failure::{Failure, Result};
 use crate::printer;
-use crate::report::{Failure, Result};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(2);

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::text;
 use crate::printer;
-use crate::workflow_file::Report;
+use crate::workflow_file::CheckedFile;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(300);
@@ -109,7 +109,7 @@ fn take_up(service: &Service, file: &mut Watched, source: Source, is_recording: 
     let shown = file.path.display().to_string();
     let keeps =
         |reason: &str| printer::warning(&format!("{shown} {reason}; the version before it stays"));
-    let report = Report::check(source);
+    let report = CheckedFile::check(source);
     report.print_findings();
     let Some(workflow) = report.checked.workflow else {
         return keeps("has errors");

@@ -13,9 +13,9 @@ use crate::config::addresses::port;
 use crate::config::environment::Environment;
 use crate::config::secret::Secret;
 use crate::config::store::Store;
-use crate::config::units::Time;
+use crate::config::units::PositiveDuration;
 use crate::config::{exposure, limits, webhooks};
-use crate::report::{Failure, Result};
+use crate::failure::{Failure, Result};
 
 /// A third of it, the time between two renewals, must be well above the time that a commit takes.
 const MIN_LEASE: Duration = Duration::from_millis(100);
@@ -91,7 +91,7 @@ impl Options {
             .host
             .or(file.host)
             .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |host| host.0);
-        let time = |ours: Option<Time>, theirs: Option<Time>, default| {
+        let time = |ours: Option<PositiveDuration>, theirs: Option<PositiveDuration>, default| {
             ours.or(theirs).map_or(default, |time| time.0)
         };
         let job_lease = self.job_lease.or(file.job_lease);

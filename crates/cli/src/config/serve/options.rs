@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use clap::builder::BoolishValueParser;
 use serde::Deserialize;
 
-use crate::config::addresses::{CorsOrigin, Host, HostName, Networks, ShownBelow, port};
-use crate::config::allowed::Allowed;
+use crate::config::addresses::{CorsOrigin, Host, HostName, Networks, ProxyPath, port};
+use crate::config::allowed::AllowList;
 use crate::config::capture::Capture;
 use crate::config::secret::Secret;
 use crate::config::store::Store;
-use crate::config::units::{Age, Dollars, Size, Time};
+use crate::config::units::{Dollars, DurationOrZero, PositiveDuration, Size};
 
 /// As given on the command line, in the environment, or in the file.
 #[derive(Debug, Clone, Default, clap::Args, Deserialize)]
@@ -29,11 +29,11 @@ pub(crate) struct Options {
 
     /// How long POST /run waits for its run before it answers 202 with a handle [default: 30s]
     #[arg(long, value_name = "TIME", env = "FLOWMILL_SYNC_TIMEOUT")]
-    pub sync_timeout: Option<Time>,
+    pub sync_timeout: Option<PositiveDuration>,
 
     /// Longest wait a client may ask for with Prefer: wait=N [default: 5m]
     #[arg(long, value_name = "TIME", env = "FLOWMILL_MAX_WAIT")]
-    pub max_wait: Option<Time>,
+    pub max_wait: Option<PositiveDuration>,
 
     /// Largest request body [default: 10MB]
     #[arg(long, value_name = "SIZE", env = "FLOWMILL_BODY_LIMIT")]
@@ -41,12 +41,12 @@ pub(crate) struct Options {
 
     /// How long runs in flight may go on after SIGTERM or Ctrl-C [default: 30s]
     #[arg(long, value_name = "TIME", env = "FLOWMILL_DRAIN_TIMEOUT")]
-    pub drain_timeout: Option<Time>,
+    pub drain_timeout: Option<PositiveDuration>,
 
     /// How long /health/ready answers 503 before the rest of a shutdown begins, so that load balancers
     /// send requests elsewhere; those that come meanwhile are still taken [default: 0s]
     #[arg(long, value_name = "TIME", env = "FLOWMILL_DRAIN_DELAY")]
-    pub drain_delay: Option<Time>,
+    pub drain_delay: Option<PositiveDuration>,
 
     /// Load a workflow file again when it changes
     #[arg(
@@ -75,11 +75,11 @@ pub(crate) struct Options {
     /// How long a run stays with a server that gives no sign of life; a paused one that wakes up later may
     /// find its runs taken over [default: 30s]
     #[arg(long, value_name = "TIME", env = "FLOWMILL_JOB_LEASE")]
-    pub job_lease: Option<Time>,
+    pub job_lease: Option<PositiveDuration>,
 
     /// How long a job is kept after its end; with 0, until its answer was read [default: 7d]
     #[arg(long, value_name = "TIME", env = "FLOWMILL_JOB_RETENTION")]
-    pub job_retention: Option<Age>,
+    pub job_retention: Option<DurationOrZero>,
 
     /// Most that the store may take; beyond it the jobs that ended first go before their time [default:
     /// 10GB]
@@ -111,7 +111,7 @@ pub(crate) struct Options {
     /// Hosts, addresses and networks that webhooks may reach besides the public internet, such as
     /// hooks.internal,10.0.0.0/8
     #[arg(long, value_name = "LIST", env = "FLOWMILL_WEBHOOK_ALLOW")]
-    pub webhook_allow: Option<Allowed>,
+    pub webhook_allow: Option<AllowList>,
 
     /// API keys that let callers in besides those in the store: KEY, KEY:SCOPES or KEY:SCOPES:WORKFLOWS, with
     /// blanks or commas between. Better given by its variable
@@ -178,19 +178,19 @@ pub(crate) struct Options {
 
     /// How long a request's head may take to arrive, and a TLS handshake [default: 10s]
     #[arg(long, value_name = "TIME", env = "FLOWMILL_HEAD_TIMEOUT")]
-    pub head_timeout: Option<Time>,
+    pub head_timeout: Option<PositiveDuration>,
 
     /// How long a request's body may take to arrive [default: 1m]
     #[arg(long, value_name = "TIME", env = "FLOWMILL_BODY_TIMEOUT")]
-    pub body_timeout: Option<Time>,
+    pub body_timeout: Option<PositiveDuration>,
 
     /// How long a client may leave an answer unread [default: 30s]
     #[arg(long, value_name = "TIME", env = "FLOWMILL_WRITE_TIMEOUT")]
-    pub write_timeout: Option<Time>,
+    pub write_timeout: Option<PositiveDuration>,
 
     /// After which an idle connection is closed [default: 75s]
     #[arg(long, value_name = "TIME", env = "FLOWMILL_IDLE_TIMEOUT")]
-    pub idle_timeout: Option<Time>,
+    pub idle_timeout: Option<PositiveDuration>,
 
     /// Values in one request body: texts, numbers, lists, objects [default: 500000]
     #[arg(long, value_name = "N", env = "FLOWMILL_BODY_VALUES")]
@@ -215,7 +215,7 @@ pub(crate) struct Options {
     /// The path below which a proxy shows this server, such as /app1: links and Location begin with it [default:
     /// X-Forwarded-Prefix of a proxy that is trusted or on this machine]
     #[arg(long, value_name = "PATH", env = "FLOWMILL_ROOT_PATH")]
-    pub root_path: Option<ShownBelow>,
+    pub root_path: Option<ProxyPath>,
 
     /// Let web pages of this origin call the API from a browser, such as `https://app.example`; * for every origin. May
     /// be given several times, or with commas between

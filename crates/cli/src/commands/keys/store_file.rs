@@ -11,9 +11,9 @@ use service::access::{Access, Grants, IssuedKey, KeyError, KeyIssuer, ListedKeys
 use service::limits::{Accounts, Limits};
 
 use crate::config::store::Store;
-use crate::host::Machine;
+use crate::failure::{Exit, Failure, Result};
 use crate::job_store::{self, Opened};
-use crate::report::{Exit, Failure, Result};
+use crate::system_host::SystemHost;
 
 /// What [`super`] asks for, as it would ask a server.
 #[derive(Deserialize)]
@@ -27,12 +27,12 @@ struct Request {
 }
 
 /// An open store.
-pub(super) struct File {
+pub(super) struct StoreFile {
     issuer: KeyIssuer,
     spend: Arc<dyn SpendStore>,
 }
 
-impl File {
+impl StoreFile {
     /// Opens a file. One that is not there is made if it `may_begin`: keys come before the first server.
     pub(super) fn open(store: &Store, may_begin: bool) -> Result<Self> {
         match store {
@@ -50,8 +50,8 @@ impl File {
                 Ok(Self {
                     issuer: KeyIssuer {
                         store: keys,
-                        host: Arc::new(Machine::new()),
-                        secrets: Arc::new(Machine::new()),
+                        host: Arc::new(SystemHost::new()),
+                        secrets: Arc::new(SystemHost::new()),
                     },
                     spend,
                 })

@@ -14,20 +14,20 @@ use service::events::Event;
 
 use super::options::Listing;
 use crate::config::store::Store;
-use crate::host::Machine;
+use crate::failure::{Exit, Failure, Result};
 use crate::job_store;
-use crate::report::{Exit, Failure, Result};
+use crate::system_host::SystemHost;
 
 /// Events read at once.
 const EVENTS: usize = 256;
 
 /// An open store.
-pub(super) struct File {
+pub(super) struct StoreFile {
     store: Arc<dyn JobStore>,
     keys: Arc<dyn KeyStore>,
 }
 
-impl File {
+impl StoreFile {
     /// Opens a file that has to be there.
     pub(super) fn open(store: &Store) -> Result<Self> {
         match store {
@@ -136,7 +136,7 @@ impl File {
     /// A job that waits is cancelled; one that had begun is to be ended by the next server.
     pub(super) async fn cancel(&self, id: &str) -> Result<Value> {
         let id = job_id(id)?;
-        let now = Machine::new().now();
+        let now = SystemHost::new().now();
         let status = match self
             .store
             .request_cancel(id, now)

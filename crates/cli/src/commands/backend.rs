@@ -3,7 +3,7 @@
 use super::context::Context;
 use crate::config::jobs::Options;
 use crate::config::store::Store;
-use crate::report::{Failure, Result};
+use crate::failure::{Failure, Result};
 
 /// As given on the command line and in the environment.
 #[derive(Debug, Clone, clap::Args)]
@@ -17,8 +17,8 @@ pub(super) struct Args {
     store: Option<Store>,
 }
 
-/// The one that is asked.
-pub(super) enum Asked {
+/// Where jobs and keys are looked up.
+pub(super) enum Backend {
     /// A running server, reached in this way.
     Server(Options),
     /// A store that no server is using.
@@ -26,13 +26,13 @@ pub(super) enum Asked {
 }
 
 impl Args {
-    pub(super) fn settle(self, context: &Context) -> Result<Asked> {
+    pub(super) fn settle(self, context: &Context) -> Result<Backend> {
         match self.store {
             Some(_) if context.is_flag("server") => Err(Failure::usage(
                 "--server and --store are two answers to one question; give one",
             )),
-            Some(store) => Ok(Asked::Store(store)),
-            None => Ok(Asked::Server(self.options.or(&context.project.jobs))),
+            Some(store) => Ok(Backend::Store(store)),
+            None => Ok(Backend::Server(self.options.or(&context.project.jobs))),
         }
     }
 }

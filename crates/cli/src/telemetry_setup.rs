@@ -13,7 +13,7 @@ use telemetry::{Settings, StartError, Telemetry};
 
 use crate::config::environment::Environment;
 use crate::config::text;
-use crate::report::{Exit, Failure, Result};
+use crate::failure::{Exit, Failure, Result};
 use crate::runtime;
 
 /// How long the process waits at its end for what is still to be sent. A sink that is not there holds it up

@@ -8,11 +8,11 @@ use service::access::SecretSource;
 
 /// This machine.
 #[derive(Debug)]
-pub(crate) struct Machine {
+pub(crate) struct SystemHost {
     started: Instant,
 }
 
-impl Machine {
+impl SystemHost {
     /// Monotonic time counts from here.
     pub(crate) fn new() -> Self {
         Self {
@@ -22,7 +22,7 @@ impl Machine {
 }
 
 #[async_trait]
-impl Host for Machine {
+impl Host for SystemHost {
     #[expect(clippy::disallowed_methods, reason = "the injected clock itself")]
     fn now(&self) -> jiff::Timestamp {
         jiff::Timestamp::now()
@@ -49,13 +49,13 @@ impl Host for Machine {
     }
 }
 
-impl llm::Clock for Machine {
+impl llm::Clock for SystemHost {
     fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 }
 
-impl SecretSource for Machine {
+impl SecretSource for SystemHost {
     fn secret(&self) -> [u8; 32] {
         let mut bits = [0; 32];
         rustls::crypto::ring::default_provider()

@@ -14,7 +14,7 @@ use super::docker::Compose;
 use super::steps::Steps;
 
 /// How the deployment ended.
-pub(super) struct Closing<'a> {
+pub(super) struct Summary<'a> {
     pub(super) plan: &'a Plan<'a>,
     /// The command that deploys it again.
     pub(super) update: String,
@@ -29,7 +29,7 @@ pub(super) struct Closing<'a> {
     pub(super) has_program: bool,
 }
 
-impl Closing<'_> {
+impl Summary<'_> {
     pub(super) fn text(&self) -> String {
         let (name, folder) = (
             self.plan.name.as_str(),

@@ -12,7 +12,7 @@ use super::table;
 use crate::assemble;
 use crate::config::jobs::Options;
 use crate::config::secret::Secret;
-use crate::report::{Exit, Failure, Result};
+use crate::failure::{Exit, Failure, Result};
 
 /// Where a server listens unless it was told otherwise.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:8000";
@@ -26,12 +26,12 @@ const RESTART: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A server.
-pub(in crate::commands) struct Remote {
+pub(in crate::commands) struct ApiClient {
     client: Client,
     server: Url,
 }
 
-impl Remote {
+impl ApiClient {
     /// The server that the options name. Nothing is sent yet.
     pub(in crate::commands) fn open(options: &Options) -> Result<Self> {
         let tls = assemble::tls(options.ca.as_deref())?;
