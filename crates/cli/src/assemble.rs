@@ -1,4 +1,5 @@
-//! Joins the parts: the models that answer, the webhooks that tell, and what both trust.
+//! Puts the other crates together: the models that answer prompts, the webhooks, and the
+//! certificates that both trust.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -22,23 +23,24 @@ use crate::failure::{Exit, Failure, Result};
 use crate::recording::{PublishAt, Recording};
 use crate::system_host::SystemHost;
 
-/// Who answers, and how to name it to people.
+/// The models that answer prompts.
 #[derive(Debug)]
 pub(crate) struct AssembledModels {
     /// Finds the model for each node.
     pub models: Arc<dyn Models>,
-    /// Said on stderr where the answers do not come from the models that the workflow names.
+    /// A note for stderr if the answers do not come from the models that the workflow names.
     pub notice: Option<String>,
-    /// The cassette that is written.
+    /// The cassette that is recorded.
     pub recording: Option<Recording>,
 }
 
-/// What an `api_base` in a workflow's file may reach.
+/// The hosts that an `api_base` in a workflow file may reach.
 #[derive(Debug)]
 pub(crate) struct Reach(Policy);
 
 impl Reach {
-    /// With a list of the operator's, the public internet and what is on it.
+    /// Without a list, everything but link-local addresses and cloud metadata; with one, the public
+    /// internet and what the list allows.
     pub(crate) fn of(allowed: Option<&AllowList>) -> Self {
         Self(match allowed {
             None => Policy::for_authors(),
@@ -53,8 +55,8 @@ impl llm::Reach for Reach {
     }
 }
 
-/// A cassette holds prompts and answers as they are, or it could not be played: none is made of a
-/// workflow with values that are not to be shown.
+/// Refuses to record a workflow with sensitive fields: a cassette contains prompts and answers
+/// unmasked, since it could not be replayed otherwise.
 pub(crate) fn refuse_recording(record: Option<&Path>, workflow: &Workflow) -> Result<()> {
     let Some(sensitive) = workflow.sensitive.as_ref().filter(|_| record.is_some()) else {
         return Ok(());
@@ -64,23 +66,23 @@ pub(crate) fn refuse_recording(record: Option<&Path>, workflow: &Workflow) -> Re
         .next()
         .map_or("", |index| &workflow.fields[index].name);
     let message = format!(
-        "--record would write the sensitive field `{name}` of workflow `{}` into the cassette for all to read",
+        "--record would write the sensitive field `{name}` of workflow `{}` into the cassette in plain text",
         workflow.name
     );
-    let hint = "record with made-up values and a copy of the file without `sensitive`; the cassette plays with either";
+    let hint = "record with made-up values from a copy of the file without `sensitive`; the cassette works with either file";
     Err(Failure::usage(message).hint(hint))
 }
 
-/// How a cassette may be written.
+/// How a cassette is recorded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RecordOptions {
-    /// One that is there already is replaced.
+    /// Replaces an existing cassette.
     pub force: bool,
-    /// When it takes its name.
+    /// When the cassette takes its final name.
     pub publish_at: PublishAt,
 }
 
-/// Builds the answering side.
+/// Builds the models.
 pub(crate) fn models(
     settings: &Settings,
     record_options: RecordOptions,
@@ -113,7 +115,7 @@ pub(crate) fn models(
     let (models, notice): (Arc<dyn Models>, _) = match &settings.source {
         ModelSource::Workflow => (registry()?, None),
         ModelSource::Override(spec) => {
-            let notice = format!("every node asks {}", spec_name(spec));
+            let notice = format!("every node uses {}", spec_name(spec));
             (
                 Arc::new(Override::new(registry()?, spec.clone())),
                 Some(notice),
@@ -121,13 +123,16 @@ pub(crate) fn models(
         }
         ModelSource::Offline => (
             Arc::new(Offline),
-            Some("offline: the built-in model makes the answers up; no model is called".to_owned()),
+            Some(
+                "offline: the built-in model makes up the answers; no provider is called"
+                    .to_owned(),
+            ),
         ),
         ModelSource::Replay(path) => {
             let player = Player::parse(&text::read(path)?).map_err(|error| {
                 Failure::new(
                     Exit::Invalid,
-                    format!("`{}` is no cassette: {error}", path.display()),
+                    format!("`{}` is not a cassette: {error}", path.display()),
                 )
             })?;
             (
@@ -142,7 +147,7 @@ pub(crate) fn models(
             let script = Scripted::parse(&text::read(path)?).map_err(|error| {
                 Failure::new(
                     Exit::Invalid,
-                    format!("`{}` is no script of replies: {error}", path.display()),
+                    format!("`{}` is not a script of replies: {error}", path.display()),
                 )
             })?;
             (
@@ -170,7 +175,7 @@ pub(crate) fn models(
     .map_err(|error| Failure::new(Exit::Io, format!("`{shown}` could not be written: {error}")))?;
     let notice = notice
         .into_iter()
-        .chain([format!("record: every exchange is written to {shown}")]);
+        .chain([format!("record: every model call is written to {shown}")]);
     Ok(AssembledModels {
         models: Arc::new(recorder),
         notice: Some(notice.collect::<Vec<_>>().join("; ")),
@@ -178,18 +183,18 @@ pub(crate) fn models(
     })
 }
 
-/// Builds the telling side.
+/// Builds the webhooks.
 pub(crate) fn webhooks(settings: &webhooks::Settings, ca: Option<&Path>) -> Result<Webhooks> {
     let policy = Arc::new(Policy::new(settings.allow.0.iter().cloned()));
     let default = match (&settings.url, &settings.secret) {
         (None, None) => None,
         (None, Some(_)) => {
             return Err(Failure::usage(
-                "--webhook-secret signs the messages to --webhook-url, which is not given",
+                "--webhook-secret needs --webhook-url: it signs the messages to that address",
             ));
         }
         (Some(url), secret) => {
-            // Neither is repeated: an address may hold a secret, too.
+            // Neither address nor secret is repeated: both may be secret.
             let url = policy.read(url.reveal()).map_err(|unfit| {
                 let failure = Failure::usage(format!("--webhook-url cannot be used: {unfit}"));
                 match unfit {
@@ -217,7 +222,7 @@ pub(crate) fn webhooks(settings: &webhooks::Settings, ca: Option<&Path>) -> Resu
     })
 }
 
-/// What TLS clients trust: the built-in roots, and those of a file.
+/// A TLS client that trusts the built-in roots and those of a file.
 pub(crate) fn tls(ca: Option<&Path>) -> Result<rustls::ClientConfig> {
     let pem = ca.map(roots).transpose()?;
     outbound::tls::client(pem.as_deref()).map_err(|error| Failure::new(Exit::NotReady, error.0))

@@ -1,7 +1,7 @@
-//! How a command ends when it does not succeed: one sentence, its details, a way out, an exit code.
+//! Why a command failed: a sentence, its details, a hint, and the exit code.
 //!
-//! Owns the exit codes and the look of errors and warnings on stderr; what is wrong with a workflow
-//! file is a `lang::diagnostic::Diagnostic` and rendered there.
+//! Owns the exit codes and the format of errors and warnings on stderr. Faults of a workflow file
+//! are `lang::diagnostic::Diagnostic`s and rendered there.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -9,25 +9,28 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 use lang::visible;
 
-/// Result of a command: success carries how it ended, because a run that failed has printed its answer.
+/// The result of a command. Success carries an exit code, too: a failed run has already printed its
+/// result.
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
 
 /// Exit codes, a promise to scripts. [`EXIT_CODES`] is their text in `--help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Exit {
-    /// All went well.
+    /// The command succeeded.
     Success = 0,
-    /// The run was started and failed; a server that could not go on or is not healthy; a job that is not
-    /// there or not in a state for what was asked; a deployment that a gate refused or that did not come up.
+    /// A run failed; a server stopped with an error or is not healthy; a job does not exist or is
+    /// in the wrong state; a gate refused a deployment, or its container did not become ready.
     Failed = 1,
     /// The command line, the environment or `flowmill.toml` is wrong.
     Usage = 2,
     /// The workflow or its inputs are invalid.
     Invalid = 3,
-    /// A file could not be read or written, an address not bound, a server not reached.
+    /// A file could not be read or written, an address could not be bound, or a server could not be
+    /// reached.
     Io = 4,
-    /// A model is not set up, the workflow needs a part that is not supported yet, or Docker is missing.
+    /// A model is not configured, the workflow needs a feature that is not supported yet, or Docker
+    /// is missing.
     NotReady = 5,
     /// Ctrl-C.
     Interrupted = 130,
@@ -37,11 +40,11 @@ pub(crate) enum Exit {
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0    success
-  1    a run, a deployment or a health check failed; a job is not there, or not fit for this
-  2    wrong usage: the command line, the environment, or flowmill.toml
-  3    an invalid workflow, or inputs that do not fit it
+  1    a run, a deployment or a health check failed; a job is missing or in the wrong state
+  2    wrong usage: an error in the command line, the environment, or flowmill.toml
+  3    the workflow is invalid, or its inputs are
   4    a file could not be read or written, an address not bound, or a server not reached
-  5    the workflow cannot run here: no model set up, a part not supported yet, Docker missing
+  5    the workflow cannot run here: a model not configured, a feature not supported, Docker missing
   130  interrupted";
 
 impl From<Exit> for ExitCode {
@@ -50,21 +53,21 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command did not do what it was asked.
+/// Why a command failed.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Failure {
-    /// How the process ends.
+    /// Exit code of the process.
     pub exit: Exit,
-    /// One sentence for people.
+    /// What went wrong, in one sentence.
     pub message: String,
-    /// Lines below it, such as one per faulty input.
+    /// Lines below the sentence, such as one per invalid input.
     pub details: Vec<String>,
-    /// The way out.
+    /// What to do about it.
     pub hint: Option<String>,
 }
 
 impl Failure {
-    /// A failure with its sentence alone.
+    /// A failure without details or hint.
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self {
             exit,
@@ -74,12 +77,12 @@ impl Failure {
         }
     }
 
-    /// Wrong usage.
+    /// A failure of usage.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message)
     }
 
-    /// Adds the way out.
+    /// Adds a hint.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
@@ -91,7 +94,7 @@ impl Failure {
         self
     }
 
-    /// As it is printed, styled.
+    /// The failure as it is printed, with colours.
     pub(crate) fn render(&self) -> String {
         let mut text = labelled("error", AnsiColor::Red, &self.message);
         for detail in &self.details {
@@ -104,7 +107,7 @@ impl Failure {
     }
 }
 
-/// A warning as it is printed, styled.
+/// A warning as it is printed, with colours.
 pub(crate) fn render_warning(message: &str) -> String {
     labelled("warning", AnsiColor::Yellow, message)
 }

@@ -1,5 +1,5 @@
-//! Asking a server how it is, without a client: a probe that runs every few seconds, in an image with no
-//! other program, must cost next to nothing.
+//! A health probe without an HTTP client: it runs every few seconds in the container and must cost
+//! next to nothing.
 
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs as _};
@@ -12,10 +12,10 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
-/// Longest status line that is read, in bytes.
+/// Most bytes of a status line that are read.
 const LINE: u64 = 1024;
 
-/// The status of `GET url`; over TLS where the address says so.
+/// The status of `GET url`, over TLS if `tls` is given.
 pub(crate) fn status(url: &Url, tls: Option<ClientConfig>, timeout: Duration) -> io::Result<u16> {
     let deadline = Instant::now() + timeout;
     let left = || {
@@ -27,7 +27,7 @@ pub(crate) fn status(url: &Url, tls: Option<ClientConfig>, timeout: Duration) ->
     let host = url.host_str().unwrap_or_default();
     let port = url.port_or_known_default().unwrap_or(80);
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
     for address in (bare, port).to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, left()?) {
             Ok(stream) => {
@@ -48,8 +48,8 @@ pub(crate) fn status(url: &Url, tls: Option<ClientConfig>, timeout: Duration) ->
     Err(failure)
 }
 
-/// Trusts whoever answers, for a server of this machine: its certificate is for the name that others know it by,
-/// and nothing is told it that is a secret.
+/// Makes a client accept any certificate. Only for a server on this machine: its certificate is for
+/// its public name, and the probe sends no secret.
 pub(crate) fn accept_any_certificate(mut tls: ClientConfig) -> ClientConfig {
     let provider = Arc::clone(tls.crypto_provider());
     tls.dangerous()
@@ -75,10 +75,11 @@ fn ask(mut stream: impl Read + Write, head: &str) -> io::Result<u16> {
     let status = line
         .strip_prefix("HTTP/1.1 ")
         .and_then(|rest| rest.get(..3)?.parse().ok());
-    status.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP"))
+    status.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the response is not HTTP"))
 }
 
-/// Looks at no name and no authority, only that the other side holds the key of what it shows.
+/// Checks neither name nor authority, only that the server holds the key of the certificate that it
+/// presents.
 #[derive(Debug)]
 struct AcceptAnyCertificate(Arc<CryptoProvider>);
 

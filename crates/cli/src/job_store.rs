@@ -1,4 +1,4 @@
-//! Opening the job store that the settings name, with failures that show its path as the user gave it.
+//! Opens the job store that the settings name. Failures show its path as the user gave it.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -13,14 +13,14 @@ use jobs::store::JobStore;
 use crate::config::store::Store;
 use crate::failure::{Exit, Failure, Result};
 
-/// One store, as its two sides.
+/// An open store, through each of its traits.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    /// The jobs in it.
+    /// The jobs.
     pub jobs: Arc<dyn JobStore>,
-    /// The API keys in it.
+    /// The API keys.
     pub keys: Arc<dyn KeyStore>,
-    /// What they have spent.
+    /// What the keys have spent.
     pub spend: Arc<dyn SpendStore>,
 }
 
@@ -34,15 +34,15 @@ impl Opened {
     }
 }
 
-/// Space on the disk that a server keeps for forgetting jobs when it is full.
+/// Disk space that a server reserves so that it can still delete jobs when the disk is full.
 const RESERVE_BYTES: u64 = 32 << 20;
 
-/// Opens the store; a SQLite file that is not there is created.
+/// Opens the store; a missing SQLite file is created.
 pub(crate) fn open(store: &Store) -> Result<Opened> {
     open_with(store, &Options::default())
 }
 
-/// The same for a server.
+/// Opens the store for a server.
 pub(crate) fn open_to_serve(store: &Store) -> Result<Opened> {
     let options = Options {
         reserve_bytes: RESERVE_BYTES,
@@ -75,9 +75,9 @@ fn failed(path: &Path, error: &OpenError) -> Failure {
         {
             Failure::new(
                 Exit::Io,
-                format!("`{shown}` cannot be opened to be written: {error}"),
+                format!("`{shown}` cannot be opened for writing: {error}"),
             )
-            .hint("the store's file and its folder have to be writable; choose others with --store")
+            .hint("make the store's file and folder writable, or choose another store with --store")
         }
         _ => Failure::new(Exit::Io, format!("`{shown}`: {error}")),
     }

@@ -1,11 +1,11 @@
-//! Log lines on stderr: which of them, by the options; their look is telemetry's.
+//! Starts logging to stderr as the options say. The format of log lines is defined in `telemetry`.
 
 use telemetry::logging::{self, Format as Look};
 
 use crate::config::log::{Format, Level, Options};
 use crate::printer;
 
-/// Starts logging. `default` counts where neither an option nor `RUST_LOG` says otherwise.
+/// Starts logging, at the level `default` unless an option or `RUST_LOG` says otherwise.
 pub(crate) fn start(options: &Options, rust_log: Option<&str>, default: Level) {
     let filter = match (options.level, rust_log) {
         (Some(level), _) => level.as_str(),

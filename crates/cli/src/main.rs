@@ -1,8 +1,8 @@
 //! `flowmill`: checks, runs and serves agent workflows written in YAML.
 //!
-//! The only composition root. [`commands`] has a file for each command; [`config`] reads the environment
-//! and files; [`assemble`] joins the other crates; [`printer`] writes, and [`failure`] is how a command ends that
-//! does not succeed.
+//! The only composition root. [`commands`] has a file for each command, [`config`] reads the
+//! environment and files, [`assemble`] puts the other crates together, [`printer`] writes all
+//! output, and [`failure`] defines how a command fails.
 
 mod assemble;
 mod commands;
@@ -29,7 +29,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // rustls knows no provider of its own here; every TLS client in the process takes this one.
+    // rustls is built without a default provider; every TLS client in the process uses this one.
     rustls::crypto::ring::default_provider()
         .install_default()
         .expect("nothing has installed a provider before");

@@ -1,22 +1,22 @@
-//! The limit on open descriptors, and how many connections it is enough for. Every connection takes one, and every
-//! run in flight another to its provider.
+//! The limit on open files, and how many connections it allows. Every connection takes a
+//! descriptor, and every running job another one for its provider.
 
 use std::num::NonZeroUsize;
 
-/// Enough for 10,000 runs in flight, their clients and providers, and room to spare.
+/// The limit to aim for: enough for 10,000 runs, their clients and their providers, with a reserve.
 const WANTED: u64 = 65_536;
 
-/// What a server must have for whose runs nobody has set a number.
+/// The least that a server without `--max-running` should have.
 const ENOUGH: u64 = 4_096;
 
-/// Beside those of runs: the store's files, the logs, people who watch.
+/// Descriptors for everything but runs: the store's files, logs, clients that watch events.
 const SPARE: u64 = 100;
 
-/// Fewest connections that a server takes by default.
+/// The smallest default limit on connections.
 const FEWEST: u64 = 16;
 
-/// Raises the limit as far as the system lets us, and says so when that is not enough. How many connections it
-/// is good for, if it is known.
+/// Raises the limit as far as the system allows, and warns if that is not enough. Returns how many
+/// connections the limit allows, if it is known.
 pub(crate) fn raise(max_running: Option<usize>) -> Option<NonZeroUsize> {
     match rlimit::increase_nofile_limit(WANTED) {
         Ok(limit) => {
@@ -24,28 +24,29 @@ pub(crate) fn raise(max_running: Option<usize>) -> Option<NonZeroUsize> {
                 tracing::warn!(
                     limit,
                     needed,
-                    "the limit on open files is too low for as many runs as are allowed, and could not be \
-                     raised further; raise it with ulimit -n, or lower --max-running"
+                    "the limit on open files is too low for the allowed number of runs and could not be raised; \
+                     raise it with ulimit -n, or lower --max-running"
                 );
             }
             connections(limit)
         }
         Err(error) => {
-            tracing::warn!(%error, "the limit on open files could not be raised; see ulimit -n");
+            tracing::warn!(%error, "cannot raise the limit on open files; see ulimit -n");
             None
         }
     }
 }
 
-/// One half: behind each connection there may be a run, which takes one more to its provider. So a crowd at the
-/// port takes neither the store's files nor the providers' connections away.
+/// Half of the limit: each connection may start a run, which takes another descriptor for its
+/// provider. So many clients cannot use up the descriptors of the store and of provider
+/// connections.
 fn connections(limit: u64) -> Option<NonZeroUsize> {
     let half = (limit.saturating_sub(SPARE) / 2).max(FEWEST);
     NonZeroUsize::new(usize::try_from(half).unwrap_or(usize::MAX))
 }
 
-/// How many descriptors are needed, where the limit allows fewer: two for a run, one to its client and one
-/// to its provider.
+/// The number of descriptors needed, if the limit is lower: two for each run, one to its client and
+/// one to its provider.
 fn lacking(limit: u64, max_running: Option<usize>) -> Option<u64> {
     let needed = max_running.map_or(ENOUGH, |runs| {
         u64::try_from(runs)

@@ -1,7 +1,8 @@
 //! The only writer to stdout and stderr. Data goes to stdout, everything else to stderr.
 //!
-//! Colour follows the stream: none when it is piped, when `NO_COLOR` is set or `TERM=dumb`; `CLICOLOR`,
-//! `CLICOLOR_FORCE` and `--color` are honoured. A reader that went away (`| head`) is no error.
+//! Colour follows the stream: there is none in a pipe, with `NO_COLOR`, or with `TERM=dumb`;
+//! `CLICOLOR`, `CLICOLOR_FORCE` and `--color` are honoured. A reader that closes the pipe (`|
+//! head`) is not an error.
 
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 
@@ -15,7 +16,7 @@ pub(crate) enum Color {
     /// On a terminal, unless the environment says otherwise.
     #[default]
     Auto,
-    /// Also into pipes.
+    /// Always, also into pipes.
     Always,
     /// Never.
     Never,
@@ -31,8 +32,8 @@ pub(crate) fn set_color(color: Color) {
     .write_global();
 }
 
-/// Writes data to stdout: `text` and a line end. Into a pipe or a file it goes exactly as it is; on a
-/// terminal, characters that it would not show but act on are escaped as in JSON.
+/// Writes data to stdout: `text` and a line end. In a pipe or a file it stands unchanged; on a
+/// terminal, control characters are escaped as in JSON.
 pub(crate) fn data(text: &str) -> Result<()> {
     let out = io::stdout();
     if out.is_terminal() {
@@ -42,7 +43,7 @@ pub(crate) fn data(text: &str) -> Result<()> {
     }
 }
 
-/// Writes what only people read to stdout, and may have colours of ours: a line end follows.
+/// Writes text for people to stdout, with a line end. It may contain our own colours.
 pub(crate) fn readable(text: &str) -> Result<()> {
     write(
         anstream::stdout().lock(),
@@ -61,12 +62,14 @@ fn write(mut out: impl io::Write, text: &str) -> Result<()> {
     }
 }
 
-/// Writes a line for people to stderr. There is nobody left to tell when that fails.
+/// Writes a line for people to stderr. A failure to do so is ignored: there is no other place to
+/// report it.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", visible::escaped(text));
 }
 
-/// The same of a text that has colours, in which everything that others wrote is escaped already.
+/// Writes a text with colours to stderr. Everything in it that others wrote must be escaped
+/// already.
 pub(crate) fn styled_note(text: &str) {
     let text = visible::escaped_but_styles(text);
     let _ = writeln!(anstream::stderr().lock(), "{text}");
@@ -82,7 +85,7 @@ pub(crate) fn warning(message: &str) {
     styled_note(&render_warning(message));
 }
 
-/// Writes what clap has to say: help to stdout, mistakes to stderr.
+/// Prints clap's message: help to stdout, errors to stderr.
 pub(crate) fn usage(error: &clap::Error) {
     let text = visible::escaped_but_styles(&error.render().ansi().to_string());
     let _ = if error.use_stderr() {
@@ -92,7 +95,7 @@ pub(crate) fn usage(error: &clap::Error) {
     };
 }
 
-/// How rich stdout is.
+/// What stdout can show.
 pub(crate) fn stdout_look() -> Look {
     Look::of(
         anstream::AutoStream::choice(&io::stdout()),
@@ -100,7 +103,7 @@ pub(crate) fn stdout_look() -> Look {
     )
 }
 
-/// How rich stderr is.
+/// What stderr can show.
 pub(crate) fn stderr_look() -> Look {
     Look::of(
         anstream::AutoStream::choice(&io::stderr()),
@@ -111,19 +114,19 @@ pub(crate) fn stderr_look() -> Look {
 /// What a stream can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Look {
-    /// Styled text is shown as such.
+    /// Colours are shown.
     pub color: bool,
-    /// A person watches.
+    /// The stream is a terminal.
     pub terminal: bool,
-    /// Columns.
+    /// Width in columns.
     pub width: usize,
 }
 
 impl Look {
-    /// Text in a pipe or a file is not fitted to anybody's window.
+    /// Text in a pipe or a file is not fitted to a window.
     const UNBOUNDED: usize = 140;
 
-    /// Plain, and not fitted.
+    /// Plain, and not fitted to a window.
     #[cfg(test)]
     pub(crate) const PIPE: Self = Self {
         color: false,

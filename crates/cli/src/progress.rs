@@ -1,5 +1,5 @@
-//! What a run is doing, told to people on stderr (in place on a terminal, a line per finished node into a
-//! pipe) and to programs on stdout (`--events`).
+//! Shows what a run is doing: to people on stderr (redrawn in place on a terminal, a line per
+//! finished node in a pipe), and to programs on stdout (`--events`).
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -14,18 +14,18 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use crate::printer;
 use crate::workflow_file::many;
 
-/// How much a run tells people about itself while it goes on.
+/// How much progress is shown to people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// Nothing.
     Quiet,
-    /// A line for each thing that ended.
+    /// A line for everything that has ended.
     Lines,
-    /// And what is going on, redrawn in place.
+    /// Also what is running, redrawn in place.
     InPlace,
 }
 
-/// Tells of a run.
+/// Shows the progress of a run.
 #[derive(Debug)]
 pub(crate) struct Progress {
     mode: Mode,
@@ -35,22 +35,22 @@ pub(crate) struct Progress {
     active: Mutex<HashMap<Arc<str>, Active>>,
 }
 
-/// A node that is running, all its fan-out items together.
+/// A running node, with all its fan-out items.
 #[derive(Debug)]
 struct Active {
     bar: ProgressBar,
-    /// Executions that have not ended.
+    /// Executions that are running.
     running: usize,
-    /// Executions that have.
+    /// Executions that have ended.
     ended: usize,
-    /// Characters that have arrived, when the answer is streamed.
+    /// Characters received so far, if the answer is streamed.
     received: usize,
 }
 
 impl Progress {
-    /// Shows nothing yet. With `events`, every event is a line of JSON on stdout, too.
+    /// Shows nothing yet. With `events`, every event is also printed as a line of JSON on stdout.
     pub(crate) fn new(mode: Mode, events: bool) -> Self {
-        // Draws on stderr, and draws nothing where that is no terminal.
+        // Draws on stderr, and nothing if that is not a terminal.
         Self {
             mode,
             events,
@@ -59,7 +59,7 @@ impl Progress {
         }
     }
 
-    /// Clears what is drawn in place.
+    /// Removes what is drawn in place.
     pub(crate) fn finish(&self) {
         let _ = self.bars.clear();
     }
@@ -72,8 +72,8 @@ impl Progress {
         }
     }
 
-    /// Draws, where there is something to draw on. A poisoned lock means that drawing panicked before; the
-    /// picture may be off then, nothing else.
+    /// Draws if progress is redrawn in place. A poisoned lock means that drawing panicked before;
+    /// at worst the picture is wrong.
     fn draw(&self, change: impl FnOnce(&mut HashMap<Arc<str>, Active>)) {
         if self.mode == Mode::InPlace {
             change(&mut self.active.lock().unwrap_or_else(PoisonError::into_inner));
@@ -146,7 +146,8 @@ impl Observer for Progress {
     fn observe(&self, event: &RunEvent) {
         if self.events {
             let line = serde_json::to_string(event).expect("every key of an event is text");
-            // Where stdout cannot be written there is nobody to tell but the exit code, and that is the run's.
+            // If stdout cannot be written, only the exit code could say so, and that belongs to the
+            // run.
             let _ = self.bars.suspend(|| printer::data(&line));
         }
         if self.mode == Mode::Quiet {
@@ -252,7 +253,7 @@ fn total_cost(usage: &Usage) -> String {
     )
 }
 
-/// Before a number of tokens that nobody has counted.
+/// Prefix of an estimated number of tokens.
 fn about(is_estimated: bool) -> &'static str {
     if is_estimated { "about " } else { "" }
 }

@@ -1,5 +1,5 @@
-//! The cassette that `--record` names. It is written beside the file of that name and takes its place
-//! only once it holds an answer, so that a run that did not happen destroys nothing.
+//! The cassette that `--record` names. It is written to a second file, which replaces the named one
+//! only once it contains an answer, so that a run that never started destroys nothing.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -13,39 +13,40 @@ use crate::config::text;
 use crate::failure::{Exit, Failure, Result};
 use crate::printer;
 
-/// When a recording takes its name.
+/// When a recording replaces the named file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PublishAt {
-    /// At its end: one run is one cassette.
+    /// At the end of the run: one run is one cassette.
     RunEnd,
-    /// With the first answer of a model: a server has no end to wait for.
+    /// At the first answer of a model: a server has no end to wait for.
     FirstReply,
 }
 
-/// A cassette that is being written. Clones are the same one.
+/// A cassette that is being recorded. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Recording(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
     file: File,
-    /// As the user named it.
+    /// The path as the user wrote it.
     shown: String,
     path: PathBuf,
-    /// Where it is written until it takes its name; `None` from then on, and for what is no regular file.
+    /// The file that is written first; `None` once it has replaced the named one, and for pipes and
+    /// devices.
     part: Option<PathBuf>,
     publish_at: PublishAt,
-    /// A cassette of that name is kept until then.
+    /// An existing cassette is replaced.
     is_replacement: bool,
     has_reply: bool,
 }
 
 impl Recording {
-    /// Begins a cassette. A file of that name must be a cassette itself; one that holds exchanges is
-    /// replaced only with `force`, or when the user at the terminal agrees.
+    /// Begins a cassette. An existing file must itself be a cassette; one that contains exchanges
+    /// is replaced only with `force`, or if the user agrees at the terminal.
     pub(crate) fn begin(path: &Path, force: bool, publish_at: PublishAt) -> Result<Self> {
         let shown = path.display().to_string();
-        // Behind a link, the file it leads to is meant, not the link.
+        // Follow a link: its target is replaced, not the link.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let existing = match fs::metadata(&path) {
             Ok(metadata) if metadata.is_dir() => {
@@ -53,7 +54,7 @@ impl Recording {
                 return Err(Failure::new(Exit::Io, message));
             }
             Ok(metadata) if metadata.is_file() => Existing::of(&path)?,
-            // A pipe or a device has nothing to lose, and cannot be replaced.
+            // A pipe or a device has no content to lose and is not replaced.
             Ok(_) => {
                 let file = OpenOptions::new().write(true).open(&path);
                 let file = file.map_err(|error| unwritable(&path, &error))?;
@@ -87,7 +88,7 @@ impl Recording {
         })))
     }
 
-    /// A model has answered, and the answer is written.
+    /// Notes that the first answer of a model has been written.
     pub(crate) fn has_reply(&self) -> io::Result<()> {
         let mut state = self.state();
         state.has_reply = true;
@@ -97,8 +98,8 @@ impl Recording {
         Ok(())
     }
 
-    /// The run has ended. Without an answer nothing is kept; a run that failed replaces no cassette, and what
-    /// it recorded stays beside.
+    /// Ends the recording. Without any answer it is discarded; a failed run does not replace an
+    /// existing cassette, and its recording remains in the second file.
     pub(crate) fn end(&self, is_success: bool) -> Result<()> {
         let mut state = self.state();
         let Some(part) = state.part.clone() else {
@@ -108,7 +109,7 @@ impl Recording {
         if !state.has_reply {
             state.discard();
             printer::note(&format!(
-                "nothing was recorded: no model answered; {path} is as it was"
+                "nothing was recorded because no model answered; {path} is unchanged"
             ));
         } else if is_success || !state.is_replacement {
             state
@@ -117,7 +118,7 @@ impl Recording {
         } else {
             state.part = None;
             printer::note(&format!(
-                "the run did not succeed: {path} is as it was, what was recorded is in {}",
+                "the run did not succeed: {path} is unchanged, the recording is in {}",
                 part.display()
             ));
         }
@@ -150,14 +151,14 @@ impl State {
 
     fn discard(&mut self) {
         if let Some(part) = self.part.take() {
-            // Left behind, it is a file that says by its name what it is.
+            // A file that remains says by its name what it is.
             let _ = fs::remove_file(part);
         }
     }
 }
 
 impl Drop for State {
-    /// What was given up before it held an answer leaves nothing behind.
+    /// A recording without any answer leaves nothing behind.
     fn drop(&mut self) {
         if !self.has_reply {
             self.discard();
@@ -165,7 +166,7 @@ impl Drop for State {
     }
 }
 
-/// What lies under the name already.
+/// What exists under the name already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Existing {
     /// No file, or an empty one, or a cassette without exchanges.
@@ -234,7 +235,7 @@ fn part_of(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Opens the file beside, for one writer at a time.
+/// Opens the second file, for one writer at a time.
 fn open_part(part: &Path) -> Result<File> {
     let open = || {
         let file = OpenOptions::new()

@@ -1,15 +1,15 @@
-//! The runtimes that commands run on.
+//! The Tokio runtimes that commands run on.
 
 use tokio::runtime::{Builder, Runtime};
 
 use crate::failure::{Exit, Failure, Result};
 
-/// On the calling thread alone: for one run, or a few exchanges.
+/// A runtime on the calling thread alone: for one run, or for a few requests.
 pub(crate) fn of_one_thread() -> Result<Runtime> {
     start(&mut Builder::new_current_thread())
 }
 
-/// On all cores: for a server.
+/// A runtime on all cores: for a server.
 pub(crate) fn of_all_cores() -> Result<Runtime> {
     start(&mut Builder::new_multi_thread())
 }

@@ -1,4 +1,4 @@
-//! Inputs that fit a workflow, for requests that work when pasted.
+//! Sample inputs of a workflow, for example requests that work as they are.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use llm::model::{ModelSpec, Models as _};
 use llm::offline::Offline;
 use serde_json::{Value, json};
 
-/// Inputs that fit, made up by the offline model, which answers any schema: the required ones; where none is,
-/// those that no node writes, so that a reader sees what there is to give.
+/// Inputs made up by the offline model, which can answer any schema: the required ones, or, if none
+/// is required, those that no node writes, so that the sample shows which inputs there are.
 pub(crate) async fn of(input_schema: &Value) -> Value {
     let mut schema = input_schema.clone();
     let mut required: Vec<String> = schema["required"]
@@ -69,7 +69,7 @@ pub(crate) async fn of(input_schema: &Value) -> Value {
     inputs
 }
 
-/// Whether every text fits: then a word reads better than what the offline model makes up.
+/// Whether any text is valid: then a plain word reads better than what the offline model makes up.
 fn is_any_text(schema: &Value) -> bool {
     let free = ["type", "title", "description", "minLength", "default"];
     let is_text = (schema["type"] == json!("string")

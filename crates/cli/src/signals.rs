@@ -6,7 +6,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::{Exit, Failure, Result};
 
-/// The signals that ask for an end, from the moment this is made: none is missed between two waits.
+/// The signals that ask the process to stop. They are collected from the creation of this value on,
+/// so that none is lost between two waits.
 #[derive(Debug)]
 pub(crate) struct Signals {
     interrupt: Signal,
@@ -14,7 +15,7 @@ pub(crate) struct Signals {
     hang_up: Option<HangUp>,
 }
 
-/// SIGHUP, which ends a process that does not listen for it.
+/// SIGHUP, which would end the process if nothing listened for it.
 #[derive(Debug)]
 struct HangUp {
     signal: Signal,
@@ -23,16 +24,16 @@ struct HangUp {
 
 #[derive(Debug)]
 enum HangUpEffect {
-    /// Somebody else has files read again.
+    /// Files are reloaded elsewhere.
     Reload,
-    /// The terminal is gone at which the process was started.
+    /// The process stops, because the terminal that started it is gone.
     End,
-    /// None, which is said.
+    /// Nothing happens, and a log line says so.
     Nothing,
 }
 
 impl Signals {
-    /// Takes the signals over; without this they end the process. Needs a Tokio runtime.
+    /// Starts to listen; without this the signals end the process. Needs a Tokio runtime.
     pub(crate) fn listen() -> Result<Self> {
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
@@ -41,8 +42,9 @@ impl Signals {
         })
     }
 
-    /// Takes SIGHUP over as well. Where nothing is read again at it, it asks for an end if the process was
-    /// started at a terminal, which is gone then; the process of a service goes on.
+    /// Listens for SIGHUP as well. If nothing is reloaded at it (`reloads` is false), it stops a
+    /// process that was started from a terminal, since that terminal is gone; a background service
+    /// continues.
     pub(crate) fn with_hang_up(self, reloads: bool) -> Result<Self> {
         let hang_up = HangUp {
             signal: listen(SignalKind::hangup())?,
@@ -60,7 +62,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next that asks for an end.
+    /// Waits for the next signal that asks the process to stop.
     pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
@@ -70,7 +72,7 @@ impl Signals {
     }
 }
 
-/// Waits for a SIGHUP that asks for an end.
+/// Waits for a SIGHUP that stops the process.
 async fn hung_up(hang_up: Option<&mut HangUp>) {
     let Some(hang_up) = hang_up else {
         return std::future::pending().await;
@@ -80,7 +82,9 @@ async fn hung_up(hang_up: Option<&mut HangUp>) {
             HangUpEffect::Reload => {}
             HangUpEffect::End => return,
             HangUpEffect::Nothing => {
-                tracing::info!("SIGHUP has no effect here: the server goes on; SIGTERM stops it");
+                tracing::info!(
+                    "SIGHUP has no effect: the server keeps running; send SIGTERM to stop it"
+                );
             }
         }
     }
@@ -88,5 +92,5 @@ async fn hung_up(hang_up: Option<&mut HangUp>) {
 
 fn listen(kind: SignalKind) -> Result<Signal> {
     signal(kind)
-        .map_err(|error| Failure::new(Exit::Io, format!("signals cannot be listened for: {error}")))
+        .map_err(|error| Failure::new(Exit::Io, format!("cannot listen for signals: {error}")))
 }

@@ -1,4 +1,5 @@
-//! The real clock, ids and randomness: the only place in the product that takes them from the machine.
+//! The real clock, ids and randomness. This is the only place in the product that takes them from
+//! the system.
 
 use std::time::{Duration, Instant};
 
@@ -6,14 +7,14 @@ use async_trait::async_trait;
 use engine::host::Host;
 use service::access::SecretSource;
 
-/// This machine.
+/// The system that the process runs on.
 #[derive(Debug)]
 pub(crate) struct SystemHost {
     started: Instant,
 }
 
 impl SystemHost {
-    /// Monotonic time counts from here.
+    /// Monotonic time counts from now on.
     pub(crate) fn new() -> Self {
         Self {
             started: Instant::now(),

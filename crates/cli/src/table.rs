@@ -1,4 +1,4 @@
-//! Text in columns, fitted to the terminal it is printed on.
+//! Tables of text, fitted to the terminal that they are printed on.
 
 use std::fmt::Write as _;
 
@@ -6,30 +6,30 @@ use lang::visible;
 
 use crate::printer::Look;
 
-/// Blanks between two columns.
+/// Spaces between two columns.
 const GAP: usize = 2;
-/// Narrower than that a shortened column says nothing.
+/// Shortest width of a shortened column: a narrower one would be useless.
 const NARROWEST: usize = 12;
 
-/// Which side of its column a cell stands on.
+/// The side of its column that a cell is aligned to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Align {
-    /// Text.
+    /// For text.
     Left,
-    /// Numbers.
+    /// For numbers.
     Right,
 }
 
-/// Rows below their headings.
+/// Rows with their headings.
 #[derive(Debug)]
 pub(crate) struct Table {
     aligns: Vec<Align>,
-    /// The headings first.
+    /// The first row holds the headings.
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// A table of these columns, without rows.
+    /// A table with these columns and no rows.
     pub(crate) fn new(columns: impl IntoIterator<Item = (impl Into<String>, Align)>) -> Self {
         let (headings, aligns) = columns
             .into_iter()
@@ -41,13 +41,13 @@ impl Table {
         }
     }
 
-    /// A table of texts.
+    /// A table whose columns all hold text.
     pub(crate) fn of_text(headings: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self::new(headings.into_iter().map(|heading| (heading, Align::Left)))
     }
 
-    /// Adds a row: a cell for each column. White space in a cell becomes one blank, so that it keeps its line;
-    /// what a terminal would act on is escaped.
+    /// Adds a row with a cell for each column. White space in a cell becomes a single space, so
+    /// that the row stays on one line; control characters are escaped.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         let cells: Vec<String> = cells
             .into_iter()
@@ -58,9 +58,9 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// The text. On a terminal its lines fit the width: the widest columns are shortened, then the last ones
-    /// left out. The first column is always whole: it holds what other commands ask for. Into a pipe
-    /// everything goes as it is.
+    /// The table as text. On a terminal its lines fit the width: the widest columns are shortened,
+    /// then the last ones are dropped. The first column is never shortened: other commands take its
+    /// values. In a pipe nothing is shortened.
     pub(crate) fn text(&self, look: Look) -> String {
         let mut widths: Vec<usize> = (0..self.aligns.len())
             .map(|column| {
@@ -104,7 +104,7 @@ impl Table {
     }
 }
 
-/// Makes columns fit `width`; returns how many of the last ones had to go.
+/// Makes the columns fit `width`; returns how many columns at the end were dropped.
 fn fit(widths: &mut Vec<usize>, width: usize) -> usize {
     let all = widths.len();
     loop {

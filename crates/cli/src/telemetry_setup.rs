@@ -1,4 +1,4 @@
-//! Setting up telemetry, and MLflow's registry, from what the environment says.
+//! Sets up telemetry and the MLflow client from the environment.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use crate::config::text;
 use crate::failure::{Exit, Failure, Result};
 use crate::runtime;
 
-/// How long the process waits at its end for what is still to be sent. A sink that is not there holds it up
-/// for a few seconds only.
+/// How long the process waits at its end for telemetry to be sent. A sink that does not answer
+/// delays it by a few seconds only.
 pub(crate) const CLOSE_LIMIT: Duration = Duration::from_secs(15);
 
-/// Telemetry as `MLFLOW_*` and `OTEL_*` have it; without them it only counts.
+/// Starts telemetry as `MLFLOW_*` and `OTEL_*` say; without them it only counts.
 pub(crate) fn start(
     artifacts: Option<ArtifactLevel>,
     ca: Option<&Path>,
@@ -58,7 +58,7 @@ pub(crate) fn mlflow(
     let settings = MlflowSettings::read(&variables)
         .map_err(|error| refused(&error))?
         .ok_or_else(|| {
-            Failure::usage("no MLflow server is named")
+            Failure::usage("no MLflow server is configured")
                 .hint("set MLFLOW_TRACKING_URI, such as http://127.0.0.1:5000")
         })?;
     let http = telemetry::http::client(&variables, certificates(ca)?.as_deref())
@@ -66,7 +66,7 @@ pub(crate) fn mlflow(
     Ok(Client::new(http, settings, host))
 }
 
-/// The text of a workflow in MLflow's registry; `None` where that is not what the path names.
+/// The text of a workflow in MLflow's registry; `None` if the path does not name one.
 pub(crate) fn registered(
     path: &Path,
     ca: Option<&Path>,
@@ -86,12 +86,12 @@ pub(crate) fn registered(
     Ok(Some(source))
 }
 
-/// MLflow said no, or nothing.
+/// The failure of a request that MLflow refused or did not answer.
 pub(crate) fn unreached(shown: &str, error: &telemetry::mlflow::Error) -> Failure {
     let failure = Failure::new(Exit::Io, format!("MLflow at {shown}: {error}"));
     match error {
         telemetry::mlflow::Error::Unreachable(_) => {
-            failure.hint("`flowmill mlflow check` tries what is needed, one by one")
+            failure.hint("run `flowmill mlflow check` to test the connection step by step")
         }
         telemetry::mlflow::Error::Refused { .. } => failure,
     }

@@ -1,4 +1,4 @@
-//! A workflow file on its way from the disk to a checked workflow: read, checked, and its findings shown.
+//! Reads and checks workflow files and shows their diagnostics.
 
 use std::fmt;
 use std::path::Path;
@@ -13,17 +13,17 @@ use crate::config::text;
 use crate::failure::{Exit, Failure, Result};
 use crate::printer::{self, Look};
 
-/// A file that was read and checked.
+/// A workflow file, read and checked.
 #[derive(Debug)]
 pub(crate) struct CheckedFile {
-    /// Its text.
+    /// The file's text.
     pub source: Source,
-    /// What checking it found.
+    /// The workflow and its diagnostics.
     pub checked: Checked,
 }
 
 impl CheckedFile {
-    /// Reads and checks a file; fails only when it cannot be read.
+    /// Reads and checks a file; fails only if the file cannot be read.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         Ok(Self::check(text::read_workflow(path)?))
     }
@@ -34,7 +34,7 @@ impl CheckedFile {
         Self { source, checked }
     }
 
-    /// Its findings, on stderr.
+    /// Prints the diagnostics to stderr.
     pub(crate) fn print_findings(&self) {
         let findings = render_human(
             &self.source,
@@ -46,7 +46,7 @@ impl CheckedFile {
         }
     }
 
-    /// Why a file with errors is not used.
+    /// The failure of a command whose file has errors.
     pub(crate) fn refusal(&self) -> Failure {
         let counts = Counts::of(&self.checked.diagnostics);
         Failure::new(
@@ -55,18 +55,18 @@ impl CheckedFile {
         )
     }
 
-    /// Whether it may be used; with `strict`, warnings count as errors.
+    /// Whether the file may be used; with `strict`, warnings count as errors.
     pub(crate) fn is_valid(&self, strict: bool) -> bool {
         self.checked.workflow.is_some() && (!strict || self.checked.diagnostics.is_empty())
     }
 }
 
-/// Reads and checks a file that is about to be used. Its findings go to stderr; an error among them ends the command.
+/// Reads and checks a file to be used. Diagnostics go to stderr; an error among them is a failure.
 pub(crate) fn load(path: &Path) -> Result<(Source, Arc<Workflow>)> {
     load_text(text::read_workflow(path)?)
 }
 
-/// Checks a text that is about to be used, as [`load`] does.
+/// Checks a text to be used, as [`load`] does.
 pub(crate) fn load_text(source: Source) -> Result<(Source, Arc<Workflow>)> {
     let report = CheckedFile::check(source);
     report.print_findings();
@@ -76,8 +76,8 @@ pub(crate) fn load_text(source: Source) -> Result<(Source, Arc<Workflow>)> {
     }
 }
 
-/// The findings with source excerpts, fitted to the stream; empty without findings. A pointer to `explain`
-/// comes last.
+/// The diagnostics with source excerpts, fitted to the stream, and a pointer to `explain`; empty if
+/// there are none.
 pub(crate) fn render_human(source: &Source, diagnostics: &[Diagnostic], look: Look) -> String {
     let worst = diagnostics
         .iter()
@@ -93,12 +93,12 @@ pub(crate) fn render_human(source: &Source, diagnostics: &[Diagnostic], look: Lo
     )
 }
 
-/// How many findings there are.
+/// Numbers of diagnostics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// These forbid a run.
+    /// Errors, which forbid a run.
     pub errors: usize,
-    /// These do not.
+    /// Warnings, which do not.
     pub warnings: usize,
 }
 

@@ -1,4 +1,4 @@
-//! `flowmill completions`: a script that teaches a shell the command line.
+//! `flowmill completions`: a completion script for a shell.
 
 use clap_complete::Shell;
 

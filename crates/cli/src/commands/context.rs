@@ -1,4 +1,4 @@
-//! What a command needs beside its own arguments.
+//! What a command needs besides its own arguments.
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
@@ -8,7 +8,7 @@ use crate::config::log;
 use crate::config::project::Project;
 use crate::logging;
 
-/// The environment, the settings file, and what stands on the command line.
+/// The environment, the settings file and the parsed command line.
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) environment: Environment,
@@ -18,12 +18,12 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// Whether an option stands on the command line itself, not in the environment.
+    /// Whether an option was given on the command line, not by the environment.
     pub(super) fn is_flag(&self, id: &str) -> bool {
         self.matches.value_source(id) == Some(ValueSource::CommandLine)
     }
 
-    /// Starts logging; `default` counts where nobody says otherwise.
+    /// Starts logging, at the level `default` unless an option or `RUST_LOG` says otherwise.
     pub(super) fn start_logging(&self, default: log::Level) {
         logging::start(&self.log, self.environment.rust_log().as_deref(), default);
     }

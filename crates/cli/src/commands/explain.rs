@@ -11,7 +11,7 @@ use crate::printer;
 /// Explain a diagnostic code, such as FM0121, or list all codes
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The code; without one, all are listed
+    /// The code; without it, all codes are listed
     code: Option<String>,
 }
 
@@ -30,7 +30,7 @@ fn page(code: &str) -> Result<&'static str> {
             Some(near) => format!("did you mean {near}? `flowmill explain` lists all codes"),
             None => "`flowmill explain` lists all codes".to_owned(),
         };
-        Failure::usage(format!("there is no code `{code}`")).hint(hint)
+        Failure::usage(format!("unknown diagnostic code `{code}`")).hint(hint)
     })
 }
 

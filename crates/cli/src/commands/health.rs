@@ -1,4 +1,4 @@
-//! `flowmill health`: whether a server takes requests. What a container's health check runs.
+//! `flowmill health`: tells whether a server accepts requests. Container health checks run it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::config::{addresses, serve};
 use crate::failure::{Exit, Failure, Result};
 use crate::{assemble, health, printer};
 
-/// Tell whether a server takes requests; for health checks
+/// Tell whether a server accepts requests; for health checks
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exits with 0 when it does, with 1 when it does not: it cannot be reached, is draining, or its job store fails."
+    after_help = "Exits with 0 if it does, and with 1 if it cannot be reached, is draining, or its job store fails."
 )]
 pub(super) struct Args {
     /// Address of the server, http://HOST:PORT or https://HOST:PORT [default: port 8000 of this machine]
@@ -30,22 +30,22 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE", env = "FLOWMILL_CA")]
     ca: Option<PathBuf>,
 
-    /// The server of this machine speaks TLS, with this certificate. It is not looked at: it is for a name that
-    /// others know the server by
+    /// Use HTTPS for the server on this machine, which serves this certificate. The certificate is
+    /// not checked: it is for the server's public name
     #[arg(long, value_name = "FILE", env = "FLOWMILL_TLS_CERT")]
     tls_cert: Option<PathBuf>,
 
-    /// Only whether the process is up, not whether it takes requests
+    /// Check only whether the process is alive, not whether it accepts requests
     #[arg(long)]
     live: bool,
 
-    /// Longest time to wait for the answer
+    /// Longest time to wait for the response
     #[arg(long, value_name = "TIME", default_value = "3s")]
     timeout: PositiveDuration,
 }
 
 pub(super) fn health(args: &Args, context: &Context) -> Result<Exit> {
-    // A flag wins over a variable, whichever of the two it is.
+    // A flag has precedence over a variable, whichever of the two options it is.
     let named = args
         .url
         .as_deref()
@@ -56,7 +56,7 @@ pub(super) fn health(args: &Args, context: &Context) -> Result<Exit> {
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
             .ok_or_else(|| {
                 Failure::usage(format!(
-                    "`{text}` is no address of a server; write one such as http://127.0.0.1:8000"
+                    "`{text}` is not the address of a server; write one such as http://127.0.0.1:8000"
                 ))
             })?,
         None => local(args, &context.project.serve)?,
@@ -82,7 +82,7 @@ pub(super) fn health(args: &Args, context: &Context) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// The server of this machine, where `flowmill serve` puts it.
+/// The address of the server on this machine, as `flowmill serve` chooses it.
 fn local(args: &Args, file: &serve::Options) -> Result<Url> {
     let port = match args.port.or(file.port) {
         Some(port) => port,

@@ -1,5 +1,5 @@
-//! `flowmill mlflow`: whether the server that `MLFLOW_TRACKING_URI` names can do what is needed, and
-//! putting workflows into its registry.
+//! `flowmill mlflow`: tests the server that `MLFLOW_TRACKING_URI` names, and registers workflows
+//! there.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::failure::{Exit, Failure, Result};
 use crate::system_host::SystemHost;
 use crate::{printer, runtime, telemetry_setup, workflow_file};
 
-/// Try the MLflow server; put workflows into its registry
+/// Test the MLflow server; register workflows there
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -33,9 +33,10 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Say whether the server answers and accepts runs, artifacts and traces
+    /// Test whether the server answers and accepts runs, artifacts and traces
     Check,
-    /// Put a workflow into the model registry as a new version, and its prompts into the prompt registry
+    /// Register a workflow in the model registry as a new version, and its prompts in the prompt
+    /// registry
     Register {
         /// Workflow file
         file: PathBuf,
@@ -71,7 +72,10 @@ fn try_server(ca: Option<&Path>, context: &Context, host: &Arc<dyn Host>) -> Res
     if faults.is_empty() {
         return Ok(Exit::Success);
     }
-    let message = format!("MLflow at {} cannot be used as it is", client.shown());
+    let message = format!(
+        "the MLflow server at {} cannot be used as it is",
+        client.shown()
+    );
     Err(Failure::new(Exit::Io, message).details(faults))
 }
 

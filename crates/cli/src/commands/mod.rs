@@ -1,5 +1,5 @@
-//! The command line: a file for each command. Parsing is clap's; what a command needs beside its own
-//! arguments comes in a [`Context`].
+//! The command line, with a file for each command. clap parses it; what a command needs besides its
+//! own arguments is in its [`Context`].
 
 mod backend;
 mod completions;
@@ -54,7 +54,7 @@ struct Cli {
     )]
     config: Option<PathBuf>,
 
-    /// When to colour
+    /// When to use colour
     #[arg(
         long,
         value_name = "WHEN",
@@ -84,18 +84,18 @@ enum Command {
     Completions(completions::Args),
 }
 
-/// Does what the command line asks.
+/// Runs the command that the command line names.
 pub(crate) fn main() -> Result<Exit> {
     let environment = Environment::load();
     let matches = match environment.apply(Cli::command()).try_get_matches() {
         Ok(matches) => matches,
-        // Before clap speaks of "one or more arguments".
+        // Our message names the variable; clap's would say "one or more arguments".
         Err(error) if error.kind() == ErrorKind::InvalidUtf8 && environment.check().is_err() => {
             return environment.check().map(|()| Exit::Usage);
         }
         Err(mut error) => {
             usage::explain(&mut error, &environment, Cli::command());
-            // Help and version, too, come this way. A reader that went away is no error.
+            // Help and version arrive here as well.
             printer::usage(&error);
             return Ok(if error.use_stderr() {
                 Exit::Usage

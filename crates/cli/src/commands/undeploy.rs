@@ -1,4 +1,4 @@
-//! `flowmill undeploy`: takes a deployment down. Its jobs stay unless they are asked for, too.
+//! `flowmill undeploy`: removes a deployment. Its jobs are kept unless their removal is requested.
 
 use clap::ValueEnum;
 use serde_json::json;
@@ -7,18 +7,18 @@ use super::deploy::docker::{Container, docker};
 use crate::failure::{Exit, Failure, Result};
 use crate::printer;
 
-/// Take a deployment down; its jobs are kept
+/// Remove a deployment; its jobs are kept
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Runs in flight may finish first, as long as the deployment gave them.")]
+#[command(after_help = "Running jobs may finish first, within the deployment's drain timeout.")]
 pub(super) struct Args {
-    /// Name of the deployment, which is its container's
+    /// Name of the deployment, which is also that of its container
     name: String,
 
-    /// Remove the volume with its jobs, too
+    /// Also remove the volume with its jobs
     #[arg(long)]
     volumes: bool,
 
-    /// What stdout gets
+    /// Format of stdout
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     format: Format,
 }
@@ -36,7 +36,7 @@ pub(super) fn undeploy(args: &Args) -> Result<Exit> {
     let name = args.name.as_str();
     let Some(container) = Container::find(name)? else {
         return Err(
-            Failure::new(Exit::Failed, format!("there is no container `{name}`")).hint(
+            Failure::new(Exit::Failed, format!("no container is named `{name}`")).hint(
                 "`docker ps --all --filter label=io.flowmill.deployment` lists the deployments",
             ),
         );
@@ -44,21 +44,21 @@ pub(super) fn undeploy(args: &Args) -> Result<Exit> {
     if !container.is_ours() {
         return Err(Failure::new(
             Exit::Failed,
-            format!("flowmill did not make the container `{name}`, so it does not remove it"),
+            format!("the container `{name}` was not created by flowmill, so it is not removed"),
         ));
     }
     let mut volumes = container.volumes();
     docker(["stop", name])?;
     match container.compose_project() {
         None => {
-            // Those without a name, which nobody could find again.
+            // Anonymous volumes, which nobody could find again.
             docker(["rm", "--volumes", name])?;
         }
-        // What else belongs to the project goes with it: its network, and MLflow.
+        // The project's network and MLflow are removed with it.
         Some(project) => volumes = remove_project(project)?,
     }
     let image = container.image();
-    // Another container may use it.
+    // It stays if another container uses it.
     let image_removed = docker(["image", "rm", image]).is_ok();
     if args.volumes {
         for volume in &volumes {
@@ -92,8 +92,8 @@ pub(super) fn undeploy(args: &Args) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// Removes containers and networks by their labels: the Compose file may be gone, and so may Compose. Gives
-/// the names of the project's volumes.
+/// Removes the containers and networks of a project by label, since the Compose file or Compose
+/// itself may be gone. Returns the names of the project's volumes.
 fn remove_project(project: &str) -> Result<Vec<String>> {
     let label = format!("label=com.docker.compose.project={project}");
     let containers = docker(["ps", "--all", "--quiet", "--filter", &label])?;

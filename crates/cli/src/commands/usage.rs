@@ -1,5 +1,5 @@
-//! Refusals of the command line in the words of the user who made them: a value that came from a variable
-//! is named by the variable, and no advice is given that cannot help.
+//! Improves clap's error messages: a value from an environment variable is reported under the
+//! variable's name, and advice that cannot help is removed.
 
 use std::ffi::OsString;
 
@@ -8,10 +8,11 @@ use clap::{Arg, Command, Error};
 
 use crate::config::environment::Environment;
 
-/// Mends what clap says about a command line that `command` does not take.
+/// Improves clap's message about a command line that `command` refuses.
 pub(super) fn explain(error: &mut Error, environment: &Environment, command: Command) {
     match error.kind() {
-        // Without an option that is meant, clap advises `--`, which makes the option a file's name.
+        // If no option is similar, clap suggests `--`, which would turn the option into a file
+        // name.
         ErrorKind::UnknownArgument if error.get(ContextKind::SuggestedArg).is_none() => {
             error.remove(ContextKind::Suggested);
         }
@@ -24,8 +25,8 @@ pub(super) fn explain(error: &mut Error, environment: &Environment, command: Com
     }
 }
 
-/// The variable that an invalid value came from: the option has one, it is set to that value, and the option
-/// is not on the command line.
+/// The variable that an invalid value came from: it belongs to the option and is set to that value,
+/// and the option is not on the command line.
 fn variable_of(error: &Error, environment: &Environment, mut command: Command) -> Option<String> {
     let ContextValue::String(shown) = error.get(ContextKind::InvalidArg)? else {
         return None;
@@ -43,7 +44,7 @@ fn variable_of(error: &Error, environment: &Environment, mut command: Command) -
     (is_its_value && !is_on_the_line).then(|| name.to_owned())
 }
 
-/// The option that clap shows like this, in any command.
+/// The option that clap displays as `shown`, in any command.
 fn find(command: &Command, shown: &str) -> Option<Arg> {
     let here = command.get_arguments().find(|arg| arg.to_string() == shown);
     here.cloned().or_else(|| {
@@ -53,7 +54,7 @@ fn find(command: &Command, shown: &str) -> Option<Arg> {
     })
 }
 
-/// Whether a word of the command line is this option, with or without its value.
+/// Whether a word of the command line is this option, with or without a value.
 fn names(arg: &Arg, word: &OsString) -> bool {
     let word = word.to_string_lossy();
     let long = arg.get_long().is_some_and(|long| {

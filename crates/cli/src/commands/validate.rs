@@ -1,4 +1,4 @@
-//! `flowmill validate`: everything that is to be said of workflow files, before a token is paid for.
+//! `flowmill validate`: reports every fault of workflow files before any model call is paid for.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,21 +11,21 @@ use crate::failure::{Exit, Failure, Result};
 use crate::printer;
 use crate::workflow_file::{self, CheckedFile, Counts, many};
 
-/// Check workflow files; every fault is reported in one pass
+/// Check workflow files and report every fault in one pass
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exits with 0 when all files are valid, 3 when one is not, 4 when one cannot be read."
+    after_help = "Exits with 0 if all files are valid, 3 if one is not, and 4 if one cannot be read."
 )]
 pub(super) struct Args {
     /// Workflow files (.yaml, .yml, .json), or folders: their .yaml and .yml files
     #[arg(required = true)]
     files: Vec<PathBuf>,
 
-    /// How to report
+    /// Format of the report
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 
-    /// Warnings fail, too
+    /// Treat warnings as errors
     #[arg(long)]
     strict: bool,
 }
@@ -35,7 +35,7 @@ enum Format {
     /// Source excerpts, for people
     #[default]
     Human,
-    /// One line for each finding, led by its place
+    /// One line per diagnostic, beginning with its position
     Short,
     /// {"valid", "diagnostics": [{"code", "severity", "path", "message", "suggestion", "span"}]}
     Json,
@@ -59,7 +59,7 @@ pub(super) fn validate(args: &Args) -> Result<Exit> {
     for (report, file) in reports {
         let report = match report {
             Ok(report) => report,
-            // The other files are still checked; the worst of the ends is how the command ends.
+            // The other files are still checked; the command exits with the worst code.
             Err(failure) => {
                 printer::failure(&failure);
                 exit = exit.max(failure.exit);
@@ -95,7 +95,7 @@ pub(super) fn validate(args: &Args) -> Result<Exit> {
     Ok(exit)
 }
 
-/// A folder stands for the workflows in it.
+/// The workflow files in a folder, or the file itself.
 fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -125,7 +125,8 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// A file that could not be read, among the findings: a program that reads them must not take it for valid.
+/// A diagnostic for a file that could not be read, so that a program does not take the file for
+/// valid.
 fn unreadable(file: &Path, failure: &Failure) -> Value {
     json!({
         "code": null,
@@ -139,7 +140,7 @@ fn unreadable(file: &Path, failure: &Failure) -> Value {
     })
 }
 
-/// The findings on stdout, the verdict on stderr.
+/// Prints the diagnostics to stdout and the verdict to stderr.
 fn print_human(report: &CheckedFile, valid: bool) -> Result<()> {
     let look = printer::stdout_look();
     let findings = workflow_file::render_human(&report.source, &report.checked.diagnostics, look);

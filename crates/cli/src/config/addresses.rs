@@ -11,13 +11,13 @@ use server::{AllowedHost, Origin, RootPath};
 pub(crate) fn port(text: &str) -> Result<u16, String> {
     if text.contains("://") {
         return Err(format!(
-            "`{text}` is no port but a link that Kubernetes sets for a Service of that name; set \
-             `enableServiceLinks: false` in the pod's spec, or name the port with --port"
+            "`{text}` is not a port: Kubernetes sets such a link for a Service of that name; set \
+             `enableServiceLinks: false` in the pod's spec, or give the port with --port"
         ));
     }
     text.trim()
         .parse()
-        .map_err(|_| format!("`{text}` is no port; write a number from 0 to 65535"))
+        .map_err(|_| format!("`{text}` is not a port; write a number from 0 to 65535"))
 }
 
 /// An IP address, or `localhost` for the loopback one.
@@ -38,7 +38,7 @@ impl FromStr for Host {
             .and_then(|text| text.strip_suffix(']'))
             .unwrap_or(text);
         bare.parse().map(Self).map_err(|_| {
-            format!("`{text}` is no IP address; write one such as 127.0.0.1 or 0.0.0.0")
+            format!("`{text}` is not an IP address; write one such as 127.0.0.1 or 0.0.0.0")
         })
     }
 }
@@ -51,7 +51,7 @@ impl TryFrom<String> for Host {
     }
 }
 
-/// An origin of web pages.
+/// An origin whose web pages may call the API.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct CorsOrigin(pub Origin);
@@ -72,7 +72,7 @@ impl TryFrom<String> for CorsOrigin {
     }
 }
 
-/// A name of this server.
+/// A host name that this server answers to.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct HostName(pub AllowedHost);
@@ -93,7 +93,7 @@ impl TryFrom<String> for HostName {
     }
 }
 
-/// Where a proxy shows this server.
+/// The path below which a proxy publishes this server.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct ProxyPath(pub RootPath);
@@ -114,7 +114,7 @@ impl TryFrom<String> for ProxyPath {
     }
 }
 
-/// Networks and addresses, with commas or blanks between.
+/// Networks and addresses, separated by commas or spaces.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Networks(pub Vec<IpNet>);
 
@@ -127,7 +127,7 @@ impl FromStr for Networks {
             .map(|part| {
                 let address = || part.parse::<IpAddr>().map(IpNet::from);
                 part.parse().or_else(|_| address()).map_err(|_| {
-                    format!("`{part}` is no network; write such as 10.0.0.0/8 or 192.0.2.7")
+                    format!("`{part}` is not a network; write one such as 10.0.0.0/8 or 192.0.2.7")
                 })
             })
             .collect::<Result<_, _>>()

@@ -1,4 +1,4 @@
-//! Lists of what may be reached: `--webhook-allow`, `--model-allow`.
+//! Lists of hosts and networks that requests may reach: `--webhook-allow`, `--model-allow`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use outbound::Rule;
 use serde::{Deserialize, Deserializer, de};
 
-/// Hosts, addresses and networks, separated by commas; in a file, a list as well.
+/// Hosts, addresses and networks, separated by commas. In a settings file they may also be a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct AllowList(pub Vec<Rule>);
 
@@ -21,7 +21,7 @@ impl FromStr for AllowList {
     }
 }
 
-/// With commas between.
+/// The rules, separated by commas.
 impl fmt::Display for AllowList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, rule) in self.0.iter().enumerate() {
@@ -37,7 +37,7 @@ impl<'de> Deserialize<'de> for AllowList {
         #[derive(Deserialize)]
         #[serde(
             untagged,
-            expecting = "expected a text such as \"10.0.0.0/8\", or a list of such"
+            expecting = "expected a text such as \"10.0.0.0/8\", or a list of such texts"
         )]
         enum Written {
             Text(String),

@@ -1,10 +1,10 @@
-//! `--capture`: the most that telemetry may keep of any run, whatever its workflow allows.
+//! `--capture`: the most that telemetry may record of any run, whatever its workflow allows.
 
 use clap::ValueEnum;
 use lang::workflow::CaptureLevel;
 use serde::Deserialize;
 
-/// As written.
+/// A capture level as it is written on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Capture {
@@ -12,7 +12,7 @@ pub(crate) enum Capture {
     None,
     /// Sizes, names and kinds
     Metadata,
-    /// The content, too
+    /// The content itself as well
     Full,
 }
 

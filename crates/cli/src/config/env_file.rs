@@ -1,7 +1,7 @@
 //! Files of variables: `.env` of the working directory, and what `deploy --env-file` names.
 //!
-//! A line that cannot be read is never passed over: it may hold the API keys without which a server
-//! would be open to everyone.
+//! A line that cannot be read is an error, never skipped: it may hold the API keys without which a
+//! server would be open to everyone.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -15,16 +15,16 @@ use super::secret::Secret;
 use super::text;
 use crate::failure::{Failure, Result};
 
-/// Read where nobody names another file.
+/// The file that is read by default.
 pub(crate) const DEFAULT: &str = ".env";
 
-/// What every Python virtual environment has, and such a folder is often called `.env`.
+/// Every Python virtual environment has this file, and such a folder is often called `.env`.
 const VIRTUAL_ENVIRONMENT: &str = "pyvenv.cfg";
 
-/// The variables that this program reads by itself.
+/// Prefix of the variables that are flowmill's own.
 const OWN: &str = "FLOWMILL_";
 
-/// A file of variables that was read.
+/// A file of variables, read and parsed.
 pub(crate) struct EnvFile {
     pub(crate) path: PathBuf,
     pub(crate) text: String,
@@ -32,7 +32,7 @@ pub(crate) struct EnvFile {
 }
 
 impl EnvFile {
-    /// Reads `.env`; `None` only where nothing of that name is there.
+    /// Reads `.env`; `None` if there is no such file, or if it is a Python virtual environment.
     pub(crate) fn find() -> Result<Option<Self>> {
         let path = Path::new(DEFAULT);
         match fs::symlink_metadata(path) {
@@ -42,7 +42,7 @@ impl EnvFile {
         }
     }
 
-    /// Reads a file, or says of every line that cannot be read which it is.
+    /// Reads a file. The error names every line that cannot be read.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = text::read(path)?;
         let variables = parse(&text).map_err(|problems| {
@@ -50,7 +50,7 @@ impl EnvFile {
             Failure::usage(format!("`{shown}` cannot be read as variables"))
                 .details(problems)
                 .hint(
-                    "write one NAME=value a line, the value in quotes where it holds blanks, quotes or #",
+                    "write one NAME=value per line, and quote values that contain spaces, quotes or #",
                 )
         })?;
         Ok(Self {
@@ -61,9 +61,9 @@ impl EnvFile {
     }
 }
 
-/// Reads variables. What is wrong is said without any part of a value, which may be a secret.
+/// Parses variables. Error messages never contain any part of a value, which may be a secret.
 pub(crate) fn parse(text: &str) -> Result<HashMap<String, Secret>, Vec<String>> {
-    // A byte order mark, as editors on Windows write it, and line ends of every kind.
+    // Accept a byte order mark, as editors on Windows write it, and line ends of every kind.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut text = text.replace("\r\n", "\n").replace('\r', "\n");
     if !text.ends_with('\n') {
@@ -84,10 +84,10 @@ pub(crate) fn parse(text: &str) -> Result<HashMap<String, Secret>, Vec<String>> 
                 let line = all.get(last - 1).copied().unwrap_or_default();
                 if value.trim().is_empty() && line.contains('$') {
                     problems.push(format!(
-                        "line {last}: the value of {name} comes to nothing, because a variable that it names after `$` is not set; write `\\$` for a dollar sign"
+                        "line {last}: the value of {name} is empty because it refers with `$` to a variable that is not set; write `\\$` for a dollar sign"
                     ));
                 }
-                // As when both are set one after the other, the last line wins.
+                // The last line wins, as in a shell.
                 variables.insert(name, Secret::from(value));
             }
             Err(error) => problems.push(unreadable(&error, &all, last)),
@@ -100,7 +100,8 @@ pub(crate) fn parse(text: &str) -> Result<HashMap<String, Secret>, Vec<String>> 
     }
 }
 
-/// A variable of ours that stands inside the quotes of another one is not set: they were meant to be closed.
+/// Finds a flowmill variable inside the quotes of another value: a closing quote was forgotten, and
+/// the variable would not be set.
 fn swallowed(name: &str, value: &str, last: usize) -> Option<String> {
     let first = last.saturating_sub(value.matches('\n').count());
     let inner = value.lines().skip(1).find_map(|line| {
@@ -109,11 +110,11 @@ fn swallowed(name: &str, value: &str, last: usize) -> Option<String> {
         (inner.starts_with(OWN) && is_variable_name(inner)).then(|| inner.to_owned())
     })?;
     Some(format!(
-        "line {first}: the quotes in the value of {name} are closed only after {inner}, which is not set because of that; close them on their line"
+        "line {first}: the quotes in the value of {name} are closed only after {inner}, so {inner} is not set; close them on the same line"
     ))
 }
 
-/// Says which line is meant, and which variable where it has a name.
+/// The message for a line that cannot be read: its number, and its variable if it names one.
 fn unreadable(error: &dotenvy::Error, lines: &[&str], last: usize) -> String {
     // What could not be read, without what stands before it on its first line.
     let rest = match error {
@@ -132,12 +133,14 @@ fn unreadable(error: &dotenvy::Error, lines: &[&str], last: usize) -> String {
             format!("line {first}: the value of {name} cannot be read; put it in quotes")
         }
         None => {
-            format!("line {first} is not NAME=value; mend it, or begin it with # to leave it out")
+            format!(
+                "line {first} is not NAME=value; correct it, or begin it with # to turn it into a comment"
+            )
         }
     }
 }
 
-/// Hands out one line at a time, so that it is known how far a reader has come.
+/// Delivers one line at a time, so that it is known how far a reader has come.
 struct Lines<'a> {
     rest: &'a [u8],
     delivered: &'a Cell<usize>,
@@ -248,7 +251,7 @@ mod tests {
     fn a_value_that_comes_to_nothing_is_missed() {
         check_problems(
             "FLOWMILL_API_KEYS=$NOTSET\n",
-            &["line 1: the value of FLOWMILL_API_KEYS comes to nothing"],
+            &["line 1: the value of FLOWMILL_API_KEYS is empty because"],
         );
         check("EMPTY=\n", &[("EMPTY", "")]);
     }

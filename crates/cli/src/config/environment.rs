@@ -1,4 +1,4 @@
-//! The process environment with `.env` of the working directory below it.
+//! The process environment, and below it the `.env` of the working directory.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -9,7 +9,7 @@ use super::env_file::{self, EnvFile};
 use super::secret::Secret;
 use crate::failure::{Failure, Result};
 
-/// Beginnings of the names that are read without clap: of models, MLflow and OTLP.
+/// Prefixes of the variables that are read without clap: those of models, MLflow and OTLP.
 const READ: &[&str] = &[
     "ANTHROPIC_",
     "DATABRICKS_",
@@ -26,7 +26,7 @@ const READ: &[&str] = &[
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Environment {
     dotenv: HashMap<String, Secret>,
-    /// Why nothing that takes settings may begin: some of them cannot be read.
+    /// Why no command that takes settings may start: some settings cannot be read.
     problem: Option<Failure>,
 }
 
@@ -45,12 +45,12 @@ impl Environment {
         }
     }
 
-    /// Fails where a variable or `.env` cannot be read: what was asked for there is not known.
+    /// Fails if a variable or `.env` cannot be read: nobody knows what was meant to be set there.
     pub(crate) fn check(&self) -> Result<()> {
         self.problem.clone().map_or(Ok(()), Err)
     }
 
-    /// What the process was started with: `.env` is left out.
+    /// A variable of the process itself, without `.env`.
     pub(crate) fn of_process(name: &str) -> Option<String> {
         std::env::vars_os()
             .find(|(known, _)| known == name)
@@ -58,13 +58,13 @@ impl Environment {
             .filter(|value| !value.trim().is_empty())
     }
 
-    /// Whether the terminal can only append: nothing can be redrawn on it.
+    /// Whether the terminal can only append text, so that nothing can be redrawn on it.
     pub(crate) fn has_dumb_terminal(&self) -> bool {
         self.variables()
             .any(|(name, value)| name == "TERM" && value == "dumb")
     }
 
-    /// Every variable whose name and value are text: what the models look keys and addresses up in.
+    /// Every variable whose name and value are text. Models look up their keys and addresses here.
     pub(crate) fn variables(&self) -> impl Iterator<Item = (String, String)> {
         let process = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
@@ -84,7 +84,7 @@ impl Environment {
             .last()
     }
 
-    /// `RUST_LOG`: filters for log lines, as every Rust program knows them.
+    /// `RUST_LOG`: log filters in the usual form of Rust programs.
     pub(crate) fn rust_log(&self) -> Option<String> {
         self.variable("RUST_LOG")
     }
@@ -111,7 +111,7 @@ impl Environment {
     }
 }
 
-/// A variable of the process that is read and is no text.
+/// The failure for a variable that flowmill reads and that is not UTF-8 text.
 fn not_text() -> Option<Failure> {
     let name = std::env::vars_os().find_map(|(name, value)| {
         let name = name.into_string().ok()?;
@@ -119,14 +119,14 @@ fn not_text() -> Option<Failure> {
         (is_read && value.to_str().is_none()).then_some(name)
     })?;
     let failure = Failure::usage(format!(
-        "the value of {name} in the environment is no UTF-8 text"
+        "the value of {name} in the environment is not UTF-8 text"
     ));
-    Some(failure.hint("set it anew, or unset it"))
+    Some(failure.hint("set it again, or unset it"))
 }
 
 fn beside_the_settings(failure: Failure) -> Failure {
     let hint = format!(
-        "{}; `{}` is read for settings and keys, so that nothing begins without them",
+        "{}; flowmill reads settings and keys from `{}` and does not start without them",
         failure.hint.as_deref().unwrap_or("make it readable"),
         env_file::DEFAULT
     );

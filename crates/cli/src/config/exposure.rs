@@ -1,5 +1,5 @@
-//! The part of `[serve]` that says how the port stands up to whoever reaches it: TLS, how many connections, how
-//! long anything may take, how much a body may hold, which web pages may call.
+//! The part of `[serve]` that protects the port: TLS, limits on connections, times and bodies, and
+//! the web pages that may call.
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -12,46 +12,46 @@ use super::serve::options::Options;
 use super::units::{PositiveDuration, Size};
 use crate::failure::{Failure, Result};
 
-/// Where a certificate and its key lie.
+/// The files of a certificate and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TlsFiles {
-    /// The chain.
+    /// The certificate chain.
     pub cert: PathBuf,
-    /// The key.
+    /// The private key.
     pub key: PathBuf,
 }
 
-/// Decided. What is `None` has the server's own default.
+/// The settings in effect. `None` stands for the server's own default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// TLS instead of plain HTTP.
     pub tls: Option<TlsFiles>,
-    /// Connections at once.
+    /// Concurrent connections.
     pub max_connections: Option<NonZeroUsize>,
-    /// Connections at once from one address.
+    /// Concurrent connections from one address.
     pub max_connections_per_address: Option<NonZeroUsize>,
-    /// For a request's head.
+    /// Longest time for a request's head to arrive.
     pub head_timeout: Option<Duration>,
-    /// For its body.
+    /// Longest time for a request's body to arrive.
     pub body_timeout: Option<Duration>,
-    /// For the client to read.
+    /// Longest time for a client to read a response.
     pub write_timeout: Option<Duration>,
-    /// Between two requests.
+    /// Longest time between two requests on a connection.
     pub idle_timeout: Option<Duration>,
-    /// Of a body.
+    /// Most JSON values in a request body.
     pub body_values: Option<usize>,
-    /// Bytes of one text.
+    /// Most bytes in one text.
     pub text_limit: Option<usize>,
-    /// Whose pages may call.
+    /// Origins whose pages may call the API.
     pub origins: Vec<Origin>,
-    /// Names of this server, besides those of loopback.
+    /// Host names of this server besides those of loopback.
     pub names: Vec<AllowedHost>,
-    /// Where a proxy shows it.
+    /// The path below which a proxy publishes the server.
     pub root_path: RootPath,
 }
 
 impl Settings {
-    /// Takes what is unset from the file.
+    /// Fills unset options from the settings file.
     pub(crate) fn settle(options: &Options, file: &Options) -> Result<Self> {
         let path = |ours: &Option<PathBuf>, theirs: &Option<PathBuf>| {
             ours.clone().or_else(|| theirs.clone())
@@ -63,7 +63,7 @@ impl Settings {
             (None, None) => None,
             _ => {
                 return Err(Failure::usage(
-                    "TLS takes both --tls-cert and --tls-key (FLOWMILL_TLS_CERT, FLOWMILL_TLS_KEY)",
+                    "TLS needs both --tls-cert and --tls-key (FLOWMILL_TLS_CERT, FLOWMILL_TLS_KEY)",
                 ));
             }
         };
@@ -111,13 +111,14 @@ impl Settings {
 }
 
 impl Settings {
-    /// Under which names the server answers; `None`: any. A server that lets everyone in and that only this
-    /// machine reaches is reached by web pages, too, when their own name is made to lead here.
+    /// The host names that the server answers to; `None` for any. A loopback server without keys
+    /// must check them: a web page can make its own name resolve to this machine (DNS rebinding)
+    /// and so reach the server.
     pub(crate) fn allowed_hosts(&self, host: IpAddr, has_keys: bool) -> Option<AllowedHosts> {
         let is_private = host.is_loopback() && !has_keys;
         (is_private || !self.names.is_empty()).then(|| AllowedHosts {
             named: self.names.clone(),
-            // Such as those of containers and pods, by which their probes ask.
+            // Probes address containers and pods by IP address.
             any_address: !host.is_loopback(),
         })
     }

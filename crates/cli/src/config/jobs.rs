@@ -15,11 +15,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "URL", env = "FLOWMILL_SERVER", global = true)]
     pub server: Option<String>,
 
-    /// Certificates to trust besides the built-in roots (PEM), for a server that is asked by https
+    /// Certificates to trust besides the built-in roots (PEM), for an https server
     #[arg(long, value_name = "FILE", env = "FLOWMILL_CA", global = true)]
     pub ca: Option<PathBuf>,
 
-    /// API key for the server. Better given by its variable
+    /// API key for the server. Prefer the environment variable
     #[arg(
         long,
         value_name = "KEY",
@@ -34,7 +34,7 @@ impl Options {
     /// The keys of the section.
     pub(crate) const KEYS: &[&str] = &["server", "ca", "api_key"];
 
-    /// Takes what is unset from the file.
+    /// Fills unset options from the settings file.
     pub(crate) fn or(self, file: &Self) -> Self {
         Self {
             server: self.server.or_else(|| file.server.clone()),

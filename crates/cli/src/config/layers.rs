@@ -1,6 +1,6 @@
 //! The layers that settings come from.
 
-/// One section as each layer gives it.
+/// One section of the settings in each layer.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Layers<T> {
     /// The command line.
@@ -12,7 +12,7 @@ pub(crate) struct Layers<T> {
 }
 
 impl<T> Layers<T> {
-    /// In the order they count.
+    /// The layers, the one with the highest precedence first.
     pub(crate) fn highest_first(self) -> [T; 3] {
         [self.flags, self.environment, self.file]
     }

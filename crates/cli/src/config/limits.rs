@@ -1,4 +1,4 @@
-//! The part of `[serve]` about how much callers may use, and how their addresses are known.
+//! The part of `[serve]` that limits callers and says how their addresses are determined.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -11,23 +11,24 @@ use super::serve::options::Options;
 use super::units::Dollars;
 use crate::failure::{Failure, Result};
 
-/// Requests a minute without a good key, from one address: enough for people who open pages, too little to be
-/// a burden.
-const FROM_STRANGERS: NonZeroU32 = NonZeroU32::new(300).expect("it is not 0");
+/// Requests per minute without a valid key allowed per client address: enough for people who open
+/// pages, too few to be a burden.
+const WITHOUT_KEY_PER_MINUTE: NonZeroU32 = NonZeroU32::new(300).expect("it is not 0");
 
-/// Decided.
+/// The limits in effect.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Settings {
-    /// Of keys that have no limits of their own.
+    /// Limits of keys that have none of their own.
     pub keys: Limits,
-    /// Requests a minute without a good key, from one address; 0: any number. `None`: as it is reached.
+    /// Requests per minute without a valid key allowed per client address; 0 for no limit. `None`:
+    /// the default depends on the server's address and keys.
     pub per_address: Option<u32>,
-    /// Proxies that say truly whom they ask for.
+    /// Networks of proxies whose forwarding headers are trusted.
     pub trusted_proxies: Vec<IpNet>,
 }
 
 impl Settings {
-    /// Takes what is unset from the file.
+    /// Fills unset options from the settings file.
     pub(crate) fn settle(options: &Options, file: &Options) -> Result<Self> {
         let keys = Limits {
             requests_per_minute: options
@@ -56,12 +57,13 @@ impl Settings {
         })
     }
 
-    /// What counts at that address. Where keys keep others out but everyone may knock, knocking is limited; an
-    /// open server on loopback has one user, and one with --insecure another guard.
+    /// The limit per client address of a server that listens on `host`. By default only a server
+    /// with keys that others can reach has one: an open server on loopback has one user, and one
+    /// with `--insecure` is guarded by something else.
     pub(crate) fn per_address(&self, host: IpAddr, has_keys: bool) -> Option<NonZeroU32> {
         match self.per_address {
             Some(most) => NonZeroU32::new(most),
-            None => (has_keys && !host.is_loopback()).then_some(FROM_STRANGERS),
+            None => (has_keys && !host.is_loopback()).then_some(WITHOUT_KEY_PER_MINUTE),
         }
     }
 }
@@ -82,7 +84,10 @@ mod tests {
             "0.0.0.0".parse().expect("one"),
         );
         let unset = settings(None);
-        assert_eq!(unset.per_address(everywhere, true), Some(FROM_STRANGERS));
+        assert_eq!(
+            unset.per_address(everywhere, true),
+            Some(WITHOUT_KEY_PER_MINUTE)
+        );
         assert_eq!(unset.per_address(everywhere, false), None);
         assert_eq!(unset.per_address(loopback, true), None);
         assert_eq!(settings(Some(0)).per_address(everywhere, true), None);

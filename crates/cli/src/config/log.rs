@@ -9,7 +9,8 @@ use serde::Deserialize;
 #[command(next_help_heading = "Global options")]
 #[group(skip)]
 pub(crate) struct Options {
-    /// Least important log lines to show [default: info for serve, else warn; `RUST_LOG` can filter finer]
+    /// Least severe log lines to show [default: info for serve, else warn; `RUST_LOG` filters more
+    /// finely]
     #[arg(
         id = "log_level",
         long = "log-level",
@@ -19,7 +20,7 @@ pub(crate) struct Options {
     )]
     pub level: Option<Level>,
 
-    /// How log lines look [default: text]
+    /// Format of log lines [default: text]
     #[arg(
         id = "log_format",
         long = "log-format",
@@ -34,7 +35,7 @@ impl Options {
     /// The keys of the section.
     pub(crate) const KEYS: &[&str] = &["level", "format"];
 
-    /// Takes what is unset from a lower layer.
+    /// Fills unset options from a lower layer.
     pub(crate) fn or(self, lower: &Self) -> Self {
         Self {
             level: self.level.or(lower.level),
@@ -49,20 +50,20 @@ impl Options {
 pub(crate) enum Level {
     /// Nothing at all.
     Off,
-    /// What went wrong.
+    /// Errors.
     Error,
-    /// And what may.
+    /// Also warnings.
     Warn,
-    /// And what happens.
+    /// Also what the program does.
     Info,
-    /// And how.
+    /// Also how it does it.
     Debug,
     /// Everything.
     Trace,
 }
 
 impl Level {
-    /// As a filter of the `tracing` family reads it.
+    /// The level as `RUST_LOG` filters name it.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -79,7 +80,7 @@ impl Level {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Format {
-    /// For people.
+    /// Lines for people.
     #[default]
     Text,
     /// A JSON object per line.

@@ -1,5 +1,5 @@
-//! `[models]`: who answers the prompts. The workflow's own models, one model for all nodes, the built-in
-//! offline model, a cassette, or scripted replies.
+//! `[models]`: what answers the prompts: the workflow's own models, one model for all nodes, the
+//! built-in offline model, a cassette, or scripted replies.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,26 +19,27 @@ use crate::failure::{Failure, Result};
 #[command(next_help_heading = "Models")]
 #[group(skip)]
 pub(crate) struct Options {
-    /// Ask this model at every node, whatever the workflow says, such as openai/gpt-4o-mini
+    /// Use this model for every node instead of those that the workflow names, such as
+    /// openai/gpt-4o-mini
     #[arg(long, value_name = "PROVIDER/MODEL", env = "FLOWMILL_MODEL")]
     pub model: Option<String>,
 
-    /// Ask the built-in offline model: no key, no network, made-up answers that fit
+    /// Use the built-in offline model: no key, no network; it makes up answers that fit each schema
     #[arg(
         long, value_name = "BOOL", env = "FLOWMILL_OFFLINE",
         num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new()
     )]
     pub offline: Option<bool>,
 
-    /// Write every model exchange to a cassette
+    /// Record every model call to a cassette
     #[arg(long, value_name = "FILE", env = "FLOWMILL_RECORD")]
     pub record: Option<PathBuf>,
 
-    /// Answer from a cassette: no key, no network
+    /// Replay answers from a cassette: no key, no network
     #[arg(long, value_name = "FILE", env = "FLOWMILL_REPLAY")]
     pub replay: Option<PathBuf>,
 
-    /// Answer from a script, {node: [reply, …]}, to test a workflow's logic
+    /// Take answers from a script, {node: [reply, …]}, to test a workflow's logic
     #[arg(long, value_name = "FILE", env = "FLOWMILL_REPLIES")]
     pub replies: Option<PathBuf>,
 
@@ -55,36 +56,36 @@ pub(crate) struct Options {
     #[arg(long, value_name = "LIST", env = "FLOWMILL_MODEL_ALLOW")]
     pub model_allow: Option<AllowList>,
 
-    /// Longest wait for the next attempt that a provider's Retry-After may ask of a run without a deadline
-    /// [default: 10m]
+    /// Longest wait before a retry that a provider's Retry-After may impose on a run without a
+    /// deadline [default: 10m]
     #[arg(long, value_name = "TIME", env = "FLOWMILL_MAX_RETRY_AFTER")]
     pub max_retry_after: Option<PositiveDuration>,
 
-    /// Memory for answers of models that are being read, all of them together [default: 128MB]
+    /// Memory for all model answers that are being received at the same time [default: 128MB]
     #[arg(long, value_name = "SIZE", env = "FLOWMILL_MODEL_ANSWER_MEMORY")]
     pub model_answer_memory: Option<Size>,
 }
 
-/// Who answers, decided.
+/// The settings in effect.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Settings {
-    /// The answering side.
+    /// What answers the prompts.
     pub source: ModelSource,
-    /// A cassette to write.
+    /// The cassette to record to.
     pub record: Option<PathBuf>,
-    /// A price table to lay over the built-in one.
+    /// A price table that overrides the built-in one.
     pub prices: Option<PathBuf>,
-    /// Certificates to trust.
+    /// Certificates to trust besides the built-in roots.
     pub ca: Option<PathBuf>,
-    /// What workflow files may reach.
+    /// Hosts and networks that an `api_base` in a workflow may reach.
     pub allow: Option<AllowList>,
-    /// Longest wait that a provider may ask for.
+    /// Longest wait before a retry that a provider may impose.
     pub max_retry_after: Option<Duration>,
-    /// Bytes of answers that are being read.
+    /// Bytes for all answers that are being received at the same time.
     pub answer_memory: Option<usize>,
 }
 
-/// The answering side.
+/// What answers the prompts.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum ModelSource {
     /// The models that the nodes name.
@@ -114,7 +115,7 @@ impl Options {
         "model_answer_memory",
     ];
 
-    /// Takes apart what clap reads as one: the sources on the command line and those from the environment.
+    /// Separates what clap merges: the sources on the command line and those from the environment.
     pub(crate) fn layers(self, is_flag: impl Fn(&str) -> bool, file: Self) -> Layers<Self> {
         let mut flags = self.clone();
         flags.model = flags.model.filter(|_| is_flag("model"));
@@ -128,8 +129,8 @@ impl Options {
         }
     }
 
-    /// Decides who answers. `--model`, `--offline`, `--replay` and `--replies` are four answers to one
-    /// question: the highest layer that gives any of them settles it, and it may give only one.
+    /// Decides what answers the prompts. `--model`, `--offline`, `--replay` and `--replies` exclude
+    /// each other: the highest layer that gives any of them decides, and it may give only one.
     pub(crate) fn settle(layers: Layers<Self>) -> Result<Settings> {
         let layers = layers.highest_first();
         let mut source = ModelSource::Workflow;
@@ -213,7 +214,7 @@ mod tests {
     #[test]
     fn the_highest_layer_that_names_a_source_settles_it() {
         let check =
-            |flags: &[&str], env: &[&str], file: &[&str], expected: Result<Source, &str>| {
+            |flags: &[&str], env: &[&str], file: &[&str], expected: Result<ModelSource, &str>| {
                 let layers = Layers {
                     flags: options(flags),
                     environment: options(env),

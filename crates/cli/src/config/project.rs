@@ -1,4 +1,4 @@
-//! `flowmill.toml`: the lowest layer of settings above the defaults. Paths in it are relative to the
+//! `flowmill.toml`: the layer of settings just above the defaults. Paths in it are relative to the
 //! working directory, like those on the command line.
 
 use std::fs;
@@ -10,10 +10,10 @@ use serde::Deserialize;
 use super::{jobs, log, models, run, serve, telemetry, text};
 use crate::failure::{Failure, Result};
 
-/// Read from the working directory when `--config` names no other.
+/// The file that is read from the working directory unless `--config` names another.
 const FILE_NAME: &str = "flowmill.toml";
 
-/// The whole file: a section each.
+/// The whole file, a field per section.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Project {
@@ -29,7 +29,7 @@ pub(crate) struct Project {
     pub jobs: jobs::Options,
     /// `[log]`
     pub log: log::Options,
-    /// The file's text, for whoever takes it elsewhere; `None` where there is no file.
+    /// The file's text, which `deploy` puts into the package; `None` if there is no file.
     #[serde(skip)]
     pub text: Option<String>,
 }
@@ -49,7 +49,7 @@ impl Project {
     pub(crate) fn load(named: Option<&Path>) -> Result<Self> {
         let path = match named {
             Some(path) => path,
-            // What is there is read, or refused: a folder, a pipe and a dangling link, too.
+            // Whatever has this name is read or refused, also a folder, a pipe or a dangling link.
             None if is_there(Path::new(FILE_NAME)) => Path::new(FILE_NAME),
             None => return Ok(Self::default()),
         };
@@ -75,7 +75,7 @@ fn is_there(path: &Path) -> bool {
     fs::symlink_metadata(path).map_or_else(|error| error.kind() != ErrorKind::NotFound, |_| true)
 }
 
-/// Refuses a key that is not known: a mistyped setting would otherwise be invisible.
+/// Refuses unknown keys: a mistyped setting would otherwise have no effect and go unnoticed.
 fn check_keys(table: &toml::Table) -> Result<(), String> {
     for (section, value) in table {
         let Some((_, keys)) = SECTIONS.iter().find(|(name, _)| name == section) else {
@@ -138,8 +138,8 @@ mod tests {
         );
         check("port = 1\n", "unknown section `port`");
         check("[serve]\nport = \"x\"\n", "port = \"x\"");
-        check("[serve]\nsync_timeout = \"soon\"\n", "no duration");
-        check("[serve]\nhost = \"example\"\n", "no IP address");
+        check("[serve]\nsync_timeout = \"soon\"\n", "not a valid duration");
+        check("[serve]\nhost = \"example\"\n", "not an IP address");
         check("[serve\n", "expected");
     }
 

@@ -19,31 +19,31 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", env = "FLOWMILL_TIMEOUT")]
     pub timeout: Option<PositiveDuration>,
 
-    /// What stdout gets [default: pretty]
+    /// Format of stdout [default: pretty]
     #[arg(long, value_name = "FORMAT", env = "FLOWMILL_FORMAT")]
     pub format: Option<Format>,
 
-    /// No progress on stderr, only warnings and errors
+    /// Print no progress on stderr, only warnings and errors
     #[arg(
         short, long, value_name = "BOOL", env = "FLOWMILL_QUIET",
         num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new()
     )]
     pub quiet: Option<bool>,
 
-    /// Stop before the run costs more, in US dollars
+    /// Budget of the run in US dollars; it stops before it would spend more
     #[arg(long, value_name = "USD", env = "FLOWMILL_MAX_COST_USD", value_parser = cost)]
     pub max_cost_usd: Option<f64>,
 
-    /// Stop before the run takes more tokens, input and output together
+    /// Budget of the run in tokens, input and output together
     #[arg(long, value_name = "N", env = "FLOWMILL_MAX_TOKENS")]
     pub max_tokens: Option<u64>,
 
-    /// Stop before the run asks a model more often
+    /// Budget of the run in model calls
     #[arg(long, value_name = "N", env = "FLOWMILL_MAX_LLM_CALLS")]
     pub max_llm_calls: Option<u64>,
 
-    /// Most that telemetry may keep of prompts, answers, inputs and outputs, whatever a workflow allows
-    /// [default: full]
+    /// The most that telemetry may record of prompts, answers, inputs and outputs, whatever a
+    /// workflow allows [default: full]
     #[arg(long, value_name = "LEVEL", env = "FLOWMILL_CAPTURE")]
     pub capture: Option<Capture>,
 }
@@ -61,18 +61,18 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Decided.
+/// The settings in effect.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Settings {
-    /// For the whole run.
+    /// Longest time for the whole run.
     pub timeout: Option<Duration>,
-    /// Of stdout.
+    /// Format of stdout.
     pub format: Format,
-    /// No progress.
+    /// Whether to print no progress.
     pub quiet: bool,
-    /// Over the workflow's own.
+    /// Budget on top of the workflow's own; the tighter one counts.
     pub budget: Budget,
-    /// By telemetry.
+    /// The most that telemetry may record.
     pub capture: CaptureLevel,
 }
 
@@ -88,7 +88,7 @@ impl Options {
         "capture",
     ];
 
-    /// Takes what is unset from the file, then the defaults.
+    /// Fills unset options from the settings file, then with the defaults.
     pub(crate) fn settle(self, file: &Self) -> Settings {
         Settings {
             timeout: self.timeout.or(file.timeout).map(|time| time.0),
@@ -111,6 +111,8 @@ impl Options {
 fn cost(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(cost) if cost.is_finite() && cost >= 0.0 => Ok(cost),
-        _ => Err(format!("`{text}` is no amount of US dollars, such as 0.25")),
+        _ => Err(format!(
+            "`{text}` is not an amount of US dollars; write one such as 0.25"
+        )),
     }
 }

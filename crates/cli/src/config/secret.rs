@@ -1,10 +1,10 @@
-//! A text that is a secret, or may hold one: an API key, a webhook's address, a value of `.env`.
+//! A text that is or may contain a secret: an API key, a webhook's address, a value of `.env`.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-/// A text that is never printed, also not where it is wrong.
+/// A text that is never printed, not even in an error about it.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Secret(String);

@@ -1,4 +1,4 @@
-//! Where jobs are kept, as people write it: `sqlite:PATH` or `memory`.
+//! The job store as people write it: `sqlite:PATH` or `memory`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,27 +6,27 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-/// The file of a store that nobody named.
+/// File name of the default store.
 const FILE_NAME: &str = "flowmill.db";
 
 /// A job store.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) enum Store {
-    /// In the process: lost when it ends.
+    /// In the memory of the process; its jobs are lost when the process ends.
     Memory,
     /// In a SQLite file. The path is relative to the working directory.
     Sqlite(PathBuf),
 }
 
 impl Store {
-    /// The one that is used where none is named.
+    /// The default store.
     pub(crate) fn default_in(data_dir: &Path) -> Self {
         Self::Sqlite(data_dir.join(FILE_NAME))
     }
 }
 
-/// As it would be written.
+/// The store as it is written on the command line.
 impl fmt::Display for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -41,20 +41,21 @@ impl FromStr for Store {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
-            // SQLite keeps these in memory or somewhere else than the path says.
+            // SQLite keeps these in memory, or elsewhere than the path says.
             Some(("sqlite", path)) if path.starts_with(":memory:") || path.starts_with("file:") => {
                 Err(format!(
-                    "`{text}` names no file; write sqlite:PATH, such as sqlite:{FILE_NAME}, or memory to lose the jobs when the process ends"
+                    "`{text}` does not name a file; write sqlite:PATH, such as sqlite:{FILE_NAME}, or memory to lose the jobs when the process ends"
                 ))
             }
-            // Of a URL, which some take for a path in this folder and others for one at the root.
+            // Ambiguous: some programs take such a URL for a relative path, others for an absolute
+            // one.
             Some(("sqlite", path)) if path.starts_with("//") => Err(format!(
                 "`{text}` is a URL; write sqlite:PATH, such as sqlite:{FILE_NAME} or sqlite:/var/lib/{FILE_NAME}"
             )),
             None if text == "memory" => Ok(Self::Memory),
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
             _ => Err(format!(
-                "`{text}` is no store; write sqlite:PATH, such as sqlite:{FILE_NAME}, or memory"
+                "`{text}` is not a store; write sqlite:PATH, such as sqlite:{FILE_NAME}, or memory"
             )),
         }
     }

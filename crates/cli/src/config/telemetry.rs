@@ -1,4 +1,4 @@
-//! `[telemetry]`: what of runs leaves the process. Where it goes is said by `MLFLOW_*` and `OTEL_*`.
+//! `[telemetry]`: what runs record. The variables `MLFLOW_*` and `OTEL_*` say where it is sent.
 
 use clap::ValueEnum;
 use serde::Deserialize;
@@ -10,7 +10,7 @@ use telemetry::mlflow::ArtifactLevel;
 #[command(next_help_heading = "Telemetry")]
 #[group(skip)]
 pub(crate) struct Options {
-    /// How many artifacts a run leaves in MLflow [default: as its workflow says, else standard]
+    /// Artifacts that a run stores in MLflow [default: as the workflow says, else standard]
     #[arg(long, value_name = "LEVEL", env = "FLOWMILL_MLFLOW_ARTIFACTS")]
     pub mlflow_artifacts: Option<Level>,
 }
@@ -21,9 +21,9 @@ pub(crate) struct Options {
 pub(crate) enum Level {
     /// Inputs, and outputs or error.
     Minimal,
-    /// And each node's prompts and replies.
+    /// Also each node's prompts and replies.
     Standard,
-    /// And the state after each step.
+    /// Also the state after each step.
     Full,
 }
 
@@ -31,7 +31,7 @@ impl Options {
     /// The keys of the section.
     pub(crate) const KEYS: &[&str] = &["mlflow_artifacts"];
 
-    /// Takes what is unset from the file.
+    /// Fills unset options from the settings file.
     pub(crate) fn settle(&self, file: &Self) -> Option<ArtifactLevel> {
         let level = self.mlflow_artifacts.or(file.mlflow_artifacts);
         level.map(|level| match level {

@@ -19,7 +19,7 @@ pub(crate) fn read(path: &Path) -> Result<String> {
         ErrorKind::NotFound => Failure::new(Exit::Io, format!("`{shown}` does not exist")),
         ErrorKind::PermissionDenied => Failure::new(
             Exit::Io,
-            format!("`{shown}` may not be read: permission denied"),
+            format!("`{shown}` cannot be read: permission denied"),
         ),
         ErrorKind::IsADirectory => {
             Failure::new(Exit::Io, format!("`{shown}` is a directory, not a file"))
@@ -38,7 +38,7 @@ pub(crate) fn read_stdin() -> Result<String> {
     decode(bytes, "stdin")
 }
 
-/// Asks a question that `y` answers with yes. `None` where nobody sits at a terminal.
+/// Asks a yes-or-no question. `None` if stdin or stderr is not a terminal.
 pub(crate) fn ask(question: &str) -> Result<Option<bool>> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Ok(None);
@@ -51,12 +51,12 @@ pub(crate) fn ask(question: &str) -> Result<Option<bool>> {
     Ok(Some(matches!(answer.trim(), "y" | "Y" | "yes")))
 }
 
-/// Reads a workflow file. Only its text: what it says is for `lang` to check.
+/// Reads the text of a workflow file; `lang` checks it.
 pub(crate) fn read_workflow(path: &Path) -> Result<Source> {
     let text = read(path).map_err(|failure| {
         if path.is_dir() {
             failure.hint(format!(
-                "name the workflow file in it, such as `{}`",
+                "give the workflow file in it, such as `{}`",
                 path.join("workflow.yaml").display()
             ))
         } else if !path.exists() {
@@ -71,7 +71,7 @@ pub(crate) fn read_workflow(path: &Path) -> Result<Source> {
     })
 }
 
-/// Creates a file with that text. An existing one is kept unless `overwrite` says otherwise.
+/// Creates a file with that text. An existing file is replaced only with `overwrite`.
 pub(crate) fn write_new(path: &Path, text: &str, overwrite: bool) -> Result<()> {
     let shown = path.display();
     let unwritable = |error: &io::Error| match error.kind() {
@@ -97,7 +97,8 @@ pub(crate) fn write_new(path: &Path, text: &str, overwrite: bool) -> Result<()> 
         .map_err(|error| unwritable(&error))
 }
 
-/// Reads to the end, or fails past [`MAX_BYTES`]: a device or a mistaken name must not fill the memory.
+/// Reads to the end, or fails beyond [`MAX_BYTES`]: a device or a mistaken name must not fill the
+/// memory.
 fn read_bounded(reader: impl io::Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     reader.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
@@ -117,10 +118,10 @@ fn decode(bytes: Vec<u8>, shown: &str) -> Result<String> {
         let line = before.split(|byte| *byte == b'\n').count();
         let seems = match error.as_bytes() {
             [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "it seems to be UTF-16".to_owned(),
-            _ => format!("line {line} is in another one, such as Latin-1"),
+            _ => format!("line {line} has another encoding, such as Latin-1"),
         };
-        Failure::new(Exit::Io, format!("{shown} is no UTF-8 text (byte {at})"))
-            .hint(format!("save it with the encoding UTF-8; {seems}"))
+        Failure::new(Exit::Io, format!("{shown} is not UTF-8 text (byte {at})"))
+            .hint(format!("save it as UTF-8; {seems}"))
     })
 }
 
@@ -137,6 +138,6 @@ mod tests {
     #[test]
     fn bad_utf8_is_named_with_its_place() {
         let failure = decode(b"ab\xff".to_vec(), "`x.yaml`").expect_err("not UTF-8");
-        assert_eq!(failure.message, "`x.yaml` is no UTF-8 text (byte 2)");
+        assert_eq!(failure.message, "`x.yaml` is not UTF-8 text (byte 2)");
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, de};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PositiveDuration(pub Duration);
 
-/// A duration that may be zero: how old something may get.
+/// A duration that may be zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DurationOrZero(pub Duration);
 
@@ -26,7 +26,7 @@ impl FromStr for PositiveDuration {
         match duration(text) {
             Some(duration) if !duration.is_zero() => Ok(Self(duration)),
             _ => Err(format!(
-                "`{}` is no duration above zero; write one such as 30s, 5m or 1h",
+                "`{}` is not a valid duration: it must be greater than zero; write one such as 30s, 5m or 1h",
                 text.trim()
             )),
         }
@@ -39,14 +39,14 @@ impl FromStr for DurationOrZero {
     fn from_str(text: &str) -> Result<Self, String> {
         duration(text).map(Self).ok_or_else(|| {
             format!(
-                "`{}` is no duration; write one such as 7d, 12h or 0",
+                "`{}` is not a valid duration; write one such as 7d, 12h or 0",
                 text.trim()
             )
         })
     }
 }
 
-/// A day is 24 hours. `None` below zero, or where it is no duration.
+/// Parses a duration; a day is 24 hours. `None` if it is negative or not a duration.
 fn duration(text: &str) -> Option<Duration> {
     let text = text.trim();
     if let Ok(seconds) = text.parse::<f64>() {
@@ -59,7 +59,7 @@ fn duration(text: &str) -> Option<Duration> {
     Duration::try_from(duration).ok()
 }
 
-/// A moment as people write it: a time, or how far from now it is.
+/// A moment as people write it: a time, or a distance from now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moment {
     At(Timestamp),
@@ -67,17 +67,17 @@ pub(crate) enum Moment {
 }
 
 impl Moment {
-    /// `wanted` says what to write where it is none.
+    /// `wanted` tells the user what to write instead of a text that is neither.
     pub(crate) fn parse(text: &str, wanted: &str) -> Result<Self, String> {
         if let Ok(at) = text.parse() {
             return Ok(Self::At(at));
         }
         text.parse()
             .map(|DurationOrZero(apart)| Self::Relative(apart))
-            .map_err(|_| format!("`{text}` is no time; write {wanted}"))
+            .map_err(|_| format!("`{text}` is not a time; write {wanted}"))
     }
 
-    /// What lies apart lies back; the beginning of time where it is longer ago than that.
+    /// The moment, with distances counted back from `now`; not before the earliest timestamp.
     pub(crate) fn before(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(at) => at,
@@ -85,7 +85,7 @@ impl Moment {
         }
     }
 
-    /// What lies apart lies ahead; the end of time where it is further than that.
+    /// The moment, with distances counted forward from `now`; not after the latest timestamp.
     pub(crate) fn after(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(at) => at,
@@ -117,7 +117,7 @@ impl FromStr for Size {
             .and_then(|(number, factor)| number.checked_mul(factor));
         bytes
             .map(Self)
-            .ok_or_else(|| format!("`{text}` is no size; write one such as 512kB or 10MB"))
+            .ok_or_else(|| format!("`{text}` is not a size; write one such as 512kB or 10MB"))
     }
 }
 
@@ -183,7 +183,9 @@ impl FromStr for Dollars {
             .ok()
             .filter(|amount: &f64| amount.is_finite() && *amount > 0.0)
             .map(Self)
-            .ok_or_else(|| format!("`{text}` is no amount above 0; write US dollars such as 2.50"))
+            .ok_or_else(|| {
+                format!("`{text}` is not an amount greater than 0; write US dollars such as 2.50")
+            })
     }
 }
 

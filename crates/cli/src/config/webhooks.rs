@@ -1,22 +1,22 @@
-//! The part of `[serve]` that says how ends of jobs are told: where to by default, and what may be reached.
+//! The part of `[serve]` about webhooks: the default one, and the hosts that webhooks may reach.
 
 use super::allowed::AllowList;
 use super::secret::Secret;
 use super::serve::options::Options;
 
-/// Decided, and not checked yet.
+/// The settings in effect, not checked yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// The server's own webhook.
+    /// The default webhook.
     pub url: Option<Secret>,
-    /// What its messages are signed with.
+    /// The secret that signs its messages.
     pub secret: Option<Secret>,
-    /// What webhooks may reach besides the public internet.
+    /// Hosts and networks that webhooks may reach besides the public internet.
     pub allow: AllowList,
 }
 
 impl Settings {
-    /// Takes what is unset from the file.
+    /// Fills unset options from the settings file.
     pub(crate) fn settle(options: &Options, file: &Options) -> Self {
         let either = |ours: &Option<Secret>, theirs: &Option<Secret>| {
             ours.as_ref().or(theirs.as_ref()).cloned()

@@ -39,7 +39,10 @@ fn wrong_usage_exits_with_2_and_a_suggestion() {
     check("run", &["<FILE>"]);
     check("serve x.yaml --prot 1", &["--port"]);
     check("schema", &["<FILE>"]);
-    check("run x.yaml --timeout soon", &["no duration above zero"]);
+    check(
+        "run x.yaml --timeout soon",
+        &["not a valid duration: it must be greater than zero"],
+    );
     check(
         "jobs list --status done",
         &["pending, running, cancelling, completed, failed, cancelled"],
@@ -168,7 +171,7 @@ fn explain_knows_every_code_it_lists() {
     assert!(page.contains("FM0121"), "{page}");
     run_in(project.root(), ["explain", "FM9999"])
         .exits(2)
-        .says(&["there is no code `FM9999`", "lists all codes"]);
+        .says(&["unknown diagnostic code `FM9999`", "lists all codes"]);
 }
 
 #[test]

@@ -90,7 +90,7 @@ async fn a_table_says_how_to_see_the_rest() {
     let (_server, url, ids) = three_jobs(&project).await;
     let ended = ask(&project, &url, "list --limit 1")
         .exits(0)
-        .says(&["there are more: --cursor ", "--all"]);
+        .says(&["there are more jobs: add --cursor ", "--all"]);
     let lines: Vec<&str> = ended.stdout.lines().collect();
     assert!(lines[0].starts_with("JOB "), "{}", ended.stdout);
     assert!(lines[1].starts_with(&ids[2]), "{}", ended.stdout);
@@ -109,7 +109,11 @@ async fn jobs_are_cancelled_retried_and_forgotten() {
         .exits(1)
         .says(&["cancel it first"]);
     let said = ask(&project, &url, &format!("cancel {job}")).exits(0);
-    assert!(said.stdout.contains("is being stopped"), "{}", said.stdout);
+    assert!(
+        said.stdout.contains("is being cancelled"),
+        "{}",
+        said.stdout
+    );
     // Follows it to its end.
     let events = ask(&project, &url, &format!("events {job} --follow")).exits(0);
     assert!(events.stdout.contains("run_cancelled"), "{}", events.stdout);
@@ -120,17 +124,17 @@ async fn jobs_are_cancelled_retried_and_forgotten() {
     assert_eq!(job_again.json()["retried_from"], json!(job));
     ask(&project, &url, &format!("cancel {again}"))
         .exits(1)
-        .says(&["completed already"]);
+        .says(&["already completed"]);
     ask(&project, &url, &format!("delete {job}")).exits(0);
     ask(&project, &url, &format!("show {job}")).exits(1);
     drop(server);
 
     open(&project, &format!("retry {again}"))
         .exits(2)
-        .says(&["needs a server"]);
+        .says(&["needs a running server"]);
     open(&project, &format!("cancel {again}"))
         .exits(1)
-        .says(&["completed already"]);
+        .says(&["already completed"]);
     open(&project, &format!("delete {again}")).exits(0);
     open(&project, &format!("show {again}"))
         .exits(1)
@@ -150,7 +154,7 @@ async fn what_cannot_be_asked_is_said_with_a_way_out() {
         .says(&["cannot be reached", "flowmill serve"]);
     ask(&project, "nowhere", "list")
         .exits(2)
-        .says(&["is no address of a server"]);
+        .says(&["is not the address of a server"]);
     open(&project, "list")
         .exits(4)
         .says(&["another process is using this store", "--server"]);

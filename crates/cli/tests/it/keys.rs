@@ -91,7 +91,7 @@ async fn from_the_first_key_to_the_last() {
         &format!("keys create --name typo --workflow greting --server {url}"),
     )
     .exits(0)
-    .says(&["warning: this server has no workflow `greting`"]);
+    .says(&["warning: this server serves no workflow `greting`"]);
     let (id, shop) = (
         made["id"].as_str().expect("an id"),
         made["key"].as_str().expect("a key"),
@@ -193,9 +193,9 @@ async fn from_the_first_key_to_the_last() {
     }
     run_in(project.root(), words(&format!("keys rotate twin {store}")))
         .exits(2)
-        .says(&["2 keys are called `twin`", "by its id"]);
+        .says(&["2 keys have the name `twin`", "by its id"]);
     let mut again = Running::start(&mut serve(&project, "greeting.yaml --offline"));
-    again.line_with("a key is for a workflow that this server does not have");
+    again.line_with("an API key is restricted to a workflow that this server does not have");
     drop(again);
 
     // Nowhere but where they were made.

@@ -204,15 +204,15 @@ fn mistakes_name_the_way_out() {
     };
     check(
         "serve greeting.yaml --offline --trusted-proxy proxy",
-        &["`proxy` is no network", "10.0.0.0/8"],
+        &["`proxy` is not a network", "10.0.0.0/8"],
     );
     check(
         "serve greeting.yaml --offline --key-cost-per-day free",
-        &["`free` is no amount", "2.50"],
+        &["`free` is not an amount", "2.50"],
     );
     check(
         &format!("keys create --name x --cost-per-day 0 {STORE}"),
-        &["above 0"],
+        &["greater than 0"],
     );
     check(
         &format!("keys create --name x --requests-per-minute 0 {STORE}"),

@@ -49,12 +49,16 @@ fn keys_in_a_dotenv_that_cannot_be_read_start_no_open_server() {
     };
     let line = format!("FLOWMILL_API_KEYS={KEY}\n");
     let latin_1 = [b"# gr\xfc\xdfe\n", line.as_bytes()].concat();
-    check(&latin_1, 4, &["`.env` is no UTF-8 text", "line 1", "UTF-8"]);
+    check(
+        &latin_1,
+        4,
+        &["`.env` is not UTF-8 text", "line 1", "UTF-8"],
+    );
     let wide: Vec<u8> = format!("\u{feff}{line}")
         .encode_utf16()
         .flat_map(u16::to_le_bytes)
         .collect();
-    check(&wide, 4, &["`.env` is no UTF-8 text", "UTF-16"]);
+    check(&wide, 4, &["`.env` is not UTF-8 text", "UTF-16"]);
     let mut large = vec![b'#'; 64 << 20];
     large.extend_from_slice(format!("\n{line}").as_bytes());
     check(&large, 4, &["`.env`", "larger than 64 MiB"]);
@@ -69,9 +73,9 @@ fn keys_in_a_dotenv_that_cannot_be_read_start_no_open_server() {
     check(
         b"FLOWMILL_API_KEYS=$NOTSET\n",
         2,
-        &["line 1", "comes to nothing"],
+        &["line 1", "is empty because"],
     );
-    check(b"FLOWMILL_API_KEYS=\" , \"\n", 2, &["holds no key"]);
+    check(b"FLOWMILL_API_KEYS=\" , \"\n", 2, &["contains no key"]);
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn a_good_cassette_survives_a_run_that_did_not_happen() {
         &[
             "no connection to",
             "nothing was recorded",
-            "; tape.jsonl is as it was",
+            "; tape.jsonl is unchanged",
         ],
     );
     check(
@@ -118,7 +118,7 @@ fn force_replaces_a_cassette_once_the_run_has_succeeded() {
     let model = FakeModel::answering(|_| Reply::json(json!({"result": ["no", "text"]})));
     against(&model, &project, "--record tape.jsonl --force")
         .exits(1)
-        .says(&["what was recorded is in", "tape.jsonl.part"]);
+        .says(&["the recording is in", "tape.jsonl.part"]);
     assert_eq!(project.read("tape.jsonl"), tape);
     assert!(project.read("tape.jsonl.part").contains("no"));
 

@@ -152,7 +152,7 @@ async fn what_has_no_price_is_said() {
         words(&format!("report costs --server {url}")),
     )
     .exits(0)
-    .says(&["1 of the runs asked a model without a known price"]);
+    .says(&["1 of the runs called a model without a known price"]);
     assert!(costs.stdout.contains("$0.0000"), "{}", costs.stdout);
 }
 

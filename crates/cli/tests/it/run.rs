@@ -198,9 +198,7 @@ fn unknown_inputs_are_pointed_out() {
         words("run greeting.yaml --offline --input name=Ada --input nmae=x"),
     )
     .exits(0)
-    .says(&[
-        "warning: input `nmae` is not known to the workflow and is ignored; did you mean `name`?",
-    ]);
+    .says(&["warning: the workflow has no input `nmae`, so it is ignored; did you mean `name`?"]);
     project.write(
         "strict.yaml",
         GREETING.replace("state:\n", "state:\n  additional_inputs: forbid\n"),
@@ -224,7 +222,7 @@ fn mistaken_input_options_say_what_to_write() {
     check(
         &["--input", "name"],
         2,
-        &["`--input name` is no NAME=VALUE", "--input topic=bees"],
+        &["`--input name` is not NAME=VALUE", "--input topic=bees"],
     );
     check(
         &["--input", "name=@absent"],
@@ -237,7 +235,7 @@ fn mistaken_input_options_say_what_to_write() {
         &["`absent.json` does not exist"],
     );
     project.write("list.json", "[1]");
-    check(&["--inputs", "list.json"], 3, &["holds no mapping"]);
+    check(&["--inputs", "list.json"], 3, &["is not a mapping"]);
     project.write("bad.json", "{\"name\": ");
     check(&["--inputs", "bad.json"], 3, &["`bad.json` is not JSON"]);
 }
@@ -281,7 +279,7 @@ fn inputs_with_inputs_around_them_are_told_to_stand_alone() {
         words("run greeting.yaml --offline --inputs wrapped.json"),
     )
     .exits(3)
-    .says(&["name: Field required", "without `inputs` around them"]);
+    .says(&["name: Field required", "not below `inputs`"]);
 }
 
 #[test]
@@ -429,7 +427,7 @@ fn a_real_model_is_called_once_and_its_tokens_are_shown() {
     assert_eq!(ended.json()["greeting"], json!("R:Greet Ada"));
     assert_eq!(model.calls(), 1);
     ended.says(&[
-        "every node asks openai/test",
+        "every node uses openai/test",
         "greet: done in",
         "15 tokens",
         "cost unknown",
@@ -529,7 +527,7 @@ fn a_cassette_replays_what_was_recorded() {
         words("run greeting.yaml --input name=A --replay bad.jsonl"),
     )
     .exits(3)
-    .says(&["no cassette"]);
+    .says(&["not a cassette"]);
 }
 
 #[test]

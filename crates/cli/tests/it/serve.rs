@@ -194,13 +194,13 @@ async fn a_changed_file_is_loaded_again_and_a_faulty_one_is_not() {
             "greeting: {type: str}\n    mood: {type: str, default: fine}",
         ),
     );
-    server.line_with("greeting.yaml changed: `greeting` was loaded again");
+    server.line_with("greeting.yaml changed: `greeting` was reloaded");
     let schema = get(format!("{url}/schema")).await.1;
     assert!(schema["inputs"]["mood"].is_object(), "{schema}");
 
     project.write("greeting.yaml", GREETING.replace("to: END", "to: DNE"));
     server.line_with("did you mean `END`?");
-    server.line_with("greeting.yaml has errors; the version before it stays");
+    server.line_with("greeting.yaml has errors; the previous version stays loaded");
     let (status, answer) = post(format!("{url}/run"), json!({"name": "Ada"})).await;
     assert_eq!(
         (status, &answer["outputs"]["mood"]),
@@ -218,7 +218,9 @@ async fn a_changed_file_is_loaded_again_and_a_faulty_one_is_not() {
     );
 
     std::fs::remove_file(project.root().join("greeting.yaml")).expect("it is there");
-    server.line_with("greeting.yaml is gone or cannot be read; `hello` is served as it was last");
+    server.line_with(
+        "greeting.yaml is missing or cannot be read; the last version of `hello` stays loaded",
+    );
     let (status, _) = post(format!("{url}/run"), json!({"name": "Ada"})).await;
     assert_eq!(status, StatusCode::OK);
 }
@@ -289,7 +291,7 @@ fn a_server_that_could_not_work_does_not_start() {
         "greeting.yaml --offline --host 0.0.0.0",
         2,
         &[
-            "0.0.0.0 can be reached by others",
+            "other machines can reach 0.0.0.0",
             "flowmill keys create",
             "FLOWMILL_API_KEYS",
             "--insecure",
@@ -298,7 +300,7 @@ fn a_server_that_could_not_work_does_not_start() {
     check(
         "greeting.yaml twin.yaml --offline",
         3,
-        &["greeting.yaml and twin.yaml are both called `greeting`"],
+        &["greeting.yaml and twin.yaml both have the name `greeting`"],
     );
     check("bad.yaml --offline", 3, &["did you mean `END`?"]);
     project.write("worse.yaml", GREETING.replace("from: START", "from: STRAT"));
@@ -315,7 +317,7 @@ fn a_server_that_could_not_work_does_not_start() {
     check(
         "greeting.yaml --offline --job-lease 50ms",
         2,
-        &["--job-lease may not be less than 100 ms"],
+        &["--job-lease must be at least 100 ms"],
     );
     check(
         "absent.yaml --offline",
@@ -330,7 +332,7 @@ fn a_server_that_could_not_work_does_not_start() {
     check(
         &format!("greeting.yaml --offline --port {port}"),
         4,
-        &["cannot be listened on", "choose another --port"],
+        &["cannot listen on", "choose another --port"],
     );
     check("greeting.yaml --offline --store sqlite", 2, &["memory"]);
 }
@@ -348,7 +350,7 @@ async fn an_open_address_can_be_insisted_on() {
         "an address one can use: {url}"
     );
     assert_eq!(get(format!("{url}/health")).await.0, 200);
-    assert!(server.said().contains("--insecure: whoever reaches"));
+    assert!(server.said().contains("--insecure: anyone who can reach"));
 }
 
 #[tokio::test]

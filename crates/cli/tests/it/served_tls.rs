@@ -136,12 +136,12 @@ async fn a_certificate_is_swapped_while_a_request_is_in_flight() {
     // A pair that is none changes nothing.
     project.write("tls.pem", SECOND.0);
     server.signal("HUP");
-    server.line_with("the certificate before it stays");
+    server.line_with("the previous certificate stays in use");
     curl(&project, &format!("--cacert first.pem {url}/health")).exits(0);
 
     put(&project, SECOND);
     server.signal("HUP");
-    server.line_with("was read again");
+    server.line_with("was reloaded");
     curl(&project, &format!("--cacert second.pem {url}/health")).exits(0);
     curl(&project, &format!("--cacert first.pem {url}/health")).exits(60);
 
@@ -159,7 +159,7 @@ fn a_changed_file_is_noticed_without_a_signal() {
     ));
     let url = url(&mut server);
     put(&project, SECOND);
-    server.line_with("was read again");
+    server.line_with("was reloaded");
     curl(&project, &format!("--cacert second.pem {url}/health")).exits(0);
 }
 

@@ -184,10 +184,10 @@ fn files_that_cannot_be_read_are_named_and_the_others_checked() {
             "hint: `flowmill init`",
         ],
     );
-    check("bad.yaml", 4, &["`bad.yaml` is no UTF-8 text (byte 0)"]);
+    check("bad.yaml", 4, &["`bad.yaml` is not UTF-8 text (byte 0)"]);
     run_in(project.root(), words("run . --offline"))
         .exits(4)
-        .says(&["`.` is a directory", "hint: name the workflow file in it"]);
+        .says(&["`.` is a directory", "hint: give the workflow file in it"]);
     project.write("notes.txt", GREETING);
     check("notes.txt", 3, &["notes.txt is not valid"]);
 }

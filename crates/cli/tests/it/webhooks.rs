@@ -242,7 +242,11 @@ fn a_servers_webhook_that_cannot_be_used_is_said_at_the_start() {
         Some("letmein"),
         &["--webhook-secret", "openssl rand -base64 32"],
     );
-    check(None, Some(SECRET), &["--webhook-url, which is not given"]);
+    check(
+        None,
+        Some(SECRET),
+        &["--webhook-secret needs --webhook-url"],
+    );
     let mut help = flowmill(project.root(), words("serve --help"));
     let help = Ended::of(help.env("FLOWMILL_WEBHOOK_SECRET", SECRET)).exits(0);
     assert!(!help.stdout.contains(SECRET), "{}", help.stdout);

@@ -1,4 +1,4 @@
-//! Finding the program that goes into the image. It has to be static: the image holds nothing else.
+//! Finds the program for the image. It must be statically linked: the image contains nothing else.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -8,28 +8,28 @@ use deploy::elf::{Architecture, HEAD, Program};
 
 use crate::failure::{Exit, Failure, Result};
 
-/// Names the program; below `--binary`.
+/// The variable that names the program if `--binary` does not.
 pub(super) const VARIABLE: &str = "FLOWMILL_BINARY";
 
-/// The program named, or the first fitting one of this program itself and those beside it.
+/// The named program, or the first suitable one among this program and those next to it.
 pub(super) fn find(named: Option<&Path>, wanted: Architecture) -> Result<PathBuf> {
     if let Some(path) = named {
         return match kind(path)? {
             Some(program) if !program.is_static => Err(unfit(
                 path,
-                "is dynamically linked: the image holds no libraries for it",
+                "is dynamically linked, and the image contains no libraries",
             )),
             Some(program) if program.architecture != Some(wanted) => {
-                Err(unfit(path, &format!("is not made for linux/{wanted}")))
+                Err(unfit(path, &format!("is not built for linux/{wanted}")))
             }
             Some(_) => Ok(path.to_owned()),
-            None => Err(unfit(path, "is no Linux program")),
+            None => Err(unfit(path, "is not a Linux program")),
         };
     }
     let own = std::env::current_exe().map_err(|error| {
         Failure::new(
             Exit::NotReady,
-            format!("this program cannot tell where it is: {error}"),
+            format!("cannot determine the path of this program: {error}"),
         )
     })?;
     for path in candidates(&own, wanted) {
@@ -44,7 +44,7 @@ pub(super) fn find(named: Option<&Path>, wanted: Architecture) -> Result<PathBuf
     Err(Failure::new(
         Exit::NotReady,
         format!(
-            "the image needs a static flowmill for linux/{wanted}, and neither this one nor one beside it ({}) is that",
+            "the image needs a static flowmill for linux/{wanted}, and neither this program nor one next to it ({}) is suitable",
             sibling(wanted)
         ),
     )
@@ -53,8 +53,8 @@ pub(super) fn find(named: Option<&Path>, wanted: Architecture) -> Result<PathBuf
     )))
 }
 
-/// Where one may be, best first: this program; one installed beside it; what `scripts/dist` built in the
-/// checkout that this program was built in.
+/// Where a suitable program may be, best first: this program; one installed next to it; the one
+/// that `scripts/dist` built in the checkout that this program was built in.
 fn candidates(own: &Path, wanted: Architecture) -> Vec<PathBuf> {
     let mut paths = vec![own.to_owned()];
     if let Some(folder) = own.parent() {

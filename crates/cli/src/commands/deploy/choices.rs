@@ -1,5 +1,5 @@
-//! What was chosen for a deployment. It is kept with the container as a label, so that `--replace` repeats
-//! it, except for what is chosen anew.
+//! The options chosen for a deployment. They are stored as a label of the container, so that
+//! `--replace` repeats them, except for those given anew.
 
 use std::ffi::OsStr;
 use std::net::IpAddr;
@@ -16,7 +16,7 @@ use super::docker::Container;
 use super::options::Args;
 use crate::failure::{Exit, Failure, Result};
 
-/// Options that go for a deployment, and not for one command, by the names of their fields.
+/// Options that belong to the deployment rather than to one command, by the names of their fields.
 const KEPT: &[&str] = &[
     "output_dir",
     "target",
@@ -42,7 +42,8 @@ const KEPT: &[&str] = &[
     "model_allow",
 ];
 
-/// Those whose value is a path, which is kept whatever folder the next command runs in.
+/// Options whose value is a path. They are stored as absolute paths, since the next command may run
+/// in another folder.
 const PATHS: &[&str] = &[
     "output_dir",
     "env_file",
@@ -52,7 +53,7 @@ const PATHS: &[&str] = &[
     "ca",
 ];
 
-/// Options that answer one question: any of them stands for all.
+/// Groups of options that exclude each other: one that is given replaces the others of its group.
 const ALTERNATIVES: &[&[&str]] = &[
     &["model", "offline", "replay", "replies"],
     &["env_file", "no_env_file"],
@@ -60,7 +61,7 @@ const ALTERNATIVES: &[&[&str]] = &[
     &["no_mlflow", "mlflow_port"],
 ];
 
-/// One option as it is written: `--port=9000`.
+/// One option as it is written, such as `--port=9000`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ChosenOption {
     /// The name of its field.
@@ -78,12 +79,12 @@ pub(super) struct Label {
     pub(super) from_shell: Vec<String>,
 }
 
-/// What was chosen, now or before.
+/// The chosen options, given now or taken over from before.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ChosenOptions(Vec<ChosenOption>);
 
 impl ChosenOptions {
-    /// Of a command line, with what the environment adds to it.
+    /// The options given on the command line and by the environment.
     pub(super) fn given(matches: &ArgMatches) -> Self {
         Self::from_sources(
             matches,
@@ -117,15 +118,15 @@ impl ChosenOptions {
         Self(KEPT.iter().filter_map(choice).collect())
     }
 
-    /// Reads them as they were kept.
+    /// Parses stored options.
     fn read(words: &[String]) -> Result<(Self, Args)> {
         let unfit = |error: clap::Error| {
             Failure::new(
                 Exit::Io,
-                "what was chosen for the deployment before cannot be read from its container's label",
+                "cannot read the options of the previous deployment from its container's label",
             )
             .details(error.to_string().lines().map(str::to_owned).collect())
-            .hint("undeploy it (its jobs are kept) and deploy it again with all options")
+            .hint("remove it with `flowmill undeploy` (its jobs are kept) and deploy it again with all options")
         };
         let file = std::iter::once("workflow.yaml");
         let words = file.chain(words.iter().map(String::as_str));
@@ -141,19 +142,19 @@ impl ChosenOptions {
         self.0.iter().any(|choice| choice.id == id)
     }
 
-    /// Whether it was taken over from the deployment before.
+    /// Whether an option was taken over from the previous deployment.
     pub(super) fn has_from_before(&self, id: &str) -> bool {
         self.0
             .iter()
             .any(|choice| choice.is_from_before && choice.id == id)
     }
 
-    /// Whether callers are let in without a key by an option of this command.
+    /// Whether this command itself asks to let in callers without a key.
     pub(super) fn opens_now(&self) -> bool {
         self.has("insecure") && !self.has_from_before("insecure")
     }
 
-    /// Adds one that was not made by an option.
+    /// Adds a choice that was made without an option.
     pub(super) fn add_path(&mut self, id: &'static str, path: &Path) {
         let asks = |of: &&&[&str]| of.contains(&id);
         let is_answered = ALTERNATIVES
@@ -174,7 +175,7 @@ impl ChosenOptions {
         self.0.iter().map(|choice| choice.word.clone()).collect()
     }
 
-    /// For the container.
+    /// The value of the container's label.
     pub(super) fn label(&self, from_shell: &[String]) -> String {
         let label = Label {
             options: self.words(),
@@ -197,13 +198,13 @@ impl ChosenOptions {
     }
 }
 
-/// What the container that is to be replaced was deployed with.
+/// The deployment whose container is to be replaced.
 pub(super) struct PreviousDeployment {
     label: Label,
-    /// Of the server in it.
+    /// Arguments of the server in it.
     arguments: Vec<String>,
     published: Option<(IpAddr, u16)>,
-    /// The file that it has mounted as its `.env`.
+    /// The file that is mounted as its `.env`.
     pub(super) variables: Option<PathBuf>,
 }
 
@@ -216,11 +217,11 @@ impl PreviousDeployment {
             Some(text) => serde_json::from_str(text).map_err(|error| {
                 Failure::new(
                     Exit::Io,
-                    format!("the container's label {OPTIONS_LABEL} cannot be read: {error}"),
+                    format!("cannot read the container's label {OPTIONS_LABEL}: {error}"),
                 )
-                .hint("undeploy it (its jobs are kept) and deploy it again with all options")
+                .hint("remove it with `flowmill undeploy` (its jobs are kept) and deploy it again with all options")
             })?,
-            // Made by a version that kept nothing.
+            // Created by a version that stored no options.
             None => Label {
                 options: seen(&arguments, published, variables.as_deref()),
                 from_shell: Vec::new(),
@@ -244,7 +245,7 @@ impl PreviousDeployment {
         !self.arguments.is_empty() && !self.arguments.iter().any(|word| word == "--insecure")
     }
 
-    /// Takes over what is not chosen anew, and says what that is.
+    /// Takes over the options that are not given anew, and returns them.
     pub(super) fn keep(&self, args: &mut Args, given: &mut ChosenOptions) -> Result<Vec<String>> {
         let (before, kept) = ChosenOptions::read(&self.label.options)?;
         let is_answered = |id: &str| {
@@ -273,7 +274,7 @@ impl PreviousDeployment {
         Ok(words)
     }
 
-    /// What callers or whoever pays would notice.
+    /// Changes that callers, or those who pay, would notice.
     pub(super) fn changes(&self, plan: &Plan<'_>) -> Vec<String> {
         let mut changes = Vec::new();
         if let Some((host, port)) = self.published
@@ -297,13 +298,13 @@ impl PreviousDeployment {
             Answering::Replies => "a script".to_owned(),
         };
         if !self.arguments.is_empty() && answered != answers {
-            changes.push(format!("who answers changes from {answered} to {answers}"));
+            changes.push(format!("the models change from {answered} to {answers}"));
         }
         changes
     }
 }
 
-/// The options of a deployment as far as its container shows them.
+/// The options of a deployment as far as its container reveals them.
 fn seen(
     arguments: &[String],
     published: Option<(IpAddr, u16)>,
@@ -342,7 +343,7 @@ fn seen(
     options
 }
 
-/// Who answers a server with these arguments.
+/// What answers the prompts of a server with these arguments.
 fn answers(arguments: &[String]) -> String {
     let has = |word: &str| arguments.iter().any(|argument| argument == word);
     let model = arguments.windows(2).find(|pair| pair[0] == "--model");

@@ -1,4 +1,4 @@
-//! Starting what was built, in the place of what is there, and waiting until it takes requests.
+//! Starts the container, in place of an existing one, and waits until it accepts requests.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -15,18 +15,19 @@ use super::steps::Steps;
 use crate::failure::{Exit, Failure, Result};
 use crate::health;
 
-/// Longest time until a container has to be ready: a large store takes a moment to open.
+/// Longest time for a container to become ready: a large store takes a moment to open.
 const START: Duration = Duration::from_secs(60);
 
-/// Between two looks at a container that is starting.
+/// Time between two checks of a starting container.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// A container of our name that is to be replaced.
+/// An existing container with the deployment's name, which is to be replaced.
 #[derive(Debug)]
 pub(super) struct ReplacedContainer(Container);
 
 impl ReplacedContainer {
-    /// Refuses to take a name from a container that is not to be replaced, or not ours.
+    /// Finds it. Fails if the name belongs to a container that flowmill did not create, or that is
+    /// not to be replaced.
     pub(super) fn find(plan: &Plan<'_>, replace: bool) -> Result<Option<Self>> {
         let name = &plan.name;
         let Some(container) = Container::find(name.as_str())? else {
@@ -35,14 +36,14 @@ impl ReplacedContainer {
         if !container.is_ours() {
             return Err(Failure::new(
                 Exit::Io,
-                format!("there is a container `{name}` that flowmill did not make"),
+                format!("there is a container `{name}` that flowmill did not create"),
             )
             .hint("choose another name with --name, or remove it with `docker rm`"));
         }
         if !replace {
             return Err(
-                Failure::new(Exit::Io, format!("there is a container `{name}` already")).hint(
-                    "add --replace to put the new one in its place (runs finish, jobs are kept), or choose another --name",
+                Failure::new(Exit::Io, format!("there already is a container `{name}`")).hint(
+                    "add --replace to replace it (running jobs may finish, jobs are kept), or choose another --name",
                 ),
             );
         }
@@ -54,7 +55,7 @@ impl ReplacedContainer {
     }
 }
 
-/// Where the server is reached from this machine.
+/// The server's address on this machine.
 pub(super) fn url(plan: &Plan<'_>) -> String {
     let host = match plan.host {
         IpAddr::V4(host) if host.is_unspecified() => "127.0.0.1".to_owned(),
@@ -65,8 +66,8 @@ pub(super) fn url(plan: &Plan<'_>) -> String {
     format!("http://{host}:{}", plan.port)
 }
 
-/// Starts the container. One that is replaced may finish its runs first, and comes back if the new one does
-/// not become ready.
+/// Starts the container. A replaced one may finish its runs first, and is started again if the new
+/// one does not become ready.
 pub(super) fn start(
     plan: &Plan<'_>,
     folder: &Path,
@@ -84,17 +85,17 @@ pub(super) fn start(
                 if Container::find(&before)?.is_some_and(|container| container.is_ours()) {
                     docker(["rm", "--force", "--volumes", &before])?;
                 }
-                // SIGTERM, and as long as that container was promised.
+                // Sends SIGTERM and waits for that container's stop timeout.
                 docker(["stop", name])?;
                 docker(["rename", name, &before])
             },
-            |_| "the container before has finished its runs".to_owned(),
+            |_| "the previous container has finished its runs".to_owned(),
         )?;
     }
     let created = steps.step(
         "create",
         || run(&mut creation(plan, folder, platform), "docker"),
-        |_| format!("container {name} made"),
+        |_| format!("container {name} created"),
     );
     let started = created.and_then(|_| {
         steps.step(
@@ -110,25 +111,25 @@ pub(super) fn start(
         (Ok(()), Some(_)) => docker(["rm", "--volumes", &before]).map(drop),
         (Ok(()), None) => Ok(()),
         (Err(failure), existing) => {
-            // Gone already, or never made: nothing is lost with it.
+            // It may not exist (any more).
             let _ = docker(["rm", "--force", "--volumes", name]);
             if existing.is_none() {
                 return Err(failure);
             }
-            // With the keys it had: it mounts the same file.
+            // With its previous keys: it mounts the same file.
             let back = restore()
                 .and_then(|()| docker(["rename", &before, name]))
                 .and_then(|_| docker(["start", name]));
             let hint = match back {
-                Ok(_) => "the container before was started again; nothing has changed".to_owned(),
-                Err(_) => format!("start the container before by hand: docker start {before}"),
+                Ok(_) => "the previous container was started again; nothing has changed".to_owned(),
+                Err(_) => format!("start the previous container by hand: docker start {before}"),
             };
             Err(failure.hint(hint))
         }
     }
 }
 
-/// The `docker run` of the README, but for the start.
+/// The `docker run` command of the package's README, without starting the container.
 fn creation(
     plan: &Plan<'_>,
     folder: &Path,
@@ -182,7 +183,7 @@ fn creation(
     command
 }
 
-/// A field of `--mount`, which is a line of CSV.
+/// Quotes a field of `--mount`, whose value is a line of CSV.
 fn csv(field: &str) -> String {
     if field.contains([',', '"', '\n']) {
         format!("\"{}\"", field.replace('"', "\"\""))
@@ -191,7 +192,7 @@ fn csv(field: &str) -> String {
     }
 }
 
-/// Waits until the server takes requests, or its container has ended.
+/// Waits until the server accepts requests, or until its container has exited.
 fn wait(plan: &Plan<'_>) -> Result<()> {
     let name = plan.name.as_str();
     let url = Url::parse(&format!("{}/health/ready", url(plan))).expect("an address and a path");
@@ -205,7 +206,7 @@ fn wait(plan: &Plan<'_>) -> Result<()> {
             look = Instant::now() + Duration::from_millis(500);
             let container = Container::find(name)?;
             if !container.as_ref().is_some_and(Container::is_running) {
-                return Err(failed(name, "ended at its start"));
+                return Err(failed(name, "exited during startup"));
             }
         }
         if Instant::now() > deadline {
@@ -216,7 +217,7 @@ fn wait(plan: &Plan<'_>) -> Result<()> {
     }
 }
 
-/// With the last lines the container said.
+/// A failure with the container's last log lines.
 fn failed(name: &str, what: &str) -> Failure {
     let said = Command::new("docker")
         .args(["logs", "--tail", "12", name])
@@ -227,10 +228,10 @@ fn failed(name: &str, what: &str) -> Failure {
     );
     Failure::new(Exit::Failed, format!("the container {name} {what}"))
         .details(said.lines().map(str::to_owned).collect())
-        .hint("it was removed; the lines above are the last it said")
+        .hint("it was removed; the lines above are the last of its log")
 }
 
-/// Starts the Compose project, which replaces a container of an earlier deployment by itself.
+/// Starts the Compose project, which itself replaces a container of an earlier deployment.
 pub(super) fn start_compose(
     plan: &Plan<'_>,
     folder: &Path,
@@ -243,7 +244,7 @@ pub(super) fn start_compose(
         "start",
         || {
             if let Some(container) = Container::find(name)? {
-                // Made without Compose, which would find its name taken.
+                // Created without Compose: Compose would find the name taken.
                 if container.compose_project().is_none() {
                     docker(["stop", name])?;
                     docker(["rm", name])?;

@@ -1,4 +1,4 @@
-//! The `docker` program: what we ask of it, and what its failures mean.
+//! The `docker` program: the commands that we run, and what their failures mean.
 
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,15 +11,15 @@ use serde_json::Value;
 
 use crate::failure::{Exit, Failure, Result};
 
-/// An engine that hangs is one that does not run.
+/// Longest time for the engine to answer; a hanging engine counts as not running.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 
-/// Runs `docker` to its end; its standard output, or a failure with the end of what it said.
+/// Runs `docker`. Returns its standard output, or a failure with the end of its error output.
 pub(in crate::commands) fn docker<const N: usize>(arguments: [&str; N]) -> Result<String> {
     run(Command::new("docker").args(arguments), "docker")
 }
 
-/// The same for any program and place.
+/// Runs any program in the same way.
 pub(super) fn run(command: &mut Command, name: &str) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
@@ -62,7 +62,7 @@ pub(super) fn refused(what: &str, output: &Output) -> Failure {
         .details(said[last..].iter().map(|&line| line.to_owned()).collect())
 }
 
-/// The engine's platform, such as `linux/amd64`, if it answers.
+/// The engine's platform, such as `linux/amd64`. Fails if the engine does not answer.
 pub(super) fn platform_of_engine() -> Result<String> {
     let child = Command::new("docker")
         .args(["version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"])
@@ -83,13 +83,13 @@ pub(super) fn platform_of_engine() -> Result<String> {
     };
     Err(Failure::new(
         Exit::NotReady,
-        "Docker is installed, and its engine does not answer",
+        "Docker is installed, but its engine does not answer",
     )
     .details(said.lines().map(str::to_owned).collect())
     .hint(hint))
 }
 
-/// Waits for a process, and ends it when it takes too long.
+/// Waits for a process, and kills it if it takes too long.
 fn within(mut child: Child, time: Duration) -> Result<Output> {
     let deadline = Instant::now() + time;
     let failed = |error: std::io::Error| Failure::new(Exit::NotReady, format!("`docker`: {error}"));
@@ -102,7 +102,10 @@ fn within(mut child: Child, time: Duration) -> Result<Output> {
             let _ = child.wait();
             return Err(Failure::new(
                 Exit::NotReady,
-                format!("Docker's engine has not answered for {} s", time.as_secs()),
+                format!(
+                    "the Docker engine has not answered for {} s",
+                    time.as_secs()
+                ),
             )
             .hint("restart it, or add --generate to write the files only"));
         }
@@ -126,7 +129,7 @@ fn within(mut child: Child, time: Duration) -> Result<Output> {
 pub(in crate::commands) struct Container(Value);
 
 impl Container {
-    /// The one of that name, if there is one.
+    /// Finds the container of that name.
     pub(in crate::commands) fn find(name: &str) -> Result<Option<Self>> {
         let names = docker(["ps", "--all", "--format", "{{.Names}}"])?;
         if !names.lines().any(|known| known == name) {
@@ -136,13 +139,13 @@ impl Container {
         let value = serde_json::from_str(&text).map_err(|error| {
             Failure::new(
                 Exit::Failed,
-                format!("`docker container inspect` gave no JSON: {error}"),
+                format!("`docker container inspect` did not return JSON: {error}"),
             )
         })?;
         Ok(Some(Self(value)))
     }
 
-    /// Whether `flowmill deploy` made it.
+    /// Whether `flowmill deploy` created it.
     pub(in crate::commands) fn is_ours(&self) -> bool {
         self.0["Config"]["Labels"][LABEL].is_string()
     }
@@ -157,7 +160,7 @@ impl Container {
         self.0["Config"]["Labels"][name].as_str()
     }
 
-    /// Of its program.
+    /// The arguments of its program.
     pub(super) fn arguments(&self) -> Vec<String> {
         let words = self.0["Config"]["Cmd"].as_array().into_iter().flatten();
         words
@@ -165,7 +168,7 @@ impl Container {
             .collect()
     }
 
-    /// Address and port of the machine where it is reached.
+    /// The address and port of this machine on which it is published.
     pub(super) fn published(&self) -> Option<(IpAddr, u16)> {
         let bindings = self.0["HostConfig"]["PortBindings"].as_object()?;
         let binding = bindings.values().find_map(|bindings| bindings.get(0))?;
@@ -176,14 +179,14 @@ impl Container {
         Some((host, binding["HostPort"].as_str()?.parse().ok()?))
     }
 
-    /// The file of the machine that is mounted at that path.
+    /// The file of this machine that is mounted at that path.
     pub(super) fn mounted(&self, path: &str) -> Option<PathBuf> {
         let mut mounts = self.0["Mounts"].as_array().into_iter().flatten();
         let mount = mounts.find(|mount| mount["Destination"] == path)?;
         mount["Source"].as_str().map(PathBuf::from)
     }
 
-    /// Whether its first process still runs: one that ended may have been started again.
+    /// Whether its first process is still running: an exited one may have been restarted.
     pub(super) fn is_running(&self) -> bool {
         let state = &self.0["State"];
         state["Running"] == Value::Bool(true)
@@ -191,12 +194,12 @@ impl Container {
             && self.0["RestartCount"].as_u64().unwrap_or_default() == 0
     }
 
-    /// The image it was made from, as it was named.
+    /// The name of its image.
     pub(in crate::commands) fn image(&self) -> &str {
         self.0["Config"]["Image"].as_str().unwrap_or_default()
     }
 
-    /// The volumes that are mounted, by name.
+    /// The names of its volumes.
     pub(in crate::commands) fn volumes(&self) -> Vec<String> {
         let mounts = self.0["Mounts"].as_array().into_iter().flatten();
         mounts
@@ -205,12 +208,12 @@ impl Container {
             .collect()
     }
 
-    /// The Compose project it belongs to.
+    /// The Compose project that it belongs to.
     pub(in crate::commands) fn compose_project(&self) -> Option<&str> {
         self.0["Config"]["Labels"]["com.docker.compose.project"].as_str()
     }
 
-    /// Whether it publishes that port of the machine.
+    /// Whether it is published on that port of this machine.
     pub(super) fn publishes(&self, port: u16) -> bool {
         let bindings = self.0["HostConfig"]["PortBindings"].as_object();
         bindings
@@ -223,7 +226,7 @@ impl Container {
     }
 }
 
-/// Compose: the plugin, or the program of its own that came before it.
+/// Docker Compose: the plugin, or the standalone program that preceded it.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::commands) enum Compose {
     Plugin,
@@ -241,14 +244,13 @@ impl Compose {
         ) {
             Ok(_) => Ok(Self::Program),
             Err(_) => Err(
-                Failure::new(Exit::NotReady, "Docker Compose is not installed").hint(
-                    "install the plugin docker-compose-plugin, or leave --target compose out",
-                ),
+                Failure::new(Exit::NotReady, "Docker Compose is not installed")
+                    .hint("install docker-compose-plugin, or deploy without --target compose"),
             ),
         }
     }
 
-    /// As it is typed.
+    /// The command as it is typed.
     pub(super) fn shown(self) -> &'static str {
         match self {
             Self::Plugin => "docker compose",

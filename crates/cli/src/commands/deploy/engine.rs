@@ -1,4 +1,4 @@
-//! Looking at the engine: does it answer, and is anything of it in the way.
+//! Checks the engine: whether it answers, and whether anything on it is in the way.
 
 use std::net::{IpAddr, TcpListener};
 
@@ -12,18 +12,18 @@ use super::prepared::Prepared;
 use super::steps::Steps;
 use crate::failure::{Exit, Failure, Result};
 
-/// The engine and what was found on it.
+/// The engine and what was found there.
 pub(super) struct Engine {
-    /// What its containers run on; `None`: nothing that images are made for.
+    /// The platform of its containers; `None` if it is one that no images are built for.
     pub(super) platform: Option<Architecture>,
-    /// For the target that needs it.
+    /// Compose, if the target needs it.
     pub(super) compose: Option<Compose>,
-    /// To be replaced.
+    /// The container to be replaced.
     pub(super) existing: Option<ReplacedContainer>,
 }
 
 impl Engine {
-    /// Everything that could be in the way, before anything is written.
+    /// Checks for everything that could be in the way, before anything is written.
     pub(super) fn check(
         args: &Args,
         plan: &Plan<'_>,
@@ -79,7 +79,7 @@ impl Engine {
 }
 
 fn check_port(host: IpAddr, port: u16, option: &str) -> Result<()> {
-    // Other faults, such as privileges and addresses, are the engine's business.
+    // Other faults, such as privileges and addresses, are reported by the engine.
     let is_free = !TcpListener::bind((host, port))
         .is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse);
     if is_free {
@@ -87,7 +87,7 @@ fn check_port(host: IpAddr, port: u16, option: &str) -> Result<()> {
     }
     Err(
         Failure::new(Exit::Io, format!("port {port} of {host} is in use")).hint(format!(
-            "choose another with {option}, or stop what listens there"
+            "choose another with {option}, or stop the program that uses it"
         )),
     )
 }

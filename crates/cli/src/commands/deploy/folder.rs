@@ -1,4 +1,4 @@
-//! Writing the package, without losing what somebody changed by hand.
+//! Writes the package without losing changes that were made by hand.
 
 use std::fs;
 use std::io::{ErrorKind, Read as _};
@@ -11,7 +11,7 @@ use deploy::package::{PROGRAM, Package};
 use crate::config::text;
 use crate::failure::{Exit, Failure, Result};
 
-/// What is about to change in the folder.
+/// The changes to be made in the folder.
 #[derive(Debug)]
 pub(super) struct PackageWriter<'a> {
     folder: &'a Path,
@@ -20,8 +20,8 @@ pub(super) struct PackageWriter<'a> {
 }
 
 impl<'a> PackageWriter<'a> {
-    /// Compares the package with the folder. Files that were changed by hand are only overwritten by `force`,
-    /// or when whoever sits at the terminal says so.
+    /// Compares the package with the folder. Files that were changed by hand are overwritten only
+    /// with `force`, or if the user agrees at the terminal.
     pub(super) fn new(folder: &'a Path, package: &'a Package, force: bool) -> Result<Self> {
         if folder.exists() && !folder.is_dir() {
             return Err(Failure::new(
@@ -63,7 +63,8 @@ impl<'a> PackageWriter<'a> {
         })
     }
 
-    /// Writes what is new and the program, removes what is old. Gives the number of files written.
+    /// Writes new files and the program, and removes old files. Returns the number of files
+    /// written.
     pub(super) fn write(&self, program: Option<&Path>) -> Result<usize> {
         let mut written = 0;
         for file in &self.package.files {
@@ -97,14 +98,14 @@ impl<'a> PackageWriter<'a> {
         write().map_err(|error| unwritable(&path, &error))
     }
 
-    /// Tells whether it was copied: one that is there already is left alone.
+    /// Copies the program unless it is there already; returns whether it was copied.
     fn copy_program(&self, program: &Path) -> Result<bool> {
         let to = self.folder.join(PROGRAM);
         if fs::canonicalize(&to).ok() == fs::canonicalize(program).ok() {
             return Ok(false);
         }
         let copy = || {
-            // Under another name first: a copy that broke off must not pass for the program.
+            // Under another name first: an incomplete copy must not be taken for the program.
             let part = self.folder.join(format!("{PROGRAM}.part"));
             match fs::remove_file(&part) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -119,7 +120,7 @@ impl<'a> PackageWriter<'a> {
     }
 }
 
-/// Whether something lies there that no deployment has put there: a script or a note called like the program.
+/// Whether a file with the program's name exists that no deployment has written, such as a script.
 fn is_no_program(path: &Path) -> bool {
     let mut magic = [0; 4];
     match fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic)) {
@@ -128,7 +129,7 @@ fn is_no_program(path: &Path) -> bool {
     }
 }
 
-/// The folder with no link and no `..` in it, as mounts need it.
+/// The folder without links and `..`, as mounts need it.
 pub(super) fn absolute(folder: &Path) -> Result<PathBuf> {
     fs::canonicalize(folder).map_err(|error| unwritable(folder, &error))
 }

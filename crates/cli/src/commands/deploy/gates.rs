@@ -13,10 +13,10 @@ use crate::failure::{Exit, Failure, Result};
 use crate::job_store;
 use crate::runtime;
 
-/// Runs that are looked at, newest first, until one tells.
+/// Most runs that are examined, newest first, for one that reached its gates.
 const RUNS: usize = 100;
 
-/// Events read at once.
+/// Events per page.
 const EVENTS: usize = 256;
 
 /// Gates whose failure forbids a deployment.
@@ -30,7 +30,8 @@ fn blocking(workflow: &Workflow) -> BTreeSet<&str> {
         .collect()
 }
 
-/// Refuses a workflow whose latest run in the store failed a gate. Without a store nothing was recorded.
+/// Refuses a workflow whose latest run in the store failed a gate. Without a store there are no
+/// recorded runs.
 pub(super) fn check(workflow: &Workflow, store: &Store) -> Result<()> {
     let blocking = blocking(workflow);
     let Store::Sqlite(path) = store else {
@@ -61,14 +62,14 @@ pub(super) fn check(workflow: &Workflow, store: &Store) -> Result<()> {
     }
 }
 
-/// What the gates said of a run.
+/// The result of the gates for a run.
 struct Verdict {
     job: Job,
-    /// Messages of gates that block.
+    /// Messages of the failed gates that block a deployment.
     failed: Vec<String>,
 }
 
-/// Of the newest run that came to its gates: it completed, or failed at one.
+/// The result of the newest run that reached its gates: it completed, or failed at one.
 async fn latest(
     store: &Arc<dyn JobStore>,
     workflow: &str,

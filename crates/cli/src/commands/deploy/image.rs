@@ -1,4 +1,4 @@
-//! Making the image: its one layer is handed to the engine as a tar archive.
+//! Creates the image: its one layer is passed to the engine as a tar archive.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ use tar::{Builder, EntryType, Header};
 use super::docker::{docker, not_started, refused};
 use crate::failure::{Exit, Failure, Result};
 
-/// Makes the image of the package in a folder; its size in bytes.
+/// Creates the image of the package in a folder; returns its size in bytes.
 pub(super) fn build(
     name: &str,
     folder: &Path,
@@ -25,7 +25,7 @@ pub(super) fn build(
     size.parse().map_err(|_| {
         Failure::new(
             Exit::Failed,
-            format!("`docker image inspect` gave no size: {size}"),
+            format!("`docker image inspect` did not return a size: {size}"),
         )
     })
 }
@@ -56,19 +56,19 @@ fn import(
     let output = child
         .wait_with_output()
         .map_err(|error| not_started("docker", &error))?;
-    // An engine that refuses stops reading; what it says tells more.
+    // An engine that refuses stops reading; its own message says more.
     if !output.status.success() {
         return Err(refused("docker import", &output));
     }
     written.map_err(|error| {
         Failure::new(
             Exit::Failed,
-            format!("the image could not be handed to Docker: {error}"),
+            format!("could not pass the image to Docker: {error}"),
         )
     })
 }
 
-/// The same bytes for the same package: with no time and no name of a user.
+/// The same bytes for the same package: without times and user names.
 fn write_layer(to: impl Write, folder: &Path, parts: &Image<'_>) -> io::Result<()> {
     let mut layer = Builder::new(to);
     for entry in &parts.entries {

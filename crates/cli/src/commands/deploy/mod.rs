@@ -58,7 +58,7 @@ pub(super) fn deploy(args: &Args, context: &Context) -> Result<Exit> {
         let kept = before.keep(&mut args, &mut choices)?;
         if !kept.is_empty() {
             printer::note(&format!(
-                "kept from the deployment before: {}",
+                "kept from the previous deployment: {}",
                 kept.join(" ")
             ));
         }
@@ -90,7 +90,7 @@ pub(super) fn deploy(args: &Args, context: &Context) -> Result<Exit> {
         Ok(path) => Some(path),
         Err(failure) if args.generate && args.binary.is_none() => {
             printer::warning(&format!(
-                "the package lacks its program `flowmill`: {}",
+                "the package does not contain its program `flowmill`: {}",
                 failure.message
             ));
             None
@@ -177,13 +177,13 @@ pub(super) fn deploy(args: &Args, context: &Context) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// What the container that is to be replaced was deployed with.
+/// The deployment whose container is to be replaced, if there is one.
 fn before(args: &Args, workflow: &Workflow) -> Result<Option<PreviousDeployment>> {
     if !args.replace || args.generate || args.target == Target::Kubernetes {
         return Ok(None);
     }
     let name = prepared::name(args, workflow)?;
-    // It says what is wrong with an engine that does not answer.
+    // Fails with a helpful message if the engine does not answer.
     docker::platform_of_engine()?;
     Container::find(name.as_str())?
         .filter(Container::is_ours)
@@ -191,7 +191,7 @@ fn before(args: &Args, workflow: &Workflow) -> Result<Option<PreviousDeployment>
         .transpose()
 }
 
-/// A server that lets in only callers with a key does not become one that lets everyone in by the way.
+/// Refuses to turn a server that requires keys into an open one unless this command asks for that.
 fn refuse_less_protection(
     before: &PreviousDeployment,
     plan: &Plan<'_>,
@@ -200,10 +200,9 @@ fn refuse_less_protection(
     if !before.wants_keys() || plan.access == Access::Keys || choices.opens_now() {
         return Ok(());
     }
-    let message = format!(
-        "the deployment before lets in only callers with an API key, and {API_KEYS} is not set now"
-    );
+    let message =
+        format!("the previous deployment requires an API key, but {API_KEYS} is not set now");
     Err(Failure::usage(message).hint(format!(
-        "put {API_KEYS} into the file of variables or the shell, or add --insecure to let everyone in who reaches it"
+        "set {API_KEYS} in the file of variables or the shell, or add --insecure to let in everyone who can reach the server"
     )))
 }

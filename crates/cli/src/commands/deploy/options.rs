@@ -25,7 +25,7 @@ pub(in crate::commands) struct Args {
     /// Workflow file (.yaml, .yml, .json)
     pub(super) file: PathBuf,
 
-    /// Where the package is written
+    /// Folder to write the package to
     #[arg(
         long,
         value_name = "FOLDER",
@@ -34,15 +34,15 @@ pub(in crate::commands) struct Args {
     )]
     pub(super) output_dir: PathBuf,
 
-    /// Name of the container, its image and its volume [default: made from the workflow's name]
+    /// Name of the container, its image and its volume [default: derived from the workflow's name]
     #[arg(long, value_name = "NAME")]
     pub(super) name: Option<String>,
 
-    /// What is started: a container, a Compose project, or nothing, for Kubernetes
+    /// What to start: a container, a Compose project, or nothing, for Kubernetes
     #[arg(long, value_name = "TARGET", value_enum, default_value_t)]
     pub(super) target: Target,
 
-    /// Port of this machine
+    /// Port on this machine
     #[arg(
         short,
         long,
@@ -52,28 +52,30 @@ pub(in crate::commands) struct Args {
     )]
     pub(super) port: u16,
 
-    /// Address of this machine that the port is published on [default: 127.0.0.1]
+    /// Address of this machine on which the port is published [default: 127.0.0.1]
     #[arg(long, value_name = "ADDRESS")]
     pub(super) host: Option<Host>,
 
-    /// Let others reach it though there are no API keys: anyone who does may run workflows
+    /// Allow access from other machines even without API keys: anyone who can reach the server may
+    /// run workflows
     #[arg(long)]
     pub(super) insecure: bool,
 
-    /// How long POST /run waits for its run before it answers 202 with a handle [default: 30s]
+    /// How long POST /run waits for its run to end before it answers 202 with the job's id
+    /// [default: 30s]
     #[arg(long, value_name = "TIME", visible_alias = "timeout")]
     pub(super) sync_timeout: Option<PositiveDuration>,
 
-    /// How long runs in flight may go on when the container is stopped
+    /// How long running jobs may continue when the container is stopped
     #[arg(long, value_name = "TIME", default_value = "30s")]
     pub(super) drain_timeout: PositiveDuration,
 
-    /// Where jobs are kept in the container: sqlite:NAME.db in its volume, or memory to lose them [default:
-    /// sqlite:flowmill.db]
+    /// Job store in the container: sqlite:NAME.db in its volume, or memory, which loses all jobs
+    /// when the container stops [default: sqlite:flowmill.db]
     #[arg(long, value_name = "STORE")]
     pub(super) store: Option<Store>,
 
-    /// Start MLflow beside it (with --target compose)
+    /// Also start MLflow (with --target compose)
     #[arg(long, conflicts_with = "no_mlflow")]
     pub(super) mlflow: bool,
 
@@ -81,11 +83,12 @@ pub(in crate::commands) struct Args {
     #[arg(long)]
     pub(super) no_mlflow: bool,
 
-    /// Port of this machine for MLflow's page; 0 leaves MLflow out
+    /// Port on this machine for MLflow's web page; 0 leaves MLflow out
     #[arg(long, value_name = "PORT", default_value_t = 5000)]
     pub(super) mlflow_port: u16,
 
-    /// File with the keys and addresses that the container gets [default: .env, if there is one]
+    /// File with the variables (keys and addresses) for the container [default: .env, if there is
+    /// one]
     #[arg(long, value_name = "FILE")]
     pub(super) env_file: Option<PathBuf>,
 
@@ -93,16 +96,16 @@ pub(in crate::commands) struct Args {
     #[arg(long, conflicts_with = "env_file")]
     pub(super) no_env_file: bool,
 
-    /// Write the package and stop
+    /// Only write the package
     #[arg(long)]
     pub(super) generate: bool,
 
-    /// Overwrite files of the package that were changed by hand
+    /// Overwrite package files that were changed by hand
     #[arg(short, long)]
     pub(super) force: bool,
 
-    /// Replace the container of that name with what was chosen for it, except for the options given now; its
-    /// runs may finish, its jobs are kept
+    /// Replace the existing container and keep its options, except for those given now; running
+    /// jobs may finish, jobs are kept
     #[arg(long)]
     pub(super) replace: bool,
 
@@ -110,7 +113,7 @@ pub(in crate::commands) struct Args {
     #[arg(long, value_name = "PLATFORM", value_parser = platform)]
     pub(super) platform: Option<Architecture>,
 
-    /// Put this before the image's name, such as ghcr.io/acme
+    /// Registry and path before the image's name, such as ghcr.io/acme
     #[arg(long, value_name = "REGISTRY")]
     pub(super) registry: Option<String>,
 
@@ -118,7 +121,7 @@ pub(in crate::commands) struct Args {
     #[arg(long, requires = "registry")]
     pub(super) push: bool,
 
-    /// Static flowmill program for the image [default: this program, or one beside it]
+    /// Static flowmill program for the image [default: this program, or one next to it]
     #[arg(long, value_name = "PATH", env = binary::VARIABLE)]
     pub(super) binary: Option<PathBuf>,
 
@@ -126,11 +129,11 @@ pub(in crate::commands) struct Args {
     #[arg(long, value_name = "STORE")]
     pub(super) runs: Option<Store>,
 
-    /// Deploy although a gate of the latest recorded run forbids it
+    /// Deploy even if a gate of the latest recorded run forbids it
     #[arg(long)]
     pub(super) ignore_gates: bool,
 
-    /// What stdout gets
+    /// Format of stdout
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub(super) format: Format,
 
@@ -140,17 +143,17 @@ pub(in crate::commands) struct Args {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(super) enum Target {
-    /// A container of this machine's engine.
+    /// A container on this machine.
     #[default]
     Docker,
     /// A Compose project.
     Compose,
-    /// The image, and what `kubectl apply` takes.
+    /// The image, and a manifest for `kubectl apply`.
     Kubernetes,
 }
 
 impl Target {
-    /// As it is written.
+    /// The target as it is written on the command line.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Docker => "docker",
@@ -162,25 +165,25 @@ impl Target {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(super) enum Format {
-    /// Where it is, how to call it and how to operate it.
+    /// How to reach and operate the deployment, as text.
     #[default]
     Text,
-    /// One document: name, image, url, files, steps with their times.
+    /// One JSON document: name, image, url, files, steps with their times.
     Json,
 }
 
-/// Reads a platform that images are made for.
+/// Parses a platform that images can be built for.
 pub(super) fn platform(text: &str) -> Result<Architecture, String> {
     match text {
         "linux/amd64" => Ok(Architecture::Amd64),
         "linux/arm64" => Ok(Architecture::Arm64),
         _ => Err(format!(
-            "`{text}` is none that images are made for; use linux/amd64 or linux/arm64"
+            "`{text}` is not a supported platform; use linux/amd64 or linux/arm64"
         )),
     }
 }
 
-/// What clap cannot say.
+/// Checks that clap cannot express.
 pub(super) fn check(args: &Args) -> Result<()> {
     if args.mlflow && args.target != Target::Compose {
         return Err(
@@ -201,7 +204,7 @@ pub(super) fn check(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Where the port is published.
+/// The address on which the port is published.
 pub(super) fn host(args: &Args) -> IpAddr {
     args.host
         .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |host| host.0)

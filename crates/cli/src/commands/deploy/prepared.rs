@@ -1,4 +1,5 @@
-//! What is read and checked before any engine is asked: the workflow, its gates, who answers, the variables.
+//! Everything that is read and checked before the engine is involved: the workflow, its gates, its
+//! models and their variables.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use crate::printer;
 use crate::runtime;
 use crate::sample;
 
-/// What was read and found to be in order.
+/// Everything that was read, checked.
 pub(super) struct Prepared<'a> {
     source: lang::source::Source,
     loaded: LoadedWorkflow,
@@ -38,8 +39,8 @@ pub(super) struct Prepared<'a> {
 }
 
 impl<'a> Prepared<'a> {
-    /// Reads and checks a workflow's gates, its models and their variables. Some of the options may be those
-    /// of the deployment before.
+    /// Reads and checks a workflow's gates, its models and their variables. Some of the options may
+    /// come from the previous deployment.
     pub(super) fn of(
         args: &Args,
         (source, workflow): (lang::source::Source, Arc<Workflow>),
@@ -100,7 +101,7 @@ impl<'a> Prepared<'a> {
         })
     }
 
-    /// Every decision, from the options and what was read.
+    /// The plan: every decision, from the options and what was read.
     pub(super) fn plan(&'a self, args: &Args, choices: &ChosenOptions) -> Result<Plan<'a>> {
         let workflow = &*self.loaded.workflow;
         let name = name(args, workflow)?;
@@ -110,7 +111,8 @@ impl<'a> Prepared<'a> {
             Some(Store::Sqlite(path)) => plan::Store::file(&path.to_string_lossy())
                 .map_err(|error| Failure::usage(error.to_string()))?,
         };
-        // Without Docker nobody knows yet what there will be; whoever asks for keys gets a place for them.
+        // With --generate it is not known yet which keys there will be; if any are needed, the
+        // package has a place for them.
         let needs_any = variables::of(workflow, &self.answering)
             .iter()
             .any(|variable| variable.required);
@@ -145,7 +147,7 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// Of the container, its image and its volume.
+/// The name of the container, its image and its volume.
 pub(super) fn name(args: &Args, workflow: &Workflow) -> Result<Name> {
     match &args.name {
         None => Ok(Name::near(&workflow.name)),
@@ -155,7 +157,7 @@ pub(super) fn name(args: &Args, workflow: &Workflow) -> Result<Name> {
     }
 }
 
-/// Where `flowmill serve` here keeps its jobs.
+/// The job store of `flowmill serve` in this folder.
 fn gate_store(args: &Args, context: &Context) -> Store {
     let serve = &context.project.serve;
     args.runs
@@ -174,13 +176,13 @@ fn gate_store(args: &Args, context: &Context) -> Store {
         })
 }
 
-/// Who answers, with the files that this takes.
+/// What answers the prompts, with the files that it needs.
 fn answering(settings: &models::Settings) -> Result<(Answering, Vec<Attached>)> {
     if settings.record.is_some() {
         return Err(Failure::usage(
-            "a deployment records no cassette: its file system is read-only",
+            "a deployment cannot record a cassette: its file system is read-only",
         )
-        .hint("leave --record and FLOWMILL_RECORD out"));
+        .hint("deploy without --record and FLOWMILL_RECORD"));
     }
     let mut attached = Vec::new();
     let mut attach = |purpose, path: &Path| -> Result<()> {
@@ -212,7 +214,7 @@ fn answering(settings: &models::Settings) -> Result<(Answering, Vec<Attached>)> 
     Ok((answering, attached))
 }
 
-/// Finds out now what would keep the server from starting in the container.
+/// Reports now what would prevent the server in the container from starting.
 fn preflight(
     loaded: &LoadedWorkflow,
     answering: &Answering,
@@ -222,7 +224,7 @@ fn preflight(
     let models: Arc<dyn llm::model::Models> = match answering {
         Answering::Workflow => secrets.models(None, reach)?,
         Answering::Model(spec) => secrets.models(Some(spec), reach)?,
-        // Whatever is asked for, they answer.
+        // These models answer any request.
         Answering::Offline | Answering::Replay | Answering::Replies => {
             Arc::new(llm::offline::Offline)
         }

@@ -1,7 +1,8 @@
-//! The variables that the container gets: the file with keys, and what of the shell it needs.
+//! The variables for the container: a file with keys, and those variables of the shell that it
+//! needs.
 //!
-//! They are mounted as a file, which the server reads as its `.env`. As variables of the container
-//! `docker inspect` would show them to everyone who may use the engine.
+//! They are mounted as a file, which the server reads as its `.env`. If they were variables of the
+//! container, `docker inspect` would show them to everyone who may use the engine.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -22,20 +23,20 @@ use crate::config::environment::Environment;
 use crate::config::secret::Secret;
 use crate::failure::{Exit, Failure, Result};
 
-/// What the container is told.
+/// The variables for the container.
 #[derive(Default)]
 pub(super) struct Secrets {
     /// The file that was read.
     pub(super) file: Option<PathBuf>,
-    /// The file's text, with what came from the shell.
+    /// The file's text, with the variables from the shell.
     text: String,
     variables: HashMap<String, Secret>,
-    /// Names of those from the shell.
+    /// Names of the variables from the shell.
     pub(super) from_shell: Vec<String>,
 }
 
 impl Secrets {
-    /// Reads the named file, or `.env` if there is one, unless none is wanted.
+    /// Reads the named file, or `.env` if there is one; nothing with `no_file`.
     pub(super) fn read(named: Option<&Path>, no_file: bool) -> Result<Self> {
         let file = match named {
             _ if no_file => return Ok(Self::default()),
@@ -48,7 +49,7 @@ impl Secrets {
                 .clone()
                 .map_or_else(String::new, |hint| hint + "; or ");
             failure.hint(format!(
-                "{hint}name another file with --env-file, or add --no-env-file"
+                "{hint}give another file with --env-file, or add --no-env-file"
             ))
         })?;
         let Some(file) = file else {
@@ -62,7 +63,7 @@ impl Secrets {
         })
     }
 
-    /// Takes what counts and is only set in the shell.
+    /// Adds the wanted variables that are set only in the shell.
     pub(super) fn add_from_shell(&mut self, wanted: &[Variable]) {
         let names = wanted
             .iter()
@@ -72,7 +73,7 @@ impl Secrets {
         }
     }
 
-    /// Takes one that is only set in the shell.
+    /// Adds a variable that is set only in the shell.
     pub(super) fn take_from_shell(&mut self, name: &str) {
         if self.is_set(name) {
             return;
@@ -83,8 +84,8 @@ impl Secrets {
         }
     }
 
-    /// Takes what an earlier deployment had from the shell, and nobody sets now, from the file that its
-    /// container has mounted.
+    /// Adds variables that an earlier deployment took from the shell and that are not set now, from
+    /// the file that its container has mounted.
     pub(super) fn take_from_before(&mut self, names: &[String], file: Option<&Path>) {
         if names.iter().all(|name| self.is_set(name)) {
             return;
@@ -101,7 +102,7 @@ impl Secrets {
         }
     }
 
-    /// Takes a value of ours where nobody gives another.
+    /// Sets a variable unless the user sets it.
     pub(super) fn set_unless_set(&mut self, name: &str, value: &str) {
         if !self.is_set(name) {
             self.add(name, value.to_owned());
@@ -116,7 +117,7 @@ impl Secrets {
         self.variables.insert(name.to_owned(), Secret::from(value));
     }
 
-    /// One of them; empty counts as not set.
+    /// The value of a variable; empty counts as not set.
     pub(super) fn get(&self, name: &str) -> Option<&Secret> {
         let value = self.variables.get(name);
         value.filter(|value| !value.reveal().trim().is_empty())
@@ -131,7 +132,7 @@ impl Secrets {
         self.file.is_none() && self.variables.is_empty()
     }
 
-    /// Refuses what could only fail in the container for want of a variable.
+    /// Fails if a variable is missing without which the container could only fail.
     pub(super) fn check(&self, wanted: &[Variable]) -> Result<()> {
         let missing: Vec<&Variable> = wanted
             .iter()
@@ -176,7 +177,7 @@ impl Secrets {
         )))
     }
 
-    /// Addresses that would mean the container itself.
+    /// Warnings about loopback addresses, which in the container mean the container itself.
     pub(super) fn warnings(&self, wanted: &[Variable]) -> Vec<String> {
         let names = wanted
             .iter()
@@ -188,7 +189,7 @@ impl Secrets {
                 .get(name)
                 .is_some_and(|value| is_this_machine(value.reveal().trim()));
             let warning = format!(
-                "{name} names this machine's loopback address, which in a container is the container; use {MACHINE}"
+                "{name} is a loopback address, which in a container means the container itself; use {MACHINE}"
             );
             if means_itself && !warnings.contains(&warning) {
                 warnings.push(warning);
@@ -197,7 +198,7 @@ impl Secrets {
         warnings
     }
 
-    /// The models as the container will find them.
+    /// The models as they will be set up in the container.
     pub(super) fn models(
         &self,
         wanted: Option<&ModelSpec>,
@@ -220,8 +221,9 @@ impl Secrets {
         })
     }
 
-    /// Writes the file that is mounted. Its folder is closed to others; the file itself has to be readable
-    /// for the container's user, who is nobody here. Gives what was there before, for [`restore`].
+    /// Writes the file that is mounted. Its folder is closed to other users; the file itself must
+    /// be readable for the container's user, who does not exist here. Returns the previous content,
+    /// for [`restore`].
     pub(super) fn write(&self, package: &Path) -> Result<Option<Vec<u8>>> {
         let before = fs::read(package.join(SECRETS.1)).ok();
         put(package, self.text.as_bytes())?;
@@ -229,7 +231,7 @@ impl Secrets {
     }
 }
 
-/// Names only.
+/// Shows names, never values.
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Secrets")
@@ -240,7 +242,7 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// Puts back what a container that is started again was started with.
+/// Restores the file that a previous container was started with.
 pub(super) fn restore(package: &Path, before: Option<&[u8]>) -> Result<()> {
     before.map_or(Ok(()), |before| put(package, before))
 }
@@ -253,7 +255,7 @@ fn put(package: &Path, bytes: &[u8]) -> Result<()> {
             .mode(0o700)
             .create(&folder)?;
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
-        // Anew: a container that still has the old one mounted keeps it.
+        // A new file: a container that has the old one mounted keeps that.
         if file.exists() {
             fs::remove_file(&file)?;
         }
@@ -274,7 +276,7 @@ fn put(package: &Path, bytes: &[u8]) -> Result<()> {
     })
 }
 
-/// A value as `.env` files hold it.
+/// A value as it is written in `.env` files.
 fn quoted(value: &str) -> String {
     if value.contains('\'') || value.contains('\n') {
         let escaped = value

@@ -1,4 +1,4 @@
-//! The steps of a deployment as they are done, each with its time.
+//! The steps of a deployment, each with its duration.
 
 use std::time::{Duration, Instant};
 
@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use crate::failure::Result;
 use crate::printer;
 
-/// Tells of steps on stderr, and remembers them for `--format json`.
+/// Reports steps on stderr and keeps them for `--format json`.
 #[derive(Debug, Default)]
 pub(super) struct Steps {
     done: Vec<(&'static str, Duration)>,
 }
 
 impl Steps {
-    /// Does a step. What it gives is told with its time: `text` makes the sentence.
+    /// Runs a step and reports it with its duration; `text` describes the result.
     pub(super) fn step<T>(
         &mut self,
         name: &'static str,
@@ -29,10 +29,10 @@ impl Steps {
         Ok(result)
     }
 
-    /// Each with its milliseconds.
+    /// Each step with its duration in milliseconds.
     pub(super) fn to_json(&self) -> Value {
         let step = |(name, took): &(&str, Duration)| {
-            // Millionths are enough of a millisecond.
+            // Rounded to thousandths of a millisecond.
             let ms = (took.as_secs_f64() * 1e6).round() / 1e3;
             json!({ "step": name, "ms": ms })
         };

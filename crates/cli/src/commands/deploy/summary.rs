@@ -1,4 +1,4 @@
-//! What is said at the end: where it is, a request that works when pasted, and what comes next.
+//! The text at the end: the address, an example request that works as it is, and the next steps.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -13,18 +13,18 @@ use serde_json::{Value, json};
 use super::docker::Compose;
 use super::steps::Steps;
 
-/// How the deployment ended.
+/// The result of a deployment.
 pub(super) struct Summary<'a> {
     pub(super) plan: &'a Plan<'a>,
-    /// The command that deploys it again.
+    /// The command that updates the deployment.
     pub(super) update: String,
     pub(super) package: &'a Package,
     pub(super) folder: &'a Path,
     pub(super) target: &'static str,
     pub(super) compose: Option<Compose>,
-    /// With its bytes.
+    /// The image, and its size in bytes.
     pub(super) image: Option<(String, u64)>,
-    /// Where it runs.
+    /// The server's address.
     pub(super) url: Option<String>,
     pub(super) has_program: bool,
 }
@@ -118,7 +118,7 @@ impl Summary<'_> {
     }
 }
 
-/// In millions of bytes, as Docker counts.
+/// A size in millions of bytes, as Docker counts.
 pub(super) fn megabytes(bytes: u64) -> String {
     let tenths = bytes.div_ceil(100_000);
     format!("{}.{} MB", tenths / 10, tenths % 10)

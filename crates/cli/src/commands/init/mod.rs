@@ -8,13 +8,13 @@ use crate::config::text;
 use crate::failure::{Exit, Failure, Result};
 use crate::printer;
 
-/// The workflow that is written; [`NAME`] stands where its name goes.
+/// The workflow that is written; [`NAME`] is the placeholder for its name.
 const STARTER: &str = include_str!("starter.yaml");
 
 /// The starter's own name, so that the template is itself a valid workflow.
 const NAME: &str = "starter";
 
-/// Stands where its file goes.
+/// Placeholder for the file's path.
 const FILE: &str = "THIS_FILE";
 
 /// Write a commented workflow to start from
@@ -23,7 +23,7 @@ const FILE: &str = "THIS_FILE";
     after_help = "Examples:\n  flowmill init\n  flowmill init greeter\n  flowmill init workflows/greeter.yaml"
 )]
 pub(super) struct Args {
-    /// Its name, the file to write, or a folder for `workflow.yaml`
+    /// Name of the workflow, file to write, or folder for `workflow.yaml`
     #[arg(value_name = "NAME|FILE|FOLDER", default_value = "workflow")]
     target: String,
 
@@ -43,7 +43,8 @@ pub(super) fn init(args: &Args) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// A bare name becomes `NAME.yaml`; a file is taken as it is, if it is one that could be read again.
+/// A bare name becomes `NAME.yaml`; a file name is kept if its extension is that of a workflow
+/// file.
 fn file_of(target: &str) -> Result<PathBuf> {
     let path = PathBuf::from(target);
     if !target.is_empty() && (target.ends_with('/') || path.is_dir()) {
@@ -56,7 +57,7 @@ fn file_of(target: &str) -> Result<PathBuf> {
             Ok(path)
         }
         Some(extension) => Err(Failure::usage(format!(
-            "a workflow is written as .yaml or .yml, not .{extension}"
+            "a workflow file ends in .yaml or .yml, not .{extension}"
         ))
         .hint(format!(
             "flowmill init {}",
@@ -69,7 +70,7 @@ fn file_of(target: &str) -> Result<PathBuf> {
     }
 }
 
-/// The workflow is called like its file.
+/// The workflow's name: that of its file, without the extension.
 fn name_of(file: &Path) -> Result<String> {
     let is_readable = file
         .to_str()
@@ -81,14 +82,14 @@ fn name_of(file: &Path) -> Result<String> {
         .unwrap_or_default();
     if stem.is_empty() || !is_readable {
         return Err(Failure::usage(format!(
-            "`{}` gives the workflow no readable name",
+            "`{}` does not give the workflow a readable name",
             file.display()
         )));
     }
     Ok(stem.to_owned())
 }
 
-/// The starter under another name and for that file. JSON's quotes are YAML's, whatever the name holds.
+/// The starter with that name and file. The name is quoted as JSON, which is also valid YAML.
 fn starter(name: &str, file: &str) -> String {
     let name = serde_json::Value::from(name);
     STARTER

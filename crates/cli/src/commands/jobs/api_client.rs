@@ -1,4 +1,4 @@
-//! The jobs of a running server, over its HTTP API.
+//! The HTTP API of a running server, for jobs and keys.
 
 use std::time::Duration;
 
@@ -14,25 +14,25 @@ use crate::config::jobs::Options;
 use crate::config::secret::Secret;
 use crate::failure::{Exit, Failure, Result};
 
-/// Where a server listens unless it was told otherwise.
+/// Default address of a server.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:8000";
 
-/// Without `--follow`: when nothing has come for so long, all that was stored has been seen.
+/// Without `--follow`: after this silence, all stored events have arrived.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// Before a server that shuts down is asked again.
+/// Wait before reconnecting to a server that is shutting down.
 const RESTART: Duration = Duration::from_secs(2);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A server.
+/// A client of one server.
 pub(in crate::commands) struct ApiClient {
     client: Client,
     server: Url,
 }
 
 impl ApiClient {
-    /// The server that the options name. Nothing is sent yet.
+    /// A client for the server that the options name. Sends nothing yet.
     pub(in crate::commands) fn open(options: &Options) -> Result<Self> {
         let tls = assemble::tls(options.ca.as_deref())?;
         let headers = options.api_key.as_ref().map(authorization).transpose()?;
@@ -49,7 +49,7 @@ impl ApiClient {
                     DEFAULT_SERVER.to_owned()
                 };
                 Failure::usage(format!(
-                    "`{text}` is no address of a server; write one such as {meant}"
+                    "`{text}` is not the address of a server; write one such as {meant}"
                 ))
             })?;
         let client = Client::builder()
@@ -141,7 +141,7 @@ impl ApiClient {
         json_of(self.ask(Method::DELETE, &["keys", id]).await?).await
     }
 
-    /// Of all keys that the sender may see, or of that one.
+    /// What keys have spent: all keys that the sender may see, or one.
     pub(in crate::commands) async fn usage(&self, key: Option<&str>) -> Result<Value> {
         let mut url = self.url(&["usage"]);
         if let Some(key) = key {
@@ -150,7 +150,8 @@ impl ApiClient {
         json_of(self.send(self.client.get(url)).await?).await
     }
 
-    /// Prints events to the job's end, or to where it stands. Resumes where a connection breaks.
+    /// Prints events up to the job's end, or up to the latest one without `follow`. Resumes after a
+    /// broken connection.
     pub(super) async fn events(
         &self,
         id: &str,
@@ -176,7 +177,7 @@ impl ApiClient {
                         Err(_) => return Ok(()),
                     }
                 };
-                // A connection that broke ends like one whose server is restarting.
+                // A broken connection ends like that of a restarting server.
                 let Ok(Some(bytes)) = arrived else { break };
                 unread.extend_from_slice(&bytes);
                 while let Some(event) = next_event(&mut unread) {
@@ -192,7 +193,7 @@ impl ApiClient {
                 return Ok(());
             }
             if is_stopping {
-                // The job goes on at its next start.
+                // The job continues when the server has restarted.
                 tokio::time::sleep(RESTART).await;
             }
         }
@@ -211,22 +212,22 @@ impl ApiClient {
         url
     }
 
-    /// The answer, if it is what was asked for.
+    /// The response, or a failure if its status is not a success.
     async fn send(&self, request: RequestBuilder) -> Result<Response> {
         let response = request.send().await.map_err(|error| {
             let cause = cause(&error);
             let failure = Failure::new(Exit::Io, format!("{} cannot be reached: {cause}", self.server));
             if cause.contains("CaUsedAsEndEntity") {
                 return failure.hint(
-                    "its certificate is that of an authority (CA:TRUE), which may sign others but not stand for a \
+                    "its certificate is that of an authority (CA:TRUE), which may sign other certificates but not be that of a \
                      server: make one with basicConstraints=CA:FALSE",
                 );
             }
             if cause.contains("invalid peer certificate") {
-                return failure.hint("if the authority of its certificate is your own, name it with --ca FILE");
+                return failure.hint("if its certificate was issued by your own authority, name that with --ca FILE");
             }
             failure
-                .hint("start it with `flowmill serve`, or name another with --server URL; --store sqlite:PATH opens a file")
+                .hint("start the server with `flowmill serve`, name another one with --server URL, or open a store file with --store sqlite:PATH")
         })?;
         let status = response.status();
         if status.is_success() {
@@ -253,19 +254,19 @@ impl ApiClient {
         let failure = Failure::new(exit, message);
         Err(match status.as_u16() {
             401 => failure.hint(
-                "put a key of that server in FLOWMILL_API_KEY; `flowmill keys create` makes one",
+                "set FLOWMILL_API_KEY to a key of that server; `flowmill keys create` creates one",
             ),
             _ => failure,
         })
     }
 }
 
-/// The header that every request carries. The key is not repeated where it is wrong.
+/// The header that every request carries. An error does not repeat the key.
 fn authorization(key: &Secret) -> Result<HeaderMap> {
     let mut value =
         HeaderValue::from_str(&format!("Bearer {}", key.reveal().trim())).map_err(|_| {
             Failure::usage(
-                "--api-key (FLOWMILL_API_KEY) is no key: it has characters that none has",
+                "--api-key (FLOWMILL_API_KEY) is not an API key: it contains invalid characters",
             )
         })?;
     value.set_sensitive(true);
@@ -281,7 +282,7 @@ async fn json_of(response: Response) -> Result<Value> {
     })
 }
 
-/// The innermost reason: those around it name the request once more.
+/// The innermost cause: the outer ones only repeat the request.
 fn cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
@@ -295,7 +296,7 @@ struct Event {
     data: Value,
 }
 
-/// Takes the first whole event out of what arrived; comments are passed over.
+/// Removes the first complete event from the bytes received; comments are skipped.
 fn next_event(unread: &mut Vec<u8>) -> Option<Event> {
     loop {
         let end = unread.windows(2).position(|pair| pair == b"\n\n")?;

@@ -1,5 +1,5 @@
-//! `flowmill jobs`: looks at jobs and steers them, at a running server or in the store file of one that
-//! is stopped. What is shown is the JSON of the HTTP API, or tables made of it.
+//! `flowmill jobs`: inspects and controls jobs, at a running server or in the store file of a
+//! stopped one. It prints the JSON of the HTTP API, or tables made from it.
 
 mod api_client;
 mod options;
@@ -23,7 +23,7 @@ use store_file::StoreFile;
 pub(super) use api_client::ApiClient;
 pub(super) use options::Listing;
 
-/// Jobs of a page that is asked for at once: the most the API gives.
+/// Jobs per page: the most that the API returns.
 const PAGE: usize = 200;
 
 /// List, show, watch, cancel, retry and delete jobs
@@ -40,7 +40,7 @@ pub(super) struct Args {
     #[command(flatten)]
     backend: backend::Args,
 
-    /// What stdout gets
+    /// Format of stdout
     #[arg(
         long,
         value_name = "FORMAT",
@@ -56,7 +56,7 @@ enum Format {
     /// Tables and sentences.
     #[default]
     Table,
-    /// The documents of the HTTP API; events a line each.
+    /// The documents of the HTTP API; one line per event.
     Json,
 }
 
@@ -69,41 +69,41 @@ enum Verb {
         /// The job
         id: String,
     },
-    /// Show what has happened in a job
+    /// Show the events of a job
     Events {
         /// The job
         id: String,
         /// Only events after this one
         #[arg(long, value_name = "ID", default_value_t)]
         after: u64,
-        /// Go on until the job has ended
+        /// Continue until the job has ended
         #[arg(short, long)]
         follow: bool,
     },
-    /// Stop a job
+    /// Cancel a job
     Cancel {
         /// The job
         id: String,
     },
-    /// Repeat an ended job as a new one; what had completed is not paid for again
+    /// Run an ended job again as a new job; completed nodes are not run again
     Retry {
         /// The job
         id: String,
-        /// Node to begin at [default: where the job failed]
+        /// Node to start from [default: where the job failed]
         #[arg(long, value_name = "NODE")]
         from: Option<String>,
         /// Which version of the workflow to run
         #[arg(long, value_name = "VERSION", default_value = "original")]
         definition: Definition,
     },
-    /// Forget an ended job
+    /// Delete an ended job
     Delete {
         /// The job
         id: String,
     },
 }
 
-/// Where the jobs are.
+/// Where jobs are found: at a server or in a store file.
 pub(super) struct JobSource(Access);
 
 enum Access {
@@ -119,7 +119,7 @@ impl JobSource {
         }))
     }
 
-    /// Names of API keys by their ids; a server does not tell them here.
+    /// Names of API keys by id; empty for a server, which does not report them with jobs.
     pub(super) async fn key_names(&self) -> Result<HashMap<String, String>> {
         match &self.0 {
             Access::Server(_) => Ok(HashMap::new()),
@@ -127,8 +127,8 @@ impl JobSource {
         }
     }
 
-    /// A page of jobs, newest first, and the cursor of the next. Each is a row of the HTTP API; a file's has
-    /// the key that made the job, too, as `owner`.
+    /// A page of jobs, newest first, and the cursor of the next page. Each job is a row as in the
+    /// HTTP API; from a file it also has an `owner`, the key that created it.
     pub(super) async fn page(
         &self,
         listing: &Listing,
@@ -181,7 +181,7 @@ async fn act(verb: Verb, format: Format, source: &JobSource) -> Result<()> {
                 Access::File(file) => file.cancel(&id).await?,
             };
             let text = match job["status"].as_str() {
-                Some("cancelling") => format!("{id} is being stopped"),
+                Some("cancelling") => format!("{id} is being cancelled"),
                 _ => format!("{id} is cancelled"),
             };
             (job, text)
@@ -194,11 +194,11 @@ async fn act(verb: Verb, format: Format, source: &JobSource) -> Result<()> {
             let job = match &source.0 {
                 Access::Server(client) => client.retry(&id, from.as_deref(), definition).await?,
                 Access::File(_) => {
-                    return Err(Failure::usage("a retry needs a server to run it")
-                        .hint("start one with `flowmill serve`, then leave --store out"));
+                    return Err(Failure::usage("a retry needs a running server")
+                        .hint("start one with `flowmill serve`, then retry without --store"));
                 }
             };
-            let text = format!("{id} goes on as {}", table::text(&job["job_id"]));
+            let text = format!("{id} is run again as {}", table::text(&job["job_id"]));
             (job, text)
         }
         Verb::Delete { id } => {
@@ -206,7 +206,7 @@ async fn act(verb: Verb, format: Format, source: &JobSource) -> Result<()> {
                 Access::Server(client) => client.delete(&id).await?,
                 Access::File(file) => file.delete(&id).await?,
             }
-            let text = format!("{id} is forgotten");
+            let text = format!("{id} is deleted");
             (json!({ "job_id": id }), text)
         }
     };
@@ -243,7 +243,9 @@ async fn list(listing: &Listing, format: Format, source: &JobSource) -> Result<(
     }
     printer::data(&table::jobs(&jobs, printer::stdout_look()))?;
     if let Some(cursor) = cursor {
-        printer::note(&format!("there are more: --cursor {cursor}, or --all"));
+        printer::note(&format!(
+            "there are more jobs: add --cursor {cursor}, or --all"
+        ));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Options of `flowmill jobs` that its sources take as they are.
+//! Options of `flowmill jobs` that a server and a store file interpret in the same way.
 
 use ::jobs::job::Status;
 use clap::ValueEnum;
@@ -7,40 +7,40 @@ use clap::builder::PossibleValuesParser;
 /// Which jobs to list.
 #[derive(Debug, Default, clap::Args)]
 pub(in crate::commands) struct Listing {
-    /// Only of this workflow
+    /// Only jobs of this workflow
     #[arg(long, value_name = "NAME")]
     pub(in crate::commands) workflow: Option<String>,
 
-    /// Only those with this status
+    /// Only jobs with this status
     #[arg(long, value_name = "STATUS", value_parser = PossibleValuesParser::new(Status::ALL.map(Status::as_str)))]
     pub(in crate::commands) status: Option<String>,
 
-    /// Only those accepted later than this, such as 2026-01-31T12:00:00Z
+    /// Only jobs accepted after this time, such as 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME")]
     pub(in crate::commands) created_after: Option<String>,
 
-    /// Only those accepted earlier
+    /// Only jobs accepted before this time
     #[arg(long, value_name = "TIME")]
     pub(in crate::commands) created_before: Option<String>,
 
-    /// Most jobs to list
+    /// Maximum number of jobs to list
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub(in crate::commands) limit: usize,
 
-    /// All of them
+    /// List all jobs
     #[arg(long, conflicts_with = "limit")]
     pub(in crate::commands) all: bool,
 
-    /// Go on where an earlier listing ended
+    /// Continue where an earlier listing ended
     #[arg(long, value_name = "CURSOR")]
     pub(in crate::commands) cursor: Option<String>,
 }
 
-/// Which version of its workflow a job is repeated with.
+/// The version of its workflow that a job is run again with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Definition {
-    /// The one that the job began with
+    /// The version that the job started with
     Original,
-    /// As it is served now
+    /// The version that is served now
     Current,
 }

@@ -1,4 +1,4 @@
-//! The jobs in a store file that no server holds. Shows them as the server would.
+//! The jobs in a store file that no server has open, in the form in which a server returns them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,11 +28,11 @@ pub(super) struct StoreFile {
 }
 
 impl StoreFile {
-    /// Opens a file that has to be there.
+    /// Opens an existing file.
     pub(super) fn open(store: &Store) -> Result<Self> {
         match store {
             Store::Memory => Err(Failure::usage(
-                "jobs in memory can only be seen through their server; use --server",
+                "jobs in memory are only visible through their server; use --server",
             )),
             Store::Sqlite(path) if !path.exists() => Err(Failure::new(
                 Exit::Io,
@@ -43,7 +43,7 @@ impl StoreFile {
                     store: opened.jobs,
                     keys: opened.keys,
                 })
-                .map_err(|failure| failure.hint("a running server is asked with --server URL")),
+                .map_err(|failure| failure.hint("to ask a running server, use --server URL")),
         }
     }
 
@@ -58,7 +58,7 @@ impl StoreFile {
         Ok(json!({ "jobs": rows, "next_cursor": page.next }))
     }
 
-    /// Names of API keys by their ids.
+    /// Names of API keys by id.
     pub(super) async fn key_names(&self) -> Result<HashMap<String, String>> {
         let keys = self.keys.keys().await.map_err(|error| failed(&error))?;
         let names = keys.records.into_iter();
@@ -67,7 +67,7 @@ impl StoreFile {
             .collect())
     }
 
-    /// The same, each with the key that made it.
+    /// The same, with the key that created each job.
     pub(super) async fn list_with_owners(
         &self,
         listing: &Listing,
@@ -133,7 +133,7 @@ impl StoreFile {
         }
     }
 
-    /// A job that waits is cancelled; one that had begun is to be ended by the next server.
+    /// Cancels a queued job; a job that has started is marked, and the next server ends it.
     pub(super) async fn cancel(&self, id: &str) -> Result<Value> {
         let id = job_id(id)?;
         let now = SystemHost::new().now();
@@ -148,7 +148,7 @@ impl StoreFile {
             }
             CancelRequested::Cancelling => Status::Cancelling,
             CancelRequested::Ended(status) => {
-                let message = format!("the job has {} already", status.as_str());
+                let message = format!("the job has already {}", status.as_str());
                 return Err(Failure::new(Exit::Failed, message));
             }
         };
@@ -167,7 +167,7 @@ fn job_id(text: &str) -> Result<JobId> {
     text.parse().map_err(|_| failed(&Error::NotFound))
 }
 
-/// A filter as the API reads it.
+/// Parses a filter as the API does.
 fn read<T: DeserializeOwned>(option: &str, text: Option<&str>) -> Result<Option<T>> {
     text.map(|text| {
         serde_json::from_value(json!(text))

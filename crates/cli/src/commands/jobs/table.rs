@@ -1,4 +1,4 @@
-//! Jobs and events as people read them.
+//! Jobs and events as text for people.
 
 use std::fmt::Write as _;
 
@@ -16,7 +16,7 @@ const COLUMNS: [(&str, &str); 6] = [
     ("ERROR", "error"),
 ];
 
-/// Rows below their headings.
+/// A table of jobs.
 pub(super) fn jobs(jobs: &[Value], look: Look) -> String {
     let mut table = Table::of_text(COLUMNS.map(|(heading, _)| heading));
     for job in jobs {
@@ -25,7 +25,7 @@ pub(super) fn jobs(jobs: &[Value], look: Look) -> String {
     table.text(look)
 }
 
-/// A line for each key that has a value; what was used and the outputs below.
+/// A line for each key that has a value, followed by the usage and the outputs.
 pub(super) fn job(job: &Value, look: Look) -> String {
     let mut text = String::new();
     for (key, value) in job.as_object().into_iter().flatten() {
@@ -42,7 +42,7 @@ pub(super) fn job(job: &Value, look: Look) -> String {
     text.trim_end().to_owned()
 }
 
-/// What each node took, and all of them together.
+/// The usage of each node and of the whole run.
 fn usage(usage: &Value, look: Look) -> String {
     let mut table = Table::new([
         ("NODE", Align::Left),
@@ -73,7 +73,7 @@ fn usage(usage: &Value, look: Look) -> String {
     table.text(look)
 }
 
-/// `-` for a number that nobody knows.
+/// A number, or `-` if it is unknown.
 fn number(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
@@ -81,7 +81,7 @@ fn number(value: &Value) -> String {
     }
 }
 
-/// One line: number, time, kind, and what it is about.
+/// One line: number, time, kind, and details.
 pub(super) fn event(event: &Value) -> String {
     let mut line = format!(
         "{:>5}  {}  {}",
@@ -115,7 +115,7 @@ fn cell(key: &str, value: &Value) -> String {
     }
 }
 
-/// How far a job's end has been told.
+/// The state of a webhook's delivery.
 fn webhook(webhook: &Value) -> String {
     let state = text(&webhook["state"]).replace('_', " ");
     let mut line = format!("{state}: {}", text(&webhook["url"]));

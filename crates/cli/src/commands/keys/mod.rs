@@ -1,5 +1,5 @@
-//! `flowmill keys`: makes, lists, rotates and revokes API keys and shows what they spend, in a store file that no server holds or
-//! through a running server with an admin's key.
+//! `flowmill keys`: creates, lists, rotates and revokes API keys and shows what they have spent, in
+//! the store file of a stopped server, or at a running server with an administrator's key.
 
 mod store_file;
 mod table;
@@ -22,7 +22,7 @@ use crate::system_host::SystemHost;
 use crate::{printer, runtime};
 use store_file::StoreFile;
 
-/// Make, list, rotate and revoke API keys, and see what they spend
+/// Create, list, rotate and revoke API keys, and show what they have spent
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -31,8 +31,8 @@ Examples:
   flowmill keys rotate 5f0c2a91b3de --grace 1d
   flowmill keys list --format json
 
-The first key is made in the store file, while its server is stopped. Later ones may be made through the
-running server, with an admin's key in FLOWMILL_API_KEY.")]
+Create the first key in the store file while its server is stopped. Later keys can also be created through
+the running server, with an administrator's key in FLOWMILL_API_KEY.")]
 pub(super) struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -40,7 +40,7 @@ pub(super) struct Args {
     #[command(flatten)]
     backend: backend::Args,
 
-    /// What stdout gets
+    /// Format of stdout
     #[arg(
         long,
         value_name = "FORMAT",
@@ -62,26 +62,27 @@ enum Format {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Make a key; it is shown once
+    /// Create a key, which is shown once
     Create(New),
     /// List keys, never their secrets
     List,
-    /// Give a key another secret; it is shown once
+    /// Replace a key's secret, which is shown once
     Rotate {
         /// The key's id or name
         #[arg(value_name = "ID|NAME")]
         id: String,
-        /// How long the old secret stays good, such as 1d, at most 30d [default: not at all]
+        /// How long the old secret remains valid, such as 1d, at most 30d [default: not at all]
         #[arg(long, value_name = "TIME")]
         grace: Option<DurationOrZero>,
     },
-    /// What keys have spent today, and what they have left; a server tells a key that is no admin's of itself
+    /// Show what keys have spent today and have left; with a key that is not an administrator's, a
+    /// server reports only that key
     Usage {
         /// The key's id or name [default: all]
         #[arg(value_name = "ID|NAME")]
         id: Option<String>,
     },
-    /// Make a key worthless, at once and for ever
+    /// Revoke a key permanently
     Revoke {
         /// The key's id or name
         #[arg(value_name = "ID|NAME")]
@@ -89,15 +90,15 @@ enum Verb {
     },
 }
 
-/// The key to make.
+/// The key to create.
 #[derive(Debug, clap::Args)]
 struct New {
-    /// For people: who has it, or what for
+    /// Name of the key, for people: its owner or its purpose
     #[arg(long, value_name = "NAME")]
     name: String,
 
-    /// What it may do: run (start, repeat, cancel, delete jobs), read (look at them), metrics (what is
-    /// counted of all), admin (all of it, for the jobs of every key, and keys)
+    /// What the key may do: run (start, retry, cancel and delete jobs), read (read them), metrics
+    /// (read /metrics), admin (everything, for the jobs of all keys, and manage keys)
     #[arg(
         long = "scope",
         value_name = "SCOPES",
@@ -106,33 +107,33 @@ struct New {
     )]
     scopes: Vec<Scope>,
 
-    /// Only this workflow; repeatable [default: all]
+    /// Restrict the key to this workflow; repeatable [default: all workflows]
     #[arg(long = "workflow", value_name = "NAME")]
     workflows: Vec<String>,
 
-    /// How many requests it may make a minute [default: the server's --key-requests-per-minute, as in the next
-    /// ones]
+    /// Requests per minute [default: the server's --key-requests-per-minute, and likewise for the
+    /// options below]
     #[arg(long, value_name = "N")]
     requests_per_minute: Option<NonZeroU32>,
 
-    /// How many of its runs may be in flight: accepted and not ended
+    /// Unfinished jobs, running or queued
     #[arg(long, value_name = "N")]
     max_running: Option<NonZeroU32>,
 
-    /// How many of them may wait because the server is busy
+    /// Queued jobs
     #[arg(long, value_name = "N")]
     max_queued: Option<u32>,
 
-    /// How many tokens its runs may take a day, in UTC
+    /// Tokens per day (UTC)
     #[arg(long, value_name = "N")]
     tokens_per_day: Option<NonZeroU64>,
 
-    /// How many US dollars its runs may cost a day, in UTC
+    /// US dollars per day (UTC)
     #[arg(long, value_name = "USD")]
     cost_per_day: Option<Dollars>,
 
-    /// When it ends to be good: how long from now, such as 90d, or a time such as 2027-01-31T12:00:00Z
-    /// [default: never]
+    /// When the key expires: a duration from now, such as 90d, or a time such as
+    /// 2027-01-31T12:00:00Z [default: never]
     #[arg(long, value_name = "TIME", value_parser = in_the_future)]
     expires: Option<Moment>,
 }
@@ -140,11 +141,11 @@ struct New {
 fn in_the_future(text: &str) -> Result<Moment, String> {
     Moment::parse(
         text,
-        "how long from now, such as 90d, or 2027-01-31T12:00:00Z",
+        "a duration from now, such as 90d, or 2027-01-31T12:00:00Z",
     )
 }
 
-/// Where the keys are.
+/// Where keys are found: at a server or in a store file.
 enum KeySource {
     Server(ApiClient),
     File(StoreFile),
@@ -158,9 +159,9 @@ impl KeySource {
         }
     }
 
-    /// The id of the key that is called like this; what is no key's name is taken for an id.
+    /// The id of the key with that name; a text that is no key's name is taken as an id.
     async fn id_of(&self, named: String) -> Result<String> {
-        // A key that is no administrator's may not list keys, but may ask for its own usage.
+        // Only an administrator's key may list keys; others may ask for their own usage.
         let Ok(listing) = self.list().await else {
             return Ok(named);
         };
@@ -175,7 +176,7 @@ impl KeySource {
                 .filter_map(|key| Some(key["id"].as_str()?.to_owned()))
                 .collect()
         };
-        // Names may be given again once their key is revoked: the one that is good is meant.
+        // A name may be reused once its key is revoked: the active key is meant.
         let mut ids = ids_of(active.collect());
         if ids.is_empty() {
             ids = ids_of(keys().filter(is_called_so).collect());
@@ -184,7 +185,7 @@ impl KeySource {
             [] => Ok(named),
             [id] => Ok(id.clone()),
             several => Err(Failure::usage(format!(
-                "{} keys are called `{named}`: {}",
+                "{} keys have the name `{named}`: {}",
                 several.len(),
                 several.join(", ")
             ))
@@ -274,7 +275,7 @@ async fn act(verb: Verb, format: Format, source: &KeySource) -> Result<()> {
     }
 }
 
-/// The key on stdout, for a script to take; what is to be said of it beside.
+/// Prints the key to stdout, for scripts, and notes about it to stderr.
 fn show_made(made: &Value, format: Format) -> Result<()> {
     let warnings = made["warnings"].as_array().into_iter().flatten();
     warnings
@@ -285,7 +286,7 @@ fn show_made(made: &Value, format: Format) -> Result<()> {
         Format::Table => {
             printer::data(made["key"].as_str().unwrap_or_default())?;
             printer::note(&format!(
-                "that is the key {}: keep it, it is not shown again",
+                "this is the key {}: store it safely, it is not shown again",
                 made["id"].as_str().unwrap_or_default()
             ));
             Ok(())

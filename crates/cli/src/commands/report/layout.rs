@@ -1,10 +1,10 @@
-//! A report's columns, as a table for people and as comma-separated values.
+//! The columns of a report, as a table for people and as comma-separated values.
 
 use super::totals::{By, Row};
 use crate::printer::Look;
 use crate::table::{Align, Table};
 
-/// What of a row is shown, and how.
+/// The columns that are shown.
 pub(super) struct Columns {
     columns: Vec<Column>,
 }
@@ -14,7 +14,7 @@ struct Column {
     name: &'static str,
     /// For people.
     heading: &'static str,
-    /// For programs; what is not known is empty.
+    /// For programs; empty if unknown.
     value: fn(&Row) -> String,
     /// For people.
     shown: fn(&Row) -> String,
@@ -79,7 +79,7 @@ impl Columns {
         Self { columns }
     }
 
-    /// Headings, rows and a total. The first column is on the left, numbers are on the right.
+    /// Headings, rows and a total. The first column is aligned left, numbers are aligned right.
     pub(super) fn table(&self, rows: &[Row], total: &Row, look: Look) -> String {
         let headings = self.columns.iter().enumerate().map(|(position, column)| {
             let align = if position == 0 {
@@ -96,7 +96,7 @@ impl Columns {
         table.text(look)
     }
 
-    /// RFC 4180, but with plain line ends.
+    /// RFC 4180, but with `\n` as line end.
     pub(super) fn csv(&self, rows: &[Row]) -> String {
         let heading = self.columns.iter().map(|column| column.name.to_owned());
         let mut lines = vec![heading.collect::<Vec<_>>().join(",")];
@@ -149,7 +149,7 @@ fn milliseconds(value: Option<u64>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value} ms"))
 }
 
-/// In quotes where it would be read as something else.
+/// The cell, quoted if it contains separators or quotes.
 fn quoted(cell: String) -> String {
     if cell.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", cell.replace('"', "\"\""))

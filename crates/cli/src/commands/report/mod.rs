@@ -1,5 +1,5 @@
-//! `flowmill report`: what runs took and cost, from a server's jobs or a store file. Read page by page and
-//! summed up as it comes, so that a store of any size will do.
+//! `flowmill report`: durations and costs of runs, from a server or a store file. Jobs are read
+//! page by page and summed up on the way, so that memory does not grow with the store.
 
 mod layout;
 mod spread;
@@ -23,7 +23,7 @@ use crate::failure::{Exit, Failure, Result};
 use crate::system_host::SystemHost;
 use crate::{printer, runtime};
 
-/// Sum up what runs took and cost
+/// Sum up the durations and costs of runs
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -34,15 +34,16 @@ pub(super) struct Args {
     #[arg(value_enum)]
     what: What,
 
-    /// Runs accepted since then: how long ago, such as 24h or 7d, or a time such as 2026-01-31T12:00:00Z
+    /// Only runs accepted since: a duration before now, such as 24h or 7d, or a time such as
+    /// 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = in_the_past)]
     since: Moment,
 
-    /// Runs accepted before then, written likewise [default: now]
+    /// Only runs accepted before: written like --since [default: now]
     #[arg(long, value_name = "TIME", value_parser = in_the_past)]
     until: Option<Moment>,
 
-    /// What to sum up by
+    /// What to group by
     #[arg(long, value_enum, default_value_t)]
     by: Grouping,
 
@@ -50,7 +51,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME")]
     workflow: Option<String>,
 
-    /// What stdout gets
+    /// Format of stdout
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     format: Format,
 
@@ -62,7 +63,7 @@ pub(super) struct Args {
 enum What {
     /// Model calls, tokens and US dollars
     Costs,
-    /// How many ended how, how long they took, and what they cost
+    /// Numbers by status, durations and costs
     Runs,
 }
 
@@ -71,11 +72,11 @@ enum Grouping {
     /// The workflow's name
     #[default]
     Workflow,
-    /// Each node that asked a model
+    /// Each node that called a model
     Node,
     /// Each model that answered
     Model,
-    /// The key that made the job; only a store file tells it
+    /// The API key that created the job; only available from a store file
     Key,
 }
 
@@ -135,7 +136,7 @@ pub(super) fn report(args: &Args, context: &Context) -> Result<Exit> {
             let unpriced = report.total().unpriced_runs;
             if unpriced > 0 {
                 printer::note(&format!(
-                    "{unpriced} of the runs asked a model without a known price: the costs are too low by theirs (--prices gives one)"
+                    "{unpriced} of the runs called a model without a known price; their costs are missing here (give prices with --prices)"
                 ));
             }
             let estimated = report.total().estimated_runs;

@@ -51,8 +51,9 @@ pub(super) fn read(args: &Args, workflow: &Workflow) -> Result<Given> {
     for input in &args.input {
         let Some((name, text)) = input.split_once('=') else {
             return Err(
-                Failure::usage(format!("`--input {input}` is no NAME=VALUE"))
-                    .hint("write it such as --input topic=bees, or --inputs FILE for a whole file"),
+                Failure::usage(format!("`--input {input}` is not NAME=VALUE")).hint(
+                    "write for example --input topic=bees, or give a file with --inputs FILE",
+                ),
             );
         };
         let name = name.trim();
@@ -69,7 +70,7 @@ pub(super) fn read(args: &Args, workflow: &Workflow) -> Result<Given> {
         for name in given.values.keys() {
             if let Some(way_out) = unknown(name, workflow) {
                 printer::warning(&format!(
-                    "input `{name}` is not known to the workflow and is ignored; {way_out}"
+                    "the workflow has no input `{name}`, so it is ignored; {way_out}"
                 ));
             }
         }
@@ -160,7 +161,7 @@ fn read_all(path: &Path) -> Result<Given> {
         Ok(Value::Object(values)) => Ok(Given { values, unreadable }),
         Ok(_) => Err(Failure::new(
             Exit::Invalid,
-            format!("{shown} holds no mapping of input names to values"),
+            format!("{shown} is not a mapping from input names to values"),
         )),
         Err(message) => Err(Failure::new(Exit::Invalid, message)),
     }

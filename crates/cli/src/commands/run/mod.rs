@@ -34,7 +34,7 @@ use crate::system_host::SystemHost;
 use crate::telemetry_setup::{self, CLOSE_LIMIT};
 use crate::{assemble, printer, runtime, workflow_file};
 
-/// Run a workflow once; its outputs go to stdout, progress to stderr
+/// Run a workflow once; print its outputs to stdout and its progress to stderr
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -93,7 +93,7 @@ fn load(file: &Path) -> Result<Arc<Workflow>, Refused> {
     workflow.ok_or_else(|| Refused::Workflow(Box::new(report)))
 }
 
-/// Everything a run needs, found to be in order.
+/// Everything that a run needs, checked.
 struct Prepared {
     plan: Plan,
     state: InitialState,
@@ -164,7 +164,8 @@ fn execute(
         (false, true) => Mode::InPlace,
         (false, false) => Mode::Lines,
     };
-    // Quiet is about progress; that the answers are not a model's is no detail.
+    // Printed even with --quiet, which is about progress: the user must know where the answers come
+    // from.
     if let Some(notice) = &answering.notice {
         printer::note(notice);
     }
@@ -216,20 +217,21 @@ fn execute(
     let concluded = finished.and_then(|finished| {
         let is_success = matches!(finished.outcome, Outcome::Completed { .. });
         let concluded = conclude(args, settings, finished, job_id);
-        // Last: outputs that were paid for are printed even where the cassette cannot take its name.
+        // Last, so that outputs that were paid for are printed even if the cassette cannot be
+        // renamed.
         let recorded = answering
             .recording
             .map_or(Ok(()), |recording| recording.end(is_success));
         concluded.and_then(|exit| recorded.map(|()| exit))
     });
-    // The result is out by now: it does not wait for a sink that hangs.
+    // The result is printed by now and does not wait for telemetry.
     runtime.block_on(telemetry.close(CLOSE_LIMIT));
-    // A name lookup that hangs must not keep the process.
+    // A hanging name lookup must not keep the process alive.
     runtime.shutdown_background();
     concluded
 }
 
-/// Prints how the run ended.
+/// Prints the result of the run.
 fn conclude(
     args: &Args,
     settings: &run::Settings,
@@ -253,7 +255,7 @@ fn conclude(
         })
     };
     match outcome {
-        // The last event has told everything already.
+        // The last event contains everything already.
         Outcome::Completed { .. } if args.events => Ok(Exit::Success),
         Outcome::Completed { outputs } => {
             let outputs = Arc::unwrap_or_clone(outputs);
@@ -261,7 +263,7 @@ fn conclude(
                 run::Format::Pretty => format!("{:#}", Value::Object(outputs)),
                 run::Format::Yaml => {
                     let mut text = lang::yaml::to_text(&Value::Object(outputs));
-                    // Exactly the one that is printed behind every text: more may belong to a value.
+                    // Only the one line end that printing adds: further ones may belong to a value.
                     text.pop();
                     text
                 }

@@ -1,4 +1,4 @@
-//! Why a run was not started or did not succeed: the sentence for people and the envelope for programs.
+//! Why a run was not started or failed: a message for people and an envelope for programs.
 
 use engine::outcome::{self, FailureCode};
 use lang::diagnostic::render;
@@ -17,7 +17,7 @@ const EXCERPT: usize = 60;
 /// Why a run was not started.
 #[derive(Debug)]
 pub(super) enum Refused {
-    /// Something outside the workflow's own rules: `code` is for programs.
+    /// A reason outside the workflow itself.
     Other {
         /// Of the problem.
         code: &'static str,
@@ -28,19 +28,19 @@ pub(super) enum Refused {
     },
     /// The file was read and has errors.
     Workflow(Box<CheckedFile>),
-    /// The inputs do not fit.
+    /// The inputs do not fit the workflow.
     Inputs {
-        /// Each fault, as programs get it.
+        /// Each fault, for programs.
         entries: Vec<Value>,
         /// For people.
         failure: Failure,
     },
-    /// The workflow cannot run here.
+    /// The workflow cannot run here, such as for want of a key.
     Preflight(outcome::Failure),
 }
 
 impl Refused {
-    /// Makes a refusal of a failure.
+    /// Turns a failure into a refusal.
     pub(super) fn by(code: &'static str, source: ErrorSource) -> impl Fn(Failure) -> Self {
         move |failure| Self::Other {
             code,
@@ -58,8 +58,8 @@ impl Refused {
         }
     }
 
-    /// What `--format json` prints: the same keys as for a run, null where there was none; for a workflow
-    /// with errors also the `diagnostics` that `validate` would print.
+    /// What `--format json` prints: the keys of a run's result, null as there was no run; for a
+    /// workflow with errors also the `diagnostics` that `validate` prints.
     pub(super) fn envelope(&self) -> Value {
         let mut diagnostics = None;
         let (error, problem) = match self {
@@ -110,13 +110,13 @@ impl Refused {
     }
 }
 
-/// Checks the inputs against the workflow; every fault is named.
+/// Checks the inputs against the workflow and reports every fault.
 pub(super) fn accept(workflow: &Workflow, given: Given) -> Result<InitialState, Refused> {
     let Given {
         mut values,
         unreadable,
     } = given;
-    // Stand-ins, so that an unreadable input is not reported as missing, too.
+    // Placeholders, so that an unreadable input is not also reported as missing.
     for (name, _) in &unreadable {
         values.insert(name.clone(), Value::Null);
     }
@@ -159,7 +159,7 @@ pub(super) fn accept(workflow: &Workflow, given: Given) -> Result<InitialState, 
     {
         let name = missing.dotted_path();
         failure = failure.hint(if missing.input["inputs"].get(&name).is_some() {
-            "the file holds the inputs themselves, without `inputs` around them".to_owned()
+            "write the inputs at the top level of the file, not below `inputs`".to_owned()
         } else {
             format!("give it with --input {name}=VALUE, or --inputs FILE")
         });
@@ -167,7 +167,7 @@ pub(super) fn accept(workflow: &Workflow, given: Given) -> Result<InitialState, 
     Err(Refused::Inputs { entries, failure })
 }
 
-/// A failed run for people, with the way out where the failure itself does not say it.
+/// The failure of a run, with a hint unless its message contains one.
 pub(super) fn of_run(failure: &outcome::Failure, exit: Exit) -> Failure {
     let hint = match failure.code {
         FailureCode::OutputInvalid if failure.message.contains("`max_tokens`") => {
@@ -182,7 +182,7 @@ pub(super) fn of_run(failure: &outcome::Failure, exit: Exit) -> Failure {
         FailureCode::ModelTimeout => Some("raise config.execution.timeout in the workflow"),
         FailureCode::DeadlineExceeded => Some("raise --timeout"),
         FailureCode::NoRoute => Some("add an edge without a condition, or a default route"),
-        FailureCode::NotSupported => Some("`flowmill validate` lists every such part"),
+        FailureCode::NotSupported => Some("`flowmill validate` lists every unsupported feature"),
         _ if failure.retryable => Some("the same run may succeed later"),
         _ => None,
     };
@@ -209,7 +209,7 @@ fn sentence(fault: &Fault, workflow: &Workflow) -> String {
     format!("{name}: {}{rest}", fault.message)
 }
 
-/// As in the HTTP API's 422, without its `body`.
+/// A fault as in the HTTP API's 422, without the leading `body`.
 fn entry(fault: &Fault) -> Value {
     let mut entry = json!({
         "type": fault.kind.as_str(),

@@ -1,4 +1,5 @@
-//! Whether callers need a key, and that a server which others can reach is not open by accident.
+//! Decides whether callers need a key, and makes sure that a server which others can reach is not
+//! open by accident.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::config::store::Store;
 use crate::failure::{Exit, Failure, Result};
 use crate::system_host::SystemHost;
 
-/// Refuses what can be refused before a store is opened, or made.
+/// Refuses settings that are wrong whatever the store contains, before it is opened or created.
 pub(super) fn refuse_early(settings: &Settings) -> Result<()> {
     let may_have_keys = match &settings.store {
         Store::Memory => false,
@@ -28,7 +29,7 @@ pub(super) fn refuse_early(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// With the keys that there are, or `None` where everyone is let in.
+/// Access with the existing keys, or `None` if everyone is let in.
 pub(super) async fn open(
     settings: &Settings,
     store: Arc<dyn KeyStore>,
@@ -54,37 +55,37 @@ pub(super) async fn open(
     if access.is_none() {
         refuse_open(settings)?;
         if is_reachable(settings.host) {
-            tracing::warn!(host = %settings.host, "--insecure: whoever reaches this server may run workflows and see all jobs");
+            tracing::warn!(host = %settings.host, "--insecure: anyone who can reach this server may run workflows and see all jobs");
         }
     }
     Ok(access.map(Arc::new))
 }
 
-/// A list that somebody gives is to keep others out: one without a key is a mistake.
+/// A given list is meant to keep others out: one without a key is a mistake.
 fn read_list(list: &Secret) -> Result<ListedKeys> {
     let keys: Result<ListedKeys, _> = list.reveal().parse();
     let keys =
         keys.map_err(|unfit| Failure::usage(format!("--api-keys (FLOWMILL_API_KEYS): {unfit}")))?;
     if keys.is_empty() {
-        let message = "--api-keys (FLOWMILL_API_KEYS) is given and holds no key";
+        let message = "--api-keys (FLOWMILL_API_KEYS) is set but contains no key";
         return Err(
-            Failure::usage(message).hint("write fm_NAME_SECRET, or leave it out to need no key")
+            Failure::usage(message).hint("write fm_NAME_SECRET, or unset it to require no key")
         );
     }
     Ok(keys)
 }
 
-/// Says which keys are restricted to workflows that are not served: they let nobody in, or not everywhere.
+/// Warns about keys that are restricted to workflows which this server does not have.
 pub(super) async fn warn_of_unknown_workflows(access: &Access, service: &Service) {
     let is_known = |name: &str| service.catalog().get(name).is_some();
     match access.unknown_workflows(is_known).await {
         Ok(unknown) => {
             for (key, workflow) in unknown {
-                tracing::warn!(key = %key.id, name = %key.name, %workflow, "a key is for a workflow that this server does not have");
+                tracing::warn!(key = %key.id, name = %key.name, %workflow, "an API key is restricted to a workflow that this server does not have");
             }
         }
         Err(error) => {
-            tracing::warn!(%error, "the API keys could not be compared with the workflows");
+            tracing::warn!(%error, "cannot compare the API keys with the workflows");
         }
     }
 }
@@ -101,13 +102,13 @@ fn refuse_open(settings: &Settings) -> Result<()> {
     let first_key = match &settings.store {
         Store::Memory => "set FLOWMILL_API_KEYS".to_owned(),
         store @ Store::Sqlite(_) => format!(
-            "make a key with `flowmill keys create --name NAME --store {store}`, or set FLOWMILL_API_KEYS"
+            "create a key with `flowmill keys create --name NAME --store {store}`, or set FLOWMILL_API_KEYS"
         ),
     };
     Err(Failure::usage(format!(
-        "{host} can be reached by others, and there are no API keys: anyone could run workflows at your expense"
+        "other machines can reach {host}, and there are no API keys: anyone could run workflows at your expense"
     ))
-    .hint(format!("{first_key}; or add --insecure if something else guards the port")))
+    .hint(format!("{first_key}; or add --insecure if something else protects the port")))
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! What a server says at its start: where it is, who answers, where jobs are kept, and a request that works when pasted.
+//! What a server prints at its start: its address, its models, its job store, and an example
+//! request that works as it is.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,7 +13,7 @@ use crate::config::store::Store;
 use crate::sample;
 use crate::workflow_file::many;
 
-/// The whole text. The first address in it is the server's own.
+/// The whole text. The first URL in it is that of the server.
 pub(super) async fn banner(
     address: SocketAddr,
     notices: &[String],
@@ -41,11 +42,14 @@ pub(super) async fn banner(
         let _ = writeln!(text, "{notice}");
     }
     let _ = match &settings.store {
-        Store::Memory => writeln!(text, "jobs are in memory, and lost when the process ends"),
+        Store::Memory => writeln!(
+            text,
+            "jobs are kept in memory and lost when the process ends"
+        ),
         Store::Sqlite(path) => writeln!(text, "jobs are kept in {}", path.display()),
     };
     if wants_keys {
-        text.push_str("callers need an API key; here it is taken from $FLOWMILL_API_KEY\n");
+        text.push_str("requests need an API key; the example takes it from $FLOWMILL_API_KEY\n");
     }
     if settings.watch {
         text.push_str("watching for changes\n");
@@ -65,7 +69,7 @@ pub(super) async fn banner(
             text,
             "\n  curl -X POST {}{} -H 'content-type: application/json' -d {body}",
             shell::word(&format!("{url}{path}")),
-            // Not the key itself: this is a log.
+            // Not the key itself: this text may end up in a log.
             if wants_keys {
                 " -H \"authorization: Bearer $FLOWMILL_API_KEY\""
             } else {
@@ -77,7 +81,8 @@ pub(super) async fn banner(
     text
 }
 
-/// An address that a client on this machine can use: the wildcard listens on every address and is none itself.
+/// An address that a client on this machine can use: the wildcard address itself cannot be
+/// connected to everywhere.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
@@ -88,7 +93,7 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// A workflow's name as a segment of a path.
+/// A workflow's name as a path segment.
 fn path_segment(name: &str) -> String {
     let mut segment = String::new();
     for byte in name.bytes() {

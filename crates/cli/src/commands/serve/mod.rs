@@ -1,4 +1,4 @@
-//! `flowmill serve`: workflows as an HTTP API, until it is told to stop.
+//! `flowmill serve`: serves workflows as an HTTP API until it is stopped.
 
 mod access;
 mod banner;
@@ -48,8 +48,8 @@ Examples:
 
 The first Ctrl-C or SIGTERM lets runs in flight finish; the second ends the process.")]
 pub(super) struct Args {
-    /// Workflow files (.yaml, .yml, .json), or workflows in MLflow's registry: `models:/NAME/VERSION`,
-    /// `models:/NAME@ALIAS`
+    /// Workflow files (.yaml, .yml, .json), or workflows in MLflow's registry:
+    /// `models:/NAME/VERSION`, `models:/NAME@ALIAS`
     #[arg(required = true)]
     files: Vec<PathBuf>,
 
@@ -119,7 +119,7 @@ pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
         }
         exit
     });
-    // A task that hangs in the system must not keep the process.
+    // A hanging system call must not keep the process alive.
     runtime.shutdown_timeout(Duration::from_secs(1));
     exit
 }
@@ -151,7 +151,7 @@ impl Loaded {
     }
 }
 
-/// Reads every file, and says what is wrong with each. The worst of the ends is how the command ends.
+/// Reads every file and reports the faults of each. The command exits with the worst code.
 fn read_all(
     files: &[PathBuf],
     read: impl Fn(&PathBuf) -> Result<Loaded>,
@@ -174,7 +174,7 @@ fn read_all(
     }
 }
 
-/// Requests name workflows, so two may not share a name.
+/// Requests name workflows, so names must be unique.
 fn refuse_same_names(loaded: &[Loaded]) -> Result<()> {
     for (position, one) in loaded.iter().enumerate() {
         if let Some(other) = loaded[..position]
@@ -182,7 +182,7 @@ fn refuse_same_names(loaded: &[Loaded]) -> Result<()> {
             .find(|other| other.workflow.name == one.workflow.name)
         {
             let message = format!(
-                "{} and {} are both called `{}`",
+                "{} and {} both have the name `{}`",
                 other.path.display(),
                 one.path.display(),
                 one.workflow.name
@@ -196,7 +196,7 @@ fn refuse_same_names(loaded: &[Loaded]) -> Result<()> {
 /// What the port needs besides the settings.
 #[derive(Debug)]
 struct Port {
-    /// As many as there are descriptors for.
+    /// Most connections, from the limit on open files.
     max_connections: Option<NonZeroUsize>,
     tls: Option<tls::Watched>,
 }
@@ -210,7 +210,7 @@ async fn serve_until_told(
     telemetry: &Telemetry,
     host: Arc<dyn Host>,
 ) -> Result<Exit> {
-    // Before anybody is told that the server is there, and might tell it to stop.
+    // Listen for signals before the server announces itself and somebody may stop it.
     let mut signals = Signals::listen()?.with_hang_up(port.tls.is_some())?;
     let is_recording = answering.recording.is_some();
     let store = open_store(&settings)?;
@@ -266,12 +266,12 @@ async fn serve_until_told(
 
     tokio::select! {
         () = signals.next() => {}
-        _ = &mut serving => return Err(Failure::new(Exit::Failed, "the server ended by itself")),
+        _ = &mut serving => return Err(Failure::new(Exit::Failed, "the server stopped unexpectedly")),
     }
     if drain(&service, &settings, &mut signals).await == Exit::Interrupted {
         printer::warning(match settings.store {
-            Store::Memory => "ended at once; runs in flight are lost",
-            Store::Sqlite(_) => "ended at once; runs in flight go on at the next start",
+            Store::Memory => "stopped immediately; running jobs are lost",
+            Store::Sqlite(_) => "stopped immediately; running jobs continue at the next start",
         });
         return Ok(Exit::Interrupted);
     }
@@ -280,14 +280,15 @@ async fn serve_until_told(
         _ = serving => {}
         () = signals.next() => return Ok(Exit::Interrupted),
     }
-    // These end by the same token.
+    // These tasks end by the same token.
     for task in [watching, keeping, renewing].into_iter().flatten() {
         let _ = task.await;
     }
     Ok(Exit::Success)
 }
 
-/// Starts the service with its workflows. One that could only fail is found out now, not by the first caller.
+/// Starts the service with its workflows. A workflow that could only fail is reported now, not to
+/// its first caller.
 fn start_service(
     config: Config,
     telemetry: &Telemetry,
@@ -320,24 +321,23 @@ fn start_service(
     .details(failures))
 }
 
-/// The store, in a data directory that is made if somebody named it.
+/// Opens the store, and creates the data directory if one was named.
 fn open_store(settings: &Settings) -> Result<Opened> {
     if let (Store::Sqlite(_), Some(folder)) = (&settings.store, &settings.data_dir) {
         std::fs::create_dir_all(folder).map_err(|error| {
             let shown = folder.display();
-            Failure::new(Exit::Io, format!("`{shown}` could not be made: {error}"))
+            Failure::new(Exit::Io, format!("`{shown}` could not be created: {error}"))
         })?;
     }
     job_store::open_to_serve(&settings.store)
 }
 
-/// Lets load balancers know, then runs in flight end. Interrupted when another signal does not want to wait
-/// for them.
+/// Informs load balancers, then lets running jobs finish. Another signal interrupts that.
 async fn drain(service: &Service, settings: &Settings, signals: &mut Signals) -> Exit {
     service.prepare_to_stop();
     if !settings.drain_delay.is_zero() {
         printer::note(
-            "stopping: requests should go to other servers now; those that come are still taken",
+            "stopping: not ready for new requests, but those that arrive are still accepted",
         );
         tokio::select! {
             () = tokio::time::sleep(settings.drain_delay) => {}
@@ -345,11 +345,13 @@ async fn drain(service: &Service, settings: &Settings, signals: &mut Signals) ->
         }
     }
     let mut drain = pin!(service.drain(settings.drain_timeout));
-    // Looked at once before it is announced: whoever reads the line finds the server draining.
+    // Polled once before the announcement, so that a reader of the line finds the server draining.
     let drained = match futures_util::poll!(drain.as_mut()) {
         Poll::Ready(drained) => drained,
         Poll::Pending => {
-            printer::note("stopping: runs in flight may finish; once more ends at once");
+            printer::note(
+                "stopping: running jobs may finish; press Ctrl-C or send SIGTERM again to stop immediately",
+            );
             tokio::select! {
                 drained = drain => drained,
                 () = signals.next() => return Exit::Interrupted,
@@ -358,13 +360,13 @@ async fn drain(service: &Service, settings: &Settings, signals: &mut Signals) ->
     };
     if drained.cancelled > 0 {
         printer::warning(&format!(
-            "{} did not end in time and were cancelled",
+            "{} did not finish in time and were cancelled",
             many(drained.cancelled, "run")
         ));
     }
     if drained.handed_back > 0 {
         printer::note(&format!(
-            "{} did not end in time and will go on at the next start",
+            "{} did not finish in time and will continue at the next start",
             many(drained.handed_back, "run")
         ));
     }
@@ -374,15 +376,12 @@ async fn drain(service: &Service, settings: &Settings, signals: &mut Signals) ->
 fn bind(settings: &Settings) -> Result<TcpListener> {
     let address = SocketAddr::new(settings.host, settings.port.unwrap_or(DEFAULT_PORT));
     server::bind(address).map_err(|error| {
-        let failure = Failure::new(
-            Exit::Io,
-            format!("{address} cannot be listened on: {error}"),
-        );
+        let failure = Failure::new(Exit::Io, format!("cannot listen on {address}: {error}"));
         match error.kind() {
             std::io::ErrorKind::AddrInUse => failure
-                .hint("another program listens there; choose another --port, or 0 for a free one"),
+                .hint("another program uses this port; choose another --port, or 0 for a free one"),
             std::io::ErrorKind::PermissionDenied => {
-                failure.hint("ports below 1024 need a privilege; choose another --port")
+                failure.hint("ports below 1024 need special privileges; choose another --port")
             }
             _ => failure,
         }
@@ -394,7 +393,7 @@ fn service_settings(settings: &Settings) -> service::Settings {
     service::Settings {
         max_running: settings.max_running.unwrap_or(default.max_running),
         max_queued: settings.max_queued.or(default.max_queued),
-        // A store in memory is nobody else's, and a SQLite file is locked.
+        // A store in memory belongs to this process, and a SQLite file is locked.
         exclusive_store: true,
         lease: settings.job_lease.unwrap_or(default.lease),
         retention: settings.job_retention.unwrap_or(default.retention),

@@ -1,4 +1,4 @@
-//! The certificate and its key: read at the start, and again when a file changes or at SIGHUP.
+//! The certificate and its key: loaded at the start, and reloaded when a file changes or at SIGHUP.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -14,25 +14,27 @@ use crate::config::text;
 use crate::failure::{Failure, Result};
 use crate::printer;
 
-/// Between two looks.
+/// Time between two checks for changes.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// What tells that a file is another one, without reading it: of each its inode, size, and time of change.
+/// Identifies the state of the files without reading them: inode, size and modification time of
+/// each.
 type Stamp = [Option<(u64, u64, i64, i64)>; 2];
 
-/// The pair that is served, and what was last seen of its files.
+/// The certificate that is served, and the last known state of its files.
 #[derive(Debug)]
 pub(super) struct Watched {
     tls: Tls,
     files: TlsFiles,
-    /// Of what was last taken up or refused.
+    /// State of the files that were last loaded or refused.
     settled: Stamp,
-    /// Of the last look, if that differs: one file may be replaced before the other.
+    /// State at the last check, if it differs: one file may be replaced before the other.
     fresh: Option<Stamp>,
 }
 
 impl Watched {
-    /// Reads the pair for the first time. A server without it does not start.
+    /// Loads the certificate and its key for the first time. A server that cannot do so does not
+    /// start.
     pub(super) fn open(files: &TlsFiles) -> Result<Self> {
         let settled = stamp(files);
         let (chain, key) = read(files)?;
@@ -46,17 +48,17 @@ impl Watched {
         })
     }
 
-    /// What the port is given.
+    /// The configuration for the port.
     pub(super) fn tls(&self) -> Tls {
         self.tls.clone()
     }
 
-    /// Looks for changes until `stop`.
+    /// Watches for changes until `stop`.
     pub(super) async fn watch(mut self, stop: CancellationToken) {
         let mut hangups = match signal(SignalKind::hangup()) {
             Ok(hangups) => hangups,
             Err(error) => {
-                tracing::warn!(%error, "SIGHUP cannot be listened for, nor certificates be read again");
+                tracing::warn!(%error, "cannot listen for SIGHUP; certificates will not be reloaded");
                 return;
             }
         };
@@ -78,7 +80,7 @@ impl Watched {
         }
     }
 
-    /// True when there is something new that has stood still since the look before.
+    /// Whether the files have changed and been stable since the previous check.
     fn look(&mut self, seen: Stamp) -> bool {
         if seen == self.settled {
             self.fresh = None;
@@ -99,11 +101,11 @@ impl Watched {
         };
         match outcome {
             Ok(()) => printer::note(&format!(
-                "{} was read again; new connections get it",
+                "{} was reloaded; new connections use it",
                 self.files.cert.display()
             )),
             Err(reason) => {
-                printer::warning(&format!("{reason}; the certificate before it stays"));
+                printer::warning(&format!("{reason}; the previous certificate stays in use"));
             }
         }
     }

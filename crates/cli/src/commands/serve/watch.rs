@@ -1,7 +1,7 @@
-//! `--watch`: a workflow file that changes is loaded again.
+//! `--watch`: reloads a workflow file when it changes.
 //!
-//! Looks at the files' content instead of asking the system for changes: that works on every file system
-//! and through every editor's way of saving, and a few small files cost nothing to read.
+//! Compares the files' content instead of asking the system for notifications: this works on every
+//! file system and with every editor's way of saving, and a few small files cost nothing to read.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,24 +16,24 @@ use crate::config::text;
 use crate::printer;
 use crate::workflow_file::CheckedFile;
 
-/// Between two looks.
+/// Time between two checks.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// Looks that a file may be away for while it is replaced.
+/// Checks for which a file may be missing while it is replaced.
 const GONE_AFTER: u32 = 3;
 
-/// A file and what was last seen of it.
+/// A file and its last known content.
 #[derive(Debug)]
 pub(super) struct Watched {
     path: PathBuf,
-    /// The name of the workflow it gave last.
+    /// The name of the workflow that was last loaded from it.
     name: Arc<str>,
-    /// What was last taken up or refused.
+    /// The content that was last loaded or refused.
     settled: Arc<str>,
-    /// Looks since the file could be read last.
+    /// Checks since the file could last be read.
     missed: u32,
-    /// What the last look found, if that differs. Taken up when the next look finds the same: an editor
-    /// may be half way through writing.
+    /// The content at the last check, if it differs. It is loaded when the next check finds the
+    /// same: an editor may be in the middle of writing.
     fresh: Option<Arc<str>>,
 }
 
@@ -48,13 +48,15 @@ impl Watched {
         }
     }
 
-    /// Notes that the file could not be read; true once it has stayed away long enough to be told of.
+    /// Notes that the file could not be read; true once it has been missing long enough for a
+    /// warning.
     fn is_gone(&mut self) -> bool {
         self.missed = self.missed.saturating_add(1);
         self.missed == GONE_AFTER
     }
 
-    /// Notes what a look found; true when there is something new that has stood still since the look before.
+    /// Notes what a check found; true if the content is new and has been stable since the previous
+    /// check.
     fn look(&mut self, text: &Arc<str>) -> bool {
         if *text == self.settled {
             self.fresh = None;
@@ -85,11 +87,12 @@ pub(super) async fn watch(
         for file in &mut files {
             let path = file.path.clone();
             let read = tokio::task::spawn_blocking(move || text::read_workflow(&path)).await;
-            // A file that is away for a moment is being replaced; one that stays away keeps its last version.
+            // A file that is missing for a moment is being replaced; if it stays missing, its last
+            // version stays loaded.
             let Ok(Ok(source)) = read else {
                 if file.is_gone() {
                     printer::warning(&format!(
-                        "{} is gone or cannot be read; `{}` is served as it was last",
+                        "{} is missing or cannot be read; the last version of `{}` stays loaded",
                         file.path.display(),
                         file.name
                     ));
@@ -104,11 +107,14 @@ pub(super) async fn watch(
     }
 }
 
-/// Checks a changed file and puts it in the place of its old version, or says why not.
+/// Checks a changed file and replaces its old version, or warns why not.
 fn take_up(service: &Service, file: &mut Watched, source: Source, is_recording: bool) {
     let shown = file.path.display().to_string();
-    let keeps =
-        |reason: &str| printer::warning(&format!("{shown} {reason}; the version before it stays"));
+    let keeps = |reason: &str| {
+        printer::warning(&format!(
+            "{shown} {reason}; the previous version stays loaded"
+        ));
+    };
     let report = CheckedFile::check(source);
     report.print_findings();
     let Some(workflow) = report.checked.workflow else {
@@ -116,10 +122,14 @@ fn take_up(service: &Service, file: &mut Watched, source: Source, is_recording: 
     };
     let name: Arc<str> = workflow.name.as_str().into();
     if name != file.name && service.catalog().get(&name).is_some() {
-        return keeps(&format!("is now called `{name}` like another one"));
+        return keeps(&format!(
+            "now has the name `{name}`, which another file has"
+        ));
     }
     if is_recording && workflow.sensitive.is_some() {
-        return keeps("has sensitive fields now, which a cassette would hold in the open");
+        return keeps(
+            "now has sensitive fields, which --record would write to the cassette in plain text",
+        );
     }
     let loaded = LoadedWorkflow::new(&report.source, workflow);
     if let Err(failure) = loaded.preflight(&**service.models()) {
@@ -127,7 +137,7 @@ fn take_up(service: &Service, file: &mut Watched, source: Source, is_recording: 
     }
     service.catalog().put(loaded);
     if name == file.name {
-        printer::note(&format!("{shown} changed: `{name}` was loaded again"));
+        printer::note(&format!("{shown} changed: `{name}` was reloaded"));
         return;
     }
     service.catalog().remove(&file.name);

@@ -17,17 +17,18 @@ use crate::config::units::PositiveDuration;
 use crate::config::{exposure, limits, webhooks};
 use crate::failure::{Failure, Result};
 
-/// A third of it, the time between two renewals, must be well above the time that a commit takes.
+/// Shortest lease. A lease is renewed after a third of its time, which must be well above the
+/// duration of a commit.
 const MIN_LEASE: Duration = Duration::from_millis(100);
 
-/// What the store may take where nothing is set.
+/// Default maximum size of the store.
 const DEFAULT_STORE_BYTES: u64 = 10 << 30;
 
-/// Where nobody says.
+/// The default port.
 pub(crate) const DEFAULT_PORT: u16 = 8000;
 
-/// The port of the variable `PORT`, in which platforms such as Cloud Run, Heroku and Render say where they
-/// expect a server.
+/// The port that the variable `PORT` names: platforms such as Cloud Run, Heroku and Render expect
+/// the server there.
 pub(crate) fn platform_port() -> Result<Option<u16>> {
     let Some(text) = Environment::of_process("PORT") else {
         return Ok(None);
@@ -37,55 +38,55 @@ pub(crate) fn platform_port() -> Result<Option<u16>> {
     })
 }
 
-/// Decided.
+/// The settings in effect.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Settings {
-    /// Where to listen.
+    /// Address to listen on.
     pub host: IpAddr,
-    /// 0 takes a free one; `None` where nobody says.
+    /// Port to listen on: 0 takes a free one, `None` the default.
     pub port: Option<u16>,
-    /// Of `POST /run`.
+    /// How long `POST /run` waits for its run.
     pub sync_timeout: Duration,
-    /// Of `Prefer: wait=N`.
+    /// Longest wait that a client may request.
     pub max_wait: Duration,
-    /// In bytes.
+    /// Largest request body in bytes.
     pub body_limit: usize,
-    /// For runs in flight.
+    /// How long running jobs may continue during a shutdown.
     pub drain_timeout: Duration,
-    /// Between saying that it will stop and taking no more requests.
+    /// Time between reporting not ready and refusing requests.
     pub drain_delay: Duration,
     /// Reload changed files.
     pub watch: bool,
-    /// Of jobs.
+    /// The job store.
     pub store: Store,
-    /// To be made if it is not there.
+    /// Folder for the server's own files; created if it does not exist.
     pub data_dir: Option<PathBuf>,
-    /// Runs at once; the service's own default where unset, as in the next ones.
+    /// Concurrent runs. `None` here and below stands for the service's own default.
     pub max_running: Option<usize>,
-    /// Jobs that may wait.
+    /// Queued jobs.
     pub max_queued: Option<usize>,
-    /// Of a run, without a sign of life of its server.
+    /// How long a run belongs to a server that does not renew its lease.
     pub job_lease: Option<Duration>,
-    /// After a job's end.
+    /// How long a job is kept after it has ended.
     pub job_retention: Option<Duration>,
-    /// Of the store.
+    /// Maximum size of the store.
     pub job_max_bytes: u64,
-    /// Of any run.
+    /// The most that telemetry may record of any run.
     pub capture: CaptureLevel,
-    /// How ends of jobs are told.
+    /// How the ends of jobs are announced.
     pub webhooks: webhooks::Settings,
-    /// A list of API keys, not read yet.
+    /// A list of API keys, not parsed yet.
     pub api_keys: Option<Secret>,
-    /// How much callers may use.
+    /// Limits of callers.
     pub limits: limits::Settings,
-    /// Listen where others are although there are no keys.
+    /// Whether other machines may reach the server even without keys.
     pub insecure: bool,
-    /// TLS, caps, times and origins.
+    /// TLS, limits on connections, times and bodies, origins.
     pub exposure: exposure::Settings,
 }
 
 impl Options {
-    /// Takes what is unset from the file, then the defaults.
+    /// Fills unset options from the settings file, then with the defaults.
     pub(crate) fn settle(self, file: &Self) -> Result<Settings> {
         let host = self
             .host
@@ -97,7 +98,7 @@ impl Options {
         let job_lease = self.job_lease.or(file.job_lease);
         if job_lease.is_some_and(|lease| lease.0 < MIN_LEASE) {
             return Err(Failure::usage(format!(
-                "a lease has to be renewed several times while it lasts: --job-lease may not be less than {} ms",
+                "--job-lease must be at least {} ms, because a lease is renewed several times while it lasts",
                 MIN_LEASE.as_millis()
             )));
         }
@@ -114,7 +115,7 @@ impl Options {
             host,
             port: self.port.or(file.port),
             sync_timeout,
-            // A default below what the server waits by itself would make no sense.
+            // A default below the server's own wait would make no sense.
             max_wait: time(
                 self.max_wait,
                 file.max_wait,

@@ -109,14 +109,14 @@ fn the_name_is_taken() {
         deploy(&project, &engine("greeting"), &options),
         &project,
         4,
-        &["there is a container `greeting` already", "--replace"],
+        &["there already is a container `greeting`", "--replace"],
     );
     let foreign = engine("greeting").replace("io.flowmill.deployment", "other");
     refused(
         deploy(&project, &foreign, &format!("{options} --replace")),
         &project,
         4,
-        &["that flowmill did not make", "--name"],
+        &["that flowmill did not create", "--name"],
     );
 }
 
@@ -139,7 +139,7 @@ fn the_program_is_dynamic_and_there_is_no_other() {
         deploy(&project, &engine(""), &options),
         &project,
         5,
-        &["is no Linux program", "scripts/dist"],
+        &["is not a Linux program", "scripts/dist"],
     );
     let own = env!("CARGO_BIN_EXE_flowmill");
     let options = format!("--offline --port {} --binary {own}", free_port());
@@ -212,7 +212,7 @@ fn a_variable_that_is_needed() {
         command,
         &project,
         5,
-        &["OPENAI_BASE_URL names this machine's loopback address"],
+        &["OPENAI_BASE_URL is a loopback address"],
     );
 }
 
@@ -239,7 +239,7 @@ fn options_that_contradict() {
         ),
         ("--offline --push", "--registry"),
         ("--offline --platform linux/riscv64", "linux/arm64"),
-        ("--offline --record tape", "records no cassette"),
+        ("--offline --record tape", "cannot record a cassette"),
     ] {
         refused(deploy(&project, &engine(""), options), &project, 2, &[text]);
     }
@@ -351,11 +351,11 @@ fn undeploying_what_is_not_there_or_not_ours() {
     };
     undeploy(&engine(""))
         .exits(1)
-        .says(&["there is no container `greeting`"]);
+        .says(&["no container is named `greeting`"]);
     let foreign = engine("greeting").replace("io.flowmill.deployment", "other");
     undeploy(&foreign)
         .exits(1)
-        .says(&["flowmill did not make the container"]);
+        .says(&["was not created by flowmill"]);
 }
 
 #[test]

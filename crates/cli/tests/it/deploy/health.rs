@@ -35,7 +35,7 @@ fn a_server_is_healthy_until_it_is_gone() {
 fn what_is_no_address_is_refused() {
     for url in ["localhost:8000", "ftp://x", "http://"] {
         let refused = run_in(TempProject::new().root(), ["health", "--url", url]);
-        refused.exits(2).says(&["is no address of a server"]);
+        refused.exits(2).says(&["is not the address of a server"]);
     }
     let line = format!("health --port {}", free_port());
     run_in(TempProject::new().root(), words(&line)).exits(1);

@@ -175,7 +175,7 @@ async fn a_changed_workflow_replaces_the_container_and_loses_no_job() {
     let failed = Ended::of(&mut rig.deployment.command(&file, &options));
     failed
         .exits(1)
-        .says(&["ended at its start", "loud", "was started again"]);
+        .says(&["exited during startup", "loud", "was started again"]);
     rig.deployment.ready().await;
     let job = rig.deployment.job(&id).await;
     assert_eq!(job["status"], "completed", "{job}");

@@ -123,7 +123,7 @@ fn a_replaced_deployment_keeps_what_was_chosen() {
         )
     );
     assert!(!ended.stderr.contains("changes from"), "{}", ended.stderr);
-    ended.says(&[&format!("kept from the deployment before: --port={port}")]);
+    ended.says(&[&format!("kept from the previous deployment: --port={port}")]);
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn a_change_of_port_or_model_is_said() {
     let options = format!("--replace --port {port} --model ollama/m --env-file ollama.env");
     Ended::of(&mut engine.deploy(&options)).exits(1).says(&[
         &format!("the address changes from 127.0.0.1:9321 to 127.0.0.1:{port}"),
-        "who answers changes from the built-in offline model to ollama/m",
+        "the models change from the built-in offline model to ollama/m",
     ]);
 }
 
@@ -147,7 +147,7 @@ fn a_replaced_deployment_does_not_lose_its_keys() {
     let labels = json!({ "io.flowmill.deployment": "greeting" });
     engine.has(&labels, &json!(["serve", "--offline"]), free_port());
     Ended::of(&mut engine.deploy("--replace")).exits(2).says(&[
-        "only callers with an API key",
+        "the previous deployment requires an API key",
         "FLOWMILL_API_KEYS",
         "--insecure",
     ]);

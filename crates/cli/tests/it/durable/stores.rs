@@ -49,7 +49,7 @@ fn the_store_is_where_the_settings_say() {
         "jobs are kept in my.db",
         Some("my.db"),
     );
-    check("--store memory", "jobs are in memory", None);
+    check("--store memory", "jobs are kept in memory", None);
 }
 
 #[test]

@@ -320,5 +320,5 @@ fn what_is_no_server_is_refused_with_the_command_to_start_one() {
     }
     run_in(project.root(), words("mlflow check"))
         .exits(2)
-        .says(&["no MLflow server is named", "MLFLOW_TRACKING_URI"]);
+        .says(&["no MLflow server is configured", "MLFLOW_TRACKING_URI"]);
 }
