@@ -1,4 +1,8 @@
-//! Nodes: ids, inputs, prompts, tools, loops.
+//! Nodes: ids, inputs, loops. What only one kind of node has is checked in a file of that kind, also
+//! where the node is of another kind.
+
+mod code;
+mod model;
 
 use std::collections::HashMap;
 
@@ -6,17 +10,14 @@ use super::conditions::{condition, template};
 use super::fields::Fields;
 use super::names::{NodeIds, ParallelItem, Scope, Variable};
 use super::{Context, outputs};
-use crate::diagnostic::{code, quoted};
+use crate::diagnostic::{self, quoted};
 use crate::suggest::Suggestion;
-use crate::syntax::llm;
+use crate::syntax::File;
 use crate::syntax::node::Node as Written;
 use crate::syntax::view::View;
-use crate::syntax::{File, tools};
 use crate::template::Template;
 use crate::types::Type;
-use crate::workflow::{
-    CodeNode, Exits, FieldId, ModelNode, Node, NodeId, NodeInput, NodeKind, Repeat, Tool,
-};
+use crate::workflow::{Exits, FieldId, Node, NodeId, NodeInput, NodeKind, Repeat};
 
 static TEXT: Type = Type::Str;
 
@@ -43,7 +44,7 @@ pub(super) fn register<'a>(
                 name.to_lowercase()
             );
             context.error(
-                code::RESERVED_ID,
+                diagnostic::code::RESERVED_ID,
                 &id.place,
                 message,
                 Some(Suggestion::advice("choose another id")),
@@ -55,12 +56,12 @@ pub(super) fn register<'a>(
                 "node {}: an id is a word of letters, digits and `_` that begins with none of the digits",
                 quoted(name)
             );
-            context.error(code::NODE_ID, &id.place, message, None);
+            context.error(diagnostic::code::NODE_ID, &id.place, message, None);
         }
         if ids.index.contains_key(name) {
             let message = format!("the id {} is taken by a node further up", quoted(name));
             context.error(
-                code::DUPLICATE_NODE,
+                diagnostic::code::DUPLICATE_NODE,
                 &id.place,
                 message,
                 Some(Suggestion::advice("give each node an id of its own")),
@@ -131,11 +132,11 @@ fn lower_node(
     context: &mut Context<'_>,
 ) -> Node {
     let owner = format!("node {}", quoted(&node.name()));
+    let is_known = state.fields.known;
     let mut inputs = Vec::new();
     let mut variables: Vec<Variable<'_>> = Vec::new();
-    let mut prompt = Template { pieces: Vec::new() };
-    let mut until = None;
-    if state.fields.known {
+    let memory = node.memory.as_ref().filter(|_| is_known);
+    if is_known {
         for (key, text) in &node.inputs {
             let template = template(text, state, &[], &owner, context);
             // A lone placeholder keeps its value, of whatever type; everything else becomes text.
@@ -149,7 +150,6 @@ fn lower_node(
             });
         }
         // What a memory read brings in is a variable of the node as well.
-        let memory = node.memory.as_ref();
         for text in memory.map_or(&[][..], |memory| &memory.variables) {
             variables.push((&*text.value, None));
             inputs.push(NodeInput {
@@ -157,52 +157,31 @@ fn lower_node(
                 template: Template { pieces: Vec::new() },
             });
         }
-        let scope = Scope {
-            variables: &variables,
-            ..state.clone()
-        };
-        for text in memory.map_or(&[][..], |memory| &memory.templates) {
-            template(text, &scope, &[], &owner, context);
-        }
-        if let Some(text) = &node.prompt {
-            let outputs = node.outputs.as_deref().unwrap_or_default();
-            let asked_for: Vec<&str> = outputs.iter().map(|output| &*output.value).collect();
-            prompt = template(text, &scope, &asked_for, &owner, context);
-        }
+    }
+    let scope = Scope {
+        variables: &variables,
+        ..state.clone()
+    };
+    for text in memory.map_or(&[][..], |memory| &memory.templates) {
+        template(text, &scope, &[], &owner, context);
+    }
+    let model = model::lower(node, &scope, &file.config.llm, &owner, context);
+    let until = node.repeat.as_ref().filter(|_| is_known);
+    let until = until.and_then(|repeat| {
         let after = Scope {
             item: None,
             ..state.clone()
         };
-        until = node
-            .repeat
-            .as_ref()
-            .and_then(|repeat| condition(repeat.until.as_ref()?, &after, &owner, context));
-    }
-    let output = outputs::lower(node, state.fields, &owner, context);
-    let tools = node
-        .tools
-        .iter()
-        .map(|tool| lower_tool(tool, &owner, context))
-        .collect();
-    let own = node
-        .view
-        .mapping("llm", &llm::LLM)
-        .map(|view| llm::read(&view))
-        .unwrap_or_default();
+        condition(repeat.until.as_ref()?, &after, &owner, context)
+    });
     Node {
         id: node.name(),
         description: node.view.string("description"),
         inputs,
-        output,
+        output: outputs::lower(node, state.fields, &owner, context),
         kind: match &node.code {
-            Some(code) => NodeKind::Code(CodeNode {
-                source: code.value.to_string(),
-            }),
-            None => NodeKind::Model(ModelNode {
-                prompt,
-                llm: llm::merge(own, &file.config.llm),
-                tools,
-            }),
+            Some(code) => NodeKind::Code(code::lower(code)),
+            None => NodeKind::Model(model),
         },
         exits,
         repeat: node.repeat.as_ref().map(|repeat| Repeat {
@@ -211,29 +190,5 @@ fn lower_node(
             break_on_error: repeat.break_on_error,
         }),
         capture: super::privacy::capture_of_node(node, file),
-    }
-}
-
-fn lower_tool(tool: &tools::Tool<'_>, owner: &str, context: &mut Context<'_>) -> Tool {
-    let name = &*tool.name.value;
-    if !tools::NAMES.contains(&name) {
-        let documented = tools::DOCUMENTED
-            .iter()
-            .find(|(documented, _)| *documented == name);
-        let suggestion = match documented {
-            Some((_, meant)) => Some(Suggestion::meant(meant)),
-            None => context.suggest(name, tools::NAMES.iter().copied()),
-        };
-        context.error(
-            code::UNKNOWN_TOOL,
-            &tool.name.place,
-            format!("{owner}: there is no tool {}", quoted(name)),
-            suggestion,
-        );
-    }
-    Tool {
-        name: name.to_owned(),
-        continue_on_error: tool.continue_on_error,
-        config: tool.config.clone(),
     }
 }

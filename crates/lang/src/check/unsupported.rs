@@ -13,7 +13,7 @@ pub(super) fn list(nodes: &[Node<'_>], context: &mut Context<'_>) -> Vec<Unsuppo
     let mut list = Vec::new();
     for node in nodes {
         let parts = [
-            ("tools", !node.tools.is_empty()),
+            ("tools", !node.model.tools.is_empty()),
             ("code", node.code.is_some()),
             ("memory", node.memory.as_ref().is_some_and(Memory::is_used)),
         ];

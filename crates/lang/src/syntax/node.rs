@@ -1,11 +1,15 @@
-//! `nodes`: the steps, what each asks for and what it writes.
+//! `nodes`: the steps, what each needs and what it writes. What only one kind of node has is in a file
+//! of that kind.
+
+pub(crate) mod code;
+pub(crate) mod model;
 
 use super::config::CAPTURE;
 use super::grammar::{Shape, Table, key};
 use super::place::Place;
 use super::state::{INNER_FIELD, SENSITIVE};
 use super::view::{Item, Text, View};
-use super::{edge, llm, memory, optimization, sandbox, tools};
+use super::{edge, llm, memory, optimization};
 use crate::yaml::Key;
 
 pub(crate) static NODE: Table = Table::new(
@@ -23,7 +27,7 @@ pub(crate) static NODE: Table = Table::new(
             Shape::Open("input", &Shape::Template, 0),
             "variables of the node, templates over the state",
         ),
-        key("prompt", Shape::Template, "what the model is asked").required(),
+        model::PROMPT,
         key(
             "output_schema",
             Shape::Mapping(&OUTPUT_SCHEMA),
@@ -36,22 +40,10 @@ pub(crate) static NODE: Table = Table::new(
             "the state fields it writes",
         )
         .required(),
-        key(
-            "llm",
-            Shape::Mapping(&llm::LLM),
-            "model settings, over those of `config.llm` key by key",
-        ),
-        key("tools", tools::TOOLS, "tools offered to the model"),
-        key(
-            "code",
-            Shape::Text,
-            "code that runs instead of a model; empty text counts as none",
-        ),
-        key(
-            "sandbox",
-            Shape::Mapping(&sandbox::SANDBOX),
-            "limits on `code`",
-        ),
+        model::LLM,
+        model::TOOLS,
+        code::CODE,
+        code::SANDBOX,
         key(
             "memory",
             Shape::Mapping(&memory::MEMORY),
@@ -180,15 +172,14 @@ pub(crate) struct Node<'a> {
     pub(crate) view: View<'a>,
     pub(crate) id: Option<Text<'a>>,
     pub(crate) inputs: Vec<(&'a Key, Text<'a>)>,
-    pub(crate) prompt: Option<Text<'a>>,
     /// Absent when it is no list of texts throughout.
     pub(crate) outputs: Option<Vec<Text<'a>>>,
     pub(crate) schema: Option<OutputSchema<'a>>,
-    pub(crate) tools: Vec<tools::Tool<'a>>,
     pub(crate) memory: Option<memory::Memory<'a>>,
     pub(crate) repeat: Option<edge::NodeLoop<'a>>,
-    /// Not empty.
-    pub(crate) code: Option<Text<'a>>,
+    pub(crate) model: model::Model<'a>,
+    /// With it the node runs code, whatever else it has.
+    pub(crate) code: Option<code::Code<'a>>,
 }
 
 impl<'a> Node<'a> {
@@ -204,26 +195,20 @@ impl<'a> Node<'a> {
                 .into_iter()
                 .filter_map(|(key, item)| Some((key, item.text()?)))
                 .collect(),
-            prompt: view.text("prompt"),
             outputs: view
                 .list("outputs")
                 .and_then(|items| items.iter().map(Item::text).collect()),
             schema: view
                 .mapping("output_schema", &OUTPUT_SCHEMA)
                 .map(|schema| OutputSchema::read(&schema)),
-            tools: view
-                .list("tools")
-                .unwrap_or_default()
-                .iter()
-                .filter_map(tools::Tool::read)
-                .collect(),
             memory: view
                 .mapping("memory", &memory::MEMORY)
                 .map(|memory| memory::Memory::read(&memory)),
             repeat: view
                 .mapping("loop", &edge::NODE_LOOP)
                 .map(|repeat| edge::NodeLoop::read(&repeat)),
-            code: view.text("code").filter(|code| !code.value.is_empty()),
+            model: model::Model::read(&view),
+            code: code::Code::read(&view),
             view,
         })
     }
