@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use lang::template::{Root, Scope};
+use lang::reference::{Root, Scope};
 use lang::workflow::NodeId;
 use serde_json::Value;
 

@@ -1,36 +1,50 @@
 //! From a file's text to the checked workflow. Each file in here holds one family of rules. No rule
 //! stops at its first fault, and none speaks about a part whose shape is already known to be wrong.
 
+mod comparisons;
 mod conditions;
 mod config;
 mod constraints;
+mod context;
 mod edges;
 mod fields;
 mod graph;
 mod names;
 mod nodes;
 mod outputs;
+mod patterns;
 mod privacy;
+mod scope;
 mod unsupported;
 
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use names::Comparisons;
+use context::Context;
 
-use crate::Checked;
-use crate::diagnostic::{Diagnostic, Findings, Severity, code, quoted};
+use crate::diagnostic::findings::Findings;
+use crate::diagnostic::{Diagnostic, code, quoted};
 use crate::source::{Source, Span};
 use crate::suggest::Suggestion;
-use crate::syntax::place::{Path, Place};
+use crate::syntax::place::Place;
 use crate::syntax::view::Item;
 use crate::syntax::{self, FILE_SHAPE, File, shape};
 use crate::workflow::{AdditionalInputs, Workflow};
 use crate::yaml;
 
-/// Checks a workflow file's text; see [`crate::check()`].
-pub(crate) fn check(source: &Source) -> Checked {
+/// What checking a file found: the workflow if there is no error, and everything to be said of it.
+#[derive(Debug)]
+pub struct Checked {
+    /// Present exactly when `diagnostics` holds no error.
+    pub workflow: Option<Arc<Workflow>>,
+    /// In source order; warnings included.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Checks a workflow file's text. The format follows the extension of `source.name`
+/// (`.yaml`, `.yml`, `.json`, any letter case); another one is a diagnostic.
+pub fn check(source: &Source) -> Checked {
     let mut findings = Findings::default();
     let workflow = read(source, &mut findings);
     let workflow = workflow.filter(|_| !findings.has_errors()).map(Arc::new);
@@ -78,97 +92,6 @@ fn read(source: &Source, findings: &mut Findings) -> Option<Workflow> {
     };
     shape::check(&root, &FILE_SHAPE, &source.text, context.findings);
     Some(lower(&file, &mut context))
-}
-
-/// Where findings go, and the text their places are in.
-struct Context<'a> {
-    text: &'a str,
-    findings: &'a mut Findings,
-    patterns: constraints::Patterns,
-    comparisons: Comparisons,
-}
-
-impl<'a> Context<'a> {
-    fn new(text: &'a str, findings: &'a mut Findings) -> Self {
-        Self {
-            text,
-            findings,
-            patterns: constraints::Patterns::default(),
-            comparisons: Comparisons::default(),
-        }
-    }
-}
-
-impl<'a> Context<'a> {
-    /// What stands there in the file.
-    fn written(&self, span: Span) -> &'a str {
-        self.text.get(span.start..span.end).unwrap_or_default()
-    }
-}
-
-impl Context<'_> {
-    fn error(
-        &mut self,
-        code: &'static str,
-        place: &Place,
-        message: impl Into<String>,
-        suggestion: Option<Suggestion>,
-    ) {
-        self.report(code, Severity::Error, place, message, suggestion);
-    }
-
-    fn warning(
-        &mut self,
-        code: &'static str,
-        place: &Place,
-        message: impl Into<String>,
-        suggestion: Option<Suggestion>,
-    ) {
-        self.report(code, Severity::Warning, place, message, suggestion);
-    }
-
-    fn report(
-        &mut self,
-        code: &'static str,
-        severity: Severity,
-        place: &Place,
-        message: impl Into<String>,
-        suggestion: Option<Suggestion>,
-    ) {
-        let diagnostic = Diagnostic {
-            code,
-            severity,
-            path: place.path.to_string(),
-            message: message.into(),
-            suggestion: None,
-            did_you_mean: None,
-            span: place.span,
-        };
-        self.findings.push(match suggestion {
-            Some(suggestion) => diagnostic.suggesting(suggestion),
-            None => diagnostic,
-        });
-    }
-
-    fn not_a_mapping(&mut self, found: &str, span: Span) {
-        let place = Place::new(Path::default(), span);
-        let message = format!(
-            "{found}; a workflow is a mapping with the keys `schema_version`, `flow` and so on"
-        );
-        let advice = Suggestion::advice("`flowmill init` writes a workflow to start from");
-        self.error(code::NOT_A_MAPPING, &place, message, Some(advice));
-    }
-
-    /// What to offer for an unknown word; nothing once nobody will read it.
-    fn suggest<'n>(
-        &self,
-        word: &str,
-        known: impl IntoIterator<Item = &'n str> + Clone,
-    ) -> Option<Suggestion> {
-        let worth_it =
-            !self.findings.is_full() && self.comparisons.spend(known.clone().into_iter().count());
-        worth_it.then(|| Suggestion::among(word, known)).flatten()
-    }
 }
 
 fn lower(file: &File<'_>, context: &mut Context<'_>) -> Workflow {

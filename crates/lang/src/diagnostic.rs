@@ -1,12 +1,11 @@
 //! Diagnostics as plain data, and the table of their codes. Turning them into text is in [`render`].
 
 mod codes;
-mod findings;
+pub(crate) mod findings;
 pub mod render;
 
 pub(crate) use codes::code;
 pub use codes::{codes, explain};
-pub(crate) use findings::Findings;
 
 use crate::source::Span;
 use crate::suggest::Suggestion;
@@ -56,6 +55,14 @@ impl Diagnostic {
         self.suggestion = Some(suggestion.did_you_mean.clone().unwrap_or(suggestion.text));
         self.did_you_mean = suggestion.did_you_mean;
         self
+    }
+
+    /// The way out as a sentence that people read.
+    fn way_out(&self) -> Option<String> {
+        match &self.did_you_mean {
+            Some(name) => Some(format!("did you mean `{name}`?")),
+            None => self.suggestion.clone(),
+        }
     }
 }
 

@@ -8,12 +8,16 @@ mod check;
 pub mod diagnostic;
 pub mod expr;
 pub mod fault;
+mod field;
 /// What `fuzz/` calls; each function takes any bytes.
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod ids;
 pub mod json;
 pub mod names;
 pub mod privacy;
+pub mod reference;
+mod rule;
 pub mod schema;
 pub mod source;
 pub mod suggest;
@@ -25,19 +29,4 @@ pub mod visible;
 pub mod workflow;
 pub mod yaml;
 
-use std::sync::Arc;
-
-/// What checking a file found: the workflow if there is no error, and everything to be said of it.
-#[derive(Debug)]
-pub struct Checked {
-    /// Present exactly when `diagnostics` holds no error.
-    pub workflow: Option<Arc<workflow::Workflow>>,
-    /// In source order; warnings included.
-    pub diagnostics: Vec<diagnostic::Diagnostic>,
-}
-
-/// Checks a workflow file's text. The format follows the extension of `source.name`
-/// (`.yaml`, `.yml`, `.json`, any letter case); another one is a diagnostic.
-pub fn check(source: &source::Source) -> Checked {
-    check::check(source)
-}
+pub use check::{Checked, check};

@@ -2,10 +2,10 @@
 //! [`crate::template`] and [`crate::expr`]; which names exist where is the caller's [`Names`].
 
 use crate::diagnostic::{Severity, quoted};
+use crate::field::Type;
+use crate::reference::{Reference, Root};
 use crate::source::Span;
 use crate::suggest::Suggestion;
-use crate::template::{Reference, Root};
-use crate::types::Type;
 
 /// The names that can be used in one place of a workflow file.
 pub trait Names {
@@ -241,17 +241,12 @@ pub(crate) fn resolve<'a>(
         at += 1 + key.len();
     }
 
-    let object = match ty {
-        Some(Type::Object(Some(schema))) => Some(schema.clone()),
-        _ => None,
-    };
     let span = place(Span::new(start, start + text.len()));
     let reference = Reference {
         root: found.root,
         path: keys,
         text: text.to_owned(),
         span,
-        object,
     };
     Ok(Resolved {
         reference,

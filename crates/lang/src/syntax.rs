@@ -9,6 +9,7 @@ pub(crate) mod edge;
 pub(crate) mod flow;
 pub(crate) mod gates;
 pub(crate) mod grammar;
+pub(crate) mod kind;
 pub(crate) mod lax;
 pub(crate) mod llm;
 pub(crate) mod memory;

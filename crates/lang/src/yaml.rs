@@ -2,82 +2,28 @@
 //! YAML 1.1, as files written for `PyYAML` rely on them) and JSON, and the bounds that keep a hostile
 //! file harmless. Writes values, too. Knows nothing of workflows.
 
+mod bounds;
 mod json;
 mod layout;
 mod load;
 mod mapping;
 mod misread;
+mod node;
 mod scalar;
 mod write;
 
 use std::rc::Rc;
 
-pub(crate) use layout::{Layout, TextMap};
+use bounds::{MAX_BYTES, fault};
+
+pub(crate) use layout::TextMap;
 pub(crate) use misread::is_foreign_blank;
+pub(crate) use node::{Data, Entry, Key, Node, Text};
 pub use write::to_text;
 
-use crate::diagnostic::{Diagnostic, Findings, Severity, code};
+use crate::diagnostic::findings::Findings;
+use crate::diagnostic::{Diagnostic, code};
 use crate::source::Span;
-use crate::value::{Map, Value};
-
-/// Longest text read, in bytes.
-pub(crate) const MAX_BYTES: usize = 4 << 20;
-/// Deepest nesting read; aliases count with the depth of what they stand for.
-pub(crate) const MAX_DEPTH: usize = 128;
-/// Most values in a file, each alias counted with all it stands for.
-pub(crate) const MAX_VALUES: usize = 250_000;
-
-/// A value and where it stands. Aliases share their node, which keeps the span of the definition.
-#[derive(Debug)]
-pub(crate) struct Node {
-    pub(crate) span: Span,
-    pub(crate) data: Data,
-    /// Values in here, itself included, every alias expanded.
-    size: usize,
-    /// Levels below and including this one.
-    depth: usize,
-}
-
-/// What a node holds.
-#[derive(Debug)]
-pub(crate) enum Data {
-    Null,
-    Bool(bool),
-    /// A finite number.
-    Number(serde_json::Number),
-    /// `.inf`, `-.inf` or `.nan`, which no value can hold.
-    NonFinite,
-    /// An unquoted date or time, as written. As a value it is that text; where the format itself takes
-    /// text it must be quoted.
-    Date(String),
-    Text(Text),
-    List(Vec<Rc<Node>>),
-    Map(Vec<Entry>),
-}
-
-/// A text and how it was written, so that places inside it can be found again.
-#[derive(Debug, Clone)]
-pub(crate) struct Text {
-    pub(crate) value: Rc<str>,
-    pub(crate) layout: Layout,
-}
-
-/// A key with its value.
-#[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    pub(crate) key: Key,
-    pub(crate) value: Rc<Node>,
-}
-
-/// A mapping's key.
-#[derive(Debug, Clone)]
-pub(crate) struct Key {
-    /// As text; a number, bool or date as written.
-    pub(crate) text: Rc<str>,
-    pub(crate) span: Span,
-    /// Whether it is text, and not a number, a bool (`yes`, `on`), a date or null.
-    pub(crate) is_text: bool,
-}
 
 /// Reads a YAML text. `None` when it is no YAML or holds no document; `findings` says why.
 pub(crate) fn read_yaml(text: &str, findings: &mut Findings) -> Option<Rc<Node>> {
@@ -107,99 +53,4 @@ fn read(text: &str, findings: &mut Findings, loader: Loader) -> Option<Rc<Node>>
         findings.push(*diagnostic);
         None
     })
-}
-
-/// A fault of the file as a whole: its path is empty.
-fn fault(code: &'static str, span: Span, message: impl Into<String>) -> Diagnostic {
-    Diagnostic {
-        code,
-        severity: Severity::Error,
-        path: String::new(),
-        message: message.into(),
-        suggestion: None,
-        did_you_mean: None,
-        span,
-    }
-}
-
-fn too_many_values(span: Span) -> Diagnostic {
-    fault(
-        code::TOO_MANY_VALUES,
-        span,
-        format!(
-            "the file holds more than {MAX_VALUES} values, aliases counted with all they stand for"
-        ),
-    )
-}
-
-fn too_deep(span: Span) -> Diagnostic {
-    fault(
-        code::TOO_DEEP,
-        span,
-        format!("values are nested deeper than {MAX_DEPTH} levels here"),
-    )
-}
-
-impl Node {
-    fn new(span: Span, data: Data) -> Self {
-        let (size, depth) = match &data {
-            Data::List(items) => extent(items.iter()),
-            Data::Map(entries) => extent(entries.iter().map(|entry| &entry.value)),
-            _ => (1, 1),
-        };
-        Self {
-            span,
-            data,
-            size,
-            depth,
-        }
-    }
-
-    /// What it is, for "expected text, found …".
-    pub(crate) fn kind(&self) -> &'static str {
-        match &self.data {
-            Data::Null => "nothing",
-            Data::Bool(_) => "a yes/no value",
-            Data::Number(number) if number.is_f64() => "a fraction",
-            Data::Number(_) => "a number",
-            Data::NonFinite => "infinity or not-a-number",
-            Data::Date(_) => "a date",
-            Data::Text(_) => "text",
-            Data::List(_) => "a list",
-            Data::Map(_) => "a mapping",
-        }
-    }
-
-    /// As a JSON value; dates become the text they were written as. `None` if it holds infinity or
-    /// not-a-number.
-    pub(crate) fn to_value(&self) -> Option<Value> {
-        Some(match &self.data {
-            Data::Null => Value::Null,
-            Data::Bool(value) => Value::Bool(*value),
-            Data::Number(number) => Value::Number(number.clone()),
-            Data::NonFinite => return None,
-            Data::Date(text) => Value::String(text.clone()),
-            Data::Text(text) => Value::String(text.value.to_string()),
-            Data::List(items) => Value::Array(
-                items
-                    .iter()
-                    .map(|item| item.to_value())
-                    .collect::<Option<_>>()?,
-            ),
-            Data::Map(entries) => Value::Object(
-                entries
-                    .iter()
-                    .map(|entry| Some((entry.key.text.to_string(), entry.value.to_value()?)))
-                    .collect::<Option<Map<_, _>>>()?,
-            ),
-        })
-    }
-}
-
-/// Size and depth of a collection of these values.
-fn extent<'a>(values: impl Iterator<Item = &'a Rc<Node>>) -> (usize, usize) {
-    let (size, depth) = values.fold((1_usize, 0), |(size, depth), value| {
-        (size.saturating_add(value.size), depth.max(value.depth))
-    });
-    (size, depth + 1)
 }

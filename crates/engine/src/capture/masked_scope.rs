@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use lang::privacy::Sensitive;
-use lang::template::{Root, Scope};
+use lang::reference::{Root, Scope};
 use lang::workflow::{FieldId, NodeId, Workflow};
 use serde_json::Value;
 

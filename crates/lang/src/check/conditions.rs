@@ -1,9 +1,9 @@
 //! Texts with names in them, templates and conditions: looked up, type-checked, and their findings
 //! brought to the place in the file.
 
-use super::Context;
-use super::fields::{Fields, Owner};
+use super::context::Context;
 use super::names::{OwnValue, Scope};
+use super::scope::{Fields, Owner};
 use crate::diagnostic::{Severity, code};
 use crate::expr::{self, Condition};
 use crate::names::{Finding, FindingKind, Names};

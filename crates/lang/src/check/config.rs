@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Context;
+use super::context::Context;
 use crate::diagnostic::{code, quoted};
 use crate::suggest::{self, Suggestion};
 use crate::syntax::config::Config;

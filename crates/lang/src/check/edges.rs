@@ -8,10 +8,10 @@ use std::collections::{HashMap, HashSet};
 
 pub(super) use collected::check_collected;
 
-use super::Context;
 use super::conditions::condition;
-use super::fields::Fields;
+use super::context::Context;
 use super::names::{NodeIds, Scope};
+use super::scope::Fields;
 use crate::diagnostic::{code, quoted};
 use crate::expr::Condition;
 use crate::suggest::Suggestion;

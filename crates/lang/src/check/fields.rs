@@ -4,8 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+use super::context::Context;
 use super::names::OwnValue;
-use super::{Context, conditions, constraints};
+use super::scope::{Fields, Owner};
+use super::{conditions, constraints};
 use crate::diagnostic::{code, quoted};
 use crate::fault::{Fault, FaultKind, PathSegment};
 use crate::source::Span;
@@ -18,31 +20,6 @@ use crate::types::{ObjectSchema, Type};
 use crate::value::Value;
 use crate::workflow::{Field, FieldId};
 use crate::yaml::{Data, Node};
-
-/// The state's fields, and how to find them.
-pub(super) struct Fields<'a> {
-    pub(super) list: Vec<Field>,
-    /// Which of them have a type that could be read.
-    typed: Vec<bool>,
-    index: HashMap<&'a str, FieldId>,
-    /// False when there is no sound list of fields at all: then no name can be judged.
-    pub(super) known: bool,
-}
-
-impl Fields<'_> {
-    pub(super) fn id(&self, name: &str) -> Option<FieldId> {
-        self.index.get(name).copied()
-    }
-
-    /// The field's type, where it could be read.
-    pub(super) fn ty(&self, id: FieldId) -> Option<&Type> {
-        self.typed[id.0].then_some(&self.list[id.0].ty)
-    }
-
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> + Clone {
-        self.list.iter().map(|field| field.name.as_str())
-    }
-}
 
 pub(super) fn lower<'a>(state: Option<&State<'a>>, context: &mut Context<'_>) -> Fields<'a> {
     let written = state.map_or(&[][..], |state| &state.fields);
@@ -65,27 +42,6 @@ pub(super) fn lower<'a>(state: Option<&State<'a>>, context: &mut Context<'_>) ->
         fields.typed.push(typed);
     }
     fields
-}
-
-/// What a type or a default belongs to, for messages: ``field `card.name` ``.
-pub(super) struct Owner<'a> {
-    pub(super) what: &'a str,
-    pub(super) name: String,
-}
-
-impl Owner<'_> {
-    fn inner(&self, name: &str) -> Self {
-        Self {
-            what: self.what,
-            name: format!("{}.{name}", self.name),
-        }
-    }
-}
-
-impl fmt::Display for Owner<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.what, quoted(&self.name))
-    }
 }
 
 /// The field, and whether its type could be read.

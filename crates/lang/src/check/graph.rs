@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::Context;
+use super::context::Context;
 use super::edges::{Edges, Link};
 use super::names::NodeIds;
 use crate::diagnostic::{code, quoted};

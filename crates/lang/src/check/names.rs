@@ -1,13 +1,12 @@
 //! Which names exist where: state fields everywhere, a node's inputs in its prompt, loop counters and
 //! the item of a fan-out where the engine has them.
 
-use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
 
-use super::fields::Fields;
+use super::comparisons::Comparisons;
+use super::scope::Fields;
 use crate::names::{Named, Names};
-use crate::template::Root;
+use crate::reference::Root;
 use crate::types::Type;
 use crate::workflow::NodeId;
 
@@ -50,26 +49,6 @@ pub(super) struct Scope<'a> {
     pub(super) comparisons: Comparisons,
     /// See [`Names::refuses_bare_fields`].
     pub(super) refuses_bare_fields: bool,
-}
-
-/// How many words may still be compared with unknown ones: each of very many unknown words with each
-/// of very many known ones would take forever. Shared by everything that checks one file.
-#[derive(Clone)]
-pub(super) struct Comparisons(Rc<Cell<usize>>);
-
-impl Default for Comparisons {
-    fn default() -> Self {
-        Self(Rc::new(Cell::new(200_000)))
-    }
-}
-
-impl Comparisons {
-    /// Whether so many words may be compared; if so they are counted.
-    pub(super) fn spend(&self, words: usize) -> bool {
-        let left = self.0.get().checked_sub(words);
-        self.0.set(left.unwrap_or(0));
-        left.is_some()
-    }
 }
 
 impl Names for Scope<'_> {

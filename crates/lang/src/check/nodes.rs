@@ -7,9 +7,10 @@ mod model;
 use std::collections::HashMap;
 
 use super::conditions::{condition, template};
-use super::fields::Fields;
+use super::context::Context;
 use super::names::{NodeIds, ParallelItem, Scope, Variable};
-use super::{Context, outputs};
+use super::outputs;
+use super::scope::Fields;
 use crate::diagnostic::{self, quoted};
 use crate::suggest::Suggestion;
 use crate::syntax::File;

@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::Context;
-use super::fields::{Fields, Owner, lower_type, parse_type};
+use super::context::Context;
+use super::fields::{lower_type, parse_type};
+use super::scope::{Fields, Owner};
 use crate::diagnostic::{code, quoted};
 use crate::suggest::Suggestion;
 use crate::syntax::node::{Node as Written, OutputField as WrittenField, OutputSchema};

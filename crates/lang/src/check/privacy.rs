@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Context;
+use super::context::Context;
 use crate::diagnostic::{code, quoted};
 use crate::suggest::Suggestion;
 use crate::syntax::File;

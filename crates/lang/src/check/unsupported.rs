@@ -1,6 +1,6 @@
 //! Parts of the language that are checked, but that this version cannot execute.
 
-use super::Context;
+use super::context::Context;
 use crate::diagnostic::{code, quoted};
 use crate::suggest::Suggestion;
 use crate::syntax::memory::Memory;

@@ -3,15 +3,15 @@
 //! with such conditions run.
 
 use crate::diagnostic::quoted;
+use crate::field::Type;
 use crate::names::{self, Finding, FindingKind, Names};
+use crate::reference::Root;
 use crate::source::Span;
 use crate::suggest::Suggestion;
-use crate::template::Root;
-use crate::types::Type;
 use crate::value::{self, Value};
 
 use super::parse::{Kind, Node, Raw};
-use super::{Comparison, Condition, Expr};
+use super::tree::{Comparison, Condition, Expr};
 
 impl Raw {
     /// Looks every name up and checks the types. `place` maps byte ranges of the parsed text to the

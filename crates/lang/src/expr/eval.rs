@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use crate::template::Scope;
+use crate::reference::Scope;
 use crate::value::{self, Value};
 
-use super::{Comparison, Expr};
+use super::tree::{Comparison, Expr};
 
 impl Expr {
     pub(super) fn is_true(&self, scope: &dyn Scope) -> bool {

@@ -6,7 +6,8 @@ use crate::source::Span;
 use crate::suggest::Suggestion;
 use crate::value::Value;
 
-use super::{Comparison, ExprError};
+use super::error::{ExprError, advise, error};
+use super::tree::Comparison;
 
 /// A token and its byte range.
 #[derive(Debug, Clone, PartialEq)]
@@ -277,26 +278,6 @@ fn read_number(word: &str) -> Option<Value> {
     }
     let float: f64 = word.parse().ok()?;
     float.is_finite().then(|| Value::from(float))
-}
-
-pub(super) fn error(span: Span, message: impl Into<String>) -> ExprError {
-    ExprError {
-        span,
-        message: message.into(),
-        suggestion: None,
-    }
-}
-
-pub(super) fn advise(
-    span: Span,
-    message: impl Into<String>,
-    advice: impl Into<String>,
-) -> ExprError {
-    ExprError {
-        span,
-        message: message.into(),
-        suggestion: Some(Suggestion::advice(advice)),
-    }
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@ use crate::source::Span;
 use crate::suggest::Suggestion;
 use crate::value::Value;
 
-use super::lex::{self, Spanned, Token, advise, error};
-use super::{Comparison, ExprError};
+use super::error::{ExprError, advise, error};
+use super::lex::{self, Spanned, Token};
+use super::tree::Comparison;
 
 /// Longest condition, in bytes, and deepest nesting of parentheses and `not`.
 const MAX_LENGTH: usize = 16 * 1024;

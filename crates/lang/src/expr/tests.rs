@@ -6,9 +6,10 @@ use serde_json::json;
 
 use super::*;
 use crate::names::{Finding, FindingKind, Named, Names};
+use crate::reference::{Root, Scope};
 use crate::types::Type;
-use crate::value::Map;
-use crate::workflow::{Field, NodeId};
+use crate::value::{Map, Value};
+use crate::workflow::{Field, FieldId, NodeId};
 
 /// A state with a field of every kind, and `value` as in a check.
 struct Place(Vec<Field>);

@@ -1,8 +1,9 @@
 //! A text that arrives piece by piece, and may be shown as it does: a value can begin in one piece and
 //! end in the next, so what may be the beginning of one is held back until it is known.
 
+use super::mask::MASK;
 use super::scan::{Intervals, Scan};
-use super::{MASK, Search};
+use super::secrets::Search;
 
 /// What of a growing text is not shown yet.
 #[derive(Debug, Default)]
@@ -29,24 +30,6 @@ impl GrowingText {
     /// Nothing follows: the rest, masked.
     pub fn finish(&mut self, search: &Search) -> Option<String> {
         self.read("", true, search)
-    }
-
-    /// A whole text, masked; `None` where there is nothing to mask.
-    pub(super) fn whole(text: &str, search: &Search) -> Option<String> {
-        let mut scan = Scan::new(search.automata.clone(), 0, false);
-        let mut found = Intervals::default();
-        scan.read(text, true, &mut found);
-        let mut masked = String::new();
-        let mut shown = 0;
-        while let Some((from, to)) = found.take_before(text.len()) {
-            masked.push_str(&text[shown..from]);
-            masked.push_str(MASK);
-            shown = to;
-        }
-        (shown > 0).then(|| {
-            masked.push_str(&text[shown..]);
-            masked
-        })
     }
 
     fn read(&mut self, piece: &str, is_whole: bool, search: &Search) -> Option<String> {

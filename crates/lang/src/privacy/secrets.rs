@@ -11,9 +11,9 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::MASK;
 use super::escapes;
-use super::growing::GrowingText;
+use super::mask::MASK;
+use super::scan::{Intervals, Scan};
 use super::search::{Automaton, LONGEST_WORD, Pattern};
 use crate::value::{Map, Value};
 
@@ -176,11 +176,25 @@ impl Search {
         }
     }
 
+    /// `None` where there is nothing to mask.
     fn masked(&self, text: &str) -> Option<String> {
         if self.automata.is_empty() {
             return None;
         }
-        GrowingText::whole(text, self)
+        let mut scan = Scan::new(self.automata.clone(), 0, false);
+        let mut found = Intervals::default();
+        scan.read(text, true, &mut found);
+        let mut masked = String::new();
+        let mut shown = 0;
+        while let Some((from, to)) = found.take_before(text.len()) {
+            masked.push_str(&text[shown..from]);
+            masked.push_str(MASK);
+            shown = to;
+        }
+        (shown > 0).then(|| {
+            masked.push_str(&text[shown..]);
+            masked
+        })
     }
 
     /// `None` where nothing is masked.

@@ -2,6 +2,8 @@ use serde_json::json;
 
 use super::*;
 use crate::source::Source;
+use crate::value::Value;
+use crate::workflow::Workflow;
 
 fn workflow(fields: &str) -> std::sync::Arc<Workflow> {
     let text = format!(

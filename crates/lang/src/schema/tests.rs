@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::diagnostic::Findings;
+use crate::diagnostic::findings::Findings;
 use crate::yaml;
 
 fn validator() -> jsonschema::Validator {

@@ -2,7 +2,7 @@
 //! shorthand that files do not have is written out.
 
 use super::grammar::{Shape, Table};
-use super::shape::fits_kind;
+use super::kind::fits_kind;
 use crate::diagnostic::quoted;
 use crate::suggest::Suggestion;
 use crate::types::Type;

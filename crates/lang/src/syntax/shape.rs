@@ -2,9 +2,11 @@
 //! Reports every fault of shape; what names mean is checked later, on the parts that are sound.
 
 use super::grammar::{Key, Shape, Table};
+use super::kind::fits_kind;
 use super::place::Path;
 use super::{advice, lax};
-use crate::diagnostic::{Diagnostic, Findings, Severity, code, quoted};
+use crate::diagnostic::findings::Findings;
+use crate::diagnostic::{Diagnostic, Severity, code, quoted};
 use crate::source::Span;
 use crate::suggest::Suggestion;
 use crate::workflow::is_variable_name;
@@ -513,27 +515,6 @@ fn owner_of<'a>(item: &'a Node, shape: &'static Shape, path: &Path) -> Option<Ow
         name,
         depth: path.depth(),
     })
-}
-
-/// Whether a node is of the kind a shape takes, whatever its content.
-pub(super) fn fits_kind(node: &Node, shape: &Shape) -> bool {
-    match shape {
-        Shape::Any => true,
-        Shape::Mapping(_) | Shape::Open(..) => matches!(node.data, Data::Map(_)),
-        Shape::List(..) => matches!(node.data, Data::List(_)),
-        Shape::Either(shapes) => shapes.iter().any(|shape| fits_kind(node, shape)),
-        Shape::Bool => matches!(node.data, Data::Bool(_)),
-        Shape::Int(..) | Shape::Float(..) | Shape::Above(_) => matches!(node.data, Data::Number(_)),
-        Shape::Text
-        | Shape::Name
-        | Shape::Variable
-        | Shape::Template
-        | Shape::Condition
-        | Shape::Type
-        | Shape::Version
-        | Shape::Word(_)
-        | Shape::AnyCaseWord(_) => matches!(node.data, Data::Text(_)),
-    }
 }
 
 fn range(least: f64, most: Option<f64>) -> String {

@@ -5,10 +5,10 @@
 use std::collections::HashSet;
 
 use crate::diagnostic::quoted;
+use crate::field::Type;
 use crate::names::{self, Finding, FindingKind, Names};
 use crate::source::Span;
 use crate::suggest::{self, Suggestion};
-use crate::types::Type;
 
 use super::resolve::is_literal;
 

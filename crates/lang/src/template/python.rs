@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::types::{ObjectSchema, Type};
+use crate::field::{ObjectSchema, Type};
 use crate::value::{Map, Value};
 
 /// What `str.isprintable` refuses: the categories "other" and "separator", save the plain space.

@@ -1,12 +1,13 @@
 //! Deciding which brace groups of a template are placeholders, and looking their names up.
 
 use crate::diagnostic::quoted;
+use crate::field::Type;
 use crate::names::{self, Finding, FindingKind, Names};
 use crate::source::Span;
 use crate::suggest::{self, Suggestion};
 
 use super::parse::{Raw, RawPiece};
-use super::{Piece, Template};
+use super::{Piece, Placeholder, Template};
 
 impl Raw {
     /// Looks every name up. `place` maps byte ranges of the parsed text to the workflow file. A
@@ -25,7 +26,12 @@ impl Raw {
                     Group::Literal => push_text(&mut pieces, &format!("{{{inside}}}")),
                     Group::Placeholder(found) => {
                         findings.extend(found.finding);
-                        pieces.push(Piece::Placeholder(found.reference));
+                        let object = match found.ty {
+                            Some(Type::Object(Some(schema))) => Some(schema.clone()),
+                            _ => None,
+                        };
+                        let reference = found.reference;
+                        pieces.push(Piece::Placeholder(Placeholder { reference, object }));
                     }
                     Group::Fault(finding) => {
                         findings.push(finding);

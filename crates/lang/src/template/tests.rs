@@ -2,9 +2,11 @@ use serde_json::json;
 
 use super::*;
 use crate::names::{FindingKind, Named, Names};
+use crate::reference::Root;
+use crate::source::Span;
 use crate::types::{ObjectSchema, Type};
 use crate::value::Map;
-use crate::workflow::Field;
+use crate::workflow::{Field, FieldId, NodeId};
 
 /// A node with two inputs over a small state, and a loop.
 pub(super) struct Place {

@@ -2,11 +2,11 @@
 //! every fault; what single texts and numbers turn into is in [`super::scalar`].
 
 use crate::fault::{ENOUGH, Fault, FaultKind, Path};
-use crate::template::{Root, Scope};
+use crate::field::{Field, ObjectSchema, Type};
+use crate::reference::{Root, Scope};
 use crate::value::{Map, Value};
-use crate::workflow::{Field, Rule};
 
-use super::{ObjectSchema, Type, scalar};
+use super::scalar;
 
 impl Field {
     /// The field's value made from a given one: coerced to the type, then held to the constraints
@@ -63,20 +63,6 @@ impl Field {
             None if self.required => None,
             None => Some(Value::Null),
         }
-    }
-}
-
-impl Rule {
-    /// The fault of a value that breaks the rule, in the author's words.
-    pub(crate) fn fault(&self, path: Path<'_>, input: &Value) -> Fault {
-        let context = serde_json::json!({ "error": self.message });
-        Fault::worded(
-            FaultKind::AssertionError,
-            path,
-            input,
-            self.message.as_str(),
-            Some(context),
-        )
     }
 }
 

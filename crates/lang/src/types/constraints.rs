@@ -6,9 +6,9 @@ use std::cmp::Ordering;
 use serde_json::json;
 
 use crate::fault::{Fault, FaultKind, Path};
+use crate::field::Constraints;
 use crate::template::python;
 use crate::value::{self, Value};
-use crate::workflow::Constraints;
 
 impl Constraints {
     /// The first constraint that a coerced value breaks; `given` is the value before coercion.
@@ -143,8 +143,7 @@ mod tests {
     use regex::Regex;
 
     use super::*;
-    use crate::types::Type;
-    use crate::workflow::{Field, Format};
+    use crate::field::{Field, Format, Type};
 
     #[expect(clippy::needless_pass_by_value, reason = "json! makes values")]
     fn check(

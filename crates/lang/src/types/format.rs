@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::workflow::Format;
+use crate::field::Format;
 
 impl Format {
     /// Every format, under the name a file gives it.

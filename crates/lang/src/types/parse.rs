@@ -3,10 +3,9 @@
 use std::fmt;
 
 use crate::diagnostic::quoted;
+use crate::field::Type;
 use crate::source::Span;
 use crate::suggest::{self, Suggestion};
-
-use super::Type;
 
 /// Brackets inside brackets at most; keeps hostile files from overflowing the stack.
 const MAX_NESTING: usize = 32;

@@ -3,12 +3,12 @@
 use std::cell::LazyCell;
 
 use crate::fault::{ENOUGH, Fault, FaultKind, Path, echo_object};
+use crate::field::{Constraints, Field};
+use crate::ids::FieldId;
 use crate::value::{Map, Value};
 
-use super::{AdditionalInputs, Constraints, Field, FieldId, Workflow};
-
-/// Inputs that were accepted: the initial state, one value per field.
-pub type InitialState = Vec<Value>;
+use super::settings::AdditionalInputs;
+use super::{InitialState, Workflow};
 
 impl Workflow {
     /// Coerces and checks a caller's inputs. Fields that nodes write may be given too. On success the

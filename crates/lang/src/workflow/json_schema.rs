@@ -2,10 +2,13 @@
 
 use serde_json::json;
 
-use crate::types::{ObjectSchema, Type, bound};
+use crate::field::{Constraints, Field, ObjectSchema, Type};
+use crate::types::bound;
 use crate::value::{Map, Value};
 
-use super::{AdditionalInputs, Constraints, Field, Output, Workflow};
+use super::Workflow;
+use super::output::Output;
+use super::settings::AdditionalInputs;
 
 /// What a schema describes; decides what is required and what may be null.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

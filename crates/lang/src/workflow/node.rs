@@ -1,6 +1,9 @@
 //! A step of the workflow: what all steps share, and the kinds of steps there are.
 
-use super::{Capture, Exits, Output, Repeat};
+use super::exits::{Exits, Repeat};
+use super::llm::LlmSettings;
+use super::output::Output;
+use super::settings::Capture;
 use crate::template::Template;
 use crate::value::{Map, Value};
 
@@ -82,33 +85,3 @@ pub struct Tool {
     /// Its settings.
     pub config: Map<String, Value>,
 }
-
-/// Model settings with the defaults not yet applied.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct LlmSettings {
-    /// One of [`PROVIDERS`].
-    pub provider: Option<String>,
-    /// A provider prefix is already stripped.
-    pub model: Option<String>,
-    /// 0 to 1.
-    pub temperature: Option<f64>,
-    /// Above 0.
-    pub max_tokens: Option<u32>,
-    /// Base address of the API.
-    pub api_base: Option<String>,
-    /// Name of the environment variable that holds the key.
-    pub api_key_env: Option<String>,
-}
-
-/// Whether that is the name of an environment variable as every shell takes it. Names that are not could
-/// be commands where they are written into a file that a shell reads.
-pub fn is_variable_name(name: &str) -> bool {
-    let mut bytes = name.bytes();
-    bytes
-        .next()
-        .is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
-        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-}
-
-/// Providers a file may name; `offline` is the built-in model that needs no network.
-pub const PROVIDERS: &[&str] = &["openai", "anthropic", "google", "ollama", "offline"];

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 
 use crate::fault::{Fault, Path};
-use crate::template::{Root, Scope};
+use crate::ids::FieldId;
+use crate::reference::{Root, Scope};
+use crate::rule::Rule;
 use crate::value::Value;
 
-use super::{FieldId, Rule, Workflow};
+use super::Workflow;
 
 impl Workflow {
     /// The rules that are settled by the inputs alone: no node writes any field they read.

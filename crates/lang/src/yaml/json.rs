@@ -4,11 +4,13 @@ use std::rc::Rc;
 
 use serde_json::Number;
 
+use super::bounds::{MAX_DEPTH, MAX_VALUES, fault, too_deep, too_many_values};
 use super::layout::{Layout, Notation};
 use super::mapping::MapBuilder;
 use super::misread::{is_foreign_blank, not_a_blank};
-use super::{Data, Key, MAX_DEPTH, MAX_VALUES, Node, Text, fault, too_deep, too_many_values};
-use crate::diagnostic::{Diagnostic, Findings, code, quoted};
+use super::node::{Data, Key, Node, Text};
+use crate::diagnostic::findings::Findings;
+use crate::diagnostic::{Diagnostic, code, quoted};
 use crate::source::Span;
 use crate::suggest::Suggestion;
 

@@ -221,7 +221,7 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
-    use crate::diagnostic::Findings;
+    use crate::diagnostic::findings::Findings;
     use crate::yaml::{Data, Node, read_json, read_yaml};
 
     /// Finds `needle` in the text at key `k` and says what the file holds there.

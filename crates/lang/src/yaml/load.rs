@@ -5,12 +5,14 @@ use std::rc::Rc;
 
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Tag, options};
 
+use super::bounds::{MAX_DEPTH, MAX_VALUES, fault, too_deep, too_many_values};
 use super::layout::{Layout, Notation};
 use super::mapping::MapBuilder;
 use super::misread::{self, blank_in_key, not_a_blank};
+use super::node::{Data, Key, Node, Text};
 use super::scalar::{Plain, plain};
-use super::{Data, Key, MAX_DEPTH, MAX_VALUES, Node, Text, fault, too_deep, too_many_values};
-use crate::diagnostic::{Diagnostic, Findings, code, quoted};
+use crate::diagnostic::findings::Findings;
+use crate::diagnostic::{Diagnostic, code, quoted};
 use crate::source::Span;
 use crate::suggest::Suggestion;
 

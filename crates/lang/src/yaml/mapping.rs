@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::{Data, Entry, Key, Node, fault};
-use crate::diagnostic::{Diagnostic, Findings, Severity, code, quoted};
+use super::bounds::{fault, too_many_values};
+use super::node::{Data, Entry, Key, Node};
+use crate::diagnostic::findings::Findings;
+use crate::diagnostic::{Diagnostic, Severity, code, quoted};
 
 /// A mapping whose entries are still arriving.
 #[derive(Debug, Default)]
@@ -118,7 +120,7 @@ impl MapBuilder {
 fn spend(budget: &mut usize, count: usize, key: &Key) -> Result<(), Box<Diagnostic>> {
     match budget.checked_sub(count) {
         Some(left) => *budget = left,
-        None => return Err(Box::new(super::too_many_values(key.span))),
+        None => return Err(Box::new(too_many_values(key.span))),
     }
     Ok(())
 }

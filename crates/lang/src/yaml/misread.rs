@@ -4,7 +4,7 @@
 
 use granit_parser::ErrorKind;
 
-use super::fault;
+use super::bounds::fault;
 use crate::diagnostic::{Diagnostic, code, quoted};
 use crate::source::Span;
 use crate::suggest::Suggestion;
@@ -170,7 +170,7 @@ fn line_start(text: &str, at: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use crate::diagnostic::Findings;
+    use crate::diagnostic::findings::Findings;
     use crate::source::Lines;
     use crate::yaml::read_yaml;
 

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde_json::Number;
 
-use super::Data;
+use super::node::Data;
 
 /// An unquoted scalar's meaning.
 #[derive(Debug, PartialEq)]

@@ -307,7 +307,7 @@ mod tests {
         fn what_is_written_is_read_again(value in proptest::collection::vec(
             ("(\\PC|[\\x00-\\xff]|[a-c0-9:#~.'\"\\n -])*", proptest::num::f64::NORMAL), 0..5,
         )) {
-            use crate::diagnostic::Findings;
+            use crate::diagnostic::findings::Findings;
 
             let entries = value.iter().map(|(text, number)| json!({ text: [text, number] }));
             let value = json!([entries.collect::<Vec<_>>()]);

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use lang::reference::Root;
 use lang::source::Source;
-use lang::template::{Piece, Root};
+use lang::template::Piece;
 use lang::value::Value;
 use lang::workflow::{
     AdditionalInputs, FieldId, Format, ModelNode, Node, NodeId, NodeKind, OnGateFail, Target,
@@ -134,7 +135,7 @@ fn nodes() {
         ("result", true)
     );
     assert!(
-        matches!(&model(each).prompt.pieces[0], Piece::Placeholder(reference) if reference.root == Root::ParallelIndex)
+        matches!(&model(each).prompt.pieces[0], Piece::Placeholder(placeholder) if placeholder.reference.root == Root::ParallelIndex)
     );
 }
 

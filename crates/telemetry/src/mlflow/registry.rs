@@ -327,8 +327,8 @@ fn prompt_text(template: &Template) -> String {
     for piece in &template.pieces {
         match piece {
             Piece::Text(verbatim) => text.push_str(verbatim),
-            Piece::Placeholder(reference) => {
-                let _ = write!(text, "{{{{{}}}}}", reference.text);
+            Piece::Placeholder(placeholder) => {
+                let _ = write!(text, "{{{{{}}}}}", placeholder.reference.text);
             }
         }
     }

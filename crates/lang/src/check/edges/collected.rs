@@ -1,7 +1,7 @@
 //! What a fan-out gathers against the list it goes to.
 
-use crate::check::Context;
-use crate::check::fields::Fields;
+use crate::check::context::Context;
+use crate::check::scope::Fields;
 use crate::diagnostic::{code, quoted};
 use crate::suggest::Suggestion;
 use crate::syntax::place::Place;
@@ -10,7 +10,7 @@ use crate::workflow::{FanOut, Node};
 
 /// What a fan-out gathers is of the item type of the list it goes to: the value of the target's one
 /// output, or an object of its several.
-pub(in crate::check) fn check_collected(
+pub(crate) fn check_collected(
     fan_outs: &[(FanOut, Place)],
     nodes: &[Node],
     fields: &Fields<'_>,

@@ -1,7 +1,7 @@
 //! A node that asks a model: its prompt, its settings, its tools.
 
-use crate::check::Context;
 use crate::check::conditions::template;
+use crate::check::context::Context;
 use crate::check::names::Scope;
 use crate::diagnostic::{code, quoted};
 use crate::suggest::Suggestion;

@@ -2,7 +2,6 @@
 
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 
-use super::way_out;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::source::{Lines, Source};
 
@@ -51,7 +50,7 @@ pub fn human(source: &Source, diagnostics: &[Diagnostic], color: bool, width: us
                     .annotation(AnnotationKind::Primary.span(start..end)),
             )
         };
-        if let Some(hint) = way_out(diagnostic) {
+        if let Some(hint) = diagnostic.way_out() {
             group = group.element(Level::HELP.message(hint));
         }
         out.push_str(&renderer.render(&[group]));

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use super::way_out;
 use crate::diagnostic::Diagnostic;
 use crate::source::{Lines, Source};
 
@@ -12,7 +11,9 @@ pub fn short(source: &Source, diagnostics: &[Diagnostic]) -> String {
     let mut out = String::new();
     for diagnostic in diagnostics {
         let at = lines.position(diagnostic.span.start);
-        let hint = way_out(diagnostic).map_or_else(String::new, |hint| format!("; {hint}"));
+        let hint = diagnostic
+            .way_out()
+            .map_or_else(String::new, |hint| format!("; {hint}"));
         writeln!(
             out,
             "{}:{}:{}: {}[{}]: {}{hint}",

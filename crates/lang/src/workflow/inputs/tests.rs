@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::expr;
 use crate::names::{Named, Names};
-use crate::template::Root;
+use crate::reference::Root;
 use crate::types::Type;
 use crate::value::Value;
 use crate::workflow::{Budget, Capture, Constraints, Execution, Gates, NodeId, Rule};

@@ -1,9 +1,32 @@
-//! A model's answer to the values a node writes.
+//! What a node produces, and the reading of a model's answer.
 
 use crate::fault::{Fault, FaultKind, Path};
+use crate::field::Field;
+use crate::ids::FieldId;
 use crate::value::Value;
 
-use super::{FieldId, Output};
+/// A node's output schema together with the state fields it writes.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// In the order of `output_schema.fields`; exactly one, named `result`, when `wrapped`.
+    /// Each carries its state field's constraints and checks.
+    pub fields: Vec<OutputField>,
+    /// The schema is no object: the model is asked for `{"result": …}`.
+    pub wrapped: bool,
+    /// `output_schema.description`.
+    pub description: Option<String>,
+}
+
+/// One value a node produces.
+#[derive(Debug, Clone)]
+pub struct OutputField {
+    /// The key in the model's answer.
+    pub key: String,
+    /// Type, description and constraints.
+    pub field: Field,
+    /// The state field it goes to.
+    pub target: FieldId,
+}
 
 impl Output {
     /// Reads a model's answer, an object with every declared key (`result` when wrapped): coerces and
@@ -38,8 +61,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::types::Type;
-    use crate::workflow::{Constraints, Field, OutputField};
+    use crate::field::{Constraints, Type};
 
     fn output(fields: &[(&str, &str)]) -> Output {
         let fields = fields
