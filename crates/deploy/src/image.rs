@@ -3,8 +3,9 @@
 
 use std::borrow::Cow;
 
-use crate::package::{PROGRAM, Package, in_app};
-use crate::plan::{DATA, Plan, Store, USER};
+use crate::dockerfile::in_app;
+use crate::package::Package;
+use crate::plan::{DATA, PROGRAM, Plan, Store, USER};
 
 /// What an image is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]

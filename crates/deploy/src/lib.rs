@@ -4,6 +4,7 @@
 //! for the same plan. Nothing is written here and nothing is asked: no clock, no environment, no disk. Text
 //! of a user never reaches a file as it is; `render` writes each value by the rules of the file's format.
 
+mod dockerfile;
 pub mod elf;
 pub mod examples;
 pub mod image;

@@ -5,14 +5,12 @@ use std::net::IpAddr;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::dockerfile::{dockerfile, dockerignore};
 use crate::examples;
 use crate::plan::{Access, Answering, DATA, MEMORY_MB, PORT, Plan, Store, USER, written};
 use crate::render::{Template, render};
 use crate::sbom;
 use crate::variables::{self, MACHINE};
-
-/// The program in the package: the one file that is copied and not generated.
-pub const PROGRAM: &str = "flowmill";
 
 /// The folder for keys in the package, which nobody else may read, and the file in it. They are no part of
 /// the image and of no repository: the file is mounted when the container starts.
@@ -74,60 +72,6 @@ impl Package {
         let file = self.files.iter().find(|file| file.path == path)?;
         Some(&file.text)
     }
-}
-
-/// What of the package the image has in its folder `/app`, beside the folder `files`.
-pub(crate) fn in_app(plan: &Plan<'_>) -> Vec<&'static str> {
-    let mut paths = vec![PROGRAM, plan.workflow_file()];
-    paths.extend(plan.settings.map(|_| "flowmill.toml"));
-    paths
-}
-
-/// By itself, because the image's tag tells images with other settings apart.
-pub(crate) fn dockerfile(plan: &Plan<'_>) -> String {
-    let mut in_app = in_app(plan);
-    in_app.push("/app/");
-    let context = json!({
-        "title": plan.workflow.name,
-        "version": plan.workflow.version,
-        "description": plan.workflow.description,
-        "definition": plan.workflow.definition_hash,
-        "flowmill": plan.version,
-        "deployment": plan.name.as_str(),
-        "in_app": in_app,
-        "has_files": !plan.attached.is_empty(),
-        "has_data": plan.store != Store::Memory,
-        "data_to": [DATA_FOLDER, format!("{DATA}/")],
-        "data": [DATA],
-        "user": USER,
-        "port": PORT,
-        "health": [format!("/app/{PROGRAM}"), "health".to_owned(), "--port".to_owned(), PORT.to_string()],
-        "entry": [format!("/app/{PROGRAM}")],
-        "arguments": plan.arguments(),
-    });
-    render(Template::Dockerfile, &context)
-}
-
-/// The empty folder that gives the volume its owner.
-const DATA_FOLDER: &str = "data/";
-
-/// Only what the image is made of reaches the engine at all: no key can.
-fn dockerignore(plan: &Plan<'_>) -> String {
-    let mut text = include_str!("templates/dockerignore").to_owned();
-    let mut allow = |path: &str| {
-        text.push('!');
-        text.push_str(path);
-        text.push('\n');
-    };
-    in_app(plan).into_iter().for_each(&mut allow);
-    if !plan.attached.is_empty() {
-        allow("files");
-    }
-    if plan.store != Store::Memory {
-        allow("data");
-        text.push_str("data/*\n");
-    }
-    text
 }
 
 /// What the templates are told.

@@ -6,11 +6,11 @@ use std::time::Duration;
 use lang::workflow::Workflow;
 use llm::model::ModelSpec;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
-use crate::manifest::hex;
 use crate::name::Name;
-use crate::package;
+
+/// The program in the package: the one file that is copied and not generated.
+pub const PROGRAM: &str = "flowmill";
 
 /// The port inside the container, whatever the port outside.
 pub const PORT: u16 = 8000;
@@ -186,15 +186,6 @@ impl Default for Store {
 }
 
 impl Plan<'_> {
-    /// The image, with the registry where there is one.
-    pub fn image(&self) -> String {
-        let (name, tag) = (&self.name, self.tag());
-        match &self.registry {
-            Some(registry) => format!("{}/{name}:{tag}", registry.trim_end_matches('/')),
-            None => format!("{name}:{tag}"),
-        }
-    }
-
     /// How long after SIGTERM the container may be killed.
     pub fn stop_timeout(&self) -> Duration {
         // Whole seconds are what container engines count in.
@@ -222,24 +213,6 @@ impl Plan<'_> {
         } else {
             "workflow.yaml"
         }
-    }
-
-    /// Tells apart images of different contents: everything that goes into one but the program, whose
-    /// version stands for it.
-    pub(crate) fn tag(&self) -> String {
-        let mut digest = Sha256::new();
-        let mut add = |bytes: &[u8]| {
-            digest.update(bytes.len().to_le_bytes());
-            digest.update(bytes);
-        };
-        add(self.version.as_bytes());
-        add(self.source.as_bytes());
-        add(self.settings.unwrap_or_default().as_bytes());
-        for attached in &self.attached {
-            add(attached.text.as_bytes());
-        }
-        add(package::dockerfile(self).as_bytes());
-        hex(&digest.finalize())[..12].to_owned()
     }
 
     /// The server's arguments in a container of this machine.

@@ -8,7 +8,6 @@
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::manifest::hex;
 use crate::plan::Plan;
 
 /// Its path in the package.
@@ -79,7 +78,7 @@ fn file(path: &str, text: &str) -> Value {
         "type": "file",
         "bom-ref": path,
         "name": path,
-        "hashes": [{ "alg": "SHA-256", "content": hex(&Sha256::digest(text)) }],
+        "hashes": [{ "alg": "SHA-256", "content": format!("{:x}", Sha256::digest(text)) }],
     })
 }
 
@@ -144,13 +143,13 @@ fn serial_number(document: &Value) -> String {
     let mut bytes = Sha256::digest(document.to_string());
     bytes[6] = bytes[6] & 0x0f | 0x80;
     bytes[8] = bytes[8] & 0x3f | 0x80;
-    let text = hex(&bytes[..16]);
+    let text = format!("{bytes:x}");
     let parts = [
         &text[..8],
         &text[8..12],
         &text[12..16],
         &text[16..20],
-        &text[20..],
+        &text[20..32],
     ];
     format!("urn:uuid:{}", parts.join("-"))
 }

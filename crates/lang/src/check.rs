@@ -137,7 +137,7 @@ fn lower(file: &File<'_>, context: &mut Context<'_>) -> Workflow {
         name: flow.and_then(|flow| flow.name.clone()).unwrap_or_default(),
         version: flow.and_then(|flow| flow.version.clone()),
         description: flow.and_then(|flow| flow.description.clone()),
-        definition_hash: hash(context.text),
+        definition_hash: format!("{:x}", Sha256::digest(context.text)),
         additional_inputs: match additional.iter().flatten().next().map(String::as_str) {
             Some("forbid") => AdditionalInputs::Forbid,
             _ => AdditionalInputs::Allow,
@@ -161,15 +161,4 @@ fn lower(file: &File<'_>, context: &mut Context<'_>) -> Workflow {
         fields: fields.list,
         nodes,
     }
-}
-
-fn hash(text: &str) -> String {
-    use std::fmt::Write as _;
-
-    Sha256::digest(text)
-        .iter()
-        .fold(String::with_capacity(64), |mut hex, byte| {
-            write!(hex, "{byte:02x}").expect("writing to a String cannot fail");
-            hex
-        })
 }

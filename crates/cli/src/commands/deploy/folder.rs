@@ -6,7 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use deploy::manifest::{self, Changes, Manifest};
-use deploy::package::{PROGRAM, Package};
+use deploy::package::Package;
+use deploy::plan::PROGRAM;
 
 use crate::config::text;
 use crate::failure::{Exit, Failure, Result};

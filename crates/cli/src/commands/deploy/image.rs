@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use ::deploy::elf::Architecture;
 use ::deploy::image::{Content, Entry, Image};
-use ::deploy::package::PROGRAM;
+use ::deploy::plan::PROGRAM;
 use tar::{Builder, EntryType, Header};
 
 use super::docker::{docker, not_started, refused};

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use ::deploy::examples;
 use ::deploy::manifest;
-use ::deploy::package::{PROGRAM, Package};
-use ::deploy::plan::{Access, Plan};
+use ::deploy::package::Package;
+use ::deploy::plan::{Access, PROGRAM, Plan};
 use ::deploy::shell;
 use serde_json::{Value, json};
 

@@ -1,0 +1,92 @@
+//! The `Dockerfile`, what it lets into the image, and the tag of the image that follows from it.
+
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use crate::plan::{DATA, PORT, PROGRAM, Plan, Store, USER};
+use crate::render::{Template, render};
+
+/// What of the package the image has in its folder `/app`, beside the folder `files`.
+pub(crate) fn in_app(plan: &Plan<'_>) -> Vec<&'static str> {
+    let mut paths = vec![PROGRAM, plan.workflow_file()];
+    paths.extend(plan.settings.map(|_| "flowmill.toml"));
+    paths
+}
+
+/// By itself, because the image's tag tells images with other settings apart.
+pub(crate) fn dockerfile(plan: &Plan<'_>) -> String {
+    let mut in_app = in_app(plan);
+    in_app.push("/app/");
+    let context = json!({
+        "title": plan.workflow.name,
+        "version": plan.workflow.version,
+        "description": plan.workflow.description,
+        "definition": plan.workflow.definition_hash,
+        "flowmill": plan.version,
+        "deployment": plan.name.as_str(),
+        "in_app": in_app,
+        "has_files": !plan.attached.is_empty(),
+        "has_data": plan.store != Store::Memory,
+        "data_to": [DATA_FOLDER, format!("{DATA}/")],
+        "data": [DATA],
+        "user": USER,
+        "port": PORT,
+        "health": [format!("/app/{PROGRAM}"), "health".to_owned(), "--port".to_owned(), PORT.to_string()],
+        "entry": [format!("/app/{PROGRAM}")],
+        "arguments": plan.arguments(),
+    });
+    render(Template::Dockerfile, &context)
+}
+
+/// The empty folder that gives the volume its owner.
+const DATA_FOLDER: &str = "data/";
+
+/// Only what the image is made of reaches the engine at all: no key can.
+pub(crate) fn dockerignore(plan: &Plan<'_>) -> String {
+    let mut text = include_str!("templates/dockerignore").to_owned();
+    let mut allow = |path: &str| {
+        text.push('!');
+        text.push_str(path);
+        text.push('\n');
+    };
+    in_app(plan).into_iter().for_each(&mut allow);
+    if !plan.attached.is_empty() {
+        allow("files");
+    }
+    if plan.store != Store::Memory {
+        allow("data");
+        text.push_str("data/*\n");
+    }
+    text
+}
+
+impl Plan<'_> {
+    /// The image, with the registry where there is one.
+    pub fn image(&self) -> String {
+        let (name, tag) = (&self.name, self.tag());
+        match &self.registry {
+            Some(registry) => format!("{}/{name}:{tag}", registry.trim_end_matches('/')),
+            None => format!("{name}:{tag}"),
+        }
+    }
+
+    /// Tells apart images of different contents: everything that goes into one but the program, whose
+    /// version stands for it.
+    pub(crate) fn tag(&self) -> String {
+        let mut digest = Sha256::new();
+        let mut add = |bytes: &[u8]| {
+            digest.update(bytes.len().to_le_bytes());
+            digest.update(bytes);
+        };
+        add(self.version.as_bytes());
+        add(self.source.as_bytes());
+        add(self.settings.unwrap_or_default().as_bytes());
+        for attached in &self.attached {
+            add(attached.text.as_bytes());
+        }
+        add(dockerfile(self).as_bytes());
+        let mut tag = format!("{:x}", digest.finalize());
+        tag.truncate(12);
+        tag
+    }
+}
