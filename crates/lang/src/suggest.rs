@@ -1,8 +1,12 @@
-//! The way out of an unknown word: the nearest known one, or all of them. Owns the distance and the
-//! wording of lists; which words are known is the caller's business.
+//! The way out of an unknown word: the nearest known one, or all of them. Owns which words are near, and
+//! the wording of lists; which words are known is the caller's business.
 
 /// Most edits at which a word still counts as a misspelling.
 const MAX_EDITS: usize = 2;
+
+/// Letters of the longest word that is compared with others: a file can have very many words that differ,
+/// and what a comparison takes grows with the square of their length.
+const LONGEST: usize = 64;
 
 /// Most words [`known_list`] spells out.
 const LISTED: usize = 12;
@@ -43,10 +47,14 @@ impl Suggestion {
     }
 }
 
-/// The candidate within 2 edits of `word`, ignoring case; the first declared on a tie.
+/// The candidate within 2 edits of `word`, ignoring case; the first declared on a tie. A word of more than
+/// 64 letters has none.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let (mut from, mut to, mut row) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut from, mut to) = (Vec::new(), Vec::new());
     lower_case(word, &mut from);
+    if from.len() > LONGEST {
+        return None;
+    }
     let mut best: Option<(usize, &str)> = None;
     for candidate in candidates {
         lower_case(candidate, &mut to);
@@ -57,7 +65,12 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
             Some((edits, _)) => edits - 1,
             None => MAX_EDITS,
         };
-        if let Some(edits) = edits_within(&from, &to, closer.min(something_left), &mut row) {
+        let limit = closer.min(something_left);
+        if from.len().abs_diff(to.len()) > limit {
+            continue;
+        }
+        let edits = strsim::generic_levenshtein(&from, &to);
+        if edits <= limit {
             best = Some((edits, candidate));
         }
     }
@@ -87,37 +100,6 @@ fn lower_case(word: &str, letters: &mut Vec<char>) {
             letters.extend(letter.to_lowercase());
         }
     }
-}
-
-/// Levenshtein distance, if it is at most `limit`; `row` is working space. Gives up early, because a
-/// file can have very many unknown words and very many known ones.
-fn edits_within(from: &[char], to: &[char], limit: usize, row: &mut Vec<usize>) -> Option<usize> {
-    if from.len().abs_diff(to.len()) > limit {
-        return None;
-    }
-    let alike = from
-        .iter()
-        .zip(to)
-        .take_while(|(letter, other)| letter == other);
-    let start = alike.count();
-    let (from, to) = (&from[start..], &to[start..]);
-    row.clear();
-    row.extend(0..=to.len());
-    for (i, letter) in from.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        let mut least = row[0];
-        for (j, other) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != other);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-            least = least.min(row[j + 1]);
-        }
-        if least > limit {
-            return None;
-        }
-    }
-    Some(row[to.len()]).filter(|edits| *edits <= limit)
 }
 
 #[cfg(test)]
@@ -156,6 +138,14 @@ mod tests {
         check("ab", &["cd", "cb"], Some("cb"));
         check("", &["ab"], None);
         check("q", &["q1"], Some("q1"));
+    }
+
+    #[test]
+    fn very_long_words_have_no_nearest() {
+        let (word, longer) = ("w".repeat(63), "w".repeat(64));
+        check(&word, &[&longer], Some(&longer));
+        check(&longer, &[&word], Some(&word));
+        check(&"w".repeat(65), &[&longer], None);
     }
 
     #[test]
