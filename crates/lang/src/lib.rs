@@ -6,6 +6,7 @@
 
 mod check;
 pub mod diagnostic;
+pub mod duration;
 pub mod expr;
 pub mod fault;
 mod field;

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use lang::duration;
 use serde::{Deserialize, Deserializer, de};
 
 /// A duration above zero; a bare number is seconds.
@@ -23,7 +24,7 @@ impl FromStr for PositiveDuration {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match duration(text) {
+        match duration::parse(text) {
             Some(duration) if !duration.is_zero() => Ok(Self(duration)),
             _ => Err(format!(
                 "`{}` is not a valid duration: it must be greater than zero; write one such as 30s, 5m or 1h",
@@ -37,26 +38,13 @@ impl FromStr for DurationOrZero {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        duration(text).map(Self).ok_or_else(|| {
+        duration::parse(text).map(Self).ok_or_else(|| {
             format!(
                 "`{}` is not a valid duration; write one such as 7d, 12h or 0",
                 text.trim()
             )
         })
     }
-}
-
-/// Parses a duration; a day is 24 hours. `None` if it is negative or not a duration.
-fn duration(text: &str) -> Option<Duration> {
-    let text = text.trim();
-    if let Ok(seconds) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).ok();
-    }
-    let span: jiff::Span = text.parse().ok()?;
-    let duration = span
-        .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
-        .ok()?;
-    Duration::try_from(duration).ok()
 }
 
 /// A moment as people write it: a time, or a distance from now.

@@ -4,6 +4,7 @@
 use super::grammar::{Shape, Table};
 use super::kind::fits_kind;
 use crate::diagnostic::quoted;
+use crate::duration;
 use crate::suggest::Suggestion;
 use crate::types::Type;
 use crate::yaml::{self, Data, Entry, Node};
@@ -186,17 +187,14 @@ pub(super) fn belongs_elsewhere(table: &Table, entry: &Entry) -> Option<Suggesti
 /// The number a text with a unit means; a time is one in seconds.
 fn number(text: &str) -> Option<String> {
     let text = text.trim();
-    let digits = text
-        .find(|letter: char| !letter.is_ascii_digit())
-        .unwrap_or(text.len());
-    let value: u64 = text[..digits].parse().ok()?;
-    let value = match text[digits..].trim() {
-        "s" | "sec" | "secs" | "second" | "seconds" => Some(value),
-        "m" | "min" | "mins" | "minute" | "minutes" => value.checked_mul(60),
-        "h" | "hour" | "hours" => value.checked_mul(3600),
-        "ms" | "milliseconds" => Some(value.div_ceil(1000)),
-        unit if unit.chars().all(char::is_alphabetic) && !unit.is_empty() => Some(value),
-        _ => None,
-    };
-    value.map(|value| value.to_string())
+    let (digits, unit) = text.split_at(text.find(|letter: char| !letter.is_ascii_digit())?);
+    if let Some(duration) = duration::parse(text)
+        && unit.ends_with(char::is_alphabetic)
+    {
+        let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+        return Some(seconds.to_string());
+    }
+    let value: u64 = digits.parse().ok()?;
+    let is_unit = unit.trim().chars().all(char::is_alphabetic);
+    is_unit.then(|| value.to_string())
 }

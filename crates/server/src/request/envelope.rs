@@ -161,7 +161,7 @@ impl Reader {
     fn deadline(&mut self, value: Option<Value>) -> Option<Duration> {
         let value = value.filter(|value| !value.is_null())?;
         let deadline = match &value {
-            Value::String(text) => duration::parse(text),
+            Value::String(text) => lang::duration::parse(text),
             Value::Number(seconds) => seconds.as_f64().and_then(duration::of_seconds),
             _ => None,
         };

@@ -7,7 +7,6 @@ use axum::http::HeaderMap;
 use serde_json::{Value, json};
 
 use crate::refusal::Refusal;
-use crate::request::duration;
 use crate::request::preferences::Preferences;
 use crate::views::fault::{FaultEntry, ParameterLocation};
 
@@ -48,7 +47,7 @@ impl RunHeaders {
 
 fn cancel_after(headers: &HeaderMap, faults: &mut Vec<FaultEntry>) -> Option<Duration> {
     let text = String::from_utf8_lossy(headers.get("cancel-after")?.as_bytes());
-    let deadline = duration::parse(&text).filter(|deadline| !deadline.is_zero());
+    let deadline = lang::duration::parse(&text).filter(|deadline| !deadline.is_zero());
     if deadline.is_none() {
         let message = "Input should be a duration above zero, such as 30s, 5m, 1h or 90 (seconds)";
         faults.push(FaultEntry::parameter(
@@ -124,6 +123,18 @@ mod tests {
         let run_headers = read(&[("cancel-after", "5m"), ("idempotency-key", "\"a-1\"")]).unwrap();
         assert_eq!(run_headers.cancel_after, Some(Duration::from_mins(5)));
         assert_eq!(run_headers.idempotency_key.as_deref(), Some("a-1"));
+    }
+
+    #[test]
+    fn deadlines_are_written_as_everywhere_else() {
+        let check = |text: &str, seconds: u64| {
+            let deadline = read(&[("cancel-after", text)]).unwrap().cancel_after;
+            assert_eq!(deadline, Some(Duration::from_secs(seconds)), "{text}");
+        };
+        check("90", 90);
+        check("1h 30m", 5_400);
+        check("1.5h", 5_400);
+        check("1w", 604_800);
     }
 
     #[test]
