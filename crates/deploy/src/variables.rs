@@ -171,6 +171,12 @@ pub fn is_this_machine(address: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// The two crates know nothing of each other; this one knows both.
+    #[test]
+    fn the_language_names_the_providers_that_there_are() {
+        assert_eq!(lang::workflow::PROVIDERS, llm::model::PROVIDERS);
+    }
+
     #[test]
     fn addresses_of_this_machine() {
         for (address, expected) in [

@@ -162,6 +162,14 @@ mod tests {
     }
 
     #[test]
+    fn every_provider_has_its_prefix() {
+        for provider in PROVIDERS {
+            let prefix = format!("{provider}/");
+            assert!(PREFIXES.contains(&(&*prefix, *provider)), "{provider}");
+        }
+    }
+
+    #[test]
     fn a_prefix_that_names_the_provider_is_dropped() {
         check(
             Some("ollama"),

@@ -27,5 +27,6 @@ pub fn is_variable_name(name: &str) -> bool {
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// Providers a file may name; `offline` is the built-in model that needs no network.
+/// Providers a file may name; `offline` is the built-in model that needs no network. The client of each is
+/// in the crate `llm`; a test in `deploy` holds the two lists together.
 pub const PROVIDERS: &[&str] = &["openai", "anthropic", "google", "ollama", "offline"];
