@@ -27,7 +27,7 @@ use crate::diagnostic::findings::Findings;
 use crate::diagnostic::{Diagnostic, code, quoted};
 use crate::source::{Source, Span};
 use crate::suggest::Suggestion;
-use crate::syntax::place::Place;
+use crate::syntax::location::Location;
 use crate::syntax::view::Item;
 use crate::syntax::{self, FILE_SHAPE, File, shape};
 use crate::workflow::{AdditionalInputs, Workflow};
@@ -71,7 +71,7 @@ fn read(source: &Source, findings: &mut Findings) -> Option<Workflow> {
             let advice = Suggestion::advice("rename the file to what it holds");
             Context::new(&source.text, findings).error(
                 code::EXTENSION,
-                &Place::default(),
+                &Location::default(),
                 message,
                 Some(advice),
             );

@@ -159,7 +159,7 @@ pub(crate) fn resolve<'a>(
     text: &str,
     start: usize,
     names: &'a dyn Names,
-    place: &dyn Fn(Span) -> Span,
+    locate: &dyn Fn(Span) -> Span,
 ) -> Result<Resolved<'a>, Finding> {
     let name_path = NamePath::of(text);
     let path = name_path.path;
@@ -173,7 +173,7 @@ pub(crate) fn resolve<'a>(
         };
         return Err(Finding {
             kind: FindingKind::UnknownName,
-            span: place(Span::new(path_start, path_start + first.len())),
+            span: locate(Span::new(path_start, path_start + first.len())),
             message: match first {
                 "" => "a name is missing here".to_owned(),
                 _ => format!("unknown field {}", quoted(first)),
@@ -191,11 +191,11 @@ pub(crate) fn resolve<'a>(
     let mut keys = Vec::new();
     let mut at = path_start + end;
     for key in path[end..].split('.').skip(1) {
-        let span = place(Span::new(at + 1, at + 1 + key.len()));
+        let span = locate(Span::new(at + 1, at + 1 + key.len()));
         if key.is_empty() {
             return Err(Finding {
                 kind: FindingKind::UnknownName,
-                span: place(Span::new(at, at + 1)),
+                span: locate(Span::new(at, at + 1)),
                 message: "a name is missing after the dot".to_owned(),
                 suggestion: None,
             });
@@ -241,7 +241,7 @@ pub(crate) fn resolve<'a>(
         at += 1 + key.len();
     }
 
-    let span = place(Span::new(start, start + text.len()));
+    let span = locate(Span::new(start, start + text.len()));
     let reference = Reference {
         root: found.root,
         path: keys,

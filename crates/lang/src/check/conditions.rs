@@ -9,7 +9,7 @@ use crate::expr::{self, Condition};
 use crate::names::{Finding, FindingKind, Names};
 use crate::source::Span;
 use crate::suggest::Suggestion;
-use crate::syntax::place::Place;
+use crate::syntax::location::Location;
 use crate::syntax::state::{Rule as Written, State};
 use crate::syntax::view::Text;
 use crate::template::{self, Template};
@@ -82,10 +82,10 @@ pub(super) fn condition(
     context: &mut Context<'_>,
 ) -> Option<Condition> {
     let locator = text.locator(context.text);
-    let place = |span: Span| locator.locate(span);
+    let locate = |span: Span| locator.locate(span);
     match expr::parse(&text.value) {
         Ok(raw) => {
-            let (condition, findings) = raw.resolve(names, &place);
+            let (condition, findings) = raw.resolve(names, &locate);
             let usable = !findings
                 .iter()
                 .any(|finding| finding.kind.severity() == Severity::Error);
@@ -93,9 +93,9 @@ pub(super) fn condition(
             usable.then_some(condition)
         }
         Err(error) => {
-            let place = Place::new(text.place.path.clone(), place(error.span));
+            let location = Location::new(text.location.path.clone(), locate(error.span));
             let message = format!("{owner}: the condition cannot be read: {}", error.message);
-            context.error(code::CONDITION_SYNTAX, &place, message, error.suggestion);
+            context.error(code::CONDITION_SYNTAX, &location, message, error.suggestion);
             None
         }
     }
@@ -110,13 +110,13 @@ pub(super) fn template(
     context: &mut Context<'_>,
 ) -> Template {
     let locator = text.locator(context.text);
-    let place = |span: Span| locator.locate(span);
-    let (template, mut findings) = template::parse(&text.value).resolve(names, &place);
+    let locate = |span: Span| locator.locate(span);
+    let (template, mut findings) = template::parse(&text.value).resolve(names, &locate);
     findings.extend(template::foreign::find(
         &text.value,
         names,
         asked_for,
-        &place,
+        &locate,
     ));
     report(findings, text, owner, context);
     template
@@ -133,7 +133,7 @@ fn report(findings: Vec<Finding>, text: &Text<'_>, owner: &str, context: &mut Co
             FindingKind::BareWordIsField | FindingKind::AmbiguousBareWord => code::BARE_WORD,
             FindingKind::ForeignPlaceholder => code::FOREIGN_PLACEHOLDER,
         };
-        let place = Place::new(text.place.path.clone(), finding.span);
+        let location = Location::new(text.location.path.clone(), finding.span);
         let message = format!("{owner}: {}", finding.message);
         let word = context
             .text
@@ -145,7 +145,13 @@ fn report(findings: Vec<Finding>, text: &Text<'_>, owner: &str, context: &mut Co
             }
             _ => finding.suggestion,
         };
-        context.report(code, finding.kind.severity(), &place, message, suggestion);
+        context.report(
+            code,
+            finding.kind.severity(),
+            &location,
+            message,
+            suggestion,
+        );
     }
 }
 

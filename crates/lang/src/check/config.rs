@@ -40,7 +40,7 @@ pub(super) fn check_name(file: &File<'_>, context: &mut Context<'_>) {
             quoted(name.value.trim())
         );
         let advice = Suggestion::advice("give the workflow a name with a letter or a digit");
-        context.error(code::NAME_IN_ADDRESS, &name.place, message, Some(advice));
+        context.error(code::NAME_IN_ADDRESS, &name.location, message, Some(advice));
     }
 }
 
@@ -51,7 +51,7 @@ pub(super) fn check(file: &File<'_>, context: &mut Context<'_>) {
             "`config.storage.backend`: {} is not known; runs are not stored there",
             quoted(&backend.value)
         );
-        context.warning(code::NO_EFFECT, &backend.place, message, None);
+        context.warning(code::NO_EFFECT, &backend.location, message, None);
     }
     let optimization = file
         .view
@@ -60,7 +60,7 @@ pub(super) fn check(file: &File<'_>, context: &mut Context<'_>) {
         && let Some(enabled) = view.get("enabled")
     {
         let message = "`optimization.enabled` has no effect: prompts run as they are written";
-        context.warning(code::NO_EFFECT, &enabled.place, message, None);
+        context.warning(code::NO_EFFECT, &enabled.location, message, None);
     }
 }
 
@@ -127,7 +127,7 @@ fn check_gate(gate: &Written<'_>, context: &mut Context<'_>) {
     };
     context.warning(
         code::GATE,
-        &gate.metric.place,
+        &gate.metric.location,
         format!("gate {}: it {message}", quoted(metric)),
         Some(suggestion),
     );

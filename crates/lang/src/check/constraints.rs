@@ -7,7 +7,7 @@ use super::scope::Owner;
 use crate::diagnostic::{code, quoted};
 use crate::suggest::Suggestion;
 use crate::syntax::advice;
-use crate::syntax::place::Place;
+use crate::syntax::location::Location;
 use crate::syntax::view::View;
 use crate::types::Type;
 use crate::workflow::{Constraints, Field, Format};
@@ -37,10 +37,10 @@ pub(super) fn lower(
                 continue;
             };
             let message = format!("{owner}: `{key}` applies to {types}, and the field is `{ty}`");
-            let place = Place::new(item.place.path, written.span);
+            let location = Location::new(item.location.path, written.span);
             context.error(
                 code::CONSTRAINT_KIND,
-                &place,
+                &location,
                 message,
                 Some(Suggestion::advice(format!("remove `{key}`"))),
             );
@@ -78,11 +78,11 @@ pub(super) fn lower(
         ),
     ];
     for (least, most, _) in crossed.iter().filter(|(_, _, crossed)| *crossed) {
-        let place = view
+        let location = view
             .get(least)
-            .map_or_else(|| view.head(), |item| item.place);
+            .map_or_else(|| view.head(), |item| item.location);
         let message = format!("{owner}: `{least}` is above `{most}`, so no value fits");
-        context.error(code::BAD_CONSTRAINT, &place, message, None);
+        context.error(code::BAD_CONSTRAINT, &location, message, None);
     }
     constraints
 }
@@ -96,7 +96,7 @@ fn pattern(view: &View<'_>, owner: &Owner<'_>, context: &mut Context<'_>) -> Opt
                 "{owner}: the pattern {} cannot be used: {problem}",
                 quoted(&text.value)
             );
-            context.error(code::BAD_CONSTRAINT, &text.place, message, None);
+            context.error(code::BAD_CONSTRAINT, &text.location, message, None);
             None
         }
     }
@@ -119,9 +119,9 @@ fn allowed(
         } else {
             let message = format!("{owner}: {} in `enum` is no `{ty}`", item.node.kind());
             let advice = (*ty == Type::Str)
-                .then(|| advice::quotes(item.node, context.written(item.place.span)))
+                .then(|| advice::quotes(item.node, context.written(item.location.span)))
                 .flatten();
-            context.error(code::BAD_CONSTRAINT, &item.place, message, advice);
+            context.error(code::BAD_CONSTRAINT, &item.location, message, advice);
         }
     }
     Some(allowed)

@@ -6,7 +6,7 @@ use crate::diagnostic::findings::Findings;
 use crate::diagnostic::{Diagnostic, Severity, code};
 use crate::source::Span;
 use crate::suggest::Suggestion;
-use crate::syntax::place::{Path, Place};
+use crate::syntax::location::{Location, Path};
 
 /// Where findings go, and the text their places are in.
 pub(super) struct Context<'a> {
@@ -36,39 +36,39 @@ impl Context<'_> {
     pub(super) fn error(
         &mut self,
         code: &'static str,
-        place: &Place,
+        location: &Location,
         message: impl Into<String>,
         suggestion: Option<Suggestion>,
     ) {
-        self.report(code, Severity::Error, place, message, suggestion);
+        self.report(code, Severity::Error, location, message, suggestion);
     }
 
     pub(super) fn warning(
         &mut self,
         code: &'static str,
-        place: &Place,
+        location: &Location,
         message: impl Into<String>,
         suggestion: Option<Suggestion>,
     ) {
-        self.report(code, Severity::Warning, place, message, suggestion);
+        self.report(code, Severity::Warning, location, message, suggestion);
     }
 
     pub(super) fn report(
         &mut self,
         code: &'static str,
         severity: Severity,
-        place: &Place,
+        location: &Location,
         message: impl Into<String>,
         suggestion: Option<Suggestion>,
     ) {
         let diagnostic = Diagnostic {
             code,
             severity,
-            path: place.path.to_string(),
+            path: location.path.to_string(),
             message: message.into(),
             suggestion: None,
             did_you_mean: None,
-            span: place.span,
+            span: location.span,
         };
         self.findings.push(match suggestion {
             Some(suggestion) => diagnostic.suggesting(suggestion),
@@ -77,12 +77,12 @@ impl Context<'_> {
     }
 
     pub(super) fn not_a_mapping(&mut self, found: &str, span: Span) {
-        let place = Place::new(Path::default(), span);
+        let location = Location::new(Path::default(), span);
         let message = format!(
             "{found}; a workflow is a mapping with the keys `schema_version`, `flow` and so on"
         );
         let advice = Suggestion::advice("`flowmill init` writes a workflow to start from");
-        self.error(code::NOT_A_MAPPING, &place, message, Some(advice));
+        self.error(code::NOT_A_MAPPING, &location, message, Some(advice));
     }
 
     /// What to offer for an unknown word; nothing once nobody will read it.

@@ -16,8 +16,8 @@ use crate::diagnostic::{code, quoted};
 use crate::expr::Condition;
 use crate::suggest::Suggestion;
 use crate::syntax::edge::{Edge as Written, Kind};
+use crate::syntax::location::Location;
 use crate::syntax::node::Node as WrittenNode;
-use crate::syntax::place::Place;
 use crate::syntax::view::Text;
 use crate::workflow::{Exits, FanOut, FieldId, NodeId, Target};
 
@@ -29,7 +29,7 @@ pub(super) struct Edges {
     /// For each target of a fan-out, the lists whose items it runs for.
     pub(super) items: HashMap<NodeId, Vec<FieldId>>,
     /// Every fan-out, with the place of its `collect_field`.
-    pub(super) fan_outs: Vec<(FanOut, Place)>,
+    pub(super) fan_outs: Vec<(FanOut, Location)>,
     /// Every way from one node to another, for the graph rules.
     pub(super) links: Vec<Link>,
     /// Nodes with an edge that could not be resolved: it might lead anywhere.
@@ -46,7 +46,7 @@ pub(super) struct Link {
     pub(super) to: Target,
     /// Taken whatever the state is.
     pub(super) always: bool,
-    pub(super) place: Place,
+    pub(super) location: Location,
 }
 
 /// Where an edge begins.
@@ -153,7 +153,7 @@ impl Lowering<'_, '_> {
             Some(From::Node(_)) => {}
         }
         for link in &mut self.result.links[before..] {
-            link.place = edge.view.head();
+            link.location = edge.view.head();
         }
     }
 
@@ -163,13 +163,14 @@ impl Lowering<'_, '_> {
         if let (false, Some(text)) = (plain, &edge.condition) {
             let message = format!("{owner}: `condition` only has a meaning beside `to`");
             self.context
-                .warning(code::STRAY_CONDITION, &text.place, message, None);
+                .warning(code::STRAY_CONDITION, &text.location, message, None);
         }
         if let (false, Some(text)) = (plain, &edge.join) {
             let message = format!(
                 "{owner}: `join` only has a meaning beside a list of nodes in `parallel` or `to`"
             );
-            self.context.warning(code::JOIN, &text.place, message, None);
+            self.context
+                .warning(code::JOIN, &text.location, message, None);
         }
     }
 
@@ -198,7 +199,7 @@ impl Lowering<'_, '_> {
                     "begin with a node and put the condition on an edge that leaves it",
                 );
                 self.context
-                    .error(code::START_BRANCHES, &text.place, message, Some(advice));
+                    .error(code::START_BRANCHES, &text.location, message, Some(advice));
                 self.start(edge, &targets, false);
             }
             (Some(From::Node(node)), Some(text)) => {
@@ -212,7 +213,7 @@ impl Lowering<'_, '_> {
             }
             (Some(From::Node(node)), None) => {
                 for (target, text) in targets.iter().zip(texts) {
-                    self.always(node, *target, &text.place, owner);
+                    self.always(node, *target, &text.location, owner);
                 }
             }
             // The condition is checked even where nothing can be done with it.
@@ -235,7 +236,7 @@ impl Lowering<'_, '_> {
         sound
     }
 
-    fn always(&mut self, node: NodeId, target: Target, place: &Place, owner: &str) {
+    fn always(&mut self, node: NodeId, target: Target, location: &Location, owner: &str) {
         if self.plain.insert((node, target)) {
             self.result.exits[node.0].always.push(target);
             self.link(node, target, true);
@@ -243,7 +244,7 @@ impl Lowering<'_, '_> {
             let message = format!("{owner}: the same edge stands further up; it counts once");
             self.context.warning(
                 code::DUPLICATE_EDGE,
-                place,
+                location,
                 message,
                 Some(Suggestion::advice("remove one of them")),
             );
@@ -278,7 +279,7 @@ impl Lowering<'_, '_> {
             from,
             to,
             always,
-            place: Place::default(),
+            location: Location::default(),
         });
     }
 

@@ -13,7 +13,7 @@ use crate::fault::{Fault, FaultKind, PathSegment};
 use crate::source::Span;
 use crate::suggest::Suggestion;
 use crate::syntax::advice;
-use crate::syntax::place::{Path, Place};
+use crate::syntax::location::{Location, Path};
 use crate::syntax::state::{Field as Written, State};
 use crate::syntax::view::{Item, Text, View};
 use crate::types::{ObjectSchema, Type};
@@ -56,12 +56,17 @@ fn lower_field(
         let advice = Suggestion::advice(
             "such names are flowmill's own, like `_parallel_item`; drop the underscore",
         );
-        context.error(code::FIELD_NAME, &written.place, message, Some(advice));
+        context.error(code::FIELD_NAME, &written.location, message, Some(advice));
     }
-    let ty = written
-        .ty
-        .as_ref()
-        .and_then(|text| lower_type(text, written.view.as_ref(), &written.place, owner, context));
+    let ty = written.ty.as_ref().and_then(|text| {
+        lower_type(
+            text,
+            written.view.as_ref(),
+            &written.location,
+            owner,
+            context,
+        )
+    });
     let mut field = Field::named(&*written.key.text, ty.clone().unwrap_or(Type::Str));
     if let Some(view) = &written.view {
         field.required = view.bool("required").unwrap_or(false);
@@ -81,7 +86,7 @@ fn lower_field(
                 &mut field,
                 &default,
                 view,
-                &written.place,
+                &written.location,
                 ty.is_some(),
                 owner,
                 context,
@@ -95,7 +100,7 @@ fn lower_field(
 pub(super) fn lower_type(
     text: &Text<'_>,
     view: Option<&View<'_>>,
-    place: &Place,
+    location: &Location,
     owner: &Owner<'_>,
 
     context: &mut Context<'_>,
@@ -121,18 +126,18 @@ pub(super) fn lower_type(
         }
         (ty, Some(schema)) => {
             let message = format!("{owner}: `schema` only has a meaning for `type: object`");
-            context.warning(code::NEEDLESS_SCHEMA, &schema.place, message, None);
+            context.warning(code::NEEDLESS_SCHEMA, &schema.location, message, None);
             Some(ty)
         }
         (Type::Object(None), None) => {
             // An output field may leave it to the state field.
             if view.is_none_or(|view| view.table_name() == "field") {
-                let span = text.place.span;
-                let place = Place::new(place.path.key("schema"), span);
+                let span = text.location.span;
+                let location = Location::new(location.path.key("schema"), span);
                 let message = format!("{owner}: `schema` is missing; a `type: object` needs one");
                 let advice =
                     Suggestion::advice("add `schema:` with the inner fields, or use `type: dict`");
-                context.error(code::MISSING_KEY, &place, message, Some(advice));
+                context.error(code::MISSING_KEY, &location, message, Some(advice));
                 return None;
             }
             Some(Type::Object(None))
@@ -154,12 +159,12 @@ pub(super) fn parse_type(
             let span = if span.start < span.end {
                 span
             } else {
-                text.place.span
+                text.location.span
             };
-            let place = Place::new(text.place.path.clone(), span);
+            let location = Location::new(text.location.path.clone(), span);
             context.error(
                 code::BAD_TYPE,
-                &place,
+                &location,
                 format!("{owner}: {}", error.message),
                 error.suggestion,
             );
@@ -172,7 +177,7 @@ fn lower_default(
     field: &mut Field,
     default: &Item<'_>,
     view: &View<'_>,
-    place: &Place,
+    location: &Location,
     typed: bool,
     owner: &Owner<'_>,
     context: &mut Context<'_>,
@@ -180,12 +185,12 @@ fn lower_default(
     if field.required {
         let key = view
             .entry("default")
-            .map_or(place.span, |(key, _)| key.span);
+            .map_or(location.span, |(key, _)| key.span);
         let message = format!("{owner}: a required field cannot have a default");
         let advice = Suggestion::advice("drop `required` or the `default`");
         context.error(
             code::REQUIRED_WITH_DEFAULT,
-            &Place::new(place.path.clone(), key),
+            &Location::new(location.path.clone(), key),
             message,
             Some(advice),
         );
@@ -195,10 +200,10 @@ fn lower_default(
     }
     let Some(value) = default.node.to_value() else {
         let message = format!("{owner}: infinity and not-a-number cannot be values");
-        context.error(code::DEFAULT_TYPE, &default.place, message, None);
+        context.error(code::DEFAULT_TYPE, &default.location, message, None);
         return;
     };
-    warn_of_keys(default.node, &default.place, owner, context);
+    warn_of_keys(default.node, &default.location, owner, context);
     match Field::named("", field.ty.clone()).coerce(&value) {
         Ok(coerced) => {
             if let Err(faults) = field.coerce(&coerced) {
@@ -218,7 +223,7 @@ fn report(
     context: &mut Context<'_>,
 ) {
     for fault in faults {
-        let (place, node) = inside(default, &fault.path);
+        let (location, node) = inside(default, &fault.path);
         let given = shown(&fault.input);
         let message = format!(
             "{owner}: the default {given} does not fit: {}",
@@ -227,7 +232,7 @@ fn report(
         let advice = node
             .filter(|_| fault.kind == FaultKind::StringType)
             .and_then(|node| advice::quotes(node, context.written(node.span)));
-        context.error(code, &place, message, advice);
+        context.error(code, &location, message, advice);
     }
 }
 
@@ -240,10 +245,10 @@ fn shown(value: &Value) -> String {
 
 /// The place a fault's path leads to, and what stands there; of what is not there, the place of what
 /// should hold it.
-fn inside<'a>(item: &Item<'a>, path: &[PathSegment]) -> (Place, Option<&'a Node>) {
+fn inside<'a>(item: &Item<'a>, path: &[PathSegment]) -> (Location, Option<&'a Node>) {
     let mut node = Some(item.node);
-    let mut span: Span = item.place.span;
-    let mut key_path: Path = item.place.path.clone();
+    let mut span: Span = item.location.span;
+    let mut key_path: Path = item.location.path.clone();
     for segment in path {
         let inner: Option<&'a Node> = match (segment, node.map(|node| &node.data)) {
             (PathSegment::Key(key), Some(Data::Map(entries))) => entries
@@ -262,22 +267,22 @@ fn inside<'a>(item: &Item<'a>, path: &[PathSegment]) -> (Place, Option<&'a Node>
         span = inner.map_or(span, |inner| inner.span);
         node = inner;
     }
-    (Place::new(key_path, span), node)
+    (Location::new(key_path, span), node)
 }
 
 /// Keys in a default that are no text, where YAML reads another word than the file holds: `no` as
 /// `false`, `010` as 8.
-fn warn_of_keys(node: &Node, place: &Place, owner: &Owner<'_>, context: &mut Context<'_>) {
+fn warn_of_keys(node: &Node, location: &Location, owner: &Owner<'_>, context: &mut Context<'_>) {
     match &node.data {
         Data::List(items) => {
             for (index, item) in items.iter().enumerate() {
-                let place = Place::new(place.path.index(index), item.span);
-                warn_of_keys(item, &place, owner, context);
+                let location = Location::new(location.path.index(index), item.span);
+                warn_of_keys(item, &location, owner, context);
             }
         }
         Data::Map(entries) => {
             for entry in entries {
-                let path = place.path.key(entry.key.text.clone());
+                let path = location.path.key(entry.key.text.clone());
                 let written = context.written(entry.key.span);
                 if !entry.key.is_text
                     && let Some(advice) = advice::misread_key(&entry.key.text, written)
@@ -287,11 +292,11 @@ fn warn_of_keys(node: &Node, place: &Place, owner: &Owner<'_>, context: &mut Con
                         quoted(&entry.key.text),
                         quoted(written)
                     );
-                    let place = Place::new(path.clone(), entry.key.span);
-                    context.warning(code::KEY_NOT_TEXT, &place, message, Some(advice));
+                    let location = Location::new(path.clone(), entry.key.span);
+                    context.warning(code::KEY_NOT_TEXT, &location, message, Some(advice));
                 }
-                let place = Place::new(path, entry.value.span);
-                warn_of_keys(&entry.value, &place, owner, context);
+                let location = Location::new(path, entry.value.span);
+                warn_of_keys(&entry.value, &location, owner, context);
             }
         }
         _ => {}

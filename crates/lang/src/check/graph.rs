@@ -8,8 +8,8 @@ use super::names::NodeIds;
 use crate::diagnostic::{code, quoted};
 use crate::source::Span;
 use crate::suggest::Suggestion;
+use crate::syntax::location::Location;
 use crate::syntax::node::Node as Written;
-use crate::syntax::place::Place;
 use crate::syntax::view::View;
 use crate::workflow::{NodeId, Target};
 
@@ -22,18 +22,21 @@ pub(super) fn check(
 ) {
     let graph = Graph::new(edges, nodes.len());
     if edges.start.is_empty() && !edges.start_open && !edges.stray {
-        let place = file
+        let location = file
             .get("edges")
-            .map(|edges| edges.place)
+            .map(|edges| edges.location)
             .unwrap_or_default();
-        let place = Place::new(
-            place.path,
-            Span::new(place.span.start, (place.span.start + 1).min(place.span.end)),
+        let location = Location::new(
+            location.path,
+            Span::new(
+                location.span.start,
+                (location.span.start + 1).min(location.span.end),
+            ),
         );
         let advice = Suggestion::advice("add `{from: START, to: <first node>}`");
         context.error(
             code::NO_START,
-            &place,
+            &location,
             "no edge leaves `START`, so nothing ever runs",
             Some(advice),
         );
@@ -42,10 +45,10 @@ pub(super) fn check(
     // Nodes that edges can name: others are reported for their ids.
     let known: HashSet<NodeId> = ids.index.values().copied().collect();
     let named = |index: &usize| known.contains(&NodeId(*index));
-    let place = |index: usize| {
+    let location = |index: usize| {
         nodes[index].id.as_ref().map_or_else(
             || nodes[index].view.head(),
-            |id| Place::new(nodes[index].view.place.path.clone(), id.place.span),
+            |id| Location::new(nodes[index].view.location.path.clone(), id.location.span),
         )
     };
 
@@ -63,7 +66,7 @@ pub(super) fn check(
                 quoted(&nodes[index].name())
             );
             let advice = Suggestion::advice("add an edge that leads to it, or remove the node");
-            context.error(code::UNREACHABLE, &place(index), message, Some(advice));
+            context.error(code::UNREACHABLE, &location(index), message, Some(advice));
         }
     }
     if !edges.stray {
@@ -83,7 +86,7 @@ pub(super) fn check(
             };
             context.error(
                 code::NO_END,
-                &place(index),
+                &location(index),
                 message,
                 Some(Suggestion::advice(advice)),
             );
@@ -98,7 +101,7 @@ pub(super) fn check(
         );
         let advice =
             Suggestion::advice("give an edge of the cycle a condition, or use `routes` or `loop`");
-        context.error(code::ENDLESS_CYCLE, &link.place, message, Some(advice));
+        context.error(code::ENDLESS_CYCLE, &link.location, message, Some(advice));
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) fn register<'a>(
             );
             context.error(
                 diagnostic::code::RESERVED_ID,
-                &id.place,
+                &id.location,
                 message,
                 Some(Suggestion::advice("choose another id")),
             );
@@ -57,13 +57,13 @@ pub(super) fn register<'a>(
                 "node {}: an id is a word of letters, digits and `_` that begins with none of the digits",
                 quoted(name)
             );
-            context.error(diagnostic::code::NODE_ID, &id.place, message, None);
+            context.error(diagnostic::code::NODE_ID, &id.location, message, None);
         }
         if ids.index.contains_key(name) {
             let message = format!("the id {} is taken by a node further up", quoted(name));
             context.error(
                 diagnostic::code::DUPLICATE_NODE,
-                &id.place,
+                &id.location,
                 message,
                 Some(Suggestion::advice("give each node an id of its own")),
             );

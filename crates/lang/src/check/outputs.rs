@@ -7,8 +7,8 @@ use super::fields::{lower_type, parse_type};
 use super::scope::{Fields, Owner};
 use crate::diagnostic::{code, quoted};
 use crate::suggest::Suggestion;
+use crate::syntax::location::Location;
 use crate::syntax::node::{Node as Written, OutputField as WrittenField, OutputSchema};
-use crate::syntax::place::Place;
 use crate::syntax::view::Text;
 use crate::types::Type;
 use crate::workflow::{Field, FieldId, Output, OutputField};
@@ -41,14 +41,14 @@ pub(super) fn lower(
         .is_some_and(crate::syntax::memory::Memory::writes_nothing);
     let empty = node.outputs.as_ref().is_some_and(Vec::is_empty);
     if empty && !saves {
-        let place = node
+        let location = node
             .view
             .get("outputs")
-            .map_or_else(|| node.view.head(), |item| item.place);
+            .map_or_else(|| node.view.head(), |item| item.location);
         let advice = Suggestion::advice("name the state field the answer goes to");
         context.error(
             code::EMPTY,
-            &place,
+            &location,
             format!("{owner}: `outputs` must not be empty"),
             Some(advice),
         );
@@ -69,7 +69,7 @@ pub(super) fn lower(
         }
         Some(ty) => {
             output.wrapped = true;
-            let text = schema.ty.as_ref().map(|text| &text.place);
+            let text = schema.ty.as_ref().map(|text| &text.location);
             output
                 .fields
                 .extend(rules.single(&ty, text, node, targets.as_deref(), context));
@@ -100,7 +100,7 @@ impl Rules<'_> {
                     self.owner,
                     quoted(name)
                 );
-                context.warning(code::DUPLICATE_OUTPUT, &output.place, message, None);
+                context.warning(code::DUPLICATE_OUTPUT, &output.location, message, None);
                 continue;
             }
             if id.is_none() && self.fields.known {
@@ -110,7 +110,7 @@ impl Rules<'_> {
                     quoted(name)
                 );
                 let suggestion = context.suggest(name, self.fields.names());
-                context.error(code::UNKNOWN_OUTPUT, &output.place, message, suggestion);
+                context.error(code::UNKNOWN_OUTPUT, &output.location, message, suggestion);
             }
             targets.push((output, id));
         }
@@ -121,13 +121,13 @@ impl Rules<'_> {
     fn single(
         &self,
         ty: &Type,
-        place: Option<&Place>,
+        location: Option<&Location>,
         node: &Written<'_>,
         targets: Option<&[Named<'_>]>,
         context: &mut Context<'_>,
     ) -> Option<OutputField> {
         let &[(_, target)] = targets? else {
-            let place = node.view.get("outputs")?.place;
+            let location = node.view.get("outputs")?.location;
             let message = format!(
                 "{}: an answer of type `{ty}` goes to exactly one output",
                 self.owner
@@ -135,11 +135,11 @@ impl Rules<'_> {
             let advice = Suggestion::advice(
                 "list one field, or use `type: object` with a field for each output",
             );
-            context.error(code::ONE_OUTPUT, &place, message, Some(advice));
+            context.error(code::ONE_OUTPUT, &location, message, Some(advice));
             return None;
         };
         let target = target?;
-        self.same_type(ty, target, place?, context);
+        self.same_type(ty, target, location?, context);
         Some(self.output_field(RESULT, target, None))
     }
 
@@ -160,13 +160,13 @@ impl Rules<'_> {
                 Some(_) => (code::EMPTY, "must not be empty"),
                 None => (code::MISSING_KEY, "is missing"),
             };
-            let place = Place::new(schema.place.path.key("fields"), schema.place.span);
+            let location = Location::new(schema.location.path.key("fields"), schema.location.span);
             let message = format!(
                 "{}: `output_schema.fields` {verb}; a `type: object` needs them",
                 self.owner
             );
             let advice = Suggestion::advice("list each output with its `name` and `type`");
-            context.error(code, &place, message, Some(advice));
+            context.error(code, &location, message, Some(advice));
             return Vec::new();
         };
         let declared: HashSet<&str> = written.iter().map(|field| &*field.name.value).collect();
@@ -185,7 +185,7 @@ impl Rules<'_> {
                 let suggestion = context.suggest(name, declared_names(written));
                 context.error(
                     code::OUTPUT_NOT_IN_SCHEMA,
-                    &output.place,
+                    &output.location,
                     message,
                     suggestion,
                 );
@@ -203,7 +203,7 @@ impl Rules<'_> {
                     self.owner,
                     quoted(name)
                 );
-                context.warning(code::DUPLICATE_OUTPUT, &field.name.place, message, None);
+                context.warning(code::DUPLICATE_OUTPUT, &field.name.location, message, None);
                 continue;
             }
             let target = self.fields.id(name);
@@ -217,14 +217,14 @@ impl Rules<'_> {
                 let suggestion = context.suggest(name, listed.iter().copied());
                 context.error(
                     code::SCHEMA_NOT_IN_OUTPUTS,
-                    &field.name.place,
+                    &field.name.location,
                     message,
                     suggestion,
                 );
                 continue;
             }
             if let (Some(target), Some(ty)) = (target, ty) {
-                self.same_type(&ty, target, &field.ty.place, context);
+                self.same_type(&ty, target, &field.ty.location, context);
                 let mut output = self.output_field(name, target, field.view.string("description"));
                 output.field.sensitive |= field.view.bool("sensitive").unwrap_or(false);
                 super::privacy::mark_inner(&mut output.field.ty, &ty);
@@ -243,13 +243,19 @@ impl Rules<'_> {
         lower_type(
             &field.ty,
             Some(&field.view),
-            &field.view.place,
+            &field.view.location,
             &owner,
             context,
         )
     }
 
-    fn same_type(&self, ty: &Type, target: FieldId, place: &Place, context: &mut Context<'_>) {
+    fn same_type(
+        &self,
+        ty: &Type,
+        target: FieldId,
+        location: &Location,
+        context: &mut Context<'_>,
+    ) {
         let Some(wanted) = self.fields.ty(target) else {
             return;
         };
@@ -260,7 +266,7 @@ impl Rules<'_> {
                 self.owner
             );
             let advice = Suggestion::advice(format!("declare it `{wanted}` in both places"));
-            context.error(code::OUTPUT_TYPE, place, message, Some(advice));
+            context.error(code::OUTPUT_TYPE, location, message, Some(advice));
         }
     }
 

@@ -97,7 +97,12 @@ fn in_file(
                 let advice = Suggestion::advice(
                     "let the caller give the value, or drop `sensitive` if it is no secret",
                 );
-                context.warning(code::SENSITIVE_IN_FILE, &item.place, message, Some(advice));
+                context.warning(
+                    code::SENSITIVE_IN_FILE,
+                    &item.location,
+                    message,
+                    Some(advice),
+                );
             }
         }
     }
@@ -133,7 +138,7 @@ fn contradiction(
             let message =
                 format!("{owner}: `capture: {word}` keeps back what `{name}: true` asks for");
             let advice = Suggestion::advice("drop one of the two; `capture` counts");
-            context.warning(code::CAPTURE, &item.place, message, Some(advice));
+            context.warning(code::CAPTURE, &item.location, message, Some(advice));
         }
     }
 }

@@ -31,7 +31,7 @@ fn refuse(
     context: &mut Context<'_>,
 ) -> Option<Unsupported> {
     let (written, item) = node.entry(key)?;
-    let place = crate::syntax::place::Place::new(item.place.path.clone(), written.span);
+    let location = crate::syntax::location::Location::new(item.location.path.clone(), written.span);
     let message = format!(
         "node {}: `{key}` is not supported yet; the workflow is valid, but a run is refused",
         quoted(name)
@@ -39,9 +39,9 @@ fn refuse(
     let advice = Suggestion::advice(format!(
         "remove `{key}` to run the workflow with this version"
     ));
-    context.warning(code::NOT_SUPPORTED, &place, message, Some(advice));
+    context.warning(code::NOT_SUPPORTED, &location, message, Some(advice));
     Some(Unsupported {
-        path: item.place.path.to_string(),
+        path: item.location.path.to_string(),
         what: format!("{key} (node {})", quoted(name)),
     })
 }

@@ -19,11 +19,11 @@ impl Raw {
     pub fn resolve(
         &self,
         names: &dyn Names,
-        place: &dyn Fn(Span) -> Span,
+        locate: &dyn Fn(Span) -> Span,
     ) -> (Condition, Vec<Finding>) {
         let mut checker = Checker {
             names,
-            place,
+            locate,
             findings: Vec::new(),
         };
         let tree = checker.truth(&self.tree);
@@ -93,7 +93,7 @@ const OUT_OF_REACH: &str =
 
 struct Checker<'a> {
     names: &'a dyn Names,
-    place: &'a dyn Fn(Span) -> Span,
+    locate: &'a dyn Fn(Span) -> Span,
     findings: Vec<Finding>,
 }
 
@@ -144,7 +144,7 @@ impl Checker<'_> {
     }
 
     fn name(&mut self, text: &str, span: Span, braced: bool) -> (Expr, Shape) {
-        match names::resolve(text, span.start, self.names, self.place) {
+        match names::resolve(text, span.start, self.names, self.locate) {
             Ok(found) => {
                 self.findings.extend(found.finding);
                 (Expr::Name(found.reference), Shape::of_type(found.ty))
@@ -184,7 +184,7 @@ impl Checker<'_> {
             );
             return (Expr::Literal(Value::Null), Shape::Unknown);
         }
-        match names::resolve(text, span.start, self.names, self.place) {
+        match names::resolve(text, span.start, self.names, self.locate) {
             Ok(found) if matches!(found.reference.root, Root::Field(_)) => {
                 return self.bare_field(text, span);
             }
@@ -345,7 +345,7 @@ impl Checker<'_> {
     ) {
         self.findings.push(Finding {
             kind,
-            span: (self.place)(span),
+            span: (self.locate)(span),
             message,
             suggestion,
         });

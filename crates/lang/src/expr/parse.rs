@@ -187,7 +187,7 @@ impl Parser {
         self.at += 1;
         let kind = match token {
             Token::Literal(value) => Kind::Literal(value),
-            Token::Braced(name, place) => Kind::Name(name, place),
+            Token::Braced(name, span_inside) => Kind::Name(name, span_inside),
             Token::Open => {
                 let inner = self.nested(|parser| parser.parse_binary(Binding::Or))?;
                 let end = self.close(&Token::Close, span, ")")?;

@@ -12,9 +12,9 @@ use crate::value::{Map, Value};
 use crate::workflow::{Field, FieldId, NodeId};
 
 /// A state with a field of every kind, and `value` as in a check.
-struct Place(Vec<Field>);
+struct SampleState(Vec<Field>);
 
-fn place() -> Place {
+fn sample_state() -> SampleState {
     let fields = [
         ("score", "int"),
         ("ratio", "float"),
@@ -26,14 +26,14 @@ fn place() -> Place {
         ("d", "dict"),
         ("counts", "dict[str, int]"),
     ];
-    Place(
+    SampleState(
         fields
             .map(|(name, ty)| Field::named(name, Type::parse(ty).unwrap()))
             .into(),
     )
 }
 
-impl Names for Place {
+impl Names for SampleState {
     fn field(&self, name: &str) -> Option<Named<'_>> {
         if name == "_loop_iteration_refine" {
             return Some(Named {
@@ -66,7 +66,7 @@ struct Values(Map<String, Value>);
 impl Scope for Values {
     fn get(&self, root: Root) -> Option<Cow<'_, Value>> {
         match root {
-            Root::Field(FieldId(at)) => self.0.get(&place().0[at].name).map(Cow::Borrowed),
+            Root::Field(FieldId(at)) => self.0.get(&sample_state().0[at].name).map(Cow::Borrowed),
             Root::LoopIteration(_) => Some(Cow::Owned(json!(2))),
             Root::CheckedValue => Some(Cow::Owned(json!(18))),
             Root::Input(_) | Root::ParallelItem | Root::ParallelIndex => None,
@@ -87,7 +87,7 @@ fn values() -> Values {
 
 fn resolve(text: &str) -> (Condition, Vec<Finding>) {
     let raw = parse(text).unwrap_or_else(|error| panic!("{text:?}: {error}"));
-    raw.resolve(&place(), &|span| span)
+    raw.resolve(&sample_state(), &|span| span)
 }
 
 fn check(text: &str, expected: bool) {
@@ -488,7 +488,7 @@ proptest! {
     ) {
         match parse(&text) {
             Ok(raw) => {
-                let (condition, findings) = raw.resolve(&place(), &|span| span);
+                let (condition, findings) = raw.resolve(&sample_state(), &|span| span);
                 for finding in findings {
                     prop_assert!(text.get(finding.span.start..finding.span.end).is_some(), "{:?}", finding);
                 }

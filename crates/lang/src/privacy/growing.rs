@@ -74,10 +74,10 @@ impl GrowingText {
     }
 
     /// What is held up to a place, which is held no longer.
-    fn take(&mut self, place: usize) -> &str {
+    fn take(&mut self, offset: usize) -> &str {
         let begin = self.begin;
-        self.begin += place - self.at;
-        self.at = place;
+        self.begin += offset - self.at;
+        self.at = offset;
         let taken = &self.held[begin..self.begin];
         self.last = taken.chars().next_back().or(self.last);
         taken

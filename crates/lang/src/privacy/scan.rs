@@ -33,8 +33,8 @@ impl Intervals {
     }
 
     /// The first, if it begins before a place.
-    pub(super) fn take_before(&mut self, place: usize) -> Option<(usize, usize)> {
-        self.0.front().filter(|(from, _)| *from < place)?;
+    pub(super) fn take_before(&mut self, offset: usize) -> Option<(usize, usize)> {
+        self.0.front().filter(|(from, _)| *from < offset)?;
         self.0.pop_front()
     }
 }
@@ -200,8 +200,8 @@ impl Plain {
         if after - before != letter.len_utf8() {
             self.origins.push_back((self.length, after));
             let settled = pending(automata, &self.cursors, self.length);
-            while let Some((place, _)) = self.origins.get(1)
-                && *place <= settled
+            while let Some((offset, _)) = self.origins.get(1)
+                && *offset <= settled
             {
                 self.origins.pop_front();
             }
@@ -211,15 +211,15 @@ impl Plain {
     /// As [`Scan::settled`], a place of the original.
     fn settled(&self, automata: &[Arc<Automaton>]) -> usize {
         match pending(automata, &self.cursors, self.length) {
-            place if place == self.length => self.unescaper.pending(),
-            place => original(&self.origins, place),
+            offset if offset == self.length => self.unescaper.pending(),
+            offset => original(&self.origins, offset),
         }
     }
 }
 
 /// Where a place of the plain text stands in the original.
-fn original(origins: &VecDeque<(usize, usize)>, place: usize) -> usize {
-    let last = origins.partition_point(|(plain, _)| *plain <= place);
+fn original(origins: &VecDeque<(usize, usize)>, offset: usize) -> usize {
+    let last = origins.partition_point(|(plain, _)| *plain <= offset);
     let (plain, original) = origins[last.saturating_sub(1)];
-    original + (place - plain)
+    original + (offset - plain)
 }

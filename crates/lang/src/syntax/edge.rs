@@ -1,7 +1,7 @@
 //! `edges` and loops: which node follows which.
 
 use super::grammar::{Shape, Table, key};
-use super::place::Place;
+use super::location::Location;
 use super::view::{Item, Text, View};
 
 pub(crate) static EDGE: Table = Table::new(
@@ -227,7 +227,7 @@ fn condition_text<'a>(item: &Item<'a>) -> Option<Text<'a>> {
 
 /// A route, read.
 pub(crate) struct Route<'a> {
-    pub(crate) place: Place,
+    pub(crate) location: Location,
     pub(crate) condition: Option<Text<'a>>,
     pub(crate) to: Option<Text<'a>>,
 }
@@ -240,7 +240,7 @@ impl<'a> Route<'a> {
     fn read(item: &Item<'a>) -> Option<Self> {
         let view = item.mapping(&ROUTE)?;
         Some(Self {
-            place: view.head(),
+            location: view.head(),
             condition: view
                 .get("condition")
                 .and_then(|condition| condition_text(&condition)),

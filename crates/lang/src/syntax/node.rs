@@ -6,7 +6,7 @@ pub(crate) mod model;
 
 use super::config::CAPTURE;
 use super::grammar::{Shape, Table, key};
-use super::place::Place;
+use super::location::Location;
 use super::state::{INNER_FIELD, SENSITIVE};
 use super::view::{Item, Text, View};
 use super::{edge, llm, memory, optimization};
@@ -223,7 +223,7 @@ impl<'a> Node<'a> {
 
 /// `output_schema`, read.
 pub(crate) struct OutputSchema<'a> {
-    pub(crate) place: Place,
+    pub(crate) location: Location,
     pub(crate) ty: Option<Text<'a>>,
     /// Absent when the key is; unsound fields are left out and make `complete` false.
     pub(crate) fields: Option<Vec<OutputField<'a>>>,
@@ -245,7 +245,7 @@ impl<'a> OutputSchema<'a> {
             .as_ref()
             .map(|items| items.iter().filter_map(OutputField::read).collect());
         Self {
-            place: view.head(),
+            location: view.head(),
             ty: view.text("type"),
             complete: items.map_or(0, |items| items.len()) == fields.as_ref().map_or(0, Vec::len),
             fields,

@@ -3,7 +3,7 @@
 
 use super::grammar::{Key, Shape, Table};
 use super::kind::fits_kind;
-use super::place::Path;
+use super::location::Path;
 use super::{advice, lax};
 use crate::diagnostic::findings::Findings;
 use crate::diagnostic::{Diagnostic, Severity, code, quoted};

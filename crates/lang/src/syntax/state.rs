@@ -1,7 +1,7 @@
 //! `state`: the fields, their constraints and checks, and the rules across them.
 
 use super::grammar::{Key as TableKey, NO_LIMIT, Shape, Table, key};
-use super::place::Place;
+use super::location::Location;
 use super::view::{Item, Text, View};
 use crate::yaml::Key;
 
@@ -162,7 +162,7 @@ impl<'a> State<'a> {
 /// A field, inner or outer.
 pub(crate) struct Field<'a> {
     pub(crate) key: &'a Key,
-    pub(crate) place: Place,
+    pub(crate) location: Location,
     /// Absent for an inner field that is nothing but its type, and for one of the wrong shape.
     pub(crate) view: Option<View<'a>>,
     pub(crate) ty: Option<Text<'a>>,
@@ -180,7 +180,7 @@ impl<'a> Field<'a> {
     }
 
     fn read(key: &'a Key, item: &Item<'a>) -> Self {
-        let place = Place::new(item.place.path.clone(), key.span);
+        let location = Location::new(item.location.path.clone(), key.span);
         let view = item.mapping(&FIELD);
         let ty = view
             .as_ref()
@@ -194,7 +194,7 @@ impl<'a> Field<'a> {
             });
         Self {
             key,
-            place,
+            location,
             view,
             ty,
             checks: checks.unwrap_or_default(),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::grammar::Table;
 use super::lax;
-use super::place::{Path, Place};
+use super::location::{Location, Path};
 use crate::source::Span;
 use crate::yaml::{Data, Entry, Key, Node, TextMap};
 
@@ -14,14 +14,14 @@ use crate::yaml::{Data, Entry, Key, Node, TextMap};
 #[derive(Debug, Clone)]
 pub(crate) struct Item<'a> {
     pub(crate) node: &'a Node,
-    pub(crate) place: Place,
+    pub(crate) location: Location,
 }
 
 /// A text and where it stands.
 #[derive(Debug, Clone)]
 pub(crate) struct Text<'a> {
     pub(crate) value: Rc<str>,
-    pub(crate) place: Place,
+    pub(crate) location: Location,
     source: &'a crate::yaml::Text,
 }
 
@@ -56,21 +56,21 @@ impl Locator<'_> {
 pub(crate) struct View<'a> {
     table: &'static Table,
     entries: &'a [Entry],
-    pub(crate) place: Place,
+    pub(crate) location: Location,
 }
 
 impl<'a> Item<'a> {
     pub(crate) fn root(node: &'a Node) -> Self {
         Self {
             node,
-            place: Place::new(Path::default(), node.span),
+            location: Location::new(Path::default(), node.span),
         }
     }
 
     fn at(path: Path, node: &'a Node) -> Self {
         Self {
             node,
-            place: Place::new(path, node.span),
+            location: Location::new(path, node.span),
         }
     }
 
@@ -78,7 +78,7 @@ impl<'a> Item<'a> {
         match &self.node.data {
             Data::Text(text) => Some(Text {
                 value: text.value.clone(),
-                place: self.place.clone(),
+                location: self.location.clone(),
                 source: text,
             }),
             _ => None,
@@ -91,7 +91,7 @@ impl<'a> Item<'a> {
                 items
                     .iter()
                     .enumerate()
-                    .map(|(index, item)| Self::at(self.place.path.index(index), item))
+                    .map(|(index, item)| Self::at(self.location.path.index(index), item))
                     .collect(),
             ),
             _ => None,
@@ -107,7 +107,7 @@ impl<'a> Item<'a> {
                     .map(|entry| {
                         (
                             &entry.key,
-                            Self::at(self.place.path.key(entry.key.text.clone()), &entry.value),
+                            Self::at(self.location.path.key(entry.key.text.clone()), &entry.value),
                         )
                     })
                     .collect(),
@@ -121,7 +121,7 @@ impl<'a> Item<'a> {
             Data::Map(entries) => Some(View {
                 table,
                 entries,
-                place: self.place.clone(),
+                location: self.location.clone(),
             }),
             _ => None,
         }
@@ -138,7 +138,7 @@ impl<'a> View<'a> {
     /// A key as written, and its value, null included.
     pub(crate) fn entry(&self, name: &str) -> Option<(&'a Key, Item<'a>)> {
         let entry = self.find(name)?;
-        let path = self.place.path.key(entry.key.text.clone());
+        let path = self.location.path.key(entry.key.text.clone());
         Some((&entry.key, Item::at(path, &entry.value)))
     }
 
@@ -195,11 +195,11 @@ impl<'a> View<'a> {
     }
 
     /// Where to point when the mapping as a whole is meant: its first key, or all of an empty one.
-    pub(crate) fn head(&self) -> Place {
+    pub(crate) fn head(&self) -> Location {
         let span = self
             .entries
             .first()
-            .map_or(self.place.span, |entry| entry.key.span);
-        Place::new(self.place.path.clone(), span)
+            .map_or(self.location.span, |entry| entry.key.span);
+        Location::new(self.location.path.clone(), span)
     }
 }

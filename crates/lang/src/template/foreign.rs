@@ -29,13 +29,13 @@ pub(crate) fn find(
     text: &str,
     names: &dyn Names,
     asked_for: &[&str],
-    place: &dyn Fn(Span) -> Span,
+    locate: &dyn Fn(Span) -> Span,
 ) -> Vec<Finding> {
     let mut scanner = Scanner {
         text,
         names,
         asked_for,
-        place,
+        locate,
         findings: Vec::new(),
         inserted: HashSet::new(),
         tags: Vec::new(),
@@ -57,7 +57,7 @@ struct Scanner<'a> {
     text: &'a str,
     names: &'a dyn Names,
     asked_for: &'a [&'a str],
-    place: &'a dyn Fn(Span) -> Span,
+    locate: &'a dyn Fn(Span) -> Span,
     findings: Vec<Finding>,
     /// The names of real placeholders.
     inserted: HashSet<&'a str>,
@@ -231,7 +231,7 @@ impl Scanner<'_> {
     fn warn(&mut self, at: usize, written: &str, message: String, meant: &Meant) {
         self.findings.push(Finding {
             kind: FindingKind::ForeignPlaceholder,
-            span: (self.place)(Span::new(at, at + written.len())),
+            span: (self.locate)(Span::new(at, at + written.len())),
             message,
             suggestion: Some(Suggestion::advice(meant.advice(written))),
         });
@@ -420,12 +420,12 @@ fn unquoted(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::place;
+    use super::super::tests::sample_state;
     use super::*;
 
     /// What is said about a text: what is underlined, and the field it proposes.
     fn check(text: &str, expected: &[(&str, &str)]) {
-        let found = find(text, &place(), &["d"], &|span| span);
+        let found = find(text, &sample_state(), &["d"], &|span| span);
         let found: Vec<(&str, &str)> = found
             .iter()
             .map(|finding| {

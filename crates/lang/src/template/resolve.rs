@@ -15,14 +15,14 @@ impl Raw {
     pub fn resolve(
         &self,
         names: &dyn Names,
-        place: &dyn Fn(Span) -> Span,
+        locate: &dyn Fn(Span) -> Span,
     ) -> (Template, Vec<Finding>) {
         let mut pieces = Vec::new();
         let mut findings = Vec::new();
         for piece in &self.pieces {
             match piece {
                 RawPiece::Text(text) => push_text(&mut pieces, text),
-                RawPiece::Group(inside, span) => match read_group(inside, *span, names, place) {
+                RawPiece::Group(inside, span) => match read_group(inside, *span, names, locate) {
                     Group::Literal => push_text(&mut pieces, &format!("{{{inside}}}")),
                     Group::Placeholder(found) => {
                         findings.extend(found.finding);
@@ -54,17 +54,17 @@ fn read_group<'a>(
     inside: &str,
     span: Span,
     names: &'a dyn Names,
-    place: &dyn Fn(Span) -> Span,
+    locate: &dyn Fn(Span) -> Span,
 ) -> Group<'a> {
     let text = inside.trim();
     let start = span.start + inside.len() - inside.trim_start().len();
     if let Some(name) = formatted(text) {
-        return Group::Fault(format_spec(name, start, names, place));
+        return Group::Fault(format_spec(name, start, names, locate));
     }
     if is_literal(inside, names) {
         return Group::Literal;
     }
-    match names::resolve(text, start, names, place) {
+    match names::resolve(text, start, names, locate) {
         Ok(found) => Group::Placeholder(found),
         Err(finding) => Group::Fault(finding),
     }
@@ -111,9 +111,9 @@ fn format_spec(
     name: &str,
     start: usize,
     names: &dyn Names,
-    place: &dyn Fn(Span) -> Span,
+    locate: &dyn Fn(Span) -> Span,
 ) -> Finding {
-    let meant = match names::resolve(name, start, names, place) {
+    let meant = match names::resolve(name, start, names, locate) {
         Ok(_) => Some(name.strip_prefix("state.").unwrap_or(name).to_owned()),
         Err(finding) => finding
             .suggestion
@@ -125,7 +125,7 @@ fn format_spec(
     );
     Finding {
         kind: FindingKind::FormatSpec,
-        span: place(Span::new(start, start + name.len() + 1)),
+        span: locate(Span::new(start, start + name.len() + 1)),
         message: format!(
             "placeholder {} has a format, which is not supported",
             quoted(name)

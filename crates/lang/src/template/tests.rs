@@ -9,13 +9,13 @@ use crate::value::Map;
 use crate::workflow::{Field, FieldId, NodeId};
 
 /// A node with two inputs over a small state, and a loop.
-pub(super) struct Place {
+pub(super) struct SampleState {
     fields: Vec<Field>,
 }
 
 const INPUTS: [&str; 2] = ["alias", "topic"];
 
-pub(super) fn place() -> Place {
+pub(super) fn sample_state() -> SampleState {
     let schema = |fields: Vec<Field>| Type::Object(Some(Arc::new(ObjectSchema { fields })));
     let field = |name: &str, ty: &str| Field::named(name, Type::parse(ty).unwrap());
     let home = Field::named(
@@ -26,7 +26,7 @@ pub(super) fn place() -> Place {
         "user",
         schema(vec![field("name", "str"), field("age", "int"), home]),
     );
-    Place {
+    SampleState {
         fields: vec![
             field("topic", "str"),
             field("d", "dict"),
@@ -37,7 +37,7 @@ pub(super) fn place() -> Place {
     }
 }
 
-impl Names for Place {
+impl Names for SampleState {
     fn field(&self, name: &str) -> Option<Named<'_>> {
         if name == "_loop_iteration_say" {
             return Some(Named {
@@ -75,7 +75,7 @@ impl Names for Place {
 }
 
 /// The state, with `alias` given as an input.
-struct Values(Map<String, Value>, Place);
+struct Values(Map<String, Value>, SampleState);
 
 impl Scope for Values {
     fn get(&self, root: Root) -> Option<Cow<'_, Value>> {
@@ -97,11 +97,11 @@ fn values() -> Values {
     let Value::Object(state) = state else {
         unreachable!()
     };
-    Values(state, place())
+    Values(state, sample_state())
 }
 
 fn resolve(text: &str) -> (Template, Vec<crate::names::Finding>) {
-    parse(text).resolve(&place(), &|span| span)
+    parse(text).resolve(&sample_state(), &|span| span)
 }
 
 fn check(text: &str, expected: &str) {
@@ -223,7 +223,7 @@ fn dots_into_flat_types_are_warned_about_and_fail_at_run_time() {
         reason("{d.a.b.c}"),
         "`d.a.b` is a single value, which has no `c` inside"
     );
-    let null = Values(Map::new(), place());
+    let null = Values(Map::new(), sample_state());
     let error = resolve("{user.home.city}").0.render(&null).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -243,7 +243,7 @@ fn one_placeholder_alone_keeps_its_value() {
 
 #[test]
 fn places_are_mapped_for_references_and_findings() {
-    let (template, findings) = parse("a {d.a} {topci}").resolve(&place(), &|span| {
+    let (template, findings) = parse("a {d.a} {topci}").resolve(&sample_state(), &|span| {
         Span::new(span.start + 100, span.end + 100)
     });
     assert_eq!(

@@ -4,19 +4,19 @@ use crate::check::context::Context;
 use crate::check::scope::Fields;
 use crate::diagnostic::{code, quoted};
 use crate::suggest::Suggestion;
-use crate::syntax::place::Place;
+use crate::syntax::location::Location;
 use crate::types::Type;
 use crate::workflow::{FanOut, Node};
 
 /// What a fan-out gathers is of the item type of the list it goes to: the value of the target's one
 /// output, or an object of its several.
 pub(crate) fn check_collected(
-    fan_outs: &[(FanOut, Place)],
+    fan_outs: &[(FanOut, Location)],
     nodes: &[Node],
     fields: &Fields<'_>,
     context: &mut Context<'_>,
 ) {
-    for (fan_out, place) in fan_outs {
+    for (fan_out, location) in fan_outs {
         let Some(Type::List(Some(item))) = fields.ty(fan_out.collect) else {
             continue;
         };
@@ -40,7 +40,7 @@ pub(crate) fn check_collected(
             );
             let advice =
                 Suggestion::advice("change the item type of the field, or declare it `list`");
-            context.error(code::FIELD_TYPE, place, message, Some(advice));
+            context.error(code::FIELD_TYPE, location, message, Some(advice));
         }
     }
 }

@@ -16,7 +16,7 @@ impl Lowering<'_, '_> {
                 let advice = Suggestion::advice("remove the edge, or name the node it leaves");
                 self.context.error(
                     code::BAD_ENDPOINT,
-                    &text.place,
+                    &text.location,
                     "nothing leaves `END`",
                     Some(advice),
                 );
@@ -40,7 +40,7 @@ impl Lowering<'_, '_> {
                 let message = format!("{owner}: nothing leads into `START`");
                 let advice = Suggestion::advice("name the first node instead");
                 self.context
-                    .error(code::BAD_ENDPOINT, &text.place, message, Some(advice));
+                    .error(code::BAD_ENDPOINT, &text.location, message, Some(advice));
                 None
             }
             name => {
@@ -63,7 +63,7 @@ impl Lowering<'_, '_> {
                 quoted(&text.value)
             );
             self.context
-                .error(code::UNKNOWN_NODE, &text.place, message, suggestion);
+                .error(code::UNKNOWN_NODE, &text.location, message, suggestion);
         }
     }
 
@@ -83,7 +83,7 @@ impl Lowering<'_, '_> {
             let message = format!("{owner}: there is no state field {}", quoted(name));
             let suggestion = self.context.suggest(name, self.fields.names());
             self.context
-                .error(code::UNKNOWN_FIELD, &text.place, message, suggestion);
+                .error(code::UNKNOWN_FIELD, &text.location, message, suggestion);
             return None;
         };
         if let Some(ty) = self.fields.ty(id).filter(|ty| !fits(ty)) {
@@ -92,7 +92,7 @@ impl Lowering<'_, '_> {
                 quoted(name)
             );
             self.context
-                .error(code::FIELD_TYPE, &text.place, message, None);
+                .error(code::FIELD_TYPE, &text.location, message, None);
         }
         Some(id)
     }

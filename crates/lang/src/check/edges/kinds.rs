@@ -5,7 +5,7 @@ use super::{From, Lowering, iterations};
 use crate::diagnostic::{code, quoted};
 use crate::suggest::Suggestion;
 use crate::syntax::edge::{DEFAULT_MAX_ITEMS, Edge as Written, Loop, Parallel, Route};
-use crate::syntax::place::Place;
+use crate::syntax::location::Location;
 use crate::types::Type;
 use crate::workflow::{EdgeLoop, FanOut, FieldId, Routes, Target};
 
@@ -34,7 +34,7 @@ impl Lowering<'_, '_> {
                         format!("{owner}: a second default route; only one can be the fallback");
                     let advice = Suggestion::advice("give one of them a condition");
                     self.context
-                        .error(code::TWO_DEFAULTS, &route.place, message, Some(advice));
+                        .error(code::TWO_DEFAULTS, &route.location, message, Some(advice));
                 }
                 default = target.or(default);
             } else if let Some(text) = &route.condition
@@ -44,15 +44,15 @@ impl Lowering<'_, '_> {
             }
         }
         if defaults == 0 && routes.iter().all(|route| route.condition.is_some()) {
-            let place = edge.view.entry("routes").map_or_else(
+            let location = edge.view.entry("routes").map_or_else(
                 || edge.view.head(),
-                |(key, routes)| Place::new(routes.place.path, key.span),
+                |(key, routes)| Location::new(routes.location.path, key.span),
             );
             let message =
                 format!("{owner}: no route is the default, so the run may find no way on");
             let advice = Suggestion::advice("add `{condition: {logic: default}, to: …}`");
             self.context
-                .error(code::NO_DEFAULT, &place, message, Some(advice));
+                .error(code::NO_DEFAULT, &location, message, Some(advice));
         }
         match from {
             Some(From::Start) => {
@@ -143,7 +143,7 @@ impl Lowering<'_, '_> {
                     let message = format!("{owner}: `target_node` must be a node, not `END`");
                     let advice = Suggestion::advice("name the node that runs once per item");
                     self.context
-                        .error(code::BAD_ENDPOINT, &text.place, message, Some(advice));
+                        .error(code::BAD_ENDPOINT, &text.location, message, Some(advice));
                     None
                 }
             });
@@ -167,12 +167,12 @@ impl Lowering<'_, '_> {
                         max_items: self.max_items(parallel, items, owner),
                     };
                     self.result.exits[node.0].fan_out = Some(fan_out.clone());
-                    let place = parallel
+                    let location = parallel
                         .collect
                         .as_ref()
-                        .map(|text| text.place.clone())
+                        .map(|text| text.location.clone())
                         .unwrap_or_default();
-                    self.result.fan_outs.push((fan_out, place));
+                    self.result.fan_outs.push((fan_out, location));
                 }
             }
             None => {}
@@ -196,7 +196,7 @@ impl Lowering<'_, '_> {
             );
             let advice = Suggestion::advice("say how many there may be: `max_items: 100`");
             self.context
-                .warning(code::FAN_OUT_BOUND, &text.place, message, Some(advice));
+                .warning(code::FAN_OUT_BOUND, &text.location, message, Some(advice));
         }
         DEFAULT_MAX_ITEMS
     }

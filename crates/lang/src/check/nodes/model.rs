@@ -44,7 +44,7 @@ fn lower_tool(tool: &tools::Tool<'_>, owner: &str, context: &mut Context<'_>) ->
         };
         context.error(
             code::UNKNOWN_TOOL,
-            &tool.name.place,
+            &tool.name.location,
             format!("{owner}: there is no tool {}", quoted(name)),
             suggestion,
         );

@@ -65,12 +65,12 @@ impl fmt::Display for Path {
 
 /// A value's key path and span.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Place {
+pub(crate) struct Location {
     pub(crate) path: Path,
     pub(crate) span: Span,
 }
 
-impl Place {
+impl Location {
     pub(crate) fn new(path: Path, span: Span) -> Self {
         Self { path, span }
     }
