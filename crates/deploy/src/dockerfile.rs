@@ -70,8 +70,8 @@ impl Plan<'_> {
         }
     }
 
-    /// Tells apart images of different contents: everything that goes into one but the program, whose
-    /// version stands for it.
+    /// Tells apart images of different contents: everything that goes into one but the program,
+    /// whose version stands for it.
     pub(crate) fn tag(&self) -> String {
         let mut digest = Sha256::new();
         let mut add = |bytes: &[u8]| {

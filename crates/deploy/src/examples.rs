@@ -5,7 +5,8 @@ use serde_json::Value;
 use crate::plan::Access;
 use crate::shell;
 
-/// A request on one command line, with the key that the shell's `FLOWMILL_API_KEY` holds where one is wanted.
+/// A request on one command line, with the key that the shell's `FLOWMILL_API_KEY` holds where one
+/// is wanted.
 pub fn curl(url: &str, path: &str, body: &Value, access: Access) -> String {
     let key = match access {
         Access::Keys => " -H \"Authorization: Bearer $FLOWMILL_API_KEY\"",

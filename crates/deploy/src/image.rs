@@ -1,5 +1,6 @@
-//! The image as `docker import` takes it: the files of its one layer, and what its `Dockerfile` says beside
-//! them. The engine makes that in one step, where `docker build` takes one for each instruction.
+//! The image as `docker import` takes it: the files of its one layer, and what its `Dockerfile`
+//! says beside them. The engine makes that in one step, where `docker build` takes one for each
+//! instruction.
 
 use std::borrow::Cow;
 

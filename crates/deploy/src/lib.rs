@@ -1,8 +1,9 @@
 //! A workflow's deployment package: what goes into its image, and the files around it.
 //!
-//! [`plan::Plan`] holds every decision; [`package::Package`] is the files that follow from it, the same bytes
-//! for the same plan. Nothing is written here and nothing is asked: no clock, no environment, no disk. Text
-//! of a user never reaches a file as it is; `render` writes each value by the rules of the file's format.
+//! [`plan::Plan`] holds every decision; [`package::Package`] is the files that follow from it, the
+//! same bytes for the same plan. Nothing is written here and nothing is asked: no clock, no
+//! environment, no disk. Text of a user never reaches a file as it is; `render` writes each value
+//! by the rules of the file's format.
 
 mod dockerfile;
 pub mod elf;

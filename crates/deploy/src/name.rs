@@ -1,4 +1,5 @@
-//! The name of a deployment: of its container, its image, its volume, and its objects in Kubernetes.
+//! The name of a deployment: of its container, its image, its volume, and its objects in
+//! Kubernetes.
 
 use std::fmt;
 

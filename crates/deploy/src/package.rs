@@ -12,8 +12,8 @@ use crate::render::{Template, render};
 use crate::sbom;
 use crate::variables::{self, MACHINE};
 
-/// The folder for keys in the package, which nobody else may read, and the file in it. They are no part of
-/// the image and of no repository: the file is mounted when the container starts.
+/// The folder for keys in the package, which nobody else may read, and the file in it. They are no
+/// part of the image and of no repository: the file is mounted when the container starts.
 pub const SECRETS: (&str, &str) = ("secrets", "secrets/flowmill.env");
 
 /// The label that tells our containers and images from others; its value is the deployment's name.

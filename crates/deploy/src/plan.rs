@@ -69,7 +69,8 @@ pub struct Plan<'a> {
     pub access: Access,
     /// Whom it lets in in a cluster, where others reach it.
     pub in_cluster: Access,
-    /// What was chosen, for a label of the container that is started; `None`: nobody starts one now.
+    /// What was chosen, for a label of the container that is started; `None`: nobody starts one
+    /// now.
     pub options: Option<String>,
     /// What an `api_base` in the workflow may reach; `None` leaves it to the settings.
     pub model_allow: Option<String>,
@@ -79,8 +80,8 @@ pub struct Plan<'a> {
     pub version: &'a str,
 }
 
-/// Whom the server in the container lets in. It listens on all of the container's addresses, so without keys
-/// it has to be told that something else guards it.
+/// Whom the server in the container lets in. It listens on all of the container's addresses, so
+/// without keys it has to be told that something else guards it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Callers with a key. Without any the server does not start.

@@ -1,5 +1,6 @@
-//! The templates, and how a value is written in each format. A template cannot forget to escape: whatever
-//! stands in `{{ }}` goes through its file's format, and code blocks are fenced so that nothing leaves them.
+//! The templates, and how a value is written in each format. A template cannot forget to escape:
+//! whatever stands in `{{ }}` goes through its file's format, and code blocks are fenced so that
+//! nothing leaves them.
 
 use std::fmt::Write as _;
 
@@ -109,7 +110,8 @@ pub(crate) fn render(template: Template, context: &impl Serialize) -> String {
         .expect("the templates are ours, and tests render each")
 }
 
-/// A quoted word. Between quotes `\`, `"` and `$` mean something; a line end cannot be written at all.
+/// A quoted word. Between quotes `\`, `"` and `$` mean something; a line end cannot be written at
+/// all.
 fn dockerfile(text: &str) -> String {
     let mut quoted = String::from('"');
     for character in one_line(text).chars() {

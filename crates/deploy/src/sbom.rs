@@ -1,9 +1,9 @@
-//! What is in the image, as a bill of materials in CycloneDX's JSON: the program with the crates that are
-//! linked into it, and the files that it reads.
+//! What is in the image, as a bill of materials in CycloneDX's JSON: the program with the crates
+//! that are linked into it, and the files that it reads.
 //!
-//! The crates stand in `sbom/crates.tsv`, a line each: name, version, SHA-256 of its package, licence, and
-//! what it depends on. A test of the command line holds that file to what Cargo says, and writes it anew.
-//! No time and nothing random goes in: the same package has the same bill.
+//! The crates stand in `sbom/crates.tsv`, a line each: name, version, SHA-256 of its package,
+//! licence, and what it depends on. A test of the command line holds that file to what Cargo says,
+//! and writes it anew. No time and nothing random goes in: the same package has the same bill.
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};

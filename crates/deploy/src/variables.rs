@@ -63,8 +63,8 @@ pub fn of(workflow: &Workflow, answering: &Answering) -> Vec<Variable> {
     found
 }
 
-/// The model that a node asks. A node's address and key belong to the provider it named, so they count only
-/// where the wanted model is that provider's, as in [`llm::model::Override`].
+/// The model that a node asks. A node's address and key belong to the provider it named, so they
+/// count only where the wanted model is that provider's, as in [`llm::model::Override`].
 fn spec(node: &ModelNode, answering: &Answering) -> Option<ModelSpec> {
     let own = ModelSpec {
         provider: node.llm.provider.clone(),

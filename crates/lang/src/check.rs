@@ -1,5 +1,5 @@
 //! From a file's text to the checked workflow. Each file in here holds one family of rules. No rule
-//! stops at its first fault, and none speaks about a part whose shape is already known to be wrong.
+//! stops at its first fault, and none reports on a part whose shape is already known to be wrong.
 
 mod comparisons;
 mod conditions;
@@ -33,7 +33,7 @@ use crate::syntax::{self, FILE_SHAPE, File, shape};
 use crate::workflow::{AdditionalInputs, Workflow};
 use crate::yaml;
 
-/// What checking a file found: the workflow if there is no error, and everything to be said of it.
+/// What checking a file found: the workflow, if there is no error, and all diagnostics.
 #[derive(Debug)]
 pub struct Checked {
     /// Present exactly when `diagnostics` holds no error.
@@ -54,7 +54,7 @@ pub fn check(source: &Source) -> Checked {
     }
 }
 
-/// The workflow as far as it can be made out; to be used only if nothing was an error.
+/// The workflow as far as it could be read; to be used only if no finding is an error.
 fn read(source: &Source, findings: &mut Findings) -> Option<Workflow> {
     let extension = source
         .name

@@ -1,4 +1,5 @@
-//! Diagnostics as plain data, and the table of their codes. Turning them into text is in [`render`].
+//! Diagnostics as plain data, and the table of their codes. Turning them into text is in
+//! [`render`].
 
 mod codes;
 pub(crate) mod findings;
@@ -35,30 +36,31 @@ impl Severity {
 pub struct Diagnostic {
     /// Stable, such as `FM0123`; `flowmill explain` prints its page.
     pub code: &'static str,
-    /// Error or warning.
+    /// Whether the workflow can run despite it.
     pub severity: Severity,
     /// Dotted key path of the fault, such as `nodes.0.outputs.1`; empty for the whole file.
     pub path: String,
     /// One sentence, without a trailing full stop where it ends in a word list.
     pub message: String,
-    /// The way out: a "did you mean" name alone when that is what it is (see `did_you_mean`), else a sentence.
+    /// How to fix it: the name that was probably meant, without more (see `did_you_mean`), or a
+    /// sentence.
     pub suggestion: Option<String>,
-    /// The bare name meant, when `suggestion` proposes one.
+    /// The name that was probably meant, when `suggestion` proposes one.
     pub did_you_mean: Option<String>,
-    /// Where.
+    /// The part of the file that is underlined.
     pub span: Span,
 }
 
 impl Diagnostic {
-    /// With a way out.
+    /// The diagnostic with a suggestion how to fix it.
     pub(crate) fn suggesting(mut self, suggestion: Suggestion) -> Self {
         self.suggestion = Some(suggestion.did_you_mean.clone().unwrap_or(suggestion.text));
         self.did_you_mean = suggestion.did_you_mean;
         self
     }
 
-    /// The way out as a sentence that people read.
-    fn way_out(&self) -> Option<String> {
+    /// The suggestion as a sentence for people.
+    fn advice(&self) -> Option<String> {
         match &self.did_you_mean {
             Some(name) => Some(format!("did you mean `{name}`?")),
             None => self.suggestion.clone(),

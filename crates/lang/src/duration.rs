@@ -1,5 +1,5 @@
-//! Durations as people write them: `90` (seconds), `0.5`, `30s`, `5m`, `1h 30m`, `250ms`, `7d`. The one
-//! grammar of them: options, settings and HTTP headers read a duration here.
+//! Durations as people write them: `90` (seconds), `0.5`, `30s`, `5m`, `1h 30m`, `250ms`, `7d`.
+//! Options, settings and HTTP headers are all read by this one grammar.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ const HOUR: u128 = 60 * MINUTE;
 const DAY: u128 = 24 * HOUR;
 const WEEK: u128 = 7 * DAY;
 
-/// The duration that a text names: a number of seconds, or numbers with units, one after the other or with
-/// blanks or commas between them. ISO 8601 (`PT1H30M`) is read as well. `None` where the text is no
-/// duration, is below zero, or is too long to count.
+/// The duration that a text names: a number of seconds, or numbers with units, one after the other
+/// or with blanks or commas between them. ISO 8601 (`PT1H30M`) is read as well. `None` where the
+/// text is no duration, is below zero, or is too long to count.
 pub fn parse(text: &str) -> Option<Duration> {
     let text = text.trim();
     if let Ok(seconds) = text.parse() {

@@ -1,6 +1,6 @@
-//! What can be wrong with a value that must fit a type. Faults are pydantic-shaped, because clients of
-//! the Python original match on their `type`. Owns their kinds and fixed wording; where a value breaks
-//! a rule is found in [`crate::types`].
+//! What can be wrong with a value that must fit a type. Faults are pydantic-shaped, because clients
+//! of the Python original match on their `type`. Owns their kinds and fixed wording; where a value
+//! breaks a rule is found in [`crate::types`].
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ pub enum PathSegment {
 pub struct Fault {
     /// From the outermost value (for inputs: the field's name first).
     pub path: Vec<PathSegment>,
-    /// Which rule.
+    /// The rule that the value breaks.
     pub kind: FaultKind,
     /// A sentence in pydantic's wording, such as `Input should be a valid string`.
     pub message: String,
@@ -61,7 +61,8 @@ impl Fault {
     }
 }
 
-/// After how many faults no further items are looked at: one answer need not hold a million of them.
+/// The number of faults after which no further items are checked: one answer need not hold a
+/// million.
 pub const ENOUGH: usize = 1_000;
 
 /// The most that a path repeats of a key that is data, in bytes: each of many faults may repeat it.
@@ -89,7 +90,8 @@ fn cut(key: &str) -> String {
 /// The most that is repeated of a value, in bytes, about as it is written.
 const ECHO_BYTES: usize = 64 << 10;
 
-/// A faulty value as it is shown to whoever gave it. A large one is not: it may be at fault many times over.
+/// A faulty value as it is shown to the caller who sent it. A large value is left out, because many
+/// faults may repeat it.
 pub fn echo(value: &Value) -> Value {
     if is_within(value, ECHO_BYTES) {
         value.clone()
@@ -107,8 +109,8 @@ pub(crate) fn echo_object(members: &Map<String, Value>) -> Value {
     }
 }
 
-/// Whether a value takes no more than so many bytes, about as it is written. Costs no more than those
-/// bytes do.
+/// Whether a value takes no more than so many bytes, about as it is written. Costs no more than
+/// those bytes do.
 pub fn is_within(value: &Value, bytes: usize) -> bool {
     let mut left = bytes;
     fits(value, &mut left)
@@ -263,13 +265,13 @@ impl FaultKind {
     }
 }
 
-/// Where a value stands while it is being checked; lives on the stack so that a value without faults
-/// costs nothing.
+/// The path of a value while it is being checked. It lives on the stack, so that a value without
+/// faults costs nothing.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Path<'a> {
     Root,
     Key(&'a Path<'a>, &'a str),
-    /// A key that no author named, of any length.
+    /// A key that is data and not named by the author of the workflow, of any length.
     Data(&'a Path<'a>, &'a str),
     Index(&'a Path<'a>, usize),
 }

@@ -1,5 +1,5 @@
-//! What may stand in a field: its type, and what is asked of its values beyond that. The data only; what
-//! it means for values is in [`crate::types`].
+//! What may stand in a field: its type, and what is asked of its values beyond that. The data only;
+//! what it means for values is in [`crate::types`].
 
 use std::sync::Arc;
 
@@ -29,26 +29,26 @@ pub enum Type {
 /// The inner fields of an `object`, in declaration order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ObjectSchema {
-    /// Declaration order.
+    /// In declaration order.
     pub fields: Vec<Field>,
 }
 
 /// A state field, an inner field of an object, or a field of an object output.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Field {
-    /// As declared.
+    /// The name as declared.
     pub name: String,
-    /// Parsed.
+    /// The type of its value.
     pub ty: Type,
     /// The caller must give it.
     pub required: bool,
     /// Already coerced; `None` means no default.
     pub default: Option<Value>,
-    /// For `/schema`.
+    /// For the readers of `/schema`, and for the model where a node produces the field.
     pub description: Option<String>,
     /// Its value is shown nowhere but in the run's own result.
     pub sensitive: bool,
-    /// Beyond the type.
+    /// Limits on the value beyond its type.
     pub constraints: Constraints,
     /// Custom checks (`value` is the field's value). State fields only.
     pub checks: Vec<Rule>,
@@ -61,21 +61,21 @@ pub struct Field {
 pub struct Constraints {
     /// A regular expression searched for in a text (anchored only where it says so).
     pub pattern: Option<regex::Regex>,
-    /// Characters.
+    /// Fewest characters of a text.
     pub min_length: Option<usize>,
-    /// Characters.
+    /// Most characters of a text.
     pub max_length: Option<usize>,
-    /// Inclusive.
+    /// The lowest number, inclusive.
     pub minimum: Option<f64>,
-    /// Inclusive.
+    /// The highest number, inclusive.
     pub maximum: Option<f64>,
     /// The allowed values, coerced.
     pub allowed: Option<Vec<Value>>,
     /// A named text format.
     pub format: Option<Format>,
-    /// Items of a list or entries of a dict.
+    /// Fewest items of a list or entries of a dict.
     pub min_items: Option<usize>,
-    /// Items of a list or entries of a dict.
+    /// Most items of a list or entries of a dict.
     pub max_items: Option<usize>,
 }
 
@@ -94,8 +94,8 @@ pub enum Format {
 }
 
 impl Type {
-    /// Whether an output of this type may be stored in a field of the other: the same type, where an
-    /// object without a schema stands for any object.
+    /// Whether an output of this type may be stored in a field of the other: the same type, where
+    /// an object without a schema stands for any object.
     pub fn same_as(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::List(Some(item)), Self::List(Some(other))) => item.same_as(other),

@@ -1,4 +1,5 @@
-//! How fields and nodes of a checked workflow refer to each other: by their positions in it.
+//! The ids by which fields and nodes of a checked workflow refer to each other: their positions in
+//! it.
 
 /// Position of a field in [`Workflow::fields`](crate::workflow::Workflow::fields).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

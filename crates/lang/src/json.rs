@@ -1,6 +1,6 @@
-//! JSON text to a [`Value`], with what `serde_json` alone does not do: a depth limit of our own (bounded
-//! memory and stack), and integers beyond 64 bits refused with their place rather than rounded. Used
-//! for request bodies, input files, and model answers.
+//! JSON text to a [`Value`], with what `serde_json` alone does not do: a depth limit of our own
+//! (bounded memory and stack), and integers beyond 64 bits refused with their path rather than
+//! rounded. Used for request bodies, input files, and model answers.
 
 mod integers;
 
@@ -23,7 +23,7 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// None.
+    /// No bounds.
     pub const NONE: Self = Self {
         values: usize::MAX,
         text_bytes: usize::MAX,
@@ -66,20 +66,20 @@ pub enum Error {
     /// JSON whose integers do not all fit 64 bits.
     #[error("an integer does not fit 64 bits")]
     IntegersTooLarge {
-        /// Those integers.
+        /// The integers that do not fit.
         integers: LargeIntegers,
         /// The whole value, those integers rounded to doubles.
         value: Box<Value>,
     },
 }
 
-/// Reads one JSON value; a leading byte order mark is skipped. A key given twice has its last value.
-/// NaN, infinities and numbers beyond doubles are syntax errors.
+/// Reads one JSON value; a leading byte order mark is skipped. A key given twice has its last
+/// value. NaN, infinities and numbers beyond doubles are syntax errors.
 pub fn read(text: &str) -> Result<Value, Error> {
     read_within(text, Bounds::NONE)
 }
 
-/// The same, of a text from somebody who may mean harm.
+/// The same for a text that may be hostile.
 pub fn read_within(text: &str, bounds: Bounds) -> Result<Value, Error> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let scan = scan(text, bounds)?;
@@ -111,8 +111,8 @@ const LARGE_DIGITS: usize = 19;
 fn scan(text: &str, bounds: Bounds) -> Result<Scan, Error> {
     let characters = |at: usize| text[..at].chars().count();
     let mut depth = 0_usize;
-    // The outermost one; each comma and each bracket stands for one more, an empty pair of brackets for one
-    // too many.
+    // The outermost one; each comma and each bracket stands for one more, an empty pair of brackets
+    // for one too many.
     let mut values = 1_usize;
     let mut text_began = 0;
     let mut digits = 0_usize;

@@ -1,5 +1,5 @@
-//! Names inside placeholders and conditions: what they refer to and what is wrong with them. Shared by
-//! [`crate::template`] and [`crate::expr`]; which names exist where is the caller's [`Names`].
+//! Names inside placeholders and conditions: what they refer to and what is wrong with them. Shared
+//! by [`crate::template`] and [`crate::expr`]; which names exist where is the caller's [`Names`].
 
 use crate::diagnostic::{Severity, quoted};
 use crate::field::Type;
@@ -7,12 +7,12 @@ use crate::reference::{Reference, Root};
 use crate::source::Span;
 use crate::suggest::Suggestion;
 
-/// The names that can be used in one place of a workflow file.
+/// The names that can be used at one point of a workflow file.
 pub trait Names {
     /// What `state.<name>` means: a field, or a loop counter.
     fn field(&self, name: &str) -> Option<Named<'_>>;
 
-    /// What `<name>` alone means: the place's own variables first, then the state.
+    /// What `<name>` alone means: the node's own variables first, then the state.
     fn variable(&self, name: &str) -> Option<Named<'_>> {
         self.field(name)
     }
@@ -25,13 +25,13 @@ pub trait Names {
         self.fields()
     }
 
-    /// Whether the place is newer than the rule that a bare word on the right of a comparison is
-    /// text, so that no file relies on it: there, a bare word that names a field is an error.
+    /// Whether a bare word on the right of a comparison that names a field is an error. Elsewhere
+    /// such a word is text, because existing files rely on that.
     fn refuses_bare_fields(&self) -> bool {
         false
     }
 
-    /// Whether a field of that name exists which cannot be read in this place.
+    /// Whether a field of that name exists that cannot be read here.
     fn is_out_of_reach(&self, _name: &str) -> bool {
         false
     }
@@ -40,22 +40,22 @@ pub trait Names {
 /// What a name refers to.
 #[derive(Debug, Clone, Copy)]
 pub struct Named<'a> {
-    /// The variable.
+    /// The variable that the name stands for.
     pub root: Root,
     /// Its type; `None` when any value may turn up.
     pub ty: Option<&'a Type>,
 }
 
-/// Something to be said about a placeholder or a condition.
+/// An error or a warning about a placeholder or a condition.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
-    /// Which rule.
+    /// The rule that is broken.
     pub kind: FindingKind,
-    /// Where, as mapped by the caller.
+    /// The part of the file, as located by the caller.
     pub span: Span,
-    /// One sentence.
+    /// What is wrong, in one sentence.
     pub message: String,
-    /// The way out.
+    /// How to fix it.
     pub suggestion: Option<Suggestion>,
 }
 
@@ -66,7 +66,8 @@ pub enum FindingKind {
     UnknownName,
     /// `{x:…}` or `{x!…}` in a template.
     FormatSpec,
-    /// A dot into a type that has no inner names; fails (template) or is null (condition) at run time.
+    /// A dot into a type that has no inner names; fails (template) or is null (condition) at run
+    /// time.
     NoInnerNames,
     /// An operator on a type it can never work on.
     Nonsense,
@@ -144,7 +145,7 @@ pub(crate) struct Resolved<'a> {
     pub(crate) reference: Reference,
     /// The type of what the whole path leads to; `None` when any value may turn up.
     pub(crate) ty: Option<&'a Type>,
-    /// Of warning severity.
+    /// A warning about the name, if there is one.
     pub(crate) finding: Option<Finding>,
 }
 
@@ -154,7 +155,7 @@ pub(crate) fn is_known(text: &str, names: &dyn Names) -> bool {
 }
 
 /// Looks up a name path such as `state.user.name`, which stands at byte `start` of a text whose
-/// ranges `place` maps to the workflow file.
+/// ranges `locate` maps to the workflow file.
 pub(crate) fn resolve<'a>(
     text: &str,
     start: usize,

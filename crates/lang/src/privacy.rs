@@ -1,9 +1,10 @@
-//! What nobody but the caller may see: which parts of a state are sensitive, and hiding them in values,
-//! in faults and in texts. The one place that masks; every sink uses it.
+//! Masking: which parts of a state only the caller may see, and hiding them in values, in faults
+//! and in texts. All masking is done here; everything that shows runs uses it.
 //!
-//! A value is hidden by its *place* ([`Sensitive`]): whatever stands in a sensitive field becomes
-//! [`MASK`], of any type and length, and only null stays, because it says that there is nothing. Beyond
-//! its place, a value is looked for in *text* ([`Secrets`]): prompts, answers and error sentences.
+//! A value is hidden by its *field* ([`Sensitive`]): the value of a sensitive field becomes
+//! [`MASK`], whatever its type and length; only null stays, because it gives nothing away. Outside
+//! its field, a value is searched for in *text* ([`Secrets`]): prompts, answers and error
+//! sentences.
 
 mod escapes;
 mod growing;

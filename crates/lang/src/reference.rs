@@ -9,7 +9,7 @@ use crate::value::Value;
 /// What a placeholder or a condition's name refers to, resolved at check time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reference {
-    /// The variable.
+    /// The variable that the value is read from.
     pub root: Root,
     /// Keys to follow from there, into objects and dicts.
     pub path: Vec<String>,
@@ -52,7 +52,8 @@ impl Reference {
         }
     }
 
-    /// Follows the keys; where one cannot be followed, its position and the value it is missing from.
+    /// Follows the keys; where one cannot be followed, its position and the value it is missing
+    /// from.
     pub(crate) fn follow<'a>(&self, root: &'a Value) -> Result<&'a Value, (usize, &'a Value)> {
         let mut value = root;
         for (depth, key) in self.path.iter().enumerate() {

@@ -8,7 +8,7 @@ use crate::value::Value;
 /// A condition that must hold, and what to say when it does not.
 #[derive(Debug, Clone)]
 pub struct Rule {
-    /// Must hold.
+    /// The condition that must hold.
     pub condition: Condition,
     /// The condition as written.
     pub text: String,

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use crate::syntax::FILE;
 use crate::syntax::grammar::{Key, NO_LIMIT, Shape, Table};
 
-/// JSON Schema (2020-12) of the file format. It accepts every valid file written with the documented
-/// spellings; names, types of fields and the graph are beyond it.
+/// JSON Schema (2020-12) of the file format. It accepts every valid file written with the
+/// documented spellings; names, types of fields and the graph are beyond it.
 pub fn language() -> Value {
     let mut definitions = Map::new();
     let top = mapping(&FILE, &mut definitions);
@@ -41,8 +41,8 @@ pub struct KeyInfo {
     pub doc: &'static str,
 }
 
-/// Every key of the file format, sections before what is in them. What can be nested without end (the
-/// schema of an object inside the schema of an object) is listed once.
+/// Every key of the file format, sections before what is in them. What can be nested without end
+/// (the schema of an object inside the schema of an object) is listed once.
 pub fn keys() -> Vec<KeyInfo> {
     let mut keys = Vec::new();
     list_table(&FILE, "", &mut Vec::new(), &mut keys);

@@ -1,11 +1,11 @@
-//! The way out of an unknown word: the nearest known one, or all of them. Owns which words are near, and
-//! the wording of lists; which words are known is the caller's business.
+//! What to suggest for an unknown word: the nearest known one, or all of them. Owns which words are
+//! near, and the wording of lists; the caller decides which words are known.
 
 /// Most edits at which a word still counts as a misspelling.
 const MAX_EDITS: usize = 2;
 
-/// Letters of the longest word that is compared with others: a file can have very many words that differ,
-/// and what a comparison takes grows with the square of their length.
+/// Letters of the longest word that is compared with others: a file can have very many words that
+/// differ, and what a comparison takes grows with the square of their length.
 const LONGEST: usize = 64;
 
 /// Most words [`known_list`] spells out.
@@ -14,7 +14,8 @@ const LISTED: usize = 12;
 /// What to offer in place of an unknown word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suggestion {
-    /// A sentence part for people: ``did you mean `topic`?``, ``known: `a`, `b` ``, or other advice.
+    /// A sentence part for people: ``did you mean `topic`?``, ``known: `a`, `b` ``, or other
+    /// advice.
     pub text: String,
     /// The bare word meant, when one is near enough.
     pub did_you_mean: Option<String>,
@@ -47,8 +48,8 @@ impl Suggestion {
     }
 }
 
-/// The candidate within 2 edits of `word`, ignoring case; the first declared on a tie. A word of more than
-/// 64 letters has none.
+/// The candidate within 2 edits of `word`, ignoring case; the first declared on a tie. A word of
+/// more than 64 letters has none.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let (mut from, mut to) = (Vec::new(), Vec::new());
     lower_case(word, &mut from);

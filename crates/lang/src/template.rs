@@ -1,6 +1,6 @@
 //! Prompt templates: `{field}`, `{state.field.inner}`, `{input}`. Owns their form
 //! and rendering as Python's `str()` would (`python`). Which names exist is
-//! [`crate::names`]' business.
+//! decided in [`crate::names`].
 
 pub(crate) mod foreign;
 mod parse;
@@ -19,14 +19,14 @@ pub use parse::{Raw, parse};
 /// A parsed and resolved template.
 #[derive(Debug, Clone)]
 pub struct Template {
-    /// In order.
+    /// The pieces in order.
     pub pieces: Vec<Piece>,
 }
 
 /// A run of text or a placeholder.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Piece {
-    /// Verbatim.
+    /// Text that is copied as it is.
     Text(String),
     /// To be replaced by a value.
     Placeholder(Placeholder),
@@ -45,14 +45,15 @@ pub struct Placeholder {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("placeholder `{{{placeholder}}}` cannot be filled: {reason}")]
 pub struct RenderError {
-    /// As written.
+    /// The placeholder as written.
     pub placeholder: String,
     /// Which step failed and why, without values.
     pub reason: String,
 }
 
 impl Template {
-    /// The text with every placeholder replaced, in one pass: inserted values are never expanded again.
+    /// The text with every placeholder replaced, in one pass: inserted values are never expanded
+    /// again.
     pub fn render(&self, scope: &dyn Scope) -> Result<String, RenderError> {
         let mut text = String::with_capacity(self.verbatim_length());
         for piece in &self.pieces {
@@ -74,7 +75,8 @@ impl Template {
         Ok(text)
     }
 
-    /// A node input's value: the real value when the template is exactly one placeholder, else text.
+    /// A node input's value: the real value when the template is exactly one placeholder, else
+    /// text.
     pub fn value(&self, scope: &dyn Scope) -> Result<Value, RenderError> {
         match self.only_placeholder() {
             Some(placeholder) => Ok(placeholder.value(scope)?.into_owned()),

@@ -1,6 +1,6 @@
-//! What types and constraints mean for values: parsing their text, coercing values to them. Constraints
-//! beyond the type are in `constraints`, named text formats in `format`; the types themselves are in
-//! `field.rs`.
+//! What types and constraints mean for values: parsing their text, coercing values to them.
+//! Constraints beyond the type are in `constraints`, named text formats in `format`; the types
+//! themselves are in `field.rs`.
 
 mod coerce;
 mod constraints;

@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 
 pub use serde_json::{Map, Value};
 
-/// Whether two values are equal: numbers by their exact value (`8 == 8.0`), true as 1 and false as 0,
-/// lists and objects part by part, and nothing ever equals a value of another kind.
+/// Whether two values are equal: numbers by their exact value (`8 == 8.0`), true as 1 and false as
+/// 0, lists and objects part by part, and nothing ever equals a value of another kind.
 pub fn equal(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Null, Value::Null) => true,

@@ -1,12 +1,12 @@
-//! Characters that a terminal does not show but acts on, and texts with those made visible. Whatever a
-//! model, a server or a caller wrote could otherwise move the cursor, hide what stands there or turn it
-//! around.
+//! Characters that a terminal does not show but acts on, and texts with those made visible.
+//! Whatever a model, a server or a caller wrote could otherwise move the cursor, hide what stands
+//! there or turn it around.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Whether a character is a control character (C0, DEL, C1), or a mark that changes the direction or the
-/// lines of the text around it.
+/// Whether a character is a control character (C0, DEL, C1), or a mark that changes the direction
+/// or the lines of the text around it.
 pub fn is_hidden(character: char) -> bool {
     character.is_control()
         || matches!(
@@ -20,8 +20,8 @@ pub fn is_hidden(character: char) -> bool {
         )
 }
 
-/// A text with hidden characters escaped as in JSON, `\u001b`; line ends and tabs stay. JSON keeps its
-/// meaning.
+/// A text with hidden characters escaped as in JSON, `\u001b`; line ends and tabs stay. JSON keeps
+/// its meaning.
 pub fn escaped(text: &str) -> Cow<'_, str> {
     if !text.contains(is_escaped) {
         return Cow::Borrowed(text);

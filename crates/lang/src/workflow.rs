@@ -1,6 +1,7 @@
-//! The checked workflow: the only thing the engine executes. Every name in it is resolved, every type
-//! parsed, every condition type-checked; a value of these types cannot be wrong. What a caller's inputs
-//! become is in `inputs`, what a model's answer becomes in `output`, their schemas in `json_schema`.
+//! The checked workflow: the only thing the engine executes. Every name in it is resolved, every
+//! type parsed, every condition type-checked; a value of these types cannot be wrong. What a
+//! caller's inputs become is in `inputs`, what a model's answer becomes in `output`, their schemas
+//! in `json_schema`.
 
 mod exits;
 mod inputs;
@@ -44,11 +45,11 @@ pub struct Workflow {
     pub fields: Vec<Field>,
     /// Whether inputs that are no field are dropped or refused.
     pub additional_inputs: AdditionalInputs,
-    /// Cross-field rules.
+    /// The rules that hold across fields.
     pub rules: Vec<Rule>,
-    /// In file order.
+    /// The steps, in file order.
     pub nodes: Vec<Node>,
-    /// Where START leads.
+    /// The nodes that a run begins with, or the end.
     pub start: Vec<Target>,
     /// `config.execution`.
     pub execution: Execution,
@@ -62,16 +63,17 @@ pub struct Workflow {
     pub capture: Capture,
     /// Where its state holds sensitive values; `None` where no field is sensitive.
     pub sensitive: Option<Sensitive>,
-    /// Parts that are checked but that this version cannot execute yet. A run is refused while any is listed.
+    /// Parts that are checked but that this version cannot execute yet. A workflow with any of them
+    /// cannot be run.
     pub unsupported: Vec<Unsupported>,
 }
 
 /// A part of the file that this version checks but cannot execute.
 #[derive(Debug, Clone)]
 pub struct Unsupported {
-    /// Dotted key path.
+    /// Where it is in the file: a dotted key path.
     pub path: String,
-    /// Such as "tools (node `search`)".
+    /// What it is, for messages: "tools (node `search`)".
     pub what: String,
 }
 

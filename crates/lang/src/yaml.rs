@@ -1,6 +1,6 @@
-//! A workflow file's text as a tree of values with spans. Owns reading YAML (with the scalar rules of
-//! YAML 1.1, as files written for `PyYAML` rely on them) and JSON, and the bounds that keep a hostile
-//! file harmless. Writes values, too. Knows nothing of workflows.
+//! A workflow file's text as a tree of values with spans. Owns reading YAML (with the scalar rules
+//! of YAML 1.1, as files written for `PyYAML` rely on them) and JSON, and the bounds that keep a
+//! hostile file harmless. Writes values, too. Knows nothing of workflows.
 
 mod bounds;
 mod json;

@@ -10,8 +10,8 @@ use llm::model::ModelSpec;
 
 use crate::fixture::{Read, listing, nasty};
 
-/// All but the user's own files, which the package holds byte for byte, and the bill of materials, which changes
-/// with every crate.
+/// All but the user's own files, which the package holds byte for byte, and the bill of materials,
+/// which changes with every crate.
 fn check(name: &str, plan: &Plan<'_>) {
     let mut package = Package::of(plan);
     assert_eq!(package, Package::of(plan), "the same plan, the same bytes");

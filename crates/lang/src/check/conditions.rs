@@ -1,5 +1,5 @@
-//! Texts with names in them, templates and conditions: looked up, type-checked, and their findings
-//! brought to the place in the file.
+//! Templates and conditions: their names are looked up, their types checked, and what is found is
+//! reported where it stands in the file.
 
 use super::context::Context;
 use super::names::{OwnValue, Scope};

@@ -1,4 +1,5 @@
-//! What the rules share while they check one file: where findings go, and the bounds on costly work.
+//! What the rules share while they check one file: where findings go, and the bounds on costly
+//! work.
 
 use super::comparisons::Comparisons;
 use super::patterns::Patterns;
@@ -8,7 +9,7 @@ use crate::source::Span;
 use crate::suggest::Suggestion;
 use crate::syntax::location::{Location, Path};
 
-/// Where findings go, and the text their places are in.
+/// Collects findings about one text.
 pub(super) struct Context<'a> {
     pub(super) text: &'a str,
     pub(super) findings: &'a mut Findings,
@@ -26,7 +27,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// What stands there in the file.
+    /// The text of that part of the file.
     pub(super) fn written(&self, span: Span) -> &'a str {
         self.text.get(span.start..span.end).unwrap_or_default()
     }
@@ -85,7 +86,7 @@ impl Context<'_> {
         self.error(code::NOT_A_MAPPING, &location, message, Some(advice));
     }
 
-    /// What to offer for an unknown word; nothing once nobody will read it.
+    /// What to suggest for an unknown word; nothing once the list of findings is full.
     pub(super) fn suggest<'n>(
         &self,
         word: &str,

@@ -28,13 +28,13 @@ pub(super) struct Edges {
     pub(super) exits: Vec<Exits>,
     /// For each target of a fan-out, the lists whose items it runs for.
     pub(super) items: HashMap<NodeId, Vec<FieldId>>,
-    /// Every fan-out, with the place of its `collect_field`.
+    /// Every fan-out, with the location of its `collect_field`.
     pub(super) fan_outs: Vec<(FanOut, Location)>,
     /// Every way from one node to another, for the graph rules.
     pub(super) links: Vec<Link>,
     /// Nodes with an edge that could not be resolved: it might lead anywhere.
     pub(super) open: HashSet<NodeId>,
-    /// An edge whose source could not be resolved: it might be anybody's.
+    /// Whether there is an edge whose source could not be resolved: it might leave any node.
     pub(super) stray: bool,
     /// A START edge could not be resolved.
     pub(super) start_open: bool,
@@ -44,7 +44,7 @@ pub(super) struct Edges {
 pub(super) struct Link {
     pub(super) from: NodeId,
     pub(super) to: Target,
-    /// Taken whatever the state is.
+    /// Whether it is taken in any state.
     pub(super) always: bool,
     pub(super) location: Location,
 }

@@ -243,8 +243,8 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// The place a fault's path leads to, and what stands there; of what is not there, the place of what
-/// should hold it.
+/// The location that a fault's path leads to, and the value there. For a value that is missing, the
+/// location of the value that should hold it.
 fn inside<'a>(item: &Item<'a>, path: &[PathSegment]) -> (Location, Option<&'a Node>) {
     let mut node = Some(item.node);
     let mut span: Span = item.location.span;

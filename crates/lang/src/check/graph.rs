@@ -1,4 +1,5 @@
-//! The graph as a whole: every node is reached from START and reaches END, and no cycle runs forever.
+//! The graph as a whole: every node is reached from START and reaches END, and no cycle runs
+//! forever.
 
 use std::collections::HashSet;
 

@@ -1,5 +1,5 @@
-//! Which names exist where: state fields everywhere, a node's inputs in its prompt, loop counters and
-//! the item of a fan-out where the engine has them.
+//! Which names exist where: state fields everywhere, a node's inputs in its prompt, loop counters
+//! and the item of a fan-out where the engine has them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -35,11 +35,11 @@ pub(super) struct ParallelItem<'a> {
     pub(super) ty: Option<&'a Type>,
 }
 
-/// The names of one place.
+/// The names that can be used at one point of the file.
 #[derive(Clone)]
 pub(super) struct Scope<'a> {
     pub(super) fields: &'a Fields<'a>,
-    /// Loop counters exist here.
+    /// The nodes whose loop counters can be read here.
     pub(super) nodes: Option<&'a NodeIds<'a>>,
     /// The node's own variables, which win over fields unless `state.` is written.
     pub(super) variables: &'a [Variable<'a>],

@@ -1,5 +1,5 @@
-//! Nodes: ids, inputs, loops. What only one kind of node has is checked in a file of that kind, also
-//! where the node is of another kind.
+//! Nodes: ids, inputs, loops. What only one kind of node has is checked in a file of that kind,
+//! also where the node is of another kind.
 
 mod code;
 mod model;
@@ -22,7 +22,7 @@ use crate::workflow::{Exits, FieldId, Node, NodeId, NodeInput, NodeKind, Repeat}
 
 static TEXT: Type = Type::Str;
 
-/// Gathers the ids, and judges each.
+/// Collects the ids and checks each.
 pub(super) fn register<'a>(
     nodes: &'a [Written<'a>],
     file: &View<'_>,

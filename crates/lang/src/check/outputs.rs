@@ -191,7 +191,8 @@ impl Rules<'_> {
                 );
             }
         }
-        // A misspelled output is reported as such; that its field is missing among the outputs is no news.
+        // A misspelled output is reported as such; that its field is missing among the outputs
+        // follows from it.
         let outputs_sound = targets.is_some() && all_known && node.outputs.is_some();
         let mut fields = Vec::new();
         let mut seen = HashSet::new();

@@ -1,9 +1,9 @@
-//! Compiling the regular expressions of a file, with a bound on what they may take.
+//! Compiling the regular expressions of a file, with a limit on their memory.
 
 use regex::{Regex, RegexBuilder};
 
-/// Patterns compiled so far. A small pattern can take megabytes and long to compile, so a file may hold
-/// many that stay small and a few that do not.
+/// Counts the patterns compiled so far. A short pattern can take megabytes and long to compile, so
+/// a file may hold many patterns that stay small and a few that do not.
 #[derive(Default)]
 pub(super) struct Patterns {
     all: usize,
@@ -34,7 +34,7 @@ impl Patterns {
         };
         compiled.map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => "it takes too much memory".to_owned(),
-            // The library draws a picture of the pattern first; the reason is its last line.
+            // The message of the library quotes the pattern first; the reason is its last line.
             error => error
                 .to_string()
                 .lines()

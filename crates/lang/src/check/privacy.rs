@@ -12,7 +12,8 @@ use crate::syntax::view::View;
 use crate::types::Type;
 use crate::workflow::{Capture, CaptureLevel, FanOut, Field, Node};
 
-/// A field is sensitive where any node that writes it says so, and where it gathers what is.
+/// A field is sensitive where any node that writes it says so, and where it collects sensitive
+/// values.
 pub(super) fn mark_outputs<P>(fields: &mut [Field], nodes: &[Node], fan_outs: &[(FanOut, P)]) {
     for output in nodes.iter().flat_map(|node| &node.output.fields) {
         let field = &mut fields[output.target.0];
@@ -120,7 +121,8 @@ fn in_file(
     }
 }
 
-/// `capture` wins over the Python original's switches; who sets both to different ends is told.
+/// `capture` wins over the switches of the Python original; a warning says so where the two
+/// contradict.
 fn contradiction(
     capture: &View<'_>,
     switches: Option<&View<'_>>,

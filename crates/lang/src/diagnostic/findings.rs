@@ -1,4 +1,4 @@
-//! Gathering diagnostics, with a bound: a hostile file can hold more faults than anybody reads.
+//! Collecting diagnostics, up to a limit: a hostile file can hold more faults than anybody reads.
 
 use super::{Diagnostic, Severity, code};
 use crate::source::Span;

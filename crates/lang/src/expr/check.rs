@@ -1,6 +1,6 @@
-//! Looking up the names of a condition and checking that its operators suit the types. What can never
-//! work is an error; a comparison that merely always comes out the same is a warning, because files
-//! with such conditions run.
+//! Looking up the names of a condition and checking that its operators suit the types. What can
+//! never work is an error; a comparison that merely always comes out the same is a warning, because
+//! files with such conditions run.
 
 use crate::diagnostic::quoted;
 use crate::field::Type;
@@ -14,8 +14,8 @@ use super::parse::{Kind, Node, Raw};
 use super::tree::{Comparison, Condition, Expr};
 
 impl Raw {
-    /// Looks every name up and checks the types. `place` maps byte ranges of the parsed text to the
-    /// workflow file. With a finding of error severity the condition must not be used.
+    /// Looks every name up and checks the types. `locate` maps byte ranges of the parsed text to
+    /// the workflow file. With a finding of error severity the condition must not be used.
     pub fn resolve(
         &self,
         names: &dyn Names,
@@ -167,8 +167,8 @@ impl Checker<'_> {
         }
     }
 
-    /// On the right a bare word is text, unless it can only be a name: `state.x`, or a variable that
-    /// exists nowhere but here, such as `value` in a check.
+    /// On the right a bare word is text, unless it can only be a name: `state.x`, or a variable
+    /// that exists nowhere but here, such as `value` in a check.
     fn word_on_the_right(&mut self, text: &str, span: Span) -> (Expr, Shape) {
         if text.starts_with("state.") {
             return self.name(text, span, false);
@@ -189,7 +189,8 @@ impl Checker<'_> {
                 return self.bare_field(text, span);
             }
             Ok(_) => return self.name(text, span, false),
-            // A field's name with a dot behind it is meant for the field, though that has no such part.
+            // A field's name with a dot behind it is meant for the field, though that has no such
+            // part.
             Err(_) if self.names.refuses_bare_fields() && names::is_known(text, self.names) => {
                 return self.name(text, span, false);
             }
@@ -198,8 +199,8 @@ impl Checker<'_> {
         (Expr::Literal(Value::from(text)), Shape::Text)
     }
 
-    /// A bare word on the right that is a field's name. Old files rely on its being text in routes; in
-    /// rules and checks there are none, and a rule that means something else than it says would
+    /// A bare word on the right that is a field's name. Old files rely on its being text in routes;
+    /// in rules and checks there are none, and a rule that means something else than it says would
     /// refuse every valid input, or none.
     fn bare_field(&mut self, text: &str, span: Span) -> (Expr, Shape) {
         let (kind, message, advice) = if self.names.refuses_bare_fields() {

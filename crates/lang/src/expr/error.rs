@@ -1,17 +1,17 @@
-//! Why a text is no condition.
+//! The error of a text that is not a condition.
 
 use crate::source::Span;
 use crate::suggest::Suggestion;
 
-/// Why a text is no condition.
+/// Why a text is not a condition.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{message}")]
 pub struct ExprError {
     /// Byte range of the condition's text.
     pub span: Span,
-    /// One sentence.
+    /// What is wrong, in one sentence.
     pub message: String,
-    /// The way out.
+    /// How to fix it.
     pub suggestion: Option<Suggestion>,
 }
 

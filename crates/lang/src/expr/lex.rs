@@ -18,7 +18,8 @@ pub(super) struct Spanned {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Token {
-    /// A name, a keyword or bare text: `state.kind`, `and`, `spam`. Dots and inner dashes belong to it.
+    /// A name, a keyword or bare text: `state.kind`, `and`, `spam`. Dots and inner dashes belong to
+    /// it.
     Word(String),
     /// `{state.kind}`, without the braces and outer blanks; the place of the inside is kept.
     Braced(String, Span),

@@ -1,4 +1,5 @@
-//! Tokens to a tree, by precedence climbing. Names are not looked up here, so a bare word stays a word.
+//! Tokens to a tree, by precedence climbing. Names are not looked up here, so a bare word stays a
+//! word.
 
 use crate::diagnostic::quoted;
 use crate::source::Span;

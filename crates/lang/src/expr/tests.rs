@@ -275,8 +275,8 @@ fn reads_names_each_field_once() {
     assert_eq!(condition.references().len(), 5);
 }
 
-/// A condition as drawn at random: written down with as few brackets as possible and evaluated in the
-/// plainest way, to be compared with what parser and evaluator make of the text.
+/// A condition as drawn at random: written down with as few brackets as possible and evaluated in
+/// the plainest way, to be compared with what parser and evaluator make of the text.
 #[derive(Debug, Clone)]
 enum Drawn {
     Number(i32),

@@ -10,7 +10,8 @@ pub struct Condition {
     pub(super) tree: Expr,
 }
 
-/// A part of a condition. Every part has a value; `All`, `Any`, `Not`, comparisons and `In` have a boolean.
+/// A part of a condition. Every part has a value; `All`, `Any`, `Not`, comparisons and `In` have a
+/// boolean.
 #[derive(Debug, Clone)]
 pub(super) enum Expr {
     /// A literal, or a list of nothing but literals.

@@ -1,6 +1,6 @@
-//! The integers beyond 64 bits in a text that is known to be JSON. Rarely needed, so the text is read a
-//! second time rather than the first reading slowed; and nothing is kept of each, since there may be
-//! as many as the text has room for.
+//! The integers beyond 64 bits in a text that is known to be JSON. Rarely needed, so the text is
+//! read a second time rather than the first reading slowed; and nothing is kept of each, since
+//! there may be as many as the text has room for.
 
 use std::fmt;
 use std::ops::ControlFlow;

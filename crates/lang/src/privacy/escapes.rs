@@ -23,9 +23,9 @@ impl Unescaper {
         Self { at, backslashes: 0 }
     }
 
-    /// Reads on, and gives the number of bytes read: what is left may be the beginning of an escape and
-    /// has to be given again, with more behind it. `told` gets each character, where it begins and where
-    /// it ends. `is_whole`: nothing follows.
+    /// Reads on, and gives the number of bytes read: what is left may be the beginning of an escape
+    /// and has to be given again, with more behind it. `told` gets each character, where it begins
+    /// and where it ends. `is_whole`: nothing follows.
     pub(super) fn read(
         &mut self,
         text: &str,

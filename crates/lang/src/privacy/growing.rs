@@ -1,5 +1,5 @@
-//! A text that arrives piece by piece, and may be shown as it does: a value can begin in one piece and
-//! end in the next, so what may be the beginning of one is held back until it is known.
+//! A text that arrives piece by piece, and may be shown as it does: a value can begin in one piece
+//! and end in the next, so what may be the beginning of one is held back until it is known.
 
 use super::mask::MASK;
 use super::scan::{Intervals, Scan};

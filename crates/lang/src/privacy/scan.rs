@@ -60,8 +60,8 @@ struct Plain {
     unread: String,
     /// Bytes of plain text.
     length: usize,
-    /// Where the plain text does not simply go on as the original does: a place there, and the same in
-    /// the original.
+    /// Where the plain text does not simply go on as the original does: a place there, and the same
+    /// in the original.
     origins: VecDeque<(usize, usize)>,
 }
 

@@ -1,9 +1,9 @@
 //! Finding many texts in one pass over another: the automaton of Aho and Corasick.
 //!
 //! Of what ends at a place only the longest text is of interest, because a mask over it covers the
-//! others. So no state keeps a list of what ends there, and neither the memory nor the time depends on
-//! how values are nested in each other or how often they occur: about 14 bytes for each byte that is
-//! looked for, and at most two steps, on average, for each byte that is read.
+//! others. So no state keeps a list of what ends there, and neither the memory nor the time depends
+//! on how values are nested in each other or how often they occur: about 14 bytes for each byte
+//! that is looked for, and at most two steps, on average, for each byte that is read.
 
 use std::sync::Arc;
 
@@ -179,8 +179,8 @@ impl Automaton {
         self.depth[state as usize] as usize
     }
 
-    /// The patterns that end at a state, the longest first, up to the first that counts anywhere: what
-    /// is shorter than that is covered by it. Few, since whole words are short.
+    /// The patterns that end at a state, the longest first, up to the first that counts anywhere:
+    /// what is shorter than that is covered by it. Few, since whole words are short.
     fn endings(&self, state: u32) -> impl Iterator<Item = (usize, u8)> {
         let mut next = self.ending[state as usize];
         std::iter::from_fn(move || {

@@ -1,11 +1,11 @@
-//! Sensitive values in texts: a prompt they were put into, an answer that repeats them, an error that
-//! quotes them.
+//! Sensitive values in texts: a prompt they were put into, an answer that repeats them, an error
+//! that quotes them.
 //!
-//! What is looked for is a whole value, in any letter case, as it is or escaped as in JSON, Python or
-//! Rust, once or several times over. A value that was reworded, translated, encoded otherwise or quoted
-//! in part is not found. Nor is what would be found everywhere and give nothing away: texts of fewer
-//! than three characters, numbers of fewer than four digits, and words such as `true`. Those are hidden
-//! by their place alone.
+//! Whole values are searched for, in any letter case, as they are or escaped as in JSON, Python or
+//! Rust, once or several times over. A value that was reworded, translated, encoded otherwise or
+//! quoted in part is not found. Nor are values that would be found everywhere and give nothing
+//! away: texts of fewer than three characters, numbers of fewer than four digits, and words such as
+//! `true`. Those are hidden in their fields only.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,16 +17,16 @@ use super::scan::{Intervals, Scan};
 use super::search::{Automaton, LONGEST_WORD, Pattern};
 use crate::value::{Map, Value};
 
-/// Characters of the shortest text that is looked for.
+/// Characters of the shortest text that is searched for.
 const MIN_TEXT: usize = 3;
 /// Digits of the shortest number.
 const MIN_DIGITS: usize = 4;
 /// Characters of the shortest key: shorter ones are more often an author's names than data.
 const MIN_KEY: usize = 8;
-/// Shorter texts are found as whole words only: `Ada` is, and `Adam` stays.
+/// Shorter texts are found only as whole words: a search for `Ada` leaves `Adam` alone.
 const MIN_INSIDE_WORDS: usize = 8;
 
-/// Words that say nothing about whoever gave them.
+/// Words that say nothing about the person who gave them.
 const TRIVIAL: &[&str] = &[
     "true",
     "false",
@@ -53,8 +53,8 @@ pub struct Secrets {
 /// The search for the values known at one moment; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Search {
-    /// Merged so that their sizes at least halve: a run that learns a thousand values one by one does
-    /// not build a thousand large automata.
+    /// Merged so that their sizes at least halve: a run that learns a thousand values one by one
+    /// does not build a thousand large automata.
     pub(super) automata: Arc<[Arc<Automaton>]>,
 }
 
@@ -92,7 +92,8 @@ impl Secrets {
     }
 
     fn insert(&mut self, text: &str, whole_word: bool) {
-        // A value with backslashes of its own reads differently once escapes are taken for what they mean.
+        // A value with backslashes of its own reads differently once escapes are taken for what
+        // they mean.
         let plain = escapes::plain(text).filter(|plain| !plain.is_empty());
         for text in plain.iter().map(String::as_str).chain([text]) {
             let text: Arc<str> = text.to_ascii_lowercase().into();
@@ -159,8 +160,8 @@ impl Default for Search {
 }
 
 impl Search {
-    /// The text with every value replaced; borrowed where there is none. Values that overlap or touch
-    /// are replaced as one.
+    /// The text with every value replaced; borrowed where there is none. Values that overlap or
+    /// touch are replaced as one.
     pub fn mask<'t>(&self, text: &'t str) -> Cow<'t, str> {
         match self.masked(text) {
             Some(masked) => Cow::Owned(masked),

@@ -1,4 +1,4 @@
-//! Which parts of a state are sensitive, and hiding them by their place.
+//! Which fields of a state, or parts of them, are sensitive, and hiding their values.
 
 use std::borrow::Cow;
 
@@ -9,10 +9,10 @@ use crate::field::{Field, ObjectSchema, Type};
 use crate::ids::FieldId;
 use crate::value::Value;
 
-/// The sensitive places of a workflow's state.
+/// The sensitive fields of a workflow's state.
 #[derive(Debug, Clone)]
 pub struct Sensitive {
-    /// By field.
+    /// One entry per field of the state.
     fields: Vec<Hidden>,
 }
 
@@ -54,8 +54,8 @@ impl Sensitive {
         }
     }
 
-    /// A field's value for rendering: every scalar in its sensitive parts is masked, so that the keys a
-    /// placeholder follows are still there.
+    /// A field's value for rendering: every scalar in its sensitive parts is masked, so that the
+    /// keys a placeholder follows are still there.
     pub fn mask_scalars<'v>(&self, field: FieldId, value: &'v Value) -> Cow<'v, Value> {
         match self.hidden(field) {
             Hidden::Nothing => Cow::Borrowed(value),
@@ -68,9 +68,9 @@ impl Sensitive {
         self.hidden(field).learn(value, secrets);
     }
 
-    /// Takes what is sensitive out of a fault of a field's value: out of the value it shows, and out of its
-    /// path below the field. `lacks_key`: the last segment names what is missing, and the value shown is
-    /// what lacks it.
+    /// Takes what is sensitive out of a fault of a field's value: out of the value it shows, and
+    /// out of its path below the field. `lacks_key`: the last segment names what is missing, and
+    /// the value shown is what lacks it.
     pub(crate) fn mask_fault(
         &self,
         field: FieldId,
@@ -134,7 +134,8 @@ impl Hidden {
                 });
                 Value::Object(entries.collect())
             }
-            // As a whole, also what is no object where one should be: where its parts are is anybody's guess.
+            // A value that should be an object and is not is replaced as a whole: its parts cannot
+            // be told apart.
             (Self::All(_) | Self::Inner(_), value) => replace(value),
         }
     }
@@ -154,8 +155,8 @@ impl Hidden {
         }
     }
 
-    /// Follows a fault's path from here. `lacks_key`: the last segment names what is missing, and the
-    /// value shown is what lacks it.
+    /// Follows a fault's path from here. `lacks_key`: the last segment names what is missing, and
+    /// the value shown is what lacks it.
     fn mask_fault(&self, path: &mut [PathSegment], lacks_key: bool, shown: &mut Value) {
         let next = path
             .split_first_mut()
@@ -190,7 +191,8 @@ impl Hidden {
     }
 }
 
-/// What a step leads to that an author named or that is only a position; `None` for a key that is data.
+/// What a step leads to that an author named or that is only a position; `None` for a key that is
+/// data.
 fn inner(ty: &Type, segment: &PathSegment) -> Option<Type> {
     match (ty, segment) {
         (Type::Object(Some(schema)), PathSegment::Key(key)) => {

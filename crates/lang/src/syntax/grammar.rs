@@ -1,5 +1,5 @@
-//! The vocabulary in which the file format is written down, once. The tables themselves stand beside
-//! the constructs they describe; [`super::shape`] checks files against them, and
+//! The vocabulary in which the file format is written down, once. The tables themselves stand
+//! beside the constructs they describe; [`super::shape`] checks files against them, and
 //! [`crate::schema`] turns them into JSON Schema and the list the reference is held to.
 
 /// A mapping with known keys.

@@ -1,4 +1,4 @@
-//! Where a value stands: its key path and its span.
+//! Where a value is in the file: its key path and its span.
 
 use std::fmt;
 use std::rc::Rc;

@@ -1,5 +1,5 @@
-//! `nodes`: the steps, what each needs and what it writes. What only one kind of node has is in a file
-//! of that kind.
+//! `nodes`: the steps, what each needs and what it writes. What only one kind of node has is in a
+//! file of that kind.
 
 pub(crate) mod code;
 pub(crate) mod model;

@@ -297,7 +297,7 @@ impl Checker<'_> {
         );
     }
 
-    /// What stands there in the file.
+    /// The text of that part of the file.
     fn written(&self, span: Span) -> &str {
         self.text.get(span.start..span.end).unwrap_or_default()
     }

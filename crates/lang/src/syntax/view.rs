@@ -1,5 +1,5 @@
-//! Reading what the shape check let pass. Nothing here reports: a part of the wrong shape reads as
-//! absent, its fault being reported already.
+//! Reading a file by its grammar. Nothing is reported here: a part of the wrong shape reads as
+//! absent, because the shape check has reported it.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -142,7 +142,7 @@ impl<'a> View<'a> {
         Some((&entry.key, Item::at(path, &entry.value)))
     }
 
-    /// As [`Self::get`], for where the place does not matter.
+    /// As [`Self::get`], where the location does not matter.
     fn node(&self, name: &str) -> Option<&'a Node> {
         let node = &*self.find(name)?.value;
         (!matches!(node.data, Data::Null)).then_some(node)

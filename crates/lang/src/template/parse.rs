@@ -20,8 +20,8 @@ pub(super) enum RawPiece {
 
 /// Splits a template; spans are byte ranges of `text`.
 ///
-/// `{{` and `}}` are literal braces. A `{` followed by another `{` before the next `}` (JSON, code) is
-/// literal, and so is the `}` that belongs to it: `{"a": {"b": 1}}` keeps all its braces.
+/// `{{` and `}}` are literal braces. A `{` followed by another `{` before the next `}` (JSON, code)
+/// is literal, and so is the `}` that belongs to it: `{"a": {"b": 1}}` keeps all its braces.
 pub fn parse(text: &str) -> Raw {
     let mut pieces = Pieces(Vec::new());
     // The literal braces that are open, by how they were written.

@@ -1,5 +1,5 @@
-//! Values as Python's `str()` and `repr()` write them, because prompts of the Python original were made
-//! that way and models answer to the letter.
+//! Values as Python's `str()` and `repr()` write them, because prompts of the Python original were
+//! made that way and models answer to the letter.
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
@@ -14,8 +14,8 @@ static UNPRINTABLE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"[\p{C}\p{Z}--\x20]").expect("a constant pattern that the tests compile")
 });
 
-/// Appends `str(value)`. An object with a schema is written as its model class was: `name='x' age=None`.
-/// `class` is the class name of that model, under which inner ones are named.
+/// Appends `str(value)`. An object with a schema is written as its model class was: `name='x'
+/// age=None`. `class` is the class name of that model, under which inner ones are named.
 pub(super) fn write_str(out: &mut String, value: &Value, object: Option<(&ObjectSchema, &str)>) {
     match (value, object) {
         (Value::String(text), _) => out.push_str(text),
@@ -64,7 +64,8 @@ fn write_repr(out: &mut String, value: &Value) {
     }
 }
 
-/// `name='x' home=WorkflowState_user_home(city='y')`: the fields of a model, with the given separator.
+/// `name='x' home=WorkflowState_user_home(city='y')`: the fields of a model, with the given
+/// separator.
 fn write_fields(
     out: &mut String,
     entries: &Map<String, Value>,

@@ -10,7 +10,7 @@ use super::parse::{Raw, RawPiece};
 use super::{Piece, Placeholder, Template};
 
 impl Raw {
-    /// Looks every name up. `place` maps byte ranges of the parsed text to the workflow file. A
+    /// Looks every name up. `locate` maps byte ranges of the parsed text to the workflow file. A
     /// placeholder with a finding of error severity stays in the template as text.
     pub fn resolve(
         &self,
@@ -76,8 +76,8 @@ fn formatted(text: &str) -> Option<&str> {
     Some(name.trim_end()).filter(|name| is_name_path(name))
 }
 
-/// Whether a brace group is text and no placeholder, right or wrong. Fields may have names that look
-/// like no name (`my-field`); those win over being literal.
+/// Whether a brace group is text and no placeholder, right or wrong. Fields may have names that
+/// look like no name (`my-field`); those win over being literal.
 pub(super) fn is_literal(inside: &str, names: &dyn Names) -> bool {
     let text = inside.trim();
     formatted(text).is_none()

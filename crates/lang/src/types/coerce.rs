@@ -10,8 +10,8 @@ use super::scalar;
 
 impl Field {
     /// The field's value made from a given one: coerced to the type, then held to the constraints
-    /// and, if those are met, to the checks. Null fits an optional field without default. Paths start
-    /// below the field.
+    /// and, if those are met, to the checks. Null fits an optional field without default. Paths
+    /// start below the field.
     pub fn coerce(&self, value: &Value) -> Result<Value, Vec<Fault>> {
         let mut faults = Vec::new();
         self.coerce_at(value, Path::Root, &mut faults).ok_or(faults)

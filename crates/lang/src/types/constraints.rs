@@ -1,5 +1,5 @@
-//! What a field asks of its value beyond the type. Each broken constraint is one fault in pydantic's
-//! words; a value has at most one, as there.
+//! What a field asks of its value beyond the type. Each broken constraint is one fault in
+//! pydantic's words; a value has at most one, as there.
 
 use std::cmp::Ordering;
 

@@ -120,7 +120,8 @@ fn is_time(text: &str) -> bool {
     }
 }
 
-/// One `@` between a local part without blanks and a host name; quoted local parts are not accepted.
+/// One `@` between a local part without blanks and a host name; quoted local parts are not
+/// accepted.
 fn is_email(text: &str) -> bool {
     let Some((local, host)) = text.rsplit_once('@') else {
         return false;

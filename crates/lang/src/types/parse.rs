@@ -30,21 +30,22 @@ const FOREIGN: [(&str, &str); 13] = [
     ("mapping", "dict"),
 ];
 
-/// Why a text is no type.
+/// Why a text is not a type.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{message}")]
 pub struct ParseError {
-    /// One sentence.
+    /// What is wrong, in one sentence.
     pub message: String,
     /// Byte range of the type's text.
     pub span: Span,
-    /// The way out.
+    /// How to fix it.
     pub suggestion: Option<Suggestion>,
 }
 
 impl Type {
-    /// Parses `str`, `list[T]`, `dict[K, V]` and so on; blanks around names, brackets and commas do not
-    /// matter. A bare `object` comes back without a schema; the caller adds the one declared beside it.
+    /// Parses `str`, `list[T]`, `dict[K, V]` and so on; blanks around names, brackets and commas do
+    /// not matter. A bare `object` comes back without a schema; the caller adds the one declared
+    /// beside it.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         let mut parser = Parser { text, at: 0 };
         let ty = parser.parse_type(0)?;

@@ -60,7 +60,8 @@ pub(super) fn to_bool(value: &Value) -> Result<Value, FaultKind> {
     }
 }
 
-/// Optional blanks around, optional sign, digits with single `_` between them, optionally `.` and zeros.
+/// Optional blanks around, optional sign, digits with single `_` between them, optionally `.` and
+/// zeros.
 fn int_from_text(text: &str) -> Result<Value, FaultKind> {
     let text = text.trim();
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);

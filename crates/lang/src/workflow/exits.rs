@@ -6,7 +6,7 @@ use crate::ids::{FieldId, NodeId};
 /// Where an edge leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// That branch ends.
+    /// The end of that branch.
     End,
     /// A node.
     Node(NodeId),
@@ -20,7 +20,7 @@ pub struct Exits {
     pub always: Vec<Target>,
     /// Edges with a condition, in file order: the first that holds.
     pub conditional: Vec<(Condition, Vec<Target>)>,
-    /// `routes`.
+    /// `routes` on the edge.
     pub routes: Option<Routes>,
     /// `loop` on the edge.
     pub repeat: Option<EdgeLoop>,
@@ -40,34 +40,36 @@ pub struct Routes {
 /// A loop edge: after each execution of the node, leave if the field is true, else run it again.
 #[derive(Debug, Clone)]
 pub struct EdgeLoop {
-    /// A bool field.
+    /// The bool field that ends the loop.
     pub until: FieldId,
-    /// Executions at most, 1 to 100.
+    /// The most executions, 1 to 100.
     pub max_iterations: u32,
     /// Where to go then.
     pub exit_to: Target,
 }
 
-/// The node form of a loop: repeat until the condition or the bound, then leave by the ordinary edges.
+/// The node form of a loop: repeat until the condition or the bound, then leave by the ordinary
+/// edges.
 #[derive(Debug, Clone)]
 pub struct Repeat {
-    /// Leave when it holds; without one, only the bound ends it.
+    /// Ends the loop when it holds; without one, only `max_iterations` ends it.
     pub until: Option<Condition>,
-    /// Executions at most, 1 to 100.
+    /// The most executions, 1 to 100.
     pub max_iterations: u32,
-    /// A failing iteration ends the loop with the last good result instead of failing the run (`break_on_error`).
+    /// A failing iteration ends the loop with the last good result instead of failing the run
+    /// (`break_on_error`).
     pub break_on_error: bool,
 }
 
-/// Runs a node once per item of a list and gathers the results in order.
+/// Runs a node once per item of a list and collects the results in order.
 #[derive(Debug, Clone)]
 pub struct FanOut {
-    /// A list field.
+    /// The list field whose items are processed.
     pub items: FieldId,
-    /// Run once per item; its own exits are followed once, afterwards.
+    /// The node that runs once per item; its own exits are followed once, afterwards.
     pub target: NodeId,
-    /// A list field.
+    /// The list field that collects the results.
     pub collect: FieldId,
-    /// More items fail the run before any of them is run.
+    /// The most items; with more, the run fails before any item is processed.
     pub max_items: usize,
 }

@@ -11,15 +11,15 @@ use super::settings::AdditionalInputs;
 use super::{InitialState, Workflow};
 
 impl Workflow {
-    /// Coerces and checks a caller's inputs. Fields that nodes write may be given too. On success the
-    /// whole initial state, defaults and nulls filled in.
+    /// Coerces and checks a caller's inputs. Fields that nodes write may be given too. On success
+    /// the whole initial state, defaults and nulls filled in.
     ///
     /// On failure every fault: first those of fields, in declaration order, paths starting with the
-    /// field's name; then inputs that are no field, where those are forbidden, in the caller's order;
-    /// then broken rules, whose path is empty because they concern the inputs as a whole. A rule is
-    /// looked at only when all fields it reads are sound and none is written by a node. A list or dict is not
-    /// looked at any further after 1,000 faults. A list that only callers fill may have no more items than a
-    /// fan-out over it.
+    /// field's name; then inputs that are no field, where those are forbidden, in the caller's
+    /// order; then broken rules, whose path is empty because they concern the inputs as a whole. A
+    /// rule is looked at only when all fields it reads are sound and none is written by a node. A
+    /// list or dict is not looked at any further after 1,000 faults. A list that only callers fill
+    /// may have no more items than a fan-out over it.
     pub fn accept_inputs(&self, inputs: &Map<String, Value>) -> Result<InitialState, Vec<Fault>> {
         let state = self.initial_state(inputs)?;
         let bounds = self.bounds_of_items();

@@ -13,7 +13,8 @@ use super::settings::AdditionalInputs;
 /// What a schema describes; decides what is required and what may be null.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
-    /// What callers may give: only `required` fields are, defaults are named, unknown keys are dropped.
+    /// What callers may give: only `required` fields are, defaults are named, unknown keys are
+    /// dropped.
     Input,
     /// What comes back, from a run or a model: every key is there.
     Output,
@@ -81,8 +82,8 @@ impl Workflow {
 }
 
 impl Output {
-    /// JSON Schema a model's answer must fit: an object, every key required, no others; inner objects
-    /// likewise, where an optional inner field may be null.
+    /// JSON Schema a model's answer must fit: an object, every key required, no others; inner
+    /// objects likewise, where an optional inner field may be null.
     pub fn json_schema(&self) -> Value {
         let mut schema = Map::new();
         if let Some(description) = &self.description {

@@ -7,9 +7,9 @@ pub struct LlmSettings {
     pub provider: Option<String>,
     /// A provider prefix is already stripped.
     pub model: Option<String>,
-    /// 0 to 1.
+    /// From 0 to 1.
     pub temperature: Option<f64>,
-    /// Above 0.
+    /// The most tokens of an answer, above 0.
     pub max_tokens: Option<u32>,
     /// Base address of the API.
     pub api_base: Option<String>,
@@ -17,8 +17,8 @@ pub struct LlmSettings {
     pub api_key_env: Option<String>,
 }
 
-/// Whether that is the name of an environment variable as every shell takes it. Names that are not could
-/// be commands where they are written into a file that a shell reads.
+/// Whether every shell accepts the text as the name of an environment variable. Other texts could
+/// be commands once they are written into a file that a shell reads.
 pub fn is_variable_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes
@@ -27,6 +27,6 @@ pub fn is_variable_name(name: &str) -> bool {
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// Providers a file may name; `offline` is the built-in model that needs no network. The client of each is
-/// in the crate `llm`; a test in `deploy` holds the two lists together.
+/// Providers a file may name; `offline` is the built-in model that needs no network. The client of
+/// each is in the crate `llm`; a test in `deploy` holds the two lists together.
 pub const PROVIDERS: &[&str] = &["openai", "anthropic", "google", "ollama", "offline"];

@@ -9,8 +9,8 @@ use super::Workflow;
 use super::output::Output;
 
 impl Workflow {
-    /// Inputs, outputs or anything else with the state's fields by name, as it may be shown. Keys that are
-    /// no field stay as they are.
+    /// Inputs, outputs or anything else with the state's fields by name, as it may be shown. Keys
+    /// that are no field stay as they are.
     pub fn masked(&self, named: &Map<String, Value>) -> Map<String, Value> {
         let mut masked = named.clone();
         let Some(sensitive) = &self.sensitive else {
@@ -27,8 +27,8 @@ impl Workflow {
         masked
     }
 
-    /// Takes what is sensitive out of faults of inputs: out of the value each shows, and out of its path,
-    /// where that leads through the keys of a sensitive value.
+    /// Takes what is sensitive out of faults of inputs: out of the value each shows, and out of its
+    /// path, where that leads through the keys of a sensitive value.
     pub fn mask_faults(&self, faults: &mut [Fault]) {
         if self.sensitive.is_some() {
             for fault in faults {

@@ -10,9 +10,9 @@ use crate::value::{Map, Value};
 /// One step of the workflow.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// Unique.
+    /// The name of the node, unique in the workflow.
     pub id: String,
-    /// For people.
+    /// What it does, for people.
     pub description: Option<String>,
     /// The node's own variables, evaluated over the state before the node does its work.
     pub inputs: Vec<NodeInput>,
@@ -24,7 +24,8 @@ pub struct Node {
     pub exits: Exits,
     /// Times the node may run in a row by itself (node form of `loop`).
     pub repeat: Option<Repeat>,
-    /// What telemetry may keep of its prompts, answers and tool data: its own setting, else the workflow's.
+    /// What telemetry may keep of its prompts, answers and tool data: its own setting, else the
+    /// workflow's.
     pub capture: Capture,
 }
 
@@ -71,7 +72,7 @@ impl NodeKind {
 pub struct NodeInput {
     /// Visible as `{name}` in the node's templates.
     pub name: String,
-    /// Over the state only.
+    /// Its value, a template over the state only.
     pub template: Template,
 }
 
@@ -80,8 +81,8 @@ pub struct NodeInput {
 pub struct Tool {
     /// One of the built-in names.
     pub name: String,
-    /// `on_error: continue`
+    /// Whether the node goes on when a call of the tool fails (`on_error: continue`).
     pub continue_on_error: bool,
-    /// Its settings.
+    /// The settings of the tool.
     pub config: Map<String, Value>,
 }

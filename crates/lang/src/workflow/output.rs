@@ -13,7 +13,7 @@ pub struct Output {
     pub fields: Vec<OutputField>,
     /// The schema is no object: the model is asked for `{"result": …}`.
     pub wrapped: bool,
-    /// `output_schema.description`.
+    /// What the answer is, told to the model (`output_schema.description`).
     pub description: Option<String>,
 }
 
@@ -29,9 +29,9 @@ pub struct OutputField {
 }
 
 impl Output {
-    /// Reads a model's answer, an object with every declared key (`result` when wrapped): coerces and
-    /// checks each, drops the others. Null never fits, whatever the state field allows. On failure
-    /// every fault, in the order of the declared keys, paths starting with the key.
+    /// Reads a model's answer, an object with every declared key (`result` when wrapped): coerces
+    /// and checks each, drops the others. Null never fits, whatever the state field allows. On
+    /// failure every fault, in the order of the declared keys, paths starting with the key.
     pub fn read(&self, answer: &Value) -> Result<Vec<(FieldId, Value)>, Vec<Fault>> {
         let Value::Object(entries) = answer else {
             return Err(vec![Fault::new(FaultKind::ModelType, Path::Root, answer)]);

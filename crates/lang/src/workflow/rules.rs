@@ -19,9 +19,10 @@ impl Workflow {
             .filter(|rule| !rule.reads.iter().any(|read| self.is_written(*read)))
     }
 
-    /// The faults, with empty paths, of the rules that a node's outputs have made due and that do not
-    /// hold. A rule is due when the node wrote a field it reads and all node-written fields it reads
-    /// have been written by now, as `has_been_written` tells; a rule in a loop is due every time.
+    /// The faults, with empty paths, of the rules that a node's outputs have made due and that do
+    /// not hold. A rule is due when the node wrote a field it reads and all node-written fields it
+    /// reads have been written by now, as `has_been_written` tells; a rule in a loop is due every
+    /// time.
     pub fn rules_broken_after(
         &self,
         just_written: &[FieldId],
@@ -57,7 +58,8 @@ impl Workflow {
 }
 
 impl Rule {
-    /// Whether the rule holds in a state. An unset field is null, so an order comparison with it fails.
+    /// Whether the rule holds in a state. An unset field is null, so an order comparison with it
+    /// fails.
     pub(crate) fn holds_in(&self, state: &[Value]) -> bool {
         self.condition.holds(&State(state))
     }

@@ -33,11 +33,11 @@ pub struct Execution {
 /// `budget`; `None` means unlimited.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Budget {
-    /// US dollars.
+    /// Most US dollars that a run may cost.
     pub max_cost_usd: Option<f64>,
-    /// Input and output tokens together.
+    /// Most input and output tokens together.
     pub max_tokens: Option<u64>,
-    /// Attempts at a model.
+    /// Most attempts at asking a model.
     pub max_llm_calls: Option<u64>,
 }
 
@@ -46,7 +46,7 @@ pub struct Budget {
 pub struct Gates {
     /// Checked after the last node.
     pub gates: Vec<Gate>,
-    /// What a failed gate does that does not say so itself.
+    /// What a failed gate does that has no `on_fail` of its own.
     pub on_fail: OnGateFail,
 }
 
@@ -55,9 +55,9 @@ pub struct Gates {
 pub struct Gate {
     /// `duration_ms`, `cost_usd`, `total_tokens`; any other is never measured and so fails.
     pub metric: String,
-    /// Fails above.
+    /// The gate fails above it.
     pub max: Option<f64>,
-    /// Fails below.
+    /// The gate fails below it.
     pub min: Option<f64>,
     /// What its failure does, over [`Gates::on_fail`].
     pub on_fail: Option<OnGateFail>,
@@ -66,7 +66,7 @@ pub struct Gate {
 /// `on_fail`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnGateFail {
-    /// Logged and reported.
+    /// The failure is logged and reported.
     #[default]
     Warn,
     /// The run fails.
@@ -75,7 +75,7 @@ pub enum OnGateFail {
     BlockDeploy,
 }
 
-/// How much of what a run says and is told telemetry may keep.
+/// How much of the content of a run telemetry may keep.
 #[derive(
     Debug,
     Clone,
@@ -103,16 +103,16 @@ pub enum CaptureLevel {
 /// What telemetry may keep: of a workflow as a whole, or of one of its nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capture {
-    /// Of everything.
+    /// How much is kept of any content.
     pub level: CaptureLevel,
-    /// Content of prompts and answers (`log_prompts`).
+    /// Whether the content of prompts and answers is kept (`log_prompts`).
     pub prompts: bool,
-    /// Artifacts at all (`log_artifacts`).
+    /// Whether artifacts are kept (`log_artifacts`).
     pub artifacts: bool,
 }
 
 impl Default for Capture {
-    /// Everything.
+    /// Keeps everything.
     fn default() -> Self {
         Self {
             level: CaptureLevel::Full,

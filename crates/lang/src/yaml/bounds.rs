@@ -1,4 +1,4 @@
-//! The bounds that keep a hostile file harmless, and the faults of files that pass them.
+//! The bounds that keep a hostile file harmless, and the diagnostics of files that exceed them.
 
 use crate::diagnostic::{Diagnostic, Severity, code};
 use crate::source::Span;

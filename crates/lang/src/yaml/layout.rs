@@ -1,4 +1,4 @@
-//! Finding a place inside a text's *value* again in the *file*: through escapes, folded lines and the
+//! Finding a part of a text's *value* in the *file* again: through escapes, folded lines and the
 //! indentation of block scalars.
 
 use crate::source::Span;
@@ -59,7 +59,8 @@ impl TextMap {
             loop {
                 let (next, escape) = at.peek(layout.notation);
                 match next {
-                    // A folded line break: the file has it, or its indentation, where the value has not.
+                    // A folded line break: the file has it, or its indentation, where the value has
+                    // not.
                     Some(Next::Nothing) => at.skip(escape.unwrap_or(0)),
                     Some(Next::Character(found))
                         if found != wanted && !blank && is_blank(found) =>
@@ -161,7 +162,8 @@ impl Cursor<'_> {
     }
 }
 
-/// The character an escape stands for (`None`: nothing) and the escape's bytes, after its backslash.
+/// The character an escape stands for (`None`: nothing) and the escape's bytes, after its
+/// backslash.
 fn escape(rest: &str) -> (Option<char>, usize) {
     let Some(letter) = rest.chars().next() else {
         return (None, 0);

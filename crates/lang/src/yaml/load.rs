@@ -377,7 +377,8 @@ fn unknown_tag(tag: &Tag, span: Span) -> Diagnostic {
 
 /// `PyYAML` reads no control characters either; escapes in double quotes are the way to write them.
 fn refuse_control_characters(text: &str) -> Result<(), Fault> {
-    // Most files are plain ASCII, and a look at each byte costs far less than one at each character.
+    // Most files are plain ASCII, and a look at each byte costs far less than one at each
+    // character.
     let is_plain = |byte| matches!(byte, b' '..=b'~' | b'\t' | b'\n' | b'\r');
     if text.bytes().all(is_plain) {
         return Ok(());
@@ -405,8 +406,9 @@ fn refuse_control_characters(text: &str) -> Result<(), Fault> {
     }
 }
 
-/// The line that lacks the colon behind its key, where that is what the parser stumbled over: the line of
-/// the fault, or the one before, whose text then seems to go on. The entry comes without indent and dash.
+/// The line that lacks the colon behind its key, where that is what the parser stumbled over: the
+/// line of the fault, or the one before, whose text then seems to go on. The entry comes without
+/// indent and dash.
 fn without_colon<'a>(text: &'a str, at: usize, kind: &ErrorKind) -> Option<(Span, &'a str)> {
     let line_start = |at: usize| text[..at].rfind('\n').map_or(0, |end| end + 1);
     let start = match kind {
@@ -419,7 +421,8 @@ fn without_colon<'a>(text: &'a str, at: usize, kind: &ErrorKind) -> Option<(Span
     let entry = item.unwrap_or(line).trim();
     let key = entry.split_whitespace().next()?;
     let is_key = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
-    // A line within a longer text is no entry: a dash, or the parser's own complaint about it, tells them apart.
+    // A line within a longer text is no entry: a dash, or the parser's own complaint about it,
+    // tells them apart.
     let may_be_text =
         item.is_none() && (key != entry || !matches!(kind, ErrorKind::SimpleKeyExpected));
     if entry.contains(':') || !key.chars().all(is_key) || may_be_text {

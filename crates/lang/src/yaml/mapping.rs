@@ -76,8 +76,8 @@ impl MapBuilder {
         self.merges.push((key, value));
     }
 
-    /// The entries: merged ones first, then the mapping's own, which win. Of several merged mappings
-    /// the first wins. `budget` bounds the entries copied.
+    /// The entries: merged ones first, then the mapping's own, which win. Of several merged
+    /// mappings the first wins. `budget` bounds the entries copied.
     pub(super) fn finish(self, budget: &mut usize) -> Result<Vec<Entry>, Box<Diagnostic>> {
         if self.merges.is_empty() {
             return Ok(self.entries.list);

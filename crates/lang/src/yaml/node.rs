@@ -26,8 +26,8 @@ pub(crate) enum Data {
     Number(serde_json::Number),
     /// `.inf`, `-.inf` or `.nan`, which no value can hold.
     NonFinite,
-    /// An unquoted date or time, as written. As a value it is that text; where the format itself takes
-    /// text it must be quoted.
+    /// An unquoted date or time, as written. As a value it is that text; where the format itself
+    /// takes text it must be quoted.
     Date(String),
     Text(Text),
     List(Vec<Rc<Node>>),

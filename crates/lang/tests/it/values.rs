@@ -68,7 +68,8 @@ fn request_bodies_become_the_expected_state_or_faults() {
     );
 }
 
-/// `{"outputs": …}` or `{"errors": …}` as a server would answer; `None` where the case is about HTTP.
+/// `{"outputs": …}` or `{"errors": …}` as a server would answer; `None` where the case is about
+/// HTTP.
 fn outcome(case: &Value, workflow: &Workflow) -> Option<Value> {
     let content_type = case["content_type"]
         .as_str()

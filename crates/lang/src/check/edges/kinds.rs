@@ -1,5 +1,5 @@
-//! Edges with `routes`, `loop` and `parallel` over items: what each needs, and that a node has one of
-//! each at most.
+//! Edges with `routes`, `loop` and `parallel` over items: what each needs, and that a node has one
+//! of each at most.
 
 use super::{From, Lowering, iterations};
 use crate::diagnostic::{code, quoted};
@@ -180,7 +180,7 @@ impl Lowering<'_, '_> {
         target.is_some()
     }
 
-    /// How many items a fan-out may have; warns where nobody thought of it.
+    /// How many items a fan-out may have; warns where neither the edge nor the field says so.
     fn max_items(&mut self, parallel: &Parallel<'_>, items: FieldId, owner: &str) -> usize {
         let of_edge = parallel.max_items.and_then(|max| usize::try_from(max).ok());
         let of_field = self.fields.list[items.0].constraints.max_items;

@@ -8,8 +8,8 @@ use crate::source::{Lines, Source};
 /// Lines longer than this, in bytes, are not excerpted: only their place is named.
 const LONGEST_EXCERPT: usize = 4096;
 
-/// Each diagnostic with its source line, the fault underlined, and the way out. `width` is that of
-/// the terminal, in columns; with `color`, ANSI styles are used.
+/// Each diagnostic with its source line, the fault underlined, and the suggestion. `width` is that
+/// of the terminal, in columns; with `color`, ANSI styles are used.
 pub fn human(source: &Source, diagnostics: &[Diagnostic], color: bool, width: usize) -> String {
     let renderer = if color {
         Renderer::styled()
@@ -50,7 +50,7 @@ pub fn human(source: &Source, diagnostics: &[Diagnostic], color: bool, width: us
                     .annotation(AnnotationKind::Primary.span(start..end)),
             )
         };
-        if let Some(hint) = diagnostic.way_out() {
+        if let Some(hint) = diagnostic.advice() {
             group = group.element(Level::HELP.message(hint));
         }
         out.push_str(&renderer.render(&[group]));

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::source::{Lines, Source};
 
-/// `{"valid", "diagnostics": [{"code", "severity", "path", "message", "suggestion", "span": {"file",
-/// "line", "column", "end_line", "end_column"}}]}`; lines and columns from 1, columns in characters,
-/// the end exclusive.
+/// `{"valid", "diagnostics": [{"code", "severity", "path", "message", "suggestion", "span":
+/// {"file", "line", "column", "end_line", "end_column"}}]}`; lines and columns from 1, columns in
+/// characters, the end exclusive.
 pub fn json(source: &Source, diagnostics: &[Diagnostic]) -> Value {
     let lines = Lines::new(&source.text);
     let entries: Vec<Value> = diagnostics

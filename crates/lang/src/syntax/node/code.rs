@@ -1,4 +1,4 @@
-//! What a node that runs code has.
+//! The keys of a node that runs code.
 
 use crate::syntax::grammar::{Key, Shape, key};
 use crate::syntax::sandbox;

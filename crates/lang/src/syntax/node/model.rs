@@ -1,4 +1,4 @@
-//! What a node that asks a model has.
+//! The keys of a node that asks a model.
 
 use crate::syntax::grammar::{Key, Shape, key};
 use crate::syntax::view::{Text, View};
