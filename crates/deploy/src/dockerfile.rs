@@ -6,14 +6,14 @@ use sha2::{Digest as _, Sha256};
 use crate::plan::{DATA, PORT, PROGRAM, Plan, Store, USER};
 use crate::render::{Template, render};
 
-/// What of the package the image has in its folder `/app`, beside the folder `files`.
+/// The files of the package that the image has in its folder `/app`, besides the folder `files`.
 pub(crate) fn in_app(plan: &Plan<'_>) -> Vec<&'static str> {
     let mut paths = vec![PROGRAM, plan.workflow_file()];
     paths.extend(plan.settings.map(|_| "flowmill.toml"));
     paths
 }
 
-/// By itself, because the image's tag tells images with other settings apart.
+/// The text of the `Dockerfile`. A function of its own, because the image's tag is made from it.
 pub(crate) fn dockerfile(plan: &Plan<'_>) -> String {
     let mut in_app = in_app(plan);
     in_app.push("/app/");
@@ -41,7 +41,7 @@ pub(crate) fn dockerfile(plan: &Plan<'_>) -> String {
 /// The empty folder that gives the volume its owner.
 const DATA_FOLDER: &str = "data/";
 
-/// Only what the image is made of reaches the engine at all: no key can.
+/// The text of `.dockerignore`: only what the image is made of reaches the engine, so no key can.
 pub(crate) fn dockerignore(plan: &Plan<'_>) -> String {
     let mut text = include_str!("templates/dockerignore").to_owned();
     let mut allow = |path: &str| {
@@ -61,7 +61,7 @@ pub(crate) fn dockerignore(plan: &Plan<'_>) -> String {
 }
 
 impl Plan<'_> {
-    /// The image, with the registry where there is one.
+    /// The name of the image, with the registry where there is one.
     pub fn image(&self) -> String {
         let (name, tag) = (&self.name, self.tag());
         match &self.registry {
@@ -70,8 +70,8 @@ impl Plan<'_> {
         }
     }
 
-    /// Tells apart images of different contents: everything that goes into one but the program,
-    /// whose version stands for it.
+    /// The tag of the image: a hash of everything in it, so that images with different contents
+    /// have different tags. The program is represented by its version.
     pub(crate) fn tag(&self) -> String {
         let mut digest = Sha256::new();
         let mut add = |bytes: &[u8]| {

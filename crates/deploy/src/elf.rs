@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Longest head of a file that [`Program::of`] looks at.
+/// The most bytes of a file that [`Program::of`] needs.
 pub const HEAD: usize = 4096;
 
 /// The segment that names the dynamic loader.
@@ -18,7 +18,7 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    /// That this program was built for.
+    /// The architecture that this program was built for.
     pub const fn own() -> Option<Self> {
         if cfg!(target_arch = "x86_64") {
             Some(Self::Amd64)
@@ -29,7 +29,7 @@ impl Architecture {
         }
     }
 
-    /// As in the name of a Rust target.
+    /// The architecture as in the name of a Rust target.
     pub fn of_target(self) -> &'static str {
         match self {
             Self::Amd64 => "x86_64",
@@ -50,14 +50,14 @@ impl fmt::Display for Architecture {
 /// A Linux program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Program {
-    /// `None`: for a processor that we make no images for.
+    /// `None` for a processor that we make no images for.
     pub architecture: Option<Architecture>,
-    /// It needs no loader and no libraries.
+    /// Whether it needs no loader and no libraries.
     pub is_static: bool,
 }
 
 impl Program {
-    /// Reads the head of a file; `None` where it is no 64-bit little-endian Linux program.
+    /// Reads the head of a file; `None` where it is not a 64-bit little-endian Linux program.
     pub fn of(head: &[u8]) -> Option<Self> {
         let is_ours = head.starts_with(b"\x7fELF\x02\x01");
         let kind = number::<2>(head, 16)?;

@@ -11,7 +11,7 @@ use crate::plan::{DATA, PROGRAM, Plan, Store, USER};
 /// What an image is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image<'a> {
-    /// Folders before what is in them.
+    /// The files and folders of its layer; each folder comes before its contents.
     pub entries: Vec<Entry<'a>>,
     /// Instructions for `docker import --change`.
     pub changes: Vec<String>,
@@ -20,18 +20,18 @@ pub struct Image<'a> {
 /// A file or folder of the layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// From the root, without a slash before it.
+    /// The path from the root, without a leading slash.
     pub path: Cow<'static, str>,
-    /// User and group.
+    /// The id of its user and of its group.
     pub owner: u32,
-    /// What it holds.
+    /// What is at the path.
     pub content: Content<'a>,
 }
 
-/// What an entry holds.
+/// What is at the path of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content<'a> {
-    /// Nothing by itself.
+    /// A folder.
     Folder,
     /// The program of the package.
     Program,
@@ -40,7 +40,7 @@ pub enum Content<'a> {
 }
 
 impl Content<'_> {
-    /// Who may do what with it.
+    /// The permissions of the file.
     pub fn mode(self) -> u32 {
         match self {
             Self::Folder | Self::Program => 0o755,
@@ -50,10 +50,10 @@ impl Content<'_> {
 }
 
 impl<'a> Image<'a> {
-    /// What the `Dockerfile` of that package would give.
+    /// The image that the `Dockerfile` of the package would make.
     ///
     /// # Panics
-    /// Where the package is not that of the plan.
+    /// If the package was not made from the plan.
     pub fn of(plan: &Plan<'_>, package: &'a Package) -> Self {
         let of_root = |path, content| Entry {
             path,

@@ -1,4 +1,4 @@
-//! What was written the last time, so that a file that somebody changed since is not lost.
+//! A record of the files that were written, so that a file that was changed by hand is not lost.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::package::Package;
 
-/// The manifest's own file in the package.
+/// The path of the manifest in the package.
 pub const FILE: &str = "flowmill-package.json";
 
 /// The hash of every file that was written.
@@ -18,7 +18,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Of a package about to be written.
+    /// The manifest of a package that is about to be written.
     pub fn of(package: &Package) -> Self {
         let files = package.files.iter();
         Self {
@@ -28,25 +28,25 @@ impl Manifest {
         }
     }
 
-    /// Reads one; what cannot be read says nothing about any file.
+    /// Reads a manifest. A text that is not one counts as a manifest without files.
     pub fn parse(text: &str) -> Self {
         serde_json::from_str(text).unwrap_or_default()
     }
 
-    /// As it is written.
+    /// The text of the manifest's file.
     pub fn to_text(&self) -> String {
         format!("{:#}\n", serde_json::json!(self))
     }
 }
 
-/// What is to happen in the folder. Paths as in the package.
+/// What is to be changed in the folder. Paths are those of the package.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// New, or other than what is there.
+    /// Files that are new or differ from the folder's.
     pub write: Vec<String>,
-    /// Among those: the file there is not what was written the last time.
+    /// Those of them whose file in the folder was changed since it was written.
     pub changed_by_hand: Vec<String>,
-    /// Written the last time, unchanged since, and no part of the package any more.
+    /// Files that were written earlier, are unchanged, and are no longer part of the package.
     pub remove: Vec<String>,
 }
 
@@ -72,7 +72,7 @@ impl Changes {
         }
         for (path, written) in &before.files {
             let is_gone = package.files.iter().all(|file| file.path != path);
-            // A manifest is a file that anybody can write: it names files of the package only.
+            // Anybody can edit the manifest, so a path that leaves the folder is ignored.
             let is_inside = path
                 .split('/')
                 .all(|part| !part.is_empty() && part != ".." && part != ".");

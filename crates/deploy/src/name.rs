@@ -3,14 +3,15 @@
 
 use std::fmt;
 
-/// Longest name: with what is hung on it (`-data`), Kubernetes takes 63 characters.
+/// The longest name: with a suffix such as `-data` it must fit the 63 characters of Kubernetes.
 const MAX: usize = 50;
 
-/// Lower-case letters and digits in groups, with one `-`, `_` or `.` between two of them.
+/// The name of a deployment: groups of lower-case letters and digits, joined by one `-`, `_` or
+/// `.`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name(String);
 
-/// Why a text is no name.
+/// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{given}` cannot name a container: use lower-case letters and digits, with single `-`, `_` or `.` between them, \
@@ -18,12 +19,12 @@ pub struct Name(String);
 )]
 pub struct NameError {
     given: String,
-    /// The nearest name.
+    /// A similar text that is a name.
     pub suggestion: Name,
 }
 
 impl Name {
-    /// Reads a name that somebody chose.
+    /// Reads a name that the user chose.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         let groups_hold = text
@@ -56,7 +57,7 @@ impl Name {
         Self(if name.is_empty() { "workflow" } else { name }.to_owned())
     }
 
-    /// As it is.
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -66,7 +67,8 @@ impl Name {
         format!("{self}-data")
     }
 
-    /// For objects in Kubernetes: begins with a letter, and holds letters, digits and `-`.
+    /// The name for objects in Kubernetes: it begins with a letter, and has letters, digits and
+    /// `-`.
     pub fn in_kubernetes(&self) -> String {
         let name = self.0.replace(['_', '.'], "-");
         if name.starts_with(|first: char| first.is_ascii_digit()) {

@@ -1,4 +1,4 @@
-//! The files of a package, each from the plan alone.
+//! The files of a package. Each follows from the plan alone.
 
 use std::net::IpAddr;
 
@@ -16,25 +16,25 @@ use crate::variables::{self, MACHINE};
 /// part of the image and of no repository: the file is mounted when the container starts.
 pub const SECRETS: (&str, &str) = ("secrets", "secrets/flowmill.env");
 
-/// The label that tells our containers and images from others; its value is the deployment's name.
+/// The label that marks our containers and images; its value is the name of the deployment.
 pub const LABEL: &str = "io.flowmill.deployment";
 
-/// Label with what was chosen for a deployment, for the next one of its name.
+/// The label with the options of a deployment, for the next deployment of the same name.
 pub const OPTIONS_LABEL: &str = "io.flowmill.options";
 
-/// One file.
+/// A file of the package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GeneratedFile {
-    /// Below the package's folder, with `/`.
+    /// The path below the package's folder, with `/`.
     pub path: &'static str,
-    /// All of them are text.
+    /// The contents: all files are text.
     pub text: String,
 }
 
 /// All files but the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Package {
-    /// In the order they are told of.
+    /// The files in the order in which they are listed for the user.
     pub files: Vec<GeneratedFile>,
 }
 
@@ -74,7 +74,7 @@ impl Package {
     }
 }
 
-/// What the templates are told.
+/// The values that the templates use.
 #[derive(Serialize)]
 struct Context<'a> {
     title: &'a str,
@@ -119,7 +119,7 @@ struct Context<'a> {
     settings: bool,
 }
 
-/// Names of objects.
+/// The names and settings of the objects in Kubernetes.
 #[derive(Serialize)]
 struct Kubernetes {
     name: String,
@@ -145,7 +145,7 @@ impl<'a> Context<'a> {
     fn of(plan: &'a Plan<'a>) -> Self {
         let workflow = plan.workflow;
         let host = host_text(plan.host);
-        // Whoever reads the README sits at this machine.
+        // The reader of the README is on this machine.
         let reachable = match plan.host {
             host if !host.is_unspecified() => host_text(host),
             IpAddr::V4(_) => "127.0.0.1".to_owned(),
@@ -165,7 +165,7 @@ impl<'a> Context<'a> {
             image: plan.image(),
             port: plan.port,
             publish: format!("{host}:{}:{PORT}", plan.port),
-            // It lets everyone in, so nobody else reaches it, whoever reaches the workflow.
+            // MLflow has no access control, so it is published on this machine only.
             publish_mlflow: plan.mlflow.map(|port| {
                 let host = if plan.host.is_loopback() {
                     &host

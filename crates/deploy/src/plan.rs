@@ -12,7 +12,7 @@ use crate::name::Name;
 /// The program in the package: the one file that is copied and not generated.
 pub const PROGRAM: &str = "flowmill";
 
-/// The port inside the container, whatever the port outside.
+/// The port inside the container, whichever port is published.
 pub const PORT: u16 = 8000;
 
 /// The user and group inside the container.
@@ -21,56 +21,57 @@ pub const USER: u32 = 65532;
 /// Where jobs are kept inside the container.
 pub const DATA: &str = "/data";
 
-/// What the container may take.
+/// The most memory of the container.
 pub const MEMORY_MB: u32 = 512;
 
-/// Between the end of the drain and the kill: answers still go out, the store is closed.
+/// The time between the end of the drain and the kill: answers are sent and the store is closed.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
 
-/// In a cluster, how long a server that is to stop is still reached: until every node knows of it.
+/// In a cluster, how long requests still reach a server that is stopping: until every node of the
+/// cluster has learnt of it.
 const CLUSTER_DRAIN_DELAY: Duration = Duration::from_secs(5);
 
 /// What is deployed, and how.
 #[derive(Debug, Clone)]
 pub struct Plan<'a> {
-    /// Of the container, its image and its volume.
+    /// The name of the container, its image and its volume.
     pub name: Name,
-    /// Checked.
+    /// The workflow that is served.
     pub workflow: &'a Workflow,
     /// The workflow's file, byte for byte.
     pub source: &'a str,
-    /// The workflow's file is JSON, not YAML.
+    /// Whether the workflow's file is JSON and not YAML.
     pub is_json: bool,
     /// `flowmill.toml`, byte for byte, where the project has one.
     pub settings: Option<&'a str>,
-    /// Who answers.
+    /// Where the answers to prompts come from.
     pub answering: Answering,
-    /// Files that the server's options name.
+    /// The files that the options of the server name.
     pub attached: Vec<Attached>,
     /// The document that the server serves at `/openapi.json`.
     pub openapi: &'a Value,
-    /// Inputs that fit, for the examples.
+    /// Valid inputs, for the examples.
     pub sample: &'a Value,
-    /// Inside the container.
+    /// Where jobs are kept.
     pub store: Store,
-    /// `None` leaves it to the settings.
+    /// How long a request waits for its run; `None` leaves it to the settings.
     pub sync_timeout: Option<Duration>,
-    /// For runs in flight, at the end.
+    /// How long a server that stops waits for its runs.
     pub drain_timeout: Duration,
-    /// Address of the machine that the port is published on.
+    /// The address of this machine on which the port is published.
     pub host: IpAddr,
-    /// Port of the machine.
+    /// The port of this machine.
     pub port: u16,
-    /// Port of the machine for MLflow's page; `None` leaves MLflow out of the compose file.
+    /// The port of this machine for MLflow's page; `None` leaves MLflow out of the compose file.
     pub mlflow: Option<u16>,
-    /// A file with keys is mounted.
+    /// Whether a file with keys is mounted.
     pub secrets: bool,
-    /// Whom the server lets in on this machine.
+    /// Who may call the server on this machine.
     pub access: Access,
-    /// Whom it lets in in a cluster, where others reach it.
+    /// Who may call it in a cluster, where others can reach it.
     pub in_cluster: Access,
-    /// What was chosen, for a label of the container that is started; `None`: nobody starts one
-    /// now.
+    /// The options that were given, for a label of the container; `None` where no container is
+    /// started.
     pub options: Option<String>,
     /// What an `api_base` in the workflow may reach; `None` leaves it to the settings.
     pub model_allow: Option<String>,
@@ -80,8 +81,8 @@ pub struct Plan<'a> {
     pub version: &'a str,
 }
 
-/// Whom the server in the container lets in. It listens on all of the container's addresses, so
-/// without keys it has to be told that something else guards it.
+/// Who may call the server in the container. It listens on all addresses of the container, so
+/// without keys it must be told that something else protects it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Callers with a key. Without any the server does not start.
@@ -90,14 +91,14 @@ pub enum Access {
     Open,
 }
 
-/// Who answers the prompts.
+/// Where the answers to prompts come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answering {
     /// The models that the nodes name.
     Workflow,
     /// One model for all nodes.
     Model(ModelSpec),
-    /// The built-in model.
+    /// The built-in model, which needs no network.
     Offline,
     /// A cassette, which is attached.
     Replay,
@@ -108,9 +109,9 @@ pub enum Answering {
 /// A file for one of the server's options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attached {
-    /// Its purpose.
+    /// What it is for.
     pub purpose: Purpose,
-    /// Its bytes.
+    /// The contents of the file.
     pub text: String,
 }
 
@@ -165,7 +166,7 @@ pub enum Store {
 pub struct StoreError(String);
 
 impl Store {
-    /// A file of that path: relative to the volume, or inside it.
+    /// A file in the volume, by its path in it or by its path in the container.
     pub fn file(path: &str) -> Result<Self, StoreError> {
         let name = path
             .strip_prefix(DATA)
@@ -189,17 +190,17 @@ impl Default for Store {
 impl Plan<'_> {
     /// How long after SIGTERM the container may be killed.
     pub fn stop_timeout(&self) -> Duration {
-        // Whole seconds are what container engines count in.
+        // Container engines count in whole seconds.
         let drain = self.drain_timeout.as_secs() + u64::from(self.drain_timeout.subsec_nanos() > 0);
         Duration::from_secs(drain) + STOP_MARGIN
     }
 
-    /// The same in a cluster, where requests still come for a while.
+    /// The same in a cluster, where requests still arrive for a while.
     pub(crate) fn cluster_stop_timeout(&self) -> Duration {
         CLUSTER_DRAIN_DELAY + self.stop_timeout()
     }
 
-    /// Whether the container may have to reach this machine: a model server of one's own.
+    /// Whether the container may have to reach this machine, where a model server may run.
     pub fn reaches_host(&self) -> bool {
         !matches!(
             self.answering,
@@ -226,7 +227,8 @@ impl Plan<'_> {
         self.server_arguments(self.in_cluster, Some(CLUSTER_DRAIN_DELAY))
     }
 
-    /// Flags, because they win over a `.env` that was written for this machine.
+    /// Options on the command line, because they win over a `.env` that was written for this
+    /// machine.
     fn server_arguments(&self, access: Access, drain_delay: Option<Duration>) -> Vec<String> {
         let mut arguments = vec!["serve".to_owned(), self.workflow_file().to_owned()];
         let mut option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
@@ -264,7 +266,7 @@ impl Plan<'_> {
         if self.answering == Answering::Offline {
             arguments.push("--offline".to_owned());
         }
-        // The container's own network: who reaches it is decided by the port that is published.
+        // On the network of the container, the published port decides who can reach the server.
         if access == Access::Open {
             arguments.push("--insecure".to_owned());
         }
@@ -272,7 +274,7 @@ impl Plan<'_> {
     }
 }
 
-/// A duration as flowmill, Docker and Kubernetes read it.
+/// A duration in a form that flowmill, Docker and Kubernetes all read.
 pub(crate) fn written(duration: Duration) -> String {
     if duration.subsec_nanos() == 0 {
         format!("{}s", duration.as_secs())

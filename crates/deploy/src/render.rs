@@ -1,6 +1,6 @@
 //! The templates, and how a value is written in each format. A template cannot forget to escape:
-//! whatever stands in `{{ }}` goes through its file's format, and code blocks are fenced so that
-//! nothing leaves them.
+//! every value in `{{ }}` is written by the rules of the file's format, and code blocks are fenced
+//! so that nothing breaks out of them.
 
 use std::fmt::Write as _;
 

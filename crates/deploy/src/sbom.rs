@@ -1,7 +1,7 @@
 //! What is in the image, as a bill of materials in CycloneDX's JSON: the program with the crates
 //! that are linked into it, and the files that it reads.
 //!
-//! The crates stand in `sbom/crates.tsv`, a line each: name, version, SHA-256 of its package,
+//! The crates are listed in `sbom/crates.tsv`, one per line: name, version, SHA-256 of its package,
 //! licence, and what it depends on. A test of the command line holds that file to what Cargo says,
 //! and writes it anew. No time and nothing random goes in: the same package has the same bill.
 
@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::plan::Plan;
 
-/// Its path in the package.
+/// The path of the document in the package.
 pub(crate) const FILE: &str = "sbom.cdx.json";
 
 const CRATES: &str = include_str!("sbom/crates.tsv");
@@ -61,7 +61,7 @@ pub(crate) fn document(plan: &Plan<'_>) -> String {
     format!("{document:#}\n")
 }
 
-/// How the image is called within the document.
+/// The name of the image within the document.
 const IMAGE: &str = "image";
 
 /// The files that are copied into the image beside the program.
@@ -84,14 +84,14 @@ fn file(path: &str, text: &str) -> Value {
 
 /// A crate that is linked into the program.
 struct Crate {
-    /// Names it within the document.
+    /// Its name within the document.
     id: String,
     name: &'static str,
     version: &'static str,
-    /// Of a crate from crates.io; ours are not there.
+    /// The checksum of a crate from crates.io; our own crates have none.
     checksum: Option<&'static str>,
     licence: &'static str,
-    /// Ids.
+    /// The ids of the crates that it depends on.
     dependencies: Vec<String>,
 }
 
@@ -138,7 +138,7 @@ impl Crate {
     }
 }
 
-/// Another one for other contents; made in the form of a UUID of one's own kind (version 8).
+/// A serial number that follows from the contents, in the form of a UUID of version 8.
 fn serial_number(document: &Value) -> String {
     let mut bytes = Sha256::digest(document.to_string());
     bytes[6] = bytes[6] & 0x0f | 0x80;

@@ -1,6 +1,6 @@
 //! Command lines that work when pasted.
 
-/// A text as a shell takes it for one word.
+/// A text, quoted so that a shell reads it as one word.
 pub fn word(text: &str) -> String {
     let is_plain = !text.is_empty()
         && text

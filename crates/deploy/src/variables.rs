@@ -7,40 +7,41 @@ use serde::Serialize;
 
 use crate::plan::Answering;
 
-/// How a container calls the machine it runs on.
+/// The name by which a container reaches the machine it runs on.
 pub const MACHINE: &str = "host.docker.internal";
 
-/// Holds the API keys that let callers in.
+/// The variable with the API keys of callers.
 pub const API_KEYS: &str = "FLOWMILL_API_KEYS";
 
-/// Names the MLflow server that runs are sent to, and the one beside the workflow in Compose.
+/// The variable that names the MLflow server to which runs are sent, and its value in Compose.
 pub const MLFLOW: (&str, &str) = ("MLFLOW_TRACKING_URI", "http://mlflow:5000");
 
-/// One thing that a model needs to be told.
+/// A setting of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Variable {
-    /// Any one of them; the first is the one to recommend.
+    /// The variables of the environment that hold it: one of them is enough, the first is
+    /// recommended.
     pub names: Vec<String>,
-    /// For `.env.example`, a sentence.
+    /// What it is, in a sentence for `.env.example`.
     pub comment: String,
-    /// Without it no run can succeed.
+    /// Whether no run can succeed without it.
     pub required: bool,
-    /// To begin with.
+    /// The value in `.env.example`.
     pub value: String,
-    /// The address that makes it unnecessary, for keys.
+    /// For keys: variables with an address that makes the key unnecessary.
     #[serde(skip)]
     pub unless: Vec<String>,
 }
 
 impl Variable {
-    /// Whether it has to be set and is not.
+    /// Whether it is required and not set.
     pub fn is_missing(&self, is_set: impl Fn(&str) -> bool) -> bool {
         let any = |names: &[String]| names.iter().any(|name| is_set(name));
         self.required && !any(&self.names) && !any(&self.unless)
     }
 }
 
-/// Every variable that counts, in the order of the nodes.
+/// Every variable that the models of the workflow read, in the order of the nodes.
 pub fn of(workflow: &Workflow, answering: &Answering) -> Vec<Variable> {
     let mut asked: Vec<(Variables, Vec<&str>)> = Vec::new();
     for node in &workflow.nodes {
@@ -63,8 +64,8 @@ pub fn of(workflow: &Workflow, answering: &Answering) -> Vec<Variable> {
     found
 }
 
-/// The model that a node asks. A node's address and key belong to the provider it named, so they
-/// count only where the wanted model is that provider's, as in [`llm::model::Override`].
+/// The model that a node asks. The address and the key of a node belong to the provider it names,
+/// so they are used only if the wanted model is of that provider, as in [`llm::model::Override`].
 fn spec(node: &ModelNode, answering: &Answering) -> Option<ModelSpec> {
     let own = ModelSpec {
         provider: node.llm.provider.clone(),
@@ -84,7 +85,7 @@ fn spec(node: &ModelNode, answering: &Answering) -> Option<ModelSpec> {
     }
 }
 
-/// The key and the address of a model.
+/// The variables for the key and the address of a model.
 fn both(asked: &Variables, nodes: &[&str]) -> Vec<Variable> {
     let provider = asked.provider;
     let nodes = match nodes {
@@ -147,7 +148,7 @@ fn both(asked: &Variables, nodes: &[&str]) -> Vec<Variable> {
     both
 }
 
-/// The workflow names the variable itself: then no address makes it unnecessary.
+/// Whether the workflow names the variable itself: then no address makes the key unnecessary.
 fn is_named(asked: &Variables, name: &str) -> bool {
     let spec = ModelSpec {
         provider: Some(asked.provider.to_owned()),
@@ -156,7 +157,7 @@ fn is_named(asked: &Variables, name: &str) -> bool {
     Variables::of(&spec).is_none_or(|usual| !usual.key.iter().any(|key| key == name))
 }
 
-/// Whether an address means whatever machine asks: in a container that is the container itself.
+/// Whether an address is that of the machine that asks. In a container, that is the container.
 pub fn is_this_machine(address: &str) -> bool {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     let authority = rest.split('/').next().unwrap_or(rest);
