@@ -12,10 +12,8 @@ use crate::support::root;
 /// Files in circles by crate. This list only shrinks: a new circle is taken apart, not added here.
 const KNOWN: &[(&str, usize)] = &[
     ("cli", 25),
-    ("deploy", 6),
     ("engine", 8),
     ("jobs", 14),
-    ("lang", 30),
     ("llm", 8),
     ("server", 45),
     ("service", 15),
