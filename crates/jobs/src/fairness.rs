@@ -7,9 +7,9 @@ use std::sync::Arc;
 use crate::job::JobId;
 use crate::store::Claimed;
 
-/// Up to `limit` of the waiting jobs, whose ids are given by workflow, oldest first. Each one taken is the
-/// oldest of the workflow of which the fewest run, counting those taken before; among equals, the oldest.
-/// Reads no more of each queue than it takes, and one.
+/// Up to `limit` of the waiting jobs, whose ids are given by workflow, oldest first. Each one taken
+/// is the oldest of the workflow of which the fewest run, counting those taken before; among
+/// equals, the oldest. Reads no more of each queue than it takes, and one.
 pub(crate) fn deal<Q: Iterator<Item = JobId>>(
     queues: impl IntoIterator<Item = (Arc<str>, Q)>,
     running: &BTreeMap<Arc<str>, usize>,

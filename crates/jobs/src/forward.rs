@@ -16,6 +16,7 @@ use jiff::Timestamp;
 
 use crate::job::{Definition, Ending, Job, JobId, NewJob, Workload};
 use crate::json::Json;
+use crate::parking::{Parked, Wait, WakeUp, Woken};
 use crate::store::{
     CancelRequested, Claimant, Claimed, Counts, Error, Filter, JobStore, Lease, LeaseState, Page,
     StoredEvent, SubmitOptions, Submitted,
@@ -42,6 +43,10 @@ pub enum Verb {
     Finish,
     /// Giving this job back unfinished.
     HandBack(JobId),
+    /// Parking this job.
+    Park(JobId),
+    /// Waking a job.
+    Wake,
     /// Asking for a job to stop.
     Cancel,
     /// Reading one job, or something of it.
@@ -114,6 +119,11 @@ forward! {
     ) -> ();
     Verb::Finish => finish(lease: &Lease, ending: Ending, events: Vec<StoredEvent>) -> Job;
     Verb::HandBack(lease.job) => hand_back(lease: &Lease) -> ();
+    Verb::Park(lease.job) => park(
+        lease: &Lease, wait: Wait, progress: Option<Json>, events: Vec<StoredEvent>
+    ) -> Parked;
+    Verb::Wake => wake(id: JobId, wake_up: WakeUp) -> Woken;
+    Verb::Read => waits_for(id: JobId) -> Option<Wait>;
     Verb::Cancel => request_cancel(id: JobId, now: Timestamp) -> CancelRequested;
     Verb::Read => get(id: JobId) -> Option<Job>;
     Verb::Read => workload(id: JobId) -> Option<Workload>;

@@ -1,61 +1,49 @@
 //! A job, its states, and the transitions between them.
 
-use std::str::FromStr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use crate::id::JobId;
 use crate::json::Json;
 use crate::webhook::{Delivery, Webhook};
 
-/// A UUID of version 7: sorts by creation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct JobId(pub uuid::Uuid);
-
-impl std::fmt::Display for JobId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl FromStr for JobId {
-    type Err = uuid::Error;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
-    }
-}
-
-/// Where a job stands. The legal moves are those of [`Status::after`].
+/// The state of a job. The legal moves are those of [`Status::after`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Waits for a worker.
+    /// In the queue: waits for a worker.
     Pending,
     /// A worker holds its lease.
     Running,
+    /// Its run is parked: it waits for something outside, and nobody holds its lease.
+    Waiting,
     /// As `Running`, and it was asked to stop.
     Cancelling,
     /// Ended with outputs.
     Completed,
     /// Ended with an error.
     Failed,
-    /// Ended because it was asked to.
+    /// Ended because somebody asked it to stop.
     Cancelled,
 }
 
 /// What can happen to a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transition {
-    /// A worker takes it: one that waits, or one whose worker let its lease lapse.
+    /// A worker takes it: from the queue, from one that let its lease lapse, or, to end it at its
+    /// deadline, while it is parked.
     Claim,
     /// Its worker gives it up unfinished.
     HandBack,
+    /// Its worker parks it.
+    Park,
+    /// What it was parked for has happened, or its time has come.
+    Wake,
     /// Somebody asks it to stop.
     RequestCancel,
-    /// Its worker says how it ended.
+    /// Its worker reports how it ended.
     End(End),
 }
 
@@ -76,14 +64,19 @@ impl Status {
 
     /// The status after a transition; `None` where it is not legal.
     ///
-    /// A job that runs ends as cancelled only after somebody asked for it, and one that was asked to
-    /// stop may still complete: its end says what really happened. It never waits in the queue again
-    /// (whoever claims it next has to end it).
+    /// A running job ends as cancelled only if somebody asked for that. A job that was asked to
+    /// stop may still complete: its end reports what really happened. It never returns to the
+    /// queue: the worker that claims it next has to end it.
     pub fn after(self, transition: Transition) -> Option<Self> {
         match (self, transition) {
-            (Self::Pending | Self::Running, Transition::Claim) => Some(Self::Running),
-            (Self::Running, Transition::HandBack) => Some(Self::Pending),
-            (Self::Pending, Transition::RequestCancel)
+            (Self::Pending | Self::Running | Self::Waiting, Transition::Claim) => {
+                Some(Self::Running)
+            }
+            (Self::Running, Transition::HandBack) | (Self::Waiting, Transition::Wake) => {
+                Some(Self::Pending)
+            }
+            (Self::Running, Transition::Park) => Some(Self::Waiting),
+            (Self::Pending | Self::Waiting, Transition::RequestCancel)
             | (Self::Cancelling, Transition::End(End::Cancelled)) => Some(Self::Cancelled),
             (Self::Running | Self::Cancelling, Transition::RequestCancel)
             | (Self::Cancelling, Transition::Claim | Transition::HandBack) => {
@@ -93,14 +86,31 @@ impl Status {
                 Some(Self::Completed)
             }
             (Self::Running | Self::Cancelling, Transition::End(End::Failed)) => Some(Self::Failed),
-            (Self::Pending, Transition::HandBack | Transition::End(_))
-            | (Self::Running, Transition::End(End::Cancelled))
+            (
+                Self::Pending,
+                Transition::HandBack | Transition::Park | Transition::Wake | Transition::End(_),
+            )
+            | (Self::Running, Transition::Wake | Transition::End(End::Cancelled))
+            | (Self::Waiting, Transition::HandBack | Transition::Park | Transition::End(_))
+            | (Self::Cancelling, Transition::Park | Transition::Wake)
             | (Self::Completed | Self::Failed | Self::Cancelled, _) => None,
         }
     }
 
     /// Every status, in the order of a job's life.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Running,
+        Self::Waiting,
+        Self::Cancelling,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// Those that a job can have as seen from outside. Nothing parks a run yet; what first does,
+    /// ends this list in favour of [`ALL`](Self::ALL).
+    pub const REACHABLE: [Self; 6] = [
         Self::Pending,
         Self::Running,
         Self::Cancelling,
@@ -114,6 +124,7 @@ impl Status {
         match self {
             Self::Pending => "pending",
             Self::Running => "running",
+            Self::Waiting => "waiting",
             Self::Cancelling => "cancelling",
             Self::Completed => "completed",
             Self::Failed => "failed",
@@ -125,38 +136,38 @@ impl Status {
 /// The text of a job's workflow. It is stored once for all jobs that share it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Definition {
-    /// Of the text.
+    /// Hash of the text.
     pub hash: Arc<str>,
-    /// The file's name, whose extension says how to read it.
+    /// The file's name; its extension tells the file's format.
     pub name: Arc<str>,
-    /// The whole file.
+    /// The whole content of the file.
     pub text: Arc<str>,
 }
 
-/// A job as it is asked for.
+/// A job as it is submitted.
 #[derive(Debug, Clone)]
 pub struct NewJob {
-    /// Fresh.
+    /// A new id, chosen by the caller.
     pub id: JobId,
     /// The workflow's name.
     pub workflow: Arc<str>,
-    /// Pinned: the job runs by this text, whatever becomes of the file.
+    /// The job runs with this text, even if the file changes later.
     pub definition: Arc<Definition>,
-    /// What to do.
+    /// What the worker needs to run it.
     pub workload: Workload,
-    /// The caller's own labels: an object.
+    /// The caller's own labels: a JSON object.
     pub metadata: Option<Json>,
     /// When it was accepted.
     pub created_at: Timestamp,
-    /// When it must have ended.
+    /// The time by which it must have ended.
     pub deadline: Option<Timestamp>,
-    /// The key that made it, where keys are in use.
+    /// Id of the API key that submitted it, if API keys are in use.
     pub owner: Option<Arc<str>>,
-    /// The job this one repeats.
+    /// The job that this one retries.
     pub retried_from: Option<JobId>,
-    /// Deduplication.
+    /// Recognises repeated submissions of the same request.
     pub idempotency: Option<Idempotency>,
-    /// Where its end is to be told.
+    /// Receives a message when the job has ended.
     pub webhook: Option<Webhook>,
 }
 
@@ -189,26 +200,26 @@ impl NewJob {
 /// What a worker needs to run a job. Opaque to stores.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workload {
-    /// The caller's inputs, found to be valid.
+    /// The caller's inputs, already validated.
     pub inputs: Json,
-    /// Per-job budget and the like.
+    /// Settings of this run, such as its budget.
     pub options: Option<Json>,
-    /// Where an earlier attempt stopped; `None`: begin at the start.
+    /// Where an earlier attempt stopped; `None`: the run begins at the start.
     pub progress: Option<Json>,
 }
 
 /// An `Idempotency-Key` and what it was used for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Idempotency {
-    /// API key and workflow.
+    /// The API key and the workflow within which the key is unique.
     pub scope: String,
-    /// The client's key.
+    /// The value of the `Idempotency-Key` header.
     pub key: String,
-    /// Of the validated inputs and the workflow's version.
+    /// Hash of the validated inputs and the workflow's version.
     pub fingerprint: String,
 }
 
-/// A stored job as its owner sees it: without the [`Workload`]. Cheap to clone.
+/// A stored job as its owner sees it, without the [`Workload`]. Cheap to clone.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "as in `NewJob`")]
 pub struct Job {
@@ -218,30 +229,30 @@ pub struct Job {
     pub status: Status,
     pub metadata: Option<Json>,
     pub created_at: Timestamp,
-    /// When it was first claimed.
+    /// When a worker claimed it for the first time.
     pub started_at: Option<Timestamp>,
     pub completed_at: Option<Timestamp>,
-    /// Time spent running.
+    /// Time that it ran, without the time in the queue.
     pub execution_time_ms: Option<u64>,
-    /// The whole final state, once completed. Never in a listing.
+    /// The whole final state, once completed. Not part of listings.
     pub outputs: Option<Json>,
-    /// One sentence, once failed.
+    /// The reason in one sentence, once failed.
     pub error: Option<Arc<str>>,
-    /// RFC 9457 members, once failed.
+    /// The problem document (RFC 9457), once failed.
     pub problem: Option<Json>,
-    /// Tokens, calls and cost, once ended.
+    /// Tokens, model calls and cost, once ended.
     pub usage: Option<Json>,
     pub deadline: Option<Timestamp>,
     pub owner: Option<Arc<str>>,
     pub retried_from: Option<JobId>,
-    /// Times it was claimed and not handed back.
+    /// Times it was claimed, without the claims that ended with it handed back or parked.
     pub attempts: u32,
-    /// How far its end has been told, where it is to be.
+    /// State of the message to its webhook, if it has one.
     pub webhook: Option<Delivery>,
 }
 
 impl Job {
-    /// What its texts take in a listing, in bytes.
+    /// Bytes that its texts take in a listing.
     pub(crate) fn listed_bytes(&self) -> usize {
         let json = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.text().len());
         json(&self.metadata)
@@ -251,21 +262,21 @@ impl Job {
     }
 }
 
-/// How a job ended, in its worker's words.
+/// How a job ended, as its worker reports it.
 #[derive(Debug, Clone)]
 pub struct Ending {
-    /// Which way.
+    /// Completed, failed or cancelled.
     pub end: End,
-    /// Present when completed.
+    /// The final state of a completed job.
     pub outputs: Option<Json>,
-    /// Present when failed.
+    /// The reason of a failed job in one sentence.
     pub error: Option<Arc<str>>,
-    /// Present when failed.
+    /// The problem document (RFC 9457) of a failed job.
     pub problem: Option<Json>,
-    /// What it took.
+    /// Tokens, model calls and cost.
     pub usage: Option<Json>,
-    /// Time spent running.
+    /// Time that it ran, without the time in the queue.
     pub execution_time_ms: u64,
-    /// When.
+    /// When it ended.
     pub at: Timestamp,
 }

@@ -1,6 +1,7 @@
-//! JSON payloads. They are made once, by whoever knows their type, and from then on stored, cloned and
-//! sent as text, since a tree of values can cost several times the memory; or kept as a small value that
-//! is only written if somebody asks for it, as hardly anybody does for most events of a run.
+//! JSON payloads. They are made once, by whoever knows their type, and from then on stored, cloned
+//! and sent as text, since a tree of values can cost several times the memory; or kept as a small
+//! value that is only written if somebody asks for it, as hardly anybody does for most events of a
+//! run.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -31,8 +32,8 @@ impl Json {
     /// Writes a value down.
     ///
     /// # Panics
-    /// When the value's own `Serialize` fails or it has a map whose keys are not text: never for types
-    /// that derive it.
+    /// When the value's own `Serialize` fails or it has a map whose keys are not text: never for
+    /// types that derive it.
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Self {
         let text = serde_json::value::to_raw_value(value).expect(WRITES);
         Self(Form::Written(text.into()))

@@ -1,5 +1,5 @@
-//! API keys as a store keeps them: by a keyed hash, never as they were given out. What a key may do, and
-//! whether one that was shown is good, is not a store's business.
+//! API keys as a store keeps them: as a keyed hash, never as they were issued. The store does not
+//! know what a key may do or whether a key is valid.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use crate::json::Json;
 use crate::store::Error;
 
-/// 256 bits that are never printed: a hash, or what hashes are keyed with. Has no equality of its own:
-/// whoever compares two has to think of the time that it takes.
+/// 256 bits that are never printed: a hash, or the key of a keyed hash. It has no `PartialEq`,
+/// since a comparison must take the same time whatever it finds.
 #[derive(Clone)]
 pub struct Hidden256([u8; 32]);
 
@@ -34,65 +34,66 @@ impl fmt::Debug for Hidden256 {
     }
 }
 
-/// One key.
+/// An API key.
 #[derive(Debug, Clone)]
 pub struct KeyRecord {
-    /// Stands in the key itself, and with the jobs that it made.
+    /// Part of the key itself, and stored with the jobs that the key submits.
     pub id: Arc<str>,
-    /// For people.
+    /// The name that people gave it.
     pub name: Arc<str>,
-    /// What it may do. Opaque to stores.
+    /// What it may do; opaque to stores.
     pub grants: Json,
-    /// Of the whole key, keyed with [`KeyStore::hashing_key`].
+    /// Hash of the whole key, keyed with [`KeyStore::hashing_key`].
     pub hash: Hidden256,
-    /// The secret before this one, while it is still good.
+    /// The secret before this one, while that is still valid.
     pub previous: Option<Previous>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// From when on it is no longer good.
+    /// From when on it is no longer valid.
     pub expires_at: Option<Timestamp>,
-    /// Since when it is not good any more, for ever.
+    /// When it was revoked, which is permanent.
     pub revoked_at: Option<Timestamp>,
-    /// Roughly.
+    /// When it was used last, approximately.
     pub last_used_at: Option<Timestamp>,
 }
 
 /// A secret that was replaced.
 #[derive(Debug, Clone)]
 pub struct Previous {
-    /// As [`KeyRecord::hash`].
+    /// Hash of the whole key with that secret, as [`KeyRecord::hash`].
     pub hash: Hidden256,
-    /// From when on it is no longer good.
+    /// From when on it is no longer valid.
     pub until: Timestamp,
 }
 
-/// All that a store has.
+/// All API keys of a store.
 #[derive(Debug, Clone, Default)]
 pub struct Keys {
-    /// What their hashes are keyed with; `None` where there never was a key.
+    /// The key of their hashes; `None` if there never was an API key.
     pub hashing_key: Option<Hidden256>,
-    /// The oldest first, revoked and expired ones too.
+    /// The oldest first, including revoked and expired ones.
     pub records: Vec<KeyRecord>,
 }
 
-/// What is done to a key.
+/// A change of an API key.
 #[derive(Debug, Clone)]
 pub enum KeyChange {
-    /// It gets another secret.
+    /// Gives it another secret.
     Rotate {
-        /// Of the new one.
+        /// Hash of the key with the new secret.
         hash: Hidden256,
-        /// How long the old one stays good as well. One that was replaced before it is not good any more.
+        /// How long the old secret stays valid as well. A secret before that one is no longer
+        /// valid.
         previous_until: Option<Timestamp>,
     },
-    /// It is not good any more.
+    /// Revokes it permanently.
     Revoke {
-        /// Since when.
+        /// When it is revoked.
         at: Timestamp,
     },
 }
 
-/// What became of a change.
+/// The result of a change.
 #[derive(Debug)]
 pub enum Changed {
     /// The key as it is now.
@@ -103,22 +104,23 @@ pub enum Changed {
     NotFound,
 }
 
-/// A store's keys. Each verb is atomic. As durable as the jobs beside them.
+/// A store's API keys. Each verb is atomic. Keys are as durable as the jobs of the same store.
 #[async_trait]
 pub trait KeyStore: Send + Sync + fmt::Debug {
-    /// What hashes of this store are keyed with: `fresh` if it is asked for the first time, and the same
-    /// ever after.
+    /// The key of this store's hashes. The first call stores `fresh` and returns it; every later
+    /// call returns the same.
     async fn hashing_key(&self, fresh: Hidden256) -> Result<Hidden256, Error>;
 
-    /// All keys.
+    /// Returns all keys.
     async fn keys(&self) -> Result<Keys, Error>;
 
-    /// Adds a key; false, and nothing is changed, where there is one of that id.
+    /// Adds a key. Returns false and changes nothing if there is a key of that id.
     async fn add_key(&self, key: KeyRecord) -> Result<bool, Error>;
 
     /// Changes a key.
     async fn change_key(&self, id: &str, change: KeyChange) -> Result<Changed, Error>;
 
-    /// Notes when keys were used last. Those that are not here are passed over, and no time goes back.
+    /// Notes when keys were used last. Unknown keys are ignored, and an earlier time changes
+    /// nothing.
     async fn keys_used(&self, uses: Vec<(Arc<str>, Timestamp)>) -> Result<(), Error>;
 }

@@ -3,10 +3,12 @@
 
 mod fairness;
 pub mod forward;
+mod id;
 pub mod job;
 pub mod json;
 pub mod key;
 pub mod memory;
+pub mod parking;
 pub mod spend;
 pub mod sqlite;
 pub mod store;

@@ -2,30 +2,38 @@
 //!
 //! One mutex guards one set of tables, and is never held across an await:
 //!
-//! - `jobs`: every record by id. Ids sort by creation, so a listing is this map walked backwards. From a job's
-//!   end its payloads are one piece of memory.
-//! - `pending`, and the same by workflow: ids that wait; the smallest is the oldest.
-//! - `deadlines`: of those, the ones with a deadline, by it.
+//! - `jobs`: every record by id. Ids sort by creation, so a listing is this map walked backwards.
+//!   From a job's end its payloads are one piece of memory.
+//! - `pending`, and the same by workflow: ids in the queue; the smallest is the oldest.
+//! - `waiting`: ids of parked jobs; `wake_times` has those that wake by themselves, by when.
+//! - `deadlines`: of those in the queue and the parked ones, the ones with a deadline, by it.
 //! - `leases`: ids that run, by the time their lease lapses.
 //! - `ended`: ids that ended, by when: the order in which they are forgotten.
 //! - `owed`: the same of those whose webhook is not settled; they are forgotten last.
-//! - `due`: of those, when their webhook may be tried or, while somebody tries it, tried by another; by host.
+//! - `due`: of those, when their webhook may be tried or, while somebody tries it, tried by
+//!   another; by host.
 //! - `keys`: idempotency keys; `outlived` has those of jobs that were forgotten, by their use.
 //! - `definitions`: each text once, with the number of jobs that have it.
 //!
 //! API keys have a list and a mutex of their own, and what they have spent a map and another.
 //!
 //! So every verb costs O(log n) for each job it touches, except that a listing passes over the jobs
-//! its filter leaves out. Records that ended are kept within [`Limits`]; so memory is bounded by those
-//! and by the jobs in flight, whose number the caller bounds.
+//! its filter leaves out. Records that ended are kept within [`Limits`]; so memory is bounded by
+//! those and by the jobs in flight, whose number the caller bounds.
 
 mod deliveries;
+mod delivery;
 mod due;
+mod idempotency;
 mod keys;
+mod limits;
 mod packed;
+mod parking;
+mod payloads;
 mod record;
 mod spend;
 mod tables;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -39,6 +47,7 @@ use crate::fairness;
 use crate::job::{Definition, Ending, Job, JobId, NewJob, Status, Transition, Workload};
 use crate::json::Json;
 use crate::key::Keys;
+use crate::parking::{Parked, Wait, WakeUp, Woken};
 use crate::spend::{Day, Spent};
 use crate::store::{
     CancelRequested, Claimant, Claimed, Counts, Error, Filter, JobStore, Lease, LeaseState, Page,
@@ -48,30 +57,7 @@ use crate::webhook::{ClaimedDelivery, DeliveryCapacity, DeliveryLease, Settlemen
 use record::Record;
 use tables::Tables;
 
-/// How much is remembered of jobs that ended; whatever is reached first. The oldest end goes first; its
-/// idempotency key stays.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Jobs.
-    pub max_jobs: usize,
-    /// Since their end.
-    pub max_age: Duration,
-    /// All together, in bytes.
-    pub max_bytes: usize,
-    /// Idempotency keys of jobs that are forgotten.
-    pub max_keys: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_jobs: 10_000,
-            max_age: Duration::from_secs(7 * 24 * 60 * 60),
-            max_bytes: 128 << 20,
-            max_keys: 100_000,
-        }
-    }
-}
+pub use limits::Limits;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -162,6 +148,7 @@ impl JobStore for MemoryStore {
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error> {
         let mut tables = self.tables();
+        tables.wake_due(now);
         let due = tables
             .lapsed(now)
             .chain(tables.pending.iter().copied())
@@ -178,6 +165,7 @@ impl JobStore for MemoryStore {
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error> {
         let mut tables = self.tables();
+        tables.wake_due(now);
         let lapsed = tables.lapsed(now).take(limit).collect();
         let mut claimed = tables.claim_all(lapsed, by, now);
         let mut running = running.clone();
@@ -288,8 +276,7 @@ impl JobStore for MemoryStore {
             .status
             .after(Transition::HandBack)
             .ok_or(Error::LeaseLost(lease.job))?;
-        record.token += 1;
-        record.head.attempts -= 1;
+        record.give_up_lease();
         record.starts -= 1;
         record.head.status = status;
         let lapses_at = std::mem::replace(&mut record.lease_expires_at, Timestamp::MIN);
@@ -302,14 +289,36 @@ impl JobStore for MemoryStore {
         Ok(())
     }
 
+    async fn park(
+        &self,
+        lease: &Lease,
+        wait: Wait,
+        progress: Option<Json>,
+        events: Vec<StoredEvent>,
+    ) -> Result<Parked, Error> {
+        self.tables().park(lease, wait, progress, events)
+    }
+
+    async fn wake(&self, id: JobId, wake_up: WakeUp) -> Result<Woken, Error> {
+        self.tables().wake(id, wake_up)
+    }
+
+    async fn waits_for(&self, id: JobId) -> Result<Option<Wait>, Error> {
+        let tables = self.tables();
+        let parking = tables.jobs.get(&id).and_then(|job| job.parking.as_ref());
+        Ok(parking.and_then(|parking| parking.wait.clone()))
+    }
+
     async fn request_cancel(&self, id: JobId, now: Timestamp) -> Result<CancelRequested, Error> {
         let mut tables = self.tables();
         let record = tables.jobs.get_mut(&id).ok_or(Error::NotFound)?;
         match record.head.status.after(Transition::RequestCancel) {
             None => Ok(CancelRequested::Ended(record.head.status)),
             Some(status) if status.is_final() => {
+                let wakes_at = record.wakes_at();
                 let job = record.end(status, now);
                 tables.dequeue(&job);
+                tables.leave_waiting(id, wakes_at);
                 tables.enter_ended(id);
                 tables.forget_beyond(&self.limits, now);
                 Ok(CancelRequested::Cancelled)
@@ -433,6 +442,7 @@ impl JobStore for MemoryStore {
         let tables = self.tables();
         Ok(Counts {
             pending: tables.pending.len(),
+            waiting: tables.waiting.len(),
             running: tables.leases.len(),
             ended: tables.ended.len() + tables.owed.len(),
         })

@@ -1,5 +1,5 @@
-//! What API keys have spent, by day. A store adds up what it is told; what a key may spend is not its
-//! business. Sums are told as differences, so that several processes can share a store.
+//! What API keys have spent, by day. The store only adds up; it does not know how much a key may
+//! spend. Callers pass differences, so that several processes can share a store.
 
 use std::fmt;
 use std::ops::AddAssign;
@@ -13,22 +13,22 @@ use crate::store::Error;
 
 const SECONDS: i64 = 24 * 60 * 60;
 
-/// A day in UTC: how many have passed since 1970.
+/// A day in UTC, as the number of days since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Day(pub i64);
 
 impl Day {
-    /// The day in which that moment lies.
+    /// The day of a moment.
     pub fn of(at: Timestamp) -> Self {
         Self(at.as_second().div_euclid(SECONDS))
     }
 
-    /// When it begins; the end of time for one beyond it.
+    /// When it begins, or the greatest timestamp if that is earlier.
     pub fn begins(self) -> Timestamp {
         Timestamp::from_second(self.0.saturating_mul(SECONDS)).unwrap_or(Timestamp::MAX)
     }
 
-    /// So many days earlier.
+    /// The day that many days before.
     #[must_use]
     pub fn earlier(self, days: i64) -> Self {
         Self(self.0.saturating_sub(days))
@@ -49,14 +49,14 @@ impl fmt::Display for Day {
     }
 }
 
-/// What was spent.
+/// What was spent on something.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Spent {
     /// HTTP requests.
     pub requests: u64,
-    /// Runs that were accepted.
+    /// Accepted runs.
     pub runs: u64,
-    /// Calls of a model.
+    /// Model calls.
     pub model_calls: u64,
     /// Prompt tokens.
     pub input_tokens: u64,
@@ -67,7 +67,7 @@ pub struct Spent {
 }
 
 impl Spent {
-    /// All tokens.
+    /// Prompt and answer tokens together.
     pub fn tokens(&self) -> u64 {
         self.input_tokens.saturating_add(self.output_tokens)
     }
@@ -98,19 +98,19 @@ impl AddAssign for Spent {
 pub struct KeyDay {
     /// The key's id.
     pub key: Arc<str>,
-    /// When.
+    /// The day.
     pub day: Day,
-    /// How much.
+    /// What was spent.
     pub spent: Spent,
 }
 
-/// A store's sums. Each verb is atomic. As durable as the jobs beside them.
+/// A store's sums. Each verb is atomic. Sums are as durable as the jobs of the same store.
 #[async_trait]
 pub trait SpendStore: Send + Sync + fmt::Debug {
-    /// Adds, and tells the sums of the same keys and days as they are now, in the same order.
+    /// Adds, and returns the new sums of the same keys and days in the same order.
     async fn spend(&self, more: Vec<KeyDay>) -> Result<Vec<Spent>, Error>;
 
-    /// The sums from that day on, the oldest first; of one key, or of all.
+    /// The sums from that day on, the oldest first, of one key or of all keys.
     async fn spent(&self, key: Option<&str>, since: Day) -> Result<Vec<KeyDay>, Error>;
 
     /// Forgets the sums of the days before that one.

@@ -1,29 +1,33 @@
 //! The store in one SQLite file: for servers whose jobs outlive the process.
 //!
-//! **Tables** (`sqlite/schema_*.sql`). `jobs` has a row per job with what a listing shows. What is large
-//! or seldom read lies in tables of its own by the row's number: `work` (inputs, options), `progress`,
-//! `outputs`, `events`; so scans stay narrow and a checkpoint rewrites nothing but the progress. Large
-//! inputs and progress that come with jobs are in `contents`, each text once. A definition is stored once, with the number of jobs that have it. `idempotency_keys` lead to their
-//! jobs. `webhooks` has a row per job whose end is to be told, and `jobs.owes_webhook` says that it has
-//! not been yet. Whatever belongs to a job goes with its row. `api_keys` has a row per API key.
+//! **Tables** (`sqlite/schema_*.sql`). `jobs` has a row per job with what a listing shows. What is
+//! large or rarely read is in tables of its own by the row's number: `work` (inputs, options),
+//! `progress`, `outputs`, `events`; so scans stay narrow and a checkpoint rewrites nothing but the
+//! progress. Large inputs and progress that come with jobs are in `contents`, each text once. A
+//! definition is stored once, with the number of jobs that have it. `idempotency_keys` lead to
+//! their jobs. `webhooks` has a row per job whose end is to be told, and `jobs.owes_webhook` says
+//! that it has not been yet. Whatever belongs to a job goes with its row. `waits` has a row per
+//! parked job, `wake_ups` one for each thing that woke a job. `api_keys` has a row per API key.
 //!
-//! **Indexes.** Each verb finds its rows in one: `jobs_by_status` is the queue (the pending ones by id)
-//! and, with those by workflow and owner, the order of listings; `jobs_by_lease` has the running ones by
-//! lapse, `jobs_by_deadline` the pending ones by deadline, `jobs_by_end` the ended ones in the order in
-//! which they are forgotten, without those that owe a webhook; `webhooks_by_time` has the deliveries by
-//! when they are due, `webhooks_by_host` by host, and `webhook_hosts`, which triggers keep, the hosts by what is due
-//! first: what waits for a host that has no room is not looked at. Otherwise everything costs O(log n) for each job touched. How many jobs there are
-//! is counted once, when the file is opened, and then kept by the writer.
+//! **Indexes.** Each verb finds its rows in one: `jobs_by_status` is the queue (the pending ones by
+//! id) and, with those by workflow and owner, the order of listings; `jobs_by_lease` has the
+//! running ones by lapse, `jobs_by_deadline` the pending and the parked ones by deadline,
+//! `waits_by_time` the parked ones by when they wake by themselves, `jobs_by_end` the ended ones in
+//! the order in which they are forgotten, without those that owe a webhook; `webhooks_by_time` has
+//! the deliveries by when they are due, `webhooks_by_host` by host, and `webhook_hosts`, which
+//! triggers maintain, the hosts by what is due first: deliveries to a host that can take no more
+//! are not read. Everything costs O(log n) for each job touched. The jobs are counted once, when
+//! the file is opened; from then on the writer keeps the numbers.
 //!
-//! **Threads.** One thread writes, and commits together what many callers ask for (`writer`); a few
-//! threads read beside it (`readers`), so that a poll waits for no commit. Verbs that touch many jobs
-//! are cut into chunks, and others come in between.
+//! **Threads.** One thread writes, and commits the changes of many callers together (`writer`); a
+//! few threads read beside it (`readers`), so that a poll waits for no commit. Verbs that touch
+//! many jobs are cut into chunks, between which others get their turn.
 //!
-//! **Durability.** Write-ahead log, `synchronous = FULL`: what was answered is on the disk. A lock beside
-//! the file and one of the file itself keep other stores off it; they are released by the operating system
-//! when the process ends, however it does. Before each commit it is made sure that the files are still at
-//! their paths (`files`, `database`), and some space is kept for forgetting jobs on a disk that is full
-//! (`reserve`).
+//! **Durability.** Write-ahead log, `synchronous = FULL`: what was answered is on the disk. A lock
+//! beside the file and one of the file itself keep other stores off it; they are released by the
+//! operating system when the process ends, however it ends. Before each commit the writer checks
+//! that the files are still at their paths (`files`, `database`), and some space is kept for
+//! deleting jobs on a full disk (`reserve`).
 
 mod contents;
 mod database;
@@ -34,6 +38,8 @@ mod keys;
 mod leases;
 mod listing;
 mod open;
+mod options;
+mod parking;
 mod readers;
 mod removal;
 mod reserve;
@@ -57,6 +63,7 @@ use rusqlite::{OptionalExtension, params};
 use crate::fairness;
 use crate::job::{Definition, Ending, Job, JobId, NewJob, Workload};
 use crate::json::Json;
+use crate::parking::{Parked, Wait, WakeUp, Woken};
 use crate::store::{
     CancelRequested, Claimant, Claimed, Counts, Error, Filter, JobStore, Lease, LeaseState, Page,
     StoredEvent, SubmitOptions, Submitted,
@@ -71,38 +78,11 @@ use values::{WORKLOAD, WORKLOAD_JOINS};
 use writer::Writer;
 
 pub use open::OpenError;
+pub use options::Options;
 pub use writer::Activity;
 
 /// Jobs that one command of the writer touches at most.
 const CHUNK: usize = 128;
-
-/// How to open a store.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// How long a lock that another program holds on the file is waited for.
-    pub busy_timeout: Duration,
-    /// The file's greatest size; beyond it writes fail as on a full disk. `None`: as the disk allows.
-    pub max_bytes: Option<u64>,
-    /// Length of the log at which it is copied into the file; less where the reserve is small.
-    pub checkpoint_bytes: u64,
-    /// From when on readers are made to wait so that the write-ahead log can begin anew.
-    pub max_log_bytes: u64,
-    /// Space on the disk that is kept for forgetting jobs when it is full, less on a small disk: a file
-    /// `….reserve`.
-    pub reserve_bytes: u64,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            busy_timeout: Duration::from_secs(5),
-            max_bytes: None,
-            checkpoint_bytes: 8_192_000,
-            max_log_bytes: 64 << 20,
-            reserve_bytes: 0,
-        }
-    }
-}
 
 /// See the module. Dropping it commits what was asked for, and ends its threads.
 #[derive(Debug)]
@@ -115,9 +95,9 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens a file, or creates it; its directory has to be there. Refuses one that could not be worked with:
-    /// that may not be written, or is damaged as far as a short look tells. Blocks, for as long as that look
-    /// and reading the index of a million jobs take where there are so many: less than two seconds.
+    /// Opens a file, or creates it in an existing directory. Refuses a file that cannot be written,
+    /// or that a short check finds damaged. Blocks for that check and for counting the jobs: less
+    /// than two seconds for a million jobs.
     pub fn open(path: &Path, options: &Options) -> Result<Self, OpenError> {
         let file = open::locate(path)?;
         let lock = open::Lock::of(&file)?;
@@ -130,13 +110,14 @@ impl SqliteStore {
         })
     }
 
-    /// What has been written since it was opened, and in how many commits.
+    /// Returns how many changes have been made since it was opened, and in how many commits.
     pub fn activity(&self) -> Activity {
         self.writer.activity()
     }
 
-    /// Does up to `limit`, up to [`CHUNK`] at a time, until there is no more; `verb` gets what was done
-    /// before. A failure after the first chunk only ends it: what was done stays done.
+    /// Runs a verb for up to `limit` jobs, in chunks of [`CHUNK`], until there are no more; `verb`
+    /// gets the results so far. A failure after the first chunk ends the loop, and what was done
+    /// stays done.
     async fn in_chunks<T, V>(
         &self,
         limit: usize,
@@ -150,7 +131,8 @@ impl SqliteStore {
             .await
     }
 
-    /// The same for what makes space: on a full disk in smaller chunks, which take less of it.
+    /// As [`in_chunks`](Self::in_chunks), for verbs that free space. On a full disk the chunks are
+    /// smaller, since those take less of it.
     async fn forgotten_in_chunks<T, V>(
         &self,
         limit: usize,
@@ -197,7 +179,8 @@ impl SqliteStore {
         Ok(done)
     }
 
-    /// In small steps. What cannot be given back now stays free for new jobs, until the next time.
+    /// Shortens the file in small steps. Pages that cannot be given back now stay free for new jobs
+    /// until the next time.
     async fn give_back_space(&self) {
         while let Ok(true) = self.writer.write(|tables| tables.give_back_space()).await {}
     }
@@ -322,6 +305,31 @@ impl JobStore for SqliteStore {
         let lease = lease.clone();
         self.writer
             .write(move |tables| tables.hand_back(&lease))
+            .await
+    }
+
+    async fn park(
+        &self,
+        lease: &Lease,
+        wait: Wait,
+        progress: Option<Json>,
+        events: Vec<StoredEvent>,
+    ) -> Result<Parked, Error> {
+        let lease = lease.clone();
+        self.writer
+            .write(move |tables| tables.park(&lease, &wait, progress.as_ref(), &events))
+            .await
+    }
+
+    async fn wake(&self, id: JobId, wake_up: WakeUp) -> Result<Woken, Error> {
+        self.writer
+            .write(move |tables| tables.wake(id, &wake_up))
+            .await
+    }
+
+    async fn waits_for(&self, id: JobId) -> Result<Option<Wait>, Error> {
+        self.readers
+            .read(move |connection| parking::wait(connection, id))
             .await
     }
 
@@ -470,7 +478,7 @@ impl JobStore for SqliteStore {
     async fn expire_over(&self, max_bytes: u64, limit: usize) -> Result<usize, Error> {
         let is_over = move |tables: &mut Tables<'_>| Ok(tables.takes_more_than(max_bytes)?);
         if self.writer.write(is_over).await? {
-            // That may be all that is needed.
+            // That may suffice.
             self.writer.shorten_log();
         }
         let verb =
@@ -492,14 +500,13 @@ impl JobStore for SqliteStore {
         Ok(self.writer.counts())
     }
 
-    /// Reads and writes; and where something could not be written before, so much that there has to be
-    /// space for it.
+    /// Reads and writes. After a failed write it writes enough to show that there is space again.
     async fn ping(&self) -> Result<(), Error> {
         self.readers
             .read(|connection| connection.query_row("SELECT ms FROM id_skew", [], |_| Ok(())))
             .await?;
         if self.writer.failures().is_some() {
-            // One at a time. Those that waited may find that all is well.
+            // One at a time. Callers that waited for it may find that all is well.
             let _turn = self.padding.lock().await;
             if let Some(failures) = self.writer.failures() {
                 self.writer.write(|tables| tables.pad()).await?;

@@ -1,5 +1,6 @@
-//! The store's verbs. Written for several processes on one store: leases with heartbeats and fencing
-//! tokens, no assumption that whoever submits a job also runs it. Times come from the caller.
+//! The store's verbs. Written for several processes on one store: leases with heartbeats and
+//! fencing tokens, no assumption that whoever submits a job also runs it. Times come from the
+//! caller.
 //!
 //! `tests/it/conformance.rs` is what every store must pass.
 
@@ -13,124 +14,133 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::job::{Definition, Ending, Job, JobId, NewJob, Status, Transition, Workload};
 use crate::json::Json;
+use crate::parking::{Parked, Wait, WakeUp, Woken};
 use crate::webhook::{ClaimedDelivery, DeliveryCapacity, DeliveryLease, Settlement, Webhook};
 
 /// How long an `Idempotency-Key` is remembered, whatever becomes of its job.
 pub const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Events kept per job; beyond it the oldest go, and a replay begins with the oldest that is left.
+/// Most events kept per job; beyond it the oldest are dropped, and a replay begins with the oldest
+/// that is left.
 pub const MAX_EVENTS: usize = 10_000;
 
-/// Events of this kind show that a run got on: what is counted since is counted anew.
+/// Kind of the events that show progress of a run: the count of starts without progress begins
+/// anew.
 pub const PROGRESS_EVENT: &str = "node_completed";
 
 /// What a worker holds while it runs a job. Every write through a lease checks its token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// The job.
+    /// The leased job.
     pub job: JobId,
-    /// Rises with every claim of the job; an older one is refused.
+    /// Fencing token: rises with every claim of the job, and writes with an older one are refused.
     pub token: u64,
     /// From when on another worker may take the job. Until one does, a heartbeat still renews it.
     pub expires_at: Timestamp,
 }
 
-/// Who claims, and for how long without a heartbeat.
+/// Who claims jobs, and for how long without a heartbeat.
 #[derive(Debug, Clone)]
 pub struct Claimant {
-    /// Names the process, for people who look into the store.
+    /// Name of the process, for people who look into the store.
     pub worker: Arc<str>,
-    /// From the claim.
+    /// Duration of the lease from the claim on.
     pub lease_for: Duration,
 }
 
 /// A job handed to a worker.
 #[derive(Debug, Clone)]
 pub struct Claimed {
-    /// The record; its status is `Running`, or `Cancelling` when all that is left is to end it.
+    /// The record. Its status is `Running`, or `Cancelling` if the worker only has to end it.
     pub job: Job,
-    /// The right to write to it.
+    /// Grants the right to write to the job.
     pub lease: Lease,
-    /// What to do, with the progress saved last.
+    /// What the worker needs to run it, with the progress saved last.
     pub workload: Workload,
-    /// Id of the last event stored; 0 where there is none.
+    /// Id of the last stored event; 0 if there is none.
     pub last_event: u64,
-    /// Claims since the run last got on, this one included and those that were handed back excluded.
+    /// Claims since the run last made progress or was parked, this one included and those that were
+    /// handed back excluded.
     pub starts: u32,
-    /// The worker that had it before let its lease lapse: it is gone, with what it had under way.
+    /// The lease of the worker before has lapsed: that worker is gone, with everything it had in
+    /// flight.
     pub was_lost: bool,
+    /// All that have woken it so far, in the order of their times.
+    pub wake_ups: Vec<WakeUp>,
 }
 
 /// How to submit.
 #[derive(Debug, Clone, Default)]
 pub struct SubmitOptions {
-    /// Claim in the same commit: a run that starts at once needs no second trip.
+    /// Claims the job in the same commit, for a run that starts at once.
     pub claim: Option<Claimant>,
-    /// Refuse when this many jobs are pending already. Does not bind a job that is claimed at once.
+    /// Refuses the job if this many are queued already. Does not apply to a job that is claimed at
+    /// once.
     pub max_pending: Option<usize>,
 }
 
-/// What became of a submission.
+/// The result of a submission.
 #[derive(Debug)]
 pub enum Submitted {
-    /// It is stored, and claimed where [`SubmitOptions::claim`] asked for it.
+    /// The job is stored, and claimed if [`SubmitOptions::claim`] asked for it.
     New(Option<Box<Claimed>>),
-    /// The idempotency key was used for the same thing: that job. Nothing was stored.
-    Existing(Box<Job>),
-    /// The idempotency key was used for the same thing, and that job has been forgotten since. Nothing was
+    /// The idempotency key was used for the same request before; this is its job. Nothing was
     /// stored.
+    Existing(Box<Job>),
+    /// The idempotency key was used for the same request before, and its job has been deleted
+    /// since. Nothing was stored.
     Forgotten {
-        /// The job that there was.
+        /// Id of the deleted job.
         job: JobId,
         /// How it ended.
         status: Status,
     },
-    /// The idempotency key was used for something else. Nothing was stored.
+    /// The idempotency key was used for another request. Nothing was stored.
     KeyReused,
 }
 
 /// One stored event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
-    /// Above 0, rising within the job.
+    /// Above 0, and rising within the job.
     pub id: u64,
     /// `run_started`, …
     pub kind: Cow<'static, str>,
-    /// The whole event.
+    /// The whole event as JSON.
     pub data: Json,
 }
 
-/// Which jobs to list: all conditions hold.
+/// Which jobs to list: those that meet all conditions.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Of this workflow.
+    /// Only jobs of this workflow.
     pub workflow: Option<String>,
-    /// Standing so.
+    /// Only jobs of this status.
     pub status: Option<Status>,
-    /// Accepted later than this.
+    /// Only jobs accepted later than this.
     pub created_after: Option<Timestamp>,
-    /// Accepted earlier than this.
+    /// Only jobs accepted earlier than this.
     pub created_before: Option<Timestamp>,
-    /// Made with this key.
+    /// Only jobs that this API key submitted.
     pub owner: Option<String>,
-    /// Of one of these workflows.
+    /// Only jobs of one of these workflows.
     pub workflows: Option<BTreeSet<String>>,
 }
 
 /// A page of a listing.
 #[derive(Debug, Clone)]
 pub struct Page {
-    /// Newest first; without outputs. No more than asked for, and none that would make the page longer than
-    /// [`PAGE_BYTES`]; but one where there is one.
+    /// Newest first, without outputs. Not more than asked for, and not more than fit into
+    /// [`PAGE_BYTES`], but at least one if there is one.
     pub jobs: Vec<Job>,
-    /// The cursor of the next page, if there is one: the last id of this page.
+    /// The cursor of the next page if there is one: the last id of this page.
     pub next: Option<JobId>,
 }
 
-/// What the labels, problems and usage of a page's jobs may take together, in bytes.
+/// Most bytes that the labels, problems and usage of a page's jobs take together.
 pub const PAGE_BYTES: usize = 1 << 20;
 
-/// A page while its jobs are read, newest first.
+/// A page that is being filled, newest job first.
 #[derive(Debug)]
 pub(crate) struct PageInProgress {
     most: usize,
@@ -153,7 +163,7 @@ impl PageInProgress {
         }
     }
 
-    /// Adds a job, if it has room; where it has none the page is at its end and another follows.
+    /// Adds a job if it fits; otherwise the page is full and another one follows.
     pub(crate) fn add(&mut self, job: Job) -> bool {
         self.bytes += job.listed_bytes();
         self.is_full = self.rows == self.most || (self.bytes > PAGE_BYTES && self.rows > 0);
@@ -166,7 +176,7 @@ impl PageInProgress {
         true
     }
 
-    /// As [`add`](Self::add), for one that is not shown.
+    /// As [`add`](Self::add), for a job that is left out of the page.
     pub(crate) fn pass_over(&mut self, id: JobId) -> bool {
         self.is_full = self.rows == self.most;
         if !self.is_full {
@@ -184,31 +194,33 @@ impl PageInProgress {
     }
 }
 
-/// What a cancel request found.
+/// The result of a cancel request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CancelRequested {
-    /// It had not started: it is cancelled now.
+    /// The job was queued or parked, and is cancelled now.
     Cancelled,
-    /// Its worker will be told by its next heartbeat.
+    /// The job is running; its worker learns of it with its next heartbeat.
     Cancelling,
-    /// It had already ended this way.
+    /// The job had already ended with this status.
     Ended(Status),
 }
 
-/// What a heartbeat found.
+/// The result of a heartbeat for one lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseState {
-    /// The lease, extended, or `None` when it was lost.
+    /// The extended lease, or `None` if it was lost.
     pub lease: Option<Lease>,
-    /// The job is to stop.
+    /// Somebody asked the job to stop.
     pub cancel: bool,
 }
 
-/// Jobs by where they stand.
+/// Numbers of jobs by their state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Waiting.
+    /// In the queue.
     pub pending: usize,
+    /// Parked.
+    pub waiting: usize,
     /// Running or cancelling.
     pub running: usize,
     /// Completed, failed or cancelled.
@@ -221,38 +233,44 @@ pub enum Error {
     /// No such job.
     #[error("job not found")]
     NotFound,
-    /// Another worker claimed the job, or it ended, or it was given back: this worker must stop.
+    /// Another worker has claimed the job, or it has ended, or was handed back or parked: this
+    /// worker must stop.
     #[error("the lease on job {0} was lost")]
     LeaseLost(JobId),
     /// [`SubmitOptions::max_pending`] was reached.
-    #[error("the queue is full: {pending} jobs wait already; try again later")]
+    #[error("the queue is full: {pending} jobs are waiting already; try again later")]
     QueueFull {
-        /// Jobs that wait.
+        /// Jobs in the queue.
         pending: usize,
     },
-    /// It cannot be deleted yet.
+    /// A job that has not ended cannot be deleted.
     #[error("job {0} is still active; cancel it first")]
     Active(JobId),
     /// A job that was not asked to stop cannot end as cancelled.
     #[error("job {0} was not asked to stop and cannot end as cancelled")]
     NotCancelling(JobId),
+    /// [`MAX_WAKE_UPS`](crate::parking::MAX_WAKE_UPS) was reached.
+    #[error("job {0} has been woken too often and takes no further wake-up")]
+    TooManyWakeUps(JobId),
     /// The store itself failed; nothing was changed.
     #[error("the job store failed: {0}")]
     Unavailable(String),
 }
 
-/// A queue of jobs and their records. Each verb is atomic: it happens as a whole, before or after any other.
+/// A queue of jobs and their records. Each verb is atomic: it happens as a whole, before or after
+/// any other.
 ///
-/// A verb has no default: every store says what it means there. Those that stand around another store do
-/// so together, in [`forward`](crate::forward).
+/// No verb has a default: every store defines what it means there. Stores around other stores forward
+/// all verbs by one table, in [`forward`](crate::forward).
 #[async_trait]
 pub trait JobStore: Send + Sync + std::fmt::Debug {
-    /// Stores a job; returns once it is as durable as this store makes it.
+    /// Stores a job; returns once it is as durable as this store can make it.
     async fn submit(&self, job: NewJob, options: SubmitOptions) -> Result<Submitted, Error>;
 
-    /// Stores a job that has ended already, as [`submit`](Self::submit) with a claim and
-    /// [`finish`](Self::finish) would have, in one commit: for a run so short that nobody had to be told of
-    /// it before its end. An idempotency key is not looked for and not kept: whoever has one asks first.
+    /// Stores a job that has already ended, in one commit, as [`submit`](Self::submit) with a claim
+    /// and [`finish`](Self::finish) would: for a run that is so short that nobody had to learn of
+    /// it before its end. Idempotency keys are neither looked up nor kept; a caller with a key uses
+    /// `submit`.
     async fn submit_ended(
         &self,
         job: NewJob,
@@ -261,7 +279,8 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
         events: Vec<StoredEvent>,
     ) -> Result<Job, Error>;
 
-    /// Takes up to `limit` jobs that wait, oldest first, and jobs whose lease had lapsed by `now`.
+    /// Takes up to `limit` jobs from the queue, oldest first, and jobs whose lease had lapsed by
+    /// `now`. Parked jobs whose time to wake had come by `now` enter the queue first.
     async fn claim(
         &self,
         by: &Claimant,
@@ -269,10 +288,10 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error>;
 
-    /// As [`claim`](Self::claim), but among the jobs that wait each is the oldest of the workflow of which
-    /// the fewest run: the number given in `running` (none: 0) and those taken by this call. So a workflow
-    /// with a long queue does not keep the others waiting. A store that does not tell workflows apart goes
-    /// by age alone.
+    /// As [`claim`](Self::claim), but each job from the queue is the oldest of the workflow with
+    /// the fewest runs: those counted in `running` (0 if absent) and those claimed by this call. So
+    /// a workflow with a long queue does not keep the others waiting. A store that does not
+    /// distinguish workflows goes by age alone.
     async fn claim_fairly(
         &self,
         by: &Claimant,
@@ -281,12 +300,13 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error>;
 
-    /// Lets every lease lapse now, of jobs and of deliveries, and tells of how many jobs. For a process that knows that no other one uses
-    /// the store, before it claims anything: whoever held those leases is dead. A store that may be shared
-    /// does nothing; there leases lapse in their time.
+    /// Lets the leases of all jobs and deliveries lapse now; returns the number of jobs. For a
+    /// process that has the store to itself, before it claims anything: the holders of those leases
+    /// are dead. A store that may be shared does nothing; there leases lapse in their time.
     async fn release_leases(&self) -> Result<usize, Error>;
 
-    /// Takes up to `limit` waiting jobs whose deadline had passed by `now`: to be ended, not run.
+    /// Takes up to `limit` jobs that are queued or parked and whose deadline had passed by `now`:
+    /// to be ended, not run.
     async fn claim_overdue(
         &self,
         by: &Claimant,
@@ -294,7 +314,7 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error>;
 
-    /// Extends leases to `lease_for` from `now`; answers for each, in order.
+    /// Extends leases to `lease_for` from `now`; the results are in the order of the leases.
     async fn heartbeat(
         &self,
         leases: &[Lease],
@@ -302,9 +322,9 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
         now: Timestamp,
     ) -> Result<Vec<LeaseState>, Error>;
 
-    /// Saves events, and progress where there is some, together. Here and in `finish`, an event whose
-    /// id is not above the last one stored has been stored before (by a call whose caller gave up on
-    /// it) and is passed over.
+    /// Saves events and, if given, progress in one commit. Here, in `park` and in `finish`, an
+    /// event whose id is not above the last stored one has been stored before, by a call whose
+    /// caller gave up on it, and is ignored.
     async fn checkpoint(
         &self,
         lease: &Lease,
@@ -312,8 +332,8 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
         events: Vec<StoredEvent>,
     ) -> Result<(), Error>;
 
-    /// Ends a job, with its last events. Exactly one ending of a job ever succeeds. From then on its
-    /// webhook is due; so it is from a cancel that ends a job.
+    /// Ends a job, with its last events. Exactly one ending of a job ever succeeds. From then on
+    /// its webhook is due, as it is after a cancel that ends a job.
     async fn finish(
         &self,
         lease: &Lease,
@@ -321,23 +341,44 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
         events: Vec<StoredEvent>,
     ) -> Result<Job, Error>;
 
-    /// Gives a job up unfinished, without spending an attempt (shutdown). It waits in its old place;
-    /// one that is cancelling counts as lapsed instead, and the next to claim it ends it.
+    /// Hands an unfinished job back without spending an attempt (shutdown). It returns to its old
+    /// place in the queue. If it was asked to stop, its lease lapses instead, and the next worker
+    /// ends it.
     async fn hand_back(&self, lease: &Lease) -> Result<(), Error>;
 
-    /// Asks for a job to stop.
+    /// Parks a job: saves as [`checkpoint`](Self::checkpoint) does, ends the lease, and lets the
+    /// job wait until it is woken or its time comes. Parking spends no attempt, and the job keeps
+    /// its place among the jobs by age.
+    async fn park(
+        &self,
+        lease: &Lease,
+        wait: Wait,
+        progress: Option<Json>,
+        events: Vec<StoredEvent>,
+    ) -> Result<Parked, Error>;
+
+    /// Tells a job that something has happened. One that waits enters the queue; no limit of the
+    /// queue holds it up, since it was accepted before.
+    async fn wake(&self, id: JobId, wake_up: WakeUp) -> Result<Woken, Error>;
+
+    /// What a job waits for, while it is parked.
+    async fn waits_for(&self, id: JobId) -> Result<Option<Wait>, Error>;
+
+    /// Asks for a job to stop. One that is queued or parked ends at once.
     async fn request_cancel(&self, id: JobId, now: Timestamp) -> Result<CancelRequested, Error>;
 
-    /// One job.
+    /// Returns a job.
     async fn get(&self, id: JobId) -> Result<Option<Job>, Error>;
 
-    /// What a job was to do and how far it came, also after its end: a retry starts from it.
+    /// Returns what a job's worker needs, with the progress saved last. Also after the job's end: a
+    /// retry starts from it.
     async fn workload(&self, id: JobId) -> Result<Option<Workload>, Error>;
 
-    /// A definition that at least one stored job has.
+    /// Returns a definition, as long as at least one stored job has it.
     async fn definition(&self, hash: &str) -> Result<Option<Arc<Definition>>, Error>;
 
-    /// Newest first, those older than `cursor`. Pages neither skip nor repeat while jobs come and go.
+    /// Lists jobs older than `cursor`, newest first. Pages neither skip nor repeat jobs while
+    /// others come and go.
     async fn list(
         &self,
         filter: &Filter,
@@ -345,11 +386,12 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
         limit: usize,
     ) -> Result<Page, Error>;
 
-    /// Up to `limit` stored events with an id above `after`, in order; none for a job that is not there.
+    /// Returns up to `limit` stored events with an id above `after`, in order; none for an unknown
+    /// job.
     async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<StoredEvent>, Error>;
 
-    /// Takes deliveries that were due by `now`, the longest due first, as far as there is capacity. Each is
-    /// given to nobody else until its lease lapses.
+    /// Claims deliveries that were due by `now`, the longest due first, as far as the capacity
+    /// goes. Nobody else can claim them until their lease lapses.
     async fn claim_deliveries(
         &self,
         capacity: &DeliveryCapacity,
@@ -357,44 +399,44 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
         now: Timestamp,
     ) -> Result<Vec<ClaimedDelivery>, Error>;
 
-    /// Says what became of a try. An older lease is refused, like that of a job that is not there.
+    /// Records the result of a try. An older lease is refused, like one of an unknown job.
     async fn settle_delivery(
         &self,
         lease: &DeliveryLease,
         settlement: Settlement,
     ) -> Result<(), Error>;
 
-    /// Where a job's end is told: a retry tells its own there, too.
+    /// Returns the webhook of a job: a retry of the job has the same.
     async fn webhook(&self, id: JobId) -> Result<Option<Webhook>, Error>;
 
-    /// Forgets an ended job, and its webhook though that is not delivered. Its idempotency key stays
-    /// used, here and where jobs expire: see [`expire_keys`](Self::expire_keys).
+    /// Deletes an ended job and its webhook, even if that has not been delivered. Its idempotency
+    /// key stays used, as it does when jobs expire: see [`expire_keys`](Self::expire_keys).
     async fn delete(&self, id: JobId) -> Result<(), Error>;
 
-    /// Forgets up to `limit` jobs that ended before `before`, oldest end first; returns how many. Those
-    /// whose webhook is not settled stay.
+    /// Deletes up to `limit` jobs that ended before `before`, oldest end first; returns how many.
+    /// Jobs whose webhook is not settled stay.
     async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, Error>;
 
-    /// Forgets up to `limit` ended jobs, oldest end first, until the store takes no more than
-    /// `max_bytes`; returns how many. Those whose webhook is not settled go last. Where no job is left
-    /// to go, idempotency keys of forgotten jobs do, the longest used first.
+    /// Deletes up to `limit` ended jobs, oldest end first, until the store takes no more than
+    /// `max_bytes`; returns how many. Jobs whose webhook is not settled go last. If no ended job is
+    /// left, idempotency keys of deleted jobs go, those used longest ago first.
     async fn expire_over(&self, max_bytes: u64, limit: usize) -> Result<usize, Error>;
 
-    /// Forgets up to `limit` idempotency keys of jobs that were forgotten, those used before that time,
-    /// the longest ago first; returns how many. A key outlives its job until then.
+    /// Deletes up to `limit` idempotency keys of deleted jobs that were used before that time, the
+    /// longest ago first; returns how many. A key outlives its job until then.
     async fn expire_keys(&self, used_before: Timestamp, limit: usize) -> Result<usize, Error>;
 
-    /// How many jobs there are.
+    /// Counts the jobs.
     async fn counts(&self) -> Result<Counts, Error>;
 
-    /// Whether the store answers (readiness).
+    /// Fails if the store cannot be read and written (readiness).
     async fn ping(&self) -> Result<(), Error>;
 
-    /// Whether jobs outlive the process: decides what a shutdown does with those that have not ended.
+    /// Whether jobs outlive the process. A shutdown cancels unfinished jobs that do not.
     fn is_durable(&self) -> bool;
 }
 
-/// Gives a job that waits or whose lease lapsed to a worker.
+/// Gives a job that is queued or parked, or whose lease lapsed, to a worker.
 pub(crate) fn claim_job(job: &mut Job, token: u64, by: &Claimant, now: Timestamp) -> Option<Lease> {
     job.status = job.status.after(Transition::Claim)?;
     job.started_at.get_or_insert(now);
@@ -406,7 +448,7 @@ pub(crate) fn claim_job(job: &mut Job, token: u64, by: &Claimant, now: Timestamp
     })
 }
 
-/// That much later; the end of time where that is beyond it.
+/// The time that much later, or the greatest timestamp.
 pub fn later(at: Timestamp, by: Duration) -> Timestamp {
     SignedDuration::try_from(by)
         .ok()

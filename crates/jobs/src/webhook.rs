@@ -1,5 +1,6 @@
-//! Telling somebody how a job ended: where, and how far that has come. What is sent is not a store's
-//! business; that it is due once the job has ended, and to whom it is given to be sent, is.
+//! Webhooks: the address that is told how a job ended, and the state of that delivery. The store
+//! knows that a delivery is due once its job has ended, and who is trying it; what is sent is the
+//! caller's.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,9 +9,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::job::JobId;
+use crate::id::JobId;
 
-/// A text that is never printed: a secret, or an address that may hold one.
+/// A text that is never printed: a secret, or an address that may contain one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hidden(Arc<str>);
 
@@ -33,19 +34,21 @@ impl fmt::Debug for Hidden {
     }
 }
 
-/// Where the end of a job is to be told.
+/// The receiver of the message about a job's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
-    /// The address as it may be shown.
+    /// The address without anything that may be secret.
     pub shown: Arc<str>,
-    /// Whom it is told: those who are slow must not keep the others waiting.
+    /// Host and port. Deliveries are limited by host, so that a slow one does not hold up the
+    /// others.
     pub host: Arc<str>,
-    /// `None`: where the server itself is set up to tell it, at the time it is told.
+    /// The address and its secret; `None`: the server's own webhook, as set when the message is
+    /// sent.
     pub target: Option<Target>,
 }
 
 impl Webhook {
-    /// Of a job that has not ended.
+    /// The delivery of a job that has not ended.
     pub(crate) fn untried(&self) -> Delivery {
         Delivery {
             url: self.shown.clone(),
@@ -57,33 +60,33 @@ impl Webhook {
     }
 }
 
-/// An address that came with the job.
+/// An address that was submitted with the job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// Absolute.
+    /// An absolute URL.
     pub url: Hidden,
-    /// What messages are signed with.
+    /// The key that signs messages.
     pub secret: Option<Hidden>,
 }
 
-/// Where a delivery stands.
+/// The state of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryState {
     /// The job has not ended.
     Waiting,
-    /// It is to be delivered, or is just being.
+    /// It is due, or being tried.
     Pending,
-    /// The receiver has it.
+    /// The receiver has accepted it.
     Delivered,
-    /// The receiver wants no more.
+    /// The receiver wants no more messages.
     Gone,
-    /// It was tried for as long as it is worth it.
+    /// Every try failed, and no further one is made.
     GivenUp,
 }
 
 impl DeliveryState {
-    /// Delivered, gone or given up: nothing is owed any more.
+    /// Delivered, gone or given up: nothing more is sent.
     pub fn is_settled(self) -> bool {
         matches!(self, Self::Delivered | Self::Gone | Self::GivenUp)
     }
@@ -103,37 +106,37 @@ impl DeliveryState {
 /// A job's delivery as its owner sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
-    /// As it may be shown.
+    /// The address without anything that may be secret.
     pub url: Arc<str>,
-    /// Where it stands.
+    /// Its state.
     pub state: DeliveryState,
-    /// Tries begun.
+    /// How many tries have begun.
     pub attempts: u32,
-    /// What became of the last one, where it failed. One sentence.
+    /// Why the last try failed, in one sentence.
     pub last_error: Option<Arc<str>>,
-    /// Of one that is pending; `None` while a try is under way.
+    /// When the next try is due; `None` while one is under way and once the delivery is settled.
     pub next_attempt_at: Option<Timestamp>,
 }
 
-/// How much more may be sent at once.
+/// How many more deliveries a process can carry out at once.
 #[derive(Debug, Clone, Default)]
 pub struct DeliveryCapacity {
-    /// Deliveries to be claimed at most.
+    /// Most deliveries to claim.
     pub total: usize,
-    /// To one host at once, those in flight included.
+    /// Most deliveries to one host at once, including those in flight.
     pub per_host: usize,
-    /// In flight by host.
+    /// Deliveries in flight by host.
     pub in_flight: BTreeMap<Arc<str>, usize>,
 }
 
 impl DeliveryCapacity {
-    /// How many more may go to that host, as far as it is concerned.
-    pub(crate) fn of(&self, host: &str) -> usize {
+    /// How many more deliveries that host can take.
+    pub(crate) fn left_for(&self, host: &str) -> usize {
         let taken = self.in_flight.get(host).copied().unwrap_or(0);
         self.per_host.saturating_sub(taken)
     }
 
-    /// Takes a place for a delivery to that host; false where it has none left.
+    /// Counts a delivery to that host as in flight; false if the host can take no more.
     pub(crate) fn take(&mut self, host: &str) -> bool {
         match self.in_flight.get_mut(host) {
             Some(taken) if *taken >= self.per_host => return false,
@@ -149,56 +152,56 @@ impl DeliveryCapacity {
 /// The right to settle a delivery, until another one is given out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryLease {
-    /// The job.
+    /// The job whose end is delivered.
     pub job: JobId,
     /// Rises with every claim of the delivery.
     pub token: u64,
 }
 
-/// A delivery that somebody is to try.
+/// A delivery for its claimant to try.
 #[derive(Debug, Clone)]
 pub struct ClaimedDelivery {
-    /// To settle it with.
+    /// Needed to settle the delivery.
     pub lease: DeliveryLease,
-    /// Where to.
+    /// The receiver.
     pub webhook: Webhook,
-    /// This try, from 1.
+    /// The number of this try, from 1.
     pub attempt: u32,
     /// When the job ended.
     pub ended_at: Timestamp,
 }
 
-/// What became of a try.
+/// The result of a try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settlement {
-    /// The receiver has it.
+    /// The receiver has accepted it.
     Delivered,
     /// It failed and is worth another try.
     TryAgain {
-        /// Not before.
+        /// When it is due again.
         at: Timestamp,
-        /// One sentence.
+        /// Why it failed, in one sentence.
         error: Arc<str>,
     },
-    /// The receiver wants no more.
+    /// The receiver wants no more messages.
     Gone {
-        /// One sentence.
+        /// What the receiver answered, in one sentence.
         error: Arc<str>,
     },
     /// It failed for the last time.
     GivenUp {
-        /// One sentence.
+        /// Why it failed, in one sentence.
         error: Arc<str>,
     },
-    /// It was broken off by us (shutdown), and does not count.
+    /// This process broke it off (shutdown); it does not count as a try.
     HandedBack {
-        /// From when on it may be tried again.
+        /// When it is due again.
         at: Timestamp,
     },
 }
 
 impl Settlement {
-    /// Where the delivery then stands, when it is due, and what there is to say of the try.
+    /// The state that follows, when the delivery is due again, and why the try failed.
     pub(crate) fn parts(&self) -> (DeliveryState, Option<Timestamp>, Option<&Arc<str>>) {
         match self {
             Self::Delivered => (DeliveryState::Delivered, None, None),

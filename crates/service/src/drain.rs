@@ -99,7 +99,7 @@ impl Shared {
     /// Cancels every job that has not ended, those that wait first, so that none of them starts.
     async fn cancel_all(&self) -> Result<usize, Error> {
         let mut cancelled = 0;
-        for status in [Status::Pending, Status::Running] {
+        for status in [Status::Pending, Status::Waiting, Status::Running] {
             let active = Filter {
                 status: Some(status),
                 ..Filter::default()

@@ -81,6 +81,7 @@ impl Execution {
             last_event,
             starts,
             was_lost,
+            wake_ups: _,
         } = claimed;
         let run = LiveRun::new(shared, job.id, job.workflow.clone(), last_event);
         let place = shared.claimed_place(&job);

@@ -143,7 +143,7 @@ impl Service {
             return Err(RetryError::NotFound);
         };
         match job.status {
-            Status::Pending | Status::Running | Status::Cancelling => {
+            Status::Pending | Status::Running | Status::Waiting | Status::Cancelling => {
                 return Err(RetryError::Active);
             }
             Status::Completed if how.from == RetryFrom::Failed => {

@@ -52,6 +52,7 @@ impl Shared {
         if self.accounts.is_none() {
             return Ok(());
         }
+        // A parked job has given its place back.
         for status in [Status::Pending, Status::Running, Status::Cancelling] {
             let active = Filter {
                 status: Some(status),

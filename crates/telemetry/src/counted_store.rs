@@ -60,14 +60,14 @@ impl Verbs {
             Verb::Submit => Some(&self.submit),
             Verb::Claim => Some(&self.claim),
             Verb::Heartbeat => Some(&self.heartbeat),
-            Verb::Checkpoint { .. } => Some(&self.checkpoint),
+            Verb::Checkpoint { .. } | Verb::Park(_) => Some(&self.checkpoint),
             Verb::Finish => Some(&self.finish),
             Verb::Cancel => Some(&self.cancel),
             Verb::Read | Verb::Definition => Some(&self.read),
             Verb::List => Some(&self.list),
             Verb::Deliver => Some(&self.delivery),
             Verb::Remove => Some(&self.remove),
-            Verb::Release | Verb::HandBack(_) | Verb::Ping => None,
+            Verb::Release | Verb::HandBack(_) | Verb::Wake | Verb::Ping => None,
         }
     }
 }

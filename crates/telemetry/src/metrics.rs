@@ -447,7 +447,7 @@ mod tests {
         let text = metrics.render(Some(Counts {
             pending: 3,
             running: 1,
-            ended: 0,
+            ..Counts::default()
         }));
         let line = r#"flowmill_http_requests_total{method="GET",route="/health",status="200"} 2"#;
         assert!(text.contains(line), "{text}");

@@ -4,35 +4,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::delivery::DeliveryRecord;
 use super::record::Record;
 use super::tables::Tables;
 use crate::store::{Error, later};
 use crate::webhook::{
-    ClaimedDelivery, Delivery, DeliveryCapacity, DeliveryLease, DeliveryState, Settlement, Webhook,
+    ClaimedDelivery, Delivery, DeliveryCapacity, DeliveryLease, DeliveryState, Settlement,
 };
-
-/// A delivery, beside what is shown of it in the job.
-#[derive(Debug)]
-pub(super) struct DeliveryRecord {
-    pub(super) webhook: Webhook,
-    /// As in `Tables::due`, while it is there.
-    pub(super) due_at: Timestamp,
-    /// Of the last claim.
-    token: u64,
-    /// Somebody tries it.
-    is_claimed: bool,
-}
-
-impl DeliveryRecord {
-    pub(super) fn new(webhook: Webhook) -> Self {
-        Self {
-            webhook,
-            due_at: Timestamp::MIN,
-            token: 0,
-            is_claimed: false,
-        }
-    }
-}
 
 impl Record {
     /// The job has ended: its webhook is due, where it has one.

@@ -40,7 +40,7 @@ impl DueDeliveries {
         }
     }
 
-    /// The longest due first, of the hosts that have capacity.
+    /// The longest due first, for hosts that can take more.
     pub(super) fn until(
         &self,
         now: Timestamp,
@@ -54,7 +54,7 @@ impl DueDeliveries {
             due.extend(
                 of_host
                     .take_while(|(at, _)| *at <= now)
-                    .take(capacity.of(host).min(most))
+                    .take(capacity.left_for(host).min(most))
                     .map(|(at, id)| (*at, *id, host)),
             );
         }

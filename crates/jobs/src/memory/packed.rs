@@ -1,24 +1,24 @@
 //! What belongs to a job that ended, beside its record, in one piece of memory.
 //!
-//! Thousands of ended jobs are kept, and hardly any of them is asked for. As the values they were they would
-//! take half as much room again, in two dozen pieces; each new job would get the places of one that is forgotten,
-//! scattered over all of it, and wait for the memory at every step.
+//! Thousands of ended jobs are kept, and hardly any of them is asked for. As the values they were
+//! they would take half as much room again, in two dozen pieces; each new job would get the places
+//! of one that is forgotten, scattered over all of it, and wait for the memory at every step.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::record::Payloads;
+use super::payloads::{Payloads, Slot};
 use crate::job::Workload;
 use crate::json::{Json, Payload};
 use crate::store::StoredEvent;
 
-/// Texts, each after its length: those of [`Payloads`] in the order of [`Slot`], where an empty one stands for
-/// none; then of each event its id, its kind and its data.
+/// Texts, each after its length: those of [`Payloads`] in the order of [`Slot`], where an empty one
+/// stands for none; then of each event its id, its kind and its data.
 #[derive(Debug)]
 pub(super) struct Packed(Arc<[u8]>);
 
-/// A text within it. Costs no more to take out than it would as a value of its own, however long it is:
-/// that is done while others wait for the tables.
+/// A text within it. Costs no more to take out than it would as a value of its own, however long it
+/// is: that is done while others wait for the tables.
 struct Part {
     whole: Arc<[u8]>,
     range: Range<usize>,
@@ -32,29 +32,6 @@ impl Payload for Part {
 
 /// Enough for most jobs.
 const USUAL: usize = 4096;
-
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Slot {
-    Inputs,
-    Options,
-    Progress,
-    Metadata,
-    Outputs,
-    Problem,
-    Usage,
-}
-
-impl Slot {
-    const ALL: [Self; 7] = [
-        Self::Inputs,
-        Self::Options,
-        Self::Progress,
-        Self::Metadata,
-        Self::Outputs,
-        Self::Problem,
-        Self::Usage,
-    ];
-}
 
 impl Packed {
     pub(super) fn of(payloads: &Payloads) -> Self {

@@ -1,15 +1,17 @@
 //! What the tables keep of a job.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::deliveries::DeliveryRecord;
-use super::packed::{Packed, Slot};
-use super::tables::Key;
+use super::delivery::DeliveryRecord;
+use super::idempotency::Key;
+use super::packed::Packed;
+use super::parking::Parking;
+use super::payloads::{Payloads, Slot};
 use crate::job::{Ending, Job, NewJob, Status, Transition, Workload};
 use crate::json::Json;
+use crate::parking::WakeUp;
 use crate::store::{Claimant, Error, Lease, MAX_EVENTS, PROGRESS_EVENT, StoredEvent, claim_job};
 
 /// What a record takes beside its payloads, roughly, in bytes: itself and its places in the tables.
@@ -27,7 +29,10 @@ pub(super) struct Record {
     /// Where there is a webhook.
     pub(super) owed: Option<Box<DeliveryRecord>>,
     pub(super) key: Option<Arc<Key>>,
-    /// Claims since the run last got on, and whether it has since the last one.
+    /// Once the job was parked or woken, until it ends.
+    pub(super) parking: Option<Box<Parking>>,
+    /// Claims since the run last made progress or was parked, and whether it has made some since
+    /// the last one.
     pub(super) starts: u32,
     made_progress: bool,
 }
@@ -38,43 +43,6 @@ enum PayloadStorage {
     Open(Box<Payloads>),
     /// From then on.
     Packed(Packed),
-}
-
-/// The parts of a job that its owner's data make large.
-#[derive(Debug)]
-pub(super) struct Payloads {
-    workload: Workload,
-    metadata: Option<Json>,
-    outputs: Option<Json>,
-    problem: Option<Json>,
-    usage: Option<Json>,
-    pub(super) events: VecDeque<StoredEvent>,
-}
-
-impl Payloads {
-    /// Before anything has come of it.
-    pub(super) fn of_workload(workload: Workload, metadata: Option<Json>) -> Self {
-        Self {
-            workload,
-            metadata,
-            outputs: None,
-            problem: None,
-            usage: None,
-            events: VecDeque::new(),
-        }
-    }
-
-    pub(super) fn slot(&self, slot: Slot) -> Option<&Json> {
-        match slot {
-            Slot::Inputs => Some(&self.workload.inputs),
-            Slot::Options => self.workload.options.as_ref(),
-            Slot::Progress => self.workload.progress.as_ref(),
-            Slot::Metadata => self.metadata.as_ref(),
-            Slot::Outputs => self.outputs.as_ref(),
-            Slot::Problem => self.problem.as_ref(),
-            Slot::Usage => self.usage.as_ref(),
-        }
-    }
 }
 
 impl Record {
@@ -92,6 +60,7 @@ impl Record {
             lease_expires_at: Timestamp::MIN,
             owed: new.webhook.map(DeliveryRecord::new).map(Box::new),
             key,
+            parking: None,
             starts: 0,
             made_progress: false,
         }
@@ -180,6 +149,24 @@ impl Record {
         Some(lease)
     }
 
+    /// When the job wakes by itself, while it waits.
+    pub(super) fn wakes_at(&self) -> Option<Timestamp> {
+        self.parking.as_ref()?.wait.as_ref()?.wakes_at
+    }
+
+    /// Its worker gives it up in good order: nobody may write under the lease any more, and the
+    /// claim was no attempt.
+    pub(super) fn give_up_lease(&mut self) {
+        self.token += 1;
+        self.head.attempts -= 1;
+    }
+
+    /// What has woken the job, for the worker that has just claimed it.
+    pub(super) fn hand_out_wake_ups(&mut self) -> Vec<WakeUp> {
+        let parking = self.parking.as_deref_mut();
+        parking.map_or_else(Vec::new, Parking::hand_out)
+    }
+
     /// How the work ended, which has to be a legal transition; the job, whole.
     pub(super) fn finish(
         &mut self,
@@ -204,6 +191,7 @@ impl Record {
     pub(super) fn end(&mut self, status: Status, at: Timestamp) -> Job {
         self.head.status = status;
         self.head.completed_at = Some(at);
+        self.parking = None;
         self.make_delivery_due(at);
         let job = self.job();
         if let PayloadStorage::Open(payloads) = &self.payloads {

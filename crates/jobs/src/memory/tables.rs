@@ -1,13 +1,14 @@
-//! The tables of the store in memory, and the moves between them. Each method keeps them consistent;
-//! which moves make up a verb is the store's business.
+//! The tables of the store in memory, and the moves between them. Each method keeps them
+//! consistent; which moves make up a verb is the store's business.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::Limits;
 use super::due::DueDeliveries;
+use super::idempotency::{Key, KeyUse};
+use super::limits::Limits;
 use super::record::Record;
 use crate::job::{Definition, Idempotency, Job, JobId, NewJob, Status};
 use crate::store::{Claimant, Claimed, Error, Filter, IDEMPOTENCY_KEPT, Lease, Submitted, later};
@@ -17,6 +18,8 @@ pub(super) struct Tables {
     pub(super) jobs: BTreeMap<JobId, Box<Record>>,
     pub(super) pending: BTreeSet<JobId>,
     pub(super) pending_by_workflow: BTreeMap<Arc<str>, BTreeSet<JobId>>,
+    pub(super) waiting: BTreeSet<JobId>,
+    pub(super) wake_times: BTreeSet<(Timestamp, JobId)>,
     pub(super) deadlines: BTreeSet<(Timestamp, JobId)>,
     pub(super) leases: BTreeSet<(Timestamp, JobId)>,
     pub(super) ended: BTreeSet<(Timestamp, JobId)>,
@@ -27,21 +30,6 @@ pub(super) struct Tables {
     /// Of those, the ones whose jobs are forgotten, by when they were used.
     outlived: BTreeSet<(Timestamp, Arc<Key>)>,
     pub(super) definitions: HashMap<Arc<str>, (Arc<Definition>, usize)>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Key {
-    scope: String,
-    key: String,
-}
-
-#[derive(Debug)]
-struct KeyUse {
-    fingerprint: String,
-    job: JobId,
-    at: Timestamp,
-    /// How the job ended that is forgotten.
-    forgotten: Option<Status>,
 }
 
 impl Tables {
@@ -155,12 +143,14 @@ impl Tables {
             .collect()
     }
 
-    /// Leases a job that waits or whose lease lapsed.
+    /// Leases a job that is queued or parked, or whose lease lapsed.
     pub(super) fn claim(&mut self, id: JobId, by: &Claimant, now: Timestamp) -> Option<Claimed> {
         let record = self.jobs.get_mut(&id)?;
         let lapsed_at = record.lease_expires_at;
-        let was_lost = record.head.status != Status::Pending;
+        let was_lost = matches!(record.head.status, Status::Running | Status::Cancelling);
+        let wakes_at = record.wakes_at();
         let lease = record.claim(by, now)?;
+        let wake_ups = record.hand_out_wake_ups();
         let claimed = Claimed {
             job: record.job(),
             lease,
@@ -168,8 +158,10 @@ impl Tables {
             last_event: record.last_event(),
             starts: record.starts,
             was_lost,
+            wake_ups,
         };
         self.dequeue(&claimed.job);
+        self.leave_waiting(id, wakes_at);
         self.leases.remove(&(lapsed_at, id));
         self.leases.insert((claimed.lease.expires_at, id));
         Some(claimed)
@@ -220,8 +212,8 @@ impl Tables {
         gone
     }
 
-    /// Forgets keys of forgotten jobs, the longest used first: those used before that time, and those
-    /// beyond `kept`.
+    /// Forgets keys of forgotten jobs, the longest used first: those used before that time, and
+    /// those beyond `kept`.
     pub(super) fn forget_keys(
         &mut self,
         used_before: Timestamp,

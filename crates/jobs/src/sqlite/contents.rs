@@ -1,5 +1,5 @@
-//! Large inputs and progress that come with jobs, each text once: a retry has those of the job it repeats, and so
-//! writes what it adds.
+//! Large inputs and progress that come with jobs, each text once: a retry has those of the job it
+//! repeats, and so writes what it adds.
 
 use rusqlite::params;
 use sha2::{Digest as _, Sha256};

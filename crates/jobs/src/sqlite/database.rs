@@ -1,10 +1,11 @@
-//! The database as its writer has it: the connection, and what is done when the files behind it are not in
-//! their places any more, when the log has grown too long, or when the disk is full.
+//! The database as its writer has it: the connection, and what is done when the files behind it are
+//! not in their places any more, when the log has grown too long, or when the disk is full.
 //!
-//! What is written into a file that somebody has removed is gone when it is closed. So the files are looked
-//! at before every commit. Where only the log was removed, all of it is copied into the database and
-//! everything is opened anew. Where the database was removed, it is written anew from what is still open.
-//! Where another file is in its place, nothing is written any more: only a person knows which one counts.
+//! What is written into a file that somebody has removed is gone when it is closed. So the files
+//! are looked at before every commit. Where only the log was removed, all of it is copied into the
+//! database and everything is opened anew. Where the database was removed, it is written anew from
+//! what is still open. Where another file is in its place, nothing is written any more: only a
+//! person knows which one counts.
 
 use std::fs::{self, File};
 use std::io;
@@ -15,10 +16,10 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::Options;
 use super::fault::{sentence, unavailable};
 use super::files::{Missing, OpenFiles};
 use super::open::{self, Lock, OpenError, beside};
+use super::options::Options;
 use super::readers::Connections;
 use super::reserve::Reserve;
 use super::space;
@@ -30,8 +31,8 @@ const WAIT_FOR_READERS: Duration = Duration::from_millis(100);
 /// Between two attempts at a database that is not in its place.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// So many logs of the length at which they are copied into the file fit into the reserve: one transaction
-/// may make a log several times as long.
+/// So many logs of the length at which they are copied into the file fit into the reserve: one
+/// transaction may make a log several times as long.
 const LOGS_IN_RESERVE: u64 = 4;
 
 /// Free pages given back to a disk that is full, or fewer where there is no space to do that.
@@ -121,7 +122,7 @@ impl Database {
                 self.out_of_place = None;
                 tracing::warn!(
                     ?missing,
-                    "a file of the job store had been removed; it was written anew, and nothing is lost"
+                    "a file of the job store had been removed; it has been written again, nothing is lost"
                 );
                 Ok(0)
             }
@@ -143,7 +144,8 @@ impl Database {
     fn put_in_place(&mut self, missing: Option<Missing>) -> Result<(), Error> {
         if missing == Some(Missing::DatabaseReplaced) {
             return Err(Error::Unavailable(
-                "another file is in the place of its own; stop the server before files are exchanged".to_owned(),
+                "another file has replaced its own; stop the server before you replace files"
+                    .to_owned(),
             ));
         }
         let mut copy = None;
@@ -156,7 +158,7 @@ impl Database {
                 let is_whole = begin_log_anew(&open.connection, self.options.busy_timeout);
                 if !is_whole.map_err(|error| unavailable(&error))? {
                     return Err(Error::Unavailable(
-                        "another program reads it; end that program".to_owned(),
+                        "another program is reading it; stop that program".to_owned(),
                     ));
                 }
             }
@@ -196,14 +198,15 @@ impl Database {
         Ok(())
     }
 
-    /// SQLite copies the log into the file as it goes and then begins the log anew; but while there is
-    /// always somebody reading it, that moment never comes. So when the log has grown too long, readers
-    /// are waited for.
+    /// SQLite copies the log into the file as it goes and then begins the log anew; but while there
+    /// is always somebody reading it, that moment never comes. So when the log has grown too long,
+    /// readers are waited for.
     pub(super) fn bound_log(&mut self, bytes: u64) {
         if bytes < self.truncate_log_at {
             return;
         }
-        // A reader that stays, such as a backup by another program, is not waited for at every commit.
+        // A reader that stays, such as a backup by another program, is not waited for at every
+        // commit.
         self.truncate_log_at = if self.begin_log_anew() {
             self.options.max_log_bytes
         } else {
@@ -221,14 +224,14 @@ impl Database {
     pub(super) fn give_up_reserve(&mut self) {
         if self.reserve.give_up() {
             tracing::warn!(
-                "there is no space left for the job store; jobs are forgotten with the space kept for that"
+                "there is no space left for the job store; deleting old jobs with the space reserved for that"
             );
         }
         self.shorten_log();
     }
 
-    /// Gives back the space of the log, if there is enough for what it adds to the file: half of it would
-    /// only use up what is left.
+    /// Gives back the space of the log, if there is enough for what it adds to the file: half of it
+    /// would only use up what is left.
     fn shorten_log(&mut self) {
         let bytes = space::file_bytes(self.connection()).unwrap_or(u64::MAX);
         let growth =
@@ -238,8 +241,8 @@ impl Database {
         }
     }
 
-    /// After that: what is free in the file goes back to the disk, and so does the log, which may only fit
-    /// into the file when that has become shorter.
+    /// After that: what is free in the file goes back to the disk, and so does the log, which may
+    /// only fit into the file when that has become shorter.
     pub(super) fn take_reserve(&mut self) {
         for pages in CUT_OFF_PAGES {
             if space::cut_off(self.connection(), pages).is_ok() {
@@ -294,6 +297,6 @@ fn move_into_place(copy: &Path, path: &Path) -> io::Result<()> {
 
 fn removed(why: &str) -> Error {
     Error::Unavailable(format!(
-        "its file was removed and cannot be written anew ({why}); restore its directory, or restart the server"
+        "its file was removed and cannot be written again ({why}); restore its directory, or restart the server"
     ))
 }

@@ -94,9 +94,10 @@ impl Tables<'_> {
         Ok(claimed)
     }
 
-    /// Settles a delivery whose record cannot be read, so that it keeps no other from being claimed.
+    /// Settles a delivery whose record cannot be read, so that it keeps no other from being
+    /// claimed.
     fn give_up_unreadable(&self, seq: i64, error: &rusqlite::Error) -> rusqlite::Result<()> {
-        tracing::error!(row = seq, %error, "the record of a webhook cannot be read; it is given up");
+        tracing::error!(row = seq, %error, "the record of a webhook cannot be read; its delivery is given up");
         self.execute(
             "UPDATE webhooks SET state = ?2, last_error = ?3, claimed = 0, due_at = NULL WHERE job = ?1",
             params![
@@ -109,16 +110,16 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// The longest due first, of the hosts that have capacity. What waits for a host that has none is not
-    /// looked at, however much it is.
+    /// The longest due first, for hosts that can take more. What waits for a host that has none is
+    /// not looked at, however much it is.
     fn due_deliveries(
         &self,
         mut capacity: DeliveryCapacity,
         now: Timestamp,
     ) -> rusqlite::Result<Vec<i64>> {
         let most = capacity.total;
-        // Every delivery to be taken is one of a host among the first so many: each of them has one that
-        // has been due for longer than those of the next.
+        // Every delivery to be taken is one of a host among the first so many: each of them has one
+        // that has been due for longer than those of the next.
         let hosts: Vec<String> = self.collect(
             DUE_HOSTS,
             params![
@@ -131,7 +132,7 @@ impl Tables<'_> {
         for host in &hosts {
             due.extend(self.collect(
                 DUE_AT_HOST,
-                params![host, Time(now), limit(capacity.of(host).min(most))],
+                params![host, Time(now), limit(capacity.left_for(host).min(most))],
                 |row| Ok((row.get(0)?, row.get(1)?, &**host)),
             )?);
         }

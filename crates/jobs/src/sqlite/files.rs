@@ -1,5 +1,6 @@
-//! Whether the files that are open are still those at their paths. Somebody may remove or replace them
-//! while the server runs: whatever is written into a file without a path is gone with the process.
+//! Whether the files that are open are still those at their paths. Somebody may remove or replace
+//! them while the server runs: whatever is written into a file without a path is gone with the
+//! process.
 
 use std::fs::{self, Metadata};
 use std::io;

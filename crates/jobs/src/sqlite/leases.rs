@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use rusqlite::types::ToSql;
 use rusqlite::{Row, params};
 
+use super::CHUNK;
 use super::fault::{Failure, is_unreadable};
 use super::tables::Tables;
 use super::values::{
@@ -28,6 +29,7 @@ impl Tables<'_> {
         most: usize,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Failure> {
+        self.wake_due(CHUNK, now)?;
         let mut due = self.lapsed(most, now)?;
         due.extend(self.collect::<i64>(
             "SELECT seq FROM jobs INDEXED BY jobs_by_status WHERE status = 0 ORDER BY id LIMIT ?1",
@@ -44,6 +46,7 @@ impl Tables<'_> {
         running: &BTreeMap<Arc<str>, usize>,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Failure> {
+        self.wake_due(CHUNK, now)?;
         let lapsed = self.lapsed(most, now)?;
         let mut claimed = self.claim_all(lapsed, by, now)?;
         let mut running = running.clone();
@@ -112,7 +115,8 @@ impl Tables<'_> {
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Failure> {
         let due = self.collect(
-            "SELECT seq FROM jobs INDEXED BY jobs_by_deadline WHERE status = 0 AND deadline <= ?1
+            "SELECT seq FROM jobs INDEXED BY jobs_by_deadline
+             WHERE status IN (0, 6) AND deadline <= ?1
              ORDER BY deadline, id LIMIT ?2",
             params![Time(now), limit(most)],
             |row| row.get(0),
@@ -162,6 +166,7 @@ impl Tables<'_> {
              WHERE seq = ?1",
             params![seq, Status::Failed, Time(now), UNREADABLE],
         )?;
+        self.forget_wait(seq, from)?;
         if owes_webhook {
             self.make_delivery_due(seq, now)?;
         }
@@ -216,6 +221,7 @@ impl Tables<'_> {
         let Some(lease) = claim_job(&mut job, token, by, now) else {
             return Ok(None);
         };
+        let wake_ups = self.hand_out_wake_ups(seq)?;
         self.execute(
             "UPDATE jobs SET status = ?2, started_at = ?3, attempts = ?4, token = ?5, worker = ?6,
                  lease_expires_at = ?7, starts = ?8, claimed_at_event = ?9
@@ -232,6 +238,7 @@ impl Tables<'_> {
                 last_event,
             ],
         )?;
+        self.forget_wait(seq, from)?;
         self.moved(Some(from), Some(job.status));
         Ok(Some(Claimed {
             job,
@@ -239,7 +246,8 @@ impl Tables<'_> {
             workload,
             last_event,
             starts,
-            was_lost: from != Status::Pending,
+            was_lost: matches!(from, Status::Running | Status::Cancelling),
+            wake_ups,
         }))
     }
 
@@ -379,6 +387,7 @@ impl Tables<'_> {
             "UPDATE jobs SET status = ?2, completed_at = ?3 WHERE seq = ?1",
             params![seq, to, completed_at],
         )?;
+        self.forget_wait(seq, from)?;
         if to.is_final() && owes_webhook {
             self.make_delivery_due(seq, now)?;
         }
@@ -391,7 +400,7 @@ impl Tables<'_> {
     }
 
     /// The job that a lease still gives the right to write to.
-    fn held(&self, lease: &Lease) -> Result<HeldJob, Failure> {
+    pub(super) fn held(&self, lease: &Lease) -> Result<HeldJob, Failure> {
         self.find(
             "SELECT seq, status, owes_webhook IS NOT NULL FROM jobs
              WHERE id = ?1 AND token = ?2 AND status IN (1, 2)",
@@ -464,8 +473,8 @@ const UNREADABLE: &str =
 /// Events that one statement stores at most; each number of them is a statement of its own to keep.
 const MOST_ROWS: usize = 8;
 
-/// What was stored before, by a commit whose answer was lost, stays as it is. `OR FAIL`: a failure is undone with
-/// the whole transaction, so SQLite need not prepare to undo the statement alone.
+/// What was stored before, by a commit whose answer was lost, stays as it is. `OR FAIL`: a failure
+/// is undone with the whole transaction, so SQLite need not prepare to undo the statement alone.
 fn insert_events(rows: usize) -> &'static str {
     static STATEMENTS: LazyLock<[String; MOST_ROWS]> = LazyLock::new(|| {
         std::array::from_fn(|rows| {
@@ -484,9 +493,9 @@ fn insert_events(rows: usize) -> &'static str {
 }
 
 /// What a change of a job begins with.
-struct HeldJob {
-    seq: i64,
-    status: Status,
+pub(super) struct HeldJob {
+    pub(super) seq: i64,
+    pub(super) status: Status,
     owes_webhook: bool,
 }
 

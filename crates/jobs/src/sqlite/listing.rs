@@ -1,9 +1,10 @@
 //! Pages of the listing: keyset by id, each read off an index however many jobs there are.
 //!
-//! Ids lead every listing index after the columns that are compared for equality, the last of which is
-//! the status. Where a filter leaves the status open, one short range per status is read and merged.
-//! `created_at` is in no index: ids begin with the time they were made, and the greatest difference
-//! between the two that ever occurred tells how far from a limit a range of ids has to begin.
+//! Ids lead every listing index after the columns that are compared for equality, the last of which
+//! is the status. Where a filter leaves the status open, one short range per status is read and
+//! merged. `created_at` is in no index: ids begin with the time they were made, and the greatest
+//! difference between the two that ever occurred tells how far from a limit a range of ids has to
+//! begin.
 
 use std::collections::BTreeSet;
 
@@ -234,7 +235,7 @@ mod tests {
             check(&of_status(&any), 1, "jobs_by_status (status=? AND id");
             check(
                 &of_workflow,
-                6,
+                7,
                 "jobs_by_workflow (workflow=? AND status=? AND id",
             );
             check(
@@ -242,14 +243,14 @@ mod tests {
                 1,
                 "jobs_by_workflow (workflow=? AND status=? AND id",
             );
-            check(&of_owner, 6, "jobs_by_owner (owner=? AND status=? AND id");
+            check(&of_owner, 7, "jobs_by_owner (owner=? AND status=? AND id");
             check(
                 &of_status(&of_owner),
                 1,
                 "jobs_by_owner (owner=? AND status=? AND id",
             );
             let index = "jobs_by_owner_and_workflow (owner=? AND workflow=? AND status=? AND id";
-            check(&of_both, 6, index);
+            check(&of_both, 7, index);
             check(&of_status(&of_both), 1, index);
         }
     }

@@ -12,39 +12,39 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior};
 
-use super::Options;
-use super::fault::sentence;
+use super::fault::{StartError, sentence};
+use super::options::Options;
 use super::tables::STATEMENTS;
-use super::writer::StartError;
 
 /// Marks the files that are ours: `FLOW`.
 const APPLICATION_ID: i32 = 0x464c_4f57;
 
-/// In their order; `user_version` counts those a file has been through. Never edit one that was
-/// released: add the next.
-const MIGRATIONS: [&str; 5] = [
+/// In their order; a file's `user_version` is the number of migrations it has had. Never edit one
+/// that was released: add the next.
+const MIGRATIONS: [&str; 6] = [
     include_str!("schema_1.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
     include_str!("schema_5.sql"),
+    include_str!("schema_6.sql"),
 ];
 
-/// The writer's and a reader's cache, in KiB. A long queue fills it and a short one does not, so it is what
-/// the length of the queue costs in memory; sixteen times as much made nothing faster.
+/// The writer's and a reader's cache, in KiB. A long queue fills it and a short one does not, so it
+/// is what the length of the queue costs in memory; sixteen times as much made nothing faster.
 const WRITER_CACHE_KIB: i32 = 1_000;
 const READER_CACHE_KIB: i32 = 1_000;
 
-/// How long a file is looked through for damage when it is opened. A larger one is looked through in part.
+/// How long a file is checked for damage when it is opened. A large one is checked in part.
 const LOOK_FOR_DAMAGE: Duration = Duration::from_secs(1);
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another one has it, in this process or another.
+    /// Another store has it open, in this process or another.
     #[error("another process is using this store; stop it, or choose another file")]
     InUse,
-    /// A later version has written it.
+    /// A newer version of the program has written it.
     #[error(
         "a newer version of flowmill has written this store (format {found}; this version knows \
          formats up to {known}); use that version, or choose another file"
@@ -52,32 +52,32 @@ pub enum OpenError {
     Newer {
         /// The file's format.
         found: u32,
-        /// The last one this program knows.
+        /// The newest format that this program knows.
         known: u32,
     },
-    /// Something else is in the file.
-    #[error("this file is no flowmill store; choose another file")]
+    /// The file contains something else.
+    #[error("this file is not a flowmill store; choose another file")]
     NotAStore,
-    /// Its pages do not hold together.
+    /// Its pages are inconsistent.
     #[error(
-        "the store is damaged ({0}); restore a copy, or move the file away to begin with an empty store"
+        "the store is damaged ({0}); restore a copy, or move the file away to start with an empty store"
     )]
     Damaged(String),
-    /// It can be read and not written.
+    /// It can be read but not written.
     #[error(
-        "the store may not be written: its file belongs to user {owner}, and this process runs as user {user}; \
+        "the store cannot be written: its file belongs to user {owner}, and this process runs as user {user}; \
          change the file's owner or permissions, or choose another file"
     )]
     ReadOnly {
-        /// Of the file.
+        /// The user who owns the file.
         owner: u32,
-        /// Of this process.
+        /// The user of this process.
         user: u32,
     },
-    /// The directory, the lock beside the file or a thread could not be had.
+    /// The directory, the lock beside the file, or a thread is not available.
     #[error("the store cannot be opened: {0}")]
     Io(#[from] io::Error),
-    /// SQLite could not do it. A sentence.
+    /// SQLite failed; a sentence.
     #[error("the store cannot be opened: {0}")]
     Failed(String),
 }
@@ -101,7 +101,7 @@ impl From<StartError> for OpenError {
     }
 }
 
-/// The file's one true path: a link to it must not lead to another lock and another log.
+/// The file's canonical path: a link to it must not lead to another lock and another log.
 pub(super) fn locate(path: &Path) -> io::Result<PathBuf> {
     match fs::canonicalize(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -123,8 +123,8 @@ pub(super) fn beside(file: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Keeps every other store off a file for as long as it lives, or its process. To be dropped after every
-/// connection to the file.
+/// Keeps every other store off a file until it is dropped or its process ends. To be dropped after
+/// all connections to the file.
 #[derive(Debug)]
 pub(super) struct Lock {
     /// Of the file beside it, which is there before the database.
@@ -155,10 +155,10 @@ pub(super) fn lock_beside(file: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Where it cannot be locked, SQLite will say why, or the file beside has to do.
+/// If the file cannot be locked, SQLite will report why, or the lock beside it has to do.
 ///
-/// On Linux this is another kind of lock than those of SQLite, and neither is in the way of the other.
-/// Elsewhere they are of one kind.
+/// On Linux this is another kind of lock than those of SQLite, and neither is in the way of the
+/// other. Elsewhere they are of one kind.
 #[cfg(target_os = "linux")]
 pub(super) fn lock_database(file: &Path) -> Result<Option<File>, OpenError> {
     use std::os::unix::fs::OpenOptionsExt as _;
@@ -217,8 +217,9 @@ pub(super) fn connect_writer(file: &Path, options: &Options) -> Result<Connectio
         ));
     }
     connection.pragma_update(None, "synchronous", "FULL")?;
-    // Off, whatever the build's default: a job is forgotten in one place, which forgets all of it, and to look
-    // for its row with each that refers to it would be a tenth of what it takes to store a run.
+    // Off, whatever the build's default: a job is forgotten in one place, which forgets all of it,
+    // and to look for its row with each that refers to it would be a tenth of what it takes to
+    // store a run.
     connection.pragma_update(None, "foreign_keys", false)?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     checkpoint_each(&connection, options.checkpoint_bytes)?;

@@ -1,5 +1,5 @@
-//! A few threads that read beside the writer, each on a connection of its own. A reader sees what had
-//! been committed when it began.
+//! A few threads that read beside the writer, each on a connection of its own. A reader sees what
+//! had been committed when it began.
 //!
 //! The writer can have all of them closed; each is opened again when it is next needed.
 
@@ -12,9 +12,8 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::fault::{panicked, unavailable};
+use super::fault::{StartError, panicked, unavailable};
 use super::open::connect_reader;
-use super::writer::StartError;
 use crate::store::Error;
 
 /// Enough that a long page does not hold up the polls.
@@ -52,7 +51,8 @@ impl Connections {
         Ok(own.insert(connection))
     }
 
-    /// Closes all of them, once what they read is read, and keeps them closed for as long as the result lives.
+    /// Closes all of them, once what they read is read, and keeps them closed for as long as the
+    /// result lives.
     pub(super) fn close(&self) -> Vec<MutexGuard<'_, Option<Connection>>> {
         let mut closed: Vec<_> = self.each.iter().map(locked).collect();
         for connection in &mut closed {
@@ -69,7 +69,8 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    /// Starts on a database that is there. Each connection is opened at once, to find out that it can be.
+    /// Starts on a database that is there. Each connection is opened at once, to find out that it
+    /// can be.
     pub(super) fn start(connections: &Arc<Connections>) -> Result<Self, StartError> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let receiver = Arc::new(Mutex::new(receiver));

@@ -91,6 +91,7 @@ impl Tables<'_> {
             "DELETE FROM outputs WHERE job = ?1",
             "DELETE FROM events WHERE job = ?1",
             "DELETE FROM webhooks WHERE job = ?1",
+            "DELETE FROM wake_ups WHERE job = ?1",
         ] {
             self.execute(sql, [seq])?;
         }

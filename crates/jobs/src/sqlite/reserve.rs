@@ -1,9 +1,10 @@
 //! Space on the disk that is kept for making space: a file beside the database that holds nothing.
 //!
-//! To forget jobs takes space, because every change goes to the log first. On a disk that is full nothing
-//! could be forgotten, and there would be no way back. So the reserve is given up then, for verbs that
-//! make space and for no others, and taken again afterwards. It has to be larger than what the log may make
-//! the database grow by, or else the log could not be copied into it and begin anew.
+//! To forget jobs takes space, because every change goes to the log first. On a disk that is full
+//! nothing could be forgotten, and there would be no way back. So the reserve is given up then, for
+//! verbs that make space and for no others, and taken again afterwards. It has to be larger than
+//! what the log may make the database grow by, or else the log could not be copied into it and
+//! begin anew.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,7 +15,8 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
 use super::open::beside;
 
-/// Of the space that is free, one in so many goes to the reserve of a store that is opened, at most.
+/// Of the space that is free, one in so many goes to the reserve of a store that is opened, at
+/// most.
 const SHARE_AT_START: u64 = 8;
 
 /// The same after it was given up: first of all there has to be a reserve again.
@@ -70,7 +72,8 @@ impl Reserve {
         self.given_up.is_some_and(|at| at.elapsed() >= TRY_AGAIN)
     }
 
-    /// Takes it where there is none, as far as the disk allows. Without it the store works all the same.
+    /// Takes it where there is none, as far as the disk allows. Without it the store works all the
+    /// same.
     pub(super) fn take(&mut self) {
         match self.try_take() {
             Ok(true) => self.given_up = None,
@@ -104,8 +107,8 @@ impl Reserve {
     }
 }
 
-/// For file systems that cannot take space without writing. What is written does not get shorter where
-/// files are compressed.
+/// For file systems that cannot take space without writing. What is written does not get shorter
+/// where files are compressed.
 fn write(mut file: &File, bytes: u64) -> io::Result<()> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let noise: Vec<u8> = std::iter::repeat_with(|| {

@@ -41,9 +41,9 @@ impl Tables<'_> {
 }
 
 impl Tables<'_> {
-    /// Whether the store takes more: the file without its free pages, and the log. Of the log no more than
-    /// half is counted: where another program reads on, it cannot be shortened, and to forget every job
-    /// would not help.
+    /// Whether the store takes more: the file without its free pages, and the log. Of the log no
+    /// more than half is counted: where another program reads on, it cannot be shortened, and to
+    /// forget every job would not help.
     pub(super) fn takes_more_than(&self, max_bytes: u64) -> rusqlite::Result<bool> {
         let pages =
             pragma(self.connection, "page_count")? - pragma(self.connection, "freelist_count")?;

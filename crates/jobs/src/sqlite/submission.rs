@@ -61,6 +61,7 @@ impl Tables<'_> {
                 last_event: 0,
                 starts: 1,
                 was_lost: false,
+                wake_ups: Vec::new(),
             })
         })))
     }

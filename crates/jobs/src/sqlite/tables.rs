@@ -1,5 +1,5 @@
-//! The tables as a verb of the writer sees them: within a transaction, with the counts that go with it.
-//! What more than one verb needs; the verbs are in `submission`, `leases` and `removal`.
+//! The tables as a verb of the writer sees them: within a transaction, with the counts that go with
+//! it. What more than one verb needs; the verbs are in `submission`, `leases` and `removal`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,8 +36,8 @@ pub(super) struct NewJobs {
 }
 
 impl Tables<'_> {
-    /// Lets definitions count the jobs that are new: at the end of a transaction, and before anything looks at
-    /// the numbers.
+    /// Lets definitions count the jobs that are new: at the end of a transaction, and before
+    /// anything looks at the numbers.
     pub(super) fn count_new_jobs(&mut self) -> rusqlite::Result<()> {
         for (_, NewJobs { seq, jobs }) in std::mem::take(&mut self.new_jobs) {
             self.execute(
@@ -86,8 +86,8 @@ impl Tables<'_> {
         }
     }
 
-    /// Keeps `id_skew_ms` true for a new job. Readers may know a greater one before it is committed:
-    /// that only makes them look at more jobs.
+    /// Keeps `id_skew_ms` true for a new job. Readers may know a greater one before it is
+    /// committed: that only makes them look at more jobs.
     pub(super) fn allow_skew(&self, job: &Job) -> rusqlite::Result<()> {
         let skew_ms = time_in(job.id).abs_diff(job.created_at.as_millisecond());
         if skew_ms > self.id_skew_ms.load(Ordering::Relaxed) {
@@ -102,6 +102,7 @@ impl Tables<'_> {
 pub(super) fn place(counts: &mut Counts, status: Status) -> &mut usize {
     match status {
         Status::Pending => &mut counts.pending,
+        Status::Waiting => &mut counts.waiting,
         Status::Running | Status::Cancelling => &mut counts.running,
         Status::Completed | Status::Failed | Status::Cancelled => &mut counts.ended,
     }

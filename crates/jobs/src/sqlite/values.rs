@@ -140,13 +140,14 @@ impl FromSql for Json {
 }
 
 /// In the order of their numbers.
-pub(super) const STATUSES: [Status; 6] = [
+pub(super) const STATUSES: [Status; 7] = [
     Status::Pending,
     Status::Running,
     Status::Cancelling,
     Status::Completed,
     Status::Failed,
     Status::Cancelled,
+    Status::Waiting,
 ];
 
 pub(super) fn number(status: Status) -> u8 {
@@ -157,6 +158,7 @@ pub(super) fn number(status: Status) -> u8 {
         Status::Completed => 3,
         Status::Failed => 4,
         Status::Cancelled => 5,
+        Status::Waiting => 6,
     }
 }
 
@@ -249,7 +251,7 @@ mod tests {
         }
         let unknown = Connection::open_in_memory()
             .unwrap()
-            .query_row("SELECT 6", [], |row| row.get::<_, Status>(0));
+            .query_row("SELECT 7", [], |row| row.get::<_, Status>(0));
         assert!(unknown.is_err());
     }
 

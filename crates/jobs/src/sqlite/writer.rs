@@ -1,10 +1,11 @@
-//! The one thread that writes. It takes every command that waits, up to [`BATCH`], and commits them
+//! The one thread that writes. It takes all queued commands, up to [`BATCH`], and commits them
 //! together: one `fsync` for all. Each is answered after the commit.
 //!
-//! Should anything fail, the batch is rolled back and each of its commands is tried again in a
-//! transaction of its own; so a command that cannot succeed spoils none of the others, and those that
-//! can do not pay for a savepoint each. A command may therefore run twice and must be repeatable; its
-//! first run leaves no trace. One that panics is answered like one that fails, and the thread goes on.
+//! If anything fails, the batch is rolled back and each of its commands is tried again in a
+//! transaction of its own. So a command that cannot succeed does not affect the others, and
+//! commands that can need no savepoint each. A command may therefore run twice and must be
+//! repeatable; its first run leaves no trace. A command that panics is answered like one that
+//! fails, and the thread goes on.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,40 +17,40 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::database::Database;
-use super::fault::{Failure, panicked, unavailable};
+use super::fault::{Failure, StartError, panicked, unavailable};
 use super::tables::{Tables, place};
 use crate::store::{Counts, Error};
 
-/// Commands committed together at most.
+/// Most commands in one commit.
 const BATCH: usize = 256;
 
-/// Commands that wait at most; beyond it callers wait for a place.
+/// Most commands in the queue; further callers wait until there is space in it.
 const QUEUE: usize = 1024;
 
 /// What the writer has done since the store was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Activity {
-    /// Changes asked for, granted or refused by the job's state.
+    /// Commands, including those that the job's state refused.
     pub commands: u64,
-    /// Commits they took.
+    /// Commits of those commands.
     pub transactions: u64,
 }
 
 #[derive(Debug)]
 pub(super) struct Writer {
-    /// `None` once it is to end.
+    /// `None` once the thread has been told to end.
     commands: Option<mpsc::Sender<Box<dyn Command>>>,
     thread: Option<JoinHandle<()>>,
     shared: Arc<Shared>,
 }
 
-/// What readers may know of the writer.
+/// What the writer shares with its callers.
 #[derive(Debug, Default)]
 struct Shared {
     /// As of the last commit.
     state: Mutex<State>,
     id_skew_ms: AtomicU64,
-    /// The log is to begin anew before the next commit.
+    /// The log is to be restarted before the next commit.
     shorten_log: AtomicBool,
 }
 
@@ -57,8 +58,8 @@ struct Shared {
 struct State {
     counts: Counts,
     activity: Activity,
-    /// Transactions that could not be committed, and how many of them there were before it was found out
-    /// last that there is space.
+    /// Transactions that could not be committed, and how many of those happened before the last
+    /// test that found space.
     failures: u64,
     overcome: u64,
 }
@@ -72,7 +73,7 @@ impl Shared {
 }
 
 impl Writer {
-    /// Starts on a database whose tables are in place.
+    /// Starts the thread on a database whose tables are up to date.
     pub(super) fn start(mut database: Database) -> Result<Self, StartError> {
         let connection = database.connection();
         let shared = Arc::new(Shared {
@@ -111,7 +112,8 @@ impl Writer {
         self.run(run, false).await
     }
 
-    /// The same for a verb that makes space: on a full disk it has what is kept for that.
+    /// As [`write`](Self::write), for a verb that frees space: on a full disk it may use the
+    /// reserve.
     pub(super) async fn make_space<T, F>(&self, run: F) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -150,9 +152,9 @@ impl Writer {
         self.shared.state().activity
     }
 
-    /// How many transactions could not be committed, where some could not since the last
-    /// [`overcome`](Self::overcome). A later one that was may have found a free place or changed nothing, so
-    /// it proves nothing.
+    /// The number of transactions that could not be committed, if any has failed since the last
+    /// [`overcome`](Self::overcome). A later commit that succeeded proves nothing: it may have
+    /// found a free page or changed nothing.
     pub(super) fn failures(&self) -> Option<u64> {
         let State {
             failures, overcome, ..
@@ -160,13 +162,13 @@ impl Writer {
         (failures > overcome).then_some(failures)
     }
 
-    /// There is space again for whatever failed before.
+    /// Notes that there is space again for what failed before.
     pub(super) fn overcome(&self, failures: u64) {
         let mut state = self.shared.state();
         state.overcome = state.overcome.max(failures);
     }
 
-    /// Has the log begin anew before the next commit.
+    /// Restarts the log before the next commit.
     pub(super) fn shorten_log(&self) {
         self.shared.shorten_log.store(true, Ordering::Relaxed);
     }
@@ -177,7 +179,7 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// Commits what waits.
+    /// Commits what is queued.
     fn drop(&mut self) {
         self.commands = None;
         if let Some(thread) = self.thread.take() {
@@ -187,19 +189,10 @@ impl Drop for Writer {
     }
 }
 
-/// Why a thread of the store could not start.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StartError {
-    #[error(transparent)]
-    Thread(#[from] std::io::Error),
-    #[error(transparent)]
-    Sqlite(#[from] rusqlite::Error),
-}
-
 fn count(connection: &Connection) -> rusqlite::Result<Counts> {
     let mut counts = Counts::default();
     let mut statement = connection.prepare(
-        "SELECT status, count(*) FROM jobs WHERE status BETWEEN 0 AND 5 GROUP BY status",
+        "SELECT status, count(*) FROM jobs WHERE status BETWEEN 0 AND 6 GROUP BY status",
     )?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
@@ -208,15 +201,15 @@ fn count(connection: &Connection) -> rusqlite::Result<Counts> {
     Ok(counts)
 }
 
-/// A verb on its way through the writer.
+/// A verb in the writer's queue.
 trait Command: Send {
-    /// Fails only where SQLite does; a refusal is a result.
+    /// Fails only if SQLite does; a refusal is a result.
     fn run(&mut self, tables: &mut Tables<'_>) -> rusqlite::Result<()>;
 
-    /// Whether there is more space after it than before.
+    /// Whether it frees space.
     fn makes_space(&self) -> bool;
 
-    /// Hands out what the last run found, or that it could not be committed.
+    /// Sends the result of the last run to the caller, or that it could not be committed.
     fn answer(self: Box<Self>, committed: Result<(), Error>);
 }
 
@@ -251,12 +244,12 @@ where
             (Ok(()), None) => unreachable!("what is committed was run"),
             (Err(error), _) => Err(error),
         };
-        // Whoever asked may have gone; it happened all the same.
+        // The caller may have gone; the change was made all the same.
         let _ = self.reply.send(answer);
     }
 }
 
-/// The thread's own.
+/// What only the thread uses.
 struct WriterThread {
     database: Database,
     shared: Arc<Shared>,
@@ -264,7 +257,7 @@ struct WriterThread {
 
 /// Why a transaction was not committed.
 enum Uncommitted {
-    /// It could not even begin: another program has locked the file, or it is not in its place.
+    /// It could not begin: another program has locked the file, or the file is not at its path.
     NotBegun(Error),
     RolledBack(rusqlite::Error),
     Panicked,
@@ -298,7 +291,7 @@ impl WriterThread {
         }
     }
 
-    /// Answers a command that was alone. One that makes space gets another try with the space that is kept.
+    /// Answers a command that ran alone. One that frees space gets another try with the reserve.
     fn settle(
         &mut self,
         alone: &mut Vec<Box<dyn Command>>,

@@ -1,4 +1,5 @@
-//! What every store must do, as many small cases. `suite!(name, store)` runs them all on fresh stores.
+//! What every store must do, as many small cases. `suite!(name, store)` runs them all on fresh
+//! stores.
 
 pub(crate) mod cancel;
 pub(crate) mod claims;
@@ -9,11 +10,13 @@ pub(crate) mod histories;
 pub(crate) mod keys;
 pub(crate) mod leases;
 pub(crate) mod listing;
+pub(crate) mod parking;
 pub(crate) mod removal;
 pub(crate) mod spend;
 pub(crate) mod submission;
 
-/// Runs every case against the store an expression makes, with what has to live as long as the store.
+/// Runs every case against the store an expression makes, with what has to live as long as the
+/// store.
 macro_rules! suite {
     ($store_name:ident, $store:expr) => {
         mod $store_name {
@@ -99,6 +102,31 @@ macro_rules! suite {
                 listing::pages_hold_while_jobs_come_and_go,
                 listing::a_page_of_large_labels_is_bounded_in_bytes,
                 listing::counts_follow_the_jobs,
+                parking::a_parked_job_is_saved_and_gives_its_lease_back,
+                parking::a_worker_that_lost_its_lease_cannot_park,
+                parking::a_woken_job_is_queued_in_its_old_place_with_what_it_had,
+                parking::parking_spends_no_attempt_and_no_start,
+                parking::progress_before_a_park_still_counts_after_it,
+                parking::a_wake_up_outlives_the_worker_that_was_given_it,
+                parking::a_wake_up_that_comes_before_the_park_is_not_lost,
+                parking::a_wake_up_that_the_worker_was_given_does_not_end_its_next_wait,
+                parking::a_job_is_woken_once_by_each_key,
+                parking::a_wake_up_says_what_it_found,
+                parking::many_wakers_at_once_wake_a_job_once,
+                parking::a_park_and_a_wake_up_at_once_leave_no_job_behind,
+                parking::a_job_wakes_by_itself_when_its_time_has_come,
+                parking::a_woken_job_does_not_wake_again_at_its_time,
+                parking::a_full_queue_takes_a_woken_job,
+                parking::a_waiting_job_takes_no_place_in_the_queue,
+                parking::a_waiting_job_that_is_cancelled_ends_at_once,
+                parking::a_run_that_was_asked_to_stop_cannot_park,
+                parking::a_waiting_job_whose_deadline_passes_is_claimed_to_be_ended,
+                parking::a_waiting_job_is_listed_as_such,
+                parking::a_waiting_job_is_neither_deleted_nor_expired,
+                parking::a_job_that_was_parked_is_forgotten_with_its_wake_ups,
+                parking::the_key_of_a_waiting_job_finds_it,
+                parking::a_job_takes_so_many_wake_ups_and_no_more,
+                parking::nothing_is_known_of_the_wait_of_a_job_that_is_not_there,
                 histories::random_histories_follow_the_rules,
             }
             crate::conformance::key_cases! { $store;

@@ -1,5 +1,5 @@
-//! What is particular to the store in a file: that it is there again, who may open it, and that many
-//! changes share a commit.
+//! What is particular to the store in a file: that it is there again, who may open it, and that
+//! many changes share a commit.
 
 mod faults;
 mod files;
@@ -16,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use jobs::job::{Job, JobId, NewJob, Status, Workload};
 use jobs::json::Json;
 use jobs::key::KeyStore;
+use jobs::parking::{Parked, Wait, Woken};
 use jobs::spend::{Day, SpendStore};
 use jobs::sqlite::{OpenError, Options, SqliteStore};
 use jobs::store::{Counts, Filter, JobStore, SubmitOptions, Submitted};
@@ -23,6 +24,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
+use crate::conformance::parking::{approval, wake_up};
 use crate::fixtures::{
     at, claiming, completed, definition, event, hooked, id, keyed, new_job, progress, run, start,
     submit, worker,
@@ -101,6 +103,57 @@ async fn everything_is_there_again() {
         .map(|claimed| (claimed.job.id, claimed.last_event))
         .collect();
     assert_eq!(claimed, [(id(2), 2), (id(1), 0)]);
+}
+
+#[tokio::test]
+async fn a_parked_job_is_there_again_with_what_it_waits_for_and_what_has_woken_it() {
+    let (store, directory) = fresh();
+    for number in [1, 2] {
+        let lease = start(&store, new_job(number)).await.lease;
+        store
+            .wake(id(number.into()), wake_up("early", 2))
+            .await
+            .unwrap();
+        let queued = store.park(&lease, approval(), None, Vec::new()).await;
+        assert_eq!(queued.unwrap(), Parked::Queued);
+    }
+    let claimed = store.claim(&worker("w"), 1, at(3)).await.unwrap().remove(0);
+    let waiting = store.park(&claimed.lease, approval(), Some(progress(1)), Vec::new());
+    assert_eq!(waiting.await.unwrap(), Parked::Waiting);
+    let before = store.counts().await.unwrap();
+    drop(store);
+    let store = open(&file(&directory));
+    assert_eq!(store.counts().await.unwrap(), before);
+    assert_eq!((before.waiting, before.pending), (1, 1));
+    assert_eq!(store.waits_for(id(1)).await.unwrap(), Some(approval()));
+    let woken = store.wake(id(1), wake_up("late", 4)).await.unwrap();
+    assert_eq!(woken, Woken::Queued);
+    let claimed = store.claim(&worker("w"), 9, at(5)).await.unwrap();
+    assert_eq!(claimed[0].workload.progress, Some(progress(1)));
+    assert_eq!(
+        claimed[0].wake_ups,
+        [wake_up("early", 2), wake_up("late", 4)]
+    );
+    assert_eq!(claimed[1].wake_ups, [wake_up("early", 2)]);
+}
+
+#[tokio::test]
+async fn more_jobs_than_one_command_touches_wake_at_their_time() {
+    const JOBS: u32 = 300;
+    let (store, _directory) = fresh();
+    let wait = Wait {
+        wakes_at: Some(at(500)),
+        ..approval()
+    };
+    for number in 1..=JOBS {
+        let lease = start(&store, new_job(number)).await.lease;
+        store
+            .park(&lease, wait.clone(), None, Vec::new())
+            .await
+            .unwrap();
+    }
+    let claimed = store.claim(&worker("w"), 400, at(500)).await.unwrap();
+    assert_eq!(claimed.len(), JOBS as usize);
 }
 
 #[tokio::test]
@@ -414,6 +467,7 @@ async fn nothing_is_left_of_a_job_that_is_forgotten() {
         .checkpoint(&lease, Some(progress(1)), vec![event(1)])
         .await
         .unwrap();
+    store.wake(id(1), wake_up("yes", 2)).await.unwrap();
     store
         .finish(&lease, completed(9), vec![event(2)])
         .await
@@ -436,13 +490,14 @@ async fn nothing_is_left_of_a_job_that_is_forgotten() {
             "definition_texts",
             "contents",
             "content_texts",
+            "wake_ups",
         ];
         tables.into_iter().map(count).collect()
     };
-    assert_eq!(rows(), [1, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1]);
+    assert_eq!(rows(), [1, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1]);
     store.delete(id(1)).await.unwrap();
     // Its key stays used for a day.
-    assert_eq!(rows(), [0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]);
+    assert_eq!(rows(), [0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
     assert_eq!(store.expire_keys(at(9), 9).await.unwrap(), 1);
-    assert_eq!(rows(), [0; 11]);
+    assert_eq!(rows(), [0; 12]);
 }

@@ -21,15 +21,6 @@ use crate::views::reply;
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 200;
 
-const STATUSES: [Status; 6] = [
-    Status::Pending,
-    Status::Running,
-    Status::Cancelling,
-    Status::Completed,
-    Status::Failed,
-    Status::Cancelled,
-];
-
 pub(crate) fn docs() -> Operation {
     let time = json!({ "type": "string", "format": "date-time" });
     Operation::new(
@@ -133,7 +124,11 @@ impl ListQuery {
             "enum",
             "Input should be a job status",
             &mut faults,
-            |text| STATUSES.into_iter().find(|status| status.as_str() == text),
+            |text| {
+                Status::REACHABLE
+                    .into_iter()
+                    .find(|status| status.as_str() == text)
+            },
         );
         let mut time = |name, text| {
             parse(

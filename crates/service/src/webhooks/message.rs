@@ -45,7 +45,7 @@ fn body(job: &Job) -> Vec<u8> {
             Status::Completed => "job.completed",
             Status::Failed => "job.failed",
             Status::Cancelled => "job.cancelled",
-            Status::Pending | Status::Running | Status::Cancelling => {
+            Status::Pending | Status::Running | Status::Waiting | Status::Cancelling => {
                 unreachable!("only the end of a job is told")
             }
         },

@@ -12,7 +12,7 @@ pub(in crate::commands) struct Listing {
     pub(in crate::commands) workflow: Option<String>,
 
     /// Only jobs with this status
-    #[arg(long, value_name = "STATUS", value_parser = PossibleValuesParser::new(Status::ALL.map(Status::as_str)))]
+    #[arg(long, value_name = "STATUS", value_parser = PossibleValuesParser::new(Status::REACHABLE.map(Status::as_str)))]
     pub(in crate::commands) status: Option<String>,
 
     /// Only jobs accepted after this time, such as 2026-01-31T12:00:00Z

@@ -223,7 +223,9 @@ impl Sums {
             Status::Completed => row.completed += 1,
             Status::Failed => row.failed += 1,
             Status::Cancelled => row.cancelled += 1,
-            Status::Pending | Status::Running | Status::Cancelling => row.active += 1,
+            Status::Pending | Status::Running | Status::Waiting | Status::Cancelling => {
+                row.active += 1;
+            }
         }
         if let Some(took) = job.execution_time_ms.filter(|_| job.status.is_final()) {
             self.took.add(took);

@@ -105,7 +105,10 @@ fn a_store_that_cannot_be_opened_is_named_as_it_was_given() {
         .exits(4)
         .says(says);
     };
-    check("notes.db", &["`notes.db`: this file is no flowmill store"]);
+    check(
+        "notes.db",
+        &["`notes.db`: this file is not a flowmill store"],
+    );
     check(
         "newer.db",
         &["`newer.db`: a newer version of flowmill has written this store"],

@@ -320,7 +320,7 @@ fn a_store_that_cannot_be_worked_with_is_refused_at_the_start() {
     let is_root = std::fs::metadata("/proc/self").expect("Linux").uid() == 0;
     std::fs::remove_file(project.path("flowmill.db.lock")).expect("it is there");
     start("", is_root.then_some(65_534)).exits(4).says(&[
-        "may not be written",
+        "cannot be written",
         "belongs to user",
         "change the file's owner",
     ]);

@@ -1,4 +1,5 @@
-//! Which of the waiting jobs are taken when slots are scarce, and what a process alone on its store may do.
+//! Which of the waiting jobs are taken when slots are scarce, and what a process alone on its store
+//! may do.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use jobs::job::{End, JobId, Status, Transition};
+use jobs::parking::{Parked, Wait, Woken};
 use jobs::store::{CancelRequested, Error, Lease};
 
 use super::Store;
+use super::parking::{approval, wake_up};
 use crate::fixtures::{LEASE, at, claiming, ending, event, id, new_job, progress, submit, worker};
 
 const STEPS: i64 = 3_000;
@@ -19,6 +21,10 @@ struct Expected {
     /// Of the only lease that may write.
     token: Option<u64>,
     lapses_at: i64,
+    /// When it wakes by itself, while it waits.
+    wakes_at: Option<i64>,
+    /// A wake-up has come since the last claim.
+    is_woken: bool,
 }
 
 pub(crate) async fn random_histories_follow_the_rules(store: Store) {
@@ -73,6 +79,8 @@ impl History {
                 attempts: 1,
                 token: Some(claimed.lease.token),
                 lapses_at: second + 30,
+                wakes_at: None,
+                is_woken: false,
             };
             self.jobs.insert(id, expected);
             return;
@@ -84,6 +92,8 @@ impl History {
                 attempts: 0,
                 token: None,
                 lapses_at: i64::MIN,
+                wakes_at: None,
+                is_woken: false,
             },
         );
     }
@@ -93,7 +103,7 @@ impl History {
             .leases
             .get(self.random.usize(..self.leases.len().max(1)))
             .cloned();
-        match (self.random.u8(..8), lease) {
+        match (self.random.u8(..12), lease) {
             (0 | 1, _) => self.claim(second).await,
             (2, _) => self.cancel(second).await,
             (3, Some(lease)) => self.heartbeat(lease, second).await,
@@ -106,6 +116,8 @@ impl History {
             }
             (5, Some(lease)) => self.hand_back(lease).await,
             (6, Some(lease)) => self.finish(lease, second).await,
+            (7 | 8, Some(lease)) => self.park(lease, second).await,
+            (9, _) => self.wake(second).await,
             _ => {}
         }
     }
@@ -120,6 +132,12 @@ impl History {
             .claim(&worker("later"), 2, at(second))
             .await
             .unwrap();
+        for expected in self.jobs.values_mut() {
+            if expected.wakes_at.is_some_and(|wakes_at| wakes_at <= second) {
+                expected.status = expected.status.after(Transition::Wake).unwrap();
+                expected.wakes_at = None;
+            }
+        }
         for claimed in claimed {
             let expected = self.jobs.get_mut(&claimed.job.id).unwrap();
             assert!(
@@ -131,6 +149,7 @@ impl History {
             expected.attempts += 1;
             expected.token = Some(claimed.lease.token);
             expected.lapses_at = second + 30;
+            expected.is_woken = false;
             self.leases.push(claimed.lease);
         }
     }
@@ -148,6 +167,57 @@ impl History {
             .status
             .after(Transition::RequestCancel)
             .unwrap_or(expected.status);
+        expected.wakes_at = None;
+    }
+
+    async fn park(&mut self, lease: Lease, second: i64) {
+        let holds = self.holds(&lease);
+        let wakes_at = self.random.bool().then_some(second + 20);
+        let wait = Wait {
+            wakes_at: wakes_at.map(at),
+            ..approval()
+        };
+        let parked = self.store.park(&lease, wait, None, Vec::new()).await;
+        let expected = self.jobs.get_mut(&lease.job).unwrap();
+        if !holds {
+            assert!(matches!(parked, Err(Error::LeaseLost(_))), "{parked:?}");
+            return;
+        }
+        let Some(waiting) = expected.status.after(Transition::Park) else {
+            assert_eq!(parked.unwrap(), Parked::Cancelling);
+            return;
+        };
+        expected.attempts -= 1;
+        expected.token = None;
+        expected.lapses_at = i64::MIN;
+        if expected.is_woken {
+            assert_eq!(parked.unwrap(), Parked::Queued);
+            expected.status = Status::Pending;
+        } else {
+            assert_eq!(parked.unwrap(), Parked::Waiting);
+            expected.status = waiting;
+            expected.wakes_at = wakes_at;
+        }
+    }
+
+    async fn wake(&mut self, second: i64) {
+        let job = id(self.random.u128(1..=self.jobs.len() as u128));
+        let expected = self.jobs.get_mut(&job).unwrap();
+        let key = second.to_string();
+        let woken = self.store.wake(job, wake_up(&key, second)).await.unwrap();
+        if expected.status.is_final() {
+            assert_eq!(woken, Woken::Ended(expected.status));
+            return;
+        }
+        expected.is_woken = true;
+        match expected.status.after(Transition::Wake) {
+            Some(status) => {
+                assert_eq!(woken, Woken::Queued);
+                expected.status = status;
+                expected.wakes_at = None;
+            }
+            None => assert_eq!(woken, Woken::Kept),
+        }
     }
 
     async fn heartbeat(&mut self, lease: Lease, second: i64) {
@@ -204,10 +274,11 @@ impl History {
     }
 
     async fn check(&self, context: &str) {
-        let (mut pending, mut running, mut ended) = (0, 0, 0);
+        let (mut pending, mut waiting, mut running, mut ended) = (0, 0, 0, 0);
         for (id, expected) in &self.jobs {
             match expected.status {
                 Status::Pending => pending += 1,
+                Status::Waiting => waiting += 1,
                 Status::Running | Status::Cancelling => running += 1,
                 Status::Completed | Status::Failed | Status::Cancelled => ended += 1,
             }
@@ -223,8 +294,8 @@ impl History {
         }
         let counts = self.store.counts().await.unwrap();
         assert_eq!(
-            (counts.pending, counts.running, counts.ended),
-            (pending, running, ended),
+            (counts.pending, counts.waiting, counts.running, counts.ended),
+            (pending, waiting, running, ended),
             "{context}"
         );
     }

@@ -2,6 +2,7 @@ use jobs::job::Status;
 use jobs::store::{Error, Lease, LeaseState, PROGRESS_EVENT, StoredEvent};
 
 use super::Store;
+use super::parking::approval;
 use crate::fixtures::{LEASE, at, completed, event, id, new_job, progress, start, submit, worker};
 
 pub(crate) async fn a_heartbeat_extends_the_lease(store: Store) {
@@ -94,7 +95,7 @@ pub(crate) async fn a_heartbeat_tells_of_a_cancel(store: Store) {
 }
 
 /// None of a lease's rights are left.
-async fn assert_lost(store: &Store, lease: &Lease) {
+pub(crate) async fn assert_lost(store: &Store, lease: &Lease) {
     let lost = |result: Result<(), Error>| {
         assert!(
             matches!(result, Err(Error::LeaseLost(job)) if job == lease.job),
@@ -117,6 +118,12 @@ async fn assert_lost(store: &Store, lease: &Lease) {
             .map(drop),
     );
     lost(store.hand_back(lease).await);
+    lost(
+        store
+            .park(lease, approval(), Some(progress(99)), vec![event(99)])
+            .await
+            .map(drop),
+    );
     let states = store
         .heartbeat(std::slice::from_ref(lease), LEASE, at(99))
         .await

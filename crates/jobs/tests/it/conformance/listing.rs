@@ -188,7 +188,8 @@ pub(crate) async fn counts_follow_the_jobs(store: Store) {
             Counts {
                 pending,
                 running,
-                ended
+                ended,
+                waiting: 0,
             }
         );
     };

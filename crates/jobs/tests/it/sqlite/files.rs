@@ -111,12 +111,9 @@ async fn a_store_whose_file_is_replaced_writes_to_neither() {
     let content = fs::read(&file).unwrap();
     refused(
         store.submit(new_job(2), SubmitOptions::default()).await,
-        "another file is in the place of its own",
+        "another file has replaced its own",
     );
-    refused(
-        store.ping().await,
-        "another file is in the place of its own",
-    );
+    refused(store.ping().await, "another file has replaced its own");
     assert_eq!(fs::read(&file).unwrap(), content);
 }
 

@@ -1,5 +1,5 @@
-//! The process killed in the middle of its writing: what it was told is stored is stored, and the file
-//! is whole.
+//! The process killed in the middle of its writing: what it was told is stored is stored, and the
+//! file is whole.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use jobs::job::Status;
+use jobs::parking::{Parked, Woken};
 use jobs::store::JobStore;
 use rusqlite::Connection;
 use tokio::task::JoinSet;
 
 use super::{file, open};
+use crate::conformance::parking::{approval, wake_up};
 use crate::fixtures::{at, completed, event, hooked, id, new_job, progress, start, submit, worker};
 
 /// Tells the child which file to write to, and the number before its first job.
@@ -31,12 +33,15 @@ async fn what_was_accepted_outlives_a_kill() {
     let directory = tempfile::tempdir().unwrap();
     let file = file(&directory);
     let (mut submitted, mut finished) = (BTreeSet::new(), BTreeSet::new());
+    let (mut parked, mut woken) = (BTreeSet::new(), BTreeSet::new());
     for life in 0..KILLS {
         let lines = live(&file, life * JOBS_A_LIFE, random.usize(1..150));
         for line in lines {
             match line.split_once(' ') {
                 Some(("submitted", number)) => submitted.insert(number.parse::<u32>().unwrap()),
                 Some(("finished", number)) => finished.insert(number.parse::<u32>().unwrap()),
+                Some(("parked", number)) => parked.insert(number.parse::<u32>().unwrap()),
+                Some(("woken", number)) => woken.insert(number.parse::<u32>().unwrap()),
                 _ => continue,
             };
         }
@@ -58,7 +63,26 @@ async fn what_was_accepted_outlives_a_kill() {
             "seed {seed}: {number}"
         );
     }
-    // And whatever has not ended can be taken up.
+    for number in &parked {
+        let id = id((*number).into());
+        let workload = store.workload(id).await.unwrap().unwrap();
+        assert_eq!(
+            workload.progress,
+            Some(progress(1)),
+            "seed {seed}: {number}"
+        );
+        let waits = store.waits_for(id).await.unwrap().is_some();
+        let status = store.get(id).await.unwrap().unwrap().status;
+        assert_eq!(waits, status == Status::Waiting, "seed {seed}: {number}");
+        // A wake-up may be in the store though nobody was told of it.
+        assert!(waits || status == Status::Pending, "seed {seed}: {number}");
+        assert!(!waits || !woken.contains(number), "seed {seed}: {number}");
+    }
+    for number in woken {
+        let known = store.wake(id(number.into()), wake_up("yes", 9)).await;
+        assert_eq!(known.unwrap(), Woken::Known, "seed {seed}: {number}");
+    }
+    // And whatever has not ended and does not wait can be taken up.
     let counts = store.counts().await.unwrap();
     let all = store.claim(&worker("w"), usize::MAX, at(1_000_000)).await;
     assert_eq!(all.unwrap().len(), counts.pending + counts.running);
@@ -120,6 +144,16 @@ fn expect_whole(file: &Path, context: &str) {
         )
         .unwrap();
     assert_eq!(torn, 0, "{context}: an end without its delivery");
+    let torn: i64 = connection
+        .query_row(
+            "SELECT (SELECT count(*) FROM jobs WHERE status = 6) - count(*)
+                 + sum(j.status != 6 OR j.lease_expires_at IS NOT NULL)
+             FROM jobs j JOIN waits w ON w.job = j.seq",
+            [],
+            |row| Ok(row.get::<_, Option<i64>>(0)?.unwrap_or(0)),
+        )
+        .unwrap();
+    assert_eq!(torn, 0, "{context}: a parked job without what it waits for");
     let definitions_count_jobs: bool = connection
         .query_row(
             "SELECT (SELECT ifnull(sum(jobs), 0) FROM definitions) = (SELECT count(*) FROM jobs)",
@@ -155,6 +189,15 @@ async fn child() {
                 }
                 let lease = start(&*store, hooked(number, "a")).await.lease;
                 tell(&format!("submitted {number}"));
+                if caller % 4 == 1 {
+                    let parked = store.park(&lease, approval(), Some(progress(1)), vec![event(1)]);
+                    assert_eq!(parked.await.unwrap(), Parked::Waiting);
+                    tell(&format!("parked {number}"));
+                    let woken = store.wake(id(number.into()), wake_up("yes", 9)).await;
+                    assert_eq!(woken.unwrap(), Woken::Queued);
+                    tell(&format!("woken {number}"));
+                    continue;
+                }
                 store
                     .checkpoint(&lease, Some(progress(1)), vec![event(1)])
                     .await

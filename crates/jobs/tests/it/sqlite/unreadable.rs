@@ -1,4 +1,5 @@
-//! Rows that nobody can read, as of a damaged page that was repaired by hand: they keep nothing else back.
+//! Rows that nobody can read, as of a damaged page that was repaired by hand: they keep nothing
+//! else back.
 
 use jobs::job::{NewJob, Status};
 use jobs::store::{Filter, JobStore};

@@ -116,7 +116,7 @@ fn check_end(job: &Job, topic: &str, was_cancelled: bool, check: Check<'_>) {
                 format!("{topic} was cancelled by nobody")
             });
         }
-        Status::Pending | Status::Running | Status::Cancelling => {}
+        Status::Pending | Status::Running | Status::Waiting | Status::Cancelling => {}
     }
 }
 
