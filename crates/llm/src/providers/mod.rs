@@ -1,9 +1,11 @@
-//! The providers' dialects. Each only translates: a [`ChatRequest`] into its JSON, its JSON and its stream
-//! events into an [`Answer`](crate::answer::Answer). [`HttpModel`](model::HttpModel) does the rest for all of them.
+//! The providers' dialects. Each only translates: a [`ChatRequest`] into its JSON, its JSON and its
+//! stream events into an [`Answer`](crate::answer::Answer). [`HttpModel`](model::HttpModel) does
+//! the rest for all of them.
 
 pub(crate) mod anthropic;
 mod base;
 mod detour;
+mod fault;
 pub(crate) mod google;
 mod learned;
 mod lenient;
@@ -26,9 +28,9 @@ use serde_json::Value;
 
 use crate::chat::ChatRequest;
 use crate::tokens::LARGEST_ENVELOPE;
-use crate::transport::failure::Refusal;
 use crate::transport::frames::Framing;
 use detour::Detour;
+pub(crate) use fault::Fault;
 use partial::{Emit, PartialAnswer};
 
 /// One provider's wire format.
@@ -50,8 +52,8 @@ pub(crate) trait Dialect: Debug + Send + Sync + 'static {
     /// What is missing in a document that has nothing to do with the dialect.
     const WITHOUT_ANSWER: &'static str;
 
-    /// Where to send a request, below `base` (no trailing slash, no query). A base that names an endpoint is
-    /// as good as one that stops before it.
+    /// Where to send a request, below `base` (no trailing slash, no query). A base that names an
+    /// endpoint is as good as one that stops before it.
     fn address(base: &str, model: &str, stream: bool) -> String;
 
     /// The header that carries the key and everything else the provider wants to see;
@@ -80,39 +82,7 @@ pub(crate) trait Dialect: Debug + Send + Sync + 'static {
         wording: Self::Wording,
     ) -> serde_json::Result<Vec<u8>>;
 
-    /// Reads one document: a whole answer, or one event of a stream. New text of the answer goes to `emit`.
-    /// `true`: nothing more will come.
+    /// Reads one document: a whole answer, or one event of a stream. New text of the answer goes to
+    /// `emit`. `true`: nothing more will come.
     fn read(partial: &mut PartialAnswer, document: &[u8], emit: Emit<'_>) -> Result<bool, Fault>;
-}
-
-/// Why an answer with a success status is no answer.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Fault {
-    /// Not the provider's protocol; says what is wrong.
-    Malformed(String),
-    /// The provider's protocol, without an answer in it.
-    NoAnswer,
-    /// A text in place of an answer.
-    PlainText(String),
-    /// The stream ended without saying that the answer is complete.
-    Truncated,
-    /// The provider reported an error all the same.
-    Refused(Refusal),
-    /// A filter left nothing of the answer; the provider's reason.
-    Filtered(String),
-}
-
-impl From<serde_json::Error> for Fault {
-    /// Position only: the text of a parse error may quote the answer.
-    fn from(error: serde_json::Error) -> Self {
-        let what = match error.classify() {
-            serde_json::error::Category::Data => "JSON of an unknown shape",
-            _ => "no valid JSON",
-        };
-        Self::Malformed(format!(
-            "{what} at line {}, column {}",
-            error.line(),
-            error.column()
-        ))
-    }
 }

@@ -1,6 +1,6 @@
 //! What has been received of an answer, whole or piece by piece, in whatever dialect.
 
-use super::Fault;
+use super::fault::Fault;
 use crate::answer::{Answer, Body, FallbackText};
 use crate::chat::FinishReason;
 use crate::tokens::Reported;
