@@ -32,10 +32,7 @@ pub(crate) async fn of(input_schema: &Value) -> Value {
     }
     let request = ChatRequest {
         label: "sample".into(),
-        messages: vec![Message {
-            role: Role::User,
-            text: "sample inputs".to_owned(),
-        }],
+        messages: vec![Message::new(Role::User, "sample inputs")],
         output: Some(OutputFormat {
             name: "sample".into(),
             description: None,

@@ -47,8 +47,9 @@ pub(crate) enum FallbackText {
 }
 
 impl Answer {
-    /// The content to hand out. Where an object is wanted, a text is read as JSON, leniently when it is not JSON
-    /// as it stands: the answer is the last object that fits as a whole, never a part of one and never a thought.
+    /// The content to hand out. Where an object is wanted, a text is read as JSON, leniently when
+    /// it is not JSON as it stands: the answer is the last object that fits as a whole, never a
+    /// part of one and never a thought.
     pub(crate) fn content(&mut self, output: Option<&OutputFormat>) -> Content {
         let body = std::mem::replace(&mut self.body, Body::Text(String::new()));
         let content = content(body, output);
@@ -83,8 +84,8 @@ fn content(body: Body, output: Option<&OutputFormat>) -> Content {
     }
 }
 
-/// The value that is the answer: the last that fits, else the last there is. None where something that cannot be
-/// read comes after it.
+/// The value that is the answer: the last that fits, else the last there is. None where something
+/// that cannot be read comes after it.
 fn in_text(text: &str, output: &OutputFormat) -> Option<Value> {
     if let Some(value) = unwrap::read(text) {
         return Some(unwrapped(value, output));
@@ -108,7 +109,8 @@ fn in_text(text: &str, output: &OutputFormat) -> Option<Value> {
     last
 }
 
-/// The value at the end of a text that fits. What is thought on behind it was not meant as the answer.
+/// The value at the end of a text that fits. What is thought on behind it was not meant as the
+/// answer.
 fn at_the_end(text: &str, output: &OutputFormat) -> Option<Value> {
     let whole = unwrap::read(text);
     let mut end = whole;

@@ -1,5 +1,5 @@
-//! How long to wait before a failed model call is tried again. Pure: the caller brings the randomness
-//! and does the waiting.
+//! How long to wait before a failed model call is tried again. Pure: the caller brings the
+//! randomness and does the waiting.
 
 use std::time::Duration;
 
@@ -10,12 +10,11 @@ pub const LONGEST: Duration = Duration::from_secs(30);
 
 /// The wait before the next attempt.
 ///
-/// `attempt` counts the attempts that failed so far, from 1. `retry_after` is what the provider asked
-/// for, and is never undercut, however long it is: a caller that cannot wait so long gives up, or hands in
-/// the most that it waits.
-/// `random` is uniform in `0.0..1.0`. Without `retry_after` the wait lies between half and all of
-/// [`FIRST`] doubled per attempt and capped at [`LONGEST`]; with it, up to a tenth is added, so that
-/// callers refused together do not come back together.
+/// `attempt` counts the attempts that failed so far, from 1. `retry_after` is what the provider
+/// asked for, and is never undercut, however long it is: a caller that cannot wait so long gives
+/// up, or hands in the most that it waits. `random` is uniform in `0.0..1.0`. Without `retry_after`
+/// the wait lies between half and all of [`FIRST`] doubled per attempt and capped at [`LONGEST`];
+/// with it, up to a tenth is added, so that callers refused together do not come back together.
 pub fn delay(attempt: u32, retry_after: Option<Duration>, random: f64) -> Duration {
     let random = random.clamp(0.0, 1.0);
     if let Some(asked) = retry_after {

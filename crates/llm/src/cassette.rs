@@ -1,12 +1,12 @@
 //! Records model exchanges and plays them back.
 //!
-//! A cassette is JSON lines. The first is a header, `{"flowmill_cassette": 1}`; every other one is an
-//! exchange: who asked, what, and the answer or the error. Cassettes hold prompts and answers, never
-//! keys. Lines may be appended by a later recording, header and all.
+//! A cassette is JSON lines. The first is a header, `{"flowmill_cassette": 1}`; every other one is
+//! an exchange: who asked, what, and the answer or the error. Cassettes hold prompts and answers,
+//! never keys. Lines may be appended by a later recording, header and all.
 //!
-//! Playing looks an exchange up by label and messages. Equal questions get their answers in the order
-//! of the recording, and begin again with the first after the last, so that `serve` can replay the
-//! same run any number of times.
+//! Playing looks an exchange up by label and messages. Equal questions get their answers in the
+//! order of the recording, and begin again with the first after the last, so that `serve` can
+//! replay the same run any number of times.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Error;
-use crate::chat::{ChatReply, ChatRequest, Content, Delta, FinishReason, Message, Usage};
+use crate::chat::{
+    ChatReply, ChatRequest, Content, Delta, FinishReason, Message, Part, Role, Usage,
+};
 use crate::error::ErrorKind;
 use crate::model::{ChatModel, ModelSpec, Models};
 use crate::playback;
@@ -55,13 +57,72 @@ struct Exchange {
 /// What was asked. Only the messages are looked at when playing; the rest is for readers.
 #[derive(Debug, Serialize, Deserialize)]
 struct RecordedRequest {
-    messages: Vec<Message>,
+    messages: Vec<RecordedMessage>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     schema: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     max_tokens: Option<u32>,
+}
+
+/// A turn. What is a single text stands there as `text`.
+#[derive(Debug, Serialize, Deserialize)]
+struct RecordedMessage {
+    role: Role,
+    #[serde(flatten)]
+    content: RecordedParts,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RecordedParts {
+    Text(String),
+    Parts(Vec<RecordedPart>),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum RecordedPart {
+    Text { text: String },
+}
+
+impl RecordedMessage {
+    fn of(message: &Message) -> Self {
+        Self {
+            role: message.role,
+            content: match &*message.parts {
+                [Part::Text(text)] => RecordedParts::Text(text.clone()),
+                parts => RecordedParts::Parts(parts.iter().map(RecordedPart::of).collect()),
+            },
+        }
+    }
+
+    fn message(&self) -> Message {
+        let parts = match &self.content {
+            RecordedParts::Text(text) => Part::Text(text.clone()).into(),
+            RecordedParts::Parts(parts) => parts.iter().map(RecordedPart::part).collect(),
+        };
+        Message {
+            role: self.role,
+            parts,
+        }
+    }
+}
+
+/// The one place that translates parts, there and back.
+impl RecordedPart {
+    fn of(part: &Part) -> Self {
+        match part {
+            Part::Text(text) => Self::Text { text: text.clone() },
+        }
+    }
+
+    fn part(&self) -> Part {
+        match self {
+            Self::Text { text } => Part::Text(text.clone()),
+        }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -129,8 +190,8 @@ impl CassetteWriter {
 }
 
 impl Recorder {
-    /// Records what `models` answer; the header is written at once. `after_reply` is called after each
-    /// answer that was written; its failure is one to write.
+    /// Records what `models` answer; the header is written at once. `after_reply` is called after
+    /// each answer that was written; its failure is one to write.
     pub fn new(
         models: Arc<dyn Models>,
         out: Box<dyn Write + Send>,
@@ -209,7 +270,7 @@ impl ChatModel for RecordedModel {
             Error::new(
                 ErrorKind::Config,
                 format!(
-                    "the cassette cannot be written: {error}; free the disk or drop `--record`"
+                    "the cassette cannot be written: {error}; free disk space, or run without `--record`"
                 ),
             )
         })?;
@@ -252,7 +313,7 @@ impl Exchange {
             provider: provider.to_owned(),
             model: model.to_owned(),
             request: RecordedRequest {
-                messages: request.messages.clone(),
+                messages: request.messages.iter().map(RecordedMessage::of).collect(),
                 schema: request
                     .output
                     .as_ref()
@@ -327,7 +388,7 @@ impl Player {
             }
             None => {
                 return Err(config(
-                    "this is no cassette; make one with `--record FILE`".to_owned(),
+                    "this file is not a cassette; record one with `--record FILE`".to_owned(),
                 ));
             }
         }
@@ -340,11 +401,13 @@ impl Player {
             }
             let exchange: Exchange = serde_json::from_str(line).map_err(|error| {
                 config(format!(
-                    "line {} of the cassette is no exchange: {error}",
+                    "line {} of the cassette is not a recorded exchange: {error}",
                     index + 1
                 ))
             })?;
-            let question = (exchange.label.clone(), exchange.request.messages.clone());
+            let messages = exchange.request.messages.iter();
+            let messages = messages.map(RecordedMessage::message).collect();
+            let question = (exchange.label.clone(), messages);
             by_question
                 .entry(question)
                 .or_default()

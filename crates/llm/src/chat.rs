@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub use crate::message::{Message, Part, Parts, Role};
+
 /// One question to a model.
 #[derive(Debug, Clone)]
 pub struct ChatRequest {
@@ -27,27 +29,6 @@ pub struct ChatRequest {
     pub trace_parent: Option<String>,
 }
 
-/// One turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-pub struct Message {
-    /// Who speaks.
-    pub role: Role,
-    /// What.
-    pub text: String,
-}
-
-/// Who speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Instructions.
-    System,
-    /// The caller.
-    User,
-    /// The model.
-    Assistant,
-}
-
 /// A structured answer that is wanted.
 #[derive(Debug, Clone)]
 pub struct OutputFormat {
@@ -63,7 +44,8 @@ pub struct OutputFormat {
 
 /// Which structured answers the caller can use; any object by default.
 ///
-/// A model may write several objects, or put one into another. The reader of its text takes the last that fits.
+/// A model may write several objects, or put one into another. The reader of its text takes the
+/// last that fits.
 #[derive(Clone)]
 pub struct AnswerFilter(Arc<dyn Fn(&Value) -> bool + Send + Sync>);
 
@@ -155,9 +137,10 @@ pub enum FinishReason {
 /// What is told of a call while it runs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Delta {
-    /// A piece of a streamed answer: its text (JSON text when structure was asked for, under the property names
-    /// that were sent).
+    /// A piece of a streamed answer: its text (JSON text when structure was asked for, under the
+    /// property names that were sent).
     Text(String),
-    /// The model was not asked as the request says: a setting that it refuses, for instance. A sentence.
+    /// The model was not asked as the request says: a setting that it refuses, for instance. A
+    /// sentence.
     Warning(String),
 }

@@ -32,8 +32,8 @@ pub enum Spent {
 }
 
 impl Error {
-    /// An error that no HTTP answer stands behind. One for want of a good answer in time may have been paid
-    /// for, any other has not.
+    /// An error that no HTTP answer stands behind. One for want of a good answer in time may have
+    /// been paid for, any other has not.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             spent: match kind {

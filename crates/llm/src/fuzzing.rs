@@ -23,8 +23,8 @@ const KEY: &str = "sk-letmein-0123456789";
 /// Longest message of an error: the quotation, and the words around it.
 const LONGEST_MESSAGE: usize = 4 * 300 + 500;
 
-/// The first byte says whose reply it is, the second where the stream is cut; the rest is the reply. It is an
-/// answer or a fault, whole, as a stream however it is cut, and as a refusal.
+/// The first byte says whose reply it is, the second where the stream is cut; the rest is the
+/// reply. It is an answer or a fault, whole, as a stream however it is cut, and as a refusal.
 pub fn provider_reply(data: &[u8]) {
     let [whose, cut, reply @ ..] = data else {
         return;
@@ -94,8 +94,8 @@ fn streamed<'a, D: Dialect>(
     (stream.end(&mut emit), shown)
 }
 
-/// A packed body, and when to come back: the first byte says how it is cut. It is unpacked the same however
-/// that is, and never to more than is allowed.
+/// A packed body, and when to come back: the first byte says how it is cut. It is unpacked the same
+/// however that is, and never to more than is allowed.
 pub fn packed_reply(data: &[u8]) {
     let Some((cut, body)) = data.split_first() else {
         return;

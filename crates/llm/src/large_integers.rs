@@ -1,13 +1,14 @@
-//! Integers beyond 64 bits in what a model or its server wrote. The JSON reader would round them to doubles
-//! without a word; as text they stay exact, and what wants a number can still say that this is none.
+//! Integers beyond 64 bits in what a model or its server wrote. The JSON reader would round them to
+//! doubles without a word; as text they stay exact, and what wants a number can still say that this
+//! is none.
 
 use std::borrow::Cow;
 
 /// Digits of the shortest integer that may not fit.
 const DIGITS: usize = 19;
 
-/// The JSON with its integers beyond 64 bits in quotes. Borrowed where there is none, which costs a look at
-/// every 19th byte.
+/// The JSON with its integers beyond 64 bits in quotes. Borrowed where there is none, which costs a
+/// look at every 19th byte.
 pub(crate) fn as_text(json: &[u8]) -> Cow<'_, [u8]> {
     if !may_hold_one(json) {
         return Cow::Borrowed(json);

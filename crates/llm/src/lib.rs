@@ -1,8 +1,8 @@
 //! Provider-neutral chat and its HTTP clients.
 //!
 //! Providers translate, one transport does the I/O. Nothing here knows of workflows, reads the
-//! environment or opens files: the composition root hands in a [`Settings`] and, for cassettes, a writer.
-//! Nothing here retries either; [`backoff`] only computes how long a caller should wait.
+//! environment or opens files: the composition root hands in a [`Settings`] and, for cassettes, a
+//! writer. Nothing here retries either; [`backoff`] only computes how long a caller should wait.
 
 mod answer;
 pub mod backoff;
@@ -13,6 +13,7 @@ pub mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod large_integers;
+mod message;
 pub mod model;
 pub mod offline;
 mod playback;

@@ -72,7 +72,8 @@ pub trait ChatModel: Send + Sync + std::fmt::Debug {
     /// `provider/model`, for people and telemetry.
     fn name(&self) -> &str;
 
-    /// What a call of so many tokens costs at most, in US dollars; `None` where the model has no known price.
+    /// What a call of so many tokens costs at most, in US dollars; `None` where the model has no
+    /// known price.
     fn cost_usd(&self, _input_tokens: u64, _output_tokens: u64) -> Option<f64> {
         None
     }
@@ -96,7 +97,8 @@ pub trait Models: Send + Sync + std::fmt::Debug {
     /// The model for a spec, or what is missing to reach it (`ErrorKind::Config`). Does no I/O.
     fn find(&self, spec: &ModelSpec) -> Result<Arc<dyn ChatModel>, Error>;
 
-    /// Replies must be taken one at a time, in order (scripted ones): fan-outs run one item after the other.
+    /// Replies must be taken one at a time, in order (scripted ones): fan-outs run one item after
+    /// the other.
     fn is_sequential(&self) -> bool {
         false
     }

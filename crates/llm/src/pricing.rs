@@ -1,7 +1,7 @@
 //! What models cost. The built-in table is data beside this file; a user's own table lies over it.
 //!
-//! A model without an entry has no price: a cost is never guessed. Local models have none unless the
-//! user's table names them.
+//! A model without an entry has no price: a cost is never guessed. Local models have none unless
+//! the user's table names them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -67,9 +67,10 @@ impl PriceTable {
         }
     }
 
-    /// The table with a user's laid over it, model by model: TOML or JSON in the form of the built-in
-    /// one, `{"openai": {"my-model": {"input": 1, "output": 2}}}`. The version becomes the user's, or
-    /// says that there are overrides. An error (`ErrorKind::Config`) says where the text is wrong.
+    /// The table with a user's laid over it, model by model: TOML or JSON in the form of the
+    /// built-in one, `{"openai": {"my-model": {"input": 1, "output": 2}}}`. The version becomes the
+    /// user's, or says that there are overrides. An error (`ErrorKind::Config`) says where the text
+    /// is wrong.
     pub fn with_overrides(mut self, text: &str) -> Result<Self, Error> {
         let read: Result<File, String> = if text.trim_start().starts_with('{') {
             serde_json::from_str(text).map_err(|error| error.to_string())

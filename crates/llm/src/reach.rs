@@ -1,5 +1,5 @@
-//! Which addresses may be connected to where a workflow's file chose them. Who decides is injected; that it is
-//! asked, for addresses as they stand and for what names lead to, is `transport`'s.
+//! Which addresses may be connected to where a workflow's file chose them. Who decides is injected;
+//! that it is asked, for addresses as they stand and for what names lead to, is `transport`'s.
 
 use std::fmt::Debug;
 use std::net::IpAddr;

@@ -1,4 +1,5 @@
-//! Finds the real models: provider, address and key of each spec, from the spec and the injected environment.
+//! Finds the real models: provider, address and key of each spec, from the spec and the injected
+//! environment.
 
 mod provider;
 mod variables;
@@ -33,8 +34,8 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Sets the HTTP client up. Fails (`ErrorKind::Config`) when the extra certificates or a proxy's
-    /// address cannot be read.
+    /// Sets the HTTP client up. Fails (`ErrorKind::Config`) when the extra certificates or a
+    /// proxy's address cannot be read.
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let transport = Transport::new(&settings)?;
         Ok(Self {
@@ -291,7 +292,7 @@ mod tests {
         check_refused(
             &named,
             &[("OPENAI_API_KEY", "k")],
-            "TEAM_KEY is not set, which `api_key_env` names as the openai key",
+            "`api_key_env` names TEAM_KEY for the openai key, but TEAM_KEY is not set",
         );
     }
 
@@ -304,7 +305,7 @@ mod tests {
                 ..spec("openai/m")
             };
             let message = format!(
-                "{variable} is this server's own and no provider's key: `api_key_env` may not name it"
+                "`api_key_env` cannot name {variable}: it is a setting of this program, not a provider's key"
             );
             check_refused(&named, &[(variable, "s3cret")], &message);
         }
@@ -330,12 +331,12 @@ mod tests {
         check_refused(
             &no_address,
             &[],
-            "`not an address` is no address for openai; write one such as `http://127.0.0.1:8080/v1`",
+            "`not an address` is not a valid address for openai; write one such as `http://127.0.0.1:8080/v1`",
         );
         check_refused(
             &spec("openai/m"),
             &[("OPENAI_API_KEY", "k\u{1}")],
-            "OPENAI_API_KEY holds characters no key has; copy the openai key again",
+            "OPENAI_API_KEY contains characters that an API key cannot have; copy the openai key again",
         );
         let unknown = ModelSpec {
             provider: Some("acme".to_owned()),

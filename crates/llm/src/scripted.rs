@@ -1,10 +1,10 @@
 //! Models that answer from a script, so that a workflow's logic can be tested without a model.
 //!
-//! A script is JSON, `{node id: [reply, …]}`. A reply is an object (a structured answer), a text (an
-//! answer without structure), or `{"__raise__": text}` (a failed call: texts that hold "rate limit",
-//! "timeout" or "temporarily unavailable" fail in a way that is worth retrying, others do not).
-//! Each node takes its replies in order, one per call, for as long as the process lives: under
-//! `serve`, a second run goes on where the first one stopped.
+//! A script is JSON, `{node id: [reply, …]}`. A reply is an object (a structured answer), a text
+//! (an answer without structure), or `{"__raise__": text}` (a failed call: texts that hold "rate
+//! limit", "timeout" or "temporarily unavailable" fail in a way that is worth retrying, others do
+//! not). Each node takes its replies in order, one per call, for as long as the process lives:
+//! under `serve`, a second run goes on where the first one stopped.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::Error;
-use crate::chat::{ChatReply, ChatRequest, Content, Delta, FinishReason};
+use crate::chat::{ChatReply, ChatRequest, Content, Delta, FinishReason, Message};
 use crate::error::ErrorKind;
 use crate::model::{ChatModel, ModelSpec, Models};
 use crate::offline::estimate_usage;
@@ -50,14 +50,14 @@ impl Scripted {
         let nodes: serde_json::Map<String, Value> =
             serde_json::from_str(text).map_err(|error| {
                 config(format!(
-                    "the replies are no JSON object: {error}; write `{{\"node\": [reply, …]}}`"
+                    "the replies are not a JSON object: {error}; write `{{\"node\": [reply, …]}}`"
                 ))
             })?;
         let mut replies = HashMap::new();
         for (node, list) in nodes {
             let Value::Array(list) = list else {
                 return Err(config(format!(
-                    "the replies of `{node}` are no list; write `[reply, …]`"
+                    "the replies of `{node}` are not a list; write `[reply, …]`"
                 )));
             };
             let parsed: Result<VecDeque<Reply>, Error> = list
@@ -109,7 +109,7 @@ impl Reply {
             Value::Object(fields) if fields.contains_key(RAISE) => match &fields[RAISE] {
                 Value::String(text) if fields.len() == 1 => Ok(Self::Raise(text.clone())),
                 _ => Err(config(format!(
-                    "reply {index} of `{node}`: `{RAISE}` stands alone and holds a text"
+                    "reply {index} of `{node}`: `{RAISE}` must be the only key, and its value a text"
                 ))),
             },
             Value::Object(fields) => Ok(Self::Answer(Content::Json(Value::Object(fields)))),
@@ -134,17 +134,15 @@ impl ScriptedModel {
         let reply = left.and_then(VecDeque::pop_front).ok_or_else(|| {
             let label = &request.label;
             let message = if known {
-                format!("the replies of node `{label}` are used up; add one for each call")
+                format!("the script has no further reply for node `{label}`; add one for each call")
             } else {
-                format!("there are no replies for node `{label}`; add `\"{label}\": [reply, …]`")
+                format!(
+                    "the script has no replies for node `{label}`; add `\"{label}\": [reply, …]`"
+                )
             };
             Error::new(ErrorKind::NoRecording, message)
         })?;
-        let texts: Vec<&str> = request
-            .messages
-            .iter()
-            .map(|message| message.text.as_str())
-            .collect();
+        let texts: Vec<_> = request.messages.iter().map(Message::text).collect();
         let call = Call {
             label: request.label.to_string(),
             prompt: texts.join("\n\n"),
@@ -260,8 +258,8 @@ mod tests {
 
     #[test]
     fn unreadable_scripts_are_refused() {
-        check_refused("[1]", "the replies are no JSON object");
-        check_refused(r#"{"a": {"n": 1}}"#, "the replies of `a` are no list");
+        check_refused("[1]", "the replies are not a JSON object");
+        check_refused(r#"{"a": {"n": 1}}"#, "the replies of `a` are not a list");
         check_refused(
             r#"{"a": ["x", 5]}"#,
             "reply 1 of `a` is neither an object nor a text",

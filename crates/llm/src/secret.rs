@@ -6,7 +6,8 @@ use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// A shorter key, such as `x` or `EMPTY` for servers that want any, is no secret, and stands in words.
+/// A shorter key, such as `x` or `EMPTY` for servers that want any, is no secret, and stands in
+/// words.
 const MIN_MASKED: usize = 8;
 
 /// What stands for a secret.
@@ -19,8 +20,8 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'~');
 
-/// A key, or something as good as one. Neither printed nor serialized; what of an answer repeats it is masked
-/// by [`Subject`](crate::transport::failure::Subject).
+/// A key, or something as good as one. Neither printed nor serialized; what of an answer repeats it
+/// is masked by [`Subject`](crate::transport::failure::Subject).
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(Box<str>);
 
@@ -30,7 +31,8 @@ impl Secret {
         &self.0
     }
 
-    /// The text with the secret masked, also where it is URL-encoded or part of something in base64.
+    /// The text with the secret masked, also where it is URL-encoded or part of something in
+    /// base64.
     pub(crate) fn mask(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for form in self.forms() {

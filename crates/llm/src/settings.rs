@@ -46,16 +46,17 @@ pub struct Settings {
     pub silence_timeout: Duration,
     /// Longest answer body, decompressed.
     pub max_body_bytes: usize,
-    /// Of all answers that are being read, beyond the first 64 KiB of each; at least one answer fits in any case.
+    /// Of all answers that are being read, beyond the first 64 KiB of each; at least one answer
+    /// fits in any case.
     pub max_bodies_bytes: usize,
     /// Longest wait that a provider's `Retry-After` may ask of a run without a deadline.
     pub max_retry_after: Duration,
 }
 
 impl Default for Settings {
-    /// No variables, bundled roots, any address, built-in prices, a clock that stands still, 10 s to connect,
-    /// 90 s of silence, 32 MiB of an answer and 128 MiB of
-    /// all, 10 minutes until the next attempt.
+    /// No variables, bundled roots, any address, built-in prices, a clock that stands still, 10 s
+    /// to connect, 90 s of silence, 32 MiB of an answer and 128 MiB of all, 10 minutes until the
+    /// next attempt.
     fn default() -> Self {
         Self {
             environment: Environment::default(),

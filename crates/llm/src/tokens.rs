@@ -1,9 +1,9 @@
-//! Tokens of a call where nobody has counted them: an estimate from the text, and before the call the most
-//! that it can take.
+//! Tokens of a call where nobody has counted them: an estimate from the text, and before the call
+//! the most that it can take.
 
 use std::io::{self, Write};
 
-use crate::chat::{ChatRequest, Content, Usage};
+use crate::chat::{ChatRequest, Content, Part, Usage};
 
 /// Tokens that an answer is taken to have at most where no limit is sent for it.
 pub const DEFAULT_ANSWER_TOKENS: u32 = 4_096;
@@ -29,8 +29,7 @@ pub struct UsageCeiling {
 impl UsageCeiling {
     /// `envelope` is what the provider puts around a prompt, `answer_limit` the limit that is sent.
     pub(crate) fn of(request: &ChatRequest, envelope: u64, answer_limit: Option<u32>) -> Self {
-        let messages = request.messages.iter();
-        let messages: u64 = messages.map(|message| bytes(message.text.len())).sum();
+        let messages: u64 = parts(request).map(|part| bytes(part.text().len())).sum();
         // A schema may be sent twice: as such, and in words.
         let schema = request.output.as_ref();
         let schema = schema.map_or(0, |output| 2 * json_bytes(&output.schema));
@@ -41,8 +40,8 @@ impl UsageCeiling {
     }
 }
 
-/// Tokens of one call as far as the provider reported them; `None` is a count that it left out or that
-/// cannot be read.
+/// Tokens of one call as far as the provider reported them; `None` is a count that it left out or
+/// that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[expect(clippy::struct_field_names, reason = "the names are those of `Usage`")]
 pub(crate) struct Reported {
@@ -55,8 +54,8 @@ pub(crate) struct Reported {
 }
 
 impl Reported {
-    /// What the call took. A count that is missing, 0 although there was a text, or beyond reason is
-    /// estimated.
+    /// What the call took. A count that is missing, 0 although there was a text, or beyond reason
+    /// is estimated.
     pub(crate) fn or_estimate(self, request: &ChatRequest, answer: &Content) -> Usage {
         let input = self.input_tokens.filter(is_plausible);
         let output = self.output_tokens.filter(is_plausible);
@@ -81,8 +80,8 @@ fn is_plausible(count: &u64) -> bool {
     (1..=MOST_TOKENS).contains(count)
 }
 
-/// About as many tokens as a text has that comes in pieces: four ASCII characters each, and any other
-/// character one.
+/// About as many tokens as a text has that comes in pieces: four ASCII characters each, and any
+/// other character one.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Estimate {
     ascii: u64,
@@ -117,11 +116,18 @@ pub fn estimate(text: &str) -> u64 {
 
 /// About as many tokens as a prompt has, the schema of its answer included.
 pub fn estimate_prompt(request: &ChatRequest) -> u64 {
-    let messages = request.messages.iter();
-    let messages: u64 = messages.map(|message| estimate(&message.text)).sum();
+    let messages: u64 = parts(request).map(|part| estimate(part.text())).sum();
     let schema = request.output.as_ref();
     let schema = schema.map_or(0, |output| estimate(&output.schema.to_string()));
     messages + schema + ENVELOPE
+}
+
+/// All parts of a request, in their order.
+fn parts(request: &ChatRequest) -> impl Iterator<Item = &Part> {
+    request
+        .messages
+        .iter()
+        .flat_map(|message| message.parts.iter())
 }
 
 /// How long a value is as JSON, without writing it anywhere.

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-/// Gives each kept input of a fuzz target to that target's function, in order. A panic names its file.
+/// Gives each kept input of a fuzz target to that target's function, in order. A panic names its
+/// file.
 ///
 /// # Panics
 /// When there is no input, or none can be read.

@@ -1,4 +1,5 @@
-//! A provider that repeats the secrets it is sent: every header's value, wherever an answer has a place for text.
+//! A provider that repeats the secrets it is sent: every header's value, wherever an answer has a
+//! place for text.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,9 +30,9 @@ struct Heard {
 }
 
 impl Echo {
-    /// How it answers: a refusal of the key with the echo in the error; a failure as plain text; a redirect;
-    /// a status of success with an error in its place, in one piece or streamed; something that is no answer;
-    /// and an answer whose model is the echo (in `OpenAI`'s form).
+    /// How it answers: a refusal of the key with the echo in the error; a failure as plain text; a
+    /// redirect; a status of success with an error in its place, in one piece or streamed;
+    /// something that is no answer; and an answer whose model is the echo (in `OpenAI`'s form).
     pub const WAYS: [&str; 7] = [
         "refuse", "fail", "redirect", "error", "stream", "garble", "model",
     ];

@@ -1,4 +1,5 @@
-//! A small Ollama: its chat API on a port of its own, checked against Ollama's Python client by the tests of `llm`.
+//! A small Ollama: its chat API on a port of its own, checked against Ollama's Python client by the
+//! tests of `llm`.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,8 +16,8 @@ use tokio::task::JoinHandle;
 
 use crate::conforming;
 
-/// A running fake; stops on drop. It has one model, [`FakeOllama::MODEL`], which repeats the prompt as
-/// `R:<prompt>`, or gives a value that conforms to the request's `format` with such strings.
+/// A running fake; stops on drop. It has one model, [`FakeOllama::MODEL`], which repeats the prompt
+/// as `R:<prompt>`, or gives a value that conforms to the request's `format` with such strings.
 #[derive(Debug)]
 pub struct FakeOllama {
     address: SocketAddr,

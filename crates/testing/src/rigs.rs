@@ -37,8 +37,8 @@ pub fn outside(what: &str, path: &Path) -> Option<PathBuf> {
 
 /// The static flowmill for images, where a Docker Engine is installed to make some of.
 ///
-/// `None` means the test should return; why was printed. Only a machine without an engine may skip these
-/// tests: one with an engine has to run them.
+/// `None` means the test should return; why was printed. Only a machine without an engine may skip
+/// these tests: one with an engine has to run them.
 ///
 /// # Panics
 /// When there is an engine and `FLOWMILL_STATIC` names no program while `CI=true`.
@@ -99,8 +99,8 @@ pub fn skip<T>(what: &str, why: &str) -> Option<T> {
     None
 }
 
-/// Tells why `what` cannot be tried on this machine, such as for want of a privilege. Not a failure where
-/// `CI=true`: no installation would help.
+/// Tells why `what` cannot be tried on this machine, such as for want of a privilege. Not a failure
+/// where `CI=true`: no installation would help.
 pub fn cannot<T>(what: &str, why: &str) -> Option<T> {
     tell_skipped(what, why);
     None

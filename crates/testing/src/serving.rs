@@ -1,4 +1,5 @@
-//! A server on a thread and a runtime of its own: it goes on while a test blocks, or has paused its clock.
+//! A server on a thread and a runtime of its own: it goes on while a test blocks, or has paused its
+//! clock.
 
 use std::net::{SocketAddr, TcpListener};
 use std::thread::JoinHandle;

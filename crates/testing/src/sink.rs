@@ -1,4 +1,5 @@
-//! A server for what a program sends out by itself, such as telemetry: it takes everything, or misbehaves.
+//! A server for what a program sends out by itself, such as telemetry: it takes everything, or
+//! misbehaves.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -22,9 +22,9 @@ pub fn of(work: impl FnOnce()) -> u64 {
     STEPS.get() - before
 }
 
-/// Gives a reader inputs of doubling size, made by `input` of a number of repetitions, and fails where
-/// twice the input takes much more than twice the work. What the reader gives back, in bytes or parts,
-/// is counted as work, too: nobody writes more than linear answers in linear time.
+/// Gives a reader inputs of doubling size, made by `input` of a number of repetitions, and fails
+/// where twice the input takes much more than twice the work. What the reader gives back, in bytes
+/// or parts, is counted as work, too: nobody writes more than linear answers in linear time.
 ///
 /// # Panics
 /// Where work grows faster than the input, or nothing was counted.

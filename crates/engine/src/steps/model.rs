@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lang::workflow::{LlmSettings, ModelNode, NodeId, Workflow};
-use llm::chat::{ChatRequest, Message, OutputFormat, Role};
+use llm::chat::{ChatRequest, Message, OutputFormat, Part, Role};
 use llm::model::{ModelSpec, Models};
 
 use crate::context::{Context, millis};
@@ -71,10 +71,7 @@ impl Kind for ModelPlan {
         let prompt_length = prompt.len();
         let mut request = ChatRequest {
             label: node_id.clone(),
-            messages: vec![Message {
-                role: Role::User,
-                text: prompt,
-            }],
+            messages: vec![Message::new(Role::User, prompt)],
             output: Some(self.format.clone()),
             temperature: node.llm.temperature,
             max_tokens: node.llm.max_tokens,
@@ -129,7 +126,7 @@ impl Kind for ModelPlan {
                         context
                             .capture
                             .learn_quoted(execution.node, rejected.answer());
-                        let text = &mut request.messages[0].text;
+                        let Part::Text(text) = &mut request.messages[0].parts[0];
                         text.truncate(prompt_length);
                         text.push_str(&repair::remark(&rejected));
                         (rejected.reason, Duration::ZERO)

@@ -263,7 +263,7 @@ fn call_differences(
 fn described(request: &ChatRequest, spec: &ModelSpec) -> Value {
     json!({
         "node": &*request.label,
-        "prompt": request.messages[0].text,
+        "prompt": request.messages[0].text(),
         "llm": {
             "provider": spec.provider,
             "model": spec.model,

@@ -283,7 +283,7 @@ impl ChatModel for FakeModel {
                 .count();
             calls.push(Call {
                 node: request.label.to_string(),
-                prompt: request.messages[0].text.clone(),
+                prompt: request.messages[0].text().into_owned(),
                 spec: self.spec.clone(),
                 temperature: request.temperature,
                 max_tokens: request.max_tokens,

@@ -1,9 +1,10 @@
 //! Reads what is nearly JSON, as models and small servers write it.
 //!
-//! Mended is what has exactly one reading: raw control characters in a text, half a surrogate pair, `\'`, a
-//! trailing comma, comments, single quotes, keys without quotes, and the words of Python. What has none or several
-//! (`NaN`, `1e999`, `\d`) is a fault; reading goes on behind it, so that it is known where the value ends. Where
-//! that cannot be known either, because a text may have ended too early, the reader is lost.
+//! Mended is what has exactly one reading: raw control characters in a text, half a surrogate pair,
+//! `\'`, a trailing comma, comments, single quotes, keys without quotes, and the words of Python.
+//! What has none or several (`NaN`, `1e999`, `\d`) is a fault; reading goes on behind it, so that
+//! it is known where the value ends. Where that cannot be known either, because a text may have
+//! ended too early, the reader is lost.
 
 use std::fmt::Write as _;
 
@@ -49,8 +50,8 @@ impl Fault {
     }
 }
 
-/// Reads the value that begins at `start`. Half a surrogate pair becomes U+FFFD, or, where a marker is given,
-/// the marker and the half's four hexadecimal digits.
+/// Reads the value that begins at `start`. Half a surrogate pair becomes U+FFFD, or, where a marker
+/// is given, the marker and the half's four hexadecimal digits.
 pub(crate) fn mend(text: &str, start: usize, marker: Option<char>) -> Result<Mended, Lost> {
     let mut reader = Reader {
         text,

@@ -1,7 +1,9 @@
-//! Finds the objects in what a model wrote: between fences, behind prose and thoughts, one after the other.
+//! Finds the objects in what a model wrote: between fences, behind prose and thoughts, one after
+//! the other.
 //!
-//! The search never goes into what it has read. An object that cannot be read is no place to look for an answer,
-//! and neither is a thought, be it closed or cut off. Linear in the length of the text.
+//! The search never goes into what it has read. An object that cannot be read is no place to look
+//! for an answer, and neither is a thought, be it closed or cut off. Linear in the length of the
+//! text.
 
 use serde_json::Value;
 

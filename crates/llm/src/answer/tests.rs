@@ -5,7 +5,8 @@ use serde_json::json;
 use super::*;
 use crate::chat::AnswerFilter;
 
-/// An output of these properties, which are all texts, unless they are `children`, a list of the same.
+/// An output of these properties, which are all texts, unless they are `children`, a list of the
+/// same.
 fn output(properties: &'static [&'static str]) -> OutputFormat {
     fn fits(properties: &[&str], answer: &Value) -> bool {
         answer.is_object()
@@ -396,7 +397,8 @@ mod any_text {
             after in prop::collection::vec(piece(), 0..12),
         ) {
             let (before, after) = (before.concat().replace("in", "x"), after.concat().replace("in", "x"));
-            // Behind a thought begins a new text, and so it does where the outer object ends before the inner one.
+            // Behind a thought begins a new text, and so it does where the outer object ends before
+            // the inner one.
             prop_assume!(!before.contains("</think>") && !after.contains("</think>"));
             let outer = format!("{{\"a\" {before} \"b\": {{\"result\": \"INNER\"}} {after}");
             let got = super::result(&outer);

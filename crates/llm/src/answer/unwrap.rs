@@ -1,4 +1,5 @@
-//! Takes an answer out of what some models put around it: one key, a call of the tool, JSON in a text.
+//! Takes an answer out of what some models put around it: one key, a call of the tool, JSON in a
+//! text.
 
 use serde_json::{Map, Value};
 
@@ -22,8 +23,8 @@ const CALL: &[&str] = &[
     "call_id",
 ];
 
-/// The value, or what is inside of it where only that fits. Whether it fits is asked only where there may be
-/// something inside.
+/// The value, or what is inside of it where only that fits. Whether it fits is asked only where
+/// there may be something inside.
 pub(super) fn unwrapped(value: Value, output: &OutputFormat) -> Value {
     let properties = output.schema.get("properties").and_then(Value::as_object);
     let may_hold_more = inside(&value, properties).is_some() || holds_json_texts(&value);
@@ -57,8 +58,8 @@ fn find_inside(
     None
 }
 
-/// What may be the answer inside of a value. A property of the schema is a part of an answer and no wrapping,
-/// unless it is the only one: then nothing else can be meant.
+/// What may be the answer inside of a value. A property of the schema is a part of an answer and no
+/// wrapping, unless it is the only one: then nothing else can be meant.
 fn inside<'v>(value: &'v Value, properties: Option<&Map<String, Value>>) -> Option<&'v Value> {
     let is_part = |key: &str| {
         properties.is_some_and(|properties| properties.len() > 1 && properties.contains_key(key))

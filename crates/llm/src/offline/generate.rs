@@ -1,8 +1,8 @@
 //! Values that conform to an output schema.
 //!
-//! Knows the keywords that workflows' types and constraints are turned into: `type`, `enum`, `const`,
-//! `anyOf`, `oneOf`, bounds of numbers, texts, lists and maps, `pattern`, `format`, `properties`,
-//! `items`, `additionalProperties`, `propertyNames`.
+//! Knows the keywords that workflows' types and constraints are turned into: `type`, `enum`,
+//! `const`, `anyOf`, `oneOf`, bounds of numbers, texts, lists and maps, `pattern`, `format`,
+//! `properties`, `items`, `additionalProperties`, `propertyNames`.
 
 use serde_json::{Map, Number, Value, json};
 
@@ -100,7 +100,8 @@ fn object(schema: &Map<String, Value>, topic: &Topic, name: &str) -> Map<String,
         .max(bound(schema, "minProperties").unwrap_or(0))
         .min(max);
     let keys = schema.get("propertyNames").and_then(Value::as_object);
-    // A key may come out twice; a bounded number of tries keeps a set of keys that is too small from looping.
+    // A key may come out twice; a bounded number of tries keeps a set of keys that is too small
+    // from looping.
     for variant in 0..usize::try_from(wanted)
         .unwrap_or(usize::MAX)
         .saturating_mul(8)

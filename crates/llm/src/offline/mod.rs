@@ -60,7 +60,8 @@ impl ChatModel for OfflineModel {
             .messages
             .iter()
             .rfind(|message| message.role == Role::User);
-        let topic = text::Topic::new(&request.label, prompt.map_or("", |message| &message.text));
+        let prompt = prompt.map(Message::text).unwrap_or_default();
+        let topic = text::Topic::new(&request.label, &prompt);
         let content = match &request.output {
             Some(output) => Content::Json(generate::value(&output.schema, &topic)),
             None => Content::Text(topic.sentence(None)),
@@ -87,7 +88,8 @@ pub(crate) fn estimate_usage(messages: &[Message], answer: &str) -> Usage {
         input_tokens: tokens(
             messages
                 .iter()
-                .map(|message| message.text.chars().count())
+                .flat_map(|message| message.parts.iter())
+                .map(|part| part.text().chars().count())
                 .sum(),
         ),
         cached_tokens: 0,

@@ -54,7 +54,8 @@ pub(super) fn fitting(
         bound("maxLength").unwrap_or(usize::MAX),
     );
     let pattern = schema.get("pattern").and_then(Value::as_str);
-    // A pattern in another dialect cannot be checked, so the first text of the right length is taken.
+    // A pattern in another dialect cannot be checked, so the first text of the right length is
+    // taken.
     let regex = pattern.and_then(|pattern| Regex::new(pattern).ok());
     let fits = |text: &str| {
         (min..=max).contains(&text.chars().count())

@@ -2,7 +2,8 @@
 
 use url::Url;
 
-/// Takes an address apart: what requests go below, and what they carry as a query. The error is a sentence.
+/// Takes an address apart: what requests go below, and what they carry as a query. The error is a
+/// sentence.
 pub(super) fn parse<'a>(
     base: &'a str,
     provider: &str,
@@ -13,24 +14,26 @@ pub(super) fn parse<'a>(
         let guess = format!("http://{shown}");
         let is_whole = !base.contains(char::is_whitespace) && Url::parse(&guess).is_ok();
         return Err(if is_whole {
-            format!("`{shown}` is no address for {provider}; write `{guess}`, or `https://…`")
+            format!(
+                "`{shown}` is not a valid address for {provider}; write `{guess}`, or `https://…`"
+            )
         } else {
             no_address(shown, provider)
         });
     };
     if !matches!(scheme, "http" | "https") {
         return Err(format!(
-            "`{shown}` is no address for {provider}: {scheme} is neither http nor https"
+            "`{shown}` is not a valid address for {provider}: {scheme} is neither http nor https"
         ));
     }
     if rest.is_empty() || rest.starts_with(['/', ':', '?', '#']) {
         return Err(format!(
-            "`{shown}` names no host; is a variable empty that it was made of?"
+            "`{shown}` names no host; check that the variables in it are set"
         ));
     }
     if rest.contains('#') {
         return Err(format!(
-            "`{shown}` has a fragment (`#…`), which is never sent; leave it out"
+            "`{shown}` has a fragment (`#…`), which is never sent; remove it"
         ));
     }
     if Url::parse(base).is_err() {
@@ -47,7 +50,9 @@ pub(super) fn parse<'a>(
 }
 
 fn no_address(shown: &str, provider: &str) -> String {
-    format!("`{shown}` is no address for {provider}; write one such as `http://127.0.0.1:8080/v1`")
+    format!(
+        "`{shown}` is not a valid address for {provider}; write one such as `http://127.0.0.1:8080/v1`"
+    )
 }
 
 /// The address with the base's query behind its own.
@@ -93,7 +98,7 @@ mod tests {
             check_refused(empty, "names no host");
         }
         check_refused("http://a/v1#x", "has a fragment");
-        check_refused("http://user:secret@", "`` is no address");
-        check_refused("http://a b/v1", "is no address");
+        check_refused("http://user:secret@", "`` is not a valid address");
+        check_refused("http://a b/v1", "is not a valid address");
     }
 }

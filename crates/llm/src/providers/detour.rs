@@ -15,6 +15,56 @@ pub(crate) struct Detour<W> {
     pub(super) next: fn(W) -> W,
 }
 
+/// A wording that sends a temperature.
+pub(super) trait SendsTemperature: Copy {
+    fn temperature(&mut self) -> &mut Temperature;
+}
+
+/// A wording that can send odd property names as plain ones.
+pub(super) trait SendsNames: Copy {
+    fn plain_names(&mut self) -> &mut bool;
+}
+
+/// Where only temperatures above 0 are taken.
+pub(super) const fn zero_temperature<W: SendsTemperature>() -> Detour<W> {
+    Detour {
+        about: RefusedFeature::ZeroTemperature,
+        applies: |wording, features| { *wording }.temperature().is_zero(features),
+        words: ONLY_ABOVE_ZERO,
+        next: |mut wording| {
+            *wording.temperature() = Temperature::AboveZero;
+            wording
+        },
+    }
+}
+
+/// Where none is taken: reasoning models have none to set. To stand behind [`zero_temperature`],
+/// whose words are more special.
+pub(super) const fn temperature<W: SendsTemperature>(words: &'static [&'static str]) -> Detour<W> {
+    Detour {
+        about: RefusedFeature::Temperature,
+        applies: |wording, features| { *wording }.temperature().is_sent(features),
+        words,
+        next: |mut wording| {
+            *wording.temperature() = Temperature::Omitted;
+            wording
+        },
+    }
+}
+
+/// Where only plain property names are taken.
+pub(super) const fn property_names<W: SendsNames>() -> Detour<W> {
+    Detour {
+        about: RefusedFeature::PropertyNames,
+        applies: |wording, features| features.has_odd_names && !*{ *wording }.plain_names(),
+        words: ODD_NAMES,
+        next: |mut wording| {
+            *wording.plain_names() = true;
+            wording
+        },
+    }
+}
+
 /// What a refusal is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RefusedFeature {
@@ -45,7 +95,8 @@ impl RefusedFeature {
         }
     }
 
-    /// What the workflow set and the model was asked without; a sentence for whoever reads the run's events.
+    /// What the workflow set and the model was asked without; a sentence for whoever reads the
+    /// run's events.
     pub(super) fn given_up(self, model: &str, features: &RequestFeatures) -> Option<String> {
         let wanted = features.temperature?;
         match self {
@@ -120,7 +171,7 @@ impl Temperature {
 }
 
 /// How servers say that a temperature must be above 0.
-pub(super) const ONLY_ABOVE_ZERO: &[&str] = &[
+const ONLY_ABOVE_ZERO: &[&str] = &[
     "temperature must be in range (0",
     "temperature must be in (0",
     "temperature must be greater than 0",
@@ -135,7 +186,7 @@ pub(super) const ONLY_ABOVE_ZERO: &[&str] = &[
 ];
 
 /// How servers name property names that they refuse.
-pub(super) const ODD_NAMES: &[&str] = &[
+const ODD_NAMES: &[&str] = &[
     "property key",
     "property name",
     "properties key",

@@ -1,10 +1,12 @@
-//! What was learnt from a server's refusals: for one model, one schema and one temperature, and not for ever.
+//! What was learnt from a server's refusals: for one model, one schema and one temperature, and not
+//! for ever.
 
 use std::time::Duration;
 
 use super::detour::RequestFeatures;
 
-/// How long a lesson counts. A server that was changed, or refused in passing, is asked as before after that.
+/// How long a lesson counts. A server that was changed, or refused in passing, is asked as before
+/// after that.
 const LASTS: Duration = Duration::from_secs(60 * 60);
 
 /// More than any dialect has.
@@ -62,9 +64,9 @@ impl LearnedDetours {
         known
     }
 
-    /// An answer came. `taken` were the detours on the way to it that refusals of this call led to; what the
-    /// detours `intact` get around was sent and not refused. Gives what was learnt: nothing that has worked
-    /// lately is held to be refused for good.
+    /// An answer came. `taken` were the detours on the way to it that refusals of this call led to;
+    /// what the detours `intact` get around was sent and not refused. Gives what was learnt:
+    /// nothing that has worked lately is held to be refused for good.
     pub(super) fn answered(
         &mut self,
         features: &RequestFeatures,

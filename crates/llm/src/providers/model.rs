@@ -131,7 +131,7 @@ impl<D: Dialect> HttpModel<D> {
                 Error::new(
                     ErrorKind::Config,
                     format!(
-                        "{variable} holds characters no key has; copy the {provider} key again"
+                        "{variable} contains characters that an API key cannot have; copy the {provider} key again"
                     ),
                 )
             })?;
@@ -152,7 +152,7 @@ impl<D: Dialect> HttpModel<D> {
                     AddressError::Invalid => {
                         // Without credentials, should there be any.
                         let shown = base.rsplit('@').next().unwrap_or_default();
-                        format!("`{shown}` is no address for {provider}; write one such as `http://127.0.0.1:8080/v1`")
+                        format!("`{shown}` is not a valid address for {provider}; write one such as `http://127.0.0.1:8080/v1`")
                     }
                     AddressError::NotAllowed(why) => why,
                 };
@@ -203,7 +203,7 @@ impl<D: Dialect> HttpModel<D> {
             let body = D::body(&self.model, request, schemas, wording).map_err(|error| {
                 self.error(
                     ErrorKind::BadRequest,
-                    &format!("the request is no JSON: {error}"),
+                    &format!("the request cannot be written as JSON: {error}"),
                 )
             })?;
             let mut answer = self
@@ -233,7 +233,11 @@ impl<D: Dialect> HttpModel<D> {
                         return Err(refusal.into_error(self.subject(request), retry_after));
                     }
                     let status = status.as_u16();
-                    tracing::debug!(model = self.name, status, "asking again in other words");
+                    tracing::debug!(
+                        model = self.name,
+                        status,
+                        "the request was refused; sending it again in another form"
+                    );
                     continue;
                 }
                 self.refused(refusal, retry_after, as_sent)?
@@ -266,13 +270,13 @@ impl<D: Dialect> HttpModel<D> {
             tracing::warn!(
                 model,
                 refused,
-                "the model refuses a setting of the workflow and is asked otherwise for an hour"
+                "the model refuses a setting of the workflow; requests leave it out or change it for an hour"
             );
         } else {
             tracing::info!(
                 model,
                 refused,
-                "the model's server refuses how one question was put; it is put otherwise for an hour"
+                "the model's server refuses this form of request; requests take another form for an hour"
             );
         }
     }
@@ -450,8 +454,8 @@ impl<D: Dialect> HttpModel<D> {
         }
     }
 
-    /// What comes of an answer that is none. `said` is its text, which is told where it is short enough to be a
-    /// sentence and no answer.
+    /// What comes of an answer that is none. `said` is its text, which is told where it is short
+    /// enough to be a sentence and no answer.
     fn failed(
         &self,
         fault: Fault,
@@ -469,7 +473,7 @@ impl<D: Dialect> HttpModel<D> {
             Fault::Malformed(what) => (
                 ErrorKind::BadReply,
                 format!(
-                    "the answer is not {}'s protocol ({what}); check `api_base`",
+                    "the answer does not follow {}'s protocol ({what}); check `api_base`",
                     self.provider
                 ),
                 said.filter(|said| {
@@ -478,12 +482,12 @@ impl<D: Dialect> HttpModel<D> {
             ),
             Fault::NoAnswer => (
                 ErrorKind::BadReply,
-                "the provider sent no answer and does not say why".to_owned(),
+                "the provider's reply contains no answer and no reason".to_owned(),
                 None,
             ),
             Fault::PlainText(said) => (
                 ErrorKind::BadReply,
-                "the server sent a text in place of an answer".to_owned(),
+                "the server sent a text instead of an answer".to_owned(),
                 Some(said),
             ),
             Fault::Truncated => (

@@ -1,8 +1,8 @@
 //! Property names that every provider takes.
 //!
-//! Anthropic, and Bedrock behind many proxies, refuse a whole request over one property name with an umlaut, a
-//! blank or more than 64 letters. Such names are sent as plain ones and translated back in the answer. The
-//! model reads the field's own name in its description.
+//! Anthropic, and Bedrock behind many proxies, refuse a whole request over one property name with
+//! an umlaut, a blank or more than 64 letters. Such names are sent as plain ones and translated
+//! back in the answer. The model reads the field's own name in its description.
 
 use std::collections::{HashMap, HashSet};
 
@@ -48,7 +48,8 @@ impl PlainNames {
         Some(Self { schema, originals })
     }
 
-    /// The answer under the names of `schema`, the one this was made of. Keys of maps are left alone.
+    /// The answer under the names of `schema`, the one this was made of. Keys of maps are left
+    /// alone.
     pub(crate) fn restore(&self, answer: Value, schema: &Value) -> Value {
         let mut schemas = Vec::new();
         choices(schema, &mut schemas);

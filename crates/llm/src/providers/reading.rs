@@ -1,5 +1,5 @@
-//! Reads answers, whole and as streams, however the server sends them: some stream unasked, some answer in one
-//! piece although a stream was asked for, and some call the one what is the other.
+//! Reads answers, whole and as streams, however the server sends them: some stream unasked, some
+//! answer in one piece although a stream was asked for, and some call the one what is the other.
 
 use std::marker::PhantomData;
 
@@ -58,8 +58,8 @@ pub(crate) fn whole<D: Dialect>(body: &[u8]) -> Result<ParsedReply, Fault> {
     ending(partial)
 }
 
-/// Reads a document, or several of them, or one with something behind it. Gives how many there were, and whether
-/// the last said that nothing more will come.
+/// Reads a document, or several of them, or one with something behind it. Gives how many there
+/// were, and whether the last said that nothing more will come.
 fn read_all<D: Dialect>(
     partial: &mut PartialAnswer,
     data: &[u8],
@@ -156,7 +156,8 @@ impl<D: Dialect> ReplyStream<D> {
         }
     }
 
-    /// Takes a piece of the body; new text of the answer goes to `emit`. `true`: nothing more will come.
+    /// Takes a piece of the body; new text of the answer goes to `emit`. `true`: nothing more will
+    /// come.
     pub(crate) fn push(&mut self, piece: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {
         match &mut self.mode {
             Mode::Unknown(seen) => {
@@ -240,7 +241,8 @@ impl<D: Dialect> ReplyStream<D> {
                 let is_line = data.is_some();
                 if let Some(data) = data.or_else(|| frames.unfinished()) {
                     match event::<D>(&mut self.partial, &mut self.said, &data, emit) {
-                        // As its specification says, an unfinished event is dropped, unless it is whole.
+                        // As its specification says, an unfinished event is dropped, unless it is
+                        // whole.
                         Err(Fault::Malformed(_)) if is_line => return Err(Fault::Truncated),
                         Ok(_) | Err(Fault::Malformed(_)) => {}
                         Err(fault) => return Err(fault),

@@ -73,7 +73,8 @@ pub(crate) fn of_body(status: u16, body: &[u8]) -> Refusal {
     details.into_refusal(status)
 }
 
-/// Reads an error that came in place of an answer, with a status of success; `None` where it is no error.
+/// Reads an error that came in place of an answer, with a status of success; `None` where it is no
+/// error.
 pub(crate) fn in_answer(value: &Value) -> Option<Refusal> {
     let first = match value {
         Value::Array(items) => items.first()?,
@@ -304,8 +305,8 @@ impl ErrorDetails {
     fn into_refusal(self, status: u16) -> Refusal {
         let is_invalid_key = self.codes.iter().any(|code| code == "API_KEY_INVALID")
             || self.message.contains("API key not valid");
-        // "You exceeded your current quota" is said of every limit at Google, those per minute included;
-        // only what is counted by the day is not worth waiting for.
+        // "You exceeded your current quota" is said of every limit at Google, those per minute
+        // included; only what is counted by the day is not worth waiting for.
         let kind = match status {
             429 if self.is_daily_quota => Some(ErrorKind::QuotaExhausted),
             429 if self.is_of_google => Some(ErrorKind::RateLimit),

@@ -1,7 +1,7 @@
 //! Fits an answer's JSON Schema to what a provider takes.
 //!
-//! Constraints a provider does not know are told to the model in the description instead: the answer
-//! is checked by the caller in any case.
+//! Constraints a provider does not know are told to the model in the description instead: the
+//! answer is checked by the caller in any case.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -64,8 +64,8 @@ pub(crate) fn instruction(schema: &str) -> String {
     format!("Answer with one JSON object that fits this JSON Schema: {schema}")
 }
 
-/// Whether a schema says more than which fields of which types there are. A server that makes a grammar of
-/// it does not show that to the model.
+/// Whether a schema says more than which fields of which types there are. A server that makes a
+/// grammar of it does not show that to the model.
 pub(crate) fn says_more(schema: &Value) -> bool {
     let Value::Object(schema) = schema else {
         return false;
@@ -77,8 +77,9 @@ pub(crate) fn says_more(schema: &Value) -> bool {
         || below(schema).any(says_more)
 }
 
-/// Whether every object lists all of its properties as required and allows no others (or says nothing
-/// of others): what OpenAI's strict mode wants. Such a schema can be [`close`]d without a change of meaning.
+/// Whether every object lists all of its properties as required and allows no others (or says
+/// nothing of others): what OpenAI's strict mode wants. Such a schema can be [`close`]d without a
+/// change of meaning.
 pub(crate) fn is_closed(schema: &Value) -> bool {
     let Value::Object(schema) = schema else {
         return false;
@@ -218,7 +219,8 @@ fn plain(value: &Value) -> String {
         .map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// Schemas already fitted, by the identity of the original: a workflow asks with the same few over and over.
+/// Schemas already fitted, by the identity of the original: a workflow asks with the same few over
+/// and over.
 #[derive(Debug)]
 pub(crate) struct SchemaCache<T> {
     by_address: Mutex<HashMap<usize, Entry<T>>>,

@@ -8,16 +8,13 @@ use serde_json::Value;
 use super::reading::{self, ParsedReply, ReplyStream};
 use super::{Dialect, Fault};
 use crate::answer::Answer;
-use crate::chat::{AnswerFilter, ChatRequest, Message, OutputFormat, Role};
+use crate::chat::{AnswerFilter, ChatRequest, Message, OutputFormat, Part, Role};
 
 /// "Hi", in free text.
 pub(crate) fn free() -> ChatRequest {
     ChatRequest {
         label: "ask".into(),
-        messages: vec![Message {
-            role: Role::User,
-            text: "Hi".to_owned(),
-        }],
+        messages: vec![Message::new(Role::User, "Hi")],
         output: None,
         temperature: None,
         max_tokens: None,
@@ -25,6 +22,21 @@ pub(crate) fn free() -> ChatRequest {
         stream: false,
         trace_parent: None,
     }
+}
+
+/// A conversation of two turns, each of two texts.
+pub(crate) fn in_parts() -> Vec<Message> {
+    let message = |role, texts: [&str; 2]| Message {
+        role,
+        parts: texts
+            .into_iter()
+            .map(|text| Part::Text(text.to_owned()))
+            .collect(),
+    };
+    vec![
+        message(Role::System, ["Be ", "brief."]),
+        message(Role::User, ["Hi", " there"]),
+    ]
 }
 
 /// "Hi", with an answer of this shape.

@@ -1,5 +1,5 @@
-//! The way one call takes through the wordings of a dialect: from what was learnt, on past each refusal, to an
-//! answer or to the refusal that nothing gets around.
+//! The way one call takes through the wordings of a dialect: from what was learnt, on past each
+//! refusal, to an answer or to the refusal that nothing gets around.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,8 +24,8 @@ pub(super) struct WordingSearch<'a, D: Dialect> {
     taken: DetourSet,
     /// A server that fails may say anything: nothing is learnt from it.
     has_failed: bool,
-    /// The first refusal of a way to ask for structure. It names the fault; what is said of the ways around
-    /// it only puzzles.
+    /// The first refusal of a way to ask for structure. It names the fault; what is said of the
+    /// ways around it only puzzles.
     first: Option<Refused>,
 }
 

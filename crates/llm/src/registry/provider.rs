@@ -1,4 +1,5 @@
-//! What is fixed about each provider, and reading its address and key from a spec and the environment.
+//! What is fixed about each provider, and reading its address and key from a spec and the
+//! environment.
 
 use crate::Error;
 use crate::error::ErrorKind;
@@ -89,13 +90,13 @@ impl Provider {
         if let Some(variable) = &spec.api_key_env {
             if is_of_the_server(variable) {
                 let message = format!(
-                    "{variable} is this server's own and no provider's key: `api_key_env` may not name it"
+                    "`api_key_env` cannot name {variable}: it is a setting of this program, not a provider's key"
                 );
                 return Err(Error::new(ErrorKind::Config, message));
             }
             let key = read(variable).ok_or_else(|| {
                 let message = format!(
-                    "{variable} is not set, which `api_key_env` names as the {} key",
+                    "`api_key_env` names {variable} for the {} key, but {variable} is not set",
                     self.name
                 );
                 Error::new(ErrorKind::Config, message)
@@ -151,8 +152,8 @@ pub(super) fn own_address(spec: &ModelSpec) -> Option<&str> {
     base.filter(|base| !base.is_empty())
 }
 
-/// What lets callers in, signs our messages, or opens our telemetry: a workflow's file could have it sent
-/// to an address of its own.
+/// What lets callers in, signs our messages, or opens our telemetry: a workflow's file could have
+/// it sent to an address of its own.
 fn is_of_the_server(variable: &str) -> bool {
     ["FLOWMILL_", "MLFLOW_", "OTEL_"]
         .iter()
@@ -163,8 +164,8 @@ pub(super) fn host(base: &str) -> Option<String> {
     url::Url::parse(base).ok()?.host_str().map(str::to_owned)
 }
 
-/// Ollama's own forms of an address: `host`, `:port`, `host:port`, with or without a scheme. A server
-/// told to listen everywhere is reached on the loopback address.
+/// Ollama's own forms of an address: `host`, `:port`, `host:port`, with or without a scheme. A
+/// server told to listen everywhere is reached on the loopback address.
 fn ollama_address(text: &str) -> String {
     let (scheme, rest, default_port) = match text.split_once("://") {
         Some(("https", rest)) => ("https", rest, ""),

@@ -1,5 +1,5 @@
-//! Which variables of the environment decide whether a model can be reached: for whoever prepares an
-//! environment before there is one.
+//! Which variables of the environment decide whether a model can be reached: for whoever prepares
+//! an environment before there is one.
 
 use super::provider::Provider;
 use crate::model::ModelSpec;
@@ -13,15 +13,16 @@ pub struct Variables {
     pub key: Vec<String>,
     /// Without a key no call can succeed, unless another address is set.
     pub needs_key: bool,
-    /// Any one of them names another address; the first is the one to recommend. Empty where the spec
-    /// names the address itself.
+    /// Any one of them names another address; the first is the one to recommend. Empty where the
+    /// spec names the address itself.
     pub address: &'static [&'static str],
     /// Where the model is asked when no variable says otherwise.
     pub default_address: String,
 }
 
 impl Variables {
-    /// Of the model that a spec means; `None` for the offline model and for providers that are not known.
+    /// Of the model that a spec means; `None` for the offline model and for providers that are not
+    /// known.
     pub fn of(spec: &ModelSpec) -> Option<Self> {
         let provider = Provider::named(spec.provider())?;
         let default_address = provider.base(spec, &outbound::Environment::default());

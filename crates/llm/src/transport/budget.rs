@@ -1,8 +1,9 @@
 //! Memory for answers that are being read, shared by all calls of a process.
 //!
-//! The first [`FREE`] bytes of each answer are not counted: nearly all answers are shorter. What is longer takes
-//! from what is left, and waits where nothing is. The length of one longest answer is kept back for whoever
-//! waits first, so that one of them always comes to its end, and what it held is there for the others.
+//! The first [`FREE`] bytes of each answer are not counted: nearly all answers are shorter. What is
+//! longer takes from what is left, and waits where nothing is. The length of one longest answer is
+//! kept back for whoever waits first, so that one of them always comes to its end, and what it held
+//! is there for the others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,6 +1,8 @@
-//! Builds the HTTP client: bundled roots, proxies from the injected environment, pools and timeouts.
+//! Builds the HTTP client: bundled roots, proxies from the injected environment, pools and
+//! timeouts.
 //!
-//! It follows no redirect: a redirected POST would arrive as a GET, or carry the key to another host.
+//! It follows no redirect: a redirected POST would arrive as a GET, or carry the key to another
+//! host.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,21 +23,21 @@ use crate::settings::Settings;
 
 pub(super) type Client = legacy::Client<Connector, Full<Bytes>>;
 
-/// What servers are told of who asks.
+/// The `User-Agent` of all requests.
 pub(super) const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("flowmill/", env!("CARGO_PKG_VERSION")));
 
-/// The clients, and the proxies they go through. They share no connection: one that was opened to an address
-/// of the operator's is not there for a workflow's.
+/// The clients, and the proxies they go through. They share no connection: one that was opened to
+/// an address of the operator's is not there for a workflow's.
 pub(super) struct Clients {
-    /// For addresses of the operator's.
+    /// For addresses that the operator set.
     pub(super) free: Client,
-    /// For addresses of workflow files.
+    /// For addresses in workflow files.
     pub(super) guarded: Client,
     pub(super) proxies: Arc<Matcher>,
 }
 
-/// Sets both up.
+/// Sets both clients up.
 pub(super) fn build(settings: &Settings) -> Result<Clients, Error> {
     let proxies = Proxies::read(&settings.environment).map_err(config)?;
     let proxies = Arc::new(matcher(proxies));

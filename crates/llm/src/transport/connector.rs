@@ -1,10 +1,10 @@
 //! Opens connections: straight to a server or through a proxy, encrypted where the address says so.
 //!
-//! An `http` address behind a proxy is asked of the proxy itself; an `https` address is reached through
-//! a tunnel, so that a proxy sees neither keys nor prompts.
+//! An `http` address behind a proxy is asked of the proxy itself; an `https` address is reached
+//! through a tunnel, so that a proxy sees neither keys nor prompts.
 //!
-//! Names are resolved here, by a resolver that hands on only what may be connected to: there is no second
-//! look-up that could say something else. What a proxy resolves is the proxy's to judge.
+//! Names are resolved here, by a resolver that hands on only what may be connected to: there is no
+//! second look-up that could say something else. What a proxy resolves is the proxy's to judge.
 
 use std::error::Error as StdError;
 use std::io::{self, IoSlice};

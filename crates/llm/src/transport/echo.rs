@@ -11,8 +11,8 @@ const MAX_FOUND: usize = 200;
 /// What stands for a line.
 const MARK: &str = "…";
 
-/// The text, whose blanks are single ones, with `…` in place of every longer line of the prompts. The work
-/// grows with the length of the prompts, whatever stands in them.
+/// The text, whose blanks are single ones, with `…` in place of every longer line of the prompts.
+/// The work grows with the length of the prompts, whatever stands in them.
 pub(super) fn hide<'a>(text: &str, prompts: impl Iterator<Item = &'a str>) -> String {
     let end = (0..=MAX_TEXT.min(text.len()))
         .rev()

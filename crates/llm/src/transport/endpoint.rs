@@ -28,8 +28,8 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// `None` where this is no address over HTTP. Credentials in the address become a header, unless the
-    /// headers have a key already.
+    /// `None` where this is no address over HTTP. Credentials in the address become a header,
+    /// unless the headers have a key already.
     pub(super) fn new(url: &Url, mut headers: HeaderMap, proxies: &Matcher) -> Option<Self> {
         if !matches!(url.scheme(), "http" | "https") {
             return None;
@@ -74,7 +74,8 @@ impl Endpoint {
     }
 }
 
-/// Whether an address may be connected to, as far as can be seen of it: a name is judged when it is resolved.
+/// Whether an address may be connected to, as far as can be seen of it: a name is judged when it is
+/// resolved.
 pub(super) fn may_reach(url: &Url, reach: &dyn Reach) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => reach.allows(&address.to_string(), address.into()),

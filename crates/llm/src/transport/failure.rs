@@ -1,9 +1,10 @@
-//! What a provider's refusal means, and how it is told: one sentence without keys, prompts or walls of text.
+//! What a provider's refusal means, and how it is told: one sentence without keys, prompts or walls
+//! of text.
 
 use std::time::Duration;
 
 use crate::Error;
-use crate::chat::Message;
+use crate::chat::{Message, Part};
 use crate::error::{ErrorKind, Spent};
 use crate::secret::Secret;
 use crate::transport::echo;
@@ -103,12 +104,17 @@ impl Subject<'_> {
         for secret in self.secrets {
             text = secret.mask(&text);
         }
-        let text = echo::hide(&text, self.messages.iter().map(|message| &*message.text));
+        let text = echo::hide(&text, texts(self.messages));
         match text.char_indices().nth(MAX_QUOTED) {
             Some((end, _)) => format!("{}…", &text[..end]),
             None => text.trim_end_matches(['.', ' ']).to_owned(),
         }
     }
+}
+
+fn texts(messages: &[Message]) -> impl Iterator<Item = &str> {
+    let parts = messages.iter().flat_map(|message| message.parts.iter());
+    parts.map(Part::text)
 }
 
 /// What says that the account has to be paid for.
@@ -153,7 +159,7 @@ fn what(kind: ErrorKind, status: u16) -> String {
         ErrorKind::QuotaExhausted => format!("the account's quota is used up ({status})"),
         ErrorKind::Overloaded => format!("the server failed or is overloaded ({status})"),
         ErrorKind::ContextTooLong => format!("the prompt does not fit the model ({status})"),
-        ErrorKind::ContentFilter => format!("a content filter refused ({status})"),
+        ErrorKind::ContentFilter => format!("a content filter refused the request ({status})"),
         ErrorKind::Timeout => format!("the server gave up waiting ({status})"),
         _ => format!("the request was refused ({status})"),
     }
@@ -268,10 +274,7 @@ mod tests {
     }
 
     fn message(status: u16, quoted: &str, prompt: &str) -> String {
-        let messages = [Message {
-            role: Role::User,
-            text: prompt.to_owned(),
-        }];
+        let messages = [Message::new(Role::User, prompt.to_owned())];
         let subject = Subject {
             name: "openai/gpt-4o-mini",
             secrets: &[Secret::from("sk-secret"), Secret::from("dXNlcjpwYXNz")],

@@ -62,7 +62,8 @@ impl Frames {
         self.buffer.len() + self.data.as_ref().map_or(0, Vec::len)
     }
 
-    /// The data of the next complete event. An event's name is not given: every provider repeats it in the data.
+    /// The data of the next complete event. An event's name is not given: every provider repeats it
+    /// in the data.
     pub(crate) fn next(&mut self) -> Option<Vec<u8>> {
         while let Some(line) = self.next_line() {
             match self.framing {
@@ -95,7 +96,8 @@ impl Frames {
         (!line.trim_ascii().is_empty()).then_some(line)
     }
 
-    /// The data of a server-sent event that the body ended before: servers leave out the last blank line.
+    /// The data of a server-sent event that the body ended before: servers leave out the last blank
+    /// line.
     pub(crate) fn unfinished(&mut self) -> Option<Vec<u8>> {
         if self.framing != Framing::ServerSentEvents {
             return None;

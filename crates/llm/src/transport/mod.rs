@@ -1,4 +1,5 @@
-//! The one HTTP client: connections, timeouts, bounded bodies, framing of streams, and what a failure means.
+//! The one HTTP client: connections, timeouts, bounded bodies, framing of streams, and what a
+//! failure means.
 //!
 //! Knows HTTP but no provider's JSON; `providers` translates.
 
@@ -141,8 +142,8 @@ impl Transport {
         Endpoint::new(url, headers, &self.proxies).ok_or(AddressError::Invalid)
     }
 
-    /// Prepares requests to an address that a workflow's file names. Where a name leads is judged for each
-    /// connection.
+    /// Prepares requests to an address that a workflow's file names. Where a name leads is judged
+    /// for each connection.
     pub(crate) fn guarded_endpoint(
         &self,
         url: &Url,
@@ -158,8 +159,8 @@ impl Transport {
         Ok(endpoint)
     }
 
-    /// Sends `body`, on behalf of a trace if there is one, and waits for the answer's head. The caller bounds
-    /// the total time.
+    /// Sends `body`, on behalf of a trace if there is one, and waits for the answer's head. The
+    /// caller bounds the total time.
     pub(crate) async fn post(
         &self,
         to: &Endpoint,
@@ -201,8 +202,8 @@ impl Transport {
             return Err(TransportError {
                 kind: ErrorKind::Config,
                 message: format!(
-                    "{} packs its answers as `{name}` although only gzip was offered; have it, or the proxy \
-                     before it, honour `Accept-Encoding`",
+                    "{} compresses its answers as `{name}` although only gzip was offered; make it, or the proxy \
+                     in front of it, honour `Accept-Encoding`",
                     to.place
                 ),
                 was_sent: true,
@@ -245,7 +246,7 @@ impl Transport {
             return TransportError {
                 kind: ErrorKind::Config,
                 message: format!(
-                    "{place} does not answer in HTTP; if it speaks TLS, write `https://` in its address"
+                    "{place} does not answer in HTTP; if it expects TLS, write `https://` in its address"
                 ),
                 was_sent: true,
             };
@@ -288,7 +289,7 @@ impl Transport {
             )
         } else {
             format!(
-                "no connection to {place} ({text}); is the server running, and the address right?"
+                "no connection to {place} ({text}); check that the server is running and that the address is right"
             )
         };
         TransportError {
@@ -463,7 +464,7 @@ fn not_allowed(place: &str) -> String {
 fn broke_off(cause: &(dyn StdError + 'static)) -> TransportError {
     TransportError {
         kind: ErrorKind::Network,
-        message: format!("the answer broke off: {cause}"),
+        message: format!("the connection broke in the middle of the answer: {cause}"),
         was_sent: true,
     }
 }

@@ -6,7 +6,8 @@ use hyper::header::{DATE, HeaderMap, RETRY_AFTER};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 
-/// A date is measured against the answer's own `Date`, so that no clock is needed and skew does not matter.
+/// A date is measured against the answer's own `Date`, so that no clock is needed and skew does not
+/// matter.
 pub(super) fn read(headers: &HeaderMap) -> Option<Duration> {
     let text = |value: Option<&hyper::header::HeaderValue>| {
         value

@@ -109,7 +109,7 @@ async fn a_packing_that_was_not_offered_is_named_and_not_paid_again() {
         let headers = format!("content-type: application/json\r\ncontent-encoding: {name}\r\n");
         let server = Raw::serving([answer("200 OK", &headers, "\u{1}\u{2}")]).await;
         let error = refused(&server.base()).await;
-        let expected = format!("packs its answers as `{name}`");
+        let expected = format!("compresses its answers as `{name}`");
         check(
             &error,
             ErrorKind::Config,

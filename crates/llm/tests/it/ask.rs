@@ -14,10 +14,7 @@ use serde_json::{Value, json};
 pub(crate) fn free(prompt: &str) -> ChatRequest {
     ChatRequest {
         label: "ask".into(),
-        messages: vec![Message {
-            role: Role::User,
-            text: prompt.to_owned(),
-        }],
+        messages: vec![Message::new(Role::User, prompt)],
         output: None,
         temperature: None,
         max_tokens: None,

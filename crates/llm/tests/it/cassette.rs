@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use llm::cassette::{Player, Recorder};
-use llm::chat::Content;
+use llm::chat::{Content, Message, Part, Role};
 use llm::error::ErrorKind;
 use llm::model::Models;
 use serde_json::{Value, json};
@@ -119,6 +119,30 @@ async fn the_file_is_lines_of_json_behind_a_header() {
 }
 
 #[tokio::test]
+async fn a_turn_of_several_parts_is_recorded_and_found_again() {
+    let server = FakeModel::scripted([Reply::text("free")]);
+    let tape = Tape::default();
+    let texts = ["otters", " and beavers"].map(|text| Part::Text(text.to_owned()));
+    let mut request = free("");
+    request.messages = vec![Message {
+        role: Role::User,
+        parts: texts.into_iter().collect(),
+    }];
+    let recorder = recorder(&server, &tape);
+    ask(&recorder, "openai/m", &request).await.0.unwrap();
+    let line: Value = serde_json::from_str(tape.text().lines().last().unwrap()).unwrap();
+    assert_eq!(
+        line["request"]["messages"],
+        json!([{"role": "user", "parts": [
+            {"type": "text", "text": "otters"}, {"type": "text", "text": " and beavers"},
+        ]}])
+    );
+    let player = Player::parse(&tape.text()).unwrap();
+    let reply = ask(&player, "openai/m", &request).await.0.unwrap();
+    assert_eq!(reply.content, Content::Text("free".to_owned()));
+}
+
+#[tokio::test]
 async fn what_was_not_recorded_is_not_made_up() {
     let server = FakeModel::scripted([Reply::text("free")]);
     let tape = Tape::default();
@@ -171,12 +195,12 @@ fn check_refused(text: &str, part: &str) {
 
 #[test]
 fn unreadable_cassettes_are_refused() {
-    check_refused("", "this is no cassette");
-    check_refused("{\"replies\": []}", "this is no cassette");
+    check_refused("", "this file is not a cassette");
+    check_refused("{\"replies\": []}", "this file is not a cassette");
     check_refused("{\"flowmill_cassette\": 2}", "the cassette has format 2");
     check_refused(
         "{\"flowmill_cassette\": 1}\n{\"label\": \"a\"}",
-        "line 2 of the cassette is no exchange",
+        "line 2 of the cassette is not a recorded exchange",
     );
 }
 

@@ -108,7 +108,7 @@ async fn answers_that_break_off() {
         Reply::truncated("half of it"),
         ErrorKind::Network,
         true,
-        "broke off",
+        "broke in the middle of the answer",
     )
     .await;
 }
@@ -178,7 +178,10 @@ async fn connections_cut_before_the_answer_and_never_made() {
     .0
     .unwrap_err();
     assert_eq!(error.kind, ErrorKind::Network);
-    assert!(error.message.contains("is the server running"), "{error}");
+    assert!(
+        error.message.contains("check that the server is running"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -219,7 +222,7 @@ async fn foreign_bodies_are_no_answers() {
         Reply::garbage(),
         ErrorKind::BadReply,
         true,
-        "not openai's protocol",
+        "does not follow openai's protocol",
     )
     .await;
 }

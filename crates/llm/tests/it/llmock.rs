@@ -1,5 +1,5 @@
-//! Conformance against llmock, a model server we did not write: it plays OpenAI, Anthropic and Gemini, fails
-//! as told, and judges how its client took that.
+//! Conformance against llmock, a model server we did not write: it plays OpenAI, Anthropic and
+//! Gemini, fails as told, and judges how its client took that.
 
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -109,7 +109,8 @@ impl Llmock {
     }
 }
 
-/// Asks until it works, as a caller does: a few attempts, waiting as advised, where a retry may help.
+/// Asks until it works, as a caller does: a few attempts, waiting as advised, where a retry may
+/// help.
 async fn ask_patiently(
     models: &Registry,
     model: &str,

@@ -1,5 +1,5 @@
-//! The crate from outside: real HTTP against servers of our own and servers we did not write, and the
-//! models that need no server.
+//! The crate from outside: real HTTP against servers of our own and servers we did not write, and
+//! the models that need no server.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,11 +1,13 @@
-//! Errors in the shapes that servers and what stands before them send: the sentence and the class survive.
+//! Errors in the shapes that servers and what stands before them send: the sentence and the class
+//! survive.
 
 use llm::error::ErrorKind;
 use serde_json::{Value, json};
 
 use crate::odd_replies::{EVENTS, JSON, PROVIDERS, reply_to, request};
 
-/// Every dialect tells the same of this error, in a refusal and in place of an answer, whole and streamed.
+/// Every dialect tells the same of this error, in a refusal and in place of an answer, whole and
+/// streamed.
 async fn check(status: &str, body: &str, expected: ErrorKind, part: &str) {
     for provider in PROVIDERS {
         for is_streamed in [false, true] {
@@ -195,7 +197,10 @@ async fn no_answer_and_no_error_is_retried_and_named() {
             reply_to("openai", &request(false), "200 OK", JSON, &body.to_string()).await;
         let error = reply.unwrap_err();
         assert_eq!(error.kind, ErrorKind::BadReply, "{body}: {error}");
-        assert!(error.message.contains("sent no answer"), "{body}: {error}");
+        assert!(
+            error.message.contains("contains no answer and no reason"),
+            "{body}: {error}"
+        );
     }
 }
 

@@ -1,5 +1,5 @@
-//! What real model servers send that is not quite their protocol: a paid answer is read all the same, in every
-//! dialect, whole and streamed.
+//! What real model servers send that is not quite their protocol: a paid answer is read all the
+//! same, in every dialect, whole and streamed.
 #![expect(clippy::needless_pass_by_value, reason = "cases are written in place")]
 
 use llm::chat::{ChatReply, ChatRequest, Content, FinishReason};

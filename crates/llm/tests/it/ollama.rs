@@ -136,7 +136,8 @@ async fn the_fake_satisfies_ollamas_own_client_which_asks_as_we_do() {
     for request in [shaped("otters", review()), warm] {
         ask(&models, "ollama/llama3.2", &request).await.0.unwrap();
     }
-    // Whatever of the client's keys is not empty, we send too, and alike; what the schema says is told besides.
+    // Whatever of the client's keys is not empty, we send too, and alike; what the schema says is
+    // told besides.
     let said = |request: &Value| -> Value {
         let mut request = request.clone();
         let messages = request["messages"].as_array_mut().unwrap();

@@ -1,4 +1,5 @@
-//! OpenAI's API over HTTP, against the fake server: what is sent, and how refused wordings are got around.
+//! OpenAI's API over HTTP, against the fake server: what is sent, and how refused wordings are got
+//! around.
 
 use llm::chat::{Content, FinishReason, Usage};
 use llm::model::{ModelSpec, Models, Override};

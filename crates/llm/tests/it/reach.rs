@@ -1,5 +1,5 @@
-//! Addresses that workflow files name: what they may reach is asked for addresses, for what names lead to,
-//! and cannot be got around by a redirect.
+//! Addresses that workflow files name: what they may reach is asked for addresses, for what names
+//! lead to, and cannot be got around by a redirect.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,5 @@
-//! Servers that refuse how a question is put: what is asked instead, what is learnt of it, and for how long.
+//! Servers that refuse how a question is put: what is asked instead, what is learnt of it, and for
+//! how long.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

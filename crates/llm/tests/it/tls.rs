@@ -25,8 +25,8 @@ use crate::raw::{Raw, answer};
 const AUTHORITY: &[u8] = include_bytes!("tls/ca.pem");
 const BODY: &str = r#"{"choices":[{"message":{"content":"in secret"},"finish_reason":"stop"}]}"#;
 
-/// A server of one encrypted exchange, perhaps at the far end of a tunnel. Its task ends with what it
-/// read: the request for a tunnel, and the request.
+/// A server of one encrypted exchange, perhaps at the far end of a tunnel. Its task ends with what
+/// it read: the request for a tunnel, and the request.
 async fn serve(behind_proxy: bool) -> (String, JoinHandle<Vec<String>>) {
     let tls = ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
         .with_safe_default_protocol_versions()
@@ -186,5 +186,8 @@ async fn packed_answers_are_unpacked_within_bounds() {
         .0
         .unwrap_err();
     assert_eq!(error.kind, ErrorKind::Network);
-    assert!(error.message.contains("broke off"), "{error}");
+    assert!(
+        error.message.contains("broke in the middle of the answer"),
+        "{error}"
+    );
 }

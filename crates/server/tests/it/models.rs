@@ -92,7 +92,7 @@ impl ChatModel for Actor {
             Part::Fail(kind) => return Err(Error::new(kind, "the model is out of order")),
             Part::Panic => panic!("the model has a bug"),
         }
-        let prompt = &request.messages.last().expect("a prompt").text;
+        let prompt = request.messages.last().expect("a prompt").text();
         let answer = format!("R:{prompt}");
         if request.stream {
             on_delta(Delta::Text(answer.clone()));

@@ -1,6 +1,6 @@
 //! The contents of a model call in the forms that the conventions and MLflow have for them.
 
-use engine::chat::{ChatReply, ChatRequest, FinishReason, Role};
+use engine::chat::{ChatReply, ChatRequest, FinishReason, Part, Role};
 use serde_json::{Value, json};
 
 use crate::capture::Shown;
@@ -15,11 +15,14 @@ pub(super) fn conventional_inputs(
         return None;
     }
     let messages = request.messages.iter().filter_map(|message| {
-        let text = shown.prompt(node, &message.text)?;
-        Some(json!({
-            "role": role(message.role),
-            "parts": [{"type": "text", "content": text.as_str()}],
-        }))
+        let parts = message.parts.iter().map(|part| match part {
+            Part::Text(text) => {
+                let text = shown.prompt(node, text)?;
+                Some(json!({"type": "text", "content": text.as_str()}))
+            }
+        });
+        let parts = parts.collect::<Option<Vec<_>>>()?;
+        Some(json!({"role": role(message.role), "parts": parts}))
     });
     Some(Value::Array(messages.collect()).to_string())
 }
@@ -46,7 +49,7 @@ pub(super) fn mlflow_inputs(
     model: &str,
 ) -> Option<String> {
     let messages = request.messages.iter().map(|message| {
-        let text = shown.prompt(node, &message.text)?;
+        let text = shown.prompt(node, &message.text())?;
         Some(json!({"role": role(message.role), "content": text.as_str()}))
     });
     let messages = messages.collect::<Option<Vec<_>>>()?;

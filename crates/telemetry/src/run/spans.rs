@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use engine::ModelError;
 use engine::capture::Capture;
-use engine::chat::{ChatReply, ChatRequest};
+use engine::chat::{ChatReply, ChatRequest, Message};
 use engine::event::{EventKind, RunEvent};
 use engine::host::Host;
 use engine::observer::{Call, Step};
@@ -298,17 +298,21 @@ impl Spans {
             .ok()
             .and_then(|took| end.checked_sub(took).ok())
             .unwrap_or(end);
-        let prompt = request.messages.last().map(|message| message.text.as_str());
+        let prompt = request.messages.last().map(Message::text);
         let keeps_attempts = self.keeps(ArtifactLevel::Standard);
         let mut open = self.open();
         let Some(node) = open.node(call.node, call.item) else {
             return;
         };
         if node.prompt.is_none() && self.mlflow.is_some() {
-            node.prompt = prompt.and_then(|prompt| shown.prompt(id, prompt));
+            node.prompt = prompt
+                .as_deref()
+                .and_then(|prompt| shown.prompt(id, prompt));
         }
         if keeps_attempts {
-            let prompt = prompt.and_then(|prompt| shown.prompt(id, prompt));
+            let prompt = prompt
+                .as_deref()
+                .and_then(|prompt| shown.prompt(id, prompt));
             let reply = result
                 .ok()
                 .and_then(|reply| shown.reply(id, &reply.content));

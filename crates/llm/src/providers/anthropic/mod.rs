@@ -1,5 +1,5 @@
-//! Anthropic's messages. Structure is asked for as a forced tool call, and as an output format where a
-//! model refuses to be forced: the newest ones always think, and thinking excludes force.
+//! Anthropic's messages. Structure is asked for as a forced tool call, and as an output format
+//! where a model refuses to be forced: the newest ones always think, and thinking excludes force.
 
 mod reply;
 mod request;
@@ -8,7 +8,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use serde_json::Value;
 
-use super::detour::{Detour, ONLY_ABOVE_ZERO, RefusedFeature, Temperature};
+use super::detour::{self, Detour, RefusedFeature, SendsTemperature, Temperature};
 use super::partial::{Emit, PartialAnswer};
 use super::{Dialect, Fault};
 use crate::chat::ChatRequest;
@@ -43,25 +43,15 @@ impl Default for Wording {
     }
 }
 
+impl SendsTemperature for Wording {
+    fn temperature(&mut self) -> &mut Temperature {
+        &mut self.temperature
+    }
+}
+
 const DETOURS: &[Detour<Wording>] = &[
-    Detour {
-        about: RefusedFeature::ZeroTemperature,
-        applies: |wording, features| wording.temperature.is_zero(features),
-        words: ONLY_ABOVE_ZERO,
-        next: |wording| Wording {
-            temperature: Temperature::AboveZero,
-            ..wording
-        },
-    },
-    Detour {
-        about: RefusedFeature::Temperature,
-        applies: |wording, features| wording.temperature.is_sent(features),
-        words: &["temperature", "sampling parameter"],
-        next: |wording| Wording {
-            temperature: Temperature::Omitted,
-            ..wording
-        },
-    },
+    detour::zero_temperature(),
+    detour::temperature(&["temperature", "sampling parameter"]),
     Detour {
         about: RefusedFeature::Structure,
         applies: |wording, features| wording.structure == Structure::Tool && features.has_schema,
@@ -135,7 +125,7 @@ impl Dialect for Anthropic {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::providers::detour::{self, RequestFeatures};
+    use crate::providers::detour::RequestFeatures;
     use crate::transport::failure::Refusal;
 
     #[test]

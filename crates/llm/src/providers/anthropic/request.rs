@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Structure, Wording};
-use crate::chat::{ChatRequest, Role};
+use crate::chat::{ChatRequest, Part, Role};
 use crate::providers::schema::{self, Rules};
 
 /// The API insists on a limit; this one every model still sold allows.
@@ -123,7 +123,35 @@ struct Body<'a> {
 #[derive(Serialize)]
 struct Message<'a> {
     role: Role,
-    content: &'a str,
+    content: Content<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Content<'a> {
+    /// What is a single text.
+    Text(&'a str),
+    Blocks(Vec<Block<'a>>),
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Block<'a> {
+    Text { text: &'a str },
+}
+
+/// A part of a turn: the one place that translates them.
+fn block(part: &Part) -> Block<'_> {
+    match part {
+        Part::Text(text) => Block::Text { text },
+    }
+}
+
+fn content(parts: &[Part]) -> Content<'_> {
+    match parts {
+        [Part::Text(text)] => Content::Text(text),
+        parts => Content::Blocks(parts.iter().map(block).collect()),
+    }
 }
 
 #[derive(Serialize)]
@@ -172,13 +200,13 @@ pub(super) fn body(
             .into_iter()
             .map(|message| Message {
                 role: message.role,
-                content: &message.text,
+                content: content(&message.parts),
             })
             .collect(),
         system: (!instructions.is_empty()).then(|| {
             instructions
                 .iter()
-                .map(|message| message.text.as_str())
+                .map(|message| message.text())
                 .collect::<Vec<_>>()
                 .join("\n\n")
         }),
@@ -220,7 +248,7 @@ mod tests {
     use super::*;
     use crate::chat::Message;
     use crate::providers::detour::Temperature;
-    use crate::providers::test_request::{free, structured};
+    use crate::providers::test_request::{free, in_parts, structured};
     use serde_json::json;
 
     #[track_caller]
@@ -242,17 +270,12 @@ mod tests {
             usual,
             json!({"model": "m", "max_tokens": 8192, "messages": [{"role": "user", "content": "Hi"}], "stream": false}),
         );
-        request.messages.insert(
-            0,
-            Message {
-                role: Role::System,
-                text: "Be brief.".to_owned(),
-            },
-        );
-        request.messages.push(Message {
-            role: Role::Assistant,
-            text: "Hello".to_owned(),
-        });
+        request
+            .messages
+            .insert(0, Message::new(Role::System, "Be brief."));
+        request
+            .messages
+            .push(Message::new(Role::Assistant, "Hello"));
         request.stream = true;
         request.temperature = Some(0.0);
         request.max_tokens = Some(9);
@@ -262,6 +285,22 @@ mod tests {
             json!({
                 "model": "m", "max_tokens": 9, "system": "Be brief.", "temperature": 0.0, "stream": true,
                 "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}],
+            }),
+        );
+    }
+
+    #[test]
+    fn several_parts_are_blocks() {
+        let mut request = free();
+        request.messages = in_parts();
+        check(
+            &request,
+            Wording::default(),
+            json!({
+                "model": "m", "max_tokens": 8192, "system": "Be brief.", "stream": false,
+                "messages": [{"role": "user", "content": [
+                    {"type": "text", "text": "Hi"}, {"type": "text", "text": " there"},
+                ]}],
             }),
         );
     }

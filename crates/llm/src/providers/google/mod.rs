@@ -1,5 +1,5 @@
-//! Google's Gemini API. Structure is asked for as a response schema, and in the message where a schema is
-//! refused: one that is too large for the provider's grammar, for instance.
+//! Google's Gemini API. Structure is asked for as a response schema, and in the message where a
+//! schema is refused: one that is too large for the provider's grammar, for instance.
 
 mod reply;
 mod request;
@@ -8,7 +8,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use serde_json::Value;
 
-use super::detour::{Detour, ODD_NAMES, RefusedFeature};
+use super::detour::{self, Detour, RefusedFeature, SendsNames};
 use super::partial::{Emit, PartialAnswer};
 use super::{Dialect, Fault};
 use crate::chat::ChatRequest;
@@ -36,16 +36,14 @@ enum Structure {
     Message,
 }
 
+impl SendsNames for Wording {
+    fn plain_names(&mut self) -> &mut bool {
+        &mut self.plain_names
+    }
+}
+
 const DETOURS: &[Detour<Wording>] = &[
-    Detour {
-        about: RefusedFeature::PropertyNames,
-        applies: |wording, features| !wording.plain_names && features.has_odd_names,
-        words: ODD_NAMES,
-        next: |wording| Wording {
-            plain_names: true,
-            ..wording
-        },
-    },
+    detour::property_names(),
     Detour {
         about: RefusedFeature::Structure,
         applies: |wording, features| wording.structure == Structure::Schema && features.has_schema,

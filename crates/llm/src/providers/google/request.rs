@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Structure;
-use crate::chat::{ChatRequest, Role};
+use crate::chat::{self, ChatRequest, Role};
 use crate::providers::schema::{self, Rules};
 
 /// `responseSchema`, the subset of OpenAPI that every Gemini model takes.
@@ -137,6 +137,13 @@ struct Part<'a> {
     text: &'a str,
 }
 
+/// A part of a turn: the one place that translates them.
+fn part(part: &chat::Part) -> Part<'_> {
+    match part {
+        chat::Part::Text(text) => Part { text },
+    }
+}
+
 #[derive(Serialize, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 struct Config<'a> {
@@ -181,20 +188,19 @@ pub(super) fn body(
     }
     let mut contents = Vec::with_capacity(request.messages.len());
     for message in &request.messages {
-        let part = Part {
-            text: &message.text,
+        let parts = message.parts.iter().map(part);
+        let role = match message.role {
+            Role::System => {
+                instructions.extend(parts);
+                continue;
+            }
+            Role::User => "user",
+            Role::Assistant => "model",
         };
-        match message.role {
-            Role::System => instructions.push(part),
-            Role::User => contents.push(Content {
-                role: Some("user"),
-                parts: vec![part],
-            }),
-            Role::Assistant => contents.push(Content {
-                role: Some("model"),
-                parts: vec![part],
-            }),
-        }
+        contents.push(Content {
+            role: Some(role),
+            parts: parts.collect(),
+        });
     }
     serde_json::to_vec(&Body {
         contents,
@@ -211,7 +217,7 @@ pub(super) fn body(
 mod tests {
     use super::*;
     use crate::chat::Message;
-    use crate::providers::test_request::{free, structured};
+    use crate::providers::test_request::{free, in_parts, structured};
     use serde_json::json;
 
     #[track_caller]
@@ -231,17 +237,12 @@ mod tests {
             &request,
             json!({"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}),
         );
-        request.messages.insert(
-            0,
-            Message {
-                role: Role::System,
-                text: "Be brief.".to_owned(),
-            },
-        );
-        request.messages.push(Message {
-            role: Role::Assistant,
-            text: "Hello".to_owned(),
-        });
+        request
+            .messages
+            .insert(0, Message::new(Role::System, "Be brief."));
+        request
+            .messages
+            .push(Message::new(Role::Assistant, "Hello"));
         request.temperature = Some(0.5);
         request.max_tokens = Some(9);
         check(
@@ -250,6 +251,19 @@ mod tests {
                 "contents": [{"role": "user", "parts": [{"text": "Hi"}]}, {"role": "model", "parts": [{"text": "Hello"}]}],
                 "systemInstruction": {"parts": [{"text": "Be brief."}]},
                 "generationConfig": {"temperature": 0.5, "maxOutputTokens": 9},
+            }),
+        );
+    }
+
+    #[test]
+    fn several_parts_are_parts() {
+        let mut request = free();
+        request.messages = in_parts();
+        check(
+            &request,
+            json!({
+                "contents": [{"role": "user", "parts": [{"text": "Hi"}, {"text": " there"}]}],
+                "systemInstruction": {"parts": [{"text": "Be "}, {"text": "brief."}]},
             }),
         );
     }

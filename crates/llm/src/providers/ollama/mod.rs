@@ -1,5 +1,5 @@
-//! Ollama's own chat API. Structure is asked for as `format`, which only constrains the answer: what the
-//! schema says beyond that is told in a message.
+//! Ollama's own chat API. Structure is asked for as `format`, which only constrains the answer:
+//! what the schema says beyond that is told in a message.
 
 mod reply;
 mod request;
@@ -42,7 +42,8 @@ impl Dialect for Ollama {
     const DETOURS: &'static [Detour<Structure>] = DETOURS;
     const WITHOUT_ANSWER: &'static str = "no `done`";
 
-    /// A base that ends in the address of Ollama's OpenAI-compatible API, or of its own, means the server.
+    /// A base that ends in the address of Ollama's OpenAI-compatible API, or of its own, means the
+    /// server.
     fn address(base: &str, _model: &str, _stream: bool) -> String {
         let base = base
             .strip_suffix("/v1")

@@ -1,11 +1,13 @@
 //! A request in Ollama's JSON.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::Structure;
-use crate::chat::{ChatRequest, Role};
+use crate::chat::{self, ChatRequest, Part, Role};
 use crate::providers::schema::{self, Rules};
 
 /// What Ollama turns into a grammar.
@@ -76,7 +78,22 @@ struct Body<'a> {
 #[derive(Serialize)]
 struct Message<'a> {
     role: Role,
-    content: &'a str,
+    content: Cow<'a, str>,
+}
+
+/// A turn: the one place that translates parts. The API has one text for each turn; what is no text
+/// goes beside it.
+fn message(message: &chat::Message) -> Message<'_> {
+    let mut content = Cow::Borrowed("");
+    for part in &*message.parts {
+        match part {
+            Part::Text(text) => content += &**text,
+        }
+    }
+    Message {
+        role: message.role,
+        content,
+    }
 }
 
 #[derive(Serialize, PartialEq)]
@@ -101,12 +118,9 @@ pub(super) fn body(
     let told = schema.filter(|schema| schema.says_more || structure == Structure::Json);
     let instruction = told.map(|schema| Message {
         role: Role::System,
-        content: &schema.instruction,
+        content: Cow::Borrowed(&schema.instruction),
     });
-    let turns = request.messages.iter().map(|message| Message {
-        role: message.role,
-        content: &message.text,
-    });
+    let turns = request.messages.iter().map(message);
     serde_json::to_vec(&Body {
         model,
         messages: instruction.into_iter().chain(turns).collect(),
@@ -124,7 +138,7 @@ pub(super) fn body(
 #[expect(clippy::needless_pass_by_value, reason = "cases are written in place")]
 mod tests {
     use super::*;
-    use crate::providers::test_request::{free, structured};
+    use crate::providers::test_request::{free, in_parts, structured};
     use serde_json::json;
 
     #[track_caller]
@@ -158,6 +172,18 @@ mod tests {
                 "model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": true,
                 "options": {"temperature": 0.5, "num_predict": 9},
             }),
+        );
+    }
+
+    #[test]
+    fn several_parts_are_one_text() {
+        let mut request = free();
+        request.messages = in_parts();
+        check(
+            &request,
+            json!({"model": "m", "stream": false, "messages": [
+                {"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi there"},
+            ]}),
         );
     }
 

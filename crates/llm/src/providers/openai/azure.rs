@@ -1,4 +1,5 @@
-//! Azure's OpenAI service: the same protocol under other addresses, with the key in a header of its own.
+//! Azure's OpenAI service: the same protocol under other addresses, with the key in a header of its
+//! own.
 
 use url::Url;
 
@@ -8,14 +9,14 @@ const DOMAINS: &[&str] = &[
     ".services.ai.azure.com",
 ];
 
-/// Whether a server wants its key as `api-key`: Azure's own, and a gateway before it, whose address names the
-/// version of Azure's API.
+/// Whether a server wants its key as `api-key`: Azure's own, and a gateway before it, whose address
+/// names the version of Azure's API.
 pub(super) fn wants_api_key(base: &Url) -> bool {
     is_azure(base) || has_version(base)
 }
 
-/// Where a model is found, where the base is Azure's and does not say: `https://NAME.openai.azure.com` with or
-/// without `/openai`. `Err`: what is missing.
+/// Where a model is found, where the base is Azure's and does not say:
+/// `https://NAME.openai.azure.com` with or without `/openai`. `Err`: what is missing.
 pub(crate) fn complete(base: &str, model: &str) -> Result<String, String> {
     let Some(mut url) = Url::parse(base).ok().filter(is_azure) else {
         return Ok(base.to_owned());

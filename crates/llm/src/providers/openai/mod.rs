@@ -1,7 +1,8 @@
 //! The chat completions of OpenAI, and everything that is compatible with them.
 //!
-//! Structure is asked for as `response_format: json_schema`, strict where the schema allows it. Servers that
-//! refuse are asked with a forced tool, then for any JSON object, then in the message alone.
+//! Structure is asked for as `response_format: json_schema`, strict where the schema allows it.
+//! Servers that refuse are asked with a forced tool, then for any JSON object, then in the message
+//! alone.
 
 mod azure;
 mod quirks;

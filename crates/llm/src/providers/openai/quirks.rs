@@ -1,6 +1,8 @@
 //! How compatible servers differ, as data.
 
-use crate::providers::detour::{Detour, ODD_NAMES, ONLY_ABOVE_ZERO, RefusedFeature, Temperature};
+use crate::providers::detour::{
+    self, Detour, RefusedFeature, SendsNames, SendsTemperature, Temperature,
+};
 
 /// One way to word a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +14,8 @@ pub(crate) struct Wording {
     pub(crate) temperature: Temperature,
     /// Send odd property names as plain ones.
     pub(crate) plain_names: bool,
-    /// The model reads a schema in `response_format`. Servers that make a grammar of it do not show it.
+    /// The model reads a schema in `response_format`. Servers that make a grammar of it do not show
+    /// it.
     pub(crate) shows_schema: bool,
 }
 
@@ -83,6 +86,18 @@ const VENDORS: &[(&str, Wording)] = &[
     ),
 ];
 
+impl SendsTemperature for Wording {
+    fn temperature(&mut self) -> &mut Temperature {
+        &mut self.temperature
+    }
+}
+
+impl SendsNames for Wording {
+    fn plain_names(&mut self) -> &mut bool {
+        &mut self.plain_names
+    }
+}
+
 pub(super) const DETOURS: &[Detour<Wording>] = &[
     Detour {
         about: RefusedFeature::StreamUsage,
@@ -104,35 +119,10 @@ pub(super) const DETOURS: &[Detour<Wording>] = &[
             ..wording
         },
     },
-    Detour {
-        about: RefusedFeature::ZeroTemperature,
-        applies: |wording, features| wording.temperature.is_zero(features),
-        words: ONLY_ABOVE_ZERO,
-        next: |wording| Wording {
-            temperature: Temperature::AboveZero,
-            ..wording
-        },
-    },
-    // Reasoning models have none to set.
-    Detour {
-        about: RefusedFeature::Temperature,
-        applies: |wording, features| wording.temperature.is_sent(features),
-        words: &["temperature"],
-        next: |wording| Wording {
-            temperature: Temperature::Omitted,
-            ..wording
-        },
-    },
+    detour::zero_temperature(),
+    detour::temperature(&["temperature"]),
     // Proxies hand schemas on to providers that take plain names only.
-    Detour {
-        about: RefusedFeature::PropertyNames,
-        applies: |wording, features| !wording.plain_names && features.has_odd_names,
-        words: ODD_NAMES,
-        next: |wording| Wording {
-            plain_names: true,
-            ..wording
-        },
-    },
+    detour::property_names(),
     Detour {
         about: RefusedFeature::Structure,
         applies: |wording, features| {
@@ -194,7 +184,7 @@ impl Wording {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::providers::detour::{self, RequestFeatures};
+    use crate::providers::detour::RequestFeatures;
     use crate::transport::failure::Refusal;
 
     /// The way on from `wording` after a refusal of a question that has all that can be refused.

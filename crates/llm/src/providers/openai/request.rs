@@ -5,7 +5,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use super::quirks::{MaxTokens, Structure, Wording};
-use crate::chat::{ChatRequest, Role};
+use crate::chat::{ChatRequest, Part, Role};
 use crate::providers::schema::{self, Rules};
 
 /// What strict mode enforces.
@@ -54,8 +54,9 @@ pub(crate) struct Schemas {
 }
 
 impl Schemas {
-    /// Open schemas (maps, optional properties) cannot be strict. They are fitted all the same: servers
-    /// that turn schemas into grammars refuse a request over one pattern or format they do not know.
+    /// Open schemas (maps, optional properties) cannot be strict. They are fitted all the same:
+    /// servers that turn schemas into grammars refuse a request over one pattern or format they do
+    /// not know.
     pub(super) fn fit(original: &Value) -> Self {
         let mut schema = schema::restrict(original, &STRICT);
         let strict = schema::is_closed(&schema);
@@ -98,7 +99,48 @@ struct Body<'a> {
 #[derive(Serialize)]
 struct Message<'a> {
     role: Role,
-    content: &'a str,
+    content: Content<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Content<'a> {
+    /// What is a single text. Small servers know nothing else.
+    Text(&'a str),
+    Parts(Vec<ContentPart<'a>>),
+}
+
+impl Content<'_> {
+    /// About as many as it takes in a request.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Parts(parts) => {
+                let parts = parts.iter().map(|ContentPart::Text { text }| text.len());
+                parts.map(|bytes| bytes + PART_ENVELOPE).sum()
+            }
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum ContentPart<'a> {
+    Text { text: &'a str },
+}
+
+/// A part of a turn: the one place that translates them.
+fn part(part: &Part) -> ContentPart<'_> {
+    match part {
+        Part::Text(text) => ContentPart::Text { text },
+    }
+}
+
+fn content(parts: &[Part]) -> Content<'_> {
+    match parts {
+        [Part::Text(text)] => Content::Text(text),
+        parts => Content::Parts(parts.iter().map(part).collect()),
+    }
 }
 
 #[derive(Serialize)]
@@ -138,8 +180,12 @@ struct Function<'a> {
     parameters: &'a RawValue,
 }
 
-/// More than a request takes beside its texts and its schema, as long as no text needs many escapes.
+/// More than a request takes beside its texts and its schema, as long as no text needs many
+/// escapes.
 const ENVELOPE: usize = 512;
+
+/// More than a part takes beside its text.
+const PART_ENVELOPE: usize = 32;
 
 /// The whole request.
 pub(super) fn body<'a>(
@@ -168,7 +214,7 @@ pub(super) fn body<'a>(
     };
     let instruct = |schemas: &'a Schemas| Message {
         role: Role::System,
-        content: &schemas.instruction,
+        content: Content::Text(&schemas.instruction),
     };
     if let (Some(output), Some(schemas)) = (&request.output, schemas) {
         let (name, description) = (&*output.name, output.description.as_deref());
@@ -205,9 +251,9 @@ pub(super) fn body<'a>(
     body.messages
         .extend(request.messages.iter().map(|message| Message {
             role: message.role,
-            content: &message.text,
+            content: content(&message.parts),
         }));
-    let texts = body.messages.iter().map(|message| message.content.len());
+    let texts = body.messages.iter().map(|message| message.content.bytes());
     let schema = schemas.map_or(0, |schemas| schemas.schema.get().len());
     let mut bytes = Vec::with_capacity(ENVELOPE + schema + texts.sum::<usize>());
     serde_json::to_writer(&mut bytes, &body)?;
@@ -219,7 +265,7 @@ pub(super) fn body<'a>(
 mod tests {
     use super::*;
     use crate::providers::detour::Temperature;
-    use crate::providers::test_request::{free, structured};
+    use crate::providers::test_request::{free, in_parts, structured};
 
     #[track_caller]
     fn check(request: &ChatRequest, structure: Structure, expected: Value) {
@@ -253,6 +299,24 @@ mod tests {
                 "model": "m", "messages": [{"role": "user", "content": "Hi"}], "temperature": 0.5, "max_tokens": 9,
                 "stream": true, "stream_options": {"include_usage": true},
             }),
+        );
+    }
+
+    #[test]
+    fn several_parts_are_a_list() {
+        let mut request = free();
+        request.messages = in_parts();
+        check(
+            &request,
+            Structure::JsonSchema,
+            json!({"model": "m", "stream": false, "messages": [
+                {"role": "system", "content": [
+                    {"type": "text", "text": "Be "}, {"type": "text", "text": "brief."},
+                ]},
+                {"role": "user", "content": [
+                    {"type": "text", "text": "Hi"}, {"type": "text", "text": " there"},
+                ]},
+            ]}),
         );
     }
 

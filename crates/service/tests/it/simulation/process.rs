@@ -247,7 +247,7 @@ impl ChatModel for Part {
     ) -> Result<ChatReply, llm::Error> {
         self.phase.pass().await;
         let world = &self.world;
-        let prompt = request.messages[0].text.as_str();
+        let prompt = &*request.messages[0].text();
         world.called(&request.label, prompt).await;
         let failed = || {
             let mut record = world.record();
