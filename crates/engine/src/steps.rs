@@ -63,7 +63,7 @@ pub(crate) async fn run(
             variables: before.with_item(item),
             was_in_flight,
         };
-        (pending, execute(&node_plan.kind, execution).await)
+        (pending, execute(&node_plan.kind, &execution).await)
     };
     let nodes = nodes.into_iter();
     let mut in_flight: FuturesUnordered<_> =

@@ -22,7 +22,7 @@ pub(crate) struct Executed {
 }
 
 /// Executes a node of that kind, from its first event to its last.
-pub(crate) async fn execute(kind: &KindPlan, execution: Execution<'_>) -> Executed {
+pub(crate) async fn execute(kind: &KindPlan, execution: &Execution<'_>) -> Executed {
     let Execution {
         context,
         node_id,
@@ -31,23 +31,32 @@ pub(crate) async fn execute(kind: &KindPlan, execution: Execution<'_>) -> Execut
     } = execution;
     let started = context.host().elapsed();
     context.events.emit(EventKind::NodeStarted {
-        node: node_id.clone(),
+        node: Arc::clone(node_id),
         iteration: execution.variables.counters(execution.node).finished + 1,
-        item,
+        item: *item,
     });
     let mut usage = NodeUsage::default();
-    let result = with_inputs(kind, execution, &mut usage)
-        .await
-        .map_err(|mut failure| {
-            if let Some(index) = item {
-                failure.message = format!("{} (item {index})", failure.message);
-            }
-            failure
-        });
+    let result = match inputs(execution) {
+        Ok(inputs) => {
+            let variables = execution.variables.with_inputs(&inputs);
+            let execution = Execution {
+                variables,
+                ..*execution
+            };
+            kind.execute(&execution, &mut usage).await
+        }
+        Err(failure) => Err(failure),
+    };
+    let result = result.map_err(|mut failure| {
+        if let Some(index) = item {
+            failure.message = format!("{} (item {index})", failure.message);
+        }
+        failure
+    });
     context.events.emit(match &result {
         Ok(outputs) => EventKind::NodeCompleted {
-            node: node_id.clone(),
-            item,
+            node: Arc::clone(node_id),
+            item: *item,
             outputs: Arc::new(outputs.named(context.workflow, execution.node())),
             sealed: None,
             usage: usage.clone(),
@@ -55,8 +64,8 @@ pub(crate) async fn execute(kind: &KindPlan, execution: Execution<'_>) -> Execut
             elapsed_ms: millis(context.run_time()),
         },
         Err(failure) => EventKind::NodeFailed {
-            node: node_id.clone(),
-            item,
+            node: Arc::clone(node_id),
+            item: *item,
             code: failure.code,
             error: failure.message.clone(),
             duration_ms: millis(context.since(started)),
@@ -68,23 +77,12 @@ pub(crate) async fn execute(kind: &KindPlan, execution: Execution<'_>) -> Execut
     }
 }
 
-/// Evaluates the node's own inputs, and leaves the rest to its kind.
-async fn with_inputs(
-    kind: &KindPlan,
-    execution: Execution<'_>,
-    usage: &mut NodeUsage,
-) -> Result<Outputs, Failure> {
+/// Evaluates the node's own inputs.
+fn inputs(execution: &Execution<'_>) -> Result<Vec<Value>, Failure> {
     let node = execution.node();
-    let inputs = node
-        .inputs
-        .iter()
-        .map(|input| input.template.value(&execution.variables));
-    let inputs = inputs
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| Failure::of_node(FailureCode::PlaceholderUnresolved, &node.id, error))?;
-    let execution = Execution {
-        variables: execution.variables.with_inputs(&inputs),
-        ..execution
-    };
-    kind.execute(&execution, usage).await
+    let inputs = node.inputs.iter();
+    let inputs = inputs.map(|input| input.template.value(&execution.variables));
+    inputs
+        .collect::<Result<_, _>>()
+        .map_err(|error| Failure::of_node(FailureCode::PlaceholderUnresolved, &node.id, error))
 }
