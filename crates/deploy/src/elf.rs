@@ -1,4 +1,7 @@
 //! What kind of program a file is: only a static one starts in an image that holds nothing else.
+//!
+//! The four numbers that tell it are read by hand. A parser of all object files would be one more
+//! dependency of the program that is shipped, for what is a few lines here.
 
 use std::fmt;
 

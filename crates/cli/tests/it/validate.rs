@@ -60,7 +60,7 @@ fn a_key_without_its_colon_is_named() {
         project.write("bad.yaml", GREETING.replacen(from, to, 1));
         let ended = run_in(project.root(), words("validate --format short bad.yaml")).exits(3);
         assert!(
-            ended.stdout.contains(line) && ended.stdout.contains("no `:` behind its key"),
+            ended.stdout.contains(line) && ended.stdout.contains("no `:` after its key"),
             "{}",
             ended.stdout
         );
@@ -85,7 +85,7 @@ fn a_key_without_its_colon_is_named() {
         ),
     );
     let ended = run_in(project.root(), words("validate text.yaml")).exits(3);
-    assert!(!ended.stdout.contains("behind its key"), "{}", ended.stdout);
+    assert!(!ended.stdout.contains("after its key"), "{}", ended.stdout);
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub(super) fn check_name(file: &File<'_>, context: &mut Context<'_>) {
     };
     if DROPPED.contains(&name.value.trim()) {
         let message = format!(
-            "`flow.name` is {}, which cannot stand in an address such as `/workflows/NAME/run`",
+            "`flow.name` is {}, which cannot be part of an address such as `/workflows/NAME/run`",
             quoted(name.value.trim())
         );
         let advice = Suggestion::advice("give the workflow a name with a letter or a digit");
@@ -59,7 +59,7 @@ pub(super) fn check(file: &File<'_>, context: &mut Context<'_>) {
     if let Some(view) = optimization.filter(|view| view.bool("enabled") == Some(true))
         && let Some(enabled) = view.get("enabled")
     {
-        let message = "`optimization.enabled` has no effect: prompts run as they are written";
+        let message = "`optimization.enabled` has no effect: prompts are sent as they are written";
         context.warning(code::NO_EFFECT, &enabled.location, message, None);
     }
 }

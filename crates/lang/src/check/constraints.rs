@@ -117,7 +117,7 @@ fn allowed(
         if let Some(Ok(value)) = item.node.to_value().map(|value| field.coerce(&value)) {
             allowed.push(value);
         } else {
-            let message = format!("{owner}: {} in `enum` is no `{ty}`", item.node.kind());
+            let message = format!("{owner}: {} in `enum` is not a `{ty}`", item.node.kind());
             let advice = (*ty == Type::Str)
                 .then(|| advice::quotes(item.node, context.written(item.location.span)))
                 .flatten();

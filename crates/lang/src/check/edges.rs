@@ -161,13 +161,13 @@ impl Lowering<'_, '_> {
     fn stray_parts(&mut self, edge: &Written<'_>, owner: &str) {
         let plain = matches!(edge.kind, Kind::To(_) | Kind::Branches(_));
         if let (false, Some(text)) = (plain, &edge.condition) {
-            let message = format!("{owner}: `condition` only has a meaning beside `to`");
+            let message = format!("{owner}: `condition` applies only beside `to`");
             self.context
                 .warning(code::STRAY_CONDITION, &text.location, message, None);
         }
         if let (false, Some(text)) = (plain, &edge.join) {
             let message = format!(
-                "{owner}: `join` only has a meaning beside a list of nodes in `parallel` or `to`"
+                "{owner}: `join` applies only beside a list of nodes in `parallel` or `to`"
             );
             self.context
                 .warning(code::JOIN, &text.location, message, None);
@@ -241,7 +241,7 @@ impl Lowering<'_, '_> {
             self.result.exits[node.0].always.push(target);
             self.link(node, target, true);
         } else {
-            let message = format!("{owner}: the same edge stands further up; it counts once");
+            let message = format!("{owner}: the same edge appears earlier; it counts once");
             self.context.warning(
                 code::DUPLICATE_EDGE,
                 location,
@@ -258,7 +258,8 @@ impl Lowering<'_, '_> {
             .filter(|target| !self.result.start.contains(target))
             .collect();
         if self.started && !new.is_empty() && sound && !self.result.start_open {
-            let message = "START: a further edge leads somewhere else; one edge says where the workflow begins";
+            let message =
+                "START: another edge leads somewhere else; one edge says where the workflow begins";
             let advice = Suggestion::advice("to begin with several nodes, list them: `to: [a, b]`");
             self.context.error(
                 code::START_BRANCHES,

@@ -125,7 +125,7 @@ pub(super) fn lower_type(
                 .then(|| Type::Object(Some(Arc::new(ObjectSchema { fields }))))
         }
         (ty, Some(schema)) => {
-            let message = format!("{owner}: `schema` only has a meaning for `type: object`");
+            let message = format!("{owner}: `schema` applies only to `type: object`");
             context.warning(code::NEEDLESS_SCHEMA, &schema.location, message, None);
             Some(ty)
         }

@@ -81,7 +81,7 @@ pub(super) fn check(
                 )
             } else {
                 (
-                    format!("node {name} never reaches END: no way from it does"),
+                    format!("node {name} never reaches END: no path from it does"),
                     "add an edge to END further on",
                 )
             };

@@ -54,13 +54,16 @@ pub(super) fn register<'a>(
         }
         if !is_identifier(name) {
             let message = format!(
-                "node {}: an id is a word of letters, digits and `_` that begins with none of the digits",
+                "node {}: an id is a word of letters, digits and `_` that does not begin with a digit",
                 quoted(name)
             );
             context.error(diagnostic::code::NODE_ID, &id.location, message, None);
         }
         if ids.index.contains_key(name) {
-            let message = format!("the id {} is taken by a node further up", quoted(name));
+            let message = format!(
+                "the id {} is already taken by an earlier node",
+                quoted(name)
+            );
             context.error(
                 diagnostic::code::DUPLICATE_NODE,
                 &id.location,

@@ -105,7 +105,7 @@ impl Rules<'_> {
             }
             if id.is_none() && self.fields.known {
                 let message = format!(
-                    "{}: the output {} is no state field",
+                    "{}: the output {} is not a state field",
                     self.owner,
                     quoted(name)
                 );

@@ -92,11 +92,11 @@ fn in_file(
                 && view.get(key).is_some()
             {
                 let message = format!(
-                    "field {}: it is sensitive, but its `{key}` stands in the file and in `/schema` for all to read",
+                    "field {}: it is sensitive, but its `{key}` is in the file and in `/schema`, where everyone can read it",
                     quoted(name)
                 );
                 let advice = Suggestion::advice(
-                    "let the caller give the value, or drop `sensitive` if it is no secret",
+                    "let the caller give the value, or drop `sensitive` if it is not a secret",
                 );
                 context.warning(
                     code::SENSITIVE_IN_FILE,
@@ -138,7 +138,7 @@ fn contradiction(
         };
         if let Some(item) = switch.get(name) {
             let message =
-                format!("{owner}: `capture: {word}` keeps back what `{name}: true` asks for");
+                format!("{owner}: `capture: {word}` withholds what `{name}: true` asks for");
             let advice = Suggestion::advice("drop one of the two; `capture` counts");
             context.warning(code::CAPTURE, &item.location, message, Some(advice));
         }

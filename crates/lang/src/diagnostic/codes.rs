@@ -60,7 +60,7 @@ codes! {
     IGNORED_KEY = "FM0126";
     /// A schema version this language is not.
     SCHEMA_VERSION = "FM0127";
-    /// A workflow's name that cannot stand in an address.
+    /// A workflow's name that cannot be part of an address.
     NAME_IN_ADDRESS = "FM0128";
 
     /// Not a type.
@@ -88,7 +88,7 @@ codes! {
     RESERVED_ID = "FM0302";
     /// A node id twice.
     DUPLICATE_NODE = "FM0303";
-    /// An output that is no state field.
+    /// An output that is not a state field.
     UNKNOWN_OUTPUT = "FM0304";
     /// An output the schema does not declare.
     OUTPUT_NOT_IN_SCHEMA = "FM0305";
@@ -140,7 +140,7 @@ codes! {
     NO_END = "FM0509";
     /// A cycle nothing can leave.
     ENDLESS_CYCLE = "FM0510";
-    /// A loop or parallel field that is no state field.
+    /// A loop or parallel field that is not a state field.
     UNKNOWN_FIELD = "FM0511";
     /// A loop or parallel field of the wrong type.
     FIELD_TYPE = "FM0512";

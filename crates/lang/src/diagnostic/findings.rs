@@ -47,7 +47,7 @@ impl Findings {
                 },
                 path: String::new(),
                 message: format!("{} more findings are not listed", self.left_out),
-                suggestion: Some("mend those above and check again".to_owned()),
+                suggestion: Some("fix those above and check again".to_owned()),
                 did_you_mean: None,
                 span: Span::default(),
             });

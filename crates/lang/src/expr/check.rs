@@ -175,7 +175,7 @@ impl Checker<'_> {
         }
         if self.is_out_of_reach(text) {
             let message = format!("the field {} cannot be read here", quoted(text));
-            let advice = format!("{OUT_OF_REACH}; put the word in quotes if it is a text");
+            let advice = format!("{OUT_OF_REACH}; put the word in quotes if it is text");
             self.find(
                 FindingKind::AmbiguousBareWord,
                 span,

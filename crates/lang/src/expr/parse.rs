@@ -65,7 +65,7 @@ pub fn parse(text: &str) -> Result<Raw, ExprError> {
         return Err(advise(
             Span::new(0, text.len()),
             "the condition is empty",
-            "write such as `state.done` or `state.score > 5`",
+            "write something like `state.done` or `state.score > 5`",
         ));
     }
     let tree = parser.parse_binary(Binding::Or)?;

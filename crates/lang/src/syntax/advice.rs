@@ -35,11 +35,9 @@ pub(super) fn right_form(
             return quotes(node, written);
         }
         (shape, Data::Map(_)) if is_text(shape) => {
-            "text that begins with `{` must stand in quotes".to_owned()
+            "text that begins with `{` must be in quotes".to_owned()
         }
-        (Shape::Template, Data::List(_)) => {
-            "write several lines as one text, behind `|`".to_owned()
-        }
+        (Shape::Template, Data::List(_)) => "write several lines as one text, after `|`".to_owned(),
         (Shape::List(inner, _), Data::Text(_)) if fits_kind(node, inner) => {
             form(&format!("{key}: [{}]", written.trim()))
         }
@@ -131,12 +129,12 @@ fn shorthand(table: &Table, key: &str, text: &str) -> Option<String> {
     {
         if yaml::is_foreign_blank(blank) {
             return Some(format!(
-                "the blank behind the colon is U+{:04X}; type it anew",
+                "the space after the colon is U+{:04X}; type it anew",
                 u32::from(blank)
             ));
         }
         if table.key(&text[..colon]).is_some() {
-            return Some("put a blank behind the colon".to_owned());
+            return Some("put a space after the colon".to_owned());
         }
     }
     let mut required = table.keys.iter().filter(|key| key.required);

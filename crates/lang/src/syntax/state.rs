@@ -22,7 +22,7 @@ pub(crate) static STATE: Table = Table::new(
         key(
             "additional_inputs",
             ADDITIONAL_INPUTS,
-            "whether inputs that are no field are dropped or refused",
+            "whether inputs that are not fields are dropped or refused",
         )
         .default("\"allow\""),
     ],

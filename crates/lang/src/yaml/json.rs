@@ -181,7 +181,7 @@ impl Reader<'_> {
         let beyond = number.as_f64().is_some_and(|value| value != 0.0);
         if beyond && number.is_f64() && !digits.contains(['.', 'e', 'E']) {
             let message = format!("the integer {} does not fit 64 bits", quoted(digits));
-            let advice = Suggestion::advice("write it in quotes if it is a text");
+            let advice = Suggestion::advice("write it in quotes if it is text");
             self.findings
                 .push(fault(code::NUMBER, span, message).suggesting(advice));
             // Reported just now; any integer will do.

@@ -112,7 +112,7 @@ impl Loader<'_> {
                 None => Err(Box::new(fault(
                     code::SYNTAX,
                     span,
-                    "an alias stands inside the very value it names",
+                    "an alias is inside the value that it names",
                 ))),
             },
             Event::SequenceStart(_, anchor, tag) => {
@@ -145,8 +145,7 @@ impl Loader<'_> {
         }) = self.open.last()
         {
             let message = "a mapping's key must be text, not a list or a mapping";
-            let advice =
-                Suggestion::advice("text that begins with `{` or `[` must stand in quotes");
+            let advice = Suggestion::advice("text that begins with `{` or `[` must be in quotes");
             return Err(Box::new(
                 fault(code::KEY_NOT_TEXT, span, message).suggesting(advice),
             ));
@@ -274,7 +273,7 @@ impl Loader<'_> {
         };
         if meaning == Plain::TooLarge {
             let message = format!("the integer {} does not fit 64 bits", quoted(value));
-            let advice = Suggestion::advice("write it in quotes if it is a text");
+            let advice = Suggestion::advice("write it in quotes if it is text");
             self.findings
                 .push(fault(code::NUMBER, span, message).suggesting(advice));
         }
@@ -391,7 +390,7 @@ fn refuse_control_characters(text: &str) -> Result<(), Fault> {
         None => Ok(()),
         Some((at, letter)) => {
             let message = format!(
-                "the character U+{:04X} must not stand in a YAML file",
+                "the character U+{:04X} is not allowed in a YAML file",
                 u32::from(letter)
             );
             let advice = format!(
@@ -451,7 +450,7 @@ fn unreadable(text: &str, error: &ScanError) -> Diagnostic {
         return found;
     }
     if let Some((line, entry)) = without_colon(text, start, error.kind()) {
-        let message = format!("this line has no `:` behind its key: `{entry}`");
+        let message = format!("this line has no `:` after its key: `{entry}`");
         let (key, value) = entry.split_once(char::is_whitespace).unwrap_or((entry, ""));
         let mended = format!("{key}: {}", value.trim_start());
         let advice = format!("write `{}`", mended.trim_end());
@@ -459,18 +458,18 @@ fn unreadable(text: &str, error: &ScanError) -> Diagnostic {
     }
     let advice = match error.kind() {
         ErrorKind::MappingValueNotAllowed | ErrorKind::InvalidColonPlacement => {
-            Some("put text that holds `: ` in quotes, and check the indentation")
+            Some("put text that contains `: ` in quotes, and check the indentation")
         }
         ErrorKind::TabInIndentation
         | ErrorKind::TabInBlockIndentation
         | ErrorKind::TabNotAllowed
         | ErrorKind::TabInPlainScalar
-        | ErrorKind::TabAtBlockScalarStart => Some("indent with blanks, not with tabs"),
+        | ErrorKind::TabAtBlockScalarStart => Some("indent with spaces, not tabs"),
         ErrorKind::UnexpectedCharacter { .. } => {
             Some("put text that begins with this character in quotes")
         }
         ErrorKind::UnknownAnchor => Some(
-            "define the name with `&` before it is used; text that begins with `*` must stand in quotes",
+            "define the name with `&` before it is used; text that begins with `*` must be in quotes",
         ),
         ErrorKind::UnclosedQuotedScalar | ErrorKind::InvalidQuotedScalarIndent => {
             Some("close the quote that is open here")
@@ -482,7 +481,7 @@ fn unreadable(text: &str, error: &ScanError) -> Diagnostic {
         | ErrorKind::ExpectedFlowSequenceSeparator
         | ErrorKind::ExpectedBlockMappingKey
         | ErrorKind::SimpleKeyExpected => Some(
-            "check indentation, commas and brackets here; text that begins with `{` or `[` must stand in quotes",
+            "check indentation, commas and brackets here; text that begins with `{` or `[` must be in quotes",
         ),
         _ => None,
     };

@@ -62,7 +62,7 @@ impl MapBuilder {
         let (text, span) = (key.text.clone(), key.span);
         if self.entries.put(Entry { key, value }) {
             let message = format!(
-                "the key {} stands twice in this mapping; the last one counts",
+                "the key {} appears twice in this mapping; the last one counts",
                 quoted(&text)
             );
             let mut finding = fault(code::DUPLICATE_KEY, span, message);

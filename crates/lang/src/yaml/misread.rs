@@ -109,7 +109,7 @@ fn tab(text: &str, at: usize) -> Option<Diagnostic> {
             } else {
                 "a tab stands where YAML needs a blank"
             };
-            let advice = Suggestion::advice("indent with blanks, not with tabs");
+            let advice = Suggestion::advice("indent with spaces, not tabs");
             return Some(fault(code::SYNTAX, span, message).suggesting(advice));
         }
         start += line.len();
@@ -135,7 +135,7 @@ fn unquoted_bracket(text: &str, at: usize) -> Option<Diagnostic> {
     let begin = at - head.len();
     let written = &text[begin..end];
     let message = format!(
-        "inside braces or brackets, {} must stand in quotes",
+        "inside braces or brackets, {} must be in quotes",
         quoted(written)
     );
     let advice = if written.contains('"') {
@@ -243,9 +243,9 @@ mod tests {
 
     #[test]
     fn a_tab_is_shown_on_its_own_line() {
-        check("a:\n  - b: n\n\tc: 1\n", 3, "\t", &["tab", "blanks"]);
-        check("a:\n  b: n\n  \t c: 1\n", 3, "\t", &["tab", "blanks"]);
-        check("a:\n\tb: n\n", 2, "\t", &["tab", "blanks"]);
+        check("a:\n  - b: n\n\tc: 1\n", 3, "\t", &["tab", "spaces"]);
+        check("a:\n  b: n\n  \t c: 1\n", 3, "\t", &["tab", "spaces"]);
+        check("a:\n\tb: n\n", 2, "\t", &["tab", "spaces"]);
     }
 
     #[test]
@@ -266,7 +266,7 @@ mod tests {
             "a: {prompt: Greet {name} now, x: 1}\n",
             1,
             "Greet {name}",
-            &["must stand in quotes"],
+            &["must be in quotes"],
         );
     }
 }

@@ -55,7 +55,7 @@ fn each_code_has_a_page_under_its_name() {
             "{code}: {}",
             page.lines().next().unwrap_or_default()
         );
-        assert!(page.contains("\n## How to mend it\n"), "{code}");
+        assert!(page.contains("\n## How to fix it\n"), "{code}");
         assert!(page.contains("```"), "{code} has no example");
     }
     assert_eq!(diagnostic::explain("fm0101"), diagnostic::explain("FM0101"));

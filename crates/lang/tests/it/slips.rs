@@ -140,7 +140,7 @@ fn shorthands_are_answered_with_the_right_form() {
     check(
         "{name: greeting}",
         "name:greeting",
-        "put a blank behind the colon",
+        "put a space after the colon",
     );
     check(
         "  - id: greet",

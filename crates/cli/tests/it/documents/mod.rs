@@ -140,7 +140,7 @@ fn what_the_pages_of_codes_propose_is_free_of_their_fault() {
     assert!(codes.len() > 60, "{list}");
     in_parallel(&codes, |code| {
         let page = run_in(project.root(), ["explain", code]).exits(0).stdout;
-        let (_, mended) = page.split_once("## How to mend it").ok_or("no way out")?;
+        let (_, mended) = page.split_once("## How to fix it").ok_or("no way out")?;
         for part in blocks::read(mended) {
             let Part::Block(block) = part else { continue };
             if block.info != "yaml" {

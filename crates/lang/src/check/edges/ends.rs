@@ -80,7 +80,7 @@ impl Lowering<'_, '_> {
         }
         let name = &*text.value;
         let Some(id) = self.fields.id(name) else {
-            let message = format!("{owner}: there is no state field {}", quoted(name));
+            let message = format!("{owner}: there is not a state field {}", quoted(name));
             let suggestion = self.context.suggest(name, self.fields.names());
             self.context
                 .error(code::UNKNOWN_FIELD, &text.location, message, suggestion);

@@ -49,7 +49,7 @@ impl Lowering<'_, '_> {
                 |(key, routes)| Location::new(routes.location.path, key.span),
             );
             let message =
-                format!("{owner}: no route is the default, so the run may find no way on");
+                format!("{owner}: no route is the default, so a run may find no route to take");
             let advice = Suggestion::advice("add `{condition: {logic: default}, to: …}`");
             self.context
                 .error(code::NO_DEFAULT, &location, message, Some(advice));
