@@ -172,7 +172,7 @@ pub(crate) fn models(
     let recorder = Recorder::new(models, Box::new(recording.clone()), move || {
         replies.has_reply()
     })
-    .map_err(|error| Failure::new(Exit::Io, format!("`{shown}` could not be written: {error}")))?;
+    .map_err(|error| Failure::unwritable(path, &error))?;
     let notice = notice
         .into_iter()
         .chain([format!("record: every model call is written to {shown}")]);

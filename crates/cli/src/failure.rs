@@ -4,6 +4,8 @@
 //! are `lang::diagnostic::Diagnostic`s and rendered there.
 
 use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
@@ -80,6 +82,18 @@ impl Failure {
     /// A failure of usage.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message)
+    }
+
+    /// A file could not be read.
+    pub(crate) fn unreadable(path: &Path, error: &io::Error) -> Self {
+        let shown = path.display();
+        Self::new(Exit::Io, format!("`{shown}` could not be read: {error}"))
+    }
+
+    /// A file could not be written.
+    pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Self {
+        let shown = path.display();
+        Self::new(Exit::Io, format!("`{shown}` could not be written: {error}"))
     }
 
     /// Adds a hint.

@@ -57,7 +57,7 @@ impl Recording {
             // A pipe or a device has no content to lose and is not replaced.
             Ok(_) => {
                 let file = OpenOptions::new().write(true).open(&path);
-                let file = file.map_err(|error| unwritable(&path, &error))?;
+                let file = file.map_err(|error| Failure::unwritable(&path, &error))?;
                 return Ok(Self::new(file, shown, path, None, publish_at));
             }
             Err(_) => Existing::Nothing,
@@ -114,7 +114,7 @@ impl Recording {
         } else if is_success || !state.is_replacement {
             state
                 .publish()
-                .map_err(|error| unwritable(&state.path, &error))?;
+                .map_err(|error| Failure::unwritable(&state.path, &error))?;
         } else {
             state.part = None;
             printer::note(&format!(
@@ -179,10 +179,7 @@ enum Existing {
 
 impl Existing {
     fn of(path: &Path) -> Result<Self> {
-        let unreadable = |error: io::Error| {
-            let message = format!("`{}` could not be read: {error}", path.display());
-            Failure::new(Exit::Io, message)
-        };
+        let unreadable = |error: io::Error| Failure::unreadable(path, &error);
         let file = File::open(path).map_err(unreadable)?;
         let mut head = Vec::new();
         file.take(cassette::MAX_HEADER_BYTES + 1)
@@ -253,10 +250,5 @@ fn open_part(part: &Path) -> Result<File> {
         file.set_len(0)?;
         Ok(file)
     };
-    open().map_err(|error: io::Error| unwritable(part, &error))
-}
-
-fn unwritable(path: &Path, error: &io::Error) -> Failure {
-    let message = format!("`{}` could not be written: {error}", path.display());
-    Failure::new(Exit::Io, message)
+    open().map_err(|error: io::Error| Failure::unwritable(part, &error))
 }

@@ -101,9 +101,7 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
         return Ok(vec![path.to_owned()]);
     }
     let shown = path.display();
-    let unreadable = |error: std::io::Error| {
-        Failure::new(Exit::Io, format!("`{shown}` could not be read: {error}"))
-    };
+    let unreadable = |error: std::io::Error| Failure::unreadable(path, &error);
     let mut files = Vec::new();
     for entry in fs::read_dir(path).map_err(unreadable)? {
         let file = entry.map_err(unreadable)?.path();

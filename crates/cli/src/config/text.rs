@@ -24,7 +24,7 @@ pub(crate) fn read(path: &Path) -> Result<String> {
         ErrorKind::IsADirectory => {
             Failure::new(Exit::Io, format!("`{shown}` is a directory, not a file"))
         }
-        _ => Failure::new(Exit::Io, format!("`{shown}` could not be read: {error}")),
+        _ => Failure::unreadable(path, error),
     };
     let file = File::open(path).map_err(|error| unreadable(&error))?;
     let bytes = read_bounded(file).map_err(|error| unreadable(&error))?;
@@ -77,7 +77,7 @@ pub(crate) fn write_new(path: &Path, text: &str, overwrite: bool) -> Result<()> 
     let unwritable = |error: &io::Error| match error.kind() {
         ErrorKind::AlreadyExists => Failure::new(Exit::Io, format!("`{shown}` exists already"))
             .hint("choose another name, or add --force to overwrite it"),
-        _ => Failure::new(Exit::Io, format!("`{shown}` could not be written: {error}")),
+        _ => Failure::unwritable(path, error),
     };
     if let Some(folder) = path
         .parent()

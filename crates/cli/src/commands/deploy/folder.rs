@@ -76,7 +76,7 @@ impl<'a> PackageWriter<'a> {
         }
         for path in &self.changes.remove {
             let path = self.folder.join(path);
-            fs::remove_file(&path).map_err(|error| unwritable(&path, &error))?;
+            fs::remove_file(&path).map_err(|error| Failure::unwritable(&path, &error))?;
         }
         if let Some(program) = program {
             written += usize::from(self.copy_program(program)?);
@@ -96,7 +96,7 @@ impl<'a> PackageWriter<'a> {
             }
             fs::write(&path, bytes)
         };
-        write().map_err(|error| unwritable(&path, &error))
+        write().map_err(|error| Failure::unwritable(&path, &error))
     }
 
     /// Copies the program unless it is there already; returns whether it was copied.
@@ -116,7 +116,7 @@ impl<'a> PackageWriter<'a> {
             fs::set_permissions(&part, fs::Permissions::from_mode(0o755))?;
             fs::rename(&part, &to)
         };
-        copy().map_err(|error| unwritable(&to, &error))?;
+        copy().map_err(|error| Failure::unwritable(&to, &error))?;
         Ok(true)
     }
 }
@@ -132,12 +132,5 @@ fn is_no_program(path: &Path) -> bool {
 
 /// The folder without links and `..`, as mounts need it.
 pub(super) fn absolute(folder: &Path) -> Result<PathBuf> {
-    fs::canonicalize(folder).map_err(|error| unwritable(folder, &error))
-}
-
-fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(
-        Exit::Io,
-        format!("`{}` could not be written: {error}", path.display()),
-    )
+    fs::canonicalize(folder).map_err(|error| Failure::unwritable(folder, &error))
 }

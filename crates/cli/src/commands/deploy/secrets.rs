@@ -268,12 +268,7 @@ fn put(package: &Path, bytes: &[u8]) -> Result<()> {
         file.set_permissions(fs::Permissions::from_mode(0o444))?;
         file.write_all(bytes)
     };
-    write().map_err(|error| {
-        Failure::new(
-            Exit::Io,
-            format!("`{}` could not be written: {error}", file.display()),
-        )
-    })
+    write().map_err(|error| Failure::unwritable(&file, &error))
 }
 
 /// A value as it is written in `.env` files.
