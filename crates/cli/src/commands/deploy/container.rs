@@ -10,7 +10,7 @@ use ::deploy::plan::{DATA, MEMORY_MB, PORT, Plan, Store};
 use ::deploy::variables::MACHINE;
 use reqwest::Url;
 
-use super::docker::{Compose, Container, docker, run};
+use super::docker::{Compose, Container, docker, remove_unnamed_image, run};
 use super::steps::Steps;
 use crate::failure::{Exit, Failure, Result};
 use crate::health;
@@ -108,7 +108,11 @@ pub(super) fn start(
         )
     });
     match (started, existing) {
-        (Ok(()), Some(_)) => docker(["rm", "--volumes", &before]).map(drop),
+        (Ok(()), Some(ReplacedContainer(replaced))) => {
+            docker(["rm", "--volumes", &before])?;
+            remove_unnamed_image(replaced.image_id());
+            Ok(())
+        }
         (Ok(()), None) => Ok(()),
         (Err(failure), existing) => {
             // It may not exist (any more).
@@ -243,7 +247,8 @@ pub(super) fn start_compose(
     steps.step(
         "start",
         || {
-            if let Some(container) = Container::find(name)? {
+            let existing = Container::find(name)?;
+            if let Some(container) = &existing {
                 // Created without Compose: Compose would find the name taken.
                 if container.compose_project().is_none() {
                     docker(["stop", name])?;
@@ -256,7 +261,11 @@ pub(super) fn start_compose(
             }
             arguments.extend(["up", "--detach", "--no-build"]);
             compose.run(Some(folder), &arguments)?;
-            wait(plan)
+            wait(plan)?;
+            if let Some(container) = existing.filter(Container::is_ours) {
+                remove_unnamed_image(container.image_id());
+            }
+            Ok(())
         },
         |()| format!("container {name} is ready"),
     )

@@ -199,6 +199,11 @@ impl Container {
         self.0["Config"]["Image"].as_str().unwrap_or_default()
     }
 
+    /// The id of its image, which stays when the name goes to another one.
+    pub(super) fn image_id(&self) -> &str {
+        self.0["Image"].as_str().unwrap_or_default()
+    }
+
     /// The names of its volumes.
     pub(in crate::commands) fn volumes(&self) -> Vec<String> {
         let mounts = self.0["Mounts"].as_array().into_iter().flatten();
@@ -223,6 +228,15 @@ impl Container {
             .flatten()
             .filter_map(|binding| binding["HostPort"].as_str())
             .any(|bound| bound.parse() == Ok(port))
+    }
+}
+
+/// Removes the image of a replaced container if the new image has taken its name. It stays if it has
+/// another name, and Docker refuses to remove it while another container uses it.
+pub(super) fn remove_unnamed_image(id: &str) {
+    let names = docker(["image", "inspect", "--format", "{{len .RepoTags}}", id]);
+    if names.is_ok_and(|names| names == "0") {
+        let _ = docker(["image", "rm", id]);
     }
 }
 

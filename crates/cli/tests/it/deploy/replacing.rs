@@ -17,7 +17,7 @@ case "$1" in
 version) echo linux/amd64 ;;
 ps) cat names ;;
 container) cat container.json ;;
-image) echo 1000000 ;;
+image) case "$*" in *RepoTags*) cat tags ;; *) echo 1000000 ;; esac ;;
 import) cat > /dev/null ;;
 start) exit "$(cat starts)" ;;
 esac
@@ -34,9 +34,14 @@ impl Engine {
         std::fs::set_permissions(docker, executable).expect("it is ours");
         let mut program = vec![0; 64];
         program[..6].copy_from_slice(b"\x7fELF\x02\x01");
-        (program[16], program[18]) = (2, 62);
+        (program[6], program[16], program[18]) = (1, 2, 62);
         std::fs::write(project.path("program"), program).expect("it is ours");
-        for (file, content) in [("names", ""), ("starts", "1"), ("keys.env", "A=1\n")] {
+        for (file, content) in [
+            ("names", ""),
+            ("starts", "1"),
+            ("tags", "0"),
+            ("keys.env", "A=1\n"),
+        ] {
             project.write(file, content);
         }
         Self(project)
@@ -73,6 +78,7 @@ impl Engine {
         let container = json!({
             "Config": { "Labels": labels, "Cmd": arguments },
             "HostConfig": { "PortBindings": { "8000/tcp": published } },
+            "Image": "sha256:old",
         });
         self.0.write("container.json", container.to_string());
         self.0.write("names", "greeting\n");
@@ -153,4 +159,24 @@ fn a_replaced_deployment_does_not_lose_its_keys() {
     ]);
     Ended::of(&mut engine.deploy("--replace --insecure")).exits(1);
     assert!(engine.calls().contains(&"create".to_owned()));
+}
+
+#[test]
+fn the_image_of_a_replaced_container_goes_unless_it_has_a_name() {
+    for (names, is_removed) in [("0", true), ("1", false)] {
+        let engine = Engine::new();
+        let port = free_port();
+        engine.0.write("starts", "0");
+        engine.0.write("tags", names);
+        let labels = json!({ "io.flowmill.deployment": "greeting" });
+        engine.has(&labels, &json!(["serve", "--offline", "--insecure"]), port);
+        let line = format!("serve greeting.yaml --offline --store memory --port {port}");
+        let mut server = Running::start(&mut flowmill(engine.0.root(), words(&line)));
+        server.url();
+        Ended::of(&mut engine.deploy("--replace --offline --no-env-file")).exits(0);
+        let calls = engine.calls();
+        let removal = ["image", "rm", "sha256:old"];
+        let removed = calls.windows(3).any(|words| words == removal);
+        assert_eq!(removed, is_removed, "{calls:#?}");
+    }
 }
