@@ -5,11 +5,12 @@
 
 use std::fmt;
 
+use object::LittleEndian;
+use object::elf::{EM_AARCH64, EM_X86_64, ET_DYN, ET_EXEC, FileHeader64, PT_INTERP};
+use object::read::elf::{FileHeader as _, ProgramHeader as _};
+
 /// The most bytes of a file that [`Program::of`] needs.
 pub const HEAD: usize = 4096;
-
-/// The segment that names the dynamic loader.
-const PT_INTERP: u32 = 3;
 
 /// A processor, as images name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,38 +63,24 @@ pub struct Program {
 impl Program {
     /// Reads the head of a file; `None` where it is not a 64-bit little-endian Linux program.
     pub fn of(head: &[u8]) -> Option<Self> {
-        let is_ours = head.starts_with(b"\x7fELF\x02\x01");
-        let kind = number::<2>(head, 16)?;
-        if !is_ours || !matches!(kind, 2 | 3) {
+        let header = FileHeader64::<LittleEndian>::parse(head).ok()?;
+        if !header.is_little_endian() || !matches!(header.e_type(LittleEndian), ET_EXEC | ET_DYN) {
             return None;
         }
-        let architecture = match number::<2>(head, 18)? {
-            62 => Some(Architecture::Amd64),
-            183 => Some(Architecture::Arm64),
+        let architecture = match header.e_machine(LittleEndian) {
+            EM_X86_64 => Some(Architecture::Amd64),
+            EM_AARCH64 => Some(Architecture::Arm64),
             _ => None,
         };
-        let (table, size, count) = (
-            usize::try_from(number::<8>(head, 32)?).ok()?,
-            usize::try_from(number::<2>(head, 54)?).ok()?,
-            usize::try_from(number::<2>(head, 56)?).ok()?,
-        );
-        let mut is_static = true;
-        for segment in 0..count {
-            let at = table.checked_add(segment.checked_mul(size)?)?;
-            is_static &= number::<4>(head, at)? != u64::from(PT_INTERP);
-        }
+        let segments = header.program_headers(LittleEndian, head).ok()?;
+        let is_static = segments
+            .iter()
+            .all(|segment| segment.p_type(LittleEndian) != PT_INTERP);
         Some(Self {
             architecture,
             is_static,
         })
     }
-}
-
-fn number<const BYTES: usize>(bytes: &[u8], at: usize) -> Option<u64> {
-    let bytes = bytes.get(at..at.checked_add(BYTES)?)?;
-    let mut number = [0; 8];
-    number[..BYTES].copy_from_slice(bytes);
-    Some(u64::from_le_bytes(number))
 }
 
 #[cfg(test)]
