@@ -32,3 +32,4 @@ pub use error::Error;
 pub use reach::Reach;
 pub use registry::Registry;
 pub use settings::{Clock, Settings};
+pub use transport::frames::{Frames, Framing};

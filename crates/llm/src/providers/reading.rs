@@ -208,7 +208,7 @@ impl<D: Dialect> ReplyStream<D> {
         let Mode::Frames(frames) = &mut self.mode else {
             return Ok(false);
         };
-        while let Some(data) = frames.next() {
+        while let Some(data) = frames.next_event() {
             self.event_bytes += data.len().saturating_sub(USUAL_EVENT);
             if event::<D>(&mut self.partial, &mut self.said, &data, emit)? {
                 return Ok(true);

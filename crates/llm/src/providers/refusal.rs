@@ -136,7 +136,7 @@ fn json(body: &[u8]) -> Option<Value> {
     let mut frames = Frames::new(Framing::ServerSentEvents);
     frames.push(body);
     frames.push(b"\n\n");
-    std::iter::from_fn(|| frames.next())
+    std::iter::from_fn(|| frames.next_event())
         .find_map(|data| lenient::parse(&data).ok())
         .map(|document| document.value)
 }

@@ -5,7 +5,7 @@
 
 /// How a provider frames its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Framing {
+pub enum Framing {
     /// `text/event-stream`
     ServerSentEvents,
     /// `application/x-ndjson`
@@ -14,7 +14,7 @@ pub(crate) enum Framing {
 
 /// Collects bytes and gives back the data of each complete event.
 #[derive(Debug)]
-pub(crate) struct Frames {
+pub struct Frames {
     framing: Framing,
     buffer: Vec<u8>,
     /// Start of the first line not yet taken.
@@ -25,10 +25,12 @@ pub(crate) struct Frames {
     after_return: bool,
     first_line: bool,
     data: Option<Vec<u8>>,
+    last_id: Option<String>,
 }
 
 impl Frames {
-    pub(crate) fn new(framing: Framing) -> Self {
+    /// A reader of a body that has not begun.
+    pub fn new(framing: Framing) -> Self {
         Self {
             framing,
             buffer: Vec::new(),
@@ -37,11 +39,12 @@ impl Frames {
             after_return: false,
             first_line: true,
             data: None,
+            last_id: None,
         }
     }
 
     /// Adds a piece of the body.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    pub fn push(&mut self, bytes: &[u8]) {
         #[cfg(test)]
         testing::work::count(
             bytes.len()
@@ -64,7 +67,7 @@ impl Frames {
 
     /// The data of the next complete event. An event's name is not given: every provider repeats it
     /// in the data.
-    pub(crate) fn next(&mut self) -> Option<Vec<u8>> {
+    pub fn next_event(&mut self) -> Option<Vec<u8>> {
         while let Some(line) = self.next_line() {
             match self.framing {
                 Framing::Lines => {
@@ -84,6 +87,11 @@ impl Frames {
             }
         }
         None
+    }
+
+    /// The id that a server-sent event gave last, for resuming behind it.
+    pub fn last_id(&self) -> Option<&str> {
+        self.last_id.as_deref()
     }
 
     /// What is left at the end of the body: a last line without a line end. An unfinished
@@ -112,10 +120,13 @@ impl Frames {
             Some(colon) => (&line[..colon], &line[colon + 1..]),
             None => (line, &line[line.len()..]),
         };
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        if name == b"id" {
+            self.last_id = Some(String::from_utf8_lossy(value).into_owned());
+        }
         if name != b"data" {
             return;
         }
-        let value = value.strip_prefix(b" ").unwrap_or(value);
         match &mut self.data {
             Some(data) => {
                 data.push(b'\n');
@@ -164,7 +175,7 @@ mod tests {
         let mut events = Vec::new();
         for piece in pieces {
             frames.push(piece);
-            while let Some(data) = frames.next() {
+            while let Some(data) = frames.next_event() {
                 events.push(String::from_utf8(data).unwrap());
             }
         }
@@ -207,6 +218,18 @@ mod tests {
             "\u{feff}: hello\nevent: x\nid: 7\ndata: one\nretry: 3\n\nevent: y\n\n",
             &["one"],
         );
+    }
+
+    #[test]
+    fn the_last_id_stays_until_another_one_comes() {
+        let mut frames = Frames::new(Framing::ServerSentEvents);
+        frames.push(b"id: 7\ndata: one\n\ndata: two\n\nid:8\ndata: three\n\n");
+        let mut ids = Vec::new();
+        while frames.next_event().is_some() {
+            ids.push(frames.last_id().map(str::to_owned));
+        }
+        let id = |id: &str| Some(id.to_owned());
+        assert_eq!(ids, [id("7"), id("7"), id("8")]);
     }
 
     #[test]

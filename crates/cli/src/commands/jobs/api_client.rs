@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use llm::{Frames, Framing};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy as Redirects;
 use reqwest::{Client, Method, RequestBuilder, Response, Url};
@@ -165,7 +166,7 @@ impl ApiClient {
                 .get(self.url(&["jobs", id, "events"]))
                 .header("last-event-id", after.to_string());
             let mut response = self.send(request).await?;
-            let mut unread = Vec::new();
+            let mut frames = Frames::new(Framing::ServerSentEvents);
             let mut is_stopping = false;
             loop {
                 let chunk = response.chunk();
@@ -179,14 +180,18 @@ impl ApiClient {
                 };
                 // A broken connection ends like that of a restarting server.
                 let Ok(Some(bytes)) = arrived else { break };
-                unread.extend_from_slice(&bytes);
-                while let Some(event) = next_event(&mut unread) {
-                    if event.data["event"] == "server_stopping" {
+                frames.push(&bytes);
+                while let Some(data) = frames.next_event() {
+                    let Ok(data) = serde_json::from_slice::<Value>(&data) else {
+                        continue;
+                    };
+                    if data["event"] == "server_stopping" {
                         is_stopping = true;
                         continue;
                     }
-                    print(&event.data)?;
-                    after = event.id.unwrap_or(after);
+                    print(&data)?;
+                    let id = frames.last_id().and_then(|id| id.parse().ok());
+                    after = id.unwrap_or(after);
                 }
             }
             if self.show(id).await?["completed_at"].is_string() {
@@ -289,23 +294,4 @@ fn cause(error: &reqwest::Error) -> String {
         cause = source;
     }
     cause.to_string()
-}
-
-struct Event {
-    id: Option<u64>,
-    data: Value,
-}
-
-/// Removes the first complete event from the bytes received; comments are skipped.
-fn next_event(unread: &mut Vec<u8>) -> Option<Event> {
-    loop {
-        let end = unread.windows(2).position(|pair| pair == b"\n\n")?;
-        let block: Vec<u8> = unread.drain(..end + 2).collect();
-        let block = String::from_utf8_lossy(&block);
-        let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
-        if let Some(data) = field("data: ").and_then(|data| serde_json::from_str(data).ok()) {
-            let id = field("id: ").and_then(|id| id.parse().ok());
-            return Some(Event { id, data });
-        }
-    }
 }
