@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
@@ -10,18 +11,24 @@ use serde_json::{Value, json};
 use testing::{FakeModel, Reply, TempProject};
 
 use crate::http::{post, start_with};
-use crate::support::{Ended, GREETING, flowmill, greeting, run_in, words};
+use crate::support::{Ended, GREETING, Running, flowmill, greeting, run_in, words};
 
 /// Colours, clears, turns, deletes; in C0, DEL, C1 and marks of direction.
 const HOSTILE: &str = "\u{1b}[31mEVIL\u{7f}\u{9b}2J\u{202e}txet\u{2066}\u{7}";
 
-/// What a command says, to its stdout and stderr, where both are a terminal.
-fn at_a_terminal(command: &mut Command) -> String {
+/// A pseudo-terminal: the end of whoever sits at it, and the end of programs.
+fn pseudo_terminal() -> (File, OwnedFd) {
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
     grantpt(&terminal).expect("it is ours");
     unlockpt(&terminal).expect("it is ours");
     let other = ioctl_tiocgptpeer(&terminal, OpenptFlags::RDWR | OpenptFlags::NOCTTY)
         .expect("it has another end");
+    (File::from(terminal), other)
+}
+
+/// What a command says, to its stdout and stderr, where both are a terminal.
+fn at_a_terminal(command: &mut Command) -> String {
+    let (mut terminal, other) = pseudo_terminal();
     let again = other.try_clone().expect("it can be cloned");
     let mut child = command
         .env("TERM", "dumb")
@@ -32,7 +39,6 @@ fn at_a_terminal(command: &mut Command) -> String {
     // Those of this process would keep the terminal open.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut said = Vec::new();
-    let mut terminal = File::from(terminal);
     let mut some = [0; 4096];
     // The end of a terminal is an error.
     while let Ok(read @ 1..) = terminal.read(&mut some) {
@@ -259,4 +265,17 @@ fn holds(file: &str, text: &str) -> bool {
     }
     let mut documents = serde_json::Deserializer::from_str(file).into_iter::<Value>();
     documents.any(|document| document.is_ok_and(|document| within(&document, text)))
+}
+
+#[test]
+fn a_hang_up_ends_a_server_that_was_started_at_a_terminal() {
+    let project = greeting();
+    let (_terminal, stdin) = pseudo_terminal();
+    let line = "serve greeting.yaml --offline --store memory --port 0";
+    let mut command = flowmill(project.root(), words(line));
+    let mut server = Running::start(command.stdin(Stdio::from(stdin)));
+    server.url();
+    server.signal("HUP");
+    server.line_with("stopping: ");
+    assert_eq!(server.end().0, Some(0));
 }
