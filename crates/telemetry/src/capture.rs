@@ -1,6 +1,6 @@
-//! The form in which content reaches a sink: as [`Captured`], which only [`Shown`] makes, and that only of
-//! what the run's own [`Capture`] lets through. Where it keeps no content, the types and sizes are shown
-//! (`metadata`) or nothing at all (`none`).
+//! The form in which content reaches a sink: as [`Captured`], which only [`Shown`] creates, and
+//! only from what the run's own [`Capture`] lets through. Without content, types and sizes are
+//! shown (`metadata`) or nothing at all (`none`).
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ impl Captured {
     }
 }
 
-/// What may be shown of one run.
+/// Decides what may be shown of one run.
 #[derive(Debug, Clone)]
 pub(crate) struct Shown(pub(crate) Arc<Capture>);
 
@@ -33,7 +33,7 @@ impl Shown {
         self.0.prompt_level(node) == CaptureLevel::Full
     }
 
-    /// Whether a node (`None`: the run) leaves artifacts.
+    /// Whether artifacts of a node (`None`: of the run) may be kept.
     pub(crate) fn keeps_artifacts(&self, node: Option<&str>) -> bool {
         self.0.keeps_artifacts(node)
     }
@@ -65,7 +65,7 @@ impl Shown {
         }
     }
 
-    /// The same, each by itself and in the form a person reads: a text without quotes.
+    /// The same by field, in readable form: texts without quotes.
     pub(crate) fn members(&self, fields: &Map<String, Value>) -> Vec<(String, Captured)> {
         let fields = match (self.0.fields(fields), self.0.run_level()) {
             (Some(fields), _) => fields,
@@ -93,20 +93,21 @@ impl Shown {
         }
     }
 
-    /// The state after a step; sizes of it would tell little.
+    /// The state after a step. Its sizes alone would say little, so without content there is
+    /// nothing.
     pub(crate) fn state(&self, state: &[Value]) -> Option<Captured> {
         let state = self.0.state(state)?;
         Some(Captured(storable(Value::Object(state)).to_string()))
     }
 
-    /// The one sentence of a failure, at any level.
+    /// The message of a failure, which is shown at every level.
     pub(crate) fn sentence(&self, sentence: &str) -> Captured {
         Captured(self.0.text(sentence).into_owned())
     }
 }
 
-/// A value whose integers fit 64 bits with a sign, the largest that MLflow and OTLP have; larger ones become
-/// text. One that does not fit would make every search over the traces of its experiment fail.
+/// A value whose integers fit into signed 64 bits, the largest that MLflow and OTLP support; larger
+/// ones become text. A larger one would make every search over the traces of its experiment fail.
 fn storable(mut value: Value) -> Value {
     make_storable(&mut value);
     value
@@ -124,7 +125,7 @@ fn make_storable(value: &mut Value) {
 }
 
 fn sized(level: CaptureLevel, shape: impl FnOnce() -> String) -> Option<Captured> {
-    // Only asked where the content itself is not shown.
+    // Only called if the content itself is not shown.
     (level >= CaptureLevel::Metadata).then(|| Captured(shape()))
 }
 
@@ -141,7 +142,7 @@ fn shape(value: &Value) -> Value {
     }
 }
 
-/// Fields of the state, whose names are the file's own.
+/// Fields of the state. Their names come from the workflow file and are no content.
 fn shape_of(fields: &Map<String, Value>) -> Map<String, Value> {
     fields
         .iter()

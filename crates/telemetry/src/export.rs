@@ -1,5 +1,5 @@
-//! The thread on which everything leaves the process, and how a sink that does not answer is treated: one
-//! warning, more and more time between attempts, and one line when it answers again.
+//! The thread that sends everything, and the treatment of a sink that does not answer: one warning,
+//! growing waits between attempts, and one log line when it answers again.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,19 +8,19 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
-/// One sink's work, until it is told to come to its end.
+/// The task of one sink, which runs until it is told to finish.
 pub(crate) type Worker = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Tells the workers to come to their end.
+/// Tells the workers to finish.
 pub(crate) type Closing = watch::Receiver<bool>;
 
 /// Waits until the process is about to end.
 pub(crate) async fn closed(closing: &mut Closing) {
-    // An error means that whoever could say so has gone, which says the same.
+    // An error means that the sender is gone, which amounts to the same.
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
-/// The thread.
+/// The exporter thread.
 #[derive(Debug)]
 pub(crate) struct Exporter {
     close: watch::Sender<bool>,
@@ -28,7 +28,7 @@ pub(crate) struct Exporter {
 }
 
 impl Exporter {
-    /// Starts it with the workers that `make` gives.
+    /// Starts the thread with the workers that `make` returns.
     pub(crate) fn start(make: impl FnOnce(Closing) -> Vec<Worker>) -> std::io::Result<Self> {
         let (close, closing) = watch::channel(false);
         let (tell_end, ended) = oneshot::channel();
@@ -42,11 +42,11 @@ impl Exporter {
                 runtime.block_on(async {
                     let workers: Vec<_> = workers.into_iter().map(tokio::spawn).collect();
                     for worker in workers {
-                        // A panic is in the log already, and telemetry is all it takes with it.
+                        // A panic has been logged already, and only affects telemetry.
                         let _ = worker.await;
                     }
                 });
-                // A name lookup that hangs must not keep the process.
+                // A hanging name lookup must not keep the process alive.
                 runtime.shutdown_background();
                 let _ = tell_end.send(());
             })?;
@@ -56,7 +56,7 @@ impl Exporter {
         })
     }
 
-    /// Sends what is left, for at most so long. False when time was up.
+    /// Sends what is left until `limit` is over. Returns whether everything was processed in time.
     pub(crate) async fn close(&self, limit: impl Future<Output = ()>) -> bool {
         let _ = self.close.send(true);
         let ended = self
@@ -73,7 +73,7 @@ impl Exporter {
     }
 }
 
-/// Whether a sink answers, as its worker has found.
+/// Whether a sink is reachable, as its worker has observed.
 #[derive(Debug)]
 pub(crate) struct SinkHealth {
     sink: &'static str,
@@ -90,14 +90,15 @@ impl SinkHealth {
         }
     }
 
-    /// It does not answer. Returns how long to leave it alone. Only the first failure in a row is told.
+    /// Records a failure, and returns how long to wait before the next attempt. Only the first
+    /// failure in a row is logged.
     pub(crate) fn failed(&mut self, why: &str, dropped: u64, random: f64) -> Duration {
         if self.failures == 0 {
             self.dropped_before = dropped;
             tracing::warn!(
                 sink = self.sink,
                 error = why,
-                "telemetry does not get through; runs go on, and it is tried again"
+                "cannot reach the telemetry endpoint; retrying, runs are not affected"
             );
         }
         self.failures = self.failures.saturating_add(1);
@@ -105,13 +106,13 @@ impl SinkHealth {
         Duration::from_secs_f64(longest * (0.75 + random / 4.0))
     }
 
-    /// It answered.
+    /// Records a success.
     pub(crate) fn answered(&mut self, dropped: u64) {
         if self.failures > 0 {
             tracing::info!(
                 sink = self.sink,
                 dropped = dropped.saturating_sub(self.dropped_before),
-                "telemetry gets through again"
+                "the telemetry endpoint is reachable again"
             );
         }
         self.failures = 0;
@@ -121,19 +122,19 @@ impl SinkHealth {
         self.failures > 0
     }
 
-    /// In a row.
+    /// Failures in a row.
     pub(crate) fn failures(&self) -> u32 {
         self.failures
     }
 }
 
-/// The process ends, and this could not be sent.
+/// Warns that telemetry could not be sent before the process ends.
 pub(crate) fn tell_lost(sink: &str, what: &str, count: usize) {
     if count > 0 {
         tracing::warn!(
             sink,
             count,
-            "not everything could be sent before the end: {what} are missing"
+            "some telemetry could not be sent before the end: {what} are missing"
         );
     }
 }
@@ -145,7 +146,7 @@ pub(crate) struct LogThrottle {
 }
 
 impl LogThrottle {
-    /// Counts one more event; the number of events so far where a line is due.
+    /// Counts an event. Returns the number of events so far if a log line is due.
     pub(crate) fn due(&mut self) -> Option<u64> {
         self.events += 1;
         let is_power = |number: u64| {

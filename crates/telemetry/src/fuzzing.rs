@@ -1,4 +1,4 @@
-//! Settings and addresses as others write them, given any bytes.
+//! Entry points for fuzzing the readers of settings and addresses.
 
 use std::str::FromStr as _;
 
@@ -22,8 +22,8 @@ const VARIABLES: [&str; 12] = [
     "OTEL_BSP_MAX_QUEUE_SIZE",
 ];
 
-/// Lines of which the first byte says which variable it is; and each line as the address of a model. All are
-/// taken or refused.
+/// Reads lines as variables, which the first byte of a line selects, and each line as the address
+/// of a model. Nothing may panic.
 pub fn settings(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;

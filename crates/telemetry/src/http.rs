@@ -1,4 +1,5 @@
-//! The HTTP client of what leaves the process: bundled roots, and proxies from the injected environment.
+//! The HTTP client of the sinks, with the bundled roots and the proxies of the injected
+//! environment.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use outbound::{Environment, Proxies};
 use reqwest::redirect::Policy;
 use reqwest::{Client, NoProxy, Proxy, Url};
 
-/// What of the settings cannot be used.
+/// A setting of the HTTP client cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct HttpError(String);
@@ -47,17 +48,18 @@ pub fn client(
         .map_err(|error| HttpError(format!("the HTTP client cannot be set up: {error}")))
 }
 
-/// An address as it may be shown: credentials and query may be secret.
+/// An address without its credentials and query, which may be secret.
 pub(crate) fn shown(url: &Url) -> String {
     let mut url = url.clone();
-    // They fail for addresses without a host, which have no credentials either.
+    // These fail only for addresses without a host, which have no credentials.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_query(None);
     url.as_str().trim_end_matches('/').to_owned()
 }
 
-/// The innermost cause, which is the one that says something; never an address, which may hold a password.
+/// The innermost cause, which is the informative one. It never contains an address, which may
+/// contain a password.
 pub(crate) fn root_cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
@@ -65,9 +67,9 @@ pub(crate) fn root_cause(error: &reqwest::Error) -> String {
     }
     if cause.is::<reqwest::Error>() {
         return if error.is_timeout() {
-            "no answer in time".to_owned()
+            "no response in time".to_owned()
         } else {
-            "the exchange broke off".to_owned()
+            "the connection broke".to_owned()
         };
     }
     cause.to_string()

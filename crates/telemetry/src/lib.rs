@@ -1,14 +1,15 @@
-//! What flowmill tells of its own work: metrics for a scrape, spans for OpenTelemetry, runs and traces for
-//! MLflow, and the look of log lines.
+//! Telemetry: metrics to scrape, spans for OpenTelemetry, runs and traces for MLflow, and the
+//! format of log lines.
 //!
-//! A run is watched through the traits of [`engine::watch`]; [`Telemetry`] is the one implementation. What
-//! a sink may show of prompts, replies and data passes the run's own [`engine::capture`] first. Everything that leaves the
-//! process does so on a thread of its own, behind bounds: no sink can slow a run down or make it fail.
+//! Runs are observed through the traits of [`engine::watch`], which [`Telemetry`] implements.
+//! Prompts, replies and data pass the run's own [`engine::capture`] before a sink sees them.
+//! Everything leaves the process on a separate thread, through bounded queues: no sink can slow
+//! down a run or make it fail.
 
 mod capture;
 mod counted_store;
 mod export;
-/// What `fuzz/` calls; each function takes any bytes.
+/// Entry points for `fuzz/`; each function accepts any bytes.
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod http;

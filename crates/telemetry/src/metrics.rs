@@ -1,5 +1,6 @@
-//! Counters for a scrape, in Prometheus' text form. A run resolves its handles once; from then on counting
-//! is an addition to an atomic. Every label's values are bounded: what is beyond is counted as `other`.
+//! Metrics in Prometheus' text format. A run looks up its handles once; from then on counting is an
+//! atomic addition. The number of values of every label is bounded: further ones are counted as
+//! `other`.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,30 +21,30 @@ use prometheus::{
     IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 
-/// Workflows that are told apart.
+/// Most workflows with metrics of their own.
 const WORKFLOWS: usize = 100;
-/// Nodes of one workflow that are told apart.
+/// Most nodes of one workflow with metrics of their own.
 const NODES: usize = 200;
-/// Models of one workflow that are told apart.
+/// Most models of one workflow with metrics of their own.
 const MODELS: usize = 50;
 
 const OTHER: &str = "other";
 
-/// Seconds; from a call of a local model to a run of an hour.
+/// Bucket limits in seconds, from a call of a local model to a run of an hour.
 const RUN_BUCKETS: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0,
     3600.0,
 ];
 
-/// Seconds; a store in memory answers in microseconds, a disk that is full in seconds.
+/// Bucket limits in seconds: a store in memory answers in microseconds, a full disk in seconds.
 const STORE_BUCKETS: &[f64] = &[
     0.00001, 0.000_05, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0,
 ];
 
-/// `Content-Type` of what [`Metrics::render`] gives.
+/// `Content-Type` of the result of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// All of them.
+/// All metrics.
 pub struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
@@ -79,7 +80,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Nothing counted yet.
+    /// Metrics without any counts.
     pub fn new() -> Self {
         let registry = Registry::new();
         let counter = |name: &str, help: &str, labels: &[&str]| {
@@ -183,21 +184,22 @@ impl Metrics {
         }
     }
 
-    /// The whole, with what the store counts at this moment.
+    /// All metrics as text, with the store's current counts.
     pub fn render(&self, jobs: Option<Counts>) -> String {
         if let Some(jobs) = jobs {
             self.queued.set(count(jobs.pending));
             self.running.set(count(jobs.running));
         }
         let mut text = Vec::new();
-        // Neither can happen: the names and types are this file's own, and memory takes every text.
+        // Cannot happen: the names and types are fixed in this file, and memory can always be
+        // written.
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
-            tracing::error!(%error, "the metrics could not be written");
+            tracing::error!(%error, "cannot write the metrics");
         }
         String::from_utf8_lossy(&text).into_owned()
     }
 
-    /// A request was answered. The route is its pattern, so that there are only so many.
+    /// Counts a response. `route` is the pattern, so that the number of label values is bounded.
     pub fn answered(&self, method: &str, route: &str, status: u16, took: Duration) {
         let mut buffer = [0; 3];
         let status = digits(status, &mut buffer);
@@ -209,32 +211,32 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// A limit was reached, and something refused. It is one of few.
+    /// Counts a refusal because a limit was reached.
     pub fn limited(&self, limit: &'static str) {
         self.limited.with_label_values(&[limit]).inc();
     }
 
-    /// A connection came (`1`) or went (`-1`).
+    /// Counts an opened (`1`) or closed (`-1`) connection.
     pub fn connections_changed(&self, by: i64) {
         self.connections.add(by);
     }
 
-    /// A connection was turned away; the reason is one of a few.
+    /// Counts a refused connection.
     pub fn connection_refused(&self, reason: &'static str) {
         self.refused_connections.with_label_values(&[reason]).inc();
     }
 
-    /// How long the store took, by verb.
+    /// The duration of a store operation.
     pub(crate) fn store(&self, verb: &str) -> Histogram {
         self.store_seconds.with_label_values(&[verb])
     }
 
-    /// What that sink had to do without.
+    /// The counter of what was dropped for a sink.
     pub(crate) fn dropped(&self, sink: &str) -> IntCounter {
         self.dropped.with_label_values(&[sink])
     }
 
-    /// The handles of one workflow.
+    /// The metrics of one workflow.
     pub(crate) fn of(&self, workflow: &Workflow) -> Arc<WorkflowMetrics> {
         self.workflows.get(workflow.name.as_str(), |name| {
             WorkflowMetrics::new(self, name)
@@ -242,7 +244,7 @@ impl Metrics {
     }
 }
 
-/// A status as text, without an allocation.
+/// A status code as text, without an allocation.
 fn digits(status: u16, buffer: &mut [u8; 3]) -> &str {
     let digit = |place: u16| b'0' + u8::try_from(status / place % 10).expect("a digit");
     *buffer = [digit(100), digit(10), digit(1)];
@@ -261,7 +263,7 @@ fn register<C: Collector + Clone + 'static>(registry: &Registry, made: prometheu
     collector
 }
 
-/// What is counted of one workflow's runs.
+/// The metrics of one workflow's runs.
 pub(crate) struct WorkflowMetrics {
     name: String,
     completed: IntCounter,
@@ -388,7 +390,7 @@ fn seconds(ms: u64) -> f64 {
     ms as f64 / 1000.0
 }
 
-/// Values by name, so many; all further names share one.
+/// Values by name. Beyond a maximum, all further names share one value.
 struct Bounded<K, V> {
     most: usize,
     values: RwLock<HashMap<K, Arc<V>>>,
@@ -405,7 +407,7 @@ where
         }
     }
 
-    /// `make` is given the name it is to count under.
+    /// `make` gets the name under which the value counts: its own or `other`.
     fn get(&self, name: &str, make: impl FnOnce(&str) -> V) -> Arc<V> {
         let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(value) = values.get(name) {

@@ -15,7 +15,7 @@ pub use sampler::Sampler;
 pub use settings::{Settings, SettingsError};
 pub(crate) use worker::{Collector, work};
 
-/// A span with what it takes of the budget.
+/// A queued span, with its permits.
 #[derive(Debug)]
 pub(crate) struct Queued {
     pub(crate) span: Span,
@@ -23,7 +23,7 @@ pub(crate) struct Queued {
     _bytes: BytePermit,
 }
 
-/// Spans on their way to the collector.
+/// The queue of spans to the collector.
 #[derive(Debug)]
 pub(crate) struct SpanQueue(pub(crate) Queue<Queued>);
 
@@ -42,7 +42,7 @@ impl SpanQueue {
     }
 }
 
-/// Where the spans of requests and runs go, and which of them.
+/// The queue of spans, and the sampler that selects them.
 #[derive(Debug, Clone)]
 pub(crate) struct Spans {
     pub(crate) queue: Arc<SpanQueue>,

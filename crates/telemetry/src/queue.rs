@@ -1,5 +1,5 @@
-//! A way to the exporter that never blocks and never grows beyond its bounds. What does not fit is dropped
-//! and counted.
+//! A queue to the exporter that never blocks and never grows beyond its bounds. What does not fit
+//! is dropped and counted.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,11 +9,11 @@ use tokio::sync::mpsc;
 
 use crate::export::LogThrottle;
 
-/// Counts what a sink has to do without, and says so the first time, the 10th, the 100th, …
+/// Counts what is dropped for a sink, and warns the first time, the 10th, the 100th, …
 #[derive(Debug)]
 pub(crate) struct DropCounter {
     sink: &'static str,
-    /// What is dropped, for people.
+    /// What is dropped, as it is called in warnings.
     what: &'static str,
     counter: IntCounter,
     warnings: Mutex<LogThrottle>,
@@ -29,7 +29,7 @@ impl DropCounter {
         }
     }
 
-    /// One more.
+    /// Counts one dropped entry.
     pub(crate) fn count(&self) {
         self.counter.inc();
         let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
@@ -37,14 +37,14 @@ impl DropCounter {
             tracing::warn!(
                 sink = self.sink,
                 dropped,
-                "telemetry is dropped, since the sink does not keep up: {}",
+                "telemetry is dropped because the sink cannot keep up: {}",
                 self.what
             );
         }
     }
 }
 
-/// Bytes and entries that may be on their way, or waiting at the other end.
+/// Limits of the bytes and entries in a queue, including those that its worker still holds.
 #[derive(Debug)]
 pub(crate) struct QueueBudget {
     max_bytes: usize,
@@ -63,7 +63,7 @@ impl QueueBudget {
         })
     }
 
-    /// How many there are.
+    /// The current number of entries.
     pub(crate) fn entries(&self) -> usize {
         self.entries.load(Ordering::Relaxed)
     }
@@ -74,7 +74,7 @@ impl QueueBudget {
         let permit = EntryPermit {
             budget: self.clone(),
         };
-        // Otherwise its drop gives back what was taken too much.
+        // If it does not fit, dropping the permit gives the entry back.
         let fits = was < self.max_entries && self.bytes.load(Ordering::Relaxed) < self.max_bytes;
         fits.then_some(permit)
     }
@@ -140,7 +140,7 @@ impl<T> Queue<T> {
     /// Passes an entry on that holds its permits already.
     pub(crate) fn send(&self, entry: T) {
         if self.sender.send(entry).is_err() {
-            // The exporter has ended: the process is about to.
+            // The exporter has ended, because the process is about to.
             self.dropped.count();
         }
     }

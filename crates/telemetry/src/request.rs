@@ -1,4 +1,4 @@
-//! The span of one HTTP request that we answer.
+//! The span of an HTTP request to the server.
 
 use engine::trace::TraceParent;
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ pub struct RequestSpan {
 }
 
 impl RequestSpan {
-    /// What the request causes belongs below this.
+    /// The parent of all spans that the request causes.
     pub fn context(&self) -> TraceParent {
         self.context
     }

@@ -1,4 +1,4 @@
-//! Watching one run: what is counted of it, and the spans and the MLflow run it becomes.
+//! Observes one run: its metrics, its spans, and its MLflow run.
 
 mod calls;
 mod figures;
@@ -26,12 +26,12 @@ pub(crate) use ids::scatter;
 pub(crate) use ids::{Ids, span_id};
 pub(crate) use spans::Spans;
 
-/// Watches one attempt at a run.
+/// Observes one attempt at a run.
 pub(crate) struct RunWatch {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) counted: Arc<WorkflowMetrics>,
     pub(crate) host: Arc<dyn Host>,
-    /// `None`: nobody wants to see this run.
+    /// `None` if the run is neither traced nor tracked.
     pub(crate) spans: Option<Spans>,
 }
 

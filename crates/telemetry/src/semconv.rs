@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-/// Version of the conventions for generative AI, told as the version of their scope.
+/// Version of the conventions for generative AI, sent as the version of the scope.
 pub(crate) const GEN_AI_VERSION: &str = "0.1.0";
 
 pub(crate) const OPERATION: &str = "gen_ai.operation.name";
@@ -34,7 +34,7 @@ pub(crate) const URL_SCHEME: &str = "url.scheme";
 pub(crate) const SERVICE_NAME: &str = "service.name";
 pub(crate) const SERVICE_VERSION: &str = "service.version";
 
-/// Ours; the conventions have no name for these.
+/// Our own names, for which the conventions have none.
 pub(crate) const WORKFLOW_VERSION: &str = "flowmill.workflow.version";
 pub(crate) const DEFINITION_HASH: &str = "flowmill.workflow.definition_hash";
 pub(crate) const JOB_ID: &str = "flowmill.job.id";
@@ -59,7 +59,7 @@ pub(crate) const MLFLOW_PROVIDER: &str = "mlflow.llm.provider";
 pub(crate) const MLFLOW_TRACE_NAME: &str = "mlflow.traceTag.mlflow.traceName";
 pub(crate) const MLFLOW_TRACE_TAG: &str = "mlflow.traceTag.";
 
-/// A provider as the conventions name it.
+/// The conventions' name of a provider.
 pub(crate) fn provider(name: &str) -> &str {
     match name {
         "google" => "gcp.gemini",
@@ -67,7 +67,7 @@ pub(crate) fn provider(name: &str) -> &str {
     }
 }
 
-/// The value of [`ERROR_TYPE`] for a code of ours: the word that stands for it in JSON, such as `model_error`.
+/// The value of [`ERROR_TYPE`] for one of our codes: its name in JSON, such as `model_error`.
 pub(crate) fn error_type(code: impl Serialize) -> String {
     let value = serde_json::to_value(code).unwrap_or_default();
     value.as_str().unwrap_or("_OTHER").to_owned()

@@ -1,5 +1,5 @@
-//! One span, in no wire's form. Attributes that only MLflow reads are kept apart from those of the
-//! OpenTelemetry conventions.
+//! A span, independent of any wire format. Attributes that only MLflow reads are separate from
+//! those of the OpenTelemetry conventions.
 
 use std::borrow::Cow;
 
@@ -27,7 +27,8 @@ pub(crate) struct Span {
     pub(crate) attributes: Attributes,
     pub(crate) events: Vec<SpanEvent>,
     pub(crate) status: Status,
-    /// The span is the run's own: the root of MLflow's trace, whatever its parent elsewhere.
+    /// Whether this is the run's own span, which is the root of MLflow's trace even if it has a
+    /// parent elsewhere.
     pub(crate) is_run: bool,
 }
 
@@ -39,7 +40,7 @@ pub(crate) struct SpanEvent {
     pub(crate) attributes: Attributes,
 }
 
-/// How a span stands to others.
+/// The kind of a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Internal,
@@ -47,7 +48,7 @@ pub(crate) enum Kind {
     Client,
 }
 
-/// How it ended.
+/// How a span ended.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Status {
     Unset,
@@ -65,7 +66,7 @@ pub(crate) enum Value {
     Texts(Vec<String>),
 }
 
-/// Attributes in the order they were put in.
+/// Attributes in the order in which they were added.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Attributes {
     pub(crate) conventional: Vec<(&'static str, Value)>,
@@ -73,24 +74,24 @@ pub(crate) struct Attributes {
 }
 
 impl Attributes {
-    /// By the conventions.
+    /// Adds an attribute of the conventions.
     pub(crate) fn put(&mut self, name: &'static str, value: impl Into<Value>) {
         self.conventional.push((name, value.into()));
     }
 
-    /// By the conventions, where there is a value.
+    /// Adds an attribute of the conventions if there is a value.
     pub(crate) fn put_some(&mut self, name: &'static str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {
             self.put(name, value);
         }
     }
 
-    /// For MLflow alone.
+    /// Adds an attribute for MLflow only.
     pub(crate) fn mlflow(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Value>) {
         self.mlflow.push((name.into(), value.into()));
     }
 
-    /// Content for MLflow, where it may be shown.
+    /// Adds content for MLflow if it may be shown.
     pub(crate) fn mlflow_content(&mut self, name: &'static str, content: Option<Captured>) {
         if let Some(content) = content {
             self.mlflow(name, content.into_string());
@@ -111,7 +112,7 @@ impl Attributes {
 }
 
 impl Span {
-    /// About what it takes in memory.
+    /// Its approximate size in memory.
     pub(crate) fn bytes(&self) -> usize {
         let events = self
             .events

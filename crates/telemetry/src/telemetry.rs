@@ -1,4 +1,4 @@
-//! The whole: what is counted, where spans and runs go, and the end of it all.
+//! Puts telemetry together: what is counted, where spans and runs are sent, and the shutdown.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,41 +20,41 @@ use crate::queue::{DropCounter, Queue, QueueBudget};
 use crate::request::RequestSpan;
 use crate::run::{self, Ids, RunWatch};
 
-/// Bytes that may wait for each sink.
+/// Most bytes that may wait for each sink.
 const MAX_BYTES: usize = 32 << 20;
 
-/// Runs that may wait for MLflow, those that go on included.
+/// Most runs that may wait for MLflow, including running ones.
 const MAX_RUNS: usize = 8192;
 
-/// From where telemetry is set up.
+/// The settings of telemetry.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// `MLFLOW_*`, `OTEL_*`, proxies.
+    /// The environment, for `MLFLOW_*`, `OTEL_*` and proxies.
     pub environment: Environment,
     /// Certificates trusted besides the bundled roots, in PEM.
     pub extra_roots_pem: Option<Vec<u8>>,
-    /// How many artifacts an MLflow run leaves, over what its workflow says.
+    /// Which artifacts an MLflow run stores; overrides the workflow.
     pub artifacts: Option<ArtifactLevel>,
 }
 
-/// Why telemetry cannot be set up as the environment says.
+/// Why telemetry cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// `OTEL_*`.
+    /// An `OTEL_*` variable is invalid.
     #[error(transparent)]
     Otlp(#[from] otlp::SettingsError),
-    /// `MLFLOW_*`.
+    /// An `MLFLOW_*` variable is invalid.
     #[error(transparent)]
     Mlflow(#[from] mlflow::SettingsError),
-    /// Certificates or proxies.
+    /// Certificates or proxies are invalid.
     #[error(transparent)]
     Http(#[from] http::HttpError),
-    /// No thread, or no runtime for it.
-    #[error("the thread for telemetry could not start: {0}")]
+    /// The thread or its runtime could not start.
+    #[error("cannot start the telemetry thread: {0}")]
     Thread(#[from] std::io::Error),
 }
 
-/// A handle; clones share everything.
+/// A handle to telemetry; clones share everything.
 #[derive(Clone)]
 pub struct Telemetry(Arc<Inner>);
 
@@ -66,7 +66,7 @@ struct Inner {
     exporter: Option<Exporter>,
 }
 
-/// What a run needs to become one of MLflow's.
+/// What is needed to track runs in MLflow.
 struct Tracking {
     queue: Arc<Queue<Message>>,
     dropped_parts: Arc<DropCounter>,
@@ -85,7 +85,7 @@ impl fmt::Debug for Telemetry {
 }
 
 impl Telemetry {
-    /// Counts, and sends nothing anywhere.
+    /// Telemetry that only counts and sends nothing.
     pub fn counting(host: Arc<dyn Host>) -> Self {
         Self(Arc::new(Inner {
             metrics: Arc::default(),
@@ -96,7 +96,7 @@ impl Telemetry {
         }))
     }
 
-    /// Counts, and sends spans and runs to where the environment says.
+    /// Telemetry that counts, and sends spans and runs where the environment says.
     pub fn start(settings: &Settings, host: Arc<dyn Host>) -> Result<Self, StartError> {
         let environment = &settings.environment;
         let collector = otlp::Settings::read(environment)?;
@@ -168,12 +168,12 @@ impl Telemetry {
         })))
     }
 
-    /// What is counted.
+    /// The metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.0.metrics
     }
 
-    /// Where runs and spans go, for people; nothing where they go nowhere.
+    /// A notice for people about where runs and spans are sent; `None` if they are not sent.
     pub fn notice(&self) -> Option<String> {
         let mlflow = self.0.mlflow.as_ref();
         let sinks = [
@@ -181,13 +181,14 @@ impl Telemetry {
             self.0
                 .otlp
                 .as_ref()
-                .map(|_| "spans go to the OpenTelemetry collector".to_owned()),
+                .map(|_| "spans are sent to the OpenTelemetry collector".to_owned()),
         ];
         let sinks: Vec<String> = sinks.into_iter().flatten().collect();
         (!sinks.is_empty()).then(|| sinks.join("; "))
     }
 
-    /// The span of a request, where somebody wants to see it. `parent` is the request's `traceparent`.
+    /// Begins the span of a request, if spans are exported. `parent` is the request's
+    /// `traceparent`.
     pub fn request(&self, parent: Option<TraceParent>) -> Option<RequestSpan> {
         let spans = self.0.otlp.as_ref()?;
         let id = self.0.host.new_id();
@@ -204,7 +205,7 @@ impl Telemetry {
         })
     }
 
-    /// It was answered.
+    /// Records the response to a request.
     pub fn answered(&self, span: Option<RequestSpan>, request: &Answered<'_>, took: Duration) {
         let Answered {
             method,
@@ -222,7 +223,7 @@ impl Telemetry {
         }
     }
 
-    /// Sends what is left, for at most so long.
+    /// Sends what is left, for at most `limit`.
     pub async fn close(&self, limit: Duration) {
         let Some(exporter) = &self.0.exporter else {
             return;
@@ -239,16 +240,16 @@ impl Telemetry {
     }
 }
 
-/// A request and its answer.
+/// A request and its response.
 #[derive(Debug, Clone, Copy)]
 pub struct Answered<'a> {
-    /// HTTP's.
+    /// The HTTP method.
     pub method: &'a str,
-    /// The pattern of the route.
+    /// The route's pattern.
     pub route: &'a str,
-    /// As it was asked for, without the query.
+    /// The requested path, without the query.
     pub path: &'a str,
-    /// Of the answer.
+    /// Status of the response.
     pub status: u16,
 }
 
@@ -282,7 +283,7 @@ impl Inner {
             return None;
         }
         let inputs = match mlflow {
-            // Only MLflow shows them.
+            // Only MLflow shows the inputs.
             Some(_) => serde_json::from_str(&(run.inputs)()).unwrap_or_default(),
             None => Map::new(),
         };

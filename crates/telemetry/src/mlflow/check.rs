@@ -1,4 +1,4 @@
-//! Whether a server can do what we need, found out by doing it once.
+//! Tests whether an MLflow server supports what flowmill needs, by doing everything once.
 
 use std::fmt::Display;
 
@@ -11,15 +11,15 @@ use super::client::{Client, Error};
 use crate::otlp::{Resource, for_mlflow};
 use crate::span::{Attributes, Kind, Span, Status};
 
-/// The experiment that checks leave their traces in.
+/// The experiment that the test traces go to.
 const EXPERIMENT: &str = "flowmill-check";
 
-/// One thing that was tried.
+/// The result of one test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
-    /// What.
+    /// What was tested.
     pub what: &'static str,
-    /// What was found, or why it does not work.
+    /// The finding, or why it does not work.
     pub result: Result<String, String>,
 }
 
@@ -32,7 +32,7 @@ fn checked(what: &'static str, result: Result<impl Display, Error>) -> Checked {
     }
 }
 
-/// Tries everything, in order; what builds on something that failed is not tried.
+/// Runs all tests in order, up to the first failure that later ones depend on.
 pub async fn check(client: &Client, host: &dyn Host) -> Vec<Checked> {
     let mut done = Vec::new();
     let version = client.version().await;
@@ -81,7 +81,8 @@ pub async fn check(client: &Client, host: &dyn Host) -> Vec<Checked> {
         None => Err(Error::Refused {
             status: 501,
             code: String::new(),
-            message: "the server does not pass them on; start it with --serve-artifacts".to_owned(),
+            message: "the server does not serve artifacts itself; start it with --serve-artifacts"
+                .to_owned(),
         }),
         Some(folder) => {
             let text = "written by `flowmill mlflow check`\n".to_owned();
@@ -93,7 +94,7 @@ pub async fn check(client: &Client, host: &dyn Host) -> Vec<Checked> {
         .traces(&experiment, Some(&run.id), a_span(host))
         .await;
     done.push(checked("accepts traces", traced.map(|()| "yes")));
-    // What it was for is done; that it stays would be no fault.
+    // Cleaning up; a failure does not matter.
     let _ = client
         .call(Method::POST, "runs/delete", &json!({"run_id": run.id}))
         .await;

@@ -1,4 +1,4 @@
-//! MLflow's REST API, as far as it is needed.
+//! The part of MLflow's REST API that is needed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,23 +15,24 @@ use crate::http::{self, root_cause};
 const EXPERIMENT_ID: HeaderName = HeaderName::from_static("x-mlflow-experiment-id");
 const RUN_ID: HeaderName = HeaderName::from_static("x-mlflow-run-id");
 
-/// Longest answer that is read.
+/// Most bytes of a response that are read.
 const MAX_ANSWER: usize = 16 << 20;
 
-/// Why a request came to nothing. Messages hold no address and no credentials.
+/// Why a request failed. Messages contain neither addresses nor credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// No connection, no answer, or a server that has trouble: later, perhaps.
+    /// There was no connection or response, or the server has a problem: a later attempt may
+    /// succeed.
     #[error("{0}")]
     Unreachable(String),
-    /// It said no.
+    /// The server refused the request.
     #[error("{message} (HTTP status {status}{})", if code.is_empty() { String::new() } else { format!(", {code}") })]
     Refused {
-        /// HTTP's.
+        /// The HTTP status.
         status: u16,
-        /// MLflow's, such as `RESOURCE_DOES_NOT_EXIST`; may be empty.
+        /// MLflow's error code, such as `RESOURCE_DOES_NOT_EXIST`; may be empty.
         code: String,
-        /// Its own words, shortened.
+        /// The server's message, shortened.
         message: String,
     },
 }
@@ -42,7 +43,7 @@ impl Error {
     }
 }
 
-/// A client; clones share connections.
+/// A client of an MLflow server; clones share connections.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -55,12 +56,12 @@ pub struct Client {
 pub(crate) struct Run {
     pub(crate) id: String,
     pub(crate) experiment_id: String,
-    /// Path below the artifact service; `None` where artifacts are kept elsewhere.
+    /// Path below the artifact service; `None` if artifacts are stored elsewhere.
     pub(crate) artifacts: Option<String>,
 }
 
 impl Client {
-    /// `http` has the roots and proxies.
+    /// A client that uses `http`, which has the trusted roots and the proxies.
     pub fn new(http: reqwest::Client, settings: Settings, host: Arc<dyn Host>) -> Self {
         Self {
             http,
@@ -73,7 +74,7 @@ impl Client {
         &self.settings
     }
 
-    /// Address of a page, for people; without credentials.
+    /// The server's address without credentials, for people.
     pub fn shown(&self) -> String {
         http::shown(&self.settings.base)
     }
@@ -100,7 +101,7 @@ impl Client {
             while let Some(piece) = answer.chunk().await.map_err(|error| unreachable(&error))? {
                 body.extend_from_slice(&piece);
                 if body.len() > MAX_ANSWER {
-                    return Err(Error::Unreachable("its answer does not end".to_owned()));
+                    return Err(Error::Unreachable("its response is too long".to_owned()));
                 }
             }
             judge(status, body, |text| self.settings.mask(text))
@@ -110,7 +111,7 @@ impl Client {
             biased;
             done = exchange => done,
             () = self.host.sleep(limit) => {
-                Err(Error::Unreachable(format!("no answer within {} s", limit.as_secs())))
+                Err(Error::Unreachable(format!("no response within {} s", limit.as_secs())))
             }
         }
     }
@@ -136,7 +137,7 @@ impl Client {
         self.call(Method::POST, path, body).await
     }
 
-    /// Whether it answers at all, and its version.
+    /// The server's version, which also shows that it answers.
     pub async fn version(&self) -> Result<String, Error> {
         let body = self.send(self.http.get(self.url("/version", &[]))).await?;
         Ok(String::from_utf8_lossy(&body)
@@ -146,7 +147,7 @@ impl Client {
             .collect())
     }
 
-    /// The experiment of that name, made if there is none.
+    /// The experiment with that name, which is created if it does not exist.
     pub async fn experiment(&self, name: &str) -> Result<String, Error> {
         match self.find_experiment(name).await {
             Err(error) if error.is("RESOURCE_DOES_NOT_EXIST") => {}
@@ -156,7 +157,7 @@ impl Client {
             .post("experiments/create", &json!({ "name": name }))
             .await;
         match made {
-            // Somebody else made it at the same time.
+            // Another client created it at the same time.
             Err(error) if error.is("RESOURCE_ALREADY_EXISTS") => self.find_experiment(name).await,
             Err(error) => Err(error),
             Ok(made) => text(&made, "/experiment_id"),
@@ -183,7 +184,7 @@ impl Client {
         run(&self.post("runs/create", body).await?, "/run/info")
     }
 
-    /// The run of that experiment with that tag.
+    /// The run of that experiment with that tag value.
     pub(crate) async fn find_run(
         &self,
         experiment_id: &str,
@@ -202,7 +203,7 @@ impl Client {
         }
     }
 
-    /// Deletes the runs of its experiment, other than this one, that have that tag.
+    /// Deletes all other runs of the same experiment with that tag value.
     pub(crate) async fn delete_others(
         &self,
         kept: &Run,
@@ -233,7 +234,7 @@ impl Client {
         self.post("runs/update", body).await.map(drop)
     }
 
-    /// Puts a file below a run's artifacts.
+    /// Stores a file among a run's artifacts.
     pub(crate) async fn put_artifact(
         &self,
         folder: &str,
@@ -241,19 +242,19 @@ impl Client {
         text: String,
     ) -> Result<(), Error> {
         let path = format!("/api/2.0/mlflow-artifacts/artifacts/{folder}/{path}");
-        // What kind of file it is, is told by its name.
+        // Its name tells its kind.
         let request = self.http.put(self.url(&path, &[]));
         let request = request.header(CONTENT_TYPE, "application/octet-stream");
         self.send(request.body(text)).await.map(drop)
     }
 
-    /// A file of a run.
+    /// Fetches an artifact of a run.
     pub(crate) async fn artifact(&self, folder: &str, path: &str) -> Result<Vec<u8>, Error> {
         let path = format!("/api/2.0/mlflow-artifacts/artifacts/{folder}/{path}");
         self.send(self.http.get(self.url(&path, &[]))).await
     }
 
-    /// Spans, as an OTLP message.
+    /// Sends spans as an OTLP message.
     pub(crate) async fn traces(
         &self,
         experiment_id: &str,
@@ -276,7 +277,7 @@ fn unreachable(error: &reqwest::Error) -> Error {
     Error::Unreachable(root_cause(error))
 }
 
-/// Trouble of the server may pass; anything else it refused for a reason.
+/// Problems of the server may pass; anything else was refused for a reason.
 fn judge(status: u16, body: Vec<u8>, mask: impl Fn(&str) -> String) -> Result<Vec<u8>, Error> {
     #[derive(Deserialize, Default)]
     #[serde(default)]
@@ -293,16 +294,16 @@ fn judge(status: u16, body: Vec<u8>, mask: impl Fn(&str) -> String) -> Result<Ve
     let code = mask(refusal.error_code.as_str().unwrap_or_default());
     if status == 429 || status >= 500 {
         return Err(Error::Unreachable(format!(
-            "it answers HTTP status {status}"
+            "it responds with HTTP status {status}"
         )));
     }
     let message = match (refusal.message, refusal.detail) {
         (message, _) if !message.is_empty() => message,
         (_, Value::Null) => match status {
-            401 => "it asks for credentials: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or \
+            401 => "it requires credentials: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or \
                     MLFLOW_TRACKING_TOKEN"
                 .to_owned(),
-            403 => "it refuses us: the credentials may not do that, or the server does not allow this host name \
+            403 => "it refuses access: the credentials lack the permission, or the server does not allow this host name \
                     (`--allowed-hosts`)"
                 .to_owned(),
             _ => "it refuses the request".to_owned(),
@@ -319,14 +320,14 @@ fn judge(status: u16, body: Vec<u8>, mask: impl Fn(&str) -> String) -> Result<Ve
 
 fn read(body: &[u8]) -> Result<Value, Error> {
     serde_json::from_slice(body)
-        .map_err(|_| Error::Unreachable("what answers there is not MLflow".to_owned()))
+        .map_err(|_| Error::Unreachable("the response is not from MLflow".to_owned()))
 }
 
 pub(super) fn text(value: &Value, pointer: &str) -> Result<String, Error> {
     let found = value.pointer(pointer).and_then(Value::as_str);
     found
         .map(str::to_owned)
-        .ok_or_else(|| Error::Unreachable(format!("its answer lacks `{pointer}`")))
+        .ok_or_else(|| Error::Unreachable(format!("its response lacks `{pointer}`")))
 }
 
 fn run(answer: &Value, pointer: &str) -> Result<Run, Error> {
@@ -338,7 +339,7 @@ fn run(answer: &Value, pointer: &str) -> Result<Run, Error> {
     })
 }
 
-/// The folder of artifacts that the server passes on itself: `mlflow-artifacts:/1/ab/artifacts`.
+/// The folder of artifacts that the server itself serves: `mlflow-artifacts:/1/ab/artifacts`.
 pub(super) fn proxied(uri: &str) -> Option<String> {
     let path = uri.strip_prefix("mlflow-artifacts:")?;
     // `mlflow-artifacts://host:port/…` names the server itself.

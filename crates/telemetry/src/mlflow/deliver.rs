@@ -1,5 +1,5 @@
-//! One run's delivery: the requests that bring MLflow up to what is known of it. What was delivered is taken
-//! out, so that a delivery that broke off goes on where it stopped.
+//! Delivers a run: the requests that bring MLflow up to date. What was delivered is removed, so
+//! that an interrupted delivery continues where it stopped.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,28 +15,28 @@ use crate::otlp::{self, Resource};
 use crate::queue::{BytePermit, EntryPermit};
 use crate::span::Span;
 
-/// By which a resumed run finds the MLflow run of its first attempt.
+/// The tag by which a resumed run finds the MLflow run of its first attempt.
 const JOB_TAG: &str = "flowmill.job_id";
 
-/// A run that MLflow does not know everything of yet.
+/// A run that is not completely delivered yet.
 #[derive(Debug)]
 pub(super) struct PendingRun {
     pub(super) head: Arc<RunHead>,
     _entry: EntryPermit,
     pub(super) run: Option<Run>,
-    /// MLflow was asked to make the run and did not answer: it may have made it all the same.
+    /// The request to create the run was not answered, so the run may or may not exist.
     may_exist: bool,
     params: VecDeque<(String, String)>,
     pub(super) spans: Vec<(Box<Span>, BytePermit)>,
     pub(super) artifacts: VecDeque<(Artifact, Option<BytePermit>)>,
     pub(super) is_async: bool,
-    /// As MLflow has it.
+    /// The value that MLflow has.
     named_async: bool,
     pub(super) end: Option<Box<End>>,
     metrics_logged: bool,
-    /// Nothing more comes from this attempt.
+    /// No more messages come from this attempt.
     pub(super) is_over: bool,
-    /// When something was last delivered, or the run began.
+    /// When something was last delivered, or when the run began.
     pub(super) since: Duration,
 }
 
@@ -88,7 +88,7 @@ impl PendingRun {
         self.is_over = true;
     }
 
-    /// Whether MLflow lacks something that is known.
+    /// Whether there is something to deliver.
     pub(super) fn has_news(&self) -> bool {
         self.run.is_none()
             || !self.spans.is_empty()
@@ -102,13 +102,13 @@ impl PendingRun {
 pub(super) struct RunDeliverer {
     pub(super) client: Client,
     pub(super) resource: Resource,
-    /// Ids by name.
+    /// Ids of experiments by name.
     pub(super) experiments: Mutex<HashMap<String, String>>,
 }
 
 impl RunDeliverer {
-    /// Brings MLflow up to what is known of a run. Parts that MLflow refuses are left out and named in
-    /// `refused`; an error means that the rest is to be tried again.
+    /// Brings MLflow up to date. Parts that MLflow refuses are skipped and added to `refused`;
+    /// after an error the rest must be retried.
     pub(super) async fn deliver(
         &self,
         pending: &mut PendingRun,
@@ -119,7 +119,7 @@ impl RunDeliverer {
         while let Some((artifact, permit)) = pending.artifacts.pop_front() {
             let Some(folder) = &run.artifacts else {
                 refused.push(
-                    "artifacts are not kept by the server itself (start it with --serve-artifacts)"
+                    "the server does not serve artifacts itself (start it with --serve-artifacts)"
                         .to_owned(),
                 );
                 pending.artifacts.clear();
@@ -160,7 +160,7 @@ impl RunDeliverer {
             run = self.client.find_run(&experiment_id, JOB_TAG, &job).await?;
         }
         if let Some(run) = &run {
-            // It stands as the earlier attempt left it.
+            // Its state is that of the earlier attempt.
             let status = json!({"run_id": run.id, "status": "RUNNING",
                 "run_name": head.name(pending.is_async)});
             self.client.update_run(&status).await?;
@@ -191,7 +191,7 @@ impl RunDeliverer {
                 .as_ref()
                 .is_err_and(|error| error.is("RESOURCE_DOES_NOT_EXIST"))
             {
-                // It was deleted since we last asked for it.
+                // It was deleted after we had looked it up.
                 self.experiments().remove(&head.experiment);
             }
             if matches!(made, Err(Error::Unreachable(_))) {
@@ -219,7 +219,7 @@ impl RunDeliverer {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Parameters, and metrics and tags of the end, in as few requests as MLflow takes them in.
+    /// Sends parameters, and the metrics and tags of the end, in as few requests as MLflow allows.
     async fn log(
         &self,
         pending: &mut PendingRun,
@@ -253,7 +253,7 @@ impl RunDeliverer {
                 json!({"run_id": run.id, "params": params, "metrics": metrics, "tags": tags});
             let mut logged = self.client.log_batch(&body).await;
             if matches!(logged, Err(Error::Refused { .. })) && counts.0 > 0 && counts.1 > 0 {
-                // What is wrong with a parameter must not cost the metrics.
+                // An invalid parameter must not cost the metrics.
                 tolerate("parameters", logged, refused)?;
                 let body = json!({"run_id": run.id, "metrics": metrics, "tags": tags});
                 logged = self.client.log_batch(&body).await;
@@ -267,7 +267,7 @@ impl RunDeliverer {
         }
     }
 
-    /// The name, and the end where there is one.
+    /// Updates the run's name, and ends the run if it has ended.
     async fn close(
         &self,
         pending: &mut PendingRun,
@@ -325,7 +325,7 @@ fn tags_of(status: &EndStatus) -> Vec<Value> {
     }
 }
 
-/// A refusal concerns this part only and would be the same again.
+/// Skips a refused part: a retry would be refused again.
 fn tolerate(what: &str, result: Result<(), Error>, refused: &mut Vec<String>) -> Result<(), Error> {
     match result {
         Err(error @ Error::Refused { .. }) => {

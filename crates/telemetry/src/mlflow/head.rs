@@ -1,4 +1,4 @@
-//! What a run tells of itself for MLflow, on its way from the run's own task to the exporter.
+//! The messages about a run for MLflow, from the run's own task to the exporter.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,20 +12,20 @@ use crate::capture::Captured;
 use crate::queue::{BytePermit, DropCounter, EntryPermit, Queue};
 use crate::span::Span;
 
-/// How many artifacts a run leaves.
+/// Which artifacts a run stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum ArtifactLevel {
     /// Inputs, and outputs or error.
     Minimal,
-    /// And each node's prompts and replies.
+    /// Also each node's prompts and replies.
     #[default]
     Standard,
-    /// And the state after each step.
+    /// Also the state after each step.
     Full,
 }
 
 impl ArtifactLevel {
-    /// As it is written.
+    /// The level with that name.
     pub fn named(name: &str) -> Option<Self> {
         match name {
             "minimal" => Some(Self::Minimal),
@@ -47,13 +47,13 @@ pub(crate) struct RunHead {
     pub(crate) created_at: Timestamp,
     pub(crate) is_async: bool,
     pub(crate) resumed: bool,
-    /// These two as soon as it is known what may be shown.
+    /// This and the inputs are filled in once it is known what may be shown.
     pub(crate) params: Vec<(String, Captured)>,
     pub(crate) inputs: Option<Captured>,
 }
 
 impl RunHead {
-    /// `sync_<8 hex>`: the last digits of the job's id, for the first ones are a time.
+    /// `sync_<8 hex>`, with the last digits of the job's id, since the first ones are a timestamp.
     pub(crate) fn name(&self, is_async: bool) -> String {
         let kind = if is_async { "async" } else { "sync" };
         let [.., a, b, c, d] = *self.job.as_bytes();
@@ -70,7 +70,7 @@ pub(crate) struct End {
     pub(crate) metrics: Vec<(String, f64)>,
 }
 
-/// In MLflow's terms.
+/// The final status in MLflow's terms.
 #[derive(Debug)]
 pub(crate) enum EndStatus {
     Finished,
@@ -82,7 +82,7 @@ pub(crate) enum EndStatus {
     Killed,
 }
 
-/// A file of a run.
+/// A file among a run's artifacts.
 #[derive(Debug)]
 pub(crate) struct Artifact {
     pub(crate) path: String,
@@ -90,7 +90,7 @@ pub(crate) struct Artifact {
 }
 
 impl Artifact {
-    /// JSON whose contents were captured.
+    /// JSON made of captured contents.
     pub(crate) fn json(path: &str, value: &Value) -> Self {
         Self {
             path: names::path(path),
@@ -98,7 +98,7 @@ impl Artifact {
         }
     }
 
-    /// Content as it was captured.
+    /// A file with captured content.
     pub(crate) fn captured(path: &str, content: Captured) -> Self {
         Self {
             path: names::path(path),
@@ -107,7 +107,7 @@ impl Artifact {
     }
 }
 
-/// What the exporter is told.
+/// A message to the exporter.
 #[derive(Debug)]
 pub(crate) enum Message {
     Begun(Arc<RunHead>, EntryPermit),
@@ -115,19 +115,19 @@ pub(crate) enum Message {
     Artifact(Uuid, Artifact, BytePermit),
     HandedOver(Uuid),
     Ended(Uuid, Box<End>),
-    /// It stopped here without an end.
+    /// The run stopped here without an end.
     Abandoned(Uuid),
-    /// It never was.
+    /// The run never came into being.
     Dismissed(Uuid),
 }
 
-/// One run's way to the exporter.
+/// Sends one run's messages to the exporter.
 #[derive(Debug)]
 pub(crate) struct RunHandle {
     job: Uuid,
     level: ArtifactLevel,
     ended: AtomicBool,
-    /// Until it is sent.
+    /// The head until it is sent, with its permit.
     head: Mutex<Option<(RunHead, EntryPermit)>>,
     queue: Arc<Queue<Message>>,
     /// Counts the parts of runs that did not fit.
@@ -135,7 +135,8 @@ pub(crate) struct RunHandle {
 }
 
 impl RunHandle {
-    /// For a run that is about to begin. `None`, counted, where the exporter cannot keep up.
+    /// A handle for a run that is about to begin. `None`, which is counted, if the exporter cannot
+    /// keep up.
     pub(crate) fn reserve(
         queue: &Arc<Queue<Message>>,
         dropped_parts: &Arc<DropCounter>,
@@ -157,7 +158,7 @@ impl RunHandle {
         })
     }
 
-    /// Tells of the run, unless that was done before.
+    /// Announces the run, once.
     pub(crate) fn begin(&self, complete: impl FnOnce(&mut RunHead)) {
         let head = self
             .head

@@ -1,24 +1,24 @@
-//! What MLflow takes for a name and how long things may be.
+//! Which names MLflow accepts, and how long values may be.
 
-/// Characters of a parameter's value.
+/// Most characters in a parameter's value.
 pub(super) const MAX_PARAM: usize = 6000;
-/// Characters of a tag's value.
+/// Most characters in a tag's value.
 pub(super) const MAX_TAG: usize = 5000;
-/// Characters of the name of a parameter, metric or tag.
+/// Most characters in the name of a parameter, metric or tag.
 const MAX_NAME: usize = 250;
 /// In one request.
 pub(super) const MAX_PARAMS: usize = 100;
 /// In one request, whatever else is in it.
 pub(super) const MAX_METRICS: usize = 800;
 
-/// A name that MLflow takes: other characters than its own become `_`.
+/// A name that MLflow accepts: characters that it does not allow become `_`.
 pub(super) fn name(text: &str) -> String {
     let fits = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ' | '/' | ':');
     let name = text.chars().take(MAX_NAME);
     name.map(|c| if fits(c) { c } else { '_' }).collect()
 }
 
-/// A path of an artifact: no part of it leads out of the run's folder.
+/// The path of an artifact, no part of which leads out of the run's folder.
 pub(super) fn path(text: &str) -> String {
     let part = |part: &str| {
         let part: String = part
@@ -38,7 +38,7 @@ pub(super) fn path(text: &str) -> String {
     text.split('/').map(part).collect::<Vec<_>>().join("/")
 }
 
-/// At most so many characters.
+/// The text, cut to at most `most` characters.
 pub(super) fn cut(text: &str, max: usize) -> String {
     if text.chars().count() <= max {
         return text.to_owned();

@@ -1,4 +1,4 @@
-//! Keeps the runs that MLflow does not know everything of yet, and delivers them, a few at a time.
+//! Holds the runs that are not completely delivered yet, and delivers them, a few at a time.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -16,21 +16,21 @@ use super::head::Message;
 use crate::export::{Closing, LogThrottle, SinkHealth, closed};
 use crate::otlp::Resource;
 
-/// Deliveries at once: a server with one worker gains nothing from more.
+/// Concurrent deliveries: more would not help a server with one worker.
 const AT_ONCE: usize = 4;
 
-/// How long a run may go on before MLflow is told that it has begun.
+/// How long a run may last before its MLflow run is created.
 const CREATE_AFTER: Duration = Duration::from_secs(1);
 
-/// How often a run that goes on is brought up to date.
+/// How often a running run is updated in MLflow.
 const UPDATE_EVERY: Duration = Duration::from_secs(5);
 
-/// Failures in a row after which the end of the process is not held up any more.
+/// Failures in a row after which the end of the process is no longer delayed.
 const LAST_ATTEMPTS: u32 = 3;
 
 const TICK: Duration = Duration::from_millis(500);
 
-/// What the worker is made of.
+/// What the worker needs.
 pub(crate) struct Sink {
     pub(crate) client: Client,
     pub(crate) resource: Resource,
@@ -44,7 +44,7 @@ enum DeliveryState {
     InDelivery(Vec<Message>),
 }
 
-/// A delivery that is over.
+/// A finished delivery.
 struct Delivered {
     pending: Box<PendingRun>,
     refused: Vec<String>,
@@ -56,17 +56,17 @@ struct Worker {
     host: Arc<dyn Host>,
     dropped: IntCounter,
     runs: HashMap<Uuid, DeliveryState>,
-    /// Runs that are over, in their order.
+    /// Runs to deliver, in order.
     ready: VecDeque<Uuid>,
     deliveries: JoinSet<Delivered>,
     health: SinkHealth,
-    /// Nothing is sent before that time.
+    /// Nothing is sent before this time.
     leave_alone_until: Duration,
     refusals: LogThrottle,
     closing: bool,
 }
 
-/// Until the process is about to end and everything is delivered.
+/// Delivers runs until the process is about to end and everything is delivered.
 pub(crate) async fn work(sink: Sink, mut queue: UnboundedReceiver<Message>, mut closing: Closing) {
     let mut worker = Worker {
         deliverer: Arc::new(RunDeliverer {
@@ -98,7 +98,7 @@ pub(crate) async fn work(sink: Sink, mut queue: UnboundedReceiver<Message>, mut 
                 }
             }
             Some(done) = worker.deliveries.join_next() => {
-                // A panic is in the log already; the run it was about stays `InDelivery` and is lost with it.
+                // A panic has been logged already; its run stays `InDelivery` and is lost.
                 if let Ok(done) = done {
                     worker.delivered(done);
                 }
@@ -154,14 +154,14 @@ impl Worker {
                     Message::HandedOver(_) => pending.is_async = true,
                     Message::Ended(_, end) => pending.ended(end),
                     Message::Abandoned(_) | Message::Dismissed(_) => pending.is_over = true,
-                    // The same job came back here before its earlier attempt was told of.
+                    // The same job came back here before its earlier attempt was delivered.
                     Message::Begun(..) => pending.is_over = false,
                 }
                 if pending.is_over && !was_over {
                     self.ready.push_back(job);
                 }
             }
-            // Of a run that was dropped.
+            // A message about a run that was dropped.
             (None, _) => {}
         }
     }
@@ -178,7 +178,7 @@ impl Worker {
         }
     }
 
-    /// Runs that go on, and that MLflow has not heard of for a while.
+    /// Selects running runs that MLflow has not heard of for a while.
     fn look_for_news(&mut self) {
         let now = self.host.elapsed();
         let is_due = |pending: &PendingRun| {
@@ -207,7 +207,7 @@ impl Worker {
         {
             let mut pending = match self.runs.remove(&job) {
                 Some(DeliveryState::Idle(pending)) => pending,
-                // It was made ready twice.
+                // It was scheduled twice.
                 Some(in_delivery @ DeliveryState::InDelivery(_)) => {
                     self.runs.insert(job, in_delivery);
                     continue;
@@ -258,7 +258,7 @@ impl Worker {
                 false
             }
             Err(error @ Error::Refused { .. }) => {
-                // Without its run nothing of it can be told.
+                // Without its MLflow run, nothing else can be delivered.
                 self.health.answered(self.dropped.get());
                 self.tell_refused(&format!("a run: {error}"));
                 self.dropped.inc();
@@ -285,7 +285,7 @@ impl Worker {
 
     fn tell_refused(&mut self, why: &str) {
         if let Some(times) = self.refusals.due() {
-            tracing::warn!(error = why, times, "MLflow refuses something");
+            tracing::warn!(error = why, times, "MLflow rejected a part of a run");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Spans as protobuf messages.
+//! Encodes spans as protobuf messages.
 
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -18,12 +18,12 @@ use prost::Message as _;
 use crate::semconv as name;
 use crate::span::{Attributes, Kind, Span, Status, TraceId, Value};
 
-/// Who speaks: the attributes of the process.
+/// The resource: attributes of this process.
 #[derive(Debug, Clone)]
 pub(crate) struct Resource(Vec<KeyValue>);
 
 impl Resource {
-    /// `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` over our own name.
+    /// Reads `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`, which override our defaults.
     pub(crate) fn read(environment: &Environment) -> Self {
         let mut attributes = vec![
             (name::SERVICE_NAME.to_owned(), "flowmill".to_owned()),
@@ -51,12 +51,12 @@ impl Resource {
     }
 }
 
-/// By the conventions alone.
+/// Encodes spans with the attributes of the conventions only.
 pub(super) fn for_collector(spans: impl Iterator<Item = Span>, resource: &Resource) -> Vec<u8> {
     request(spans.map(|span| message(span, None)), resource)
 }
 
-/// With MLflow's attributes, as a trace of its own whose root is the run.
+/// Encodes spans with MLflow's attributes as well, as a trace of their own whose root is the run.
 pub(crate) fn for_mlflow(
     spans: impl Iterator<Item = Span>,
     trace_id: TraceId,
@@ -162,7 +162,7 @@ fn any(value: Value) -> AnyValue {
     AnyValue { value: Some(value) }
 }
 
-/// Since 1970; before that there were no runs.
+/// Nanoseconds since 1970; earlier times become 0.
 fn nanoseconds(at: Timestamp) -> u64 {
     u64::try_from(at.as_nanosecond()).unwrap_or(0)
 }

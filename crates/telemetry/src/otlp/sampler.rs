@@ -4,12 +4,12 @@ use engine::trace::TraceParent;
 
 use crate::span::TraceId;
 
-/// Decides by the trace, so that all of one is recorded or nothing.
+/// Decides by trace id, so that a trace is recorded as a whole or not at all.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampler {
-    /// What somebody before us decided holds.
+    /// A parent's decision is followed.
     parent_based: bool,
-    /// Of the traces that begin here, 0 to 1.
+    /// The fraction of traces to record, from 0 to 1, where there is no parent's decision.
     ratio: f64,
 }
 
@@ -24,7 +24,7 @@ impl Default for Sampler {
 }
 
 impl Sampler {
-    /// By its name and argument; `None` where there is no such sampler.
+    /// The sampler with that name and argument; `None` if there is no such sampler.
     pub(crate) fn named(name: &str, argument: Option<&str>) -> Option<Self> {
         let (parent_based, kind) = match name.strip_prefix("parentbased_") {
             Some(kind) => (true, kind),
@@ -53,7 +53,7 @@ impl Sampler {
         if self.ratio >= 1.0 {
             return true;
         }
-        // The 56 bits that are random in every trace id, as the W3C has it.
+        // The 56 bits that are random in every trace id according to the W3C.
         let random = u128::from_be_bytes(trace_id) & ((1 << 56) - 1);
         #[expect(
             clippy::cast_precision_loss,

@@ -1,4 +1,5 @@
-//! `OTEL_*`: the variables of the OpenTelemetry specification, as far as they concern spans over OTLP/HTTP.
+//! Reads the `OTEL_*` variables of the OpenTelemetry specification that concern spans over
+//! OTLP/HTTP.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use super::sampler::Sampler;
 use crate::http::shown;
 
-/// Where spans go and how.
+/// Where and how spans are sent.
 #[derive(Clone)]
 pub struct Settings {
     pub(crate) endpoint: Url,
@@ -24,7 +25,7 @@ pub struct Settings {
     pub(crate) delay: Duration,
 }
 
-/// Without credentials: headers and addresses may hold some.
+/// Without credentials, which headers and addresses may contain.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
@@ -33,13 +34,13 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// A variable says something that cannot be done.
+/// A variable has a value that is not supported.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{variable}: {reason}")]
 pub struct SettingsError {
-    /// Which.
+    /// The variable.
     pub variable: String,
-    /// Why, and what to write instead.
+    /// Why it is not supported, and what to write instead.
     pub reason: String,
 }
 
@@ -51,7 +52,7 @@ fn refuse(variable: &str, reason: impl Into<String>) -> SettingsError {
 }
 
 impl Settings {
-    /// From the environment; `None` where no endpoint is named, or exporting is turned off.
+    /// Reads the settings; `None` if no endpoint is set or exporting is turned off.
     pub fn read(environment: &Environment) -> Result<Option<Self>, SettingsError> {
         let is_off = environment
             .get("OTEL_SDK_DISABLED")
@@ -60,7 +61,7 @@ impl Settings {
             Some("none") => return Ok(None),
             None | Some("otlp") => {}
             Some(other) => {
-                let reason = format!("`{other}` is not known here; write `otlp` or `none`");
+                let reason = format!("`{other}` is not supported; write `otlp` or `none`");
                 return Err(refuse("OTEL_TRACES_EXPORTER", reason));
             }
         }
@@ -89,7 +90,7 @@ impl Settings {
     }
 }
 
-/// The variable for traces, or the one for everything.
+/// Reads the variable for traces, or else the one for all signals.
 fn either<T>(
     environment: &Environment,
     name: &str,
@@ -114,7 +115,7 @@ fn endpoint(environment: &Environment) -> Result<Option<Url>, SettingsError> {
             .ok_or_else(|| {
                 refuse(
                     variable,
-                    "it is no address of a collector, such as http://127.0.0.1:4318",
+                    "it is not the address of a collector, such as http://127.0.0.1:4318",
                 )
             })
     };
@@ -135,7 +136,7 @@ fn check_protocol(environment: &Environment) -> Result<(), SettingsError> {
         other => Err(refuse(
             variable,
             format!(
-                "`{other}` is not spoken here; write `http/protobuf` and the collector's HTTP port, \
+                "`{other}` is not supported; write `http/protobuf` and the collector's HTTP port, \
                  mostly 4318"
             ),
         )),
@@ -143,7 +144,7 @@ fn check_protocol(environment: &Environment) -> Result<(), SettingsError> {
     Ok(())
 }
 
-/// `name=value,name=value`, the values percent-encoded.
+/// Reads `name=value,name=value` with percent-encoded values.
 fn headers(environment: &Environment) -> Result<HeaderMap, SettingsError> {
     either(environment, "HEADERS", |variable, text| {
         let mut headers = HeaderMap::new();
@@ -155,12 +156,8 @@ fn headers(environment: &Environment) -> Result<HeaderMap, SettingsError> {
                 value.set_sensitive(true);
                 Some((name, value))
             });
-            let (name, value) = header.ok_or_else(|| {
-                refuse(
-                    variable,
-                    "write NAME=VALUE, several of them with commas between",
-                )
-            })?;
+            let (name, value) =
+                header.ok_or_else(|| refuse(variable, "write NAME=VALUE, separated by commas"))?;
             headers.insert(name, value);
         }
         Ok(headers)
@@ -174,17 +171,17 @@ fn compression(variable: &str, text: &str) -> Result<bool, SettingsError> {
         "none" => Ok(false),
         other => Err(refuse(
             variable,
-            format!("`{other}` is not known here; write `gzip` or `none`"),
+            format!("`{other}` is not supported; write `gzip` or `none`"),
         )),
     }
 }
 
 fn number(variable: &str, text: &str) -> Result<u64, SettingsError> {
     text.parse()
-        .map_err(|_| refuse(variable, format!("`{text}` is no whole number")))
+        .map_err(|_| refuse(variable, format!("`{text}` is not a whole number")))
 }
 
-/// A bound that is at least 1.
+/// Reads a limit that is at least 1.
 fn size(environment: &Environment, variable: &str, default: usize) -> Result<usize, SettingsError> {
     let Some(text) = environment.get(variable) else {
         return Ok(default);
@@ -200,7 +197,7 @@ fn sampler(environment: &Environment) -> Result<Sampler, SettingsError> {
     };
     Sampler::named(name, environment.get("OTEL_TRACES_SAMPLER_ARG")).ok_or_else(|| {
         let reason = format!(
-            "`{name}` is not known here; write always_on, always_off or traceidratio, or one of them \
+            "`{name}` is not supported; write always_on, always_off or traceidratio, or one of them \
              after `parentbased_`"
         );
         refuse(variable, reason)

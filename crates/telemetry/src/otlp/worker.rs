@@ -1,4 +1,5 @@
-//! Sends batches to the collector: again where that can help, and never more than the queue's bounds held.
+//! Sends batches to the collector, and retries where that can help. Spans in a batch count within
+//! the queue's limits.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -16,10 +17,10 @@ use super::{Queued, Settings};
 use crate::export::{Closing, LogThrottle, SinkHealth, closed};
 use crate::http::root_cause;
 
-/// Attempts at one batch before it is dropped: about half a minute.
+/// Attempts per batch before it is dropped, which take about half a minute.
 const ATTEMPTS: u32 = 6;
 
-/// What the worker is made of.
+/// What the worker needs.
 pub(crate) struct Collector {
     pub(crate) settings: Settings,
     pub(crate) resource: Resource,
@@ -28,15 +29,16 @@ pub(crate) struct Collector {
     pub(crate) dropped: IntCounter,
 }
 
-/// Why a batch was not taken.
+/// Why a batch was not accepted.
 enum Failure {
-    /// Later, perhaps.
+    /// A later attempt may succeed.
     Busy(String),
-    /// Never.
+    /// No later attempt can succeed.
     Refused(String),
 }
 
-/// Until the queue's other end has gone, or the process is about to end and the queue is empty.
+/// Sends spans until the queue is closed, or until the process is about to end and the queue is
+/// empty.
 pub(crate) async fn work(
     collector: Collector,
     mut queue: UnboundedReceiver<Queued>,
@@ -62,7 +64,8 @@ pub(crate) async fn work(
 }
 
 impl Collector {
-    /// Waits for more, so that a quiet server does not send every span by itself.
+    /// Waits for more spans, so that a server with little traffic does not send each one
+    /// separately.
     async fn fill(
         &self,
         batch: &mut Vec<Queued>,
@@ -100,13 +103,13 @@ impl Collector {
                 Err(Failure::Refused(why)) => {
                     self.dropped.inc_by(spans);
                     if let Some(times) = refusals.due() {
-                        tracing::warn!(error = why, times, "the collector refuses spans");
+                        tracing::warn!(error = why, times, "the collector rejects spans");
                     }
                     break;
                 }
                 Err(Failure::Busy(why)) => {
                     let wait = health.failed(&why, self.dropped.get(), self.host.random());
-                    // At the end of the process one more attempt must do.
+                    // When the process is about to end, there is only one more attempt.
                     if attempt >= ATTEMPTS || *closing.borrow() {
                         self.dropped.inc_by(spans);
                         break;
@@ -120,7 +123,7 @@ impl Collector {
                 }
             }
         }
-        // Not before, so that what is on its way counts within the queue's bounds.
+        // Only now, so that spans in transit count within the queue's limits.
         batch.clear();
     }
 
@@ -157,7 +160,7 @@ impl Collector {
     }
 }
 
-/// A request and its answer's head, in bounded time.
+/// Sends a request, and waits for the head of the response within a time limit.
 async fn within(
     host: &dyn Host,
     limit: Duration,
@@ -166,6 +169,6 @@ async fn within(
     tokio::select! {
         biased;
         sent = sending => sent.map_err(|error| root_cause(&error)),
-        () = host.sleep(limit) => Err(format!("no answer within {} s", limit.as_secs_f64())),
+        () = host.sleep(limit) => Err(format!("no response within {} s", limit.as_secs_f64())),
     }
 }

@@ -1,4 +1,4 @@
-//! What the span of one model call says.
+//! The attributes of a model call's span.
 
 use engine::ModelError;
 use engine::chat::{ChatReply, ChatRequest};
@@ -10,7 +10,7 @@ use crate::capture::Shown;
 use crate::semconv as name;
 use crate::span::{Attributes, Status};
 
-/// `chat <model>`.
+/// The span's name: `chat <model>`.
 pub(super) fn title(call: &Call<'_>) -> String {
     format!("{} {}", name::CHAT, provider_and_model(call).1)
 }
@@ -21,7 +21,7 @@ fn provider_and_model<'a>(call: &Call<'a>) -> (&'a str, &'a str) {
         .unwrap_or(("unknown", call.model))
 }
 
-/// All of it, but for what is in every span.
+/// The attributes and the status of the span.
 pub(super) fn told(
     shown: &Shown,
     call: &Call<'_>,

@@ -1,11 +1,11 @@
-//! The figures of a run as MLflow's metrics.
+//! The metrics of a run in MLflow.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use engine::outcome::{Finished, NodeUsage, Outcome};
 
-/// What is counted of a node in this attempt at the run.
+/// Counts of a node in this attempt at the run.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Count {
     pub(super) time_ms: u64,
@@ -43,7 +43,7 @@ pub(super) fn of(finished: &Finished, counts: &BTreeMap<Arc<str>, Count>) -> Vec
     metrics
 }
 
-/// A node that ran before this attempt at the run has no count of its own.
+/// Adds the metrics of the run or a node. A node that ran in an earlier attempt has no `count`.
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 fn put(metrics: &mut Vec<(String, f64)>, prefix: &str, usage: &NodeUsage, count: Option<Count>) {
     let success = |count: Count| f64::from(u8::from(!count.failed));

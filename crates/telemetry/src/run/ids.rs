@@ -7,20 +7,20 @@ use uuid::Uuid;
 
 use crate::span::{SpanId, TraceId};
 
-/// Spans in one trace: who its root is, and ids for the others.
+/// The ids of one trace: those of its root, and new ones for the other spans.
 #[derive(Debug)]
 pub(crate) struct Ids {
     pub(crate) trace_id: TraceId,
-    /// The run's own span. The same at every attempt at the run.
+    /// The run's own span, which is the same in every attempt at the run.
     pub(crate) run: SpanId,
-    /// Who asked for the run.
+    /// The span that requested the run.
     pub(crate) parent: Option<SpanId>,
     seed: u64,
     next: AtomicU64,
 }
 
 impl Ids {
-    /// Of a run. `attempt` tells the spans of one attempt from those of another.
+    /// The ids of a run. `attempt` makes the spans of different attempts distinct.
     pub(crate) fn of_run(job: Uuid, parent: Option<TraceParent>, attempt: Uuid) -> Self {
         Self {
             trace_id: RunIds::of(job, parent).trace_id,
@@ -31,7 +31,7 @@ impl Ids {
         }
     }
 
-    /// A new one: the next number, scattered.
+    /// A new span id.
     pub(super) fn span(&self) -> SpanId {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         scatter(
@@ -42,7 +42,7 @@ impl Ids {
     }
 }
 
-/// An id for the span of something that is no run, of the id that it has itself.
+/// A span id derived from the id of something other than a run.
 pub(crate) fn span_id(of: Uuid) -> SpanId {
     scatter(folded(of)).to_be_bytes()
 }
@@ -52,7 +52,8 @@ fn folded(id: Uuid) -> u64 {
     high.rotate_left(32) ^ low
 }
 
-/// One-to-one, so that no two numbers give the same id; zero, which is no id, is avoided.
+/// Mixes the bits one-to-one, so that no two numbers give the same id. Avoids zero, which is not a
+/// valid id.
 pub(crate) fn scatter(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,11 +1,11 @@
-//! The contents of a model call in the forms that the conventions and MLflow have for them.
+//! The contents of a model call in the formats of the conventions and of MLflow.
 
 use engine::chat::{ChatReply, ChatRequest, FinishReason, Part, Role};
 use serde_json::{Value, json};
 
 use crate::capture::Shown;
 
-/// As in `gen_ai.input.messages`; only where prompts are shown as they are.
+/// The value of `gen_ai.input.messages`; only if prompts are shown in full.
 pub(super) fn conventional_inputs(
     shown: &Shown,
     node: &str,
@@ -27,7 +27,7 @@ pub(super) fn conventional_inputs(
     Some(Value::Array(messages.collect()).to_string())
 }
 
-/// As in `gen_ai.output.messages`; only where replies are shown as they are.
+/// The value of `gen_ai.output.messages`; only if replies are shown in full.
 pub(super) fn conventional_outputs(shown: &Shown, node: &str, reply: &ChatReply) -> Option<String> {
     if !shown.shows_prompts(node) {
         return None;
@@ -41,7 +41,7 @@ pub(super) fn conventional_outputs(shown: &Shown, node: &str, reply: &ChatReply)
     Some(message.to_string())
 }
 
-/// The request as MLflow shows a chat.
+/// The request in MLflow's chat format.
 pub(super) fn mlflow_inputs(
     shown: &Shown,
     node: &str,
@@ -63,7 +63,7 @@ pub(super) fn mlflow_inputs(
     Some(inputs.to_string())
 }
 
-/// The reply as MLflow shows a chat.
+/// The reply in MLflow's chat format.
 pub(super) fn mlflow_outputs(shown: &Shown, node: &str, reply: &ChatReply) -> Option<String> {
     let text = shown.reply(node, &reply.content)?;
     let outputs = json!({"choices": [{

@@ -1,5 +1,5 @@
-//! The tree of one run: workflow → node → model call. A span leaves when it has ended; what of the run is
-//! still open then is in [`Open`]. MLflow's run is told of in messages beside the spans.
+//! The spans of one run: workflow → node → model call. A span is sent when it ends; spans that are
+//! still open are in [`Open`]. The MLflow run is updated by separate messages.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -27,12 +27,12 @@ use crate::otlp::SpanQueue;
 use crate::semconv as name;
 use crate::span::{Attributes, Kind, Span, SpanEvent, SpanId, Status};
 
-/// Makes spans of a run's events and sends them on.
+/// Turns a run's events into spans and sends them.
 pub(crate) struct Spans {
     pub(crate) ids: Ids,
     pub(crate) host: Arc<dyn Host>,
     pub(crate) workflow: Arc<Workflow>,
-    /// What may be shown; more is known of it once the engine has begun.
+    /// Decides what may be shown until the engine has begun, which then knows more.
     pub(crate) provisional: Arc<Capture>,
     pub(crate) capture: OnceLock<Shown>,
     pub(crate) created_at: Timestamp,
@@ -44,7 +44,7 @@ pub(crate) struct Spans {
     pub(crate) open: Mutex<Open>,
 }
 
-/// What has begun and not ended.
+/// The nodes that have begun and not ended.
 #[derive(Debug, Default)]
 pub(crate) struct Open {
     nodes: Vec<OpenNode>,
@@ -59,7 +59,7 @@ struct OpenNode {
     span_id: SpanId,
     start: Timestamp,
     call: SpanId,
-    /// The attempt that ended last: whether its answer was of use is known by the next event.
+    /// The attempt that ended last. The next event tells whether its answer was usable.
     last_call: Option<Span>,
     retries: Vec<SpanEvent>,
     prompt: Option<Captured>,
@@ -71,15 +71,16 @@ impl Spans {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What may be shown. A run that ends before the engine has begun has nothing but its inputs, and those
-    /// are masked by their place.
+    /// Decides what may be shown. A run that ends before the engine has begun has only its inputs,
+    /// which are masked by field.
     fn shown(&self) -> &Shown {
         self.capture.get_or_init(|| Shown(self.provisional.clone()))
     }
 
-    /// The engine begins: only now MLflow is told of the run, for now it is known what may be.
+    /// Notes that the engine has begun, and announces the run to MLflow: only now it is known what
+    /// may be shown.
     pub(crate) fn begins(&self, capture: &Arc<Capture>) {
-        // Told once for each attempt, and this is one.
+        // Called once per attempt, and this value belongs to one attempt.
         let _ = self.capture.set(Shown(capture.clone()));
         self.announce();
     }
@@ -205,7 +206,7 @@ impl Spans {
                 self.node_ended(closed, attributes, event.at, Status::Error(error));
             }
             EventKind::RunFailed { .. } | EventKind::RunCancelled { .. } => {
-                // Nodes that were aborted have no end of their own.
+                // Aborted nodes have no event of their own.
                 let aborted = std::mem::take(&mut self.open().nodes);
                 for mut node in aborted {
                     let took = event.at.duration_since(node.start).as_millis();
@@ -341,7 +342,8 @@ impl Spans {
         });
     }
 
-    /// An attempt whose answer turned out to be of no use has failed, though its call did not.
+    /// Sends the span of a call. With `failed`, its answer was not usable: the attempt failed
+    /// although the call did not.
     fn emit_call(&self, call: Option<Span>, failed: Option<&str>) {
         if let Some(mut call) = call {
             if let (Status::Ok, Some(reason)) = (&call.status, failed) {
@@ -363,7 +365,7 @@ impl Spans {
         }
     }
 
-    /// The run's own span, and the end of its MLflow run.
+    /// Sends the run's own span, and ends its MLflow run.
     pub(crate) fn ended(&self, finished: &Finished) {
         let at = self.host.now();
         let usage = &finished.usage;
@@ -460,7 +462,7 @@ impl Open {
     }
 }
 
-/// What is known of a node before it ends.
+/// The attributes of a node that are known before it ends.
 fn of_node(node: &OpenNode) -> Attributes {
     let mut attributes = Attributes::default();
     attributes.put(name::OPERATION, name::INVOKE_AGENT);

@@ -76,18 +76,18 @@ async fn check(name: &str, manner: Manner) {
     });
     sink.set(Manner::Fine);
     until_told(&sink, RUNS);
-    server.line_with("telemetry gets through again");
+    server.line_with("the telemetry endpoint is reachable again");
     server.signal("TERM");
     let (code, lines) = end(server);
     assert_eq!(code, Some(0), "{lines:#?}");
-    let of_mlflow = ["does not get through", "sink=\"mlflow\""];
+    let of_mlflow = ["cannot reach the telemetry endpoint", "sink=\"mlflow\""];
     assert_eq!(count(&lines, of_mlflow), 1, "{lines:#?}");
     if manner == Manner::Status(500) {
         // By the protocol a collector that answers so is not to be asked again for the same spans.
-        let told = count(&lines, ["the collector refuses spans", "500"]);
+        let told = count(&lines, ["the collector rejects spans", "500"]);
         assert!((1..=3).contains(&told), "{lines:#?}");
     } else {
-        let of_collector = ["does not get through", "sink=\"otlp\""];
+        let of_collector = ["cannot reach the telemetry endpoint", "sink=\"otlp\""];
         assert_eq!(count(&lines, of_collector), 1, "{lines:#?}");
     }
 }
@@ -113,7 +113,7 @@ async fn a_sink_that_is_not_there_and_comes_and_goes() {
     let mut server = start(&format!("http://127.0.0.1:{port}"), &model, &project);
     let url = server.url();
     run_all(&url).await;
-    server.line_with("telemetry does not get through");
+    server.line_with("cannot reach the telemetry endpoint");
     let sink = Sink::start_on(port, Manner::Fine);
     until_told(&sink, RUNS);
     // And gone again while a run is on its way.
@@ -139,7 +139,7 @@ async fn a_sink_that_is_not_there_and_comes_and_goes() {
     let (code, lines) = end(server);
     assert_eq!(code, Some(0), "{lines:#?}");
     assert_eq!(
-        count(&lines, ["not everything could be sent", "runs"]),
+        count(&lines, ["some telemetry could not be sent", "runs"]),
         1,
         "{lines:#?}"
     );
@@ -160,7 +160,7 @@ async fn a_sink_that_refuses_is_named_once_and_costs_no_run() {
     let (code, lines) = end(server);
     assert_eq!(code, Some(0), "{lines:#?}");
     // The first, and the tenth.
-    assert_eq!(count(&lines, ["MLflow refuses", "403"]), 2, "{lines:#?}");
+    assert_eq!(count(&lines, ["MLflow rejected", "403"]), 2, "{lines:#?}");
 }
 
 /// MLflow may have made a run though it did not answer.
@@ -266,7 +266,7 @@ fn the_result_of_a_run_is_out_before_a_hung_mlflow_is_waited_for() {
     let output = std::fs::read_to_string(output).expect("what was told");
     let result = output.find("\"status\"").expect("a result");
     let lost = output
-        .find("not everything could be sent")
+        .find("some telemetry could not be sent")
         .expect("a warning");
     assert!(result < lost, "{output}");
 }
