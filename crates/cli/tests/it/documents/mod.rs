@@ -19,6 +19,7 @@ mod blocks;
 mod clients;
 mod fragment;
 mod metrics;
+mod places;
 mod sample;
 mod sentences;
 mod session;
