@@ -1,7 +1,7 @@
 //! The file format described for machines: its JSON Schema, so that editors complete and check
-//! workflow files, and the list of its keys, so that the reference can be held to it. Both are made
-//! from the tables that files are checked against. The schemas of one workflow's inputs and outputs
-//! are not here but with [`crate::workflow::Workflow`].
+//! workflow files, and the list of its keys, so that a test can compare the reference with it. Both
+//! are made from the tables that files are checked against. The schemas of one workflow's inputs
+//! and outputs are not here but with [`crate::workflow::Workflow`].
 
 use serde_json::{Map, Value, json};
 
@@ -35,9 +35,9 @@ pub struct KeyInfo {
     pub kind: String,
     /// Whether it must be given.
     pub required: bool,
-    /// As JSON text.
+    /// The default as JSON text.
     pub default: Option<&'static str>,
-    /// What it is for.
+    /// What the key is for.
     pub doc: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! A source text and places in it. Owns byte-to-line/column conversion; does not read files.
+//! A source text and positions in it. Owns byte-to-line/column conversion; does not read files.
 
 use std::sync::Arc;
 
@@ -24,9 +24,9 @@ impl Source {
 /// A half-open byte range `start..end` into a [`Source`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Span {
-    /// First byte.
+    /// The offset of the first byte.
     pub start: usize,
-    /// One past the last byte.
+    /// The offset after the last byte.
     pub end: usize,
 }
 
@@ -37,7 +37,7 @@ impl Span {
     }
 }
 
-/// A place as people count: both from 1, columns in characters.
+/// A position as people count: line and column from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     /// 1 for the first line.
@@ -46,7 +46,7 @@ pub struct Position {
     pub column: usize,
 }
 
-/// Where each line of a text starts, so that places are found without rereading the whole text.
+/// Where each line of a text starts, so that positions are found without rereading the whole text.
 #[derive(Debug)]
 pub struct Lines<'a> {
     text: &'a str,

@@ -1,6 +1,7 @@
 //! The file format: which keys there are, a file per construct, and reading them from the tree. The
 //! tables that say so are the single source for checking shapes, for the JSON Schema of the
-//! language and for the list of keys the reference is held to. What names mean is not known here.
+//! language and for the list of keys that a test compares with the reference. What names mean is
+//! not known here.
 
 pub(crate) mod advice;
 pub(crate) mod budget;

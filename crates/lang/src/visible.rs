@@ -1,6 +1,6 @@
 //! Characters that a terminal does not show but acts on, and texts with those made visible.
-//! Whatever a model, a server or a caller wrote could otherwise move the cursor, hide what stands
-//! there or turn it around.
+//! Text of a model, a server or a caller could otherwise move the cursor, or hide or reverse other
+//! text.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -31,7 +31,7 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// The same, where the text has been given colours by ourselves: `ESC [ digits m` stays.
+/// The same for a text to which flowmill has added colours: `ESC [ digits m` stays.
 pub fn escaped_but_styles(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;

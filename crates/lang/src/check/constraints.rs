@@ -1,4 +1,4 @@
-//! Constraints on a field: whether they apply to its type and can be met at all.
+//! Checking the constraints of a field: whether they apply to its type and can be met at all.
 
 use regex::Regex;
 

@@ -157,7 +157,7 @@ impl Lowering<'_, '_> {
         }
     }
 
-    /// `condition` and `join` where they are not read.
+    /// Warns of `condition` and `join` where they have no effect.
     fn stray_parts(&mut self, edge: &Written<'_>, owner: &str) {
         let plain = matches!(edge.kind, Kind::To(_) | Kind::Branches(_));
         if let (false, Some(text)) = (plain, &edge.condition) {

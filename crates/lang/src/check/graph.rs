@@ -54,7 +54,7 @@ pub(super) fn check(
     };
 
     let reached = graph.reached(edges);
-    // An edge that could not be resolved might be the very one that leads there.
+    // An edge that could not be resolved might lead there.
     let missing_edges =
         edges.stray || edges.start_open || edges.open.iter().any(|node| reached[node.0]);
     if !missing_edges {

@@ -31,14 +31,15 @@ impl Raw {
     }
 }
 
-/// What is known of a value before the run, as far as operators care. Booleans are numbers to them.
+/// What is known of a value before the run, as far as it matters to operators. They treat booleans
+/// as numbers.
 #[derive(Debug, Clone, PartialEq)]
 enum Shape {
     Unknown,
     Null,
     Number,
     Text,
-    /// With what its items are.
+    /// A list, with the kind of its items.
     List(Box<Shape>),
     /// A dict or an object.
     Mapping,
@@ -87,7 +88,7 @@ impl Shape {
     }
 }
 
-/// The way out where a check names another field.
+/// The suggestion where a check names another field.
 const OUT_OF_REACH: &str =
     "a check sees only the field's own value, called `value`; compare fields in `state.rules`";
 
@@ -98,7 +99,7 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    /// A part whose truth counts.
+    /// A part that is used as true or false.
     fn truth(&mut self, node: &Node) -> Expr {
         let (expr, _) = self.value(node);
         if let (Kind::Literal(_) | Kind::List(_), Expr::Literal(value)) = (&node.kind, &expr) {

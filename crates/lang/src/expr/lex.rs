@@ -1,4 +1,4 @@
-//! A condition's text to tokens with their places. Knows the mistakes people bring from other
+//! Splitting the text of a condition into tokens with their spans. Recognises operators of other
 //! languages and says what to write instead.
 
 use crate::diagnostic::quoted;
@@ -21,7 +21,7 @@ pub(super) enum Token {
     /// A name, a keyword or bare text: `state.kind`, `and`, `spam`. Dots and inner dashes belong to
     /// it.
     Word(String),
-    /// `{state.kind}`, without the braces and outer blanks; the place of the inside is kept.
+    /// `{state.kind}`, without the braces and outer spaces, with the span of the inside.
     Braced(String, Span),
     /// A quoted text or a number.
     Literal(Value),

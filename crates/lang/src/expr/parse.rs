@@ -87,7 +87,7 @@ struct Parser {
     tokens: Vec<Spanned>,
     at: usize,
     nesting: usize,
-    /// Where the text ends, for faults there.
+    /// The end of the text, for faults there.
     end: usize,
 }
 
@@ -192,7 +192,7 @@ impl Parser {
             Token::Open => {
                 let inner = self.nested(|parser| parser.parse_binary(Binding::Or))?;
                 let end = self.close(&Token::Close, span, ")")?;
-                // A word keeps its own place: what is wrong with a part of it is underlined there.
+                // A word keeps its own span, so that a fault in a part of it is underlined there.
                 let span = match inner.kind {
                     Kind::Word { .. } => inner.span,
                     _ => Span::new(span.start, end),
@@ -327,7 +327,7 @@ impl Parser {
     }
 
     fn value_missing(&self, span: Span) -> ExprError {
-        // Point at the operator before rather than at nothing.
+        // Underline the operator before it rather than nothing.
         let before = self
             .tokens
             .get(self.at.wrapping_sub(1))

@@ -18,7 +18,7 @@ pub(super) struct Unescaper {
 }
 
 impl Unescaper {
-    /// Of the text from a place on.
+    /// A reader of the text from an offset on.
     pub(super) fn new(at: usize) -> Self {
         Self { at, backslashes: 0 }
     }
@@ -60,7 +60,7 @@ impl Unescaper {
         read
     }
 
-    /// Where what is not yet told begins.
+    /// Where the part begins that has not been passed on yet.
     pub(super) fn pending(&self) -> usize {
         self.at - self.backslashes
     }

@@ -5,7 +5,7 @@ use super::mask::MASK;
 use super::scan::{Intervals, Scan};
 use super::secrets::Search;
 
-/// What of a growing text is not shown yet.
+/// The part of a growing text that is not shown yet.
 #[derive(Debug, Default)]
 pub struct GrowingText {
     /// From `begin` on it is not shown yet.
@@ -73,7 +73,7 @@ impl GrowingText {
         (!shown.is_empty()).then_some(shown)
     }
 
-    /// What is held up to a place, which is held no longer.
+    /// Releases the text that is held up to an offset.
     fn take(&mut self, offset: usize) -> &str {
         let begin = self.begin;
         self.begin += offset - self.at;

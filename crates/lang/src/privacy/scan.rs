@@ -32,7 +32,7 @@ impl Intervals {
         }
     }
 
-    /// The first, if it begins before a place.
+    /// The first, if it begins before an offset.
     pub(super) fn take_before(&mut self, offset: usize) -> Option<(usize, usize)> {
         self.0.front().filter(|(from, _)| *from < offset)?;
         self.0.pop_front()
@@ -47,7 +47,7 @@ pub(super) struct Scan {
     cursors: Vec<Cursor>,
     /// From the first backslash on.
     plain: Option<Plain>,
-    /// Bytes read.
+    /// The number of bytes read.
     at: usize,
 }
 
@@ -66,7 +66,7 @@ struct Plain {
 }
 
 impl Scan {
-    /// Of the text from a place on.
+    /// A scan of the text from an offset on.
     pub(super) fn new(automata: Arc<[Arc<Automaton>]>, at: usize, follows_word: bool) -> Self {
         let cursors = automata.iter().map(|_| Cursor::new(at, follows_word));
         Self {

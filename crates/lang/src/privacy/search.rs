@@ -216,7 +216,7 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    /// Of the text from a place on.
+    /// A reader of the text from an offset on.
     pub(super) fn new(at: usize, follows_word: bool) -> Self {
         Self {
             state: 0,

@@ -1,5 +1,5 @@
-//! The right form for a value of the wrong kind: what YAML made of an unquoted word, and how a
-//! shorthand that files do not have is written out.
+//! The right form for a value of the wrong kind: what YAML made of an unquoted word, and the full
+//! form of a shorthand that does not exist.
 
 use super::grammar::{Shape, Table};
 use super::kind::fits_kind;
@@ -12,8 +12,8 @@ use crate::yaml::{self, Data, Entry, Node};
 /// The table of `state`.
 const STATE: &str = "state";
 
-/// The way out for a value that `shape` does not take. `key` is the key it stands under; `written`
-/// is the value as it stands in the file.
+/// The suggestion for a value that `shape` does not take. `key` is the key of the value; `written`
+/// is the value as it is in the file.
 pub(super) fn right_form(
     node: &Node,
     shape: &Shape,
@@ -59,7 +59,7 @@ pub(super) fn right_form(
     Some(Suggestion::advice(advice))
 }
 
-/// That quotes make a text of a scalar which YAML takes for something else.
+/// The suggestion to put a scalar in quotes that YAML does not read as text.
 pub(crate) fn quotes(node: &Node, written: &str) -> Option<Suggestion> {
     if let Some(misread) = misread(node, written) {
         return Some(misread);
@@ -94,7 +94,7 @@ pub(crate) fn misread(node: &Node, written: &str) -> Option<Suggestion> {
     (!written.is_empty() && read != written).then(|| Suggestion::advice(reads_as(written, &read)))
 }
 
-/// As [`misread`], for a mapping's key that is no text.
+/// As [`misread`], for a mapping's key that is not text.
 pub(crate) fn misread_key(read: &str, written: &str) -> Option<Suggestion> {
     (read != written).then(|| Suggestion::advice(reads_as(written, read)))
 }

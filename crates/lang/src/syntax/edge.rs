@@ -163,7 +163,7 @@ pub(crate) enum Kind<'a> {
     Parallel(Parallel<'a>),
     /// `parallel` as a list of nodes.
     Branches(Vec<Text<'a>>),
-    /// Of the wrong shape, reported already.
+    /// An edge of the wrong shape, which has been reported.
     Unsound,
     /// None of the four keys, or several.
     NotOne(usize),
@@ -260,7 +260,7 @@ impl<'a> Route<'a> {
 pub(crate) struct Loop<'a> {
     pub(crate) until: Option<Text<'a>>,
     pub(crate) exit_to: Option<Text<'a>>,
-    /// Neither given nor unsound means END.
+    /// Whether `exit_to` is not given, which means END.
     pub(crate) exits_to_end: bool,
     pub(crate) max_iterations: i64,
 }

@@ -1,6 +1,6 @@
-//! The vocabulary in which the file format is written down, once. The tables themselves stand
-//! beside the constructs they describe; [`super::shape`] checks files against them, and
-//! [`crate::schema`] turns them into JSON Schema and the list the reference is held to.
+//! The vocabulary of the tables that describe the file format. The tables themselves are beside the
+//! constructs they describe; [`super::shape`] checks files against them, and [`crate::schema`]
+//! turns them into JSON Schema and a list of keys that a test compares with the reference.
 
 /// A mapping with known keys.
 pub(crate) struct Table {
@@ -9,7 +9,7 @@ pub(crate) struct Table {
     /// The key whose value tells one such mapping from another, for messages.
     pub(crate) identity: Option<&'static str>,
     pub(crate) keys: &'static [Key],
-    /// Keys for people, accepted without a word.
+    /// Keys for people, accepted without a diagnostic.
     pub(crate) notes: &'static [&'static str],
     /// Keys shown in the Python original's documents that change nothing here, and what to do about
     /// each.
@@ -64,7 +64,7 @@ pub(crate) struct Key {
     pub(crate) default: Option<&'static str>,
     /// Read only where another key of the mapping has this value.
     pub(crate) when: Option<(&'static str, &'static str)>,
-    /// What to write for several values, where people try a list and none is taken.
+    /// What to write for several values, where a list might be tried but is not accepted.
     pub(crate) no_list: Option<&'static str>,
     pub(crate) doc: &'static str,
 }
@@ -140,9 +140,9 @@ pub(crate) enum Shape {
     /// Anything.
     Any,
     Mapping(&'static Table),
-    /// A list of at least so many.
+    /// A list with at least this many items.
     List(&'static Shape, usize),
-    /// A mapping with free keys, of at least so many; the first word says what the keys name.
+    /// A mapping with free keys and at least this many entries; the word says what the keys name.
     Open(&'static str, &'static Shape, usize),
     /// The first of these that fits the kind of value.
     Either(&'static [Shape]),

@@ -72,18 +72,18 @@ pub(crate) static LLM: Table = Table::new(
     ),
 ]);
 
-/// Where settings stand that people look for under `llm` or on a node.
+/// Advice for settings that people look for under `llm` or on a node.
 pub(crate) const TIMEOUT: &str =
     "set `config.execution.timeout`, in seconds; it holds for all nodes";
 pub(crate) const RETRIES: &str = "set `config.execution.max_retries`; it holds for all nodes";
 pub(crate) const SYSTEM: &str = "put it at the beginning of `prompt`";
-/// Where settings of the model stand.
+/// Advice for settings of the model that are not under `llm`.
 pub(crate) const UNDER_LLM: &str = "move it under `llm`";
 
 /// The settings a section gives.
 pub(crate) fn read(view: &View<'_>) -> LlmSettings {
     let provider = view.string("provider");
-    // An empty text is none, as when a template left it out.
+    // An empty text counts as absent, as when a template left it out.
     let trimmed = |name: &str| {
         let text = view.string(name)?.trim().to_owned();
         (!text.is_empty()).then_some(text)

@@ -140,7 +140,7 @@ impl<'a> Memory<'a> {
         self.action.is_some() || self.entries > 0
     }
 
-    /// Whether the node keeps or deletes a value and so may write no state field.
+    /// Whether the node keeps or deletes a value, and therefore need not write a state field.
     pub(crate) fn writes_nothing(&self) -> bool {
         matches!(self.action.as_deref(), Some("save" | "delete"))
     }

@@ -1,5 +1,5 @@
-//! `nodes`: the steps, what each needs and what it writes. What only one kind of node has is in a
-//! file of that kind.
+//! `nodes`: the steps, what each needs and what it writes. Keys of only one kind of node are
+//! in the file of that kind.
 
 pub(crate) mod code;
 pub(crate) mod model;
@@ -172,13 +172,13 @@ pub(crate) struct Node<'a> {
     pub(crate) view: View<'a>,
     pub(crate) id: Option<Text<'a>>,
     pub(crate) inputs: Vec<(&'a Key, Text<'a>)>,
-    /// Absent when it is no list of texts throughout.
+    /// Absent when it is not a list of texts only.
     pub(crate) outputs: Option<Vec<Text<'a>>>,
     pub(crate) schema: Option<OutputSchema<'a>>,
     pub(crate) memory: Option<memory::Memory<'a>>,
     pub(crate) repeat: Option<edge::NodeLoop<'a>>,
     pub(crate) model: model::Model<'a>,
-    /// With it the node runs code, whatever else it has.
+    /// Its code: a node with code runs it, whatever other keys it has.
     pub(crate) code: Option<code::Code<'a>>,
 }
 

@@ -1,5 +1,5 @@
-//! Making a value fit a type by pydantic's lax rules. Goes through a value part by part and gathers
-//! every fault; what single texts and numbers turn into is in [`super::scalar`].
+//! Making a value fit a type by the lax rules of pydantic. Goes through a value part by part and
+//! collects every fault; the rules for single texts and numbers are in [`super::scalar`].
 
 use crate::fault::{ENOUGH, Fault, FaultKind, Path};
 use crate::field::{Field, ObjectSchema, Type};
@@ -56,7 +56,7 @@ impl Field {
         (faults.len() == before).then_some(coerced)
     }
 
-    /// The value of a field that was not given; `None` if it has to be.
+    /// The value of a field that was not given; `None` if the field is required.
     pub(crate) fn absent_value(&self) -> Option<Value> {
         match &self.default {
             Some(default) => Some(default.clone()),
@@ -160,7 +160,7 @@ fn coerce_items(
     (faults.len() == before).then_some(Value::Array(coerced))
 }
 
-/// Keys are checked but stay as they are: coercing them could make two of them the same.
+/// Keys are checked but not coerced: coercing could make two of them equal.
 fn coerce_entries(
     types: Option<&(Type, Type)>,
     entries: &Map<String, Value>,

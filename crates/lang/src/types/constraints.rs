@@ -1,5 +1,5 @@
-//! What a field asks of its value beyond the type. Each broken constraint is one fault in
-//! pydantic's words; a value has at most one, as there.
+//! Checking a value against the constraints of its field. A broken constraint is a fault in the
+//! words of pydantic; as there, a value has at most one.
 
 use std::cmp::Ordering;
 

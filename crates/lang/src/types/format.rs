@@ -36,7 +36,7 @@ impl Format {
         Self::ALL.into_iter().find(|format| format.as_str() == name)
     }
 
-    /// For "Input should be a valid …".
+    /// The name of the format in "Input should be a valid …".
     pub(super) fn noun(self) -> &'static str {
         match self {
             Self::Date => "date",
@@ -120,7 +120,7 @@ fn is_time(text: &str) -> bool {
     }
 }
 
-/// One `@` between a local part without blanks and a host name; quoted local parts are not
+/// One `@` between a local part without spaces and a host name; quoted local parts are not
 /// accepted.
 fn is_email(text: &str) -> bool {
     let Some((local, host)) = text.rsplit_once('@') else {

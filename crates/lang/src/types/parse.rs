@@ -7,13 +7,13 @@ use crate::field::Type;
 use crate::source::Span;
 use crate::suggest::{self, Suggestion};
 
-/// Brackets inside brackets at most; keeps hostile files from overflowing the stack.
+/// The deepest nesting of brackets; keeps hostile files from overflowing the stack.
 const MAX_NESTING: usize = 32;
 
 /// The names a type can have.
 pub const NAMES: [&str; 7] = ["str", "int", "float", "bool", "list", "dict", "object"];
 
-/// Names people bring from elsewhere, with what they are called here.
+/// Names of types in other languages, and the names of the same types here.
 const FOREIGN: [(&str, &str); 13] = [
     ("string", "str"),
     ("text", "str"),
@@ -43,7 +43,7 @@ pub struct ParseError {
 }
 
 impl Type {
-    /// Parses `str`, `list[T]`, `dict[K, V]` and so on; blanks around names, brackets and commas do
+    /// Parses `str`, `list[T]`, `dict[K, V]` and so on; spaces around names, brackets and commas do
     /// not matter. A bare `object` comes back without a schema; the caller adds the one declared
     /// beside it.
     pub fn parse(text: &str) -> Result<Self, ParseError> {

@@ -1,4 +1,4 @@
-//! Single texts, numbers and booleans made from each other by pydantic's lax rules.
+//! Converting texts, numbers and booleans into each other by the lax rules of pydantic.
 
 use crate::fault::FaultKind::{
     self, BoolParsing, BoolType, FiniteNumber, FloatParsing, FloatType, IntFromFloat, IntParsing,
@@ -6,10 +6,10 @@ use crate::fault::FaultKind::{
 };
 use crate::value::Value;
 
-/// First double that is no 64-bit signed integer: 2^63.
+/// The first double that does not fit a 64-bit signed integer: 2^63.
 const TOO_LARGE: f64 = 9_223_372_036_854_775_808.0;
 
-/// Only text is text; numbers are never turned into it.
+/// Only text is accepted; numbers are never converted to text.
 pub(super) fn to_str(value: &Value) -> Result<Value, FaultKind> {
     match value {
         Value::String(_) => Ok(value.clone()),
@@ -48,7 +48,7 @@ pub(super) fn to_float(value: &Value) -> Result<Value, FaultKind> {
 pub(super) fn to_bool(value: &Value) -> Result<Value, FaultKind> {
     match value {
         Value::Bool(_) => Ok(value.clone()),
-        // A float is first taken for an integer, so only those that are none have the wrong type.
+        // A float is read as an integer first, so only floats with a fraction have the wrong type.
         Value::Number(_) => match to_int(value).map_err(|_| BoolType)?.as_i64() {
             Some(0) => Ok(Value::Bool(false)),
             Some(1) => Ok(Value::Bool(true)),
@@ -60,8 +60,8 @@ pub(super) fn to_bool(value: &Value) -> Result<Value, FaultKind> {
     }
 }
 
-/// Optional blanks around, optional sign, digits with single `_` between them, optionally `.` and
-/// zeros.
+/// Optional surrounding whitespace, optional sign, digits with single `_` between them, optionally
+/// `.` and zeros.
 fn int_from_text(text: &str) -> Result<Value, FaultKind> {
     let text = text.trim();
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
@@ -85,7 +85,7 @@ fn int_from_text(text: &str) -> Result<Value, FaultKind> {
         .map_err(|_| IntParsingSize)
 }
 
-/// Blanks around, sign, `.5`, `5.`, exponent, single `_` between characters.
+/// Surrounding whitespace, sign, `.5`, `5.`, exponent, single `_` between characters.
 fn float_from_text(text: &str) -> Result<Value, FaultKind> {
     let trimmed = text.trim();
     let misplaced = trimmed.starts_with('_') || trimmed.ends_with('_') || trimmed.contains("__");

@@ -15,7 +15,7 @@ impl Workflow {
     /// the whole initial state, defaults and nulls filled in.
     ///
     /// On failure every fault: first those of fields, in declaration order, paths starting with the
-    /// field's name; then inputs that are no field, where those are forbidden, in the caller's
+    /// field's name; then inputs that are not fields, where those are forbidden, in the caller's
     /// order; then broken rules, whose path is empty because they concern the inputs as a whole. A
     /// rule is looked at only when all fields it reads are sound and none is written by a node. A
     /// list or dict is not looked at any further after 1,000 faults. A list that only callers fill

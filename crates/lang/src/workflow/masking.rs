@@ -10,7 +10,7 @@ use super::output::Output;
 
 impl Workflow {
     /// Inputs, outputs or anything else with the state's fields by name, as it may be shown. Keys
-    /// that are no field stay as they are.
+    /// that are not fields stay as they are.
     pub fn masked(&self, named: &Map<String, Value>) -> Map<String, Value> {
         let mut masked = named.clone();
         let Some(sensitive) = &self.sensitive else {
@@ -48,7 +48,7 @@ impl Workflow {
                     sensitive.mask_fault(field, inner, lacks_key, &mut fault.input);
                 }
             }
-            // About all inputs together.
+            // The fault concerns all inputs together.
             _ => {
                 if let Value::Object(inputs) = &fault.input {
                     fault.input = Value::Object(self.masked(inputs));

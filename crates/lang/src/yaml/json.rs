@@ -184,7 +184,7 @@ impl Reader<'_> {
             let advice = Suggestion::advice("write it in quotes if it is text");
             self.findings
                 .push(fault(code::NUMBER, span, message).suggesting(advice));
-            // Reported just now; any integer will do.
+            // The fault is reported; any integer will do.
             number = i64::MAX.into();
         }
         self.at = span.end;

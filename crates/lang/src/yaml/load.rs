@@ -93,7 +93,7 @@ enum PendingKey {
 }
 
 impl Loader<'_> {
-    /// `tag_span` is where the node's tag stands, if it has one.
+    /// `tag_span` is the span of the node's tag, if it has one.
     fn event(&mut self, event: Event<'_>, span: Span, tag_span: Option<Span>) -> Result<(), Fault> {
         #[cfg(test)]
         testing::work::count(1 + span.end.saturating_sub(span.start));
@@ -174,7 +174,7 @@ impl Loader<'_> {
                 (Data::Map(entries), last)
             }
         };
-        // A block collection's end event stands at the next thing, lines further down.
+        // The end event of a block collection is at the next token, possibly lines later.
         let end = if span.end > span.start {
             span.end
         } else {
@@ -204,7 +204,7 @@ impl Loader<'_> {
         self.attach(node, span, merge)
     }
 
-    /// Puts a finished value where it belongs. `span` is the place it is used, for an alias too.
+    /// Adds a finished value to its collection. `span` is where it is used, also for an alias.
     fn attach(&mut self, node: Rc<Node>, span: Span, merge: bool) -> Result<(), Fault> {
         let Some(parent) = make_room(&mut self.open, &node, span)? else {
             self.root = Some(node);
@@ -279,7 +279,7 @@ impl Loader<'_> {
         }
         let merge = meaning == Plain::Merge;
         let data = match meaning {
-            // Reported just now; any number will do.
+            // The fault is reported; any number will do.
             Plain::TooLarge => Data::Number(i64::MAX.into()),
             meaning => meaning.into_data(value).unwrap_or_else(text),
         };
@@ -405,7 +405,7 @@ fn refuse_control_characters(text: &str) -> Result<(), Fault> {
     }
 }
 
-/// The line that lacks the colon behind its key, where that is what the parser stumbled over: the
+/// The line that lacks the colon after its key, where that is the reason for the error: the
 /// line of the fault, or the one before, whose text then seems to go on. The entry comes without
 /// indent and dash.
 fn without_colon<'a>(text: &'a str, at: usize, kind: &ErrorKind) -> Option<(Span, &'a str)> {
@@ -431,7 +431,7 @@ fn without_colon<'a>(text: &'a str, at: usize, kind: &ErrorKind) -> Option<(Span
     Some((Span::new(end - entry.len(), end), entry))
 }
 
-/// The parser's refusal in our words, with the usual ways out.
+/// The error of the parser in our words, with the usual fixes.
 fn unreadable(text: &str, error: &ScanError) -> Diagnostic {
     let start = error
         .marker()

@@ -19,7 +19,7 @@ pub(super) struct MapBuilder {
 #[derive(Debug, Default)]
 struct Entries {
     list: Vec<Entry>,
-    /// Where each key stands, once there are more than [`SEARCHED`].
+    /// The position of each key, once there are more than [`SEARCHED`].
     positions: HashMap<Rc<str>, usize>,
 }
 
@@ -57,7 +57,7 @@ impl Entries {
 }
 
 impl MapBuilder {
-    /// Adds an entry; a key that was there before is worth a warning.
+    /// Adds an entry; warns of a key that was there before.
     pub(super) fn insert(&mut self, key: Key, value: Rc<Node>, findings: &mut Findings) {
         let (text, span) = (key.text.clone(), key.span);
         if self.entries.put(Entry { key, value }) {

@@ -1,6 +1,6 @@
-//! What the parser stumbles over although it looks right on the screen: blanks that are none to
-//! YAML, tabs, and brackets inside braces. Finds the true place, which is often not where the
-//! parser stopped.
+//! Faults that are hard to see on the screen: space characters that YAML does not accept, tabs, and
+//! brackets inside braces. Finds where the fault really is, which is often not where the parser
+//! stopped.
 
 use granit_parser::ErrorKind;
 
@@ -26,7 +26,7 @@ pub(super) fn explain(text: &str, at: usize, kind: &ErrorKind) -> Option<Diagnos
         })
 }
 
-/// A blank of Unicode that YAML takes for a letter: it came with copied text.
+/// A space character of Unicode that YAML takes for a letter. It usually comes with copied text.
 pub(crate) fn is_foreign_blank(letter: char) -> bool {
     matches!(
         letter,
@@ -35,8 +35,8 @@ pub(crate) fn is_foreign_blank(letter: char) -> bool {
     )
 }
 
-/// Such a blank in an unquoted key, where it is indentation or should part a dash or a colon from
-/// what follows. Where it is, in bytes.
+/// The byte offset of such a space in an unquoted key, where it is indentation or should separate a
+/// dash or a colon from what follows.
 pub(super) fn blank_in_key(key: &str) -> Option<(usize, char)> {
     let mut before = None;
     key.char_indices().find(|&(at, letter)| {
@@ -46,7 +46,7 @@ pub(super) fn blank_in_key(key: &str) -> Option<(usize, char)> {
     })
 }
 
-/// The fault of such a blank where YAML needs one of its own.
+/// The fault of such a space where YAML needs an ordinary one.
 pub(super) fn not_a_blank(at: usize, blank: char) -> Diagnostic {
     let name = match blank {
         '\u{a0}' => "a no-break space, ",
@@ -64,8 +64,8 @@ pub(super) fn not_a_blank(at: usize, blank: char) -> Diagnostic {
         .suggesting(Suggestion::advice(advice))
 }
 
-/// The first such blank in the indentation of the line at fault or of the one before, or behind a
-/// key's colon there. Anywhere else it is part of a text.
+/// The first such space in the indentation of the line at fault or of the one before, or after the
+/// colon of a key there. Anywhere else it is part of a text.
 fn foreign_blank(text: &str, at: usize) -> Option<(usize, char)> {
     let line = line_start(text, at);
     let before = line.checked_sub(1).map(|end| line_start(text, end));
@@ -93,7 +93,7 @@ fn foreign_blank(text: &str, at: usize) -> Option<(usize, char)> {
         })
 }
 
-/// The tab itself: the parser stops at the end of what stands before it, lines further up.
+/// The tab itself: the parser stops at the end of what is before it, possibly lines earlier.
 fn tab(text: &str, at: usize) -> Option<Diagnostic> {
     let mut start = line_start(text, at);
     for line in text[start..].split_inclusive('\n').take(100) {
@@ -174,7 +174,7 @@ mod tests {
     use crate::source::Lines;
     use crate::yaml::read_yaml;
 
-    /// The place of the one fault, what is underlined, and what is said.
+    /// Checks the line of the one fault, the underlined text, and the message.
     #[track_caller]
     fn check(text: &str, line: usize, underlined: &str, said: &[&str]) {
         let mut findings = Findings::default();

@@ -1,4 +1,4 @@
-//! A file's values, each with the place where it stands.
+//! The values of a file, each with its span.
 
 use std::rc::Rc;
 
@@ -6,7 +6,7 @@ use super::layout::Layout;
 use crate::source::Span;
 use crate::value::{Map, Value};
 
-/// A value and where it stands. Aliases share their node, which keeps the span of the definition.
+/// A value with its span. Aliases share their node, which keeps the span of the definition.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) span: Span,
@@ -34,7 +34,7 @@ pub(crate) enum Data {
     Map(Vec<Entry>),
 }
 
-/// A text and how it was written, so that places inside it can be found again.
+/// A text and how it was written, so that parts of it can be found in the file again.
 #[derive(Debug, Clone)]
 pub(crate) struct Text {
     pub(crate) value: Rc<str>,
@@ -73,7 +73,7 @@ impl Node {
         }
     }
 
-    /// What it is, for "expected text, found …".
+    /// The kind of value, for "expected text, found …".
     pub(crate) fn kind(&self) -> &'static str {
         match &self.data {
             Data::Null => "nothing",

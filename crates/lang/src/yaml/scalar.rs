@@ -23,7 +23,7 @@ pub(super) enum Plain {
 }
 
 impl Plain {
-    /// As data; `None` where only the text itself will do, and for what no data can hold.
+    /// The scalar as data; `None` where it is text, and for what data cannot hold.
     pub(super) fn into_data(self, text: &str) -> Option<Data> {
         Some(match self {
             Self::Null => Data::Null,

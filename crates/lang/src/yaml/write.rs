@@ -1,6 +1,6 @@
-//! A value as YAML text that every reader takes for the same value. Readers differ in what an
-//! unquoted word means: `no`, `1:30`, `0o7`, `<<` and dates are text to some and something else to
-//! others. So a text stays unquoted only where all agree.
+//! Writing a value as YAML text that every reader reads as the same value. Readers differ in what
+//! an unquoted word means: `no`, `1:30`, `0o7`, `<<` and dates are text to some and something else
+//! to others. So a text stays unquoted only where all agree.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! What a fan-out gathers against the list it goes to.
+//! Comparing what a fan-out collects with the list it goes to.
 
 use crate::check::context::Context;
 use crate::check::scope::Fields;
@@ -8,8 +8,8 @@ use crate::syntax::location::Location;
 use crate::types::Type;
 use crate::workflow::{FanOut, Node};
 
-/// What a fan-out gathers is of the item type of the list it goes to: the value of the target's one
-/// output, or an object of its several.
+/// What a fan-out collects must have the item type of the list it goes to: the value of the
+/// target's one output, or an object of its several.
 pub(crate) fn check_collected(
     fan_outs: &[(FanOut, Location)],
     nodes: &[Node],
