@@ -170,7 +170,7 @@ fn what_stands_in_the_wrong_section_points_to_the_right_one() {
         check(
             state,
             &format!("state:\n  {field}\n  fields:"),
-            "`state.name` is no key of the language and is ignored; move it under `fields`",
+            "`state.name` is not a key of the language and is ignored; move it under `fields`",
         );
     }
     check(
@@ -241,7 +241,7 @@ fn a_misspelt_key_suggests_the_key_that_is_missing() {
     check(
         "edges:",
         "egdes:",
-        "`egdes` is no key of the language and is ignored; did you mean `edges`?",
+        "`egdes` is not a key of the language and is ignored; did you mean `edges`?",
     );
     check("nodes:", "ndoes:", "did you mean `nodes`?");
 }
