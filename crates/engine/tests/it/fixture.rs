@@ -62,6 +62,8 @@ pub(crate) struct Answer {
     pub(crate) cost_usd: Option<f64>,
     /// How the answer arrives where it is streamed; none: as "a piece".
     pub(crate) pieces: Vec<String>,
+    /// What the model's client warns of before it answers.
+    pub(crate) warning: Option<String>,
     pub(crate) finish: FinishReason,
 }
 
@@ -128,6 +130,7 @@ impl Answer {
             tokens: (10, 5),
             cost_usd: Some(0.5),
             pieces: Vec::new(),
+            warning: None,
             finish: FinishReason::Stop,
         }
     }
@@ -298,6 +301,9 @@ impl ChatModel for FakeModel {
             answered: false,
         };
         let answer = (models.answer)(&call);
+        if let Some(warning) = &answer.warning {
+            on_delta(Delta::Warning(warning.clone()));
+        }
         if request.stream {
             if answer.pieces.is_empty() {
                 on_delta(Delta::Text("a piece".to_owned()));

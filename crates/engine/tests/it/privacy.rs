@@ -148,6 +148,23 @@ async fn failures_and_retries_show_nothing_sensitive() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_warning_of_a_models_client_shows_nothing_sensitive() {
+    let models = FakeModels::new(|call| Answer {
+        warning: Some(format!("the model refuses {CANARY}")),
+        ..match call.node.as_str() {
+            "tell" => Answer::result("fine"),
+            _ => Answer::json(json!({"codes": {}})),
+        }
+    });
+    let ran = Fixture::new(&workflow(""), &models).run(inputs()).await;
+    assert_silent(&shown(&ran));
+    let warnings = ran.events.iter().filter(|event| {
+        matches!(&event.kind, EventKind::NodeWarning { message, .. } if message == "the model refuses [sensitive]")
+    });
+    assert_eq!(warnings.count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_does_not_fit_is_quoted_to_the_model_alone() {
     let models = FakeModels::script([
         ("tell", vec![Answer::result("fine")]),
