@@ -172,8 +172,9 @@ impl Resolve for PolicyResolver {
     }
 }
 
-/// The name cannot be resolved, or resolves only to addresses that are not allowed. The sender is not
-/// told which of the two, because that would reveal names in the server's own network. The log says it.
+/// The name cannot be resolved, or resolves only to addresses that are not allowed. The sender is
+/// not told which of the two, because that would reveal names in the server's own network. The log
+/// says it.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "its name cannot be resolved, or resolves only to addresses that this server does not allow"

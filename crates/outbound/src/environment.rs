@@ -1,16 +1,16 @@
-//! A snapshot of the environment, made by the composition root: nothing below it reads the real one.
+//! A snapshot of the environment. `cli` makes it; no other crate reads the real environment.
 
 use std::collections::HashMap;
 use std::fmt;
 
-/// Variables by name. Keys, base addresses and proxies are looked up here and nowhere else.
+/// Environment variables by name. Keys, base addresses and proxies are looked up only here.
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: HashMap<String, String>,
 }
 
 impl Environment {
-    /// The variable's text without white space around it; one that is empty or blank counts as not set.
+    /// The trimmed value of a variable. An empty or blank variable counts as not set.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables
             .get(name)
@@ -30,7 +30,7 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
     }
 }
 
-/// Values may be keys, so only the count is shown.
+/// Shows only the number of variables, because values may be keys.
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Environment({} variables)", self.variables.len())

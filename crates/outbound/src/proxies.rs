@@ -1,27 +1,28 @@
-//! Proxies, as the environment names them.
+//! The proxies that the environment names.
 
 use reqwest::Proxy;
 
 use crate::{Environment, Error};
 
-/// Never reached through a proxy, whatever `NO_PROXY` says: servers of this machine.
+/// Hosts of this machine, which are never reached through a proxy, whatever `NO_PROXY` says.
 const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
 
-/// Addresses of proxies by the scheme of what is asked for. Each may hold a password.
+/// URLs of proxies by the scheme of the request. They may hold passwords.
 #[derive(Clone, Default)]
 pub struct Proxies {
-    /// For `https` addresses.
+    /// For `https` requests.
     pub https: Option<String>,
-    /// For `http` addresses.
+    /// For `http` requests.
     pub http: Option<String>,
-    /// For addresses that neither of the two is for.
+    /// For requests without a proxy of their own scheme.
     pub all: Option<String>,
     /// Hosts and networks that are reached without a proxy, separated by commas.
     pub exempt: String,
 }
 
 impl Proxies {
-    /// Reads `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`; names in lower case win.
+    /// Reads `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`. Names in lower case take
+    /// precedence.
     pub fn read(environment: &Environment) -> Result<Self, Error> {
         let either = |name: &str| {
             environment

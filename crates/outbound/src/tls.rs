@@ -1,4 +1,4 @@
-//! What TLS clients trust.
+//! The certificates that TLS clients trust.
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -6,8 +6,8 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::Error;
 
-/// A client that trusts the bundled roots and those of a PEM text: neither the system's store nor a
-/// process-wide crypto provider matters. It offers HTTP/2 and HTTP/1.1.
+/// Settings of a client that trusts the bundled roots and those of a PEM text. They depend neither
+/// on the system's store nor on a process-wide crypto provider, and offer HTTP/2 and HTTP/1.1.
 ///
 /// # Panics
 /// Never: the built-in crypto provider supports the default versions of TLS.

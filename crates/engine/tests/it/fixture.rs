@@ -1,5 +1,5 @@
-//! What the tests share: a workflow from text, models that answer by a script, a host whose clock is
-//! tokio's paused one, and records of what happened.
+//! What the tests share: a workflow from text, models that answer by a script, a host whose clock
+//! is tokio's paused one, and records of what happened.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
