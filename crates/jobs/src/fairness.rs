@@ -1,4 +1,4 @@
-//! Which of the jobs that wait are taken next, so that every workflow gets its share.
+//! Which queued jobs are claimed next, so that every workflow gets its share.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -7,9 +7,9 @@ use std::sync::Arc;
 use crate::job::JobId;
 use crate::store::Claimed;
 
-/// Up to `limit` of the waiting jobs, whose ids are given by workflow, oldest first. Each one taken
-/// is the oldest of the workflow of which the fewest run, counting those taken before; among
-/// equals, the oldest. Reads no more of each queue than it takes, and one.
+/// Picks up to `limit` of the queued jobs, whose ids are given by workflow, oldest first. Each pick
+/// is the oldest job of the workflow with the fewest runs, counting the picks before; among equals,
+/// the oldest. Reads one more of each queue than it picks.
 pub(crate) fn deal<Q: Iterator<Item = JobId>>(
     queues: impl IntoIterator<Item = (Arc<str>, Q)>,
     running: &BTreeMap<Arc<str>, usize>,
@@ -36,7 +36,7 @@ pub(crate) fn deal<Q: Iterator<Item = JobId>>(
     dealt
 }
 
-/// Adds jobs that were taken to the numbers that run.
+/// Adds claimed jobs to the numbers of runs.
 pub(crate) fn count(running: &mut BTreeMap<Arc<str>, usize>, taken: &[Claimed]) {
     for claimed in taken {
         *running.entry(claimed.job.workflow.clone()).or_default() += 1;

@@ -15,11 +15,11 @@
 //! - `keys`: idempotency keys; `outlived` has those of jobs that were forgotten, by their use.
 //! - `definitions`: each text once, with the number of jobs that have it.
 //!
-//! API keys have a list and a mutex of their own, and what they have spent a map and another.
+//! API keys are in a list with a mutex of its own, and what they have spent in a map with another.
 //!
-//! So every verb costs O(log n) for each job it touches, except that a listing passes over the jobs
-//! its filter leaves out. Records that ended are kept within [`Limits`]; so memory is bounded by
-//! those and by the jobs in flight, whose number the caller bounds.
+//! So every verb costs O(log n) for each job it touches; only a listing also reads the jobs that
+//! its filter leaves out. Ended jobs are kept within [`Limits`]. So memory is bounded by those and
+//! by the unfinished jobs, whose number the caller bounds.
 
 mod deliveries;
 mod delivery;

@@ -1,4 +1,4 @@
-//! What a provider said, before it is priced and named; and reading structure out of it.
+//! A provider's answer before it is priced, and how structure is read from it.
 
 mod mend;
 mod scan;
@@ -12,18 +12,18 @@ pub(crate) use mend::mend;
 use scan::{Found, scan};
 use unwrap::unwrapped;
 
-/// A complete answer, translated.
+/// A complete answer, translated from its dialect.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) body: Body,
-    /// Where else the answer may stand.
+    /// Other text that may contain the answer.
     pub(crate) aside: FallbackText,
-    /// As far as the provider reported it.
+    /// Token counts that the provider reported.
     pub(crate) usage: Reported,
     pub(crate) finish: FinishReason,
-    /// The provider's word for a reason that is none of ours.
+    /// The provider's name of a finish reason that we have no variant for.
     pub(crate) reason: Option<String>,
-    /// As the provider names it, where it does.
+    /// The model's name, if the provider gives it.
     pub(crate) model: Option<String>,
 }
 
@@ -35,21 +35,21 @@ pub(crate) enum Body {
     Json(Value),
 }
 
-/// What came beside the answer, for where the answer itself is of no use.
+/// Text besides the answer, for when the answer itself is useless.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) enum FallbackText {
     #[default]
     Nothing,
-    /// The text beside a call.
+    /// The text next to a tool call.
     Text(String),
     /// The reasoning before an empty answer.
     Reasoning(String),
 }
 
 impl Answer {
-    /// The content to hand out. Where an object is wanted, a text is read as JSON, leniently when
-    /// it is not JSON as it stands: the answer is the last object that fits as a whole, never a
-    /// part of one and never a thought.
+    /// The content for the caller. If an object is wanted, a text is read as JSON, leniently if it
+    /// is not valid JSON. The answer is the last object that fits as a whole, never a part of one,
+    /// and never from the model's thoughts.
     pub(crate) fn content(&mut self, output: Option<&OutputFormat>) -> Content {
         let body = std::mem::replace(&mut self.body, Body::Text(String::new()));
         let content = content(body, output);
@@ -84,8 +84,8 @@ fn content(body: Body, output: Option<&OutputFormat>) -> Content {
     }
 }
 
-/// The value that is the answer: the last that fits, else the last there is. None where something
-/// that cannot be read comes after it.
+/// The value that is the answer: the last that fits, or else the last of all. `None` if something
+/// unreadable comes after it.
 fn in_text(text: &str, output: &OutputFormat) -> Option<Value> {
     if let Some(value) = unwrap::read(text) {
         return Some(unwrapped(value, output));
@@ -109,8 +109,8 @@ fn in_text(text: &str, output: &OutputFormat) -> Option<Value> {
     last
 }
 
-/// The value at the end of a text that fits. What is thought on behind it was not meant as the
-/// answer.
+/// The value at the end of a text, if it fits. A value with more thoughts behind it was not meant
+/// as the answer.
 fn at_the_end(text: &str, output: &OutputFormat) -> Option<Value> {
     let whole = unwrap::read(text);
     let mut end = whole;
@@ -129,7 +129,7 @@ fn at_the_end(text: &str, output: &OutputFormat) -> Option<Value> {
         .filter(|value| output.filter.accepts(value))
 }
 
-/// Why a text holds no object, for the model and for people: without a word of it.
+/// Why a text contains no object, for the model and for people, without quoting the text.
 pub fn why_no_object(text: &str) -> String {
     if text.trim().is_empty() {
         return "the answer is empty".to_owned();

@@ -1,11 +1,11 @@
-//! How long to wait before a failed model call is tried again. Pure: the caller brings the
-//! randomness and does the waiting.
+//! How long to wait before a failed model call is tried again. Pure: the caller provides the
+//! randomness and waits.
 
 use std::time::Duration;
 
 /// The wait after the first failure, before jitter.
 pub const FIRST: Duration = Duration::from_secs(1);
-/// The longest wait of our own choosing, before jitter.
+/// The longest wait that does not come from a provider, before jitter.
 pub const LONGEST: Duration = Duration::from_secs(30);
 
 /// The wait before the next attempt.

@@ -4,9 +4,9 @@
 //! an exchange: who asked, what, and the answer or the error. Cassettes hold prompts and answers,
 //! never keys. Lines may be appended by a later recording, header and all.
 //!
-//! Playing looks an exchange up by label and messages. Equal questions get their answers in the
-//! order of the recording, and begin again with the first after the last, so that `serve` can
-//! replay the same run any number of times.
+//! Playback finds an exchange by label and messages. Equal questions get their answers in the order
+//! of the recording, and after the last one the first again, so that `serve` can replay the same
+//! run any number of times.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -43,7 +43,7 @@ struct Header {
     flowmill_cassette: u32,
 }
 
-/// One question and what came of it.
+/// A question and its answer or error.
 #[derive(Debug, Serialize, Deserialize)]
 struct Exchange {
     label: String,
@@ -54,7 +54,7 @@ struct Exchange {
     outcome: Outcome,
 }
 
-/// What was asked. Only the messages are looked at when playing; the rest is for readers.
+/// The request. Playback uses only the messages; the rest is for readers.
 #[derive(Debug, Serialize, Deserialize)]
 struct RecordedRequest {
     messages: Vec<RecordedMessage>,
@@ -66,7 +66,7 @@ struct RecordedRequest {
     max_tokens: Option<u32>,
 }
 
-/// A turn. What is a single text stands there as `text`.
+/// A turn. A single text is written as `text`.
 #[derive(Debug, Serialize, Deserialize)]
 struct RecordedMessage {
     role: Role,
@@ -148,7 +148,7 @@ enum RecordedContent {
     Json(Value),
 }
 
-/// A failure. How long the provider asked to wait is left out: a replay need not wait.
+/// A failure, without the time that the provider asked to wait: a replay need not wait.
 #[derive(Debug, Serialize, Deserialize)]
 struct RecordedError {
     kind: ErrorKind,
@@ -157,7 +157,7 @@ struct RecordedError {
     status: Option<u16>,
 }
 
-/// Passes every call on and writes down what came of it.
+/// Forwards every call and records its result.
 #[derive(Debug)]
 pub struct Recorder {
     models: Arc<dyn Models>,
@@ -179,7 +179,7 @@ impl fmt::Debug for CassetteWriter {
 }
 
 impl CassetteWriter {
-    /// Whole lines, flushed, so that a reader or a crash never meets half of one.
+    /// Writes whole lines and flushes them, so that neither a reader nor a crash finds half a line.
     fn write(&self, line: &impl Serialize) -> io::Result<()> {
         let mut bytes = serde_json::to_vec(line)?;
         bytes.push(b'\n');
@@ -191,7 +191,7 @@ impl CassetteWriter {
 
 impl Recorder {
     /// Records what `models` answer; the header is written at once. `after_reply` is called after
-    /// each answer that was written; its failure is one to write.
+    /// each recorded answer; its failure counts as a failure to write.
     pub fn new(
         models: Arc<dyn Models>,
         out: Box<dyn Write + Send>,
@@ -253,8 +253,8 @@ impl ChatModel for RecordedModel {
         self.model.usage_ceiling(request)
     }
 
-    /// A call whose exchange cannot be written fails (`ErrorKind::Config`): a recording with holes
-    /// would only be noticed when it is played.
+    /// A call fails (`ErrorKind::Config`) if its exchange cannot be written: a gap in the recording
+    /// would only be noticed at playback.
     async fn chat(
         &self,
         request: &ChatRequest,

@@ -1,4 +1,4 @@
-//! Requests, replies, deltas and usage, in no provider's dialect.
+//! Requests, replies, deltas and usage, independent of any provider.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,14 +8,15 @@ use serde_json::Value;
 
 pub use crate::message::{Message, Part, Parts, Role};
 
-/// One question to a model.
+/// A request to a model.
 #[derive(Debug, Clone)]
 pub struct ChatRequest {
-    /// Who asks: the node's id. Scripted replies and cassettes go by it; never sent to a provider.
+    /// The id of the node that asks. Scripted replies and cassettes use it; it is never sent to a
+    /// provider.
     pub label: Arc<str>,
     /// The conversation.
     pub messages: Vec<Message>,
-    /// The shape of the answer; `None` asks for free text.
+    /// The structure of the answer; `None` asks for free text.
     pub output: Option<OutputFormat>,
     /// 0 to 1.
     pub temperature: Option<f64>,
@@ -23,34 +24,33 @@ pub struct ChatRequest {
     pub max_tokens: Option<u32>,
     /// Longest time for the whole call, streaming included.
     pub timeout: Duration,
-    /// Ask the provider to stream; the reply is the same either way.
+    /// Asks the provider to stream; the reply is the same either way.
     pub stream: bool,
-    /// W3C `traceparent` of the call, for whoever serves the model.
+    /// W3C `traceparent` of the call, for the model's server.
     pub trace_parent: Option<String>,
 }
 
-/// A structured answer that is wanted.
+/// The structure of the requested answer.
 #[derive(Debug, Clone)]
 pub struct OutputFormat {
-    /// `Output_<node id>`, restricted to what every provider takes.
+    /// `Output_<node id>`, in characters that every provider takes.
     pub name: Arc<str>,
-    /// For the model.
+    /// A description for the model.
     pub description: Option<Arc<str>>,
-    /// An object schema.
+    /// The JSON Schema of an object.
     pub schema: Arc<Value>,
     /// Which answers the caller can use.
     pub filter: AnswerFilter,
 }
 
-/// Which structured answers the caller can use; any object by default.
+/// Decides which structured answers the caller can use; any object by default.
 ///
-/// A model may write several objects, or put one into another. The reader of its text takes the
-/// last that fits.
+/// A model may write several objects, or nest them. The last accepted one is the answer.
 #[derive(Clone)]
 pub struct AnswerFilter(Arc<dyn Fn(&Value) -> bool + Send + Sync>);
 
 impl AnswerFilter {
-    /// Those that `accepts` is true of.
+    /// Accepts the answers for which `accepts` returns true.
     pub fn new(accepts: impl Fn(&Value) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(accepts))
     }
@@ -75,39 +75,39 @@ impl fmt::Debug for AnswerFilter {
 /// A model's answer.
 #[derive(Debug, Clone)]
 pub struct ChatReply {
-    /// The answer, as the provider gave it: an object when structure was asked for and delivered.
+    /// The answer: an object if structure was requested and delivered.
     pub content: Content,
-    /// What it took.
+    /// The tokens of the call.
     pub usage: Usage,
-    /// Why it ended.
+    /// Why the answer ended.
     pub finish: FinishReason,
     /// The model that answered, as the provider names it.
     pub model: String,
     /// The provider, such as `openai` or `offline`.
     pub provider: String,
-    /// US dollars; `None` where the model has no known price.
+    /// Cost in US dollars; `None` if the model has no known price.
     pub cost_usd: Option<f64>,
 }
 
 /// The answer's body.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Content {
-    /// Text. When structure was asked for, the answer did not parse as JSON.
+    /// Text. If structure was requested, the answer could not be read as JSON.
     Text(String),
-    /// Structure.
+    /// A structured answer.
     Json(Value),
 }
 
 /// Tokens of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Usage {
-    /// Prompt tokens, the cached ones included.
+    /// Prompt tokens, including cached ones.
     pub input_tokens: u64,
     /// Prompt tokens read from the provider's cache.
     pub cached_tokens: u64,
-    /// Answer tokens, reasoning included.
+    /// Answer tokens, including reasoning.
     pub output_tokens: u64,
-    /// The provider left a count out; it was estimated from the text.
+    /// The provider left out a count, which was estimated from the text.
     #[serde(
         rename = "estimated",
         default,
@@ -120,7 +120,7 @@ pub struct Usage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
-    /// It was done.
+    /// The answer was complete.
     Stop,
     /// It ran into `max_tokens`.
     Length,
@@ -128,19 +128,18 @@ pub enum FinishReason {
     ContextWindow,
     /// It called the tool that carries the structured answer.
     ToolCall,
-    /// A filter cut it.
+    /// A content filter cut the answer off.
     ContentFilter,
     /// Anything else.
     Other,
 }
 
-/// What is told of a call while it runs.
+/// What a call reports while it runs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Delta {
-    /// A piece of a streamed answer: its text (JSON text when structure was asked for, under the
-    /// property names that were sent).
+    /// A piece of a streamed answer's text. If structure was requested it is JSON text, with the
+    /// property names that were sent.
     Text(String),
-    /// The model was not asked as the request says: a setting that it refuses, for instance. A
-    /// sentence.
+    /// A sentence on how the request was changed, such as a setting that the model refuses.
     Warning(String),
 }

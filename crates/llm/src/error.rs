@@ -8,32 +8,33 @@ use crate::chat::Usage;
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
-    /// The class.
+    /// The kind of failure.
     pub kind: ErrorKind,
-    /// One sentence for people, naming provider and model, with the way out where there is one.
+    /// One sentence for people that names provider and model, and says what to do if there is
+    /// something.
     pub message: String,
     /// The provider's HTTP status, if it answered.
     pub status: Option<u16>,
-    /// How long the provider asked to wait.
+    /// How long the provider asked us to wait.
     pub retry_after: Option<Duration>,
-    /// What the call has to be taken to have cost all the same.
+    /// What the failed call has to be assumed to have cost.
     pub spent: Spent,
 }
 
-/// What a failed call took.
+/// What a failed call cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spent {
-    /// It was refused, or never sent.
+    /// Nothing: it was refused or never sent.
     Nothing,
-    /// It was sent, and nobody knows what the provider did.
+    /// Unknown: it was sent, and nobody knows what the provider did.
     Unknown,
-    /// So much.
+    /// That many tokens.
     Tokens(Usage),
 }
 
 impl Error {
-    /// An error that no HTTP answer stands behind. One for want of a good answer in time may have
-    /// been paid for, any other has not.
+    /// An error without an HTTP answer. A call without a good answer in time may have cost
+    /// something, any other has not.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             spent: match kind {
@@ -52,7 +53,8 @@ impl Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
-    /// Not set up: no key, unknown provider, an address that is none or leads to something else.
+    /// Not set up correctly: no key, an unknown provider, an invalid address, or one of something
+    /// else.
     Config,
     /// 401/403: the key was refused.
     Auth,
@@ -68,11 +70,11 @@ pub enum ErrorKind {
     ContentFilter,
     /// Any other 4xx.
     BadRequest,
-    /// No (complete) answer in time.
+    /// No complete answer in time.
     Timeout,
-    /// No connection, or it broke.
+    /// No connection, or a broken one.
     Network,
-    /// The provider answered something that is not its protocol.
+    /// The answer does not follow the provider's protocol.
     BadReply,
     /// A cassette or script has no (further) reply for this call.
     NoRecording,

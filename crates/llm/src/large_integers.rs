@@ -1,13 +1,13 @@
-//! Integers beyond 64 bits in what a model or its server wrote. The JSON reader would round them to
-//! doubles without a word; as text they stay exact, and what wants a number can still say that this
-//! is none.
+//! Integers beyond 64 bits in what a model or its server wrote. The JSON reader would silently
+//! round them to doubles. As text they stay exact, and a reader that wants a number can report
+//! them.
 
 use std::borrow::Cow;
 
 /// Digits of the shortest integer that may not fit.
 const DIGITS: usize = 19;
 
-/// The JSON with its integers beyond 64 bits in quotes. Borrowed where there is none, which costs a
+/// The JSON with its integers beyond 64 bits in quotes. Borrowed if there are none, which takes a
 /// look at every 19th byte.
 pub(crate) fn as_text(json: &[u8]) -> Cow<'_, [u8]> {
     if !may_hold_one(json) {

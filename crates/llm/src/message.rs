@@ -13,7 +13,7 @@ use std::ops::{Deref, DerefMut};
 pub struct Message {
     /// Who speaks.
     pub role: Role,
-    /// What is said, in this order.
+    /// What is said, in order.
     pub parts: Parts,
 }
 
@@ -55,7 +55,7 @@ pub enum Part {
 }
 
 impl Part {
-    /// The text that it is; empty where it is none.
+    /// Its text; empty if it is not a text.
     pub fn text(&self) -> &str {
         match self {
             Self::Text(text) => text,
@@ -63,11 +63,11 @@ impl Part {
     }
 }
 
-/// The parts of a turn. A single one, as nearly every turn has, takes no memory of its own.
+/// The parts of a turn. A single part, as nearly every turn has, needs no allocation of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Parts(Kept);
 
-/// Equal parts are kept in equal ways: a single one is never in a list.
+/// A single part is never in a list, so that equal parts compare as equal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Kept {
     One(Part),

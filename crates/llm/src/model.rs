@@ -1,4 +1,4 @@
-//! The two traits everything else implements or uses, and which model is wanted.
+//! The two traits of models, and the choice of a model.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::tokens::{LARGEST_ENVELOPE, UsageCeiling};
 /// The providers there are.
 pub const PROVIDERS: &[&str] = &["openai", "anthropic", "google", "ollama", "offline"];
 
-/// The provider where none is named.
+/// The provider if none is named.
 pub const DEFAULT_PROVIDER: &str = "google";
 
-/// The longest wait that a provider may ask for where nothing else is set.
+/// Default of the longest wait that a provider may ask for.
 pub const DEFAULT_MAX_RETRY_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// Which model a node wants; unset parts take the defaults.
@@ -72,19 +72,19 @@ pub trait ChatModel: Send + Sync + std::fmt::Debug {
     /// `provider/model`, for people and telemetry.
     fn name(&self) -> &str;
 
-    /// What a call of so many tokens costs at most, in US dollars; `None` where the model has no
+    /// The most that a call of that many tokens costs, in US dollars; `None` if the model has no
     /// known price.
     fn cost_usd(&self, _input_tokens: u64, _output_tokens: u64) -> Option<f64> {
         None
     }
 
-    /// The most that a call can take, before it is made.
+    /// The most tokens that a call can take, before it is made.
     fn usage_ceiling(&self, request: &ChatRequest) -> UsageCeiling {
         UsageCeiling::of(request, LARGEST_ENVELOPE, request.max_tokens)
     }
 
-    /// Asks once: no retry. Dropping the future aborts the HTTP call. `on_delta` sees text as it
-    /// arrives when `request.stream` is set.
+    /// Makes one attempt, without retries. Dropping the future aborts the HTTP call. `on_delta`
+    /// gets text as it arrives if `request.stream` is set.
     async fn chat(
         &self,
         request: &ChatRequest,
@@ -97,18 +97,18 @@ pub trait Models: Send + Sync + std::fmt::Debug {
     /// The model for a spec, or what is missing to reach it (`ErrorKind::Config`). Does no I/O.
     fn find(&self, spec: &ModelSpec) -> Result<Arc<dyn ChatModel>, Error>;
 
-    /// Replies must be taken one at a time, in order (scripted ones): fan-outs run one item after
-    /// the other.
+    /// Whether replies must be taken one at a time, in order, as scripted ones must: then fan-outs
+    /// run one item after the other.
     fn is_sequential(&self) -> bool {
         false
     }
 
-    /// Version of the price table that replies' costs come from; `None` where they come from none.
+    /// Version of the price table of the replies' costs; `None` if there is none.
     fn price_table(&self) -> Option<Arc<str>> {
         None
     }
 
-    /// Longest wait that a provider's `Retry-After` may ask of a run without a deadline.
+    /// Longest wait that a provider's `Retry-After` can impose on a run without a deadline.
     fn max_retry_after(&self) -> Duration {
         DEFAULT_MAX_RETRY_AFTER
     }
@@ -129,8 +129,8 @@ impl Override {
 }
 
 impl Models for Override {
-    /// A node's address and key belong to the provider it named, so they count only where the
-    /// wanted model is that provider's.
+    /// A node's address and key belong to the provider that it names, so they apply only if the
+    /// wanted model is of that provider.
     fn find(&self, spec: &ModelSpec) -> Result<Arc<dyn ChatModel>, Error> {
         let has_own_place = spec.api_base.is_some() || spec.api_key_env.is_some();
         if !has_own_place || spec.provider() != self.wanted.provider() {

@@ -1,4 +1,4 @@
-//! What the models that stand in for real ones share: giving a finished answer out in pieces.
+//! For the models that replace real ones: emits a finished answer in pieces.
 
 use crate::chat::{Content, Delta};
 
@@ -13,7 +13,7 @@ pub(crate) fn text(content: &Content) -> String {
     }
 }
 
-/// Gives a text out in pieces, all at once.
+/// Emits a text in pieces, all at once.
 pub(crate) fn stream(text: &str, on_delta: &(dyn Fn(Delta) + Send + Sync)) {
     let mut rest = text;
     while !rest.is_empty() {

@@ -25,9 +25,9 @@ pub struct PriceTable {
 pub struct Price {
     /// Prompt tokens.
     pub input: f64,
-    /// Prompt tokens read from the provider's cache; `None`: as any other.
+    /// Prompt tokens read from the provider's cache; `None`: as other prompt tokens.
     pub cached_input: Option<f64>,
-    /// Answer tokens, reasoning included.
+    /// Answer tokens, including reasoning.
     pub output: f64,
     /// Prices of a call with a long prompt.
     pub long: Option<LongPrice>,

@@ -1,16 +1,17 @@
-//! Which addresses may be connected to where a workflow's file chose them. Who decides is injected;
-//! that it is asked, for addresses as they stand and for what names lead to, is `transport`'s.
+//! Which addresses in workflow files may be connected to. The decision is injected; `transport`
+//! asks for it, for literal addresses and for those that names resolve to.
 
 use std::fmt::Debug;
 use std::net::IpAddr;
 
-/// Decides. Addresses from the environment are the operator's own and not asked about.
+/// Decides for addresses in workflow files. Addresses from the environment are the operator's own
+/// and need no decision.
 pub trait Reach: Send + Sync + Debug {
-    /// Whether that address may be connected to, found under that name.
+    /// Whether that address may be connected to, which that name resolved to.
     fn allows(&self, host: &str, address: IpAddr) -> bool;
 }
 
-/// Why an address is not connected to; to follow its place.
+/// Why an address must not be connected to; follows the address in the sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "may not be reached from a workflow's `api_base`: it is not among the addresses that --model-allow \

@@ -22,7 +22,7 @@ use crate::playback;
 /// The key that makes a reply a failure.
 const RAISE: &str = "__raise__";
 
-/// What a failure's text says about its class.
+/// Words in a failure's text and the kind of error that they stand for.
 const RAISED: &[(&str, ErrorKind)] = &[
     ("rate limit", ErrorKind::RateLimit),
     ("timeout", ErrorKind::Timeout),

@@ -6,11 +6,11 @@ use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// A shorter key, such as `x` or `EMPTY` for servers that want any, is no secret, and stands in
-/// words.
+/// Shorter keys, such as `x` or `EMPTY` for servers that want any key, are not secret, and are part
+/// of ordinary words.
 const MIN_MASKED: usize = 8;
 
-/// What stands for a secret.
+/// Replaces a secret.
 const MASK: &str = "***";
 
 /// Left as they are by RFC 3986, and by everything that encodes less.
@@ -20,8 +20,8 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'~');
 
-/// A key, or something as good as one. Neither printed nor serialized; what of an answer repeats it
-/// is masked by [`Subject`](crate::transport::failure::Subject).
+/// A key, or something equivalent. It is neither printed nor serialized;
+/// [`Subject`](crate::transport::failure::Subject) masks it in answers that repeat it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(Box<str>);
 

@@ -1,4 +1,4 @@
-//! What the composition root tells this crate: environment variables, extra roots, limits, prices.
+//! What the composition root gives this crate: environment variables, extra roots, limits, prices.
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,11 +33,11 @@ pub struct Settings {
     pub environment: Environment,
     /// Certificates trusted besides the bundled roots, in PEM.
     pub extra_roots_pem: Option<Vec<u8>>,
-    /// For addresses that workflow files name; `None`: they may name any.
+    /// Decides which addresses workflow files may name; `None`: any.
     pub reach: Option<Arc<dyn Reach>>,
-    /// For the cost of each call.
+    /// Prices for the cost of each call.
     pub prices: Arc<PriceTable>,
-    /// Says when what was learnt from a server's refusals has had its time.
+    /// Tells when what was learned from a server's refusals expires.
     pub clock: Arc<dyn Clock>,
     /// Longest time to reach a server, TLS included.
     pub connect_timeout: Duration,
@@ -49,7 +49,7 @@ pub struct Settings {
     /// Of all answers that are being read, beyond the first 64 KiB of each; at least one answer
     /// fits in any case.
     pub max_bodies_bytes: usize,
-    /// Longest wait that a provider's `Retry-After` may ask of a run without a deadline.
+    /// Longest wait that a provider's `Retry-After` can impose on a run without a deadline.
     pub max_retry_after: Duration,
 }
 

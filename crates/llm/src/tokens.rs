@@ -1,28 +1,27 @@
-//! Tokens of a call where nobody has counted them: an estimate from the text, and before the call
-//! the most that it can take.
+//! Token counts without a tokenizer: an estimate from the text, and the most that a call can take.
 
 use std::io::{self, Write};
 
 use crate::chat::{ChatRequest, Content, Part, Usage};
 
-/// Tokens that an answer is taken to have at most where no limit is sent for it.
+/// Most tokens that an answer is assumed to have if no limit is sent.
 pub const DEFAULT_ANSWER_TOKENS: u32 = 4_096;
 
 /// More than any call takes.
 const MOST_TOKENS: u64 = 1_000_000_000;
 
-/// About what goes around a prompt and its schema, in tokens.
+/// Estimate of what a provider adds to a prompt and its schema, in tokens.
 const ENVELOPE: u64 = 8;
 
-/// What goes around a prompt at most: a chat template with its own instructions.
+/// Most tokens that a provider adds to a prompt: a chat template with its own instructions.
 pub(crate) const LARGEST_ENVELOPE: u64 = 256;
 
-/// The most that a call can take.
+/// The most tokens that a call can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UsageCeiling {
-    /// Prompt tokens: no tokenizer makes more than one of a byte.
+    /// Prompt tokens: no tokenizer makes more than one token of a byte.
     pub input_tokens: u64,
-    /// Answer tokens: the limit that is sent, or [`DEFAULT_ANSWER_TOKENS`] where none is.
+    /// Answer tokens: the limit that is sent, or [`DEFAULT_ANSWER_TOKENS`] if none is.
     pub output_tokens: u64,
 }
 
@@ -45,11 +44,11 @@ impl UsageCeiling {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[expect(clippy::struct_field_names, reason = "the names are those of `Usage`")]
 pub(crate) struct Reported {
-    /// Prompt tokens, the cached ones included.
+    /// Prompt tokens, including cached ones.
     pub(crate) input_tokens: Option<u64>,
     /// Of these, read from the provider's cache.
     pub(crate) cached_tokens: Option<u64>,
-    /// Answer tokens, reasoning included.
+    /// Answer tokens, including reasoning.
     pub(crate) output_tokens: Option<u64>,
 }
 

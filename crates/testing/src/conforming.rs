@@ -1,4 +1,4 @@
-//! The smallest value that conforms to a JSON schema.
+//! Makes the smallest value that conforms to a JSON schema.
 //!
 //! Covers what our own nodes send: types, `enum`, `const`, `anyOf`/`oneOf`, required and optional
 //! properties, `minItems`, `minimum`. No `$ref`, no patterns.

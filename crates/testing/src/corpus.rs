@@ -1,9 +1,9 @@
-//! The inputs that fuzzing has kept, for the normal suite to try again.
+//! Tries the inputs that fuzzing has kept, as part of the normal suite.
 
 use std::fs;
 use std::path::Path;
 
-/// Gives each kept input of a fuzz target to that target's function, in order. A panic names its
+/// Calls a fuzz target's function with each of its kept inputs, in order. A panic names the input's
 /// file.
 ///
 /// # Panics

@@ -16,7 +16,8 @@ use crate::serving::Serving;
 /// Longest body that is read.
 const MAX_BODY: usize = 1 << 20;
 
-/// A running one; stops on drop. What it does is the first part of the path, one of [`Echo::WAYS`].
+/// A running server; stops on drop. The first part of a request's path says how it answers, one of
+/// [`Echo::WAYS`].
 #[derive(Debug)]
 pub struct Echo {
     heard: Arc<Heard>,
@@ -37,7 +38,7 @@ impl Echo {
         "refuse", "fail", "redirect", "error", "stream", "garble", "model",
     ];
 
-    /// On a free port of 127.0.0.1.
+    /// Starts one on a free port of 127.0.0.1.
     ///
     /// # Panics
     /// When none can be had.
@@ -55,12 +56,12 @@ impl Echo {
         self.server.address().to_string()
     }
 
-    /// How often it was asked.
+    /// How many requests arrived.
     pub fn calls(&self) -> usize {
         self.heard.calls.load(Ordering::Relaxed)
     }
 
-    /// Whether a header of any request held that text.
+    /// Whether a header of any request contained that text.
     pub fn has_heard(&self, text: &str) -> bool {
         let values = self.heard.values.lock();
         values

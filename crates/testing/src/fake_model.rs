@@ -76,7 +76,7 @@ impl FakeModel {
         Self::answering_at(Ipv4Addr::LOCALHOST.into(), answer)
     }
 
-    /// The same on an address that others can reach, such as containers.
+    /// As [`FakeModel::answering`], on an address that others can reach, such as containers.
     ///
     /// # Panics
     /// When no port of that address can be had.
@@ -232,7 +232,7 @@ async fn chat_completions(
     Response::from_parts(head, Body::from_stream(body))
 }
 
-/// Counts a call from its arrival to its end, whichever way it ends.
+/// Counts a call as open from its arrival to its end, however it ends.
 struct OpenCall {
     shared: Arc<Shared>,
     completed: bool,

@@ -16,8 +16,8 @@ use tokio::task::JoinHandle;
 
 use crate::conforming;
 
-/// A running fake; stops on drop. It has one model, [`FakeOllama::MODEL`], which repeats the prompt
-/// as `R:<prompt>`, or gives a value that conforms to the request's `format` with such strings.
+/// A running fake server; stops on drop. It has one model, [`FakeOllama::MODEL`], which answers
+/// `R:<prompt>`, or a value that conforms to the request's `format` and has such strings.
 #[derive(Debug)]
 pub struct FakeOllama {
     address: SocketAddr,
@@ -26,9 +26,9 @@ pub struct FakeOllama {
 }
 
 impl FakeOllama {
-    /// The one model it has.
+    /// Name of its only model.
     pub const MODEL: &str = "llama3.2";
-    /// A prompt that fails the answer half way.
+    /// A prompt whose answer fails half way.
     pub const BREAK: &str = "break";
 
     /// Starts on the caller's runtime.
@@ -58,7 +58,7 @@ impl FakeOllama {
         }
     }
 
-    /// What `OLLAMA_HOST` holds: `127.0.0.1:<port>`.
+    /// The value of `OLLAMA_HOST`: `127.0.0.1:<port>`.
     pub fn host(&self) -> String {
         self.address.to_string()
     }

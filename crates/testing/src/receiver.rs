@@ -20,16 +20,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A message that arrived.
 #[derive(Debug, Clone)]
 pub struct Received {
-    /// Path and query it was sent to.
+    /// Path and query of the request.
     pub to: String,
-    /// All of them.
+    /// All headers.
     pub headers: HeaderMap,
-    /// As it came.
+    /// The body as it arrived.
     pub body: Bytes,
 }
 
 impl Received {
-    /// A header's value; empty where it is not there.
+    /// A header's value; empty if the header is missing.
     pub fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name);
         value
@@ -55,7 +55,7 @@ pub enum Act {
     Redirect(String),
     /// With 503 and `Retry-After` in seconds.
     Busy(u64),
-    /// Not as long as the sender waits.
+    /// Never, for as long as the sender waits.
     Hang,
     /// With 200 and a body that never ends.
     Endless,
@@ -76,7 +76,7 @@ struct Shared {
 }
 
 impl Receiver {
-    /// One that answers 204 to everything.
+    /// Starts a receiver that answers 204 to everything.
     ///
     /// # Panics
     /// When no port of 127.0.0.1 can be had.
@@ -84,7 +84,7 @@ impl Receiver {
         Self::acting(|_, _| Act::Answer(204))
     }
 
-    /// One that answers by a function on the message and its number, from 1.
+    /// Starts a receiver that answers by a function of the message and its number, from 1.
     ///
     /// # Panics
     /// As [`Receiver::start`].
@@ -92,7 +92,7 @@ impl Receiver {
         Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), act)
     }
 
-    /// One at an address where an earlier one was.
+    /// Starts a receiver at the address of an earlier one.
     ///
     /// # Panics
     /// When it cannot be had.

@@ -1,4 +1,4 @@
-//! How a fake model answers one call: well, badly or not at all; and the wire form of it.
+//! How a fake model answers one call (well, badly or not at all), and the wire format of that.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -25,7 +25,7 @@ pub struct Reply {
     finish_reason: &'static str,
 }
 
-/// Holds answers back until it is opened, for good. Clones are the same gate.
+/// Holds answers back until it is opened; it stays open. Clones are the same gate.
 #[derive(Debug, Clone)]
 pub struct Gate(watch::Sender<bool>);
 
@@ -35,7 +35,7 @@ impl Gate {
         Self(watch::Sender::new(false))
     }
 
-    /// Lets every answer behind it go, now and later.
+    /// Releases every answer behind it, now and later.
     pub fn open(&self) {
         self.0.send_replace(true);
     }

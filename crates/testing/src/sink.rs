@@ -36,7 +36,7 @@ pub struct Arrived {
     pub path: String,
     /// As they came.
     pub headers: HeaderMap,
-    /// As it came.
+    /// The body as it arrived.
     pub body: Bytes,
 }
 

@@ -13,7 +13,7 @@ use crate::webhook::{
 };
 
 impl Record {
-    /// The job has ended: its webhook is due, where it has one.
+    /// Makes the webhook of an ended job due, if the job has one.
     pub(super) fn make_delivery_due(&mut self, at: Timestamp) {
         if let Some(Parts { owed, shown, .. }) = self.delivery() {
             owed.due_at = at;
@@ -22,7 +22,7 @@ impl Record {
         }
     }
 
-    /// Of an ended job that has a webhook.
+    /// The delivery of an ended job with a webhook.
     fn delivery(&mut self) -> Option<Parts<'_>> {
         Some(Parts {
             owed: self.owed.as_mut()?,
@@ -114,7 +114,7 @@ impl Tables {
         Ok(())
     }
 
-    /// Those that somebody tries become due at once.
+    /// Makes deliveries due that are being tried.
     pub(super) fn release_deliveries(&mut self) {
         for (lapses_at, id) in self.due.take_all() {
             let Some(Parts {

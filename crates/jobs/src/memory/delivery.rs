@@ -1,18 +1,18 @@
-//! One webhook.
+//! The delivery of one webhook.
 
 use jiff::Timestamp;
 
 use crate::webhook::Webhook;
 
-/// A delivery, beside what is shown of it in the job.
+/// What the job's record does not show of its delivery.
 #[derive(Debug)]
 pub(super) struct DeliveryRecord {
     pub(super) webhook: Webhook,
-    /// As in `Tables::due`, while it is there.
+    /// As in `Tables::due`, while it has an entry there.
     pub(super) due_at: Timestamp,
-    /// Of the last claim.
+    /// Fencing token of the last claim.
     pub(super) token: u64,
-    /// Somebody tries it.
+    /// It is being tried.
     pub(super) is_claimed: bool,
 }
 

@@ -1,4 +1,4 @@
-//! When webhooks may be tried, by host: what waits for one host is not looked at for another.
+//! When deliveries are due, by host: those to one host are not read for another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::webhook::DeliveryCapacity;
 #[derive(Debug, Default)]
 pub(super) struct DueDeliveries {
     by_host: BTreeMap<Arc<str>, BTreeSet<(Timestamp, JobId)>>,
-    /// Each host by its first.
+    /// Each host by the time of its first delivery.
     hosts: BTreeSet<(Timestamp, Arc<str>)>,
 }
 
@@ -40,7 +40,7 @@ impl DueDeliveries {
         }
     }
 
-    /// The longest due first, for hosts that can take more.
+    /// Due deliveries to hosts that can take more, the longest due first.
     pub(super) fn until(
         &self,
         now: Timestamp,
@@ -63,7 +63,7 @@ impl DueDeliveries {
         due.into_iter().map(|(at, id, _)| (at, id)).collect()
     }
 
-    /// All that there are.
+    /// Removes and returns all of them.
     pub(super) fn take_all(&mut self) -> Vec<(Timestamp, JobId)> {
         self.hosts.clear();
         std::mem::take(&mut self.by_host)

@@ -17,6 +17,6 @@ pub(super) struct KeyUse {
     pub(super) fingerprint: String,
     pub(super) job: JobId,
     pub(super) at: Timestamp,
-    /// How the job ended that is forgotten.
+    /// How the job ended, once it has been deleted.
     pub(super) forgotten: Option<Status>,
 }

@@ -1,4 +1,4 @@
-//! API keys in memory: few, so a list will do.
+//! API keys in memory. They are few, so a list suffices.
 
 use std::sync::{Arc, MutexGuard};
 

@@ -1,18 +1,18 @@
-//! How much is kept.
+//! How many ended jobs and events the store keeps.
 
 use std::time::Duration;
 
-/// How much is remembered of jobs that ended; whatever is reached first. The oldest end goes first;
-/// its idempotency key stays.
+/// Limits of ended jobs; all of them apply. The job that ended first is deleted first; its
+/// idempotency key stays.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Jobs.
+    /// Number of ended jobs.
     pub max_jobs: usize,
-    /// Since their end.
+    /// Time since a job's end.
     pub max_age: Duration,
-    /// All together, in bytes.
+    /// Size of all ended jobs together, in bytes.
     pub max_bytes: usize,
-    /// Idempotency keys of jobs that are forgotten.
+    /// Idempotency keys of deleted jobs.
     pub max_keys: usize,
 }
 

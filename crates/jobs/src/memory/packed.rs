@@ -1,8 +1,8 @@
-//! What belongs to a job that ended, beside its record, in one piece of memory.
+//! The payloads of an ended job in one piece of memory.
 //!
-//! Thousands of ended jobs are kept, and hardly any of them is asked for. As the values they were
-//! they would take half as much room again, in two dozen pieces; each new job would get the places
-//! of one that is forgotten, scattered over all of it, and wait for the memory at every step.
+//! Thousands of ended jobs are kept, and hardly any of them is read. As separate values they would
+//! take half as much memory again, in two dozen pieces. Each new job would reuse the pieces of a
+//! deleted one, scattered over all of that memory, and cause cache misses at every step.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use crate::job::Workload;
 use crate::json::{Json, Payload};
 use crate::store::StoredEvent;
 
-/// Texts, each after its length: those of [`Payloads`] in the order of [`Slot`], where an empty one
-/// stands for none; then of each event its id, its kind and its data.
+/// Texts with their lengths in front: those of [`Payloads`] in the order of [`Slot`], with an empty
+/// one for none; then id, kind and data of each event.
 #[derive(Debug)]
 pub(super) struct Packed(Arc<[u8]>);
 
-/// A text within it. Costs no more to take out than it would as a value of its own, however long it
-/// is: that is done while others wait for the tables.
+/// A text within it. Taking it out is cheap however long it is, since that happens while others
+/// wait for the tables.
 struct Part {
     whole: Arc<[u8]>,
     range: Range<usize>,
@@ -30,7 +30,7 @@ impl Payload for Part {
     }
 }
 
-/// Enough for most jobs.
+/// Enough bytes for most jobs.
 const USUAL: usize = 4096;
 
 impl Packed {
@@ -104,7 +104,7 @@ impl Packed {
     }
 }
 
-/// What is written, after its length.
+/// Appends what `write` writes, with its length in front.
 fn framed(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = bytes.len() + size_of::<u64>();
     bytes.extend([0; size_of::<u64>()]);
@@ -113,7 +113,7 @@ fn framed(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     bytes[start - size_of::<u64>()..start].copy_from_slice(&length.to_le_bytes());
 }
 
-/// Reads on from a place.
+/// Reads packed texts one after the other.
 struct Reader<'a> {
     whole: &'a [u8],
     at: usize,
@@ -134,7 +134,7 @@ impl<'a> Reader<'a> {
         u64::from_le_bytes(*bytes.expect("a number was packed"))
     }
 
-    /// Where the next text is.
+    /// The range of the next text.
     fn framed(&mut self) -> Range<usize> {
         let length =
             usize::try_from(self.number()).expect("it was the length of a piece of memory");

@@ -1,4 +1,4 @@
-//! What a record has of a job that was ever parked or woken.
+//! What the record of a job has that was ever parked or woken.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub(super) struct Parking {
 }
 
 impl Parking {
-    /// A worker is given all there is.
+    /// Hands all wake-ups to a worker, which ends the wait.
     pub(super) fn hand_out(&mut self) -> Vec<WakeUp> {
         self.wait = None;
         self.has_unseen = false;

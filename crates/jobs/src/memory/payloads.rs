@@ -6,7 +6,7 @@ use crate::job::Workload;
 use crate::json::Json;
 use crate::store::StoredEvent;
 
-/// The parts of a job that its owner's data make large.
+/// The parts of a job that can be large.
 #[derive(Debug)]
 pub(super) struct Payloads {
     pub(super) workload: Workload,
@@ -18,7 +18,7 @@ pub(super) struct Payloads {
 }
 
 impl Payloads {
-    /// Before anything has come of it.
+    /// The payloads of a new job.
     pub(super) fn of_workload(workload: Workload, metadata: Option<Json>) -> Self {
         Self {
             workload,

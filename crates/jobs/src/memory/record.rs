@@ -1,4 +1,4 @@
-//! What the tables keep of a job.
+//! The record of a job.
 
 use std::sync::Arc;
 
@@ -19,14 +19,14 @@ const RECORD_BYTES: usize = size_of::<Record>() + 128;
 
 #[derive(Debug)]
 pub(super) struct Record {
-    /// Without what stands in `payloads`.
+    /// The job without its payloads.
     pub(super) head: Job,
     payloads: PayloadStorage,
-    /// Of the last claim.
+    /// Fencing token of the last claim.
     pub(super) token: u64,
     /// While it runs.
     pub(super) lease_expires_at: Timestamp,
-    /// Where there is a webhook.
+    /// Present if the job has a webhook.
     pub(super) owed: Option<Box<DeliveryRecord>>,
     pub(super) key: Option<Arc<Key>>,
     /// Once the job was parked or woken, until it ends.
@@ -46,7 +46,7 @@ enum PayloadStorage {
 }
 
 impl Record {
-    /// Of a job that waits. Its idempotency key is the tables' business.
+    /// The record of a queued job. The tables keep its idempotency key.
     pub(super) fn new(new: NewJob, key: Option<Arc<Key>>) -> Self {
         let head = Job {
             metadata: None,
@@ -66,7 +66,7 @@ impl Record {
         }
     }
 
-    /// The job, whole.
+    /// The job with all its payloads.
     pub(super) fn job(&self) -> Job {
         Job {
             outputs: self.slot(Slot::Outputs),
@@ -74,7 +74,7 @@ impl Record {
         }
     }
 
-    /// The job as it stands in a listing.
+    /// The job as a listing shows it.
     pub(super) fn row(&self) -> Job {
         Job {
             metadata: self.slot(Slot::Metadata),
@@ -118,7 +118,7 @@ impl Record {
         }
     }
 
-    /// How far the run has come, and what happened, while it has not ended.
+    /// Saves progress and events of a job that has not ended.
     pub(super) fn save(&mut self, progress: Option<Json>, events: Vec<StoredEvent>) {
         let last = self.last_event();
         let PayloadStorage::Open(payloads) = &mut self.payloads else {
@@ -139,7 +139,7 @@ impl Record {
         payloads.events.drain(..excess);
     }
 
-    /// Leases the job, where that is a legal transition.
+    /// Leases the job, if that is a legal transition.
     pub(super) fn claim(&mut self, by: &Claimant, now: Timestamp) -> Option<Lease> {
         let lease = claim_job(&mut self.head, self.token, by, now)?;
         self.token = lease.token;
@@ -154,8 +154,8 @@ impl Record {
         self.parking.as_ref()?.wait.as_ref()?.wakes_at
     }
 
-    /// Its worker gives it up in good order: nobody may write under the lease any more, and the
-    /// claim was no attempt.
+    /// Ends the lease at the worker's wish: the lease grants no writes any more, and the claim does
+    /// not count as an attempt.
     pub(super) fn give_up_lease(&mut self) {
         self.token += 1;
         self.head.attempts -= 1;
@@ -167,7 +167,7 @@ impl Record {
         parking.map_or_else(Vec::new, Parking::hand_out)
     }
 
-    /// How the work ended, which has to be a legal transition; the job, whole.
+    /// Ends the job, which has to be a legal transition; returns it with all its payloads.
     pub(super) fn finish(
         &mut self,
         ending: Ending,
@@ -187,7 +187,7 @@ impl Record {
         Ok(self.end(status, ending.at))
     }
 
-    /// Gives the job its final status; the job, whole.
+    /// Gives the job its final status; returns it with all its payloads.
     pub(super) fn end(&mut self, status: Status, at: Timestamp) -> Job {
         self.head.status = status;
         self.head.completed_at = Some(at);
@@ -200,7 +200,7 @@ impl Record {
         job
     }
 
-    /// What it takes once the job has ended, roughly.
+    /// Approximate size of an ended job, in bytes.
     pub(super) fn bytes(&self) -> usize {
         let payloads = match &self.payloads {
             PayloadStorage::Open(_) => 0,

@@ -1,5 +1,5 @@
 //! The tables of the store in memory, and the moves between them. Each method keeps them
-//! consistent; which moves make up a verb is the store's business.
+//! consistent; the store combines moves to verbs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -27,13 +27,13 @@ pub(super) struct Tables {
     pub(super) due: DueDeliveries,
     pub(super) ended_bytes: usize,
     keys: HashMap<Arc<Key>, KeyUse>,
-    /// Of those, the ones whose jobs are forgotten, by when they were used.
+    /// The keys of deleted jobs, by when they were used.
     outlived: BTreeSet<(Timestamp, Arc<Key>)>,
     pub(super) definitions: HashMap<Arc<str>, (Arc<Definition>, usize)>,
 }
 
 impl Tables {
-    /// What a key that is still remembered was used for.
+    /// What a key was used for, if it is still remembered.
     pub(super) fn find_key(&self, idempotency: &Idempotency, now: Timestamp) -> Option<Submitted> {
         let key = Key {
             scope: idempotency.scope.clone(),
@@ -54,7 +54,7 @@ impl Tables {
         Some(Submitted::Existing(Box::new(record.job())))
     }
 
-    /// A new record; whether it is claimed at once or put in the queue is up to the caller.
+    /// Adds a record. The caller claims the job or puts it into the queue.
     pub(super) fn insert(&mut self, mut new: NewJob) {
         let (id, definition) = (new.id, new.definition.clone());
         let key = new.idempotency.take().map(|used| {
@@ -78,7 +78,7 @@ impl Tables {
         self.jobs.insert(id, Box::new(Record::new(new, key)));
     }
 
-    /// The record of a job that has ended and was not here before.
+    /// Adds the record of a new job that has already ended.
     pub(super) fn insert_ended(&mut self, definition: Arc<Definition>, record: Box<Record>) {
         let id = record.head.id;
         self.pin(definition);
@@ -86,7 +86,7 @@ impl Tables {
         self.enter_ended(id);
     }
 
-    /// One more job has that definition.
+    /// Counts one more job with that definition.
     fn pin(&mut self, definition: Arc<Definition>) {
         if let Some((_, jobs)) = self.definitions.get_mut(&definition.hash) {
             *jobs += 1;
@@ -167,7 +167,7 @@ impl Tables {
         Some(claimed)
     }
 
-    /// The record a lease still gives the right to write to.
+    /// The record of a job whose lease is still valid.
     pub(super) fn held(&mut self, lease: &Lease) -> Result<&mut Record, Error> {
         self.jobs
             .get_mut(&lease.job)
@@ -179,7 +179,8 @@ impl Tables {
             .ok_or(Error::LeaseLost(lease.job))
     }
 
-    /// Enters a job that left the queue or its lease, and has ended, among those that have.
+    /// Adds a job to the tables of ended jobs. It must have ended and have left the queue or its
+    /// lease.
     pub(super) fn enter_ended(&mut self, id: JobId) {
         let Some(record) = self.jobs.get(&id) else {
             return;
@@ -194,7 +195,8 @@ impl Tables {
         self.ended_bytes += record.bytes();
     }
 
-    /// Those that go, for the caller to drop when nobody waits for the tables any more.
+    /// Deletes what exceeds the limits. Returns the records, for the caller to drop when it no
+    /// longer holds the tables.
     #[expect(clippy::vec_box, reason = "taken out as they are; records are large")]
     pub(super) fn forget_beyond(&mut self, limits: &Limits, now: Timestamp) -> Vec<Box<Record>> {
         let mut gone = Vec::new();
@@ -212,7 +214,7 @@ impl Tables {
         gone
     }
 
-    /// Forgets keys of forgotten jobs, the longest used first: those used before that time, and
+    /// Deletes keys of deleted jobs, those used longest ago first: those used before that time, and
     /// those beyond `kept`.
     pub(super) fn forget_keys(
         &mut self,
@@ -234,7 +236,7 @@ impl Tables {
         forgotten
     }
 
-    /// The ended job that is forgotten first.
+    /// The ended job that is deleted first.
     pub(super) fn next_to_go(&self) -> Option<(Timestamp, JobId)> {
         self.ended.first().or(self.owed.first()).copied()
     }

@@ -63,7 +63,7 @@ impl Tables {
         })
     }
 
-    /// Puts the jobs into the queue whose time to wake had come by then.
+    /// Puts parked jobs into the queue whose time to wake had come by then.
     pub(super) fn wake_due(&mut self, now: Timestamp) {
         while let Some((at, id)) = self.wake_times.first().copied()
             && at <= now
@@ -72,7 +72,7 @@ impl Tables {
         }
     }
 
-    /// Moves a job that waits to the queue; false where it does not wait.
+    /// Moves a parked job to the queue; false if it is not parked.
     fn end_wait(&mut self, id: JobId) -> bool {
         let Some(record) = self.jobs.get_mut(&id) else {
             return false;
@@ -90,7 +90,7 @@ impl Tables {
         true
     }
 
-    /// Takes a job out of the tables of those that wait, where it is one.
+    /// Takes a job out of the tables of parked jobs, if it is there.
     pub(super) fn leave_waiting(&mut self, id: JobId, wakes_at: Option<Timestamp>) {
         self.waiting.remove(&id);
         if let Some(at) = wakes_at {

@@ -1,5 +1,5 @@
-//! Large inputs and progress that come with jobs, each text once: a retry has those of the job it
-//! repeats, and so writes what it adds.
+//! Large inputs and progress of new jobs, each text stored once: a retry has those of the job that
+//! it retries, and so writes only what it adds.
 
 use rusqlite::params;
 use sha2::{Digest as _, Sha256};
@@ -8,16 +8,16 @@ use super::tables::Tables;
 use crate::job::Workload;
 use crate::json::Json;
 
-/// Texts from this size on are kept once, in bytes. Smaller ones are cheaper where they are.
+/// Smallest text that is stored once, in bytes. Smaller ones are cheaper in the job's own row.
 const SHARED_FROM: usize = 1 << 10;
 
-/// From this size on the hash is worked out beside the threads that serve.
+/// From this size on the hash is computed on a blocking thread.
 const SLOW_FROM: usize = 256 << 10;
 
-/// SHA-256 of a text that is to be kept once.
+/// SHA-256 of a text that is stored once.
 type Hash = [u8; 32];
 
-/// The hashes of what comes with a job, where it is large enough to be kept once.
+/// The hashes of a new job's texts that are large enough to be stored once.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Hashes {
     pub(super) inputs: Option<Hash>,
@@ -25,7 +25,7 @@ pub(super) struct Hashes {
 }
 
 impl Hashes {
-    /// Works them out, before the writer has its turn.
+    /// Computes them, outside the writer's thread.
     pub(super) async fn of(workload: &Workload) -> Self {
         let progress = workload.progress.as_ref();
         let bytes = workload.inputs.text().len() + progress.map_or(0, |json| json.text().len());
@@ -53,7 +53,7 @@ fn hash(json: &Json) -> Option<Hash> {
 }
 
 impl Tables<'_> {
-    /// One more place has that text; the number of its row.
+    /// Counts one more use of that text, and stores it if it is new; returns the number of its row.
     pub(super) fn share(&self, hash: &Hash, text: &Json) -> rusqlite::Result<i64> {
         let known = self.find(
             "UPDATE contents SET places = places + 1 WHERE hash = ?1 RETURNING seq",
@@ -72,7 +72,7 @@ impl Tables<'_> {
         Ok(seq)
     }
 
-    /// One place less has it; the last one takes it along.
+    /// Counts one use less, and deletes the text after the last one.
     pub(super) fn unshare(&self, seq: i64) -> rusqlite::Result<()> {
         self.execute(
             "UPDATE contents SET places = places - 1 WHERE seq = ?1",

@@ -1,11 +1,11 @@
-//! The database as its writer has it: the connection, and what is done when the files behind it are
-//! not in their places any more, when the log has grown too long, or when the disk is full.
+//! The writer's database: its connection, and what happens when its files are no longer at their
+//! paths, when the log has grown too long, or when the disk is full.
 //!
-//! What is written into a file that somebody has removed is gone when it is closed. So the files
-//! are looked at before every commit. Where only the log was removed, all of it is copied into the
-//! database and everything is opened anew. Where the database was removed, it is written anew from
-//! what is still open. Where another file is in its place, nothing is written any more: only a
-//! person knows which one counts.
+//! Whatever is written to a file that somebody has removed is lost when the file is closed. So the
+//! files are checked before every commit. If only the log was removed, it is copied into the
+//! database and everything is opened again. If the database was removed, it is written again from
+//! what is still open. If another file has replaced it, nothing more is written: only a person
+//! knows which of the two counts.
 
 use std::fs::{self, File};
 use std::io;
@@ -25,17 +25,17 @@ use super::reserve::Reserve;
 use super::space;
 use crate::store::Error;
 
-/// How long the log's readers are waited for when it has grown too long. Our own take milliseconds.
+/// How long to wait for readers of the log when it has grown too long. Our own take milliseconds.
 const WAIT_FOR_READERS: Duration = Duration::from_millis(100);
 
-/// Between two attempts at a database that is not in its place.
+/// Time between two attempts to restore a database that is not at its path.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// So many logs of the length at which they are copied into the file fit into the reserve: one
 /// transaction may make a log several times as long.
 const LOGS_IN_RESERVE: u64 = 4;
 
-/// Free pages given back to a disk that is full, or fewer where there is no space to do that.
+/// Free pages given back to a full disk, or fewer if there is no space to do that.
 const CUT_OFF_PAGES: [u64; 3] = [2048, 256, 32];
 
 #[derive(Debug)]
@@ -43,11 +43,11 @@ pub(super) struct Database {
     path: PathBuf,
     options: Options,
     readers: Arc<Connections>,
-    /// `None` where it could not be opened again.
+    /// `None` if it could not be opened again.
     open: Option<Open>,
     truncate_log_at: u64,
     reserve: Reserve,
-    /// Why it is not in its place, and when that is tried to be mended again.
+    /// Why it is not at its path, and when the next attempt to restore it is due.
     out_of_place: Option<(Error, Instant)>,
     /// Held until the database is closed.
     lock: Lock,
@@ -102,7 +102,7 @@ impl Database {
         })
     }
 
-    /// Makes sure that what is written stays, and tells how long the log is.
+    /// Checks that the files are at their paths, and returns the length of the log.
     pub(super) fn in_place(&mut self) -> Result<u64, Error> {
         let missing = match &mut self.open {
             Some(open) => match open.files.log_bytes() {
@@ -140,7 +140,7 @@ impl Database {
         &mut open.connection
     }
 
-    /// Opens everything anew with all that is in it; `None`: it is not even open.
+    /// Opens everything again with all its content; `None` if it is not even open.
     fn put_in_place(&mut self, missing: Option<Missing>) -> Result<(), Error> {
         if missing == Some(Missing::DatabaseReplaced) {
             return Err(Error::Unavailable(
@@ -198,9 +198,9 @@ impl Database {
         Ok(())
     }
 
-    /// SQLite copies the log into the file as it goes and then begins the log anew; but while there
-    /// is always somebody reading it, that moment never comes. So when the log has grown too long,
-    /// readers are waited for.
+    /// SQLite copies the log into the file from time to time and then restarts the log, but only
+    /// when nobody is reading it. Under constant reading that moment never comes. So when the log
+    /// has grown too long, the writer waits for the readers.
     pub(super) fn bound_log(&mut self, bytes: u64) {
         if bytes < self.truncate_log_at {
             return;
@@ -214,13 +214,13 @@ impl Database {
         };
     }
 
-    /// Copies the log into the file, and gives its space back; tells whether that could be done.
+    /// Copies the log into the file and gives its space back; returns whether that was possible.
     pub(super) fn begin_log_anew(&mut self) -> bool {
         let busy_timeout = self.options.busy_timeout;
         begin_log_anew(self.connection(), busy_timeout).unwrap_or(false)
     }
 
-    /// Lets what makes space have the space that was kept for it.
+    /// Releases the reserve for a verb that frees space.
     pub(super) fn give_up_reserve(&mut self) {
         if self.reserve.give_up() {
             tracing::warn!(
@@ -230,8 +230,8 @@ impl Database {
         self.shorten_log();
     }
 
-    /// Gives back the space of the log, if there is enough for what it adds to the file: half of it
-    /// would only use up what is left.
+    /// Gives back the space of the log, if there is enough space for all that it adds to the file:
+    /// copying half of it would only use up the rest.
     fn shorten_log(&mut self) {
         let bytes = space::file_bytes(self.connection()).unwrap_or(u64::MAX);
         let growth =
@@ -241,8 +241,8 @@ impl Database {
         }
     }
 
-    /// After that: what is free in the file goes back to the disk, and so does the log, which may
-    /// only fit into the file when that has become shorter.
+    /// Takes the reserve again after such a verb: gives free pages of the file and the log back to
+    /// the disk first. The log may only fit into the file once that has become shorter.
     pub(super) fn take_reserve(&mut self) {
         for pages in CUT_OFF_PAGES {
             if space::cut_off(self.connection(), pages).is_ok() {
@@ -253,7 +253,7 @@ impl Database {
         self.reserve.take();
     }
 
-    /// Where there is none since it was given up: somebody may have made space on the disk.
+    /// Takes the reserve again if it was released: there may be space on the disk by now.
     pub(super) fn take_reserve_again(&mut self) {
         if self.reserve.is_due() {
             self.reserve.take();
@@ -269,7 +269,7 @@ fn begin_log_anew(connection: &Connection, busy_timeout: Duration) -> rusqlite::
     Ok(!is_busy?)
 }
 
-/// Writes all that is in a database to another file, whether it has a path or not.
+/// Copies a database to another file, even if it no longer has a path.
 fn copy_beside(connection: &Connection, path: &Path) -> Result<PathBuf, Error> {
     let copy = beside(path, ".restored");
     let _ = fs::remove_file(&copy);
@@ -284,7 +284,7 @@ fn copy_beside(connection: &Connection, path: &Path) -> Result<PathBuf, Error> {
     Ok(copy)
 }
 
-/// Gives a copy its path, unless something has that by now.
+/// Moves a copy to its path, unless there is a file by now.
 fn move_into_place(copy: &Path, path: &Path) -> io::Result<()> {
     for suffix in ["-wal", "-shm"] {
         // It belongs to the database that was removed.

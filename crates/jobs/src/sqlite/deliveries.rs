@@ -39,7 +39,7 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// In the transaction that ends the job.
+    /// Makes the delivery due, in the transaction that ends the job.
     pub(super) fn make_delivery_due(&self, seq: i64, ended_at: Timestamp) -> rusqlite::Result<()> {
         self.execute(
             "UPDATE webhooks SET state = ?2, due_at = ?3 WHERE job = ?1",
@@ -94,8 +94,7 @@ impl Tables<'_> {
         Ok(claimed)
     }
 
-    /// Settles a delivery whose record cannot be read, so that it keeps no other from being
-    /// claimed.
+    /// Settles a delivery whose record cannot be read, so that it does not block the others.
     fn give_up_unreadable(&self, seq: i64, error: &rusqlite::Error) -> rusqlite::Result<()> {
         tracing::error!(row = seq, %error, "the record of a webhook cannot be read; its delivery is given up");
         self.execute(
@@ -110,8 +109,8 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// The longest due first, for hosts that can take more. What waits for a host that has none is
-    /// not looked at, however much it is.
+    /// Due deliveries to hosts that can take more, the longest due first. Deliveries to other hosts
+    /// are not read, however many they are.
     fn due_deliveries(
         &self,
         mut capacity: DeliveryCapacity,
@@ -173,7 +172,7 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// Those that somebody tries become due at once.
+    /// Makes deliveries due that are being tried.
     pub(super) fn release_deliveries(&self) -> rusqlite::Result<()> {
         self.execute(
             "UPDATE webhooks INDEXED BY webhooks_by_time
@@ -184,7 +183,7 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// The ended job whose webhook would be tried last: its receiver has failed most.
+    /// The ended job whose webhook would be tried last: its receiver has failed most often.
     pub(super) fn least_promising_delivery(&self) -> rusqlite::Result<Option<(i64, Status)>> {
         self.find(
             "SELECT j.seq, j.status FROM webhooks h INDEXED BY webhooks_by_time JOIN jobs j ON j.seq = h.job
@@ -208,7 +207,8 @@ mod tests {
     use crate::store::Counts;
     use crate::webhook::DeliveryCapacity;
 
-    /// Steps of SQLite's machine that it takes to find the one delivery there is room for.
+    /// Steps of SQLite's virtual machine that it takes to find the one delivery that can be
+    /// claimed.
     fn steps_beside(black_holed: i64) -> i32 {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection).unwrap();

@@ -1,5 +1,5 @@
-//! Whether the files that are open are still those at their paths. Somebody may remove or replace
-//! them while the server runs: whatever is written into a file without a path is gone with the
+//! Checks whether the open files are still those at their paths. Somebody may remove or replace
+//! them while the server runs, and whatever is written to a file without a path is lost with the
 //! process.
 
 use std::fs::{self, Metadata};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::open::beside;
 
-/// How often the file is looked at that is only memory shared between connections.
+/// How often the file with the memory that connections share is checked.
 const LOOK_AT_SHARED_MEMORY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ struct OpenFile {
 }
 
 impl OpenFile {
-    /// Of a file that was opened a moment ago by its path.
+    /// Identifies a file that has just been opened by its path.
     fn at(path: PathBuf) -> io::Result<Self> {
         let id = FileId::of(&fs::metadata(&path)?);
         Ok(Self { path, id })
@@ -58,18 +58,18 @@ enum PathState {
     Removed,
 }
 
-/// What is not where it was.
+/// Which file is no longer at its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
-    /// The database has no path any more.
+    /// The database has been removed.
     Database,
-    /// Another file has the database's path.
+    /// Another file has replaced the database.
     DatabaseReplaced,
-    /// The database is in place; its log or its shared memory is not.
+    /// The database is at its path; its log or its shared memory is not.
     Log,
 }
 
-/// The files of a database that is open.
+/// The files of an open database.
 #[derive(Debug)]
 pub(super) struct OpenFiles {
     database: OpenFile,
@@ -79,7 +79,7 @@ pub(super) struct OpenFiles {
 }
 
 impl OpenFiles {
-    /// Of a database that was opened a moment ago and has been written.
+    /// Identifies the files of a database that has just been opened and written.
     pub(super) fn of(database: &Path) -> io::Result<Self> {
         Ok(Self {
             database: OpenFile::at(database.to_owned())?,
@@ -89,7 +89,7 @@ impl OpenFiles {
         })
     }
 
-    /// How long the log is, where everything is in its place.
+    /// The length of the log, if all files are at their paths.
     pub(super) fn log_bytes(&mut self) -> Result<u64, Missing> {
         match self.database.look() {
             PathState::InPlace { .. } => {}

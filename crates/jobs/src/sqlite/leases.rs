@@ -1,4 +1,4 @@
-//! Taking jobs, and what a lease gives the right to.
+//! Claiming jobs, and what a lease permits.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
@@ -82,7 +82,7 @@ impl Tables<'_> {
         )
     }
 
-    /// Workflows that jobs wait for: a step through the index for each workflow there is.
+    /// Workflows with queued jobs: one step through the index for each known workflow.
     fn waiting_workflows(&self) -> rusqlite::Result<Vec<Arc<str>>> {
         self.collect(
             "WITH RECURSIVE known (workflow) AS (
@@ -145,7 +145,7 @@ impl Tables<'_> {
         Ok(all)
     }
 
-    /// Ends a job whose record cannot be read, so that it keeps no other from being claimed.
+    /// Ends a job whose record cannot be read, so that it does not block the others.
     fn fail_unreadable(&mut self, seq: i64, now: Timestamp, reason: &str) -> rusqlite::Result<()> {
         tracing::error!(
             row = seq,
@@ -399,7 +399,7 @@ impl Tables<'_> {
         })
     }
 
-    /// The job that a lease still gives the right to write to.
+    /// The job of a lease that is still valid.
     pub(super) fn held(&self, lease: &Lease) -> Result<HeldJob, Failure> {
         self.find(
             "SELECT seq, status, owes_webhook IS NOT NULL FROM jobs
@@ -410,7 +410,7 @@ impl Tables<'_> {
         .ok_or(Failure::Refused(Error::LeaseLost(lease.job)))
     }
 
-    /// Instead of what was saved before, which may be another job's, too.
+    /// Replaces the progress saved before, whose text other jobs may share.
     pub(super) fn save_progress(&self, seq: i64, progress: &Json) -> rusqlite::Result<()> {
         let shared: Option<Option<i64>> =
             self.find("SELECT shared FROM progress WHERE job = ?1", [seq], |row| {
@@ -434,7 +434,7 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// Without its outputs.
+    /// A job without its outputs.
     pub(super) fn stored_job(&self, seq: i64) -> rusqlite::Result<Job> {
         self.connection
             .prepare_cached(&format!(
@@ -443,7 +443,7 @@ impl Tables<'_> {
             .query_row([seq], job)
     }
 
-    /// Of a job's events, whose ids count up, the last [`MAX_EVENTS`] stay.
+    /// Adds events, whose ids count up, and keeps the last [`MAX_EVENTS`].
     pub(super) fn append(&self, seq: i64, events: &[StoredEvent]) -> rusqlite::Result<()> {
         let Some(newest) = events.last().map(|event| event.id) else {
             return Ok(());
@@ -470,11 +470,12 @@ impl Tables<'_> {
 const UNREADABLE: &str =
     "The job's record in the store cannot be read, so it was not executed; submit it anew.";
 
-/// Events that one statement stores at most; each number of them is a statement of its own to keep.
+/// Most events in one statement; each number of events needs a prepared statement of its own.
 const MOST_ROWS: usize = 8;
 
-/// What was stored before, by a commit whose answer was lost, stays as it is. `OR FAIL`: a failure
-/// is undone with the whole transaction, so SQLite need not prepare to undo the statement alone.
+/// Events that were stored before, by a commit whose answer was lost, stay as they are. `OR FAIL`:
+/// a failure is undone with the whole transaction, so SQLite need not prepare to undo the statement
+/// alone.
 fn insert_events(rows: usize) -> &'static str {
     static STATEMENTS: LazyLock<[String; MOST_ROWS]> = LazyLock::new(|| {
         std::array::from_fn(|rows| {
@@ -492,7 +493,7 @@ fn insert_events(rows: usize) -> &'static str {
     &STATEMENTS[rows - 1]
 }
 
-/// What a change of a job begins with.
+/// What every change of a job needs to know of it.
 pub(super) struct HeldJob {
     pub(super) seq: i64,
     pub(super) status: Status,

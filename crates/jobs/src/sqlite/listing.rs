@@ -1,4 +1,5 @@
-//! Pages of the listing: keyset by id, each read off an index however many jobs there are.
+//! Pages of listings by keyset cursor on the id, each read from an index however many jobs there
+//! are.
 //!
 //! Ids lead every listing index after the columns that are compared for equality, the last of which
 //! is the status. Where a filter leaves the status open, one short range per status is read and

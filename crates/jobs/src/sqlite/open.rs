@@ -1,4 +1,4 @@
-//! Opening a file: who may, whether it is one of ours, and in which shape it has to be.
+//! Opening a file: locks it, checks that it is ours, and migrates it to the present format.
 
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
@@ -127,9 +127,9 @@ pub(super) fn beside(file: &Path, suffix: &str) -> PathBuf {
 /// all connections to the file.
 #[derive(Debug)]
 pub(super) struct Lock {
-    /// Of the file beside it, which is there before the database.
+    /// Lock of the file beside the database, which exists before the database.
     pub(super) beside: File,
-    /// Of the database itself, since somebody may remove the other.
+    /// Lock of the database itself, since somebody may remove the other file.
     pub(super) database: Option<File>,
 }
 
@@ -157,8 +157,8 @@ pub(super) fn lock_beside(file: &Path) -> Result<File, OpenError> {
 
 /// If the file cannot be locked, SQLite will report why, or the lock beside it has to do.
 ///
-/// On Linux this is another kind of lock than those of SQLite, and neither is in the way of the
-/// other. Elsewhere they are of one kind.
+/// On Linux this kind of lock and SQLite's do not affect each other. Elsewhere they are of the same
+/// kind.
 #[cfg(target_os = "linux")]
 pub(super) fn lock_database(file: &Path) -> Result<Option<File>, OpenError> {
     use std::os::unix::fs::OpenOptionsExt as _;
@@ -242,14 +242,14 @@ pub(super) fn connect_writer(file: &Path, options: &Options) -> Result<Connectio
     Ok(connection)
 }
 
-/// Has SQLite copy the log into the file whenever it is so long.
+/// Makes SQLite copy the log into the file whenever it has that length.
 pub(super) fn checkpoint_each(connection: &Connection, bytes: u64) -> rusqlite::Result<()> {
     let page_bytes: u64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
     let pages = u32::try_from(bytes / page_bytes).unwrap_or(u32::MAX);
     connection.pragma_update(None, "wal_autocheckpoint", pages.max(1))
 }
 
-/// A change that changes nothing, but is written.
+/// Writes without changing anything.
 pub(super) fn try_to_write(connection: &Connection) -> rusqlite::Result<()> {
     connection
         .prepare_cached("UPDATE id_skew SET ms = ms")?
@@ -257,7 +257,7 @@ pub(super) fn try_to_write(connection: &Connection) -> rusqlite::Result<()> {
         .map(drop)
 }
 
-/// Fails where a look at the pages, which does not take long, finds that they do not hold together.
+/// Fails if a short check of the pages finds damage.
 pub(super) fn refuse_damage(connection: &Connection) -> Result<(), OpenError> {
     let interrupt = connection.get_interrupt_handle();
     let (looked, wait) = mpsc::channel::<()>();
@@ -300,7 +300,7 @@ fn connect(file: &Path, flags: OpenFlags, busy_timeout: Duration) -> rusqlite::R
     Ok(connection)
 }
 
-/// Nothing in it: new, or left behind by a process that ended before the first migration.
+/// Whether it is empty: new, or left by a process that ended before the first migration.
 fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
     let unmarked = application_id(connection)? == 0 && version(connection)? == 0;
     let tables: i64 =

@@ -1,21 +1,20 @@
-//! What can be set of a store in a file.
+//! Settings of the store in a file.
 
 use std::time::Duration;
 
 /// How to open a store.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How long a lock that another program holds on the file is waited for.
+    /// How long to wait for a lock that another program holds on the file.
     pub busy_timeout: Duration,
-    /// The file's greatest size; beyond it writes fail as on a full disk. `None`: as the disk
-    /// allows.
+    /// Greatest size of the file; beyond it writes fail as on a full disk. `None`: no limit but the
+    /// disk.
     pub max_bytes: Option<u64>,
-    /// Length of the log at which it is copied into the file; less where the reserve is small.
+    /// Length of the log at which it is copied into the file; less if the reserve is small.
     pub checkpoint_bytes: u64,
-    /// From when on readers are made to wait so that the write-ahead log can begin anew.
+    /// Length of the log from which on readers have to wait so that it can be restarted.
     pub max_log_bytes: u64,
-    /// Space on the disk that is kept for forgetting jobs when it is full, less on a small disk: a
-    /// file `….reserve`.
+    /// Space reserved for deleting jobs on a full disk, less on a small disk: a file `….reserve`.
     pub reserve_bytes: u64,
 }
 

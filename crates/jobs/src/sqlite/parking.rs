@@ -87,8 +87,8 @@ impl Tables<'_> {
         })
     }
 
-    /// Puts up to so many jobs into the queue whose time to wake had come by then, the earliest
-    /// first.
+    /// Puts up to `most` parked jobs into the queue whose time to wake had come by then, the
+    /// earliest first.
     pub(super) fn wake_due(&mut self, most: usize, now: Timestamp) -> rusqlite::Result<()> {
         let due: Vec<i64> = self.collect(
             "SELECT job FROM waits INDEXED BY waits_by_time WHERE wakes_at <= ?1
@@ -102,7 +102,7 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// Moves a job that waits to the queue; false where it does not wait.
+    /// Moves a parked job to the queue; false if it is not parked.
     fn end_wait(&mut self, seq: i64, from: Status) -> rusqlite::Result<bool> {
         let Some(to) = from.after(Transition::Wake) else {
             return Ok(false);
@@ -116,7 +116,7 @@ impl Tables<'_> {
         Ok(true)
     }
 
-    /// A job that stood so has nothing to wait for any more.
+    /// Deletes what a job waits for, if it is parked.
     pub(super) fn forget_wait(&self, seq: i64, from: Status) -> rusqlite::Result<()> {
         if from == Status::Waiting {
             self.execute("DELETE FROM waits WHERE job = ?1", [seq])?;

@@ -16,10 +16,10 @@ use super::fault::{StartError, panicked, unavailable};
 use super::open::connect_reader;
 use crate::store::Error;
 
-/// Enough that a long page does not hold up the polls.
+/// Number of threads: enough that a long page does not hold up the polls.
 const THREADS: usize = 3;
 
-/// Questions that wait at most; beyond it callers wait for a place.
+/// Most queued questions; further callers wait until there is space in the queue.
 const QUEUE: usize = 1024;
 
 type Question = Box<dyn FnOnce(rusqlite::Result<&Connection>) + Send>;
@@ -29,12 +29,12 @@ type Question = Box<dyn FnOnce(rusqlite::Result<&Connection>) + Send>;
 pub(super) struct Connections {
     file: PathBuf,
     busy_timeout: Duration,
-    /// `None` until it is needed. Each is locked while a question is answered.
+    /// Each is `None` until it is needed, and locked while it answers a question.
     each: [Mutex<Option<Connection>>; THREADS],
 }
 
 impl Connections {
-    /// Of a database that may not be there yet.
+    /// Connections to a database that may not exist yet.
     pub(super) fn to(file: &Path, busy_timeout: Duration) -> Arc<Self> {
         Arc::new(Self {
             file: file.to_owned(),
@@ -51,8 +51,8 @@ impl Connections {
         Ok(own.insert(connection))
     }
 
-    /// Closes all of them, once what they read is read, and keeps them closed for as long as the
-    /// result lives.
+    /// Closes all of them after their current questions, and keeps them closed while the result
+    /// lives.
     pub(super) fn close(&self) -> Vec<MutexGuard<'_, Option<Connection>>> {
         let mut closed: Vec<_> = self.each.iter().map(locked).collect();
         for connection in &mut closed {
@@ -63,14 +63,14 @@ impl Connections {
 }
 #[derive(Debug)]
 pub(super) struct Readers {
-    /// `None` once they are to end.
+    /// `None` once the threads have been told to end.
     questions: Option<mpsc::Sender<Question>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Readers {
-    /// Starts on a database that is there. Each connection is opened at once, to find out that it
-    /// can be.
+    /// Starts the threads on an existing database. Opens each connection at once, to find out
+    /// whether that works.
     pub(super) fn start(connections: &Arc<Connections>) -> Result<Self, StartError> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let receiver = Arc::new(Mutex::new(receiver));

@@ -1,4 +1,4 @@
-//! Forgetting jobs that ended.
+//! Deleting ended jobs.
 
 use jiff::Timestamp;
 use rusqlite::{Row, params};
@@ -9,7 +9,7 @@ use super::values::{Time, limit};
 use crate::job::{JobId, Status};
 use crate::store::Error;
 
-/// Keys of forgotten jobs that go at once where there is no space.
+/// Most keys of deleted jobs that are deleted at once when there is no space.
 const KEYS: usize = 1024;
 
 impl Tables<'_> {
@@ -62,7 +62,7 @@ impl Tables<'_> {
         Ok(forgotten)
     }
 
-    /// Returns how many.
+    /// Returns how many were deleted.
     pub(super) fn expire_keys(
         &self,
         used_before: Timestamp,
@@ -76,7 +76,7 @@ impl Tables<'_> {
         )?)
     }
 
-    /// All that there is of a job, but for its idempotency key.
+    /// Deletes everything of a job but its idempotency key.
     fn forget(&mut self, seq: i64, status: Status) -> rusqlite::Result<()> {
         for sql in [
             "DELETE FROM work WHERE job = ?1 RETURNING shared",
@@ -126,7 +126,7 @@ impl Tables<'_> {
     }
 }
 
-/// Number and status of an ended job, whatever else of it can be read.
+/// Row number and status of an ended job; the rest of it may be unreadable.
 pub(super) fn ended(row: &Row<'_>) -> rusqlite::Result<(i64, Status)> {
     Ok((row.get(0)?, row.get(1)?))
 }

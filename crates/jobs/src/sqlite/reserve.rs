@@ -1,10 +1,9 @@
-//! Space on the disk that is kept for making space: a file beside the database that holds nothing.
+//! Disk space that is reserved for freeing space: a file beside the database without content.
 //!
-//! To forget jobs takes space, because every change goes to the log first. On a disk that is full
-//! nothing could be forgotten, and there would be no way back. So the reserve is given up then, for
-//! verbs that make space and for no others, and taken again afterwards. It has to be larger than
-//! what the log may make the database grow by, or else the log could not be copied into it and
-//! begin anew.
+//! Deleting jobs takes space, because every change goes to the log first. On a full disk nothing
+//! could be deleted, and there would be no way out. So the reserve is released then, only for verbs
+//! that free space, and taken again afterwards. It has to be larger than what the log can add to
+//! the database; otherwise the log could not be copied and restarted.
 
 use std::fs::{self, File};
 use std::io;
@@ -15,29 +14,29 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
 use super::open::beside;
 
-/// Of the space that is free, one in so many goes to the reserve of a store that is opened, at
-/// most.
+/// At most this fraction (one in so many) of the free space becomes the reserve when a store is
+/// opened.
 const SHARE_AT_START: u64 = 8;
 
-/// The same after it was given up: first of all there has to be a reserve again.
+/// The same after the reserve was released: a new reserve comes first then.
 const SHARE_AFTERWARDS: u64 = 2;
 
-/// Between two attempts to take it again.
+/// Time between two attempts to take it again.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
-/// A shorter one helps nobody.
+/// Smallest useful reserve, in bytes.
 const LEAST_BYTES: u64 = 64 << 10;
 
 #[derive(Debug)]
 pub(super) struct Reserve {
     path: PathBuf,
     bytes: u64,
-    /// Since it was given up: when it was last tried to take it again.
+    /// Once it was released: the time of the last attempt to take it again.
     given_up: Option<Instant>,
 }
 
 impl Reserve {
-    /// A reserve of so many bytes, less on a small disk, none at zero.
+    /// A reserve of that many bytes, less on a small disk; none if that is 0.
     pub(super) fn new(database: &Path, bytes: u64) -> Self {
         Self {
             path: beside(database, ".reserve"),
@@ -46,12 +45,12 @@ impl Reserve {
         }
     }
 
-    /// How long it is.
+    /// Its length in bytes.
     pub(super) fn bytes(&self) -> u64 {
         fs::metadata(&self.path).map_or(0, |file| file.len())
     }
 
-    /// Whether the disk has so much space left.
+    /// Whether the disk has that much space left.
     pub(super) fn is_free(&self, bytes: u64) -> bool {
         self.free_bytes().is_ok_and(|free| free >= bytes)
     }
@@ -61,19 +60,18 @@ impl Reserve {
         Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
-    /// Gives it up; tells whether there was one.
+    /// Releases it; returns whether there was one.
     pub(super) fn give_up(&mut self) -> bool {
         self.given_up = Some(Instant::now());
         fs::remove_file(&self.path).is_ok()
     }
 
-    /// Whether it was given up a while ago.
+    /// Whether it was released a while ago.
     pub(super) fn is_due(&self) -> bool {
         self.given_up.is_some_and(|at| at.elapsed() >= TRY_AGAIN)
     }
 
-    /// Takes it where there is none, as far as the disk allows. Without it the store works all the
-    /// same.
+    /// Takes it if there is none, as far as the disk allows. The store works without it, too.
     pub(super) fn take(&mut self) {
         match self.try_take() {
             Ok(true) => self.given_up = None,
@@ -107,8 +105,7 @@ impl Reserve {
     }
 }
 
-/// For file systems that cannot take space without writing. What is written does not get shorter
-/// where files are compressed.
+/// For file systems that allocate space only on writes. What it writes cannot be compressed.
 fn write(mut file: &File, bytes: u64) -> io::Result<()> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let noise: Vec<u8> = std::iter::repeat_with(|| {

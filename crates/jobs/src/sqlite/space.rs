@@ -1,22 +1,22 @@
-//! The store's size: what is used, what is given back, and whether there is more to be had.
+//! The store's size: what is used, what is given back to the disk, and whether there is more.
 
 use rusqlite::Connection;
 
 use super::fault::Failure;
 use super::tables::Tables;
 
-/// Free pages are kept for what comes next up to this many, and up to one in [`KEPT_SHARE`].
+/// Up to this many free pages, and up to one page in [`KEPT_SHARE`], are kept for new jobs.
 const KEPT_PAGES: u64 = 256;
 const KEPT_SHARE: u64 = 8;
 
-/// Pages given back in one step: some milliseconds.
+/// Pages given back in one step, which takes some milliseconds.
 const STEP_PAGES: u64 = 256;
 
-/// Written to find out whether there is space again: more than free places within pages can hold.
+/// Bytes written to find out whether there is space again: more than fits into free parts of pages.
 const PADDING_BYTES: u64 = 64 << 10;
 
 impl Tables<'_> {
-    /// Shortens the file a little where too much of it is free; tells whether more is to be done.
+    /// Shortens the file a little if too much of it is free; returns whether there is more to do.
     pub(super) fn give_back_space(&self) -> Result<bool, Failure> {
         let free = pragma(self.connection, "freelist_count")?;
         let pages = pragma(self.connection, "page_count")?;
@@ -27,8 +27,8 @@ impl Tables<'_> {
         Ok(excess > STEP_PAGES)
     }
 
-    /// Fails where there is no space. To be followed by [`Tables::unpad`] in the next transaction:
-    /// within one, nothing would be written.
+    /// Fails if there is no space. [`Tables::unpad`] must follow in the next transaction: within
+    /// one, nothing would be written.
     pub(super) fn pad(&self) -> Result<(), Failure> {
         self.execute("INSERT INTO padding VALUES (zeroblob(?1))", [PADDING_BYTES])?;
         Ok(())
@@ -41,9 +41,9 @@ impl Tables<'_> {
 }
 
 impl Tables<'_> {
-    /// Whether the store takes more: the file without its free pages, and the log. Of the log no
-    /// more than half is counted: where another program reads on, it cannot be shortened, and to
-    /// forget every job would not help.
+    /// Whether the store takes more: the file without its free pages, and the log. At most half of
+    /// that may be the log: while another program reads it, it cannot be shortened, and deleting
+    /// jobs would not help.
     pub(super) fn takes_more_than(&self, max_bytes: u64) -> rusqlite::Result<bool> {
         let pages =
             pragma(self.connection, "page_count")? - pragma(self.connection, "freelist_count")?;
@@ -52,7 +52,7 @@ impl Tables<'_> {
     }
 }
 
-/// Shortens the file by up to so many pages that are free.
+/// Shortens the file by up to that many free pages.
 pub(super) fn cut_off(connection: &Connection, pages: u64) -> rusqlite::Result<()> {
     let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
     let mut rows = statement.query([])?;
@@ -61,7 +61,7 @@ pub(super) fn cut_off(connection: &Connection, pages: u64) -> rusqlite::Result<(
     Ok(())
 }
 
-/// How long the file is once the log is in it.
+/// The length of the file once the log has been copied into it.
 pub(super) fn file_bytes(connection: &Connection) -> rusqlite::Result<u64> {
     Ok(pragma(connection, "page_count")? * pragma(connection, "page_size")?)
 }

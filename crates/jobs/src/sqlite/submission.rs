@@ -95,7 +95,7 @@ impl Tables<'_> {
         Ok(Job { webhook, ..job })
     }
 
-    /// What a key that is still remembered was used for.
+    /// What a key was used for, if it is still remembered.
     fn find_key(
         &self,
         idempotency: &Idempotency,
@@ -133,7 +133,8 @@ impl Tables<'_> {
         Ok(job.map(|job| Submitted::Existing(Box::new(job))))
     }
 
-    /// With its webhook and what it is to do; `held` by that worker until then. Its row's number.
+    /// Stores a job with its webhook and workload; `held` is the worker that has leased it, and
+    /// until when. Returns the number of the row.
     fn insert(
         &mut self,
         new: &NewJob,
@@ -214,7 +215,7 @@ impl Tables<'_> {
         }
     }
 
-    /// Once a transaction each definition is looked for.
+    /// Looks each definition up once per transaction.
     fn definition_with_one_more_job(&mut self, definition: &Definition) -> rusqlite::Result<i64> {
         if let Some(known) = self.new_jobs.get_mut(&definition.hash) {
             known.jobs += 1;
@@ -252,8 +253,8 @@ impl Tables<'_> {
 struct UsedKey {
     fingerprint: String,
     at: Timestamp,
-    /// While there is one.
+    /// The job, while it exists.
     job: Option<JobId>,
-    /// Which job it was, and how it ended.
+    /// The job and how it ended, once it has been deleted.
     forgotten: Option<(JobId, Status)>,
 }

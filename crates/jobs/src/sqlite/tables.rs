@@ -1,5 +1,6 @@
-//! The tables as a verb of the writer sees them: within a transaction, with the counts that go with
-//! it. What more than one verb needs; the verbs are in `submission`, `leases` and `removal`.
+//! The tables as a verb of the writer sees them: within a transaction, with its counts. Here is
+//! what several verbs need; the verbs are in `submission`, `leases`, `parking`, `deliveries` and
+//! `removal`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,33 +12,33 @@ use super::values::{JOB_COLUMN_COUNT, JOB_COLUMNS, JOB_TABLES, job};
 use crate::job::{Job, JobId, Status};
 use crate::store::Counts;
 
-/// Enough for every statement of a connection to stay prepared.
+/// Prepared statements that a connection keeps: enough for all that there are.
 pub(super) const STATEMENTS: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Tables<'a> {
     pub(super) connection: &'a Connection,
-    /// As they will be when this transaction is committed.
+    /// The counts after the commit of this transaction.
     pub(super) counts: Counts,
     /// Jobs that are new in this transaction, by the hash of their definition.
     pub(super) new_jobs: HashMap<Arc<str>, NewJobs>,
-    /// By how many milliseconds at most a job's `created_at` differs from the time in its id.
+    /// Greatest difference between a job's `created_at` and the time in its id, in milliseconds.
     pub(super) id_skew_ms: &'a AtomicU64,
     /// Length of the log when this transaction began.
     pub(super) log_bytes: u64,
 }
 
-/// Jobs that their definition does not count yet.
+/// New jobs that their definition does not count yet.
 #[derive(Debug)]
 pub(super) struct NewJobs {
-    /// Of the definition.
+    /// Row number of the definition.
     pub(super) seq: i64,
     pub(super) jobs: u64,
 }
 
 impl Tables<'_> {
-    /// Lets definitions count the jobs that are new: at the end of a transaction, and before
-    /// anything looks at the numbers.
+    /// Adds the new jobs to the counts of their definitions: at the end of a transaction, and
+    /// before anything reads those counts.
     pub(super) fn count_new_jobs(&mut self) -> rusqlite::Result<()> {
         for (_, NewJobs { seq, jobs }) in std::mem::take(&mut self.new_jobs) {
             self.execute(
@@ -98,7 +99,7 @@ impl Tables<'_> {
     }
 }
 
-/// Which count a job of that status is part of.
+/// The count that a job of that status is part of.
 pub(super) fn place(counts: &mut Counts, status: Status) -> &mut usize {
     match status {
         Status::Pending => &mut counts.pending,

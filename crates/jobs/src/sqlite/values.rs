@@ -1,4 +1,4 @@
-//! How our types stand in columns, and a job in a row.
+//! How our types are stored in columns, and a job in a row.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,19 +12,19 @@ use crate::job::{Job, JobId, Status};
 use crate::json::Json;
 use crate::webhook::{Delivery, DeliveryState, Hidden, Target, Webhook};
 
-/// Reads with [`job`]. `j` and `d` are what [`JOB_TABLES`] calls its tables.
+/// The columns that [`job`] reads. `j`, `d` and `h` are aliases in [`JOB_TABLES`].
 pub(super) const JOB_COLUMNS: &str = "j.id, j.workflow, d.hash, j.status, j.metadata, j.created_at, \
     j.started_at, j.completed_at, j.execution_time_ms, j.error, j.problem, j.usage, j.deadline, \
     j.owner, j.retried_from, j.attempts, h.shown, h.state, h.attempts, h.last_error, h.claimed, \
     h.due_at";
 
-/// How many columns [`JOB_COLUMNS`] has.
+/// Number of columns of [`JOB_COLUMNS`].
 pub(super) const JOB_COLUMN_COUNT: usize = 22;
 
 pub(super) const JOB_TABLES: &str = "jobs j JOIN definitions d ON d.seq = j.definition \
     LEFT JOIN webhooks h ON h.job = j.seq";
 
-/// Inputs, options and progress of a job; of [`WORKLOAD_JOINS`].
+/// Inputs, options and progress of a job, from [`WORKLOAD_JOINS`].
 pub(super) const WORKLOAD: &str =
     "coalesce(wc.text, w.inputs), w.options, coalesce(pc.text, p.data)";
 

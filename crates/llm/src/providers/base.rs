@@ -2,7 +2,7 @@
 
 use url::Url;
 
-/// Takes an address apart: what requests go below, and what they carry as a query. The error is a
+/// Splits an address into the base of the requests and the query that they carry. The error is a
 /// sentence.
 pub(super) fn parse<'a>(
     base: &'a str,

@@ -1,17 +1,17 @@
-//! Asking again in other words when a server refuses not the question but how it was put.
+//! Sending a request again in another form when a server refuses the form and not the question.
 
 use crate::chat::ChatRequest;
 use crate::transport::failure::Refusal;
 
-/// A refusal that another wording gets around.
+/// A refusal that another form of the request avoids.
 pub(crate) struct Detour<W> {
-    /// What is refused.
+    /// The feature that is refused.
     pub(super) about: RefusedFeature,
-    /// The wording, as it is sent for this question, has what is refused.
+    /// Whether a request with this wording has the refused feature.
     pub(super) applies: fn(&W, &RequestFeatures) -> bool,
-    /// One of these is in the refusal, in lower case.
+    /// The refusal contains one of these, in lower case.
     pub(super) words: &'static [&'static str],
-    /// The wording without it. Something must be given up, so that detours end.
+    /// The wording without the feature. Each step gives something up, so that detours end.
     pub(super) next: fn(W) -> W,
 }
 
@@ -25,7 +25,7 @@ pub(super) trait SendsNames: Copy {
     fn plain_names(&mut self) -> &mut bool;
 }
 
-/// Where only temperatures above 0 are taken.
+/// For models that take only temperatures above 0.
 pub(super) const fn zero_temperature<W: SendsTemperature>() -> Detour<W> {
     Detour {
         about: RefusedFeature::ZeroTemperature,
@@ -38,8 +38,8 @@ pub(super) const fn zero_temperature<W: SendsTemperature>() -> Detour<W> {
     }
 }
 
-/// Where none is taken: reasoning models have none to set. To stand behind [`zero_temperature`],
-/// whose words are more special.
+/// For models that take no temperature, such as reasoning models. Must come after
+/// [`zero_temperature`], whose words are more specific.
 pub(super) const fn temperature<W: SendsTemperature>(words: &'static [&'static str]) -> Detour<W> {
     Detour {
         about: RefusedFeature::Temperature,
@@ -52,7 +52,7 @@ pub(super) const fn temperature<W: SendsTemperature>(words: &'static [&'static s
     }
 }
 
-/// Where only plain property names are taken.
+/// For servers that take only plain property names.
 pub(super) const fn property_names<W: SendsNames>() -> Detour<W> {
     Detour {
         about: RefusedFeature::PropertyNames,
@@ -68,11 +68,11 @@ pub(super) const fn property_names<W: SendsNames>() -> Detour<W> {
 /// What a refusal is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RefusedFeature {
-    /// How the shape of the answer is asked for.
+    /// The way to ask for the answer's structure.
     Structure,
-    /// Property names in letters that not every provider takes.
+    /// Property names with characters that not every provider takes.
     PropertyNames,
-    /// A temperature of 0, where only those above 0 are taken.
+    /// A temperature of 0.
     ZeroTemperature,
     /// Any temperature.
     Temperature,
@@ -95,8 +95,7 @@ impl RefusedFeature {
         }
     }
 
-    /// What the workflow set and the model was asked without; a sentence for whoever reads the
-    /// run's events.
+    /// Says which setting of the workflow was left out or changed; a sentence for the run's events.
     pub(super) fn given_up(self, model: &str, features: &RequestFeatures) -> Option<String> {
         let wanted = features.temperature?;
         match self {
@@ -112,11 +111,11 @@ impl RefusedFeature {
     }
 }
 
-/// What a question has that a server may refuse.
+/// Features of a request that a server may refuse.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct RequestFeatures {
     pub(super) has_schema: bool,
-    /// Property names that would be sent otherwise as [`PlainNames`](super::names::PlainNames).
+    /// It has property names that [`PlainNames`](super::names::PlainNames) would replace.
     pub(super) has_odd_names: bool,
     pub(super) temperature: Option<f64>,
     pub(super) has_token_limit: bool,
@@ -146,11 +145,11 @@ pub(crate) enum Temperature {
     Omitted,
 }
 
-/// Stands for 0 where only temperatures above it are taken.
+/// Sent instead of 0 to models that take only temperatures above it.
 const ABOVE_ZERO: f64 = 0.01;
 
 impl Temperature {
-    /// What is sent.
+    /// The temperature that is sent.
     pub(super) fn of(self, set: Option<f64>) -> Option<f64> {
         match self {
             Self::AsSet => set,
@@ -164,13 +163,13 @@ impl Temperature {
         self == Self::AsSet && features.temperature.is_some_and(|set| set < ABOVE_ZERO)
     }
 
-    /// Whether a request sends any.
+    /// Whether a request sends a temperature.
     pub(super) fn is_sent(self, features: &RequestFeatures) -> bool {
         self != Self::Omitted && features.temperature.is_some()
     }
 }
 
-/// How servers say that a temperature must be above 0.
+/// Phrases with which servers say that a temperature must be above 0.
 const ONLY_ABOVE_ZERO: &[&str] = &[
     "temperature must be in range (0",
     "temperature must be in (0",
@@ -185,7 +184,7 @@ const ONLY_ABOVE_ZERO: &[&str] = &[
     "temperature should be in (0",
 ];
 
-/// How servers name property names that they refuse.
+/// Phrases with which servers refuse property names.
 const ODD_NAMES: &[&str] = &[
     "property key",
     "property name",
@@ -195,10 +194,11 @@ const ODD_NAMES: &[&str] = &[
     "[a-za-z0-9_.-]",
 ];
 
-/// The statuses with which servers refuse a wording; 500 and 501 come from small local ones.
+/// Statuses with which servers refuse the form of a request; 500 and 501 come from small local
+/// servers.
 const REFUSING: &[u16] = &[400, 404, 415, 422, 500, 501];
 
-/// The first detour that fits, by its index.
+/// The index of the first detour that applies.
 pub(super) fn around<W>(
     refusal: &Refusal,
     refused: &W,
@@ -213,7 +213,7 @@ pub(super) fn around<W>(
         .position(|detour| (detour.applies)(refused, features) && refusal.mentions(detour.words))
 }
 
-/// Whether a refusal is about any wording at all, whatever this one was.
+/// Whether a refusal is about the form of a request at all, whatever form was sent.
 pub(super) fn is_about_wording<W>(refusal: &Refusal, detours: &[Detour<W>]) -> bool {
     REFUSING.contains(&refusal.status)
         && detours.iter().any(|detour| refusal.mentions(detour.words))

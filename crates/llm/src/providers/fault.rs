@@ -1,21 +1,21 @@
-//! What is wrong with an answer that none can be read from.
+//! What is wrong with a reply that contains no readable answer.
 
 use crate::transport::failure::Refusal;
 
-/// Why an answer with a success status is no answer.
+/// Why a reply with a success status contains no answer.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Fault {
-    /// Not the provider's protocol; says what is wrong.
+    /// It does not follow the provider's protocol; says what is wrong.
     Malformed(String),
-    /// The provider's protocol, without an answer in it.
+    /// It follows the provider's protocol but contains no answer.
     NoAnswer,
-    /// A text in place of an answer.
+    /// A text instead of an answer.
     PlainText(String),
     /// The stream ended without saying that the answer is complete.
     Truncated,
-    /// The provider reported an error all the same.
+    /// The provider reported an error despite the status.
     Refused(Refusal),
-    /// A filter left nothing of the answer; the provider's reason.
+    /// A filter withheld the whole answer; the provider's reason.
     Filtered(String),
 }
 

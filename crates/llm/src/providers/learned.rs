@@ -1,15 +1,15 @@
-//! What was learnt from a server's refusals: for one model, one schema and one temperature, and not
-//! for ever.
+//! What was learned from a server's refusals, for one model, one schema and one temperature, and
+//! for a limited time.
 
 use std::time::Duration;
 
 use super::detour::RequestFeatures;
 
-/// How long a lesson counts. A server that was changed, or refused in passing, is asked as before
-/// after that.
+/// How long a refusal is remembered. After that the server is asked as before: it may have been
+/// changed, or its refusal may have been an exception.
 const LASTS: Duration = Duration::from_secs(60 * 60);
 
-/// More than any dialect has.
+/// More detours than any dialect has.
 const MAX_DETOURS: usize = 8;
 
 /// A set of a dialect's detours, by index.
@@ -39,14 +39,14 @@ impl DetourSet {
     }
 }
 
-/// Of one kind of question to one model. Times are readings of the injected clock.
+/// For one kind of request to one model. Times are readings of the injected clock.
 #[derive(Debug, Default)]
 pub(super) struct LearnedDetours {
-    /// For which temperature; another one is another question.
+    /// The temperature of the requests; another one is another kind of request.
     temperature: Option<f64>,
-    /// The detour is taken at once, until then.
-    learnt: [Option<Duration>; MAX_DETOURS],
-    /// What the detour gets around has worked, which counts until then.
+    /// By detour: it is taken at once until then.
+    learned: [Option<Duration>; MAX_DETOURS],
+    /// By detour: the feature that it avoids has worked, which counts until then.
     proven: [Option<Duration>; MAX_DETOURS],
 }
 
@@ -55,7 +55,7 @@ impl LearnedDetours {
     pub(super) fn known(&self, features: &RequestFeatures, now: Duration) -> DetourSet {
         let mut known = DetourSet::default();
         if self.temperature == features.temperature {
-            for (index, until) in self.learnt.iter().enumerate() {
+            for (index, until) in self.learned.iter().enumerate() {
                 if until.is_some_and(|until| now < until) {
                     known.add(index);
                 }
@@ -64,9 +64,9 @@ impl LearnedDetours {
         known
     }
 
-    /// An answer came. `taken` were the detours on the way to it that refusals of this call led to;
-    /// what the detours `intact` get around was sent and not refused. Gives what was learnt:
-    /// nothing that has worked lately is held to be refused for good.
+    /// Notes that an answer came. `taken` are the detours that refusals of this call led to; the
+    /// features that the detours `intact` avoid were sent and not refused. Returns the detours that
+    /// are remembered: not those around a feature that has worked lately.
     pub(super) fn answered(
         &mut self,
         features: &RequestFeatures,
@@ -84,19 +84,19 @@ impl LearnedDetours {
         for index in intact.indexes() {
             self.proven[index] = Some(until);
         }
-        let mut learnt = DetourSet::default();
+        let mut learned = DetourSet::default();
         for index in taken.indexes() {
             if self.proven[index].is_none_or(|until| until <= now) {
-                self.learnt[index] = Some(until);
-                learnt.add(index);
+                self.learned[index] = Some(until);
+                learned.add(index);
             }
         }
-        learnt
+        learned
     }
 
-    /// What was learnt is refused in its turn.
+    /// Forgets everything: the remembered detours are refused as well.
     pub(super) fn forget(&mut self) {
-        self.learnt = Default::default();
+        self.learned = Default::default();
     }
 }
 
@@ -128,8 +128,8 @@ mod tests {
     fn a_lesson_ends_after_an_hour() {
         let mut learned = LearnedDetours::default();
         let none = DetourSet::default();
-        let learnt = learned.answered(&features(0.0), detours(&[1, 3]), none, MINUTE);
-        assert_eq!(learnt, detours(&[1, 3]));
+        let learned = learned.answered(&features(0.0), detours(&[1, 3]), none, MINUTE);
+        assert_eq!(learned, detours(&[1, 3]));
         assert_eq!(learned.known(&features(0.0), MINUTE * 60), detours(&[1, 3]));
         assert_eq!(learned.known(&features(0.0), MINUTE * 61), none);
     }

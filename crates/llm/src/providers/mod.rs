@@ -35,46 +35,46 @@ use partial::{Emit, PartialAnswer};
 
 /// One provider's wire format.
 pub(crate) trait Dialect: Debug + Send + Sync + 'static {
-    /// How a request is to be worded, where there is a choice.
+    /// The form of a request, where there is a choice.
     type Wording: Copy + Send + Sync + 'static;
     /// An answer's schema as it is sent.
     type Schemas: Send + Sync;
 
-    /// What the provider puts around a prompt at most, in tokens.
+    /// Most tokens that the provider adds to a prompt.
     const ENVELOPE_TOKENS: u64 = LARGEST_ENVELOPE;
 
     /// How the stream is cut into events.
     const FRAMING: Framing;
 
-    /// Ways around refusals, to be tried in this order.
+    /// Detours around refusals, in the order in which they are tried.
     const DETOURS: &'static [Detour<Self::Wording>];
 
-    /// What is missing in a document that has nothing to do with the dialect.
+    /// What a document lacks that does not follow the dialect, for the error sentence.
     const WITHOUT_ANSWER: &'static str;
 
-    /// Where to send a request, below `base` (no trailing slash, no query). A base that names an
-    /// endpoint is as good as one that stops before it.
+    /// The address of requests below `base`, which has no trailing slash and no query. A base that
+    /// already names an endpoint works as well.
     fn address(base: &str, model: &str, stream: bool) -> String;
 
-    /// The header that carries the key and everything else the provider wants to see;
-    /// `None` when the key cannot stand in a header.
+    /// The header with the key and all others that the provider requires; `None` if the key cannot
+    /// be a header's value.
     fn headers(&self, key: Option<&str>) -> Option<HeaderMap>;
 
-    /// The best wording, before anything is refused.
+    /// The preferred form of a request.
     fn wording(&self) -> Self::Wording;
 
-    /// Property names are sent as [`PlainNames`](names::PlainNames), where the schema has odd ones.
+    /// Whether unusual property names are sent as [`PlainNames`](names::PlainNames).
     fn has_plain_names(wording: Self::Wording) -> bool;
 
-    /// What is sent of a schema.
+    /// The schema as it is sent.
     fn fit(schema: &Value) -> Self::Schemas;
 
-    /// The limit that is sent for an answer's tokens; `None` where none is.
+    /// The limit of answer tokens that is sent; `None` if none is.
     fn answer_limit(request: &ChatRequest) -> Option<u32> {
         request.max_tokens
     }
 
-    /// The request's JSON. `schemas` is there exactly when the request wants structure.
+    /// The request's JSON. `schemas` is present exactly if the request asks for structure.
     fn body(
         model: &str,
         request: &ChatRequest,
@@ -82,7 +82,7 @@ pub(crate) trait Dialect: Debug + Send + Sync + 'static {
         wording: Self::Wording,
     ) -> serde_json::Result<Vec<u8>>;
 
-    /// Reads one document: a whole answer, or one event of a stream. New text of the answer goes to
-    /// `emit`. `true`: nothing more will come.
+    /// Reads one document: a whole answer or one event of a stream. New text of the answer goes to
+    /// `emit`. Returns true if nothing more will come.
     fn read(partial: &mut PartialAnswer, document: &[u8], emit: Emit<'_>) -> Result<bool, Fault>;
 }

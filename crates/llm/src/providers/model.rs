@@ -43,22 +43,22 @@ pub(crate) struct HttpModel<D: Dialect> {
     streamed: Endpoint,
     /// Where the key came from.
     key_variable: Option<String>,
-    /// What an answer may not be quoted with.
+    /// Never part of a quoted answer.
     secrets: Vec<Secret>,
     dialect: D,
-    /// By the schema of the answer.
+    /// By the schema of the requested answer.
     shapes: SchemaCache<Shape<D>>,
-    /// For questions without one.
+    /// For requests without a schema.
     learned: Mutex<LearnedDetours>,
     clock: Arc<dyn Clock>,
     transport: Transport,
     prices: Arc<PriceTable>,
 }
 
-/// What belongs to one shape of answers: a node's, in nearly every case.
+/// What is prepared once for one answer schema, which nearly always belongs to one node.
 struct Shape<D: Dialect> {
     schemas: D::Schemas,
-    /// Where the schema has odd property names.
+    /// Present if the schema has unusual property names.
     renamed: Option<(D::Schemas, Arc<PlainNames>)>,
     learned: Mutex<LearnedDetours>,
 }
@@ -88,7 +88,7 @@ pub(crate) struct Key {
     pub(crate) variable: String,
 }
 
-/// Keys stay out of logs, and so do credentials inside an address.
+/// Neither keys nor credentials in an address are printed.
 impl<D: Dialect> fmt::Debug for HttpModel<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpModel")
@@ -98,13 +98,13 @@ impl<D: Dialect> fmt::Debug for HttpModel<D> {
     }
 }
 
-/// Where a model is found.
+/// The address of a model and its key.
 pub(crate) struct ModelAddress<'a> {
     pub(crate) provider: &'static str,
     pub(crate) model: &'a str,
     /// Without a trailing slash.
     pub(crate) base: &'a str,
-    /// The workflow's file names it, not the operator.
+    /// The workflow's file names the address, not the operator.
     pub(crate) is_of_workflow: bool,
     pub(crate) key: Option<Key>,
 }
@@ -248,9 +248,9 @@ impl<D: Dialect> HttpModel<D> {
                 *answer = names.restore(answer.take(), &output.schema);
             }
             // Several steps down the same ladder are one lesson for people.
-            let mut learnt: Vec<RefusedFeature> = search.answered(self.clock.elapsed()).collect();
-            learnt.dedup();
-            for about in learnt {
+            let mut learned: Vec<RefusedFeature> = search.answered(self.clock.elapsed()).collect();
+            learned.dedup();
+            for about in learned {
                 self.tell_learnt(about);
             }
             if let Some(warning) = search.given_up(&self.name) {
@@ -260,7 +260,7 @@ impl<D: Dialect> HttpModel<D> {
         }
     }
 
-    /// Nothing is learnt unseen.
+    /// Logs what is remembered from refusals.
     fn tell_learnt(&self, about: RefusedFeature) {
         let (model, refused) = (&*self.name, about.name());
         if matches!(
@@ -337,7 +337,7 @@ impl<D: Dialect> HttpModel<D> {
         }
     }
 
-    /// An answer that broke off is one all the same where it holds all that was wanted.
+    /// A reply that broke off still counts if it contains everything that was asked for.
     fn ended(&self, ending: ParsedReply, request: &ChatRequest) -> Result<ChatReply, Error> {
         let ParsedReply {
             mut answer,
@@ -357,7 +357,8 @@ impl<D: Dialect> HttpModel<D> {
         self.failed(Fault::Truncated, None, request)
     }
 
-    /// A refusal of what the model wrote is its answer, be it fit or not.
+    /// If the provider refuses what the model wrote, that text is the answer, whether it fits or
+    /// not.
     fn refused(
         &self,
         refusal: Refusal,
@@ -425,7 +426,7 @@ impl<D: Dialect> HttpModel<D> {
         }
     }
 
-    /// Whether a model's name, as an answer gives it, can be shown everywhere.
+    /// Whether a model's name from an answer can be shown everywhere.
     fn is_plain(&self, name: &str) -> bool {
         name.len() <= MAX_MODEL_NAME && !self.secrets.iter().any(|secret| secret.is_in(name))
     }
@@ -454,8 +455,8 @@ impl<D: Dialect> HttpModel<D> {
         }
     }
 
-    /// What comes of an answer that is none. `said` is its text, which is told where it is short
-    /// enough to be a sentence and no answer.
+    /// The result of a reply without an answer. `said` is its text, which is quoted if it is short
+    /// enough to be a sentence.
     fn failed(
         &self,
         fault: Fault,
@@ -521,7 +522,7 @@ impl<D: Dialect> HttpModel<D> {
     }
 }
 
-/// The request as its answer is read: under the names that were sent.
+/// The request with the property names that were sent, to read its answer.
 fn with_names(request: &ChatRequest, names: &Arc<PlainNames>) -> ChatRequest {
     let mut request = request.clone();
     if let Some(output) = &mut request.output {

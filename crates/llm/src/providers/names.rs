@@ -10,20 +10,20 @@ use serde_json::{Map, Value, json};
 
 /// Longest name that is sent, in letters.
 const MAX_NAME: usize = 64;
-/// Of a name's own letters; the rest is for a number that tells it from others.
+/// Most letters of the original name; the rest is for a number that makes it unique.
 const MAX_STEM: usize = 56;
 
-/// A schema whose odd names are replaced.
+/// A schema whose unusual property names are replaced.
 #[derive(Debug)]
 pub(crate) struct PlainNames {
     /// As it is sent.
     pub(crate) schema: Value,
-    /// By the name that is sent, which no other property of the schema has at any level.
+    /// Original names by the name that is sent, which is unique in the schema.
     originals: HashMap<String, String>,
 }
 
 impl PlainNames {
-    /// `None` where every name is plain already.
+    /// `None` if every name is plain already.
     pub(crate) fn of(schema: &Value) -> Option<Self> {
         let mut names = Vec::new();
         collect(schema, &mut names);
@@ -48,8 +48,7 @@ impl PlainNames {
         Some(Self { schema, originals })
     }
 
-    /// The answer under the names of `schema`, the one this was made of. Keys of maps are left
-    /// alone.
+    /// The answer with the original names of `schema`. Keys of maps are left as they are.
     pub(crate) fn restore(&self, answer: Value, schema: &Value) -> Value {
         let mut schemas = Vec::new();
         choices(schema, &mut schemas);
@@ -101,7 +100,7 @@ fn property<'a>(schema: &'a Value, name: &str) -> Option<&'a Value> {
     schema.get("properties")?.get(name)
 }
 
-/// A schema and, where it is a choice, what can be chosen.
+/// A schema and, if it is a choice, its alternatives.
 fn choices<'a>(schema: &'a Value, found: &mut Vec<&'a Value>) {
     found.push(schema);
     let any_of = schema.get("anyOf").and_then(Value::as_array);
@@ -131,7 +130,7 @@ fn stem(name: &str) -> String {
     }
 }
 
-/// The stem, numbered where it is taken.
+/// The stem, with a number if it is taken.
 fn free(stem: &str, taken: &HashSet<String>) -> String {
     let numbered = (2_u32..).map(|number| format!("{stem}_{number}"));
     std::iter::once(stem.to_owned())

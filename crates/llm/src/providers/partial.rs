@@ -1,44 +1,44 @@
-//! What has been received of an answer, whole or piece by piece, in whatever dialect.
+//! The parts of an answer that have been received, in any dialect.
 
 use super::fault::Fault;
 use crate::answer::{Answer, Body, FallbackText};
 use crate::chat::FinishReason;
 use crate::tokens::Reported;
 
-/// Shows a piece of the answer's text.
+/// Passes a piece of the answer's text on.
 pub(crate) type Emit<'a> = &'a mut (dyn FnMut(&str) + Send);
 
-/// An answer in the making.
+/// An answer that is being received.
 #[derive(Debug, Default)]
 pub(crate) struct PartialAnswer {
     pub(crate) text: StreamedText,
-    /// Of the forced tool.
+    /// Arguments of the forced tool call.
     pub(crate) arguments: StreamedText,
     pub(crate) reasoning: StreamedText,
     pub(crate) refusal: StreamedText,
-    /// The arguments, already parsed.
+    /// Arguments of the forced tool call, already parsed.
     pub(crate) input: Option<serde_json::Value>,
     pub(crate) finish: Option<FinishReason>,
-    /// The provider's word for a reason that is none of ours.
+    /// The provider's name of a finish reason that we have no variant for.
     pub(crate) reason: Option<String>,
     pub(crate) usage: Reported,
     pub(crate) model: Option<String>,
-    /// A message came that is whole on its own, although it does not say why it ended.
+    /// A complete message came, although without a finish reason.
     pub(crate) is_whole: bool,
-    /// Some document was of the provider's protocol, and held no answer.
+    /// A document followed the provider's protocol but contained no answer.
     pub(crate) is_of_protocol: bool,
 }
 
-/// A text that comes in pieces, which may cut a surrogate pair in two.
+/// A text that arrives in pieces, which may split a surrogate pair.
 #[derive(Debug, Default)]
 pub(crate) struct StreamedText {
     text: String,
-    /// The first half of a pair whose second has not come.
+    /// The first half of a pair whose second half has not arrived.
     half: Option<u16>,
 }
 
 impl StreamedText {
-    /// Adds a piece; `marker` stands in it before halves of pairs. Gives what is to be shown of it.
+    /// Adds a piece, in which `marker` precedes halves of pairs, and emits what can be shown of it.
     pub(crate) fn push(&mut self, piece: &str, marker: Option<char>, emit: Emit<'_>) {
         let marker = marker.filter(|marker| piece.contains(*marker));
         if piece.is_empty() || (marker.is_none() && self.half.is_none()) {
@@ -102,7 +102,7 @@ impl StreamedText {
 }
 
 impl PartialAnswer {
-    /// Whether anything of an answer has come.
+    /// Whether any part of an answer has arrived.
     pub(crate) fn has_text(&self) -> bool {
         self.input.is_some() || !self.text.is_empty() || !self.arguments.is_empty()
     }
@@ -113,7 +113,7 @@ impl PartialAnswer {
         texts.iter().map(|growing| growing.text.len()).sum()
     }
 
-    /// What was received, as the answer; nothing is known of why it ended where there is no reason.
+    /// The received parts as an answer. Without a finish reason it is `Other`.
     pub(crate) fn into_answer(self) -> Result<Answer, Fault> {
         if self.text.is_empty() && self.arguments.is_empty() && !self.refusal.is_empty() {
             return Err(Fault::Filtered(self.refusal.into_text()));

@@ -1,5 +1,5 @@
-//! Reads answers, whole and as streams, however the server sends them: some stream unasked, some
-//! answer in one piece although a stream was asked for, and some call the one what is the other.
+//! Reads answers, whole or streamed, however the server sends them: some stream unasked, some
+//! answer in one piece although a stream was requested, and some declare the wrong one.
 
 use std::marker::PhantomData;
 
@@ -10,13 +10,13 @@ use crate::answer::Answer;
 use crate::chat::FinishReason;
 use crate::transport::frames::{Frames, Framing};
 
-/// What ends a stream in OpenAI's dialect, and in what stands before servers of others.
+/// Ends a stream in OpenAI's dialect, and in proxies that imitate it for others.
 const DONE: &[u8] = b"[DONE]";
 
-/// Length of a stream's events around the text that they bring, in bytes.
+/// Usual length of a stream's event without its text, in bytes.
 const USUAL_EVENT: usize = 512;
 
-/// Longest text that counts as a server's sentence when it stands in place of an answer, in bytes.
+/// Longest text instead of an answer that is taken for a sentence of the server, in bytes.
 pub(crate) const MAX_SENTENCE: usize = 300;
 
 /// Names of fields that an event stream begins with.
@@ -26,7 +26,7 @@ const FIELDS: &[&[u8]] = &[b"data:", b"event:", b"id:", b"retry:", b":"];
 #[derive(Debug, PartialEq)]
 pub(crate) struct ParsedReply {
     pub(crate) answer: Answer,
-    /// The body said that the answer is complete.
+    /// The body declared the answer complete.
     pub(crate) is_complete: bool,
 }
 
@@ -58,8 +58,8 @@ pub(crate) fn whole<D: Dialect>(body: &[u8]) -> Result<ParsedReply, Fault> {
     ending(partial)
 }
 
-/// Reads a document, or several of them, or one with something behind it. Gives how many there
-/// were, and whether the last said that nothing more will come.
+/// Reads a document, or several, or one with something behind it. Returns their number, and whether
+/// the last one declared the stream complete.
 fn read_all<D: Dialect>(
     partial: &mut PartialAnswer,
     data: &[u8],
@@ -123,19 +123,19 @@ fn ending(partial: PartialAnswer) -> Result<ParsedReply, Fault> {
 pub(crate) struct ReplyStream<D> {
     mode: Mode,
     partial: PartialAnswer,
-    /// What came in place of an event.
+    /// What came instead of an event.
     said: Option<Vec<u8>>,
-    /// What was unusually long in its events.
+    /// Bytes of its events beyond the usual length.
     event_bytes: usize,
     dialect: PhantomData<fn() -> D>,
 }
 
 #[derive(Debug)]
 enum Mode {
-    /// Nothing but space has come.
+    /// Only white space has come.
     Unknown(Vec<u8>),
     Frames(Frames),
-    /// Something else, which is read as a whole.
+    /// Neither; it is read as a whole.
     Whole(Vec<u8>),
 }
 
@@ -156,8 +156,8 @@ impl<D: Dialect> ReplyStream<D> {
         }
     }
 
-    /// Takes a piece of the body; new text of the answer goes to `emit`. `true`: nothing more will
-    /// come.
+    /// Takes a piece of the body; new text of the answer goes to `emit`. Returns true if nothing
+    /// more will come.
     pub(crate) fn push(&mut self, piece: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {
         match &mut self.mode {
             Mode::Unknown(seen) => {
@@ -177,7 +177,7 @@ impl<D: Dialect> ReplyStream<D> {
         Ok(false)
     }
 
-    /// Bytes that are kept of the body so far: its text, and what is not read yet.
+    /// Bytes of the body in memory: its text, and what has not been read yet.
     pub(crate) fn kept(&self) -> usize {
         let unread = match &self.mode {
             Mode::Unknown(seen) | Mode::Whole(seen) => seen.len(),
@@ -186,7 +186,7 @@ impl<D: Dialect> ReplyStream<D> {
         unread + self.event_bytes.max(self.partial.text_bytes())
     }
 
-    /// What a body is that begins so.
+    /// The kind of a body that begins like this.
     fn mode_of(seen: Vec<u8>) -> Mode {
         let text = seen.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&seen);
         let text = text.trim_ascii_start();
@@ -217,7 +217,7 @@ impl<D: Dialect> ReplyStream<D> {
         Ok(false)
     }
 
-    /// The answer, after the event that said that nothing more will come.
+    /// The answer, after the event that declared the stream complete.
     pub(crate) fn finish(self) -> Result<ParsedReply, Fault> {
         ending(self.partial)
     }
@@ -281,7 +281,7 @@ fn event<D: Dialect>(
     }
 }
 
-/// A short text is passed on as what the server says, and a page is none.
+/// A short text is quoted as the server's sentence; an HTML page is not.
 fn in_place_of_answer(text: &[u8], what: String) -> Fault {
     match refusal::plain_text(text) {
         Some(said) if said.len() <= MAX_SENTENCE => Fault::PlainText(said),
@@ -289,7 +289,7 @@ fn in_place_of_answer(text: &[u8], what: String) -> Fault {
     }
 }
 
-/// Where a document holds nothing of the dialect: the error that it is instead.
+/// Fails with the provider's error if the document is one.
 pub(crate) fn check_for_error(data: &[u8]) -> Result<(), Fault> {
     match refusal::in_answer(&parse(data)?.value) {
         Some(refusal) => Err(Fault::Refused(refusal)),

@@ -1,4 +1,4 @@
-//! What a provider says when it refuses, in whatever shape it says it.
+//! Reads a provider's refusal, whatever its shape.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use crate::error::ErrorKind;
 use crate::transport::failure::{OUT_OF_CREDIT, Refusal};
 use crate::transport::frames::{Frames, Framing};
 
-/// Deepest nesting of errors in errors that is looked into.
+/// Deepest nesting of errors within errors that is read.
 const MAX_DEPTH: usize = 6;
-/// Errors of one list that are told.
+/// Most errors of a list that are quoted.
 const MAX_LISTED_ERRORS: usize = 3;
 
-/// Keys that hold an error, the most telling ones first.
+/// Keys that contain an error, the most specific first.
 const HOLDERS: &[&str] = &[
     "error",
     "Error",
@@ -26,7 +26,7 @@ const HOLDERS: &[&str] = &[
     "body",
     "response",
 ];
-/// Keys of the sentence.
+/// Keys of the error's sentence.
 const SENTENCES: &[&str] = &[
     "message",
     "Message",
@@ -42,7 +42,7 @@ const SENTENCES: &[&str] = &[
     "title",
     "reason",
 ];
-/// Keys of a number that is classed like a status.
+/// Keys of a number that is treated like an HTTP status.
 const STATUSES: &[&str] = &[
     "code",
     "status",
@@ -52,10 +52,10 @@ const STATUSES: &[&str] = &[
     "httpStatus",
     "error_code",
 ];
-/// Keys of words for machines.
+/// Keys of machine-readable codes.
 const CODES: &[&str] = &["type", "code", "status", "param", "error_code", "__type"];
 
-/// The codes of a refusal that is about what the model wrote, not about what was asked.
+/// Codes of refusals that concern what the model wrote, not the request.
 const UNUSABLE: &[&str] = &["json_validate_failed", "tool_use_failed"];
 
 /// Reads the body of an error answer.
@@ -73,7 +73,7 @@ pub(crate) fn of_body(status: u16, body: &[u8]) -> Refusal {
     details.into_refusal(status)
 }
 
-/// Reads an error that came in place of an answer, with a status of success; `None` where it is no
+/// Reads an error that came instead of an answer with a success status; `None` if it is not an
 /// error.
 pub(crate) fn in_answer(value: &Value) -> Option<Refusal> {
     let first = match value {
@@ -125,7 +125,7 @@ pub(crate) fn in_answer(value: &Value) -> Option<Refusal> {
     Some(details.into_refusal(status))
 }
 
-/// The first document of a body, be it sent as an event.
+/// The first document of a body, even if it is sent as an event.
 fn json(body: &[u8]) -> Option<Value> {
     if let Ok(document) = lenient::parse(body) {
         return Some(document.value);
@@ -141,7 +141,7 @@ fn json(body: &[u8]) -> Option<Value> {
         .map(|document| document.value)
 }
 
-/// The text of an error body that is not JSON: short plain text is passed on, pages are not.
+/// The text of an error body that is not JSON: short plain text is quoted, HTML pages are not.
 fn plain(status: u16, body: &[u8]) -> Refusal {
     Refusal {
         status,
@@ -150,21 +150,21 @@ fn plain(status: u16, body: &[u8]) -> Refusal {
     }
 }
 
-/// The body as a text, unless it is a page.
+/// The body as a text, unless it is an HTML page.
 pub(crate) fn plain_text(body: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(body);
     let is_page = text.trim_start().starts_with('<');
     (!is_page).then(|| text.into_owned())
 }
 
-/// What an error says of itself.
+/// What an error document says about the error.
 #[derive(Debug, Default)]
 struct ErrorDetails {
     message: String,
     codes: Vec<String>,
-    /// A number that is a status.
+    /// A number that is an HTTP status.
     status: Option<u16>,
-    /// The status that a code stands for.
+    /// The status that a machine-readable code stands for.
     named: Option<u16>,
     retry_after: Option<Duration>,
     is_of_google: bool,

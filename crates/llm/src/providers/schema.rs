@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value};
 
-/// What a provider's schemas may hold.
+/// What a provider's schemas may contain.
 #[derive(Debug)]
 pub(crate) struct Rules {
     /// Keywords that are kept.
@@ -32,7 +32,7 @@ const TOLD: &[(&str, &str)] = &[
     ("enum", "one of"),
 ];
 
-/// Keeps what the rules allow; everything else goes into the description or away.
+/// Keeps what the rules allow; everything else becomes part of the description or is dropped.
 pub(crate) fn restrict(schema: &Value, rules: &Rules) -> Value {
     let Value::Object(schema) = schema else {
         return schema.clone();
@@ -59,13 +59,14 @@ pub(crate) fn restrict(schema: &Value, rules: &Rules) -> Value {
     Value::Object(kept)
 }
 
-/// Tells a model in words what its server does not enforce, or does not show it.
+/// States a schema in words, for models whose server does not enforce it or does not show it to
+/// them.
 pub(crate) fn instruction(schema: &str) -> String {
     format!("Answer with one JSON object that fits this JSON Schema: {schema}")
 }
 
-/// Whether a schema says more than which fields of which types there are. A server that makes a
-/// grammar of it does not show that to the model.
+/// Whether a schema says more than the names and types of its fields. A server that turns it into a
+/// grammar does not show the rest to the model.
 pub(crate) fn says_more(schema: &Value) -> bool {
     let Value::Object(schema) = schema else {
         return false;
@@ -131,7 +132,7 @@ pub(crate) fn close(schema: &mut Value) {
     }
 }
 
-/// The schemas directly inside one.
+/// The direct subschemas.
 pub(crate) fn below(schema: &Map<String, Value>) -> impl Iterator<Item = &Value> {
     let properties = schema
         .get("properties")
@@ -163,8 +164,8 @@ fn allows(rules: &Rules, keyword: &str, value: &Value) -> bool {
         }
 }
 
-/// Anchored at both ends and free of what the providers' own small regex engines trip over:
-/// one unreadable pattern makes them refuse the whole request.
+/// Anchored at both ends, and without what the providers' small regex engines do not understand:
+/// they refuse the whole request for one such pattern.
 fn is_portable(pattern: &str) -> bool {
     let Some(inside) = pattern
         .strip_prefix('^')
@@ -219,8 +220,8 @@ fn plain(value: &Value) -> String {
         .map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// Schemas already fitted, by the identity of the original: a workflow asks with the same few over
-/// and over.
+/// Schemas that were already fitted, by the identity of the original: a workflow sends the same few
+/// again and again.
 #[derive(Debug)]
 pub(crate) struct SchemaCache<T> {
     by_address: Mutex<HashMap<usize, Entry<T>>>,
@@ -229,7 +230,8 @@ pub(crate) struct SchemaCache<T> {
 /// The original is kept, so that its address cannot come to mean another schema.
 type Entry<T> = (Arc<Value>, Arc<T>);
 
-/// More originals than any workflow has nodes; a reload every minute must not grow without bound.
+/// More originals than any workflow has nodes. Bounded, so that frequent reloads do not make it
+/// grow.
 const MAX_FITTED: usize = 1_024;
 
 /// Not derived: what is fitted need not have a default.

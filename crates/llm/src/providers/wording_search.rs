@@ -1,5 +1,5 @@
-//! The way one call takes through the wordings of a dialect: from what was learnt, on past each
-//! refusal, to an answer or to the refusal that nothing gets around.
+//! How one call finds a wording that the server takes: it starts from what was learned, and tries
+//! the next detour after each refusal, until an answer comes or no detour is left.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,14 +18,14 @@ pub(super) struct WordingSearch<'a, D: Dialect> {
     features: RequestFeatures,
     learned: &'a Mutex<LearnedDetours>,
     wording: D::Wording,
-    /// Taken at once, from what was learned before.
+    /// Detours taken at once, since they were learned before.
     known: DetourSet,
-    /// Taken after refusals of this call.
+    /// Detours taken after refusals of this call.
     taken: DetourSet,
-    /// A server that fails may say anything: nothing is learnt from it.
+    /// A refusal was a server error, which may say anything: nothing is learned from this call.
     has_failed: bool,
-    /// The first refusal of a way to ask for structure. It names the fault; what is said of the
-    /// ways around it only puzzles.
+    /// The first refusal of a way to ask for structure. It is the one to report; refusals of the
+    /// fallbacks would only confuse.
     first: Option<Refused>,
 }
 
@@ -57,17 +57,17 @@ impl<'a, D: Dialect> WordingSearch<'a, D> {
         search
     }
 
-    /// How to ask now.
+    /// The wording to send now.
     pub(super) fn wording(&self) -> D::Wording {
         self.wording
     }
 
-    /// Goes on past a refusal, or gives back the one to report.
+    /// Takes the next detour after a refusal, or returns the refusal to report.
     pub(super) fn refused(&mut self, refused: Refused) -> Result<(), Refused> {
         let refusal = &refused.0;
         let is_about_wording = detour::is_about_wording(refusal, D::DETOURS);
         if is_about_wording && refusal.status < 500 && !self.known.is_empty() {
-            // What was learnt holds no more: from the beginning, once.
+            // What was learned holds no more: from the beginning, once.
             lock(self.learned).forget();
             self.known = DetourSet::default();
             self.taken = DetourSet::default();
@@ -92,7 +92,8 @@ impl<'a, D: Dialect> WordingSearch<'a, D> {
         Ok(())
     }
 
-    /// An answer came. Remembers what led to it, and names what of it is new.
+    /// Notes that an answer came and remembers the detours that led to it; returns the newly
+    /// learned features.
     pub(super) fn answered(&self, now: Duration) -> impl Iterator<Item = RefusedFeature> + use<D> {
         let mut intact = DetourSet::default();
         for (index, detour) in D::DETOURS.iter().enumerate() {
@@ -105,11 +106,11 @@ impl<'a, D: Dialect> WordingSearch<'a, D> {
         } else {
             self.taken
         };
-        let learnt = lock(self.learned).answered(&self.features, taken, intact, now);
-        learnt.indexes().map(|index| D::DETOURS[index].about)
+        let learned = lock(self.learned).answered(&self.features, taken, intact, now);
+        learned.indexes().map(|index| D::DETOURS[index].about)
     }
 
-    /// What the workflow set and the model was asked without: the last of the detours says it.
+    /// Which setting of the workflow was left out or changed, according to the last of the detours.
     pub(super) fn given_up(&self, model: &str) -> Option<String> {
         let detours = self.known.union(self.taken);
         let given_up = |index: usize| D::DETOURS[index].about.given_up(model, &self.features);

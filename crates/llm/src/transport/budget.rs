@@ -1,21 +1,21 @@
 //! Memory for answers that are being read, shared by all calls of a process.
 //!
-//! The first [`FREE`] bytes of each answer are not counted: nearly all answers are shorter. What is
-//! longer takes from what is left, and waits where nothing is. The length of one longest answer is
-//! kept back for whoever waits first, so that one of them always comes to its end, and what it held
-//! is there for the others.
+//! The first [`FREE`] bytes of each answer are not counted: nearly all answers are shorter. A
+//! longer answer reserves the rest, and waits if nothing is left. The memory for one answer of the
+//! greatest length is set apart for the one that waits first. So one of them can always be read to
+//! its end and then frees its memory for the others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Of each answer, not counted.
+/// Bytes of each answer that are not counted.
 const FREE: usize = 64 << 10;
 /// Memory is counted in pieces of this many bytes.
 const UNIT: usize = 1 << 10;
 
-/// What there is.
+/// The memory for all answers.
 #[derive(Debug)]
 pub(super) struct BodyBudget {
     shared: Arc<Semaphore>,
@@ -24,7 +24,7 @@ pub(super) struct BodyBudget {
     waiting: AtomicUsize,
 }
 
-/// What one answer takes of it; given back on drop.
+/// The memory that one answer has reserved; dropping it gives that back.
 #[derive(Debug)]
 pub(crate) struct BodyReservation {
     budget: Arc<BodyBudget>,
@@ -43,7 +43,7 @@ impl BodyBudget {
         }
     }
 
-    /// The share of an answer that begins.
+    /// The reservation of a new answer.
     pub(super) fn share(self: &Arc<Self>) -> BodyReservation {
         BodyReservation {
             budget: Arc::clone(self),
@@ -54,7 +54,7 @@ impl BodyBudget {
 }
 
 impl BodyReservation {
-    /// Waits until there is room for so many bytes of this answer, all in all.
+    /// Waits until this answer can have that many bytes in total.
     pub(super) async fn grow(&mut self, bytes: usize) {
         if self.last.is_some() {
             return;
@@ -83,7 +83,7 @@ impl BodyReservation {
         }
     }
 
-    /// Gives back what is held beyond so many bytes.
+    /// Gives back what is reserved beyond that many bytes.
     pub(super) fn shrink(&mut self, bytes: usize) {
         let surplus = self.units().saturating_sub(units(bytes));
         if let Some(held) = &mut self.held
@@ -111,7 +111,7 @@ fn units(bytes: usize) -> usize {
     bytes.saturating_sub(FREE).div_ceil(UNIT)
 }
 
-/// Counts those who wait, and says so once for all of them.
+/// Counts the waiting answers, and logs once for all of them.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
@@ -145,7 +145,7 @@ mod tests {
         Arc::new(BodyBudget::new(answers * LONGEST, LONGEST))
     }
 
-    /// Whether there is room at once.
+    /// Whether that many bytes are available at once.
     fn grows(share: &mut BodyReservation, bytes: usize) -> bool {
         let mut growing = pin!(share.grow(bytes));
         let mut context = Context::from_waker(Waker::noop());

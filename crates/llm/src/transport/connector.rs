@@ -34,11 +34,11 @@ type BoxError = Box<dyn StdError + Send + Sync>;
 type Tcp = HttpConnector<Resolver>;
 type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
-/// How often a silent connection is probed, and how often in vain before it is given up.
+/// How often a silent connection is probed, and after how many failed probes it is closed.
 const PROBE_EVERY: Duration = Duration::from_secs(15);
 const PROBES: u32 = 3;
 
-/// How long what was sent may stay unacknowledged.
+/// How long sent data may stay unacknowledged.
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
@@ -49,7 +49,7 @@ pub(super) struct Connector {
     limit: Duration,
 }
 
-/// The limit was reached.
+/// No connection was made within the time limit.
 #[derive(Debug, thiserror::Error)]
 #[error("no connection in time")]
 pub(super) struct ConnectTimeout;
@@ -93,10 +93,10 @@ fn tcp(resolver: Resolver, limit: Duration) -> Tcp {
     tcp
 }
 
-/// Resolves names to what may be connected to.
+/// Resolves names to addresses that may be connected to.
 #[derive(Clone)]
 struct Resolver {
-    /// `None`: anything may.
+    /// `None`: all addresses are allowed.
     reach: Option<Arc<dyn Reach>>,
 }
 
@@ -146,7 +146,7 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// The way to a server.
+/// Connects to a server directly or through a proxy.
 #[derive(Clone)]
 struct ServerConnector {
     straight: Tcp,
@@ -200,7 +200,7 @@ impl Service<Uri> for ServerConnector {
     }
 }
 
-/// What leads to a server, before any encryption to the server itself.
+/// The stream to a server, without the encryption to the server itself.
 pub(super) struct ServerStream {
     stream: MaybeHttpsStream<TokioIo<TcpStream>>,
     /// The other end is a proxy and wants to see whole addresses.

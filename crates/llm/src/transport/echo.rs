@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 
-/// Shorter lines of a prompt are too common to be worth hiding, in bytes.
+/// Shortest line of a prompt that is hidden, in bytes; shorter ones are too common.
 const MIN_ECHO: usize = 16;
-/// Longest text that is looked at; far more than is shown of it.
+/// Longest text that is searched; far more than is shown.
 const MAX_TEXT: usize = 8 << 10;
 /// Lines that may be found before the whole text is held to be an echo.
 const MAX_FOUND: usize = 200;
-/// What stands for a line.
+/// Replaces a hidden line.
 const MARK: &str = "…";
 
 /// The text, whose blanks are single ones, with `…` in place of every longer line of the prompts.

@@ -1,4 +1,4 @@
-//! Where requests go, and what each of them carries: worked out once.
+//! Where requests go and which headers they carry, computed once.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

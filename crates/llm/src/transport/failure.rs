@@ -1,4 +1,4 @@
-//! What a provider's refusal means, and how it is told: one sentence without keys, prompts or walls
+//! What a provider's refusal means, and the one sentence about it, without keys, prompts or walls
 //! of text.
 
 use std::time::Duration;
@@ -29,16 +29,16 @@ pub(crate) struct Refusal {
     pub(crate) answer: Option<String>,
 }
 
-/// Whom a refusal concerns, for the sentence.
+/// What a refusal concerns, for its sentence.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Subject<'a> {
     /// `provider/model`
     pub(crate) name: &'a str,
-    /// To be hidden.
+    /// Hidden in the sentence.
     pub(crate) secrets: &'a [Secret],
     /// Where the key came from.
     pub(crate) key_variable: Option<&'a str>,
-    /// To be hidden.
+    /// Hidden in the sentence.
     pub(crate) messages: &'a [Message],
 }
 
@@ -51,7 +51,7 @@ impl Refusal {
             .any(|word| codes.contains(word) || message.contains(word))
     }
 
-    /// The class, from status and wording.
+    /// The kind of error, from status and wording.
     pub(crate) fn kind(&self) -> ErrorKind {
         if let Some(kind) = self.kind {
             return kind;
@@ -72,7 +72,7 @@ impl Refusal {
         }
     }
 
-    /// The error to hand out. `retry_after` is the header's.
+    /// The error for the caller. `retry_after` comes from the header.
     pub(crate) fn into_error(self, subject: Subject<'_>, retry_after: Option<Duration>) -> Error {
         let kind = self.kind();
         let quoted = subject.sanitise(&self.message);
@@ -96,7 +96,7 @@ impl Refusal {
 }
 
 impl Subject<'_> {
-    /// One line, without the key or any longer line of the prompt, cut to a bearable length.
+    /// The text in one line, without the key or any longer line of the prompt, and shortened.
     pub(crate) fn sanitise(&self, text: &str) -> String {
         let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         // First: they may stand inside of what is to be hidden.
@@ -117,7 +117,7 @@ fn texts(messages: &[Message]) -> impl Iterator<Item = &str> {
     parts.map(Part::text)
 }
 
-/// What says that the account has to be paid for.
+/// Phrases that say that the account has no credit left.
 pub(crate) const OUT_OF_CREDIT: &[&str] = &[
     "insufficient_quota",
     "insufficient balance",

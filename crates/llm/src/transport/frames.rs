@@ -1,7 +1,7 @@
 //! Cuts a streamed body into events: server-sent events, or one JSON document per line.
 //!
-//! Pure, and indifferent to where the body was split. Memory is bounded by the caller, which counts
-//! the whole body against its limit before the bytes come here.
+//! Pure; it does not matter where the body was split. The caller bounds the memory: it counts the
+//! whole body against its limit before the bytes come here.
 
 /// How a provider frames its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Frames {
     buffer: Vec<u8>,
     /// Start of the first line not yet taken.
     start: usize,
-    /// No line end before here.
+    /// There is no line end before this index.
     scanned: usize,
     /// The last line ended with a carriage return; a line feed right behind it belongs to it.
     after_return: bool,

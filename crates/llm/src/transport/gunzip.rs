@@ -1,10 +1,10 @@
-//! Unpacks a gzip body piece by piece, and never more of it than is allowed.
+//! Decompresses a gzip body piece by piece, and never more of it than is allowed.
 
 use std::io::{self, Write};
 
 use flate2::write::MultiGzDecoder;
 
-/// A body on its way out of its packing.
+/// A body that is being decompressed.
 #[derive(Debug)]
 pub(super) struct Gunzip {
     decoder: MultiGzDecoder<Bounded>,
@@ -14,9 +14,9 @@ pub(super) struct Gunzip {
 /// Why a piece cannot be unpacked.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// What it holds is longer than was allowed.
+    /// The decompressed body is longer than allowed.
     TooLong,
-    /// It is no gzip, or ends too early.
+    /// It is not gzip, or ends too early.
     Broken(io::Error),
 }
 
@@ -28,7 +28,7 @@ impl Gunzip {
         }
     }
 
-    /// What one more piece holds: at most `most` bytes.
+    /// Decompresses one more piece, to at most `most` bytes.
     pub(super) fn unpack(&mut self, piece: &[u8], most: usize) -> Result<Vec<u8>, Fault> {
         self.has_begun |= !piece.is_empty();
         self.decoder.get_mut().most = most;
@@ -59,7 +59,7 @@ impl Gunzip {
     }
 }
 
-/// Takes so many bytes and no more.
+/// Takes up to a number of bytes and then fails.
 #[derive(Debug, Default)]
 struct Bounded {
     bytes: Vec<u8>,

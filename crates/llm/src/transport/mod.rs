@@ -44,10 +44,10 @@ use gunzip::Gunzip;
 /// Longest error body that is read; providers' own are a few hundred bytes.
 const MAX_ERROR_BODY: usize = 64 << 10;
 
-/// Longest name of a packing that is repeated, in characters.
+/// Longest name of a content encoding that is quoted, in characters.
 const MAX_PACKING_NAME: usize = 40;
 
-/// Bytes that one byte of gzip holds at most.
+/// Most bytes that one byte of gzip can decompress to.
 const MOST_PACKED: usize = 1_032;
 
 /// Longest wait for the end of a body after its last event; it usually came along with it.
@@ -66,7 +66,7 @@ pub(crate) struct Transport {
     bodies: Arc<BodyBudget>,
 }
 
-/// An exchange that broke before there was an answer to judge.
+/// An exchange that failed before there was a complete answer.
 #[derive(Debug)]
 pub(crate) struct TransportError {
     /// `Network`, `Timeout`, `BadReply` or `Config`.
@@ -80,7 +80,7 @@ pub(crate) struct TransportError {
 /// Why no request can be sent to an address.
 #[derive(Debug)]
 pub(crate) enum AddressError {
-    /// It is none over HTTP.
+    /// It is not an HTTP address.
     Invalid,
     /// The operator does not let workflows name it; a sentence.
     NotAllowed(String),
@@ -89,7 +89,7 @@ pub(crate) enum AddressError {
 /// An HTTP answer whose body is still to be read.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// Of any class: the caller judges.
+    /// Any status; the caller decides what it means.
     pub(crate) status: StatusCode,
     /// Where a redirect leads, without credentials and query.
     pub(crate) redirects_to: Option<String>,
@@ -98,7 +98,7 @@ pub(crate) struct Answer {
     /// The body says it is one JSON document rather than a stream of them.
     pub(crate) is_json_document: bool,
     body: Option<Incoming>,
-    /// Where the body is packed.
+    /// Present if the body is compressed.
     gunzip: Option<Gunzip>,
     left: usize,
     limit: usize,
@@ -108,7 +108,7 @@ pub(crate) struct Answer {
     silence_timeout: Duration,
 }
 
-/// A body that was read to its end. Its memory is counted until it is dropped.
+/// A body that was read to its end. Its memory stays reserved until it is dropped.
 #[derive(Debug)]
 pub(crate) struct FullBody {
     pub(crate) bytes: Bytes,
@@ -137,7 +137,7 @@ impl Transport {
         })
     }
 
-    /// Prepares requests to an address of the operator's.
+    /// Prepares requests to an address that the operator set.
     pub(crate) fn endpoint(&self, url: &Url, headers: HeaderMap) -> Result<Endpoint, AddressError> {
         Endpoint::new(url, headers, &self.proxies).ok_or(AddressError::Invalid)
     }
@@ -306,12 +306,13 @@ impl Answer {
         self.piece(Some(self.silence_timeout)).await
     }
 
-    /// The first piece of a streamed body, for which a model may think as long as the call allows.
+    /// The first piece of a streamed body; the model may think as long as the call's timeout
+    /// allows.
     pub(crate) async fn first_chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
         self.piece(None).await
     }
 
-    /// The server may be silent so long; what it waits for our memory does not count.
+    /// The server may be silent for that long; the time that we wait for memory does not count.
     async fn piece(&mut self, silence: Option<Duration>) -> Result<Option<Bytes>, TransportError> {
         loop {
             let Some(body) = &mut self.body else {
@@ -355,7 +356,7 @@ impl Answer {
         }
     }
 
-    /// So many bytes of the answer are in memory now.
+    /// Sets how many bytes of the answer are in memory now.
     pub(crate) fn keep(&mut self, bytes: usize) {
         self.kept = bytes;
         self.share.shrink(bytes);
@@ -469,7 +470,7 @@ fn broke_off(cause: &(dyn StdError + 'static)) -> TransportError {
     }
 }
 
-/// The innermost cause, which is the one that says something.
+/// The innermost cause, which is the informative one.
 fn root<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
     let mut cause = error;
     while let Some(source) = cause.source() {
