@@ -73,16 +73,13 @@ use contents::Hashes;
 use database::Database;
 use fault::Failure;
 use readers::{Connections, Readers};
-use tables::{Tables, whole_job};
+use tables::{CHUNK, Tables, whole_job};
 use values::{WORKLOAD, WORKLOAD_JOINS};
 use writer::Writer;
 
 pub use open::OpenError;
 pub use options::Options;
 pub use writer::Activity;
-
-/// Jobs that one command of the writer touches at most.
-const CHUNK: usize = 128;
 
 /// See the module. Dropping it commits what was asked for, and ends its threads.
 #[derive(Debug)]

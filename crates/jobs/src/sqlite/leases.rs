@@ -8,9 +8,8 @@ use jiff::Timestamp;
 use rusqlite::types::ToSql;
 use rusqlite::{Row, params};
 
-use super::CHUNK;
 use super::fault::{Failure, is_unreadable};
-use super::tables::Tables;
+use super::tables::{CHUNK, Tables};
 use super::values::{
     JOB_COLUMN_COUNT, JOB_COLUMNS, JOB_TABLES, Time, WORKLOAD, WORKLOAD_JOINS, job, limit,
 };

@@ -15,6 +15,9 @@ use crate::store::Counts;
 /// Prepared statements that a connection keeps: enough for all that there are.
 pub(super) const STATEMENTS: usize = 64;
 
+/// Most jobs that one command of the writer touches.
+pub(super) const CHUNK: usize = 128;
+
 #[derive(Debug)]
 pub(super) struct Tables<'a> {
     pub(super) connection: &'a Connection,

@@ -128,8 +128,8 @@ mod tests {
     fn a_lesson_ends_after_an_hour() {
         let mut learned = LearnedDetours::default();
         let none = DetourSet::default();
-        let learned = learned.answered(&features(0.0), detours(&[1, 3]), none, MINUTE);
-        assert_eq!(learned, detours(&[1, 3]));
+        let new = learned.answered(&features(0.0), detours(&[1, 3]), none, MINUTE);
+        assert_eq!(new, detours(&[1, 3]));
         assert_eq!(learned.known(&features(0.0), MINUTE * 60), detours(&[1, 3]));
         assert_eq!(learned.known(&features(0.0), MINUTE * 61), none);
     }

@@ -3,72 +3,29 @@
 
 mod reply;
 mod request;
+mod wording;
 
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use serde_json::Value;
 
-use super::detour::{self, Detour, RefusedFeature, SendsTemperature, Temperature};
+use super::detour::Detour;
 use super::partial::{Emit, PartialAnswer};
 use super::{Dialect, Fault};
 use crate::chat::ChatRequest;
 use crate::transport::frames::Framing;
+use wording::Wording;
 
 /// The dialect.
 #[derive(Debug, Default)]
 pub(crate) struct Anthropic;
-
-/// One way to word a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Wording {
-    structure: Structure,
-    temperature: Temperature,
-}
-
-/// Ways to ask for structure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Structure {
-    /// One tool, whose call is forced. Every model but the newest takes it.
-    Tool,
-    /// `output_config.format`, which the older models do not know.
-    Format,
-}
-
-impl Default for Wording {
-    fn default() -> Self {
-        Self {
-            structure: Structure::Tool,
-            temperature: Temperature::AsSet,
-        }
-    }
-}
-
-impl SendsTemperature for Wording {
-    fn temperature(&mut self) -> &mut Temperature {
-        &mut self.temperature
-    }
-}
-
-const DETOURS: &[Detour<Wording>] = &[
-    detour::zero_temperature(),
-    detour::temperature(&["temperature", "sampling parameter"]),
-    Detour {
-        about: RefusedFeature::Structure,
-        applies: |wording, features| wording.structure == Structure::Tool && features.has_schema,
-        words: &["tool_choice", "forced tool", "forces tool", "tools"],
-        next: |wording| Wording {
-            structure: Structure::Format,
-            ..wording
-        },
-    },
-];
 
 impl Dialect for Anthropic {
     type Wording = Wording;
     type Schemas = request::Schemas;
 
     const FRAMING: Framing = Framing::ServerSentEvents;
-    const DETOURS: &'static [Detour<Wording>] = DETOURS;
+    const DETOURS: &'static [Detour<Wording>] = wording::DETOURS;
     const WITHOUT_ANSWER: &'static str = "no `stop_reason`";
 
     /// With a tool come instructions of some 300 to 800 tokens.
@@ -124,8 +81,9 @@ impl Dialect for Anthropic {
 
 #[cfg(test)]
 mod tests {
+    use super::wording::{DETOURS, Structure};
     use super::*;
-    use crate::providers::detour::RequestFeatures;
+    use crate::providers::detour::{self, RequestFeatures, Temperature};
     use crate::transport::failure::Refusal;
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Structure, Wording};
+use super::wording::{Structure, Wording};
 use crate::chat::{ChatRequest, Part, Role};
 use crate::providers::schema::{self, Rules};
 

@@ -3,64 +3,29 @@
 
 mod reply;
 mod request;
+mod wording;
 
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use serde_json::Value;
 
-use super::detour::{self, Detour, RefusedFeature, SendsNames};
+use super::detour::Detour;
 use super::partial::{Emit, PartialAnswer};
 use super::{Dialect, Fault};
 use crate::chat::ChatRequest;
 use crate::transport::frames::Framing;
+use wording::Wording;
 
 /// The dialect.
 #[derive(Debug, Default)]
 pub(crate) struct Google;
-
-/// One way to word a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Wording {
-    structure: Structure,
-    /// Send odd property names as plain ones.
-    plain_names: bool,
-}
-
-/// Ways to ask for structure, best first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Structure {
-    /// `responseSchema` or `responseJsonSchema`.
-    #[default]
-    Schema,
-    /// Any JSON, the schema among the instructions.
-    Message,
-}
-
-impl SendsNames for Wording {
-    fn plain_names(&mut self) -> &mut bool {
-        &mut self.plain_names
-    }
-}
-
-const DETOURS: &[Detour<Wording>] = &[
-    detour::property_names(),
-    Detour {
-        about: RefusedFeature::Structure,
-        applies: |wording, features| wording.structure == Structure::Schema && features.has_schema,
-        words: &["schema", "too many states"],
-        next: |wording| Wording {
-            structure: Structure::Message,
-            ..wording
-        },
-    },
-];
 
 impl Dialect for Google {
     type Wording = Wording;
     type Schemas = request::Schema;
 
     const FRAMING: Framing = Framing::ServerSentEvents;
-    const DETOURS: &'static [Detour<Wording>] = DETOURS;
+    const DETOURS: &'static [Detour<Wording>] = wording::DETOURS;
     const WITHOUT_ANSWER: &'static str = "no candidate with a `finishReason`";
 
     /// A base may name the API's version; it is `v1beta` otherwise.

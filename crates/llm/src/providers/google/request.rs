@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::Structure;
+use super::wording::Structure;
 use crate::chat::{self, ChatRequest, Role};
 use crate::providers::schema::{self, Rules};
 

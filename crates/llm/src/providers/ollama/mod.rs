@@ -3,43 +3,29 @@
 
 mod reply;
 mod request;
+mod wording;
 
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use serde_json::Value;
 
-use super::detour::{Detour, RefusedFeature};
+use super::detour::Detour;
 use super::partial::{Emit, PartialAnswer};
 use super::{Dialect, Fault};
 use crate::chat::ChatRequest;
 use crate::transport::frames::Framing;
+use wording::Structure;
 
 /// The dialect.
 #[derive(Debug, Default)]
 pub(crate) struct Ollama;
-
-/// Ways to ask for structure, best first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Structure {
-    /// The schema as `format`.
-    Schema,
-    /// `format: json`, the schema in a message.
-    Json,
-}
-
-const DETOURS: &[Detour<Structure>] = &[Detour {
-    about: RefusedFeature::Structure,
-    applies: |structure, features| *structure == Structure::Schema && features.has_schema,
-    words: &["grammar", "format", "schema"],
-    next: |_| Structure::Json,
-}];
 
 impl Dialect for Ollama {
     type Wording = Structure;
     type Schemas = request::Schema;
 
     const FRAMING: Framing = Framing::Lines;
-    const DETOURS: &'static [Detour<Structure>] = DETOURS;
+    const DETOURS: &'static [Detour<Structure>] = wording::DETOURS;
     const WITHOUT_ANSWER: &'static str = "no `done`";
 
     /// A base that ends in the address of Ollama's OpenAI-compatible API, or of its own, means the

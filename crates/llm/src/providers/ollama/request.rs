@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::Structure;
+use super::wording::Structure;
 use crate::chat::{self, ChatRequest, Part, Role};
 use crate::providers::schema::{self, Rules};
 
