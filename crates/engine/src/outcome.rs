@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-pub use failure::{Failure, FailureCode, FailureSource};
+pub use failure::{CutOff, Failure, FailureCode, FailureSource};
 pub use usage::{NodeUsage, Usage};
 
 /// How a run ended.

@@ -459,6 +459,7 @@ fn failed(code: FailureCode, message: String) -> Outcome {
         node: None,
         source,
         retryable: false,
+        cut_off: None,
     })
 }
 

@@ -125,6 +125,7 @@ mod tests {
                 node: None,
                 source,
                 retryable: false,
+                cut_off: None,
             };
             assert_eq!(Problem::of_failure(&failure, None).status, status);
         };
@@ -143,6 +144,7 @@ mod tests {
             node: Some("ask".into()),
             source: FailureSource::Workflow,
             retryable: false,
+            cut_off: None,
         };
         let id = JobId(uuid::Uuid::from_u128(7));
         assert_eq!(

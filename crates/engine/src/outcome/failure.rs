@@ -17,6 +17,9 @@ pub struct Failure {
     pub source: FailureSource,
     /// The same run may succeed later.
     pub retryable: bool,
+    /// What cut off the answer that did not fit. Not part of any document.
+    #[serde(skip)]
+    pub cut_off: Option<CutOff>,
 }
 
 impl Failure {
@@ -43,6 +46,7 @@ impl Failure {
             node: None,
             source: FailureSource::Workflow,
             retryable: false,
+            cut_off: None,
         }
     }
 
@@ -54,6 +58,7 @@ impl Failure {
             node: Some(node.to_owned()),
             source: FailureSource::Workflow,
             retryable: false,
+            cut_off: None,
         }
     }
 
@@ -86,6 +91,29 @@ impl Failure {
             source,
             retryable: error.kind.is_retryable(),
             ..Self::of_node(code, node, format_args!("{after}{message}{suffix}"))
+        }
+    }
+}
+
+/// What ends an answer before it is complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CutOff {
+    /// The node's `max_tokens`.
+    MaxTokens,
+    /// The model's own output limit.
+    OutputLimit,
+    /// The model's context window, filled by prompt and answer.
+    ContextWindow,
+    /// The provider's content filter.
+    ContentFilter,
+}
+
+impl CutOff {
+    /// Whether the next answer will most likely be cut off as well.
+    pub(crate) fn is_limit(self) -> bool {
+        match self {
+            Self::MaxTokens | Self::OutputLimit | Self::ContextWindow => true,
+            Self::ContentFilter => false,
         }
     }
 }

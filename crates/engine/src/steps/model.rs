@@ -111,7 +111,7 @@ impl Kind for ModelPlan {
                 ) {
                     Ok(outputs) => return Ok(outputs),
                     Err(rejected)
-                        if attempt >= attempts || (rejected.is_cut_off && was_cut_off) =>
+                        if attempt >= attempts || (rejected.is_at_limit() && was_cut_off) =>
                     {
                         let reason = format_args!(
                             "the answer does not fit the output schema{}: {}",
@@ -119,10 +119,13 @@ impl Kind for ModelPlan {
                             rejected.reason
                         );
                         let code = FailureCode::OutputInvalid;
-                        return Err(Failure::of_node(code, node_id, reason));
+                        return Err(Failure {
+                            cut_off: rejected.cut_off,
+                            ..Failure::of_node(code, node_id, reason)
+                        });
                     }
                     Err(rejected) => {
-                        was_cut_off |= rejected.is_cut_off;
+                        was_cut_off |= rejected.is_at_limit();
                         context
                             .capture
                             .learn_quoted(execution.node, rejected.answer());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use engine::event::EventKind;
-use engine::outcome::{FailureCode, FailureSource};
+use engine::outcome::{CutOff, FailureCode, FailureSource};
 use llm::chat::FinishReason;
 use llm::error::ErrorKind;
 use serde_json::{Value, json};
@@ -290,27 +290,33 @@ async fn a_call_that_hangs_is_given_up_at_the_nodes_time_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_cut_off_is_asked_for_once_more_at_most() {
-    for (finish, config, why) in [
+    for (finish, config, why, cut_off) in [
         (
             FinishReason::Length,
             "config: {llm: {max_tokens: 9}}",
             "(it was cut off at the node's `max_tokens`)",
+            CutOff::MaxTokens,
         ),
         (
             FinishReason::Length,
             "",
             "(it was cut off at the model's output limit)",
+            CutOff::OutputLimit,
         ),
         (
             FinishReason::ContextWindow,
             "",
             "(it was cut off where the model's context window was full)",
+            CutOff::ContextWindow,
         ),
     ] {
         let cut = || Answer::text("{\"result\": 1").finish(finish);
         let (ran, models) = run(&int(config), vec![cut(), cut(), Answer::result(5)]).await;
         let failure = ran.failure();
-        assert_eq!(failure.code, FailureCode::OutputInvalid);
+        assert_eq!(
+            (failure.code, failure.cut_off),
+            (FailureCode::OutputInvalid, Some(cut_off))
+        );
         assert!(
             failure.message.contains("after 2 attempts") && failure.message.ends_with(why),
             "{}",

@@ -1,6 +1,6 @@
 //! Why a run was not started or failed: a message for people and an envelope for programs.
 
-use engine::outcome::{self, FailureCode};
+use engine::outcome::{self, CutOff, FailureCode};
 use lang::diagnostic::render;
 use lang::fault::{Fault, FaultKind};
 use lang::workflow::{InitialState, Workflow};
@@ -170,15 +170,17 @@ pub(super) fn accept(workflow: &Workflow, given: Given) -> Result<InitialState, 
 /// The failure of a run, with a hint unless its message contains one.
 pub(super) fn of_run(failure: &outcome::Failure, exit: Exit) -> Failure {
     let hint = match failure.code {
-        FailureCode::OutputInvalid if failure.message.contains("`max_tokens`") => {
-            Some("raise `max_tokens` in the node's `llm`, or ask for a shorter answer")
-        }
-        FailureCode::OutputInvalid if failure.message.contains("(it was cut off") => {
-            Some("ask for a shorter answer, or choose a model that can give a longer one (--model)")
-        }
-        FailureCode::OutputInvalid => Some(
-            "a clearer prompt, descriptions in output_schema, or a stronger model (--model) may help",
-        ),
+        FailureCode::OutputInvalid => Some(match failure.cut_off {
+            Some(CutOff::MaxTokens) => {
+                "raise `max_tokens` in the node's `llm`, or ask for a shorter answer"
+            }
+            Some(CutOff::OutputLimit | CutOff::ContextWindow | CutOff::ContentFilter) => {
+                "ask for a shorter answer, or choose a model that can give a longer one (--model)"
+            }
+            None => {
+                "a clearer prompt, descriptions in output_schema, or a stronger model (--model) may help"
+            }
+        }),
         FailureCode::ModelTimeout => Some("raise config.execution.timeout in the workflow"),
         FailureCode::DeadlineExceeded => Some("raise --timeout"),
         FailureCode::NoRoute => Some("add an edge without a condition, or a default route"),

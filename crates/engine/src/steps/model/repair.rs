@@ -5,6 +5,7 @@ use lang::workflow::Output;
 use llm::chat::{ChatReply, Content, FinishReason};
 
 use crate::faults::shortened;
+use crate::outcome::CutOff;
 use crate::steps::outputs::Outputs;
 
 /// Characters of a rejected answer that are quoted to the model.
@@ -17,14 +18,19 @@ pub(crate) struct RejectedAnswer {
     pub(crate) reason: String,
     /// The answer as it is quoted to the model, and to nobody else.
     answer: String,
-    /// The answer ran into a limit, as the next one most likely will.
-    pub(crate) is_cut_off: bool,
+    /// What cut the answer off, if anything did.
+    pub(crate) cut_off: Option<CutOff>,
 }
 
 impl RejectedAnswer {
     /// The answer as it is quoted to the model.
     pub(crate) fn answer(&self) -> &str {
         &self.answer
+    }
+
+    /// Whether the answer ran into a limit, as the next one most likely will.
+    pub(crate) fn is_at_limit(&self) -> bool {
+        self.cut_off.is_some_and(CutOff::is_limit)
     }
 }
 
@@ -36,26 +42,26 @@ pub(crate) fn read(
     sensitive: Option<&Sensitive>,
 ) -> Result<Outputs, RejectedAnswer> {
     let rejected = |reason: String| {
-        let reason = match reply.finish {
-            FinishReason::Length => match max_tokens {
-                Some(_) => format!("{reason} (it was cut off at the node's `max_tokens`)"),
-                None => format!("{reason} (it was cut off at the model's output limit)"),
-            },
-            FinishReason::ContextWindow => {
+        let cut_off = cut_off(reply.finish, max_tokens);
+        let reason = match cut_off {
+            None => reason,
+            Some(CutOff::MaxTokens) => {
+                format!("{reason} (it was cut off at the node's `max_tokens`)")
+            }
+            Some(CutOff::OutputLimit) => {
+                format!("{reason} (it was cut off at the model's output limit)")
+            }
+            Some(CutOff::ContextWindow) => {
                 format!("{reason} (it was cut off where the model's context window was full)")
             }
-            FinishReason::ContentFilter => {
+            Some(CutOff::ContentFilter) => {
                 format!("{reason} (it was cut off by the provider's content filter)")
             }
-            FinishReason::Stop | FinishReason::ToolCall | FinishReason::Other => reason,
         };
         RejectedAnswer {
             reason,
             answer: shown(&reply.content),
-            is_cut_off: matches!(
-                reply.finish,
-                FinishReason::Length | FinishReason::ContextWindow
-            ),
+            cut_off,
         }
     };
     let answer = match &reply.content {
@@ -64,6 +70,17 @@ pub(crate) fn read(
         Content::Text(text) => return Err(rejected(llm::why_no_object(text))),
     };
     Outputs::read(output, answer, sensitive).map_err(rejected)
+}
+
+/// What cut an answer off, if anything did.
+fn cut_off(finish: FinishReason, max_tokens: Option<u32>) -> Option<CutOff> {
+    match finish {
+        FinishReason::Length if max_tokens.is_some() => Some(CutOff::MaxTokens),
+        FinishReason::Length => Some(CutOff::OutputLimit),
+        FinishReason::ContextWindow => Some(CutOff::ContextWindow),
+        FinishReason::ContentFilter => Some(CutOff::ContentFilter),
+        FinishReason::Stop | FinishReason::ToolCall | FinishReason::Other => None,
+    }
 }
 
 /// The text that follows the prompt when the model is asked again.
