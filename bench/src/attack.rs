@@ -1,5 +1,5 @@
-//! Clients that mean harm, at a rate that leaves the machine some time: what is measured is whether the server
-//! keeps others waiting, not how fast it turns these away.
+//! Clients that mean harm, at a rate that leaves the machine some time: what is measured is whether
+//! the server keeps others waiting, not how fast it turns these away.
 
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
@@ -20,7 +20,8 @@ const NOW_AND_THEN: Duration = Duration::from_millis(500);
 /// Between two requests of each kind that is refused.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// As long as that the server lets a crowd that has only just come stay, and beyond its cap turns others away.
+/// As long as that the server lets a crowd that has only just come stay, and beyond its cap turns
+/// others away.
 const SETTLING: Duration = Duration::from_millis(1_500);
 
 /// An attack that goes on, on a thread of its own, until it is dropped.

@@ -5,7 +5,8 @@ use std::fmt::{Arguments, Write};
 /// One node in so many is left by routes rather than by a plain edge.
 const ROUTES_EVERY: usize = 5;
 
-/// A correct workflow of `nodes` nodes, each as in the greeting example, with conditions in between.
+/// A correct workflow of `nodes` nodes, each as in the greeting example, with conditions in
+/// between.
 pub(crate) fn workflow(nodes: usize) -> String {
     let mut text = String::new();
     let mut add = |part: Arguments| text.write_fmt(part).expect("a String takes everything");

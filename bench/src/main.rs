@@ -46,7 +46,8 @@ fn main() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The load and the model leave as much of the machine as they can to the program under measurement.
+/// The load and the model leave as much of the machine as they can to the program under
+/// measurement.
 fn one_thread() -> std::io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }

@@ -1,5 +1,5 @@
-//! A model server that costs as little as possible: every chat completion gets the same answer. It plays
-//! MLflow, too, which takes every run.
+//! A model server that costs as little as possible: every chat completion gets the same answer. It
+//! plays MLflow, too, which takes every run.
 
 use std::convert::Infallible;
 use std::io::{self, Write};

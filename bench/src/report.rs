@@ -59,8 +59,8 @@ impl Budget {
 }
 
 impl Line {
-    /// Figures taken in pairs, one after the other: the medians, and the median of the pairs' ratios
-    /// or differences, in which the noise of a slow moment cancels.
+    /// Figures taken in pairs, one after the other: the medians, and the median of the pairs'
+    /// ratios or differences, in which the noise of a slow moment cancels.
     pub(crate) fn paired(
         what: impl Into<String>,
         unit: &'static str,

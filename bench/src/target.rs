@@ -40,13 +40,14 @@ pub(crate) struct Target {
 }
 
 impl Program {
-    /// Starts the program in front of a model server; returns once it is healthy. Jobs are in memory.
+    /// Starts the program in front of a model server; returns once it is healthy. Jobs are in
+    /// memory.
     pub(crate) fn start(&self, model: SocketAddr, folder: &Path) -> Result<Target> {
         self.start_with(model, folder, &["--store", "memory"])
     }
 
-    /// As [`start`](Self::start), with options of flowmill's own. Its store is a file in the folder unless
-    /// they say otherwise.
+    /// As [`start`](Self::start), with options of flowmill's own. Its store is a file in the folder
+    /// unless they say otherwise.
     pub(crate) fn start_with(
         &self,
         model: SocketAddr,

@@ -1,5 +1,5 @@
-//! What others notice of an attack: the p99 of runs on a server that is under one, beside the same binary that is
-//! left in peace.
+//! What others notice of an attack: the p99 of runs on a server that is under one, beside the same
+//! binary that is left in peace.
 
 use std::time::Duration;
 

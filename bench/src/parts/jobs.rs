@@ -34,7 +34,8 @@ pub(super) async fn measure(bench: &mut Bench) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// As many as asked for, or as the system's descriptor limit allows: a job in flight takes a server one.
+/// As many as asked for, or as the system's descriptor limit allows: a job in flight takes a server
+/// one.
 fn possible_jobs(bench: &mut Bench) -> Result<usize> {
     let limit = rlimit::increase_nofile_limit(u64::MAX)?;
     let possible = usize::try_from(limit.saturating_sub(SPARE_DESCRIPTORS))?;
@@ -167,7 +168,8 @@ async fn waiting(bench: &Bench) -> Result<Line> {
     Ok(Line::paired(what, "MB", Measure::Ratio, &rounds).within(QUEUE_MEMORY_RATIO))
 }
 
-/// From the start of a server to the moment in which it has taken up all the jobs that a killed one left.
+/// From the start of a server to the moment in which it has taken up all the jobs that a killed one
+/// left.
 async fn after_a_restart(bench: &mut Bench) -> Result<Line> {
     let jobs = possible_jobs(bench)?;
     let mut times = Vec::new();

@@ -1,5 +1,5 @@
-//! Throughput with runs tracked in MLflow against throughput without. The MLflow takes as long as a real one
-//! for each request, and costs nothing: what is measured is flowmill's own work for it.
+//! Throughput with runs tracked in MLflow against throughput without. The MLflow takes as long as a
+//! real one for each request, and costs nothing: what is measured is flowmill's own work for it.
 
 use std::time::Duration;
 

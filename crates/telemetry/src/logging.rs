@@ -1,5 +1,5 @@
-//! The look of log lines: for people, or a JSON object each. A line that is written on behalf of a run says
-//! which (`job`) and in which trace (`trace`).
+//! The look of log lines: for people, or a JSON object each. A line that is written on behalf of a
+//! run says which (`job`) and in which trace (`trace`).
 
 use std::fmt::{self, Debug, Write as _};
 
@@ -22,7 +22,8 @@ pub enum Format {
         /// With colours.
         color: bool,
     },
-    /// A JSON object per line: `timestamp`, `level`, `message`, the line's own fields, `job`, `trace`, `target`.
+    /// A JSON object per line: `timestamp`, `level`, `message`, the line's own fields, `job`,
+    /// `trace`, `target`.
     Json,
 }
 

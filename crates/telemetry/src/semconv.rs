@@ -1,5 +1,5 @@
-//! Names of attributes and operations: the OpenTelemetry semantic conventions for generative AI, version
-//! 0.1.0 (they build on the general conventions 1.45.0), and those that MLflow 3.17 reads.
+//! Names of attributes and operations: the OpenTelemetry semantic conventions for generative AI,
+//! version 0.1.0 (they build on the general conventions 1.45.0), and those that MLflow 3.17 reads.
 
 use serde::Serialize;
 

@@ -18,7 +18,8 @@ use crate::{assemble, health, printer};
     after_help = "Exits with 0 if it does, and with 1 if it cannot be reached, is draining, or its job store fails."
 )]
 pub(super) struct Args {
-    /// Address of the server, http://HOST:PORT or https://HOST:PORT [default: port 8000 of this machine]
+    /// Address of the server, http://HOST:PORT or https://HOST:PORT [default: port 8000 of this
+    /// machine]
     #[arg(long, value_name = "URL", env = "FLOWMILL_SERVER")]
     url: Option<String>,
 

@@ -1,4 +1,5 @@
-//! `flowmill schema`: JSON Schemas of a workflow's inputs and outputs, or of the file format itself.
+//! `flowmill schema`: JSON Schemas of a workflow's inputs and outputs, or of the file format
+//! itself.
 
 use std::path::PathBuf;
 

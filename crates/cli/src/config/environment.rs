@@ -89,8 +89,8 @@ impl Environment {
         self.variable("RUST_LOG")
     }
 
-    /// Lets clap see `.env`: below flags and the process environment, which clap reads by itself. A variable
-    /// that is set but empty counts as unset.
+    /// Lets clap see `.env`: below flags and the process environment, which clap reads by itself. A
+    /// variable that is set but empty counts as unset.
     pub(crate) fn apply(&self, command: Command) -> Command {
         let command = command.mut_args(|arg| {
             let Some(name) = arg.get_env().map(OsString::from) else {

@@ -1,8 +1,9 @@
-//! Everything flowmill reads from outside: the environment, `.env`, `flowmill.toml`, and the files named
-//! on the command line. Nothing else in the project reads the environment or a file.
+//! Everything flowmill reads from outside: the environment, `.env`, `flowmill.toml`, and the files
+//! named on the command line. Nothing else in the project reads the environment or a file.
 //!
-//! Settings are layered: flags, then the environment, then `.env`, then `flowmill.toml`, then defaults.
-//! A section's options are one struct, read from the command line and from the file alike.
+//! Settings are layered: flags, then the environment, then `.env`, then `flowmill.toml`, then
+//! defaults. A section's options are one struct, read from the command line and from the file
+//! alike.
 
 pub(crate) mod addresses;
 pub(crate) mod allowed;

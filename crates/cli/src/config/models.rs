@@ -51,8 +51,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", env = "FLOWMILL_CA")]
     pub ca: Option<PathBuf>,
 
-    /// Hosts, addresses and networks that an `api_base` in a workflow may reach besides the public internet,
-    /// such as models.internal,10.0.0.0/8 [default: all but link-local addresses and cloud metadata]
+    /// Hosts, addresses and networks that an `api_base` in a workflow may reach besides the public
+    /// internet, such as models.internal,10.0.0.0/8 [default: all but link-local addresses and
+    /// cloud metadata]
     #[arg(long, value_name = "LIST", env = "FLOWMILL_MODEL_ALLOW")]
     pub model_allow: Option<AllowList>,
 

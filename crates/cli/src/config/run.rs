@@ -57,7 +57,8 @@ pub(crate) enum Format {
     Pretty,
     /// The outputs as YAML.
     Yaml,
-    /// One line of JSON: status, outputs, usage, `execution_time_ms`, `job_id`; also when the run fails.
+    /// One line of JSON: status, outputs, usage, `execution_time_ms`, `job_id`; also when the run
+    /// fails.
     Json,
 }
 

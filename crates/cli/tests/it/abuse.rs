@@ -1,5 +1,5 @@
-//! Clients and providers that mean harm, at a size for every day; `--ignored` has them at full size. Each time the
-//! server's memory stays within bounds and it goes on serving others.
+//! Clients and providers that mean harm, at a size for every day; `--ignored` has them at full
+//! size. Each time the server's memory stays within bounds and it goes on serving others.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};

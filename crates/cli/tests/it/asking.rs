@@ -1,4 +1,5 @@
-//! How models are asked, seen from outside: what a run says of settings that were refused and of long waits.
+//! How models are asked, seen from outside: what a run says of settings that were refused and of
+//! long waits.
 
 use serde_json::{Value, json};
 use testing::{FakeModel, Reply, TempProject};

@@ -1,5 +1,6 @@
-//! The shared set of cases, through the program itself: what is accepted, where the fault of a refused
-//! file lies, and how each run ends. The set lies outside the project; without it there is nothing to do.
+//! The shared set of cases, through the program itself: what is accepted, where the fault of a
+//! refused file lies, and how each run ends. The set lies outside the project; without it there is
+//! nothing to do.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -141,7 +141,8 @@ impl Events {
     }
 }
 
-/// Waits until something holds. Unlike `FakeModel::called`, this works while the model's own thread is held up.
+/// Waits until something holds. Unlike `FakeModel::called`, this works while the model's own thread
+/// is held up.
 pub(crate) async fn until(holds: impl Fn() -> bool) {
     let waiting = async {
         while !holds() {

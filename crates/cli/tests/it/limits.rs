@@ -1,4 +1,5 @@
-//! Limits from the command line: given with a key or to the server, held, and there again after a restart.
+//! Limits from the command line: given with a key or to the server, held, and there again after a
+//! restart.
 
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
@@ -131,8 +132,8 @@ async fn a_servers_limits_are_those_of_keys_without_their_own() {
     }
 }
 
-/// Each call sets a dollar aside and takes a small part of it: ten dollars a day let all two hundred runs
-/// be made, and ten at a time.
+/// Each call sets a dollar aside and takes a small part of it: ten dollars a day let all two
+/// hundred runs be made, and ten at a time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_more_calls_are_under_way_than_can_be_paid_for() {
     let project = greeting();

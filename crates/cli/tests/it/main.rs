@@ -1,4 +1,5 @@
-//! The program driven from outside: arguments, files and signals in; exit codes, streams and HTTP answers out.
+//! The program driven from outside: arguments, files and signals in; exit codes, streams and HTTP
+//! answers out.
 
 mod abuse;
 mod asking;

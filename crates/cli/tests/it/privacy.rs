@@ -12,8 +12,8 @@ const CANARY: &str = "kanarienvogel \"7f3a\"\nzweite Zeile";
 /// What must not be found.
 const SONG: &str = "kanarienvogel";
 
-/// An input, an inner field, the items of a fan-out and a node's output are sensitive. `echo` is not, and
-/// the model repeats the canary there.
+/// An input, an inner field, the items of a fan-out and a node's output are sensitive. `echo` is
+/// not, and the model repeats the canary there.
 const WORKFLOW: &str = r#"
 schema_version: "1.0"
 flow: {name: secrets}

@@ -1,4 +1,5 @@
-//! A server never starts with less protection than was asked for, and a port comes from where it is meant to.
+//! A server never starts with less protection than was asked for, and a port comes from where it is
+//! meant to.
 
 use std::ffi::OsStr;
 use std::fs;

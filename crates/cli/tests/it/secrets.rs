@@ -1,5 +1,5 @@
-//! A canary in every credential that the program knows, providers that repeat theirs, and everything that the
-//! program says or writes searched for it.
+//! A canary in every credential that the program knows, providers that repeat theirs, and
+//! everything that the program says or writes searched for it.
 
 use std::collections::HashSet;
 use std::path::Path;

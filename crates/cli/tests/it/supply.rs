@@ -1,5 +1,5 @@
-//! What the program is made of: licences, sources, crates that are there twice, and the list of crates that
-//! goes into every package's bill of materials.
+//! What the program is made of: licences, sources, crates that are there twice, and the list of
+//! crates that goes into every package's bill of materials.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
@@ -30,8 +30,8 @@ const LICENCES: &[&str] = &[
     "CDLA-Permissive-2.0",
 ];
 
-/// Crates in several versions, the number of them, and who keeps them apart. A new one needs a reason; one that
-/// is gone goes from here.
+/// Crates in several versions, the number of them, and who keeps them apart. A new one needs a
+/// reason; one that is gone goes from here.
 const SEVERAL: &[(&str, usize, &str)] = &[
     (
         "bit-set",

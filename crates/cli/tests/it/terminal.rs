@@ -1,5 +1,5 @@
-//! What the program says at a terminal: nothing that others wrote moves the cursor, hides or turns what
-//! stands there. And into a pipe or a file data goes exactly as it is.
+//! What the program says at a terminal: nothing that others wrote moves the cursor, hides or turns
+//! what stands there. And into a pipe or a file data goes exactly as it is.
 
 use std::fs::File;
 use std::io::Read as _;

@@ -12,10 +12,12 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use crate::examples::examples;
 use crate::support::root;
 
-/// What a crate could use by its layer, and does not: telemetry learns of model calls from the engine.
+/// What a crate could use by its layer, and does not: telemetry learns of model calls from the
+/// engine.
 const AVOIDED: &[(&str, &str)] = &[("telemetry", "llm")];
 
-/// Layer by crate, from the map in `ARCHITECTURE.md`: a line with a number names the crates of that layer.
+/// Layer by crate, from the map in `ARCHITECTURE.md`: a line with a number names the crates of that
+/// layer.
 fn layers() -> HashMap<String, u8> {
     let document = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("the map is there");
     let map = document

@@ -283,8 +283,8 @@ async fn a_secret_is_in_nothing_that_is_shown_or_logged() {
     assert!(got.header("authorization").starts_with("Basic "));
 }
 
-/// Takes messages from stdin, a line each, and fails on the first that is not good, or that is still
-/// good after it was changed.
+/// Takes messages from stdin, a line each, and fails on the first that is not good, or that is
+/// still good after it was changed.
 const VERIFIER: &str = r#"
 import json, sys
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError

@@ -1,5 +1,5 @@
-//! Workflows and prompts in MLflow's registry. A workflow's version has its text as an artifact of a run;
-//! a prompt is a registered model of a special kind.
+//! Workflows and prompts in MLflow's registry. A workflow's version has its text as an artifact of
+//! a run; a prompt is a registered model of a special kind.
 
 use std::fmt::Write as _;
 use std::str::FromStr;
@@ -79,7 +79,8 @@ pub struct Registered {
     pub name: String,
     /// The new version.
     pub version: String,
-    /// Name and version of each node's prompt; the version of one that had not changed is the one it had.
+    /// Name and version of each node's prompt; the version of one that had not changed is the one
+    /// it had.
     pub prompts: Vec<(String, String)>,
 }
 

@@ -38,7 +38,8 @@ pub(crate) struct Sink {
     pub(crate) dropped: IntCounter,
 }
 
-/// Whether a run is being delivered at the moment. Messages that arrive meanwhile wait for the end of that.
+/// Whether a run is being delivered at the moment. Messages that arrive meanwhile wait for the end
+/// of that.
 enum DeliveryState {
     Idle(Box<PendingRun>),
     InDelivery(Vec<Message>),

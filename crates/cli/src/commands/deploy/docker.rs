@@ -231,8 +231,8 @@ impl Container {
     }
 }
 
-/// Removes the image of a replaced container if the new image has taken its name. It stays if it has
-/// another name, and Docker refuses to remove it while another container uses it.
+/// Removes the image of a replaced container if the new image has taken its name. It stays if it
+/// has another name, and Docker refuses to remove it while another container uses it.
 pub(super) fn remove_unnamed_image(id: &str) {
     let names = docker(["image", "inspect", "--format", "{{len .RepoTags}}", id]);
     if names.is_ok_and(|names| names == "0") {

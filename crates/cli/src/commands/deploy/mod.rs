@@ -1,5 +1,5 @@
-//! `flowmill deploy`: from a workflow file to a running container. Everything is checked first; then the
-//! package is written, the image built, the container started and waited for.
+//! `flowmill deploy`: from a workflow file to a running container. Everything is checked first;
+//! then the package is written, the image built, the container started and waited for.
 
 mod access;
 mod binary;

@@ -125,7 +125,8 @@ pub(in crate::commands) struct Args {
     #[arg(long, value_name = "PATH", env = binary::VARIABLE)]
     pub(super) binary: Option<PathBuf>,
 
-    /// Store whose latest run the gates are checked against [default: that of `flowmill serve` here]
+    /// Store whose latest run the gates are checked against [default: that of `flowmill serve`
+    /// here]
     #[arg(long, value_name = "STORE")]
     pub(super) runs: Option<Store>,
 

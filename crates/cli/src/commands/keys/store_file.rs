@@ -33,7 +33,8 @@ pub(super) struct StoreFile {
 }
 
 impl StoreFile {
-    /// Opens a file. One that is not there is made if it `may_begin`: keys come before the first server.
+    /// Opens a file. One that is not there is made if it `may_begin`: keys come before the first
+    /// server.
     pub(super) fn open(store: &Store, may_begin: bool) -> Result<Self> {
         match store {
             Store::Memory => Err(Failure::usage(

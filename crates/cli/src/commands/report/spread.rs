@@ -1,4 +1,5 @@
-//! How values are spread, in bounded memory: counted in steps of less than a hundredth of their size.
+//! How values are spread, in bounded memory: counted in steps of less than a hundredth of their
+//! size.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! What runs took and cost, summed up over any number of jobs, one at a time: nothing of a job is kept but
-//! the sums of its group.
+//! What runs took and cost, summed up over any number of jobs, one at a time: nothing of a job is
+//! kept but the sums of its group.
 
 use std::collections::BTreeMap;
 
@@ -59,7 +59,8 @@ pub(super) struct Row {
     pub(super) cancelled: u64,
     /// Not ended yet.
     pub(super) active: u64,
-    /// Half of the runs took no longer, in milliseconds; within a hundredth. `None` where none has ended.
+    /// Half of the runs took no longer, in milliseconds; within a hundredth. `None` where none has
+    /// ended.
     pub(super) p50_ms: Option<u64>,
     /// 95 of 100 took no longer.
     pub(super) p95_ms: Option<u64>,
@@ -200,7 +201,8 @@ impl Part {
     }
 }
 
-/// The whole job. Its cost is unknown as soon as one node's is; those of the others are known all the same.
+/// The whole job. Its cost is unknown as soon as one node's is; those of the others are known all
+/// the same.
 fn whole(usage: &Usage, nodes: &[&NodeUsage]) -> Part {
     Part {
         llm_calls: usage.llm_calls,

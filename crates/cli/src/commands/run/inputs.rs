@@ -42,7 +42,8 @@ pub(super) struct Given {
     pub unreadable: Vec<(String, String)>,
 }
 
-/// Reads what was given. Names the workflow does not know are pointed out when it would silently drop them.
+/// Reads what was given. Names the workflow does not know are pointed out when it would silently
+/// drop them.
 pub(super) fn read(args: &Args, workflow: &Workflow) -> Result<Given> {
     let mut given = Given::default();
     if let Some(path) = &args.inputs {
@@ -129,7 +130,8 @@ fn structured(text: &str, file: Option<&Path>, example: &str) -> Result<Value, S
     })
 }
 
-/// A whole file of inputs. Its extension says what it is; without a telling one, what it begins with does.
+/// A whole file of inputs. Its extension says what it is; without a telling one, what it begins
+/// with does.
 fn read_all(path: &Path) -> Result<Given> {
     let (text, shown) = if path == Path::new("-") {
         (text::read_stdin()?, "stdin".to_owned())

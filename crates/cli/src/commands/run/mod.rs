@@ -296,7 +296,8 @@ fn conclude(
     }
 }
 
-/// The first Ctrl-C or SIGTERM cancels the run, which aborts its model calls; the second ends the process.
+/// The first Ctrl-C or SIGTERM cancels the run, which aborts its model calls; the second ends the
+/// process.
 async fn cancel_on_signal(mut signals: Signals, cancel: CancellationToken) {
     signals.next().await;
     cancel.cancel();

@@ -1,9 +1,9 @@
 //! schemathesis makes requests of the served document, all its checks on, and finds nothing.
 //!
-//! In the suite a few requests for each operation, the same ones every time. The longer form takes others each
-//! time and prints its seed:
-//! `cargo test --workspace --test it -- --ignored --nocapture schemathesis_finds_nothing_in_a_long_time`,
-//! with `FLOWMILL_SCHEMATHESIS=EXAMPLES[:SEED]` for how many and which.
+//! In the suite a few requests for each operation, the same ones every time. The longer form takes
+//! others each time and prints its seed: `cargo test --workspace --test it -- --ignored --nocapture
+//! schemathesis_finds_nothing_in_a_long_time`, with `FLOWMILL_SCHEMATHESIS=EXAMPLES[:SEED]` for how
+//! many and which.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,4 +1,5 @@
-//! A deployment whose callers need keys: they come with the file of variables, and the server wants them.
+//! A deployment whose callers need keys: they come with the file of variables, and the server wants
+//! them.
 
 use std::net::IpAddr;
 

@@ -1,5 +1,5 @@
-//! What is refused before anything is written, each with its way out. Where an engine is asked, a program
-//! named `docker` plays it.
+//! What is refused before anything is written, each with its way out. Where an engine is asked, a
+//! program named `docker` plays it.
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,4 +1,5 @@
-//! Stopping, killing and replacing containers: what was accepted is neither lost nor paid for twice.
+//! Stopping, killing and replacing containers: what was accepted is neither lost nor paid for
+//! twice.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,5 @@
-//! `flowmill deploy`: what it refuses, what it writes, and containers for real where there is an engine.
+//! `flowmill deploy`: what it refuses, what it writes, and containers for real where there is an
+//! engine.
 
 mod access;
 mod checks;

@@ -1,5 +1,6 @@
-//! Names are looked up inside the empty image: in `/etc/hosts` (the model of the other tests is found there)
-//! and by asking the engine's name server. The roots that TLS trusts are in the program.
+//! Names are looked up inside the empty image: in `/etc/hosts` (the model of the other tests is
+//! found there) and by asking the engine's name server. The roots that TLS trusts are in the
+//! program.
 
 use std::net::IpAddr;
 use std::process::Command;
@@ -18,7 +19,8 @@ use super::rig::{Deployment, bridge, docker, docker_line};
 use crate::http::post;
 use crate::support::GREETING;
 
-/// Made for the tests of the model clients; the certificate is for `model.example`. They protect nothing.
+/// Made for the tests of the model clients; the certificate is for `model.example`. They protect
+/// nothing.
 const AUTHORITY: &[u8] = include_bytes!("../../../../llm/tests/it/tls/ca.pem");
 const CERTIFICATE: &[u8] = include_bytes!("../../../../llm/tests/it/tls/cert.pem");
 const KEY: &[u8] = include_bytes!("../../../../llm/tests/it/tls/key.pem");
@@ -67,7 +69,8 @@ fn a_container_finds_another_by_its_name() {
     }
 }
 
-/// A model behind a certificate of an authority made for tests, on an address that containers reach.
+/// A model behind a certificate of an authority made for tests, on an address that containers
+/// reach.
 async fn encrypted(host: IpAddr) -> u16 {
     let provider = rustls::crypto::ring::default_provider();
     let tls = ServerConfig::builder_with_provider(provider.into())

@@ -1,5 +1,5 @@
-//! `--replace`: what was chosen for a deployment is kept with its container. A program named `docker` plays
-//! the engine and notes what it is asked.
+//! `--replace`: what was chosen for a deployment is kept with its container. A program named
+//! `docker` plays the engine and notes what it is asked.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;

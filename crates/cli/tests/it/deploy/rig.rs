@@ -1,4 +1,5 @@
-//! A project that is deployed into the machine's Docker engine, and everything that is removed afterwards.
+//! A project that is deployed into the machine's Docker engine, and everything that is removed
+//! afterwards.
 
 use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! A deadline holds wherever the run is when it passes: in the queue, in a call, between two attempts, in a
-//! fan-out, in a server that is not there.
+//! A deadline holds wherever the run is when it passes: in the queue, in a call, between two
+//! attempts, in a fan-out, in a server that is not there.
 
 use serde_json::{Value, json};
 use testing::Reply;

@@ -1,4 +1,5 @@
-//! Forgetting under load: ended jobs go, active ones stay, and the store stays as small as it was told to.
+//! Forgetting under load: ended jobs go, active ones stay, and the store stays as small as it was
+//! told to.
 
 use futures_util::future::join_all;
 use serde_json::json;

@@ -16,7 +16,8 @@ use testing::{FakeModel, Reply, Request, TempProject};
 use crate::http::{ask, client, serve};
 use crate::support::Running;
 
-/// Three nodes, one of them for each of two items: four calls a run, whose prompts name run and node.
+/// Three nodes, one of them for each of two items: four calls a run, whose prompts name run and
+/// node.
 pub(super) const STORY: &str = r#"
 schema_version: "1.0"
 flow: {name: story}
@@ -92,7 +93,8 @@ impl Rig {
         self.gate.store(true, Ordering::SeqCst);
     }
 
-    /// Starts the server on the project's store. Its model key tells which life of the server it is.
+    /// Starts the server on the project's store. Its model key tells which life of the server it
+    /// is.
     pub(super) fn serve(&self, options: &str) -> Server {
         self.started(&mut serve(&self.project, &format!("story.yaml {options}")))
     }
@@ -130,8 +132,8 @@ impl Rig {
         asked
     }
 
-    /// Fails if a call was repeated within one life of the server, or when what follows it had been asked
-    /// already, which shows that its node had completed.
+    /// Fails if a call was repeated within one life of the server, or when what follows it had been
+    /// asked already, which shows that its node had completed.
     #[track_caller]
     pub(super) fn nothing_was_paid_for_twice(&self, runs: impl IntoIterator<Item = u64>) {
         let asked = self.model.requests();
@@ -302,7 +304,8 @@ impl Server {
         handle["job_id"].as_str().expect("an id").to_owned()
     }
 
-    /// `POST /jobs` of run `n`, with a key of its own and more in its envelope; `None` without an answer.
+    /// `POST /jobs` of run `n`, with a key of its own and more in its envelope; `None` without an
+    /// answer.
     pub(super) async fn post_job(&self, n: u64, mut envelope: Value) -> Option<(u16, Value)> {
         envelope["inputs"]["n"] = json!(n);
         let response = self

@@ -1,4 +1,5 @@
-//! Store files that earlier versions wrote (`tests/stores/`): this one opens them and finishes their jobs.
+//! Store files that earlier versions wrote (`tests/stores/`): this one opens them and finishes
+//! their jobs.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

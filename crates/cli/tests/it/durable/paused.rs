@@ -1,7 +1,8 @@
-//! Leases: a run that takes longer than one, and a server that is paused past one (SIGSTOP, SIGCONT).
+//! Leases: a run that takes longer than one, and a server that is paused past one (SIGSTOP,
+//! SIGCONT).
 //!
-//! A store in a file has one server at a time. So whoever takes a run over while its server is paused is
-//! played by the test, which writes to the file what another worker would.
+//! A store in a file has one server at a time. So whoever takes a run over while its server is
+//! paused is played by the test, which writes to the file what another worker would.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! `kill -9` at every point at which the server makes something durable: before and after each `fsync`, and
-//! in the middle of a write. From an empty folder on, so that the store's making is among the points.
+//! `kill -9` at every point at which the server makes something durable: before and after each
+//! `fsync`, and in the middle of a write. From an empty folder on, so that the store's making is
+//! among the points.
 
 use serde_json::{Value, json};
 
@@ -23,8 +24,8 @@ async fn run(server: &Server) -> Option<()> {
     Some(())
 }
 
-/// One life to that point, and another one that finishes what the first one left; whether the first came to
-/// the point. `None` where it cannot be tried.
+/// One life to that point, and another one that finishes what the first one left; whether the first
+/// came to the point. `None` where it cannot be tried.
 async fn dies_at(setting: &str, point: u32) -> Option<bool> {
     let rig = Rig::new();
     let mut command = serve(&rig.project, "story.yaml");

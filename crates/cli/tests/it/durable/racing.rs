@@ -37,7 +37,8 @@ async fn cancel_and_completion_come_to_one_end_that_stays() {
     let rig = Rig::new();
     let server = rig.serve("");
     let lanes = join_all((0..LANES).map(async |lane| {
-        // Whoever loses gets a better start: so the races become close, however fast the machine is.
+        // Whoever loses gets a better start: so the races become close, however fast the machine
+        // is.
         let mut head_start = Duration::from_millis(1 + lane);
         let mut ends = Vec::new();
         for round in 0..ROUNDS {

@@ -1,5 +1,5 @@
-//! Puts `shim.c` between a server and the system: it makes the server die at a certain write, or sets its
-//! clock.
+//! Puts `shim.c` between a server and the system: it makes the server die at a certain write, or
+//! sets its clock.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -8,8 +8,8 @@ use std::process::Command;
 
 use testing::{TempProject, rigs};
 
-/// Lets the server that a command starts be preloaded with the shim, with one setting of it. `None` where
-/// that cannot be built; why was said.
+/// Lets the server that a command starts be preloaded with the shim, with one setting of it. `None`
+/// where that cannot be built; why was said.
 pub(super) fn preload<'a>(
     server: &'a mut Command,
     setting: &str,

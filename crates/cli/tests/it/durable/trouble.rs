@@ -1,5 +1,5 @@
-//! A store that cannot be written: a full disk, a file that another program has locked. It is said, nothing
-//! new is accepted, what was accepted goes on once it can.
+//! A store that cannot be written: a full disk, a file that another program has locked. It is said,
+//! nothing new is accepted, what was accepted goes on once it can.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -64,8 +64,8 @@ async fn everything_ends(rig: &Rig, server: &Server, ids: &[String]) {
     }
 }
 
-/// How to start a program that sees a disk of its own in `disk` of so many megabytes, if this machine lets
-/// us.
+/// How to start a program that sees a disk of its own in `disk` of so many megabytes, if this
+/// machine lets us.
 fn with_a_small_disk(folder: &Path, megabytes: u32) -> Option<Command> {
     let mount = format!("mount -t tmpfs -o size={megabytes}m tmpfs disk && exec \"$@\"");
     std::fs::create_dir(folder.join("disk")).expect("a folder");

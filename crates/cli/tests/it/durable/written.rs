@@ -45,7 +45,8 @@ async fn a_large_input_in_a_cycle_is_not_written_at_each_step() {
     let (status, answer) = post(format!("{url}/run"), json!({"text": "x".repeat(1_000_000)})).await;
     assert_eq!((status.as_u16(), model.calls()), (200, 100), "{answer}");
     let bytes = written(&server) - before;
-    // Inputs, outputs, the last event: each into the log and from there into the file; and the answer.
+    // Inputs, outputs, the last event: each into the log and from there into the file; and the
+    // answer.
     assert!(bytes < 12 * MB, "{bytes} bytes for a hundred steps");
 }
 

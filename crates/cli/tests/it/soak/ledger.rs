@@ -138,7 +138,8 @@ impl Ledger {
         self.everything_listed(&asking, &promised, &gone).await;
     }
 
-    /// The list has what was promised, each once, and nothing of it goes on: not even what nobody was told of.
+    /// The list has what was promised, each once, and nothing of it goes on: not even what nobody
+    /// was told of.
     async fn everything_listed(
         &self,
         asking: &Asking,

@@ -1,10 +1,10 @@
-//! Mixed load with faults on the real program and one store file, over many lives of the server: providers that
-//! answer 429, 500, garbage, half an answer or nothing; clients that go away, cancel, retry and repeat; kill -9 and
-//! SIGTERM in the middle of it. At the end every accepted job is there and has ended once, the file is sound, and
-//! memory and descriptors were flat.
+//! Mixed load with faults on the real program and one store file, over many lives of the server:
+//! providers that answer 429, 500, garbage, half an answer or nothing; clients that go away,
+//! cancel, retry and repeat; kill -9 and SIGTERM in the middle of it. At the end every accepted job
+//! is there and has ended once, the file is sound, and memory and descriptors were flat.
 //!
-//! The suite has a short form. The long one:
-//! `FLOWMILL_SOAK=MINUTES[:SEED] cargo test --workspace --test it -- --ignored --nocapture an_hour_of_soaking`
+//! The suite has a short form. The long one: `FLOWMILL_SOAK=MINUTES[:SEED] cargo test --workspace
+//! --test it -- --ignored --nocapture an_hour_of_soaking`
 
 mod clients;
 mod ledger;

@@ -8,7 +8,8 @@ use rusqlite::Connection;
 /// How much the memory of a life may grow after its warm-up: by half, or by this.
 const GROWTH_KB: u64 = 32 * 1024;
 
-/// How many descriptors more may be open at the end: as many connections as there are clients, to either side.
+/// How many descriptors more may be open at the end: as many connections as there are clients, to
+/// either side.
 const MORE_DESCRIPTORS: usize = 64;
 
 /// Of one life.

@@ -1,5 +1,5 @@
-//! MLflow and the collector refused, hung, failing or gone: no run fails, it is said once, and it gets
-//! through again by itself.
+//! MLflow and the collector refused, hung, failing or gone: no run fails, it is said once, and it
+//! gets through again by itself.
 
 use std::net::TcpListener;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! What leaves the program while it works: runs in a real MLflow, spans, metrics, log lines; and that none
-//! of it can hurt a run. What arrived is read back by software that is not ours.
+//! What leaves the program while it works: runs in a real MLflow, spans, metrics, log lines; and
+//! that none of it can hurt a run. What arrived is read back by software that is not ours.
 
 mod collector;
 mod faults;

@@ -1,5 +1,5 @@
-//! The MLflow server and the reader, started once for all tests. Both end with the test program, by the
-//! end of their stdin.
+//! The MLflow server and the reader, started once for all tests. Both end with the test program, by
+//! the end of their stdin.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};

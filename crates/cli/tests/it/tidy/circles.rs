@@ -1,5 +1,5 @@
-//! Files of a crate that import each other, directly or by way of others. A file in a circle cannot be read
-//! or changed without the rest of it.
+//! Files of a crate that import each other, directly or by way of others. A file in a circle cannot
+//! be read or changed without the rest of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

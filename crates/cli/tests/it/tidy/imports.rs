@@ -1,8 +1,9 @@
 //! Which file of a crate imports which, read from the sources.
 //!
-//! An import is a `use` or a path in the code. Its name is followed through re-exports to the file that
-//! defines it, or else to the last file on the way. Not an import: `mod x;`, what only tests see, what a
-//! comment or an attribute names, and the re-export of an item that the file itself does not mention.
+//! An import is a `use` or a path in the code. Its name is followed through re-exports to the file
+//! that defines it, or else to the last file on the way. Not an import: `mod x;`, what only tests
+//! see, what a comment or an attribute names, and the re-export of an item that the file itself
+//! does not mention.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
