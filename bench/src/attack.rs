@@ -1,5 +1,5 @@
-//! Clients that mean harm, at a rate that leaves the machine some time: what is measured is whether
-//! the server keeps others waiting, not how fast it turns these away.
+//! Malicious clients, at a rate that leaves the machine some capacity: this measures whether the
+//! server keeps other clients waiting, not how fast it refuses these.
 
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
@@ -13,25 +13,25 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Connections of each kind that send a byte now and then.
+/// Connections of each kind that send a byte from time to time.
 const SLOW: usize = 100;
 const NOW_AND_THEN: Duration = Duration::from_millis(500);
 
-/// Between two requests of each kind that is refused.
+/// Time between two requests of each kind that is refused.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// As long as that the server lets a crowd that has only just come stay, and beyond its cap turns
-/// others away.
+/// While connections are younger than this, the server does not close them to make room, and
+/// refuses others beyond its limit.
 const SETTLING: Duration = Duration::from_millis(1_500);
 
-/// An attack that goes on, on a thread of its own, until it is dropped.
+/// An attack that runs on its own thread until it is dropped.
 pub(crate) struct Attack {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Attack {
-    /// Begins it; returns once `idle` connections are open.
+    /// Starts the attack; returns once `idle` connections are open.
     pub(crate) async fn begin(target: SocketAddr, idle: usize) -> Result<Self> {
         let (stop, stopped) = oneshot::channel::<()>();
         let (is_open, mut opened) = mpsc::channel(1);
@@ -68,7 +68,7 @@ impl Drop for Attack {
 async fn attack(target: SocketAddr, idle: usize, is_open: mpsc::Sender<()>) {
     let mut held = Vec::new();
     for _ in 0..idle {
-        // Where the server takes no more, that is its right.
+        // The server may refuse further connections.
         if let Ok(stream) = TcpStream::connect(target).await {
             held.push(stream);
         }
@@ -100,7 +100,8 @@ async fn attack(target: SocketAddr, idle: usize, is_open: mpsc::Sender<()>) {
     all.join_all().await;
 }
 
-/// Sends the beginning and then byte after byte, for as long as it is let; and again.
+/// Repeatedly sends the beginning of a request and then byte after byte, for as long as the server
+/// allows.
 async fn drip(target: SocketAddr, beginning: String) {
     loop {
         if let Ok(mut stream) = TcpStream::connect(target).await {
@@ -114,7 +115,7 @@ async fn drip(target: SocketAddr, beginning: String) {
     }
 }
 
-/// Sends the whole request, waits for what comes back, and again.
+/// Repeatedly sends a whole request and waits for the response.
 async fn repeat(target: SocketAddr, request: String) {
     loop {
         let next = Instant::now() + PAUSE;

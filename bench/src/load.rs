@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// What is asked over and over, and what the answer has to be.
+/// A request that is repeated, and the expected response.
 #[derive(Debug, Clone)]
 pub(crate) struct Question {
     method: Method,
@@ -27,7 +27,7 @@ pub(crate) struct Question {
 }
 
 impl Question {
-    /// A run of the greeting workflow, waited for.
+    /// A synchronous run of the greeting workflow.
     pub(crate) fn run() -> Self {
         Self {
             method: Method::POST,
@@ -57,15 +57,15 @@ impl Question {
     }
 }
 
-/// Connections that may be in the making at the same time, below every listener's backlog.
+/// Connections that may be opened at the same time, below every listener's backlog.
 const CONNECTING: usize = 256;
-/// Connections that ask how jobs stand, and their pause between two looks at the same one.
+/// Connections that poll jobs, and the pause between two polls of the same job.
 const POLLING: usize = 32;
 const POLL: Duration = Duration::from_millis(20);
-/// No single answer takes longer, or the measurement has failed.
+/// Longest time for a response, after which the measurement fails.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
-/// What a load saw. Every request succeeded.
+/// The result of a load in which every request succeeded.
 pub(crate) struct Sample {
     elapsed: Duration,
     /// Ascending; at least one.
@@ -90,7 +90,7 @@ impl Sample {
     }
 }
 
-/// What became of many runs at the same time.
+/// The result of many concurrent runs.
 pub(crate) struct Flight {
     pub(crate) succeeded: usize,
     /// From the first connection to the last answer.
@@ -104,7 +104,7 @@ pub(crate) async fn ask_once(address: SocketAddr, question: &Question) -> Result
     on_connection(address, async |sender| ask(sender, question).await).await
 }
 
-/// Asks that many times in all, some at a time; what was answered, and how long it took.
+/// Sends a total number of requests, some at a time; returns the responses and the duration.
 pub(crate) async fn ask_in_all(
     address: SocketAddr,
     question: &Question,
@@ -131,7 +131,7 @@ pub(crate) async fn ask_in_all(
     Ok((answers, start.elapsed()))
 }
 
-/// Asks each question until its answer is the wanted one, some at a time. Fails after a while.
+/// Repeats each request until it gets the wanted response, some at a time. Fails after a while.
 pub(crate) async fn ask_until(
     address: SocketAddr,
     questions: Vec<Question>,
@@ -165,7 +165,7 @@ pub(crate) async fn ask_until(
     Ok(())
 }
 
-/// Asks that many times on one connection.
+/// Sends that many requests on one connection.
 pub(crate) async fn times(
     address: SocketAddr,
     question: &Question,
@@ -189,7 +189,7 @@ pub(crate) async fn times(
     })
 }
 
-/// Asks over and over on each connection until the time is up.
+/// Repeats the request on each connection until the time is up.
 pub(crate) async fn repeat(
     address: SocketAddr,
     question: &Question,
@@ -224,7 +224,7 @@ pub(crate) async fn repeat(
     Ok(Sample { elapsed, latencies })
 }
 
-/// Asks once on each of `runs` connections, all open at the same time.
+/// Sends one request on each of `runs` connections, which are all open at the same time.
 pub(crate) async fn all_at_once(address: SocketAddr, runs: usize) -> Flight {
     let start = Instant::now();
     let connecting = Arc::new(Semaphore::new(CONNECTING));

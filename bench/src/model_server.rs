@@ -22,10 +22,10 @@ use tokio::task::JoinSet;
 
 use crate::options::ModelServerOptions;
 
-/// The structured answer: what the greeting workflow's node asks for.
+/// The structured answer that the greeting workflow's node expects.
 pub(crate) const GREETING: &str = "Hello, Ada, how good to see you!";
 
-/// Answers with the most calls that were open at the same time, where calls take a while.
+/// Also reports the maximum number of concurrent calls, if calls take a while.
 pub(crate) const MOST_AT_ONCE: &str = "/most-at-once";
 
 static CALLS: Calls = Calls {
@@ -58,7 +58,7 @@ static COMPLETION: LazyLock<Bytes> = LazyLock::new(|| {
     completion.to_string().into()
 });
 
-/// What MLflow's API answers, all of it in one.
+/// A response that fits every request to MLflow's API.
 static TRACKED: LazyLock<Bytes> = LazyLock::new(|| {
     let answer = json!({
         "experiment": {"experiment_id": "1", "lifecycle_stage": "active"},
@@ -85,7 +85,7 @@ pub(crate) async fn serve(options: ModelServerOptions) -> Result<()> {
                 let service = service_fn(move |request| answer(request, options.delay_ms));
                 connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
             }
-            // A client that broke off is its own affair.
+            // A client may disconnect at any time.
             Some(_) = connections.join_next() => {}
         }
     }

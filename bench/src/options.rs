@@ -19,33 +19,34 @@ pub(crate) struct Options {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Measure (what happens without a subcommand)
+    /// Run the measurements (the default)
     Run(RunOptions),
-    /// A fast model server with one fixed answer; prints its address
+    /// Run a fast model server with one fixed answer; prints its address
     ModelServer(ModelServerOptions),
-    /// The smallest program that does what flowmill is measured at; prints its address
+    /// Run the reference program, which does the same work in the simplest way; prints its address
     Reference(ReferenceOptions),
-    /// A number of runs at a server that is up already: to count instructions, or to profile
+    /// Send a number of runs to a running server, to count instructions or to profile
     Ask(AskOptions),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct RunOptions {
-    /// A smoke test of a few seconds: too short for figures one could quote
+    /// Only run a smoke test of a few seconds, which is too short for meaningful figures
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Exit 1 when something is over budget
+    /// Exit with 1 if a figure is over its budget
     #[arg(long)]
     pub(crate) enforce: bool,
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
-    /// The flowmill binary; otherwise the one beside this program
+    /// The flowmill binary [default: the one next to this program]
     #[arg(long, value_name = "PATH")]
     pub(crate) flowmill: Option<PathBuf>,
     /// Measure only these parts
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Part::value_variants().to_vec())]
     pub(crate) only: Vec<Part>,
-    /// Measure the reference against itself, which shows how far the figures can be trusted here
+    /// Measure the reference against itself, which shows how reliable the figures are on this
+    /// machine
     #[arg(long)]
     pub(crate) noise: bool,
 }
@@ -69,13 +70,13 @@ pub(crate) enum Part {
     Validate,
     /// Throughput with runs tracked in MLflow
     Telemetry,
-    /// What it costs that jobs are durable: `POST /run` beside the memory store, `POST /jobs`
+    /// The cost of durable jobs: `POST /run` compared with the memory store, `POST /jobs`
     Durable,
     /// 10,000 jobs submitted at once, 100,000 that wait, a restart
     Jobs,
     /// Pages of a listing of 1,000,000 jobs
     Listing,
-    /// What others notice of clients that mean harm
+    /// The effect of malicious clients on others
     Abuse,
 }
 
@@ -97,9 +98,9 @@ pub(crate) struct ReferenceOptions {
 pub(crate) struct AskOptions {
     /// Where the server listens
     pub(crate) address: SocketAddr,
-    /// How many runs
+    /// Number of runs
     pub(crate) runs: usize,
-    /// Over so many connections at a time
+    /// Number of concurrent connections
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) connections: NonZeroUsize,
 }

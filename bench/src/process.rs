@@ -1,4 +1,4 @@
-//! A server in a process of its own: started, read out, killed.
+//! A server in its own process: starting, measuring and killing it.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-/// What `/proc/<pid>/stat` counts processor time in: `USER_HZ`, 100 on every Linux.
+/// The unit of processor time in `/proc/<pid>/stat`: `USER_HZ`, 100 on every Linux.
 const TICK: Duration = Duration::from_millis(10);
 
 /// A running program. Killed by its id on drop.
@@ -18,7 +18,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a command with nothing to read and nothing to say but errors, which go to `log`.
+    /// Starts a command without stdin and stdout; its errors go to `log`.
     pub(crate) fn start(command: &mut Command, log: &Path) -> Result<Self> {
         let log = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         let child = command
@@ -49,7 +49,7 @@ impl Process {
         Ok((process, address))
     }
 
-    /// Fails when the program has ended.
+    /// Fails if the program has exited.
     pub(crate) fn still_runs(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             Some(status) => bail!("it ended with {status}"),
@@ -97,7 +97,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Fails only when it has ended by itself.
+        // Fails only if it has exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

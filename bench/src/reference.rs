@@ -1,5 +1,5 @@
-//! The yardstick: the smallest program that validates one field of a JSON body, makes the model
-//! call that the greeting workflow makes, and answers JSON.
+//! The reference: the smallest program that validates one field of a JSON body, makes the greeting
+//! workflow's model call, and returns JSON.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -24,7 +24,7 @@ struct Model {
     jobs: Mutex<Jobs>,
 }
 
-/// The barest job table: the inputs of each job, and its outputs once it has any.
+/// A minimal job table: the inputs of each job, and its outputs once it has any.
 #[derive(Default)]
 struct Jobs {
     by_id: HashMap<u64, Job>,
@@ -80,7 +80,7 @@ pub(crate) async fn serve(options: ReferenceOptions) -> Result<()> {
     Ok(())
 }
 
-/// As flowmill sets its client up: bundled roots, a pool without limit, no proxies.
+/// Set up like flowmill's client: bundled roots, an unlimited pool, no proxies.
 fn client() -> Result<reqwest::Client> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
@@ -109,7 +109,7 @@ async fn run(
     Ok(Json(json!({"status": "success", "outputs": outputs})))
 }
 
-/// Accepts a job and runs it on a task of its own.
+/// Accepts a job and runs it on its own task.
 async fn submit(
     State(model): State<Arc<Model>>,
     Json(Envelope { inputs }): Json<Envelope>,

@@ -1,4 +1,4 @@
-//! What was measured, line by line, beside what was allowed.
+//! The report: each measured figure with its budget.
 
 use std::io::{self, Write};
 
@@ -11,7 +11,7 @@ use crate::options::Format;
 pub(crate) struct Report {
     pub(crate) cores: usize,
     pub(crate) lines: Vec<Line>,
-    /// What a reader must know about the figures.
+    /// Notes about the figures.
     pub(crate) notes: Vec<String>,
 }
 
@@ -20,12 +20,12 @@ pub(crate) struct Report {
 pub(crate) struct Line {
     what: String,
     unit: &'static str,
-    /// The reference's figure in `unit`, where there is one.
+    /// The reference's figure in `unit`, if there is one.
     reference: Option<f64>,
     /// flowmill's figure in `unit`.
     flowmill: f64,
     measure: Measure,
-    /// What the budget is about: the ratio, the difference or flowmill's figure itself.
+    /// What the budget limits: the ratio, the difference, or flowmill's own figure.
     measured: f64,
     budget: Option<Budget>,
     ok: Option<bool>,
@@ -99,7 +99,7 @@ impl Line {
         }
     }
 
-    /// Holds the line to a budget.
+    /// Sets the line's budget.
     pub(crate) fn within(self, budget: Budget) -> Self {
         Self {
             budget: Some(budget),
@@ -109,7 +109,7 @@ impl Line {
     }
 }
 
-/// The same thing measured at both programs, one right after the other.
+/// The same figure of both programs, measured one right after the other.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pair {
     pub(crate) reference: f64,

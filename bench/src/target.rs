@@ -1,4 +1,4 @@
-//! The two programs under measurement, started the same way and asked the same thing.
+//! The two measured programs, which are started in the same way and get the same requests.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -13,21 +13,21 @@ use crate::load::{self, Question};
 use crate::model_server::GREETING;
 use crate::process::Process;
 
-/// How long a program may take to its first healthy answer before the measurement is given up.
+/// Longest time until a program is healthy, after which the measurement fails.
 const START_LIMIT: Duration = Duration::from_secs(10);
-/// Between two questions whether it is healthy; bounds the error of the start time.
+/// Time between two health checks, which limits the error of the start time.
 const START_POLL: Duration = Duration::from_micros(250);
 
 const WORKFLOW: &str = include_str!("../workflows/greeting.yaml");
 
-/// What can be started.
+/// A program that can be measured.
 #[derive(Debug, Clone)]
 pub(crate) enum Program {
-    /// The yardstick.
+    /// The reference program.
     Reference,
-    /// The binary.
+    /// The flowmill binary.
     Flowmill(PathBuf),
-    /// The binary, which tracks its runs in the MLflow at that address.
+    /// The flowmill binary, tracking its runs in the MLflow server at that address.
     Tracked(PathBuf, SocketAddr),
 }
 
@@ -35,7 +35,7 @@ pub(crate) enum Program {
 pub(crate) struct Target {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
-    /// From the start of the process to its first healthy answer.
+    /// Time from the start of the process to its first healthy response.
     pub(crate) start_time: Duration,
 }
 
@@ -79,7 +79,7 @@ impl Program {
                     ])
                     .args(["--port", &address.port().to_string()])
                     .args(options)
-                    // No setting of whoever measures may leak in.
+                    // Settings of the user's environment must not leak in.
                     .env_clear()
                     .env("OPENAI_BASE_URL", &model_url)
                     .env("OPENAI_API_KEY", "bench")
@@ -125,7 +125,7 @@ impl Program {
 }
 
 impl Target {
-    /// Makes sure that a run really answers what the model said, before anything is measured.
+    /// Checks that a run returns the model's answer before anything is measured.
     pub(crate) async fn check(&self) -> Result<()> {
         let answer = load::ask_once(self.address, &Question::run()).await?;
         let answer: Value = serde_json::from_slice(&answer).context("the answer is not JSON")?;

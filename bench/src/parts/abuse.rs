@@ -1,5 +1,5 @@
-//! What others notice of an attack: the p99 of runs on a server that is under one, beside the same
-//! binary that is left in peace.
+//! The effect of an attack on others: the p99 of runs on a server under attack, compared with that
+//! of the same binary without.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::load::{self, Question};
 use crate::report::{Budget, Line, Measure, Pair};
 use crate::target::Program;
 
-/// Of those who are served.
+/// The clients that are served.
 const CONNECTIONS: usize = 4;
 
 const P99_RATIO: Budget = Budget::AtMost(2.0);
-/// 10,000 idle connections, and what is sent to be refused.
+/// 10,000 idle connections, and requests that are refused.
 const PEAK_MB: Budget = Budget::AtMost(300.0);
 
-/// Descriptors of ours beside those of the attack.
+/// Our own descriptors besides those of the attack.
 const SPARE_DESCRIPTORS: u64 = 1_000;
 
 pub(super) async fn measure(bench: &mut Bench) -> Result<Vec<Line>> {

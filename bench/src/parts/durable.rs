@@ -1,4 +1,4 @@
-//! What it costs that jobs are durable.
+//! The cost of durable jobs.
 
 use std::fs::File;
 use std::io::Write;
@@ -16,7 +16,7 @@ const CONNECTIONS: usize = 256;
 const OF_MEMORY: Budget = Budget::AtLeast(0.85);
 const ACCEPTED: Budget = Budget::AtLeast(5_000.0);
 
-/// A job takes some such bytes in a file.
+/// Approximate size of a job in a file, in bytes.
 const RECORD: [u8; 512] = [b'x'; 512];
 
 pub(super) async fn measure(bench: &Bench) -> Result<Vec<Line>> {
@@ -26,7 +26,7 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Line>> {
     Ok(vec![runs(bench).await?, accepted(bench).await?])
 }
 
-/// `POST /run`: the memory store beside the file.
+/// `POST /run`: the memory store compared with the file.
 async fn runs(bench: &Bench) -> Result<Line> {
     let (_model, model) = start_model(Duration::ZERO)?;
     let folder = bench.fresh_folder()?;
@@ -53,9 +53,10 @@ async fn runs(bench: &Bench) -> Result<Line> {
     Ok(Line::paired(what, "/s", Measure::Ratio, &rounds).within(OF_MEMORY))
 }
 
-/// `POST /jobs`: how many are on the disk each second, beside a program that syncs each by itself.
+/// `POST /jobs`: jobs stored on disk per second, compared with a program that syncs each one
+/// separately.
 async fn accepted(bench: &Bench) -> Result<Line> {
-    // Nothing runs but the first job, for as long as it takes.
+    // Only the first job runs, for the whole measurement.
     let (_model, model) = start_model(Duration::from_secs(3_600))?;
     let folder = bench.fresh_folder()?;
     let options = ["--max-running", "1", "--max-queued", "100000000"];
@@ -76,7 +77,7 @@ async fn accepted(bench: &Bench) -> Result<Line> {
     Ok(Line::paired(what, "/s", Measure::Value, &rounds).within(ACCEPTED))
 }
 
-/// Records that a program makes durable each second, one after the other, on the same disk.
+/// Records that a program writes and syncs per second, one after the other, on the same disk.
 fn synced_one_by_one(folder: &Path, length: Duration) -> Result<f64> {
     let mut file = File::create(folder.join("one-by-one")).context("a file to be synced")?;
     let start = Instant::now();
