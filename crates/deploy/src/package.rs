@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::dockerfile::{dockerfile, dockerignore};
 use crate::examples;
-use crate::plan::{Access, Answering, DATA, MEMORY_MB, PORT, Plan, Store, USER, written};
+use crate::plan::{Access, DATA, MEMORY_MB, ModelSource, PORT, Plan, Store, USER, written};
 use crate::render::{Template, render};
 use crate::sbom;
 use crate::variables::{self, MACHINE};
@@ -195,7 +195,7 @@ impl<'a> Context<'a> {
             stop: written(plan.stop_timeout()),
             stop_seconds: plan.stop_timeout().as_secs(),
             drain: written(plan.drain_timeout),
-            variables: variables::of(workflow, &plan.answering),
+            variables: variables::of(workflow, &plan.model_source),
             kubernetes: Kubernetes {
                 volume: format!("{in_kubernetes}-data"),
                 secret: format!("{in_kubernetes}-env"),
@@ -218,16 +218,16 @@ impl<'a> Context<'a> {
             fields: fields(plan),
             secrets_file: SECRETS.1,
             workflow_file: plan.workflow_file(),
-            answers: match &plan.answering {
-                Answering::Workflow => None,
-                Answering::Model(_) => {
+            answers: match &plan.model_source {
+                ModelSource::Workflow => None,
+                ModelSource::Model(_) => {
                     Some("Every node asks one model, whatever the workflow says")
                 }
-                Answering::Offline => {
+                ModelSource::Offline => {
                     Some("The built-in model makes the answers up; no model is called")
                 }
-                Answering::Replay => Some("The answers come from a cassette; no model is called"),
-                Answering::Replies => Some("The answers come from a script; no model is called"),
+                ModelSource::Replay => Some("The answers come from a cassette; no model is called"),
+                ModelSource::Replies => Some("The answers come from a script; no model is called"),
             },
             settings: plan.settings.is_some(),
         }

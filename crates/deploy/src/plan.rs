@@ -45,7 +45,7 @@ pub struct Plan<'a> {
     /// `flowmill.toml`, byte for byte, where the project has one.
     pub settings: Option<&'a str>,
     /// Where the answers to prompts come from.
-    pub answering: Answering,
+    pub model_source: ModelSource,
     /// The files that the options of the server name.
     pub attached: Vec<Attached>,
     /// The document that the server serves at `/openapi.json`.
@@ -93,7 +93,7 @@ pub enum Access {
 
 /// Where the answers to prompts come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answering {
+pub enum ModelSource {
     /// The models that the nodes name.
     Workflow,
     /// One model for all nodes.
@@ -203,8 +203,8 @@ impl Plan<'_> {
     /// Whether the container may have to reach this machine, where a model server may run.
     pub fn reaches_host(&self) -> bool {
         !matches!(
-            self.answering,
-            Answering::Offline | Answering::Replay | Answering::Replies
+            self.model_source,
+            ModelSource::Offline | ModelSource::Replay | ModelSource::Replies
         )
     }
 
@@ -249,7 +249,7 @@ impl Plan<'_> {
         if let Some(timeout) = self.sync_timeout {
             option("--sync-timeout", written(timeout));
         }
-        if let Answering::Model(spec) = &self.answering {
+        if let ModelSource::Model(spec) = &self.model_source {
             let parts = [spec.provider.as_deref(), spec.model.as_deref()];
             let parts: Vec<&str> = parts.into_iter().flatten().collect();
             option("--model", parts.join("/"));
@@ -263,7 +263,7 @@ impl Plan<'_> {
                 attached.purpose.path().to_owned(),
             );
         }
-        if self.answering == Answering::Offline {
+        if self.model_source == ModelSource::Offline {
             arguments.push("--offline".to_owned());
         }
         // On the network of the container, the published port decides who can reach the server.

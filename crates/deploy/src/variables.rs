@@ -5,7 +5,7 @@ use llm::model::ModelSpec;
 use llm::registry::Variables;
 use serde::Serialize;
 
-use crate::plan::Answering;
+use crate::plan::ModelSource;
 
 /// The name by which a container reaches the machine it runs on.
 pub const MACHINE: &str = "host.docker.internal";
@@ -42,10 +42,13 @@ impl Variable {
 }
 
 /// Every variable that the models of the workflow read, in the order of the nodes.
-pub fn of(workflow: &Workflow, answering: &Answering) -> Vec<Variable> {
+pub fn of(workflow: &Workflow, model_source: &ModelSource) -> Vec<Variable> {
     let mut asked: Vec<(Variables, Vec<&str>)> = Vec::new();
     for node in &workflow.nodes {
-        let asked_model = node.kind.model().and_then(|model| spec(model, answering));
+        let asked_model = node
+            .kind
+            .model()
+            .and_then(|model| spec(model, model_source));
         let Some(variables) = asked_model.as_ref().and_then(Variables::of) else {
             continue;
         };
@@ -66,22 +69,22 @@ pub fn of(workflow: &Workflow, answering: &Answering) -> Vec<Variable> {
 
 /// The model that a node asks. The address and the key of a node belong to the provider it names,
 /// so they are used only if the wanted model is of that provider, as in [`llm::model::Override`].
-fn spec(node: &ModelNode, answering: &Answering) -> Option<ModelSpec> {
+fn spec(node: &ModelNode, model_source: &ModelSource) -> Option<ModelSpec> {
     let own = ModelSpec {
         provider: node.llm.provider.clone(),
         model: node.llm.model.clone(),
         api_base: node.llm.api_base.clone(),
         api_key_env: node.llm.api_key_env.clone(),
     };
-    match answering {
-        Answering::Workflow => Some(own),
-        Answering::Model(wanted) if wanted.provider() == own.provider() => Some(ModelSpec {
+    match model_source {
+        ModelSource::Workflow => Some(own),
+        ModelSource::Model(wanted) if wanted.provider() == own.provider() => Some(ModelSpec {
             provider: wanted.provider.clone(),
             model: wanted.model.clone(),
             ..own
         }),
-        Answering::Model(wanted) => Some(wanted.clone()),
-        Answering::Offline | Answering::Replay | Answering::Replies => None,
+        ModelSource::Model(wanted) => Some(wanted.clone()),
+        ModelSource::Offline | ModelSource::Replay | ModelSource::Replies => None,
     }
 }
 

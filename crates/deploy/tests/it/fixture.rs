@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use deploy::name::Name;
 use deploy::package::Package;
-use deploy::plan::{Access, Answering, Plan, Store};
+use deploy::plan::{Access, ModelSource, Plan, Store};
 use lang::source::Source;
 use lang::workflow::Workflow;
 use serde_json::{Value, json};
@@ -60,7 +60,7 @@ impl Read {
             source: &self.text,
             is_json: self.text.starts_with('{'),
             settings: None,
-            answering: Answering::Workflow,
+            model_source: ModelSource::Workflow,
             attached: Vec::new(),
             openapi: &self.openapi,
             sample: &self.sample,

@@ -1,7 +1,7 @@
 //! What readers of each format make of the files: nothing of a user's text is anything but text.
 
 use deploy::package::Package;
-use deploy::plan::{Access, Answering, Plan, Store};
+use deploy::plan::{Access, ModelSource, Plan, Store};
 use deploy::variables;
 use llm::model::ModelSpec;
 use serde_json::{Value, json};
@@ -275,7 +275,7 @@ fn images_with_other_contents_have_other_tags() {
             ..read.plan()
         },
         Plan {
-            answering: Answering::Offline,
+            model_source: ModelSource::Offline,
             ..read.plan()
         },
         Plan {
@@ -298,7 +298,7 @@ fn images_with_other_contents_have_other_tags() {
 }
 
 /// The variables of a workflow with two nodes, as names with `!` where they are required.
-fn asked(first: &Value, second: &Value, answering: &Answering) -> Vec<String> {
+fn asked(first: &Value, second: &Value, model_source: &ModelSource) -> Vec<String> {
     let node = |id: &str, llm: &Value| json!({ "id": id, "prompt": "{word}", "output_schema": { "type": "str" }, "outputs": ["answer"], "llm": llm });
     let workflow = json!({
         "schema_version": "1.0",
@@ -308,7 +308,7 @@ fn asked(first: &Value, second: &Value, answering: &Answering) -> Vec<String> {
         "edges": [{ "from": "START", "to": "a" }, { "from": "a", "to": "b" }, { "from": "b", "to": "END" }],
     });
     let read = Read::json(&workflow, json!({}));
-    variables::of(&read.workflow, answering)
+    variables::of(&read.workflow, model_source)
         .iter()
         .map(|variable| {
             let required = if variable.required { "!" } else { "" };
@@ -325,7 +325,7 @@ fn exactly_the_variables_that_count_are_asked_for() {
     let own = json!({ "provider": "openai", "model": "m", "api_base": "http://box/v1" });
     let named = json!({ "provider": "openai", "model": "m", "api_key_env": "TEAM_KEY" });
     let llama = json!({ "provider": "ollama", "model": "m" });
-    let as_it_is = Answering::Workflow;
+    let as_it_is = ModelSource::Workflow;
     assert_eq!(
         asked(&openai, &other, &as_it_is),
         ["OPENAI_API_KEY!", "OPENAI_BASE_URL"]
@@ -349,8 +349,8 @@ fn exactly_the_variables_that_count_are_asked_for() {
         ["TEAM_KEY!", "OPENAI_BASE_URL"]
     );
     assert_eq!(asked(&llama, &llama, &as_it_is), ["OLLAMA_HOST!"]);
-    assert!(asked(&openai, &claude, &Answering::Offline).is_empty());
-    let wanted = Answering::Model(ModelSpec::parse("anthropic/m").expect("a spec"));
+    assert!(asked(&openai, &claude, &ModelSource::Offline).is_empty());
+    let wanted = ModelSource::Model(ModelSpec::parse("anthropic/m").expect("a spec"));
     assert_eq!(
         asked(&openai, &named, &wanted),
         ["ANTHROPIC_API_KEY!", "ANTHROPIC_BASE_URL"]
@@ -360,13 +360,13 @@ fn exactly_the_variables_that_count_are_asked_for() {
 #[test]
 fn another_address_makes_the_providers_key_unnecessary() {
     let read = Read::example("greeting");
-    let wanted = Answering::Model(ModelSpec::parse("openai/m").expect("a spec"));
+    let wanted = ModelSource::Model(ModelSpec::parse("openai/m").expect("a spec"));
     let key = &variables::of(&read.workflow, &wanted)[0];
     assert!(key.is_missing(|_| false));
     assert!(!key.is_missing(|name| name == "OPENAI_API_KEY"));
     assert!(!key.is_missing(|name| name == "OPENAI_API_BASE"));
 
     let read = nasty();
-    let key = &variables::of(&read.workflow, &Answering::Workflow)[0];
+    let key = &variables::of(&read.workflow, &ModelSource::Workflow)[0];
     assert!(key.is_missing(|name| name == "OPENAI_BASE_URL"));
 }

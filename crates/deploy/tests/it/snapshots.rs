@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use deploy::name::Name;
 use deploy::package::Package;
-use deploy::plan::{Access, Answering, Attached, Plan, Purpose, Store};
+use deploy::plan::{Access, Attached, ModelSource, Plan, Purpose, Store};
 use llm::model::ModelSpec;
 
 use crate::fixture::{Read, listing, nasty};
@@ -31,7 +31,7 @@ fn an_example_as_it_is() {
 fn several_inputs_and_an_offline_model() {
     let read = Read::example("signup");
     let plan = Plan {
-        answering: Answering::Offline,
+        model_source: ModelSource::Offline,
         secrets: false,
         ..read.plan()
     };
@@ -43,7 +43,7 @@ fn a_model_on_this_machine_and_every_option() {
     let read = Read::example("profile");
     let plan = Plan {
         name: Name::parse("team.profile_2").expect("a name"),
-        answering: Answering::Model(ModelSpec::parse("ollama/llama3.2:1b").expect("a spec")),
+        model_source: ModelSource::Model(ModelSpec::parse("ollama/llama3.2:1b").expect("a spec")),
         attached: vec![
             Attached {
                 purpose: Purpose::Prices,

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use ::deploy::package::OPTIONS_LABEL;
-use ::deploy::plan::{Answering, Plan};
+use ::deploy::plan::{ModelSource, Plan};
 use ::deploy::shell;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
@@ -286,16 +286,16 @@ impl PreviousDeployment {
             ));
         }
         let answered = answers(&self.arguments);
-        let answers = match &plan.answering {
-            Answering::Workflow => "the workflow's own models".to_owned(),
-            Answering::Model(spec) => [spec.provider.as_deref(), spec.model.as_deref()]
+        let answers = match &plan.model_source {
+            ModelSource::Workflow => "the workflow's own models".to_owned(),
+            ModelSource::Model(spec) => [spec.provider.as_deref(), spec.model.as_deref()]
                 .into_iter()
                 .flatten()
                 .collect::<Vec<_>>()
                 .join("/"),
-            Answering::Offline => "the built-in offline model".to_owned(),
-            Answering::Replay => "a cassette".to_owned(),
-            Answering::Replies => "a script".to_owned(),
+            ModelSource::Offline => "the built-in offline model".to_owned(),
+            ModelSource::Replay => "a cassette".to_owned(),
+            ModelSource::Replies => "a script".to_owned(),
         };
         if !self.arguments.is_empty() && answered != answers {
             changes.push(format!("the models change from {answered} to {answers}"));

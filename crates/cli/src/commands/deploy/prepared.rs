@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ::deploy::name::Name;
-use ::deploy::plan::{self, Answering, Attached, Plan, Purpose};
+use ::deploy::plan::{self, Attached, Plan, Purpose};
 use ::deploy::variables::{self, API_KEYS, MLFLOW};
 use lang::workflow::Workflow;
 use serde_json::Value;
@@ -30,7 +30,7 @@ pub(super) struct Prepared<'a> {
     source: lang::source::Source,
     loaded: LoadedWorkflow,
     settings: Option<&'a str>,
-    answering: Answering,
+    model_source: plan::ModelSource,
     attached: Vec<Attached>,
     model_allow: Option<String>,
     pub(super) secrets: Secrets,
@@ -56,12 +56,12 @@ impl<'a> Prepared<'a> {
             context.project.models.clone(),
         );
         let models = models::Options::settle(layers)?;
-        let (answering, attached) = answering(&models)?;
+        let (model_source, attached) = model_source(&models)?;
         let loaded = LoadedWorkflow::new(&source, Arc::clone(&workflow));
 
         let mut secrets =
             Secrets::read(args.env_file.as_deref(), args.no_env_file || args.generate)?;
-        let wanted = variables::of(&workflow, &answering);
+        let wanted = variables::of(&workflow, &model_source);
         if !args.generate {
             secrets.add_from_shell(&wanted);
             secrets.take_from_shell(API_KEYS);
@@ -78,7 +78,7 @@ impl<'a> Prepared<'a> {
                 .for_each(|warning| printer::warning(warning));
             preflight(
                 &loaded,
-                &answering,
+                &model_source,
                 &secrets,
                 Reach::of(models.allow.as_ref()),
             )?;
@@ -94,7 +94,7 @@ impl<'a> Prepared<'a> {
             settings: context.project.text.as_deref(),
             source,
             loaded,
-            answering,
+            model_source,
             attached,
             model_allow: models.allow.as_ref().map(ToString::to_string),
             secrets,
@@ -113,7 +113,7 @@ impl<'a> Prepared<'a> {
         };
         // With --generate it is not known yet which keys there will be; if any are needed, the
         // package has a place for them.
-        let needs_any = variables::of(workflow, &self.answering)
+        let needs_any = variables::of(workflow, &self.model_source)
             .iter()
             .any(|variable| variable.required);
         let (access, in_cluster) = access::of(args, &self.secrets);
@@ -126,7 +126,7 @@ impl<'a> Prepared<'a> {
                 .extension()
                 .is_some_and(|extension| extension.eq_ignore_ascii_case("json")),
             settings: self.settings,
-            answering: self.answering.clone(),
+            model_source: self.model_source.clone(),
             attached: self.attached.clone(),
             openapi: &self.openapi,
             sample: &self.sample,
@@ -177,7 +177,7 @@ fn gate_store(args: &Args, context: &Context) -> Store {
 }
 
 /// What answers the prompts, with the files that it needs.
-fn answering(settings: &models::Settings) -> Result<(Answering, Vec<Attached>)> {
+fn model_source(settings: &models::Settings) -> Result<(plan::ModelSource, Vec<Attached>)> {
     if settings.record.is_some() {
         return Err(Failure::usage(
             "a deployment cannot record a cassette: its file system is read-only",
@@ -192,17 +192,17 @@ fn answering(settings: &models::Settings) -> Result<(Answering, Vec<Attached>)> 
         });
         Ok(())
     };
-    let answering = match &settings.source {
-        ModelSource::Workflow => Answering::Workflow,
-        ModelSource::Override(spec) => Answering::Model(spec.clone()),
-        ModelSource::Offline => Answering::Offline,
+    let model_source = match &settings.source {
+        ModelSource::Workflow => plan::ModelSource::Workflow,
+        ModelSource::Override(spec) => plan::ModelSource::Model(spec.clone()),
+        ModelSource::Offline => plan::ModelSource::Offline,
         ModelSource::Replay(path) => {
             attach(Purpose::Cassette, path)?;
-            Answering::Replay
+            plan::ModelSource::Replay
         }
         ModelSource::Replies(path) => {
             attach(Purpose::Replies, path)?;
-            Answering::Replies
+            plan::ModelSource::Replies
         }
     };
     if let Some(path) = &settings.prices {
@@ -211,21 +211,21 @@ fn answering(settings: &models::Settings) -> Result<(Answering, Vec<Attached>)> 
     if let Some(path) = &settings.ca {
         attach(Purpose::Certificates, path)?;
     }
-    Ok((answering, attached))
+    Ok((model_source, attached))
 }
 
 /// Reports now what would prevent the server in the container from starting.
 fn preflight(
     loaded: &LoadedWorkflow,
-    answering: &Answering,
+    model_source: &plan::ModelSource,
     secrets: &Secrets,
     reach: Reach,
 ) -> Result<()> {
-    let models: Arc<dyn llm::model::Models> = match answering {
-        Answering::Workflow => secrets.models(None, reach)?,
-        Answering::Model(spec) => secrets.models(Some(spec), reach)?,
+    let models: Arc<dyn llm::model::Models> = match model_source {
+        plan::ModelSource::Workflow => secrets.models(None, reach)?,
+        plan::ModelSource::Model(spec) => secrets.models(Some(spec), reach)?,
         // These models answer any request.
-        Answering::Offline | Answering::Replay | Answering::Replies => {
+        plan::ModelSource::Offline | plan::ModelSource::Replay | plan::ModelSource::Replies => {
             Arc::new(llm::offline::Offline)
         }
     };
