@@ -14,7 +14,6 @@ mod secret;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use jobs::key::Hidden256;
 use jobs::store::Error;
 use tokio_util::sync::CancellationToken;
@@ -245,9 +244,4 @@ impl Access {
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
-}
-
-/// Seconds since 1970: how coarsely uses are noted.
-fn seconds(at: Timestamp) -> i64 {
-    at.as_second()
 }

@@ -12,14 +12,13 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use engine::run::Start;
 use futures_util::future::{Either, select};
 use jobs::job::{Job, NewJob};
 use jobs::store::{Error, SubmitOptions, Submitted};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::catalog::LoadedWorkflow;
@@ -27,8 +26,10 @@ use crate::execution::{Begin, Execution};
 use crate::inline_run::{Detachable, InlineRun};
 use crate::limits::{Exceeded, InFlightSlot};
 use crate::live::{LiveRun, Unstored};
-use crate::runs::{Accepted, SubmitError};
-use crate::service::Shared;
+use crate::registry::Arrival;
+use crate::shared::Shared;
+use crate::slots::RunSlot;
+use crate::submission::{Accepted, SubmitError};
 
 /// Longest time for which a run that somebody waits for is not stored.
 const HOLD: Duration = Duration::from_millis(100);
@@ -79,44 +80,37 @@ impl Shared {
         start: Start,
         hold: Option<Duration>,
     ) -> Result<(Detachable, Answer), SubmitError> {
-        // Taken before looking at `draining`: a drain that begins now waits for this submission.
-        let submission = self.tasks.token();
-        if self.is_draining() {
-            return Err(SubmitError::Draining);
-        }
-        let slot = if self.backlog.load(Ordering::SeqCst) {
-            None
-        } else {
-            self.slots.clone().try_acquire_owned().ok()
-        };
-        let place = match self.account_of(job.owner.as_ref()) {
+        let submission = self.lifecycle.begin_submission();
+        let submission = submission.ok_or(SubmitError::Draining)?;
+        let slot = self.slots.take_for_new();
+        let in_flight = match self.in_flight.account_of(job.owner.as_ref()) {
             None => Ok(None),
-            Some(account) => account.take_slot(slot.is_none()).map(Some),
+            Some(account) => InFlightSlot::take(&account, slot.is_none()).map(Some),
         };
-        let place = match place {
+        let in_flight = match in_flight {
             // What it repeats was let in before.
-            Err(_) if job.idempotency.is_some() => place,
+            Err(_) if job.idempotency.is_some() => in_flight,
             Err(exceeded) => return Err(exceeded.into()),
-            Ok(_) => place,
+            Ok(_) => in_flight,
         };
         let (reply, answer) = oneshot::channel();
         let (shared, workflow) = (self.clone(), workflow.clone());
         let unstored = Unstored { job, reply };
         // Each as it is: a future is large, and to make another around it would copy it.
-        let tasks = self.tasks.clone();
-        let work = match (place, slot) {
+        let tasks = self.lifecycle.tasks.clone();
+        let work = match (in_flight, slot) {
             (Err(exceeded), _) => {
                 Detachable::new(tasks, shared.find_earlier(unstored, exceeded, submission))
             }
-            (Ok(place), Some(slot)) => {
+            (Ok(in_flight), Some(slot)) => {
                 let begin = (workflow, start);
                 Detachable::new(
                     tasks,
-                    shared.start(begin, unstored, place, hold, slot, submission),
+                    shared.start(begin, unstored, in_flight, hold, slot, submission),
                 )
             }
-            (Ok(place), None) => {
-                Detachable::new(tasks, shared.enqueue(unstored, place, submission))
+            (Ok(in_flight), None) => {
+                Detachable::new(tasks, shared.enqueue(unstored, in_flight, submission))
             }
         };
         Ok((work, answer))
@@ -125,12 +119,12 @@ impl Shared {
     async fn enqueue(
         self: Arc<Self>,
         unstored: Unstored,
-        place: Option<InFlightSlot>,
+        in_flight: Option<InFlightSlot>,
         _submission: TaskTrackerToken,
     ) {
         // Before it can be claimed.
-        if let Some(place) = place {
-            self.waiting.put(unstored.job.id, place);
+        if let Some(in_flight) = in_flight {
+            self.in_flight.queue(unstored.job.id, in_flight);
         }
         // In both cases it has been told.
         let (Ok(()) | Err(NotHere)) = self.submit(unstored, None).await;
@@ -171,7 +165,7 @@ impl Shared {
             replayed: true,
             ended: job.status.is_final().then_some(job.status),
             created_at: job.created_at,
-            run: self.running(job.id),
+            run: self.runs.get(job.id),
         }
     }
 
@@ -179,12 +173,12 @@ impl Shared {
         self: Arc<Self>,
         begin: Begin,
         unstored: Unstored,
-        place: Option<InFlightSlot>,
+        in_flight: Option<InFlightSlot>,
         hold: Option<Duration>,
-        slot: OwnedSemaphorePermit,
+        slot: RunSlot,
         _submission: TaskTrackerToken,
     ) {
-        let execution = Execution::of_new(&self, &unstored.job, place);
+        let execution = Execution::of_new(&self, &unstored.job, in_flight);
         let run = execution.run();
         // Because it may exist already, or the store may refuse it.
         let is_stored_first =
@@ -221,7 +215,7 @@ impl Shared {
         };
         let end = tokio::select! {
             biased;
-            () = self.stopped.cancelled() => None,
+            () = self.lifecycle.stopped.cancelled() => None,
             end = both => end,
         };
         execution.leave(end, Some(slot));
@@ -232,11 +226,12 @@ impl Shared {
         let Unstored { job, reply } = unstored;
         let accepted = Accepted::new(&job, run.cloned());
         let (id, created_at) = (job.id, job.created_at);
+        let arrival = run.map(|_| self.runs.arrival(id, created_at));
         let options = SubmitOptions {
-            claim: run.map(|_| self.arrives(id, created_at)),
+            claim: arrival.as_ref().map(Arrival::claimant),
             max_pending: self.settings.max_queued,
         };
-        let account = self.account_of(job.owner.as_ref());
+        let account = self.in_flight.account_of(job.owner.as_ref());
         let mut here = Err(NotHere);
         let answer = match self.store.submit(*job, options).await {
             Ok(Submitted::New(claimed)) => {
@@ -245,11 +240,10 @@ impl Shared {
                 }
                 if let (Some(claimed), Some(run)) = (claimed, run) {
                     run.grant(claimed.lease);
-                    self.register(run);
+                    self.runs.register(run);
                     here = Ok(());
                 } else {
-                    self.backlog.store(true, Ordering::SeqCst);
-                    self.wake.notify_one();
+                    self.slots.job_waits();
                 }
                 Ok(accepted)
             }
@@ -259,9 +253,9 @@ impl Shared {
             Err(error) => Err(self.refused(error)),
         };
         if run.is_none() && !answer.as_ref().is_ok_and(|accepted| !accepted.replayed) {
-            self.waiting.take(id);
+            self.in_flight.dequeue(id);
         }
-        self.has_arrived(id, created_at);
+        drop(arrival);
         // Whoever asked may have gone; the job is accepted all the same.
         let _ = reply.send(answer);
         here

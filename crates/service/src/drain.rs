@@ -1,12 +1,11 @@
 //! Shutting down without losing a run.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jobs::job::Status;
 use jobs::store::{CancelRequested, Error, Filter};
 
-use crate::service::{Service, Shared};
+use crate::shared::{Service, Shared};
 
 /// Between two looks whether jobs still wait.
 const POLL: Duration = Duration::from_millis(50);
@@ -34,23 +33,20 @@ impl Service {
     /// with its handle. Where jobs live in memory, those that wait for a slot count as in flight. Webhooks that are being delivered get some seconds; the others stay in the store.
     pub async fn drain(&self, timeout: Duration) -> Drained {
         let shared = &self.shared;
-        let ended_before = shared.ended.load(Ordering::SeqCst);
-        let handed_back_before = shared.handed_back.load(Ordering::SeqCst);
-        shared.stopping.store(true, Ordering::SeqCst);
-        shared.draining.store(true, Ordering::SeqCst);
-        shared.tasks.close();
+        let lifecycle = &shared.lifecycle;
+        let (ended_before, handed_back_before) = lifecycle.counts();
+        lifecycle.begin_drain();
         tokio::select! {
             biased;
             () = shared.all_ended() => {}
             () = shared.host.sleep(timeout) => {}
         }
-        let finished = shared.ended.load(Ordering::SeqCst) - ended_before;
         let mut drained = Drained {
-            finished,
+            finished: lifecycle.counts().0 - ended_before,
             ..Drained::default()
         };
         if shared.store.is_durable() {
-            shared.abandon_runs.cancel();
+            lifecycle.abandon_runs.cancel();
         } else {
             match shared.cancel_all().await {
                 Ok(cancelled) => drained.cancelled = cancelled,
@@ -61,16 +57,16 @@ impl Service {
         }
         tokio::select! {
             biased;
-            () = shared.tasks.wait() => {}
+            () = lifecycle.tasks.wait() => {}
             () = shared.host.sleep(GRACE) => tracing::warn!("some runs did not stop in time"),
         }
         // In memory, too, nobody waits for a run that did not stop.
-        shared.abandon_runs.cancel();
-        shared.stop_delivering.cancel();
-        shared.deliverer.wait().await;
-        shared.stopped.cancel();
-        shared.workers.wait().await;
-        drained.handed_back = shared.handed_back.load(Ordering::SeqCst) - handed_back_before;
+        lifecycle.abandon_runs.cancel();
+        shared.deliveries.stop.cancel();
+        shared.deliveries.deliverer.wait().await;
+        lifecycle.stopped.cancel();
+        lifecycle.workers.wait().await;
+        drained.handed_back = lifecycle.counts().1 - handed_back_before;
         drained
     }
 }
@@ -79,7 +75,7 @@ impl Shared {
     /// Until no run is left here, and no job waits that could only run here.
     async fn all_ended(&self) {
         loop {
-            self.tasks.wait().await;
+            self.lifecycle.tasks.wait().await;
             let waits = !self.store.is_durable()
                 && self
                     .store
@@ -87,9 +83,9 @@ impl Shared {
                     .await
                     .is_ok_and(|counts| counts.pending > 0);
             if waits {
-                self.wake.notify_one();
+                self.slots.wake_worker();
                 self.host.sleep(POLL).await;
-            } else if self.tasks.is_empty() {
+            } else if self.lifecycle.tasks.is_empty() {
                 // In this order: a job that left the queue since has its claim or its run among the tasks.
                 return;
             }

@@ -1,37 +1,21 @@
-//! Watching a job: its stored events from any position, then what happens as it happens, without a gap
-//! or a repetition, to the last event.
+//! Events as those who watch a job see them.
 //!
 //! Ids belong to stored events alone. A delta has none (its JSON repeats the id of the event before
 //! it), so that a client that resumes from the last id it has seen is always at a stored position;
-//! deltas are told to those who watch when they come and never again.
+//! deltas are shown to those who watch when they come and never again.
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_stream::try_stream;
 use engine::event::SEALED;
-use futures_util::Stream;
-use jobs::job::{End, Ending, Job, JobId};
+use jobs::job::{End, Ending};
 use jobs::json::Json;
-use jobs::store::{Error, StoredEvent};
+use jobs::store::StoredEvent;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast::Receiver;
-
-use crate::live::LiveEvent;
-use crate::numbered::Numbered;
-use crate::runs::Accepted;
-use crate::service::{Service, Shared};
-
-/// Events read from the store at once.
-const PAGE: usize = 256;
 
 /// The kind of the event that ends a stream because the server shuts down.
-const SERVER_STOPPING: &str = "server_stopping";
-
-/// Pause between two looks at a job that does not run here.
-const POLL: Duration = Duration::from_millis(500);
+pub(crate) const SERVER_STOPPING: &str = "server_stopping";
 
 /// What a watcher sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,172 +128,7 @@ impl FinalEvent {
     }
 }
 
-/// For those who watch a job that does not end in this process.
-#[derive(Debug, Serialize)]
-#[serde(tag = "event")]
-enum Notice {
-    #[serde(rename = "server_stopping")]
-    ServerStopping { job_id: JobId },
-}
-
-fn is_final(kind: &str) -> bool {
+/// Whether no event follows one of that kind.
+pub(crate) fn is_final(kind: &str) -> bool {
     matches!(kind, "run_completed" | "run_failed" | "run_cancelled")
-}
-
-impl Service {
-    /// A job's events with an id above `after` (0: from the start), to its last one, or to one that says
-    /// that this process stops executing runs. Ends at once when there is no such job. However slow its
-    /// reader is, the run does not wait for it.
-    pub fn events(
-        &self,
-        id: JobId,
-        after: u64,
-    ) -> impl Stream<Item = Result<Event, Error>> + Send + use<> {
-        self.watch(id, after, None)
-    }
-
-    /// All events of a run that was just accepted, with the deltas from before anybody could watch it where
-    /// the request asked for them.
-    pub fn follow(
-        &self,
-        accepted: &Accepted,
-    ) -> impl Stream<Item = Result<Event, Error>> + Send + use<> {
-        let place = accepted
-            .run
-            .as_ref()
-            .and_then(|run| run.take_reserved_watcher());
-        self.watch(accepted.id, 0, place)
-    }
-
-    fn watch(
-        &self,
-        id: JobId,
-        after: u64,
-        place: Option<Receiver<LiveEvent>>,
-    ) -> impl Stream<Item = Result<Event, Error>> + Send + use<> {
-        let shared = self.shared.clone();
-        try_stream! {
-            let mut last = after;
-            if let Some(mut live) = place {
-                while let Some(event) = next(&mut live, &mut last).await {
-                    let ended = event.is_final();
-                    yield event;
-                    if ended {
-                        return;
-                    }
-                }
-            }
-            loop {
-                // In this order: what happens after `watch` is live, what was stored before is read, and
-                // a job that has ended by the time it is looked at has all its events in the store.
-                let is_last_look = shared.abandon_runs.is_cancelled();
-                let live = shared.running(id).and_then(|run| run.watch());
-                let Some(job) = shared.store.get(id).await? else { return };
-                loop {
-                    let page = shared.store.events(id, last, PAGE).await?;
-                    let is_last_page = page.len() < PAGE;
-                    for event in page {
-                        last = event.id;
-                        let event = Event::from(event);
-                        let ended = event.is_final();
-                        yield event;
-                        if ended {
-                            return;
-                        }
-                    }
-                    if is_last_page {
-                        break;
-                    }
-                }
-                if job.status.is_final() {
-                    if let Some(event) = shared.unstored_end(&job, after, last).await? {
-                        yield event;
-                    }
-                    return;
-                }
-                let Some(mut live) = live else {
-                    if is_last_look {
-                        yield shared.server_stopping(id);
-                        return;
-                    }
-                    tokio::select! {
-                        biased;
-                        () = shared.abandon_runs.cancelled() => {}
-                        () = shared.host.sleep(POLL) => {}
-                    }
-                    continue;
-                };
-                while let Some(event) = next(&mut live, &mut last).await {
-                    let ended = event.is_final();
-                    yield event;
-                    if ended {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// What comes next; `None` when the store must be asked: the watcher lagged, or the run has left.
-async fn next(live: &mut Receiver<LiveEvent>, last: &mut u64) -> Option<Event> {
-    loop {
-        match live.recv().await.ok()? {
-            LiveEvent::Event { event, .. } if event.id <= *last => {}
-            LiveEvent::Event { previous, .. } if previous > *last => return None,
-            LiveEvent::Event { event, .. } => {
-                *last = event.id;
-                return Some(event.into());
-            }
-            LiveEvent::Delta { after, .. } if after < *last => {}
-            LiveEvent::Delta { event, .. } => return Some(event),
-        }
-    }
-}
-
-impl Shared {
-    /// Live only, and without a position of its own.
-    fn server_stopping(&self, job_id: JobId) -> Event {
-        let notice = Numbered {
-            id: 0,
-            at: self.host.now(),
-            kind: Notice::ServerStopping { job_id },
-        };
-        Event {
-            id: None,
-            kind: Cow::Borrowed(SERVER_STOPPING),
-            data: notice.written(),
-        }
-    }
-
-    /// The last event of a job that was cancelled while it waited: no worker had it that could have stored
-    /// one, so it is made of the record, the same each time. `None` where a worker did store the last
-    /// event, or the watcher has had this one: it began `after` it.
-    async fn unstored_end(&self, job: &Job, after: u64, last: u64) -> Result<Option<Event>, Error> {
-        let read_nothing = last == after;
-        if read_nothing && after > 0 {
-            let begun_at = self.store.events(job.id, after - 1, 1).await?;
-            if begun_at
-                .first()
-                .is_none_or(|event| event.id != after || is_final(&event.kind))
-            {
-                return Ok(None);
-            }
-        }
-        let event = FinalEvent::Cancelled {
-            execution_time_ms: job.execution_time_ms.unwrap_or(0),
-        };
-        let id = last + 1;
-        let at = job.completed_at.unwrap_or(job.created_at);
-        Ok(Some(Event {
-            id: Some(id),
-            kind: Cow::Borrowed(event.name()),
-            data: Numbered {
-                id,
-                at,
-                kind: event,
-            }
-            .written(),
-        }))
-    }
 }

@@ -1,7 +1,6 @@
 //! Executing a job, from its lease or its acceptance to its end.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,10 +11,9 @@ use engine::trace::{self, RunIds};
 use engine::watch::{ObserverPair, RunInfo};
 use futures_util::FutureExt;
 use jiff::Timestamp;
-use jobs::job::{End, Ending, Job, NewJob, Status, Workload};
+use jobs::job::{End, Ending, Job, JobId, NewJob, Status, Workload};
 use jobs::json::Json;
-use jobs::store::{Claimed, Error};
-use tokio::sync::OwnedSemaphorePermit;
+use jobs::store::{Claimed, Error, later};
 
 use crate::backoff::Backoff;
 use crate::catalog::LoadedWorkflow;
@@ -23,8 +21,10 @@ use crate::limits::{Account, InFlightSlot};
 use crate::live::{LiveRun, Unstored};
 use crate::position;
 use crate::problem::Problem;
-use crate::runs::{Accepted, RunOptions, later};
-use crate::service::Shared;
+use crate::run_options::RunOptions;
+use crate::shared::Shared;
+use crate::slots::RunSlot;
+use crate::submission::Accepted;
 
 /// What is executed, and from where.
 pub(crate) type Begin = (Arc<LoadedWorkflow>, Start);
@@ -41,15 +41,19 @@ pub(crate) struct Execution {
     /// Of whom the job belongs to, where that is counted.
     account: Option<Arc<Account>>,
     /// In that account, until the run is over.
-    place: Mutex<Option<InFlightSlot>>,
+    in_flight: Mutex<Option<InFlightSlot>>,
     /// An earlier attempt was gone with what it had under way.
     was_interrupted: bool,
 }
 
 impl Execution {
     /// Of a job that is about to be stored.
-    pub(crate) fn of_new(shared: &Arc<Shared>, job: &NewJob, place: Option<InFlightSlot>) -> Self {
-        let run = LiveRun::new(shared, job.id, job.workflow.clone(), 0);
+    pub(crate) fn of_new(
+        shared: &Arc<Shared>,
+        job: &NewJob,
+        in_flight: Option<InFlightSlot>,
+    ) -> Self {
+        let run = live(shared, job.id, &job.workflow, 0);
         let options = RunOptions::of(&job.workload);
         if options.stream {
             run.reserve_watcher();
@@ -61,19 +65,17 @@ impl Execution {
             deadline: job.deadline,
             work: job.workload.clone(),
             options,
-            account: place.as_ref().map(|place| place.account().clone()),
-            place: Mutex::new(place),
+            account: in_flight
+                .as_ref()
+                .map(|in_flight| in_flight.account().clone()),
+            in_flight: Mutex::new(in_flight),
             was_interrupted: false,
         }
     }
 
     /// Executes a job from where its record says it stands, on a task of its own; with its slot if it is
     /// to be executed and not just ended.
-    pub(crate) fn start(
-        shared: &Arc<Shared>,
-        claimed: Claimed,
-        slot: Option<OwnedSemaphorePermit>,
-    ) {
+    pub(crate) fn start(shared: &Arc<Shared>, claimed: Claimed, slot: Option<RunSlot>) {
         let Claimed {
             job,
             lease,
@@ -83,8 +85,8 @@ impl Execution {
             was_lost,
             wake_ups: _,
         } = claimed;
-        let run = LiveRun::new(shared, job.id, job.workflow.clone(), last_event);
-        let place = shared.claimed_place(&job);
+        let run = live(shared, job.id, &job.workflow, last_event);
+        let in_flight = shared.in_flight.claimed(&job);
         let execution = Self {
             shared: shared.clone(),
             run: Arc::new(run),
@@ -92,16 +94,18 @@ impl Execution {
             deadline: job.deadline,
             options: RunOptions::of(&work),
             work,
-            account: place.as_ref().map(|place| place.account().clone()),
-            place: Mutex::new(place),
+            account: in_flight
+                .as_ref()
+                .map(|in_flight| in_flight.account().clone()),
+            in_flight: Mutex::new(in_flight),
             was_interrupted: was_lost,
         };
         execution.run.grant(lease);
-        shared.register(&execution.run);
-        shared.tasks.spawn(async move {
+        shared.runs.register(&execution.run);
+        shared.lifecycle.tasks.spawn(async move {
             let end = tokio::select! {
                 biased;
-                () = execution.shared.stopped.cancelled() => None,
+                () = execution.shared.lifecycle.stopped.cancelled() => None,
                 end = execution.resume(&job, last_event, starts) => end,
             };
             execution.leave(end, slot);
@@ -113,9 +117,9 @@ impl Execution {
     }
 
     /// Lets everybody know that the run is over here.
-    pub(crate) fn leave(&self, end: Option<Job>, slot: Option<OwnedSemaphorePermit>) {
-        self.shared.unregister(&self.run);
-        drop(self.take_place());
+    pub(crate) fn leave(&self, end: Option<Job>, slot: Option<RunSlot>) {
+        self.shared.runs.unregister(&self.run);
+        drop(self.take_in_flight());
         if end.is_none()
             && self.run.granted().is_none()
             && let Some(telemetry) = self.run.telemetry()
@@ -123,15 +127,15 @@ impl Execution {
             telemetry.dismissed();
         }
         self.run.leave(end);
-        drop(slot);
-        if self.shared.backlog.load(Ordering::SeqCst) {
-            self.shared.wake.notify_one();
-        }
+        self.shared.slots.give_back(slot);
     }
 
-    fn take_place(&self) -> Option<InFlightSlot> {
-        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        place.take()
+    fn take_in_flight(&self) -> Option<InFlightSlot> {
+        let mut in_flight = self
+            .in_flight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        in_flight.take()
     }
 
     /// The ended job; `None` when it has no end here.
@@ -226,7 +230,12 @@ impl Execution {
         let mut backoff = Backoff::for_store();
         loop {
             let read = async {
-                let Some(workflow) = self.shared.workflow_of(job).await? else {
+                let Some(workflow) = self
+                    .shared
+                    .workflows
+                    .of_job(&*self.shared.store, job)
+                    .await?
+                else {
                     return Ok(None);
                 };
                 let store = &*self.shared.store;
@@ -330,10 +339,10 @@ impl Execution {
     async fn hand_back(&self) {
         match self.run.hand_back().await {
             Ok(()) => {
-                self.shared.handed_back.fetch_add(1, Ordering::SeqCst);
-                if let Some(mut place) = self.take_place() {
-                    place.waits_again();
-                    self.shared.waiting.put(self.run.id(), place);
+                self.shared.lifecycle.run_handed_back();
+                if let Some(mut in_flight) = self.take_in_flight() {
+                    in_flight.waits_again();
+                    self.shared.in_flight.queue(self.run.id(), in_flight);
                 }
             }
             Err(error) => {
@@ -379,7 +388,7 @@ impl Execution {
             Outcome::Cancelled => {}
         }
         // Before anybody can know that it has ended, and begin another.
-        drop(self.take_place());
+        drop(self.take_in_flight());
         let masked_outputs = finished.masked_outputs.as_ref().map(Json::of);
         let stored = match self.run.take_unstored() {
             Some(unstored) => self.store_ended(unstored, ending, masked_outputs).await,
@@ -390,12 +399,12 @@ impl Execution {
                 if let Outcome::Failed(failure) = &finished.outcome {
                     self.tell_failure(failure);
                 }
-                self.shared.ended.fetch_add(1, Ordering::SeqCst);
+                self.shared.lifecycle.run_ended();
                 if let Some(telemetry) = self.run.telemetry() {
                     telemetry.ended(&finished);
                 }
                 if job.webhook.is_some() {
-                    self.shared.wake_deliveries.notify_one();
+                    self.shared.deliveries.may_be_due();
                 }
                 Some(job)
             }
@@ -415,7 +424,7 @@ impl Execution {
     ) -> Result<Job, Error> {
         let Unstored { job, reply } = unstored;
         let accepted = Accepted::new(&job, Some(self.run.clone()));
-        let claimant = &self.shared.claimant;
+        let claimant = self.shared.runs.claimant();
         let stored = self
             .run
             .store_ended(*job, claimant, ending, masked_outputs)
@@ -433,6 +442,11 @@ impl Execution {
         });
         stored
     }
+}
+
+fn live(shared: &Shared, id: JobId, workflow: &Arc<str>, last_event: u64) -> LiveRun {
+    let abandon = shared.lifecycle.abandon_runs.child_token();
+    LiveRun::new(&shared.backing, abandon, id, workflow.clone(), last_event)
 }
 
 /// An outcome that the engine did not come to; what the run had taken before is not forgotten.

@@ -5,13 +5,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::host::Host;
 use futures_util::future::join_all;
 use jiff::SignedDuration;
-use jobs::job::JobId;
-use jobs::store::{Error, IDEMPOTENCY_KEPT};
-use tokio::sync::mpsc::UnboundedReceiver;
+use jobs::job::{Job, JobId};
+use jobs::store::{Error, IDEMPOTENCY_KEPT, JobStore};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio_util::sync::CancellationToken;
 
-use crate::service::{Settings, Shared};
+use crate::settings::Settings;
 
 /// How long a job is kept whose end nobody reads, where jobs are forgotten as soon as it was.
 pub const UNREAD_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -27,18 +29,64 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Jobs forgotten in one call of the store.
 const BATCH: usize = 256;
 
+/// Takes jobs whose end was read, where none is to be kept.
+#[derive(Debug)]
+pub(crate) struct ReadJobs {
+    to_forget: UnboundedSender<JobId>,
+    /// Jobs are kept whether their end was read or not.
+    are_kept: bool,
+}
+
+/// Jobs whose end was read, on their way to [`forget_jobs`].
+pub(crate) fn read_jobs(settings: &Settings) -> (ReadJobs, UnboundedReceiver<JobId>) {
+    let (to_forget, read) = unbounded_channel();
+    let jobs = ReadJobs {
+        to_forget,
+        are_kept: !settings.retention.is_zero(),
+    };
+    (jobs, read)
+}
+
+impl ReadJobs {
+    /// A client got a job as it is: where none is to be kept, one that has ended is forgotten. One whose
+    /// webhook is owed waits for that.
+    pub(crate) fn was_read(&self, job: &Job) {
+        let owes_nothing = job
+            .webhook
+            .as_ref()
+            .is_none_or(|delivery| delivery.state.is_settled());
+        if job.status.is_final() && owes_nothing {
+            self.end_is_known(job.id);
+        }
+    }
+
+    /// Somebody knows how a job ended, and nobody else has to be told.
+    pub(crate) fn end_is_known(&self, id: JobId) {
+        if !self.are_kept {
+            // It fails when the service has ended; the next process forgets the job in its time.
+            let _ = self.to_forget.send(id);
+        }
+    }
+}
+
 /// Works until told to stop.
-pub(crate) async fn forget_jobs(shared: Arc<Shared>, mut read: UnboundedReceiver<JobId>) {
-    let host = &*shared.host;
-    let tick = tick(&shared.settings);
+pub(crate) async fn forget_jobs(
+    store: Arc<dyn JobStore>,
+    host: Arc<dyn Host>,
+    settings: Settings,
+    stopped: CancellationToken,
+    mut read: UnboundedReceiver<JobId>,
+) {
+    let (store, host) = (&*store, &*host);
+    let tick = tick(&settings);
     let mut next_sweep = host.elapsed() + tick;
     let mut ids = Vec::new();
     loop {
         tokio::select! {
             biased;
-            () = shared.stopped.cancelled() => return,
+            () = stopped.cancelled() => return,
             () = host.sleep(next_sweep.saturating_sub(host.elapsed())) => {
-                let pause = match sweep(&shared).await {
+                let pause = match sweep(store, host, &settings).await {
                     Ok(true) => PAUSE,
                     Ok(false) => tick,
                     Err(error) => {
@@ -50,7 +98,7 @@ pub(crate) async fn forget_jobs(shared: Arc<Shared>, mut read: UnboundedReceiver
             }
             _ = read.recv_many(&mut ids, BATCH) => {
                 // Together: a store commits together what comes together.
-                join_all(ids.drain(..).map(|id| forget(&shared, id))).await;
+                join_all(ids.drain(..).map(|id| forget(store, id))).await;
             }
         }
     }
@@ -68,26 +116,26 @@ fn tick(settings: &Settings) -> Duration {
 }
 
 /// Forgets one batch; tells whether there may be more.
-async fn sweep(shared: &Shared) -> Result<bool, Error> {
-    let retention = match shared.settings.retention {
+async fn sweep(store: &dyn JobStore, host: &dyn Host, settings: &Settings) -> Result<bool, Error> {
+    let retention = match settings.retention {
         Duration::ZERO => UNREAD_KEPT,
         retention => retention,
     };
     let retention = SignedDuration::try_from(retention).unwrap_or(SignedDuration::MAX);
-    if let Ok(before) = shared.host.now().checked_sub(retention)
-        && shared.store.expire(before, BATCH).await? == BATCH
+    if let Ok(before) = host.now().checked_sub(retention)
+        && store.expire(before, BATCH).await? == BATCH
     {
         return Ok(true);
     }
     let kept = SignedDuration::try_from(IDEMPOTENCY_KEPT).unwrap_or(SignedDuration::MAX);
-    if let Ok(used_before) = shared.host.now().checked_sub(kept)
-        && shared.store.expire_keys(used_before, BATCH).await? == BATCH
+    if let Ok(used_before) = host.now().checked_sub(kept)
+        && store.expire_keys(used_before, BATCH).await? == BATCH
     {
         return Ok(true);
     }
-    match shared.settings.max_store_bytes {
+    match settings.max_store_bytes {
         Some(max_bytes) => {
-            let jobs = shared.store.expire_over(max_bytes, BATCH).await?;
+            let jobs = store.expire_over(max_bytes, BATCH).await?;
             if jobs > 0 {
                 tracing::warn!(
                     jobs,
@@ -101,8 +149,8 @@ async fn sweep(shared: &Shared) -> Result<bool, Error> {
     }
 }
 
-async fn forget(shared: &Shared, id: JobId) {
-    match shared.store.delete(id).await {
+async fn forget(store: &dyn JobStore, id: JobId) {
+    match store.delete(id).await {
         // Somebody else read it, too.
         Ok(()) | Err(Error::NotFound) => {}
         Err(error) => {

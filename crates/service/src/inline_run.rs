@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-use crate::runs::Accepted;
+use crate::submission::Accepted;
 
 /// A run that was accepted and is executed by whoever holds it, in [`Service::wait_inline`]. To be
 /// waited for or dropped right away: nothing else executes it. Dropping it does not stop the run.

@@ -9,7 +9,6 @@
 //! waits for one: so nothing of it is told, and it does not end.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
@@ -20,35 +19,33 @@ use engine::progress::{Checkpoint, CheckpointError, Progress};
 use engine::watch::RunObserver;
 use jobs::job::{Ending, Job, JobId, NewJob};
 use jobs::json::Json;
-use jobs::store::{Claimant, Error, JobStore, Lease, MAX_EVENTS, PROGRESS_EVENT, StoredEvent};
+use jobs::store::{Claimant, Error, JobStore, Lease, PROGRESS_EVENT, StoredEvent};
 use serde::Serialize;
-use tokio::sync::{Notify, SetOnce, broadcast, oneshot};
+use tokio::sync::{Notify, SetOnce, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
+use crate::event_log::{EventLog, LiveEvent};
 use crate::events::{Event, FinalEvent};
 use crate::numbered::Numbered;
-use crate::runs::{Accepted, SubmitError};
-use crate::service::Shared;
 use crate::store_health::StoreHealth;
+use crate::submission::Reply;
 
 /// A longer wait for the next attempt at a model is worth a line in the log.
 const LONG_WAIT_MS: u64 = 60_000;
 
-/// Events that wait at most before they are stored without anybody watching.
-const UNSAVED: usize = 64;
-
-/// Events after which the whole progress is saved again: stores drop the oldest ones of a job, and those
-/// since the last whole progress are needed to go on from it.
-const REPLAYED: u64 = MAX_EVENTS as u64 / 4;
-
-/// The same in bytes of events, where the progress itself takes no more than that.
-const REPLAYED_BYTES: usize = 1 << 20;
+/// What all runs of a process stand on.
+#[derive(Debug)]
+pub(crate) struct Backing {
+    pub(crate) store: Arc<dyn JobStore>,
+    pub(crate) store_health: Arc<StoreHealth>,
+    pub(crate) host: Arc<dyn Host>,
+    /// Events and deltas a watcher may lag behind.
+    pub(crate) event_buffer: usize,
+}
 
 pub(crate) struct LiveRun {
-    store: Arc<dyn JobStore>,
-    store_health: Arc<StoreHealth>,
-    host: Arc<dyn Host>,
+    backing: Arc<Backing>,
     id: JobId,
     workflow: Arc<str>,
     lease: SetOnce<Lease>,
@@ -56,12 +53,11 @@ pub(crate) struct LiveRun {
     wants_lease: Notify,
     /// The job, until it is being stored, where that waits for the run: see `admission`.
     unstored: Mutex<Option<Unstored>>,
-    log: Mutex<Log>,
+    log: Mutex<EventLog>,
     /// Held during a write to the store: events are stored in their order.
     writing: tokio::sync::Mutex<()>,
     /// There are events to be stored.
     unsaved: Notify,
-    event_buffer: usize,
     /// The job is to end as cancelled.
     pub(crate) cancel: CancellationToken,
     /// The run is to stop here without an end.
@@ -82,26 +78,6 @@ impl std::fmt::Debug for LiveRun {
     }
 }
 
-#[derive(Debug)]
-struct Log {
-    last_id: u64,
-    saved_id: u64,
-    since_progress: SinceProgress,
-    /// In order: events to be stored, and deltas that must not overtake them.
-    waiting: VecDeque<QueuedEvent>,
-    /// Made for the first who watches.
-    watchers: Option<broadcast::Sender<LiveEvent>>,
-    /// A place that is kept for whoever asked for the run.
-    reserved_watcher: Option<broadcast::Receiver<LiveEvent>>,
-    closed: bool,
-}
-
-#[derive(Debug)]
-enum QueuedEvent {
-    Event(StoredEvent),
-    Delta(LiveEvent),
-}
-
 /// A job that is not stored yet, and whoever waits for that.
 #[derive(Debug)]
 pub(crate) struct Unstored {
@@ -109,50 +85,27 @@ pub(crate) struct Unstored {
     pub(crate) reply: Reply,
 }
 
-/// Tells whoever asked for a job what became of it.
-pub(crate) type Reply = oneshot::Sender<Result<Accepted, SubmitError>>;
-
-/// What those who watch are told.
-#[derive(Debug, Clone)]
-pub(crate) enum LiveEvent {
-    /// An event, stored by now. `previous` is the id of the one stored before it: who has not seen that
-    /// has missed something.
-    Event { previous: u64, event: StoredEvent },
-    /// A delta, and the id of the event before it.
-    Delta { after: u64, event: Event },
-}
-
 impl LiveRun {
-    /// `last_event` is the id of the last one stored, or 0.
-    pub(crate) fn new(shared: &Shared, id: JobId, workflow: Arc<str>, last_event: u64) -> Self {
+    /// `last_event` is the id of the last one stored, or 0; `abandon` stops it without an end.
+    pub(crate) fn new(
+        backing: &Arc<Backing>,
+        abandon: CancellationToken,
+        id: JobId,
+        workflow: Arc<str>,
+        last_event: u64,
+    ) -> Self {
         Self {
-            store: shared.store.clone(),
-            store_health: shared.store_health.clone(),
-            host: shared.host.clone(),
+            backing: backing.clone(),
             id,
             workflow,
             lease: SetOnce::new(),
             wants_lease: Notify::new(),
             unstored: Mutex::default(),
-            log: Mutex::new(Log {
-                last_id: last_event,
-                saved_id: last_event,
-                since_progress: SinceProgress {
-                    last_event: 0,
-                    // How much that was before is not known.
-                    bytes: if last_event == 0 { 0 } else { REPLAYED_BYTES },
-                    progress_bytes: 0,
-                },
-                waiting: VecDeque::new(),
-                watchers: None,
-                reserved_watcher: None,
-                closed: false,
-            }),
+            log: Mutex::new(EventLog::new(last_event, backing.event_buffer)),
             writing: tokio::sync::Mutex::default(),
             unsaved: Notify::new(),
-            event_buffer: shared.settings.event_buffer,
             cancel: CancellationToken::new(),
-            abandon: shared.abandon_runs.child_token(),
+            abandon,
             end: OnceLock::new(),
             left: Notify::new(),
             telemetry: OnceLock::new(),
@@ -225,11 +178,8 @@ impl LiveRun {
     /// From now on everything that happens; `None` when nothing will any more.
     pub(crate) fn watch(&self) -> Option<broadcast::Receiver<LiveEvent>> {
         let mut log = self.log();
-        if log.closed {
-            return None;
-        }
-        let receiver = log.watchers(self.event_buffer).subscribe();
-        if !log.waiting.is_empty() {
+        let receiver = log.watch()?;
+        if log.has_queued() {
             self.unsaved.notify_one();
         }
         Some(receiver)
@@ -238,13 +188,12 @@ impl LiveRun {
     /// Keeps a place from which the whole run will be seen, its first deltas too, for somebody who can
     /// only come when it has begun.
     pub(crate) fn reserve_watcher(&self) {
-        let mut log = self.log();
-        log.reserved_watcher = Some(log.watchers(self.event_buffer).subscribe());
+        self.log().reserve_watcher();
     }
 
     /// The place that was kept.
     pub(crate) fn take_reserved_watcher(&self) -> Option<broadcast::Receiver<LiveEvent>> {
-        self.log().reserved_watcher.take()
+        self.log().take_reserved_watcher()
     }
 
     /// Waits until the run leaves this process; `None` when it did so without an end.
@@ -260,10 +209,7 @@ impl LiveRun {
 
     /// Lets everybody who waits or watches go.
     pub(crate) fn leave(&self, end: Option<Job>) {
-        let mut log = self.log();
-        log.closed = true;
-        log.watchers = None;
-        drop(log);
+        self.log().close();
         if self.end.set(end).is_ok() {
             self.left.notify_waiters();
         }
@@ -292,6 +238,7 @@ impl LiveRun {
         let mut backoff = Backoff::for_store();
         let job = loop {
             match self
+                .backing
                 .store
                 .finish(lease, ending.clone(), events.clone())
                 .await
@@ -300,10 +247,7 @@ impl LiveRun {
                 result => break result?,
             }
         };
-        let mut log = self.log();
-        let id = last.id;
-        log.waiting.push_back(QueuedEvent::Event(last));
-        log.saved(Some(id));
+        self.log().end(last);
         Ok(job)
     }
 
@@ -316,7 +260,10 @@ impl LiveRun {
         masked_outputs: Option<Json>,
     ) -> Result<Job, Error> {
         let (events, _) = self.last_events(&ending, masked_outputs);
-        self.store.submit_ended(job, by, ending, events).await
+        self.backing
+            .store
+            .submit_ended(job, by, ending, events)
+            .await
     }
 
     /// The events to be stored with the end, and the last of them.
@@ -327,7 +274,7 @@ impl LiveRun {
     ) -> (Vec<StoredEvent>, StoredEvent) {
         let log = self.log();
         let kind = FinalEvent::of(ending, masked_outputs);
-        let (name, id, at) = (kind.name(), log.last_id + 1, ending.at);
+        let (name, id, at) = (kind.name(), log.last_id() + 1, ending.at);
         let last = self.stored(&log, name, Numbered { id, at, kind });
         let mut events = log.unsaved();
         events.push(last.clone());
@@ -346,6 +293,7 @@ impl LiveRun {
         let mut backoff = Backoff::for_store();
         loop {
             match self
+                .backing
                 .store
                 .checkpoint(lease, progress.clone(), events.clone())
                 .await
@@ -360,9 +308,9 @@ impl LiveRun {
 
     /// A store that does not answer is waited for: what is to be stored has been paid for.
     async fn try_again(&self, error: &Error, backoff: &mut Backoff) {
-        self.store_health.note(error, &*self.host);
+        self.backing.store_health.note(error, &*self.backing.host);
         tracing::error!(job = %self.id(), %error, "a run could not be stored; trying again");
-        backoff.pause(&*self.host).await;
+        backoff.pause(&*self.backing.host).await;
     }
 
     /// Gives the job back to the store, with the events it has had here.
@@ -370,7 +318,7 @@ impl LiveRun {
         self.save(None).await?;
         let mut backoff = Backoff::for_store();
         loop {
-            match self.store.hand_back(self.lease().await).await {
+            match self.backing.store.hand_back(self.lease().await).await {
                 Err(error @ Error::Unavailable(_)) => self.try_again(&error, &mut backoff).await,
                 result => return result,
             }
@@ -380,11 +328,11 @@ impl LiveRun {
     /// An event to be stored. Where nobody is known to read it, it is not written yet.
     fn stored<K: Serialize + Send + Sync + 'static>(
         &self,
-        log: &Log,
+        log: &EventLog,
         kind: &'static str,
         event: Numbered<K>,
     ) -> StoredEvent {
-        let is_read = self.store.is_durable() || log.is_watched();
+        let is_read = self.backing.store.is_durable() || log.is_watched();
         StoredEvent {
             id: event.id,
             kind: Cow::Borrowed(kind),
@@ -396,55 +344,8 @@ impl LiveRun {
         }
     }
 
-    fn log(&self) -> MutexGuard<'_, Log> {
+    fn log(&self) -> MutexGuard<'_, EventLog> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Log {
-    fn watchers(&mut self, buffer: usize) -> &broadcast::Sender<LiveEvent> {
-        self.watchers
-            .get_or_insert_with(|| broadcast::Sender::new(buffer.max(1)))
-    }
-
-    fn is_watched(&self) -> bool {
-        self.watchers
-            .as_ref()
-            .is_some_and(|watchers| watchers.receiver_count() > 0)
-    }
-
-    fn unsaved(&self) -> Vec<StoredEvent> {
-        let event = |waiting: &QueuedEvent| match waiting {
-            QueuedEvent::Event(event) => Some(event.clone()),
-            QueuedEvent::Delta(_) => None,
-        };
-        self.waiting.iter().filter_map(event).collect()
-    }
-
-    /// Tells of the events up to that id, and of the deltas before the next one.
-    fn saved(&mut self, up_to: Option<u64>) {
-        let saved = up_to.unwrap_or(self.saved_id);
-        while let Some(next) = self.waiting.pop_front() {
-            let live = match next {
-                QueuedEvent::Event(event) if event.id > saved => {
-                    self.waiting.push_front(QueuedEvent::Event(event));
-                    return;
-                }
-                QueuedEvent::Event(event) => {
-                    let previous = std::mem::replace(&mut self.saved_id, event.id);
-                    LiveEvent::Event { previous, event }
-                }
-                QueuedEvent::Delta(live) => live,
-            };
-            self.tell(live);
-        }
-    }
-
-    fn tell(&self, live: LiveEvent) {
-        if let Some(watchers) = &self.watchers {
-            // It fails when nobody watches any more, which is nobody's loss.
-            let _ = watchers.send(live);
-        }
     }
 }
 
@@ -458,24 +359,17 @@ impl Observer for LiveRun {
             | EventKind::RunCancelled { .. } => {}
             EventKind::LlmDelta { .. } if !log.is_watched() => {}
             kind @ EventKind::LlmDelta { .. } => {
-                let after = log.last_id;
                 let (name, kind) = (name(kind), kind.clone());
                 let delta = Numbered {
                     id: event.id,
                     at: event.at,
                     kind,
                 };
-                let event = Event {
+                log.append_delta(Event {
                     id: None,
                     kind: Cow::Borrowed(name),
                     data: delta.written(),
-                };
-                let live = LiveEvent::Delta { after, event };
-                if log.waiting.is_empty() {
-                    log.tell(live);
-                } else if log.waiting.len() < self.event_buffer {
-                    log.waiting.push_back(QueuedEvent::Delta(live));
-                }
+                });
             }
             kind => {
                 if let EventKind::NodeRetried {
@@ -491,7 +385,7 @@ impl Observer for LiveRun {
                         "a run waits long for the next attempt at its model"
                     );
                 }
-                log.last_id = event.id;
+                log.begin_event(event.id);
                 let (id, at) = (event.id, event.at);
                 let is_sealed = matches!(
                     kind,
@@ -515,11 +409,13 @@ impl Observer for LiveRun {
                     let kind = kind.clone();
                     self.stored(&log, name(&event.kind), Numbered { id, at, kind })
                 };
-                if self.store.is_durable() && event.kind == PROGRESS_EVENT {
-                    log.since_progress.bytes += event.data.text().len();
-                }
-                log.waiting.push_back(QueuedEvent::Event(event));
-                if log.is_watched() || log.waiting.len() >= UNSAVED {
+                let is_replayed = self.backing.store.is_durable() && event.kind == PROGRESS_EVENT;
+                let replayed = if is_replayed {
+                    event.data.text().len()
+                } else {
+                    0
+                };
+                if log.append(event, replayed) {
                     self.unsaved.notify_one();
                 }
             }
@@ -535,43 +431,18 @@ impl Checkpoint for LiveRun {
         LiveRun::save(self, Some(whole))
             .await
             .map_err(|error| CheckpointError(error.to_string()))?;
-        self.log().since_progress = SinceProgress {
-            last_event: progress.last_event,
-            bytes: 0,
-            progress_bytes: bytes,
-        };
+        self.log().progress_saved(progress.last_event, bytes);
         Ok(())
     }
 
     async fn save_execution(&self, progress: &Progress) -> Result<(), CheckpointError> {
-        let is_due = self.log().since_progress.is_due(progress.last_event);
+        let is_due = self.log().is_progress_due(progress.last_event);
         if is_due {
             return Checkpoint::save(self, progress).await;
         }
         LiveRun::save(self, None)
             .await
             .map_err(|error| CheckpointError(error.to_string()))
-    }
-}
-
-/// What has been stored since the whole progress was.
-#[derive(Debug, Clone, Copy)]
-struct SinceProgress {
-    /// The last event that the progress knows of.
-    last_event: u64,
-    /// Of events that the run would be brought up by.
-    bytes: usize,
-    /// Of the progress itself.
-    progress_bytes: usize,
-}
-
-impl SinceProgress {
-    /// Whether to save it again: before the store drops events that are needed to go on from it, and when
-    /// those have come to as much as itself. So what is written of it is never more than a multiple of what
-    /// the nodes produced.
-    fn is_due(&self, last_event: u64) -> bool {
-        last_event >= self.last_event + REPLAYED
-            || self.bytes >= self.progress_bytes.max(REPLAYED_BYTES)
     }
 }
 

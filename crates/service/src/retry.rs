@@ -15,8 +15,9 @@ use jobs::webhook::Webhook;
 
 use crate::catalog::LoadedWorkflow;
 use crate::position;
-use crate::runs::{Accepted, RunOptions, SubmitError};
-use crate::service::Service;
+use crate::run_options::RunOptions;
+use crate::shared::Service;
+use crate::submission::{Accepted, SubmitError};
 
 /// Where a retry begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,7 +153,8 @@ impl Service {
             Status::Completed | Status::Failed | Status::Cancelled => {}
         }
         let workflow = shared
-            .workflow_of(&job)
+            .workflows
+            .of_job(&*shared.store, &job)
             .await?
             .ok_or(RetryError::Unreadable)?;
         let store = &*shared.store;
@@ -163,7 +165,7 @@ impl Service {
         let (workflow, stopped_at) = match how.definition {
             RetryDefinition::Original => (workflow, stopped_at),
             RetryDefinition::Current => {
-                let current = shared.catalog.get(&job.workflow);
+                let current = shared.workflows.catalog.get(&job.workflow);
                 let current = current.ok_or_else(|| RetryError::NotServed(job.workflow.clone()))?;
                 let start = transferred(&workflow, &current, &work, stopped_at, &how.from)?;
                 (current, start)
@@ -176,7 +178,7 @@ impl Service {
         let webhook = shared.store.webhook(id).await?;
         let webhook = webhook
             .filter(|webhook| webhook.target.is_some())
-            .or_else(|| shared.own_webhook());
+            .or_else(|| shared.deliveries.own_webhook());
         let now = shared.host.now();
         let progress = match &start {
             Start::Fresh(_) => None,

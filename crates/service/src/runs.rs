@@ -5,215 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::offload::{self, MAX_INLINE_BYTES};
-use engine::outcome::Failure;
 use engine::run::Start;
 use engine::watch::{Origin, Telemetry};
-use jiff::{SignedDuration, Timestamp};
-use jobs::job::{Idempotency, Job, JobId, NewJob, Status, Workload};
+use jobs::job::{Idempotency, Job, JobId, NewJob, Workload};
 use jobs::json::Json;
-use jobs::store::Error;
-use jobs::webhook::Webhook;
-use lang::fault::{Fault, are_within};
-use lang::json::LargeIntegers;
-use lang::workflow::{Budget, InitialState};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use jobs::store::{Error, later};
+use lang::fault::are_within;
+use lang::workflow::InitialState;
 
 use crate::backoff::Backoff;
 use crate::catalog::LoadedWorkflow;
 use crate::inline_run::InlineRun;
 use crate::inputs;
-use crate::limits::Exceeded;
 use crate::live::LiveRun;
-use crate::service::{Service, Shared};
-
-/// What a caller asks for.
-#[derive(Debug, Default)]
-pub struct RunRequest {
-    /// The inputs, not yet checked.
-    pub inputs: Map<String, Value>,
-    /// Integers of the body that did not fit 64 bits, which are rounded in `inputs`. Each is a fault
-    /// unless the workflow has no use for the value or has a fault of its own to report there.
-    pub large_integers: Option<LargeIntegers>,
-    /// The caller's own labels.
-    pub metadata: Option<Map<String, Value>>,
-    /// From acceptance.
-    pub deadline: Option<Duration>,
-    /// Over the workflow's own.
-    pub budget: Budget,
-    /// `Idempotency-Key`.
-    pub idempotency_key: Option<String>,
-    /// Whose job it is, where keys are in use.
-    pub owner: Option<Arc<str>>,
-    /// Ask models to stream.
-    pub stream: bool,
-    /// Where the run comes from; kept only where telemetry asks for it.
-    pub origin: Origin,
-    /// Where its end is told; `None`: where the server itself is set up to.
-    pub webhook: Option<Webhook>,
-}
-
-/// Why a run was not accepted.
-#[derive(Debug, thiserror::Error)]
-pub enum SubmitError {
-    /// The inputs do not fit (422).
-    #[error("the inputs do not fit")]
-    Inputs(Vec<Fault>),
-    /// The workflow cannot run here (not supported, model not set up).
-    #[error("{}", .0.message)]
-    Preflight(Failure),
-    /// The idempotency key was used for the same request, and its job has been forgotten since (410).
-    #[error("the job of the idempotency key has been forgotten")]
-    Forgotten {
-        /// The job that there was.
-        job: JobId,
-        /// How it ended.
-        status: Status,
-    },
-    /// The idempotency key was used with other inputs (422).
-    #[error("the idempotency key was used for another request")]
-    KeyReused,
-    /// A limit of whoever asks is reached (429).
-    #[error(transparent)]
-    Limited(#[from] Exceeded),
-    /// The queue is full (503).
-    #[error("too many runs are waiting; try again later")]
-    QueueFull,
-    /// Shutting down (503).
-    #[error("the server is shutting down")]
-    Draining,
-    /// The store failed (503).
-    #[error(transparent)]
-    Store(Error),
-}
-
-impl From<Error> for SubmitError {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::QueueFull { .. } => Self::QueueFull,
-            other => Self::Store(other),
-        }
-    }
-}
-
-/// A handle to an accepted run.
-#[derive(Debug, Clone)]
-pub struct Accepted {
-    /// Durable already.
-    pub id: JobId,
-    /// An earlier request's job was found by its idempotency key.
-    pub replayed: bool,
-    /// How the earlier request's job has ended, where it has.
-    pub ended: Option<Status>,
-    /// When it was accepted.
-    pub created_at: Timestamp,
-    /// Where the run is here: its end is told even if the store forgets it at once.
-    pub(crate) run: Option<Arc<LiveRun>>,
-}
-
-impl Accepted {
-    /// Of a job that is new.
-    pub(crate) fn new(job: &NewJob, run: Option<Arc<LiveRun>>) -> Self {
-        Self {
-            id: job.id,
-            replayed: false,
-            ended: None,
-            created_at: job.created_at,
-            run,
-        }
-    }
-
-    /// What is known of its end: nothing where it has none yet, or where the store does not answer. The
-    /// run was accepted, so its handle is good in any case.
-    fn end_of(&self, found: Result<Option<Job>, Error>) -> Option<Job> {
-        match found {
-            Ok(job) => job.filter(|job| job.status.is_final()),
-            Err(error) => {
-                tracing::error!(job = %self.id, %error, "a client that waits for its run gets a handle: the store does not answer");
-                None
-            }
-        }
-    }
-}
-
-/// What a job keeps of its request beside inputs and deadline.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct RunOptions {
-    max_cost_usd: Option<f64>,
-    max_tokens: Option<u64>,
-    max_llm_calls: Option<u64>,
-    pub(crate) stream: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    waits_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace_parent: Option<String>,
-}
-
-impl RunOptions {
-    fn new(budget: &Budget, stream: bool, origin: Origin) -> Self {
-        let Budget {
-            max_cost_usd,
-            max_tokens,
-            max_llm_calls,
-        } = *budget;
-        Self {
-            max_cost_usd,
-            max_tokens,
-            max_llm_calls,
-            stream,
-            waits_ms: origin.waits_ms,
-            trace_parent: origin.parent.map(|parent| parent.to_string()),
-        }
-    }
-
-    pub(crate) fn origin(&self) -> Origin {
-        Origin {
-            waits_ms: self.waits_ms,
-            parent: self
-                .trace_parent
-                .as_deref()
-                .and_then(|text| text.parse().ok()),
-        }
-    }
-
-    pub(crate) fn budget(&self) -> Budget {
-        let Self {
-            max_cost_usd,
-            max_tokens,
-            max_llm_calls,
-            ..
-        } = *self;
-        Budget {
-            max_cost_usd,
-            max_tokens,
-            max_llm_calls,
-        }
-    }
-
-    /// What was asked for with a job.
-    pub(crate) fn of(work: &Workload) -> Self {
-        let options = work.options.as_ref();
-        options
-            .and_then(|json| json.read().ok())
-            .unwrap_or_default()
-    }
-
-    /// For a job that repeats another: all but where that one came from.
-    pub(crate) fn again(work: &Workload) -> Option<Json> {
-        Self {
-            waits_ms: None,
-            trace_parent: None,
-            ..Self::of(work)
-        }
-        .to_json()
-    }
-
-    /// Nothing where nothing was asked for.
-    fn to_json(&self) -> Option<Json> {
-        (*self != Self::default()).then(|| Json::of(self))
-    }
-}
+use crate::run_options::RunOptions;
+use crate::shared::{Service, Shared};
+use crate::submission::{Accepted, RunRequest, SubmitError};
 
 impl Service {
     /// Accepts a run: it is stored, and will be executed once whatever becomes of the caller.
@@ -296,7 +103,7 @@ impl Service {
             owner: request.owner,
             retried_from: None,
             idempotency,
-            webhook: request.webhook.or_else(|| shared.own_webhook()),
+            webhook: request.webhook.or_else(|| shared.deliveries.own_webhook()),
         };
         Ok((Box::new(job), state))
     }
@@ -354,7 +161,7 @@ impl Shared {
     /// What somebody who waited gets: the end, or the handle of a run that goes on without them.
     fn answered(&self, accepted: &Accepted, ended: Option<Job>) -> Option<Job> {
         if ended.is_none()
-            && let Some(run) = accepted.run.clone().or_else(|| self.running(accepted.id))
+            && let Some(run) = accepted.run.clone().or_else(|| self.runs.get(accepted.id))
         {
             run.handed_over();
         }
@@ -366,30 +173,22 @@ impl Shared {
     async fn ended(&self, id: JobId, mut run: Option<Arc<LiveRun>>) -> Result<Option<Job>, Error> {
         let mut backoff = Backoff::for_polling();
         loop {
-            if let Some(run) = run.or_else(|| self.running(id))
+            if let Some(run) = run.or_else(|| self.runs.get(id))
                 && let Some(job) = run.ended().await
             {
                 return Ok(Some(job));
             }
-            let is_last_look = self.abandon_runs.is_cancelled();
+            let is_last_look = self.lifecycle.abandon_runs.is_cancelled();
             match self.store.get(id).await? {
                 Some(job) if !job.status.is_final() && !is_last_look => {}
                 found => return Ok(found),
             }
             tokio::select! {
                 biased;
-                () = self.abandon_runs.cancelled() => {}
+                () = self.lifecycle.abandon_runs.cancelled() => {}
                 () = backoff.pause(&*self.host) => {}
             }
             run = None;
         }
     }
-}
-
-/// The end of time rather than an overflow.
-pub(crate) fn later(at: Timestamp, by: Duration) -> Timestamp {
-    SignedDuration::try_from(by)
-        .ok()
-        .and_then(|by| at.checked_add(by).ok())
-        .unwrap_or(Timestamp::MAX)
 }

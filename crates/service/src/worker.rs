@@ -1,16 +1,14 @@
 //! The worker: keeps the leases of the runs that are here, and claims jobs that wait in the store.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use engine::host::Host;
 use jiff::Timestamp;
 use jobs::store::{Claimed, Error};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::execution::Execution;
-use crate::service::Shared;
+use crate::shared::Shared;
 
 /// Longest time between two looks at the store.
 const TICK: Duration = Duration::from_secs(1);
@@ -29,8 +27,8 @@ pub(crate) async fn work(shared: Arc<Shared>) {
         );
         tokio::select! {
             biased;
-            () = shared.stopped.cancelled() => return,
-            () = shared.wake.notified() => {}
+            () = shared.lifecycle.stopped.cancelled() => return,
+            () = shared.slots.woken() => {}
             () = shared.host.sleep(TICK.min(heartbeats.every)) => {}
         }
     }
@@ -47,13 +45,13 @@ async fn take_turn(
         if left > 0 {
             tracing::info!(jobs = left, "runs of an earlier process go on");
         }
-        shared.recall_places().await?;
+        shared.in_flight.recall(&*shared.store).await?;
         *orphans_wait = false;
     }
     // From the second turn on it was set before.
-    let _ = shared.taken_over.set(());
+    let _ = shared.lifecycle.taken_over.set(());
     let begun = Clocks::read(&*shared.host);
-    if !heartbeats.last.are_within(heartbeats.every, begun) || shared.has_old_leases() {
+    if !heartbeats.last.are_within(heartbeats.every, begun) || shared.runs.has_old_leases() {
         renew_leases(shared).await?;
         heartbeats.last = begun;
     }
@@ -65,8 +63,8 @@ async fn take_turn(
             .await?;
     }
     // Taken before looking at `draining`: a drain that begins now waits for these claims.
-    let _claims = shared.tasks.token();
-    if !shared.is_draining() || !shared.store.is_durable() {
+    let _claims = shared.lifecycle.tasks.token();
+    if !shared.lifecycle.is_draining() || !shared.store.is_durable() {
         end_overdue_jobs(shared).await?;
         claim_jobs(shared, heartbeats).await?;
     }
@@ -95,8 +93,8 @@ impl Heartbeats {
     /// dead process.
     fn claim_time(&self, shared: &Shared) -> Option<Timestamp> {
         let now = Clocks::read(&*shared.host);
-        let renewed = self.last.are_within(self.valid, now) && !shared.has_old_leases();
-        let stored = shared.oldest_arrival().is_none_or(|arrival| {
+        let renewed = self.last.are_within(self.valid, now) && !shared.runs.has_old_leases();
+        let stored = shared.runs.oldest_arrival().is_none_or(|arrival| {
             Duration::try_from(now.wall.duration_since(arrival)).is_ok_and(|age| age < self.valid)
         });
         (renewed && stored).then_some(now.wall)
@@ -137,8 +135,8 @@ fn log_failure(shared: &Shared, result: Result<(), Error>) {
 
 /// Extends the lease of every run here; passes on what the store knows of them.
 async fn renew_leases(shared: &Shared) -> Result<(), Error> {
-    shared.forget_arrivals();
-    for runs in shared.all_running().chunks(BATCH) {
+    shared.runs.begin_renewal();
+    for runs in shared.runs.all().chunks(BATCH) {
         let (runs, leases): (Vec<_>, Vec<_>) = runs
             .iter()
             .filter_map(|run| Some((run, run.granted()?.clone())))
@@ -164,7 +162,7 @@ async fn end_overdue_jobs(shared: &Arc<Shared>) -> Result<(), Error> {
     loop {
         let overdue = shared
             .store
-            .claim_overdue(&shared.claimant, BATCH, shared.host.now())
+            .claim_overdue(shared.runs.claimant(), BATCH, shared.host.now())
             .await?;
         let was_all = overdue.len() < BATCH;
         for claimed in overdue {
@@ -179,28 +177,22 @@ async fn end_overdue_jobs(shared: &Arc<Shared>) -> Result<(), Error> {
 /// Starts as many jobs as there are free slots.
 async fn claim_jobs(shared: &Arc<Shared>, heartbeats: &Heartbeats) -> Result<(), Error> {
     while let Some(now) = heartbeats.claim_time(shared) {
-        let slots: Vec<OwnedSemaphorePermit> =
-            std::iter::from_fn(|| shared.slots.clone().try_acquire_owned().ok())
-                .take(BATCH)
-                .collect();
+        let slots = shared.slots.take_for_waiting(BATCH);
         if slots.is_empty() {
             return Ok(());
         }
-        // Before the claim: what is submitted during it raises this again.
-        shared.backlog.store(false, Ordering::SeqCst);
-        shared.claims(Some(now));
+        let claiming = shared.runs.claiming(now);
         let claimed = shared
             .store
             .claim_fairly(
-                &shared.claimant,
+                shared.runs.claimant(),
                 slots.len(),
-                &shared.running_by_workflow(),
+                &shared.runs.by_workflow(),
                 now,
             )
             .await;
-        shared.claims(None);
-        let claimed: Vec<Claimed> =
-            claimed.inspect_err(|_| shared.backlog.store(true, Ordering::SeqCst))?;
+        drop(claiming);
+        let claimed: Vec<Claimed> = claimed.inspect_err(|_| shared.slots.leaves_backlog())?;
         let was_all = claimed.len() < slots.len();
         for (claimed, slot) in claimed.into_iter().zip(slots) {
             Execution::start(shared, claimed, Some(slot));
@@ -208,7 +200,7 @@ async fn claim_jobs(shared: &Arc<Shared>, heartbeats: &Heartbeats) -> Result<(),
         if was_all {
             return Ok(());
         }
-        shared.backlog.store(true, Ordering::SeqCst);
+        shared.slots.leaves_backlog();
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use axum::response::Response;
 use engine::watch::Origin;
 use lang::fault::PathSegment;
 use serde_json::Value;
-use service::runs::RunRequest;
+use service::submission::RunRequest;
 
 use super::run::{IDEMPOTENCY_REPLAYED, YES};
 use super::submission;

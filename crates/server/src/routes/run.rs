@@ -14,7 +14,7 @@ use jobs::spend::Day;
 use serde::Deserialize;
 use serde_json::json;
 use service::problem::{ErrorSource, Problem};
-use service::runs::{Accepted, RunRequest};
+use service::submission::{Accepted, RunRequest};
 
 use super::submission;
 use crate::app::App;

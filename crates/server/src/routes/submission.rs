@@ -11,7 +11,7 @@ use lang::fault::{Fault, FaultKind, PathSegment};
 use service::catalog::LoadedWorkflow;
 use service::inline_run::InlineRun;
 use service::problem::Problem;
-use service::runs::{Accepted, RunRequest, SubmitError};
+use service::submission::{Accepted, RunRequest, SubmitError};
 
 use crate::app::App;
 use crate::limits;

@@ -4,7 +4,7 @@ use jobs::job::{Job, JobId, Status};
 use jobs::json::Json;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use service::runs::Accepted;
+use service::submission::Accepted;
 
 use crate::paths::location;
 use crate::root_path::RootPath;

@@ -9,7 +9,7 @@ use jobs::memory::MemoryStore;
 use serde_json::{Value, json};
 use service::access::{Access, Grants, KeyIssuer, ListedKeys, NewKey, Scope, SecretSource};
 use service::limits::{Accounts, Limits};
-use service::runs::RunRequest;
+use service::submission::RunRequest;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 

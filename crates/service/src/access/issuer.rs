@@ -8,14 +8,13 @@ use engine::host::Host;
 use jiff::Timestamp;
 use jobs::json::Json;
 use jobs::key::{Changed, Hidden256, KeyChange, KeyRecord, KeyStore};
-use jobs::store::Error;
+use jobs::store::{Error, later};
 use lang::visible::is_hidden;
 use serde::{Serialize, Serializer};
 
 use super::grants::Grants;
 use super::secret::{self, ApiKey, SecretSource};
 use crate::document::Time;
-use crate::runs::later;
 
 const LONGEST_NAME: usize = 100;
 

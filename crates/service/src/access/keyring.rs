@@ -10,7 +10,7 @@ use subtle::{Choice, ConstantTimeEq as _};
 
 use super::grants::{Grants, Scope};
 use super::listed::ListedKeys;
-use super::{seconds, secret};
+use super::secret;
 use crate::limits::{Account, Accounts};
 
 /// Characters of a key at most: what is longer is not worth a hash.
@@ -176,7 +176,7 @@ impl Keyring {
         let entry = entry.filter(|entry| {
             is_known && !entry.is_revoked && entry.expires_at.is_none_or(|end| now < end)
         })?;
-        entry.identity.uses.note(seconds(now));
+        entry.identity.uses.note(now.as_second());
         Some(entry.identity.clone())
     }
 

@@ -9,9 +9,8 @@ use engine::quota::{CallUsage, Quota, Refused};
 use jobs::spend::{Day, KeyDay, Spent};
 use tokio::sync::Notify;
 
-use super::in_flight_slot::InFlightSlot;
+use super::limit::{Exceeded, Limit, Limits, dollars, nano_usd};
 use super::rate::{TokenBucket, Window};
-use super::{Exceeded, Limit, Limits, nano_usd};
 
 /// After this long a run may have ended.
 const SOON: Duration = Duration::from_secs(1);
@@ -149,21 +148,14 @@ impl Account {
         Ok(window)
     }
 
-    /// A place for a run that is about to be accepted, and whether it is to wait.
-    pub(crate) fn take_slot(self: &Arc<Self>, waits: bool) -> Result<InFlightSlot, Exceeded> {
+    /// Counts a run that is about to be accepted, and whether it is to wait, where the limits allow it.
+    pub(super) fn let_in(&self, waits: bool) -> Result<(), Exceeded> {
         let mut ledger = self.today();
         ledger
             .room_for_run(waits)
             .map_err(|(limit, most)| self.exceeded(limit, most, ledger.day))?;
         ledger.count(waits);
-        drop(ledger);
-        Ok(InFlightSlot::new(self.clone(), waits))
-    }
-
-    /// A place for a run that was accepted before.
-    pub(crate) fn retake_slot(self: &Arc<Self>, waits: bool) -> InFlightSlot {
-        self.slot_taken(waits);
-        InFlightSlot::new(self.clone(), waits)
+        Ok(())
     }
 
     pub(super) fn slot_taken(&self, waits: bool) {
@@ -272,7 +264,7 @@ impl Account {
             if sum > limit {
                 let show = |amount: u64| match unit {
                     "tokens" => amount.to_string(),
-                    _ => super::dollars(amount).to_string(),
+                    _ => dollars(amount).to_string(),
                 };
                 return Decision::Never(Refused {
                     reason: format!(

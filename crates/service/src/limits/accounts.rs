@@ -12,8 +12,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::completion::completed;
 
+use super::account::Account;
+use super::limit::Limits;
 use super::usage::{DAYS, KeyUsage};
-use super::{Account, Limits};
 
 /// How much of what was spent a crash may lose.
 const WRITE_EVERY: Duration = Duration::from_secs(1);

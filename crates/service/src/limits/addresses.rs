@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::host::Host;
 
+use super::limit::{Exceeded, Limit};
 use super::rate::{TokenBucket, Window};
-use super::{Exceeded, Limit};
 
 const SETS: usize = 8_192;
 const PLACES: usize = 8;

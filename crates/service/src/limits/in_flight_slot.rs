@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Account;
+use super::account::Account;
+use super::limit::Exceeded;
 
 /// Counted until it is dropped.
 #[derive(Debug)]
@@ -12,16 +13,29 @@ pub(crate) struct InFlightSlot {
 }
 
 impl InFlightSlot {
-    /// For an account that has counted it.
-    pub(super) fn new(account: Arc<Account>, waits: bool) -> Self {
-        Self { account, waits }
+    /// For a run that is about to be accepted, and whether it is to wait.
+    pub(crate) fn take(account: &Arc<Account>, waits: bool) -> Result<Self, Exceeded> {
+        account.let_in(waits)?;
+        Ok(Self {
+            account: account.clone(),
+            waits,
+        })
+    }
+
+    /// For a run that was accepted before: no limit stands in its way.
+    pub(crate) fn retake(account: &Arc<Account>, waits: bool) -> Self {
+        account.slot_taken(waits);
+        Self {
+            account: account.clone(),
+            waits,
+        }
     }
 
     pub(crate) fn account(&self) -> &Arc<Account> {
         &self.account
     }
 
-    /// It does not wait any more.
+    /// Its run does not wait any more.
     pub(crate) fn starts_running(&mut self) {
         if std::mem::take(&mut self.waits) {
             self.account.slot_freed(true);
@@ -29,7 +43,7 @@ impl InFlightSlot {
         }
     }
 
-    /// It waits again.
+    /// Its run waits again.
     pub(crate) fn waits_again(&mut self) {
         if !std::mem::replace(&mut self.waits, true) {
             self.account.slot_freed(false);

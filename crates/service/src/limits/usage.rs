@@ -6,7 +6,7 @@ use jobs::spend::{Day, KeyDay, Spent};
 use serde::Serialize;
 
 use super::account::Snapshot;
-use super::{Limits, dollars};
+use super::limit::{Limits, dollars};
 use crate::document::Time;
 
 /// Days that are shown, today included.

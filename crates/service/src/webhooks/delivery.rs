@@ -7,18 +7,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jobs::job::Job;
-use jobs::store::Error;
+use jobs::store::{Error, later};
 use jobs::webhook::{ClaimedDelivery, DeliveryCapacity, DeliveryLease, Settlement, Webhook};
 use outbound::{Answer, Url};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::config::Webhooks;
+use super::message;
 use super::schedule::{GIVE_UP_AFTER, wait};
 use super::signature::Key;
-use super::{Webhooks, message};
 use crate::backoff::Backoff;
-use crate::runs::later;
-use crate::service::Shared;
+use crate::shared::Shared;
 
 /// In flight at once.
 const TOTAL: usize = 128;
@@ -51,15 +51,15 @@ pub(crate) async fn deliver(shared: Arc<Shared>, webhooks: Webhooks) {
     // Deliveries of an earlier process are released with its jobs; ours must not be among them.
     tokio::select! {
         biased;
-        () = shared.stop_delivering.cancelled() => return,
-        () = shared.taken_over.wait() => {}
+        () = shared.deliveries.stop.cancelled() => return,
+        () = shared.lifecycle.taken_over.wait() => {}
     }
     loop {
         deliverer.take_turn().await;
         tokio::select! {
             biased;
-            () = shared.stop_delivering.cancelled() => break,
-            () = shared.wake_deliveries.notified() => {}
+            () = shared.deliveries.stop.cancelled() => break,
+            () = shared.deliveries.woken() => {}
             () = shared.host.sleep(TICK) => {}
         }
     }
@@ -155,7 +155,7 @@ impl Deliverer {
             }
         }
         drop(in_flight);
-        self.shared.wake_deliveries.notify_one();
+        self.shared.deliveries.may_be_due();
     }
 
     /// One try, and what becomes of the delivery by it; `None` where there is nothing to settle.
@@ -286,7 +286,7 @@ impl Deliverer {
             }
         }
         if settlement == Settlement::Delivered {
-            shared.was_told(job);
+            shared.read_jobs.end_is_known(job);
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jobs::job::Status;
 use jobs::store::Filter;
-use service::runs::{Accepted, RunRequest, SubmitError};
+use service::submission::{Accepted, RunRequest, SubmitError};
 use service::{Drained, Settings};
 use tokio::task::JoinHandle;
 

@@ -7,7 +7,7 @@ use jobs::job::Status;
 use serde_json::{Value, json};
 use service::Settings;
 use service::catalog::LoadedWorkflow;
-use service::runs::RunRequest;
+use service::submission::RunRequest;
 
 use crate::fixture::{Answer, FakeModels, Fixture, HOUR, SharedStore, TestHost, inputs, load};
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use jobs::job::Status;
 use jobs::memory::MemoryStore;
-use service::runs::SubmitError;
+use service::submission::SubmitError;
 use service::{Drained, NotReady, Settings};
 use tokio::sync::Semaphore;
 

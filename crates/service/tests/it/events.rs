@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use jobs::memory::MemoryStore;
 use service::Settings;
 use service::events::Event;
-use service::runs::RunRequest;
+use service::submission::RunRequest;
 use tokio::sync::Semaphore;
 
 use crate::fixture::{Answer, Fixture, collect, kinds, request};

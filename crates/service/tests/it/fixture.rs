@@ -23,7 +23,7 @@ use serde_json::{Map, Value, json};
 use service::catalog::LoadedWorkflow;
 use service::events::Event;
 use service::limits::Accounts;
-use service::runs::{Accepted, RunRequest};
+use service::submission::{Accepted, RunRequest};
 use service::webhooks::Webhooks;
 use service::{Config, Service, Settings};
 use tokio::sync::Semaphore;

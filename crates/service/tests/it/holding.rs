@@ -7,7 +7,7 @@ use jobs::job::Status;
 use jobs::store::Filter;
 use service::catalog::LoadedWorkflow;
 use service::inline_run::InlineRun;
-use service::runs::{RunRequest, SubmitError};
+use service::submission::{RunRequest, SubmitError};
 use service::{Drained, Settings};
 use tokio::task::JoinHandle;
 

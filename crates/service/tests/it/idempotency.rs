@@ -3,7 +3,7 @@ use std::sync::Arc;
 use jobs::job::Status;
 use jobs::store::Filter;
 use serde_json::json;
-use service::runs::{RunRequest, SubmitError};
+use service::submission::{RunRequest, SubmitError};
 use tokio::sync::Semaphore;
 
 use crate::fixture::{Answer, Fixture, HOUR, inputs, with_key};

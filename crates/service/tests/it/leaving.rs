@@ -19,7 +19,7 @@ use jobs::spend::{Day, KeyDay, SpendStore, Spent};
 use jobs::store::{Error, Filter, JobStore as _};
 use service::access::{Access, Grants, KeyIssuer, KeyState, ListedKeys, NewKey, SecretSource};
 use service::limits::{Accounts, KeyUsage, Limits};
-use service::runs::{Accepted, RunRequest, SubmitError};
+use service::submission::{Accepted, RunRequest, SubmitError};
 use service::{RetryFrom, Settings};
 use tokio::sync::Semaphore;
 use tokio::task::yield_now;

@@ -13,7 +13,7 @@ use serde_json::json;
 use service::Settings;
 use service::access::{Access, KeyIssuer, ListedKeys, SecretSource};
 use service::limits::{Accounts, KeyUsage, Limit, Limits};
-use service::runs::{RunRequest, SubmitError};
+use service::submission::{RunRequest, SubmitError};
 use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{

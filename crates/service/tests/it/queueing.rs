@@ -4,7 +4,7 @@ use std::time::Duration;
 use jobs::job::Status;
 use jobs::memory::MemoryStore;
 use service::Settings;
-use service::runs::{RunRequest, SubmitError};
+use service::submission::{RunRequest, SubmitError};
 
 use crate::fixture::{Answer, Fixture, load, problem_code, request};
 

@@ -9,7 +9,7 @@ use jobs::job::{JobId, NewJob, Status, Workload};
 use jobs::json::Json;
 use jobs::store::{CancelRequested, Claimant, JobStore, SubmitOptions};
 use serde_json::json;
-use service::runs::SubmitError;
+use service::submission::SubmitError;
 use service::{Config, NotReady, Service, Settings};
 use tokio::sync::Semaphore;
 

@@ -1,6 +1,6 @@
 use jobs::job::Status;
 use serde_json::{Value, json};
-use service::runs::RunRequest;
+use service::submission::RunRequest;
 use service::{Retry, RetryDefinition, RetryError, RetryFrom};
 
 use crate::fixture::{Answer, Fixture, inputs, kinds, load, output, request};

@@ -20,7 +20,7 @@ use jobs::store::{CancelRequested, JobStore};
 use serde_json::json;
 use service::Settings;
 use service::catalog::LoadedWorkflow;
-use service::runs::RunRequest;
+use service::submission::RunRequest;
 use tokio::task::JoinSet;
 
 use crate::fixture::{inputs, load};

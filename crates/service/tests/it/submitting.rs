@@ -7,7 +7,7 @@ use lang::fault::{Fault, PathSegment};
 use lang::json::LargeIntegers;
 use serde_json::{Value, json};
 use service::Settings;
-use service::runs::{RunRequest, SubmitError};
+use service::submission::{RunRequest, SubmitError};
 use tokio::sync::Semaphore;
 
 use crate::fixture::{Answer, Fixture, HOUR, inputs, load, output, problem_code, request};

@@ -13,7 +13,7 @@ use jobs::store::{Claimant, JobStore, SubmitOptions, Submitted};
 use jobs::webhook::{Delivery, DeliveryCapacity, DeliveryState};
 use lang::workflow::Budget;
 use serde_json::{Value, json};
-use service::runs::RunRequest;
+use service::submission::RunRequest;
 use service::webhooks::{DefaultWebhook, GIVE_UP_AFTER, WebhookFault, Webhooks};
 use service::{RetryFrom, Settings};
 

@@ -13,7 +13,7 @@ use crate::support::root;
 const KNOWN: &[(&str, usize)] = &[
     ("cli", 25),
     ("server", 45),
-    ("service", 15),
+    ("service", 2),
     ("telemetry", 2),
 ];
 

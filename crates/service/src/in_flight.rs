@@ -1,0 +1,86 @@
+//! What API keys have in flight: their accounts, and the in-flight slots of jobs that wait in the store.
+//! Whoever takes a job out of the queue, and nobody else, ends its slot. Empty where keys are not counted.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jobs::job::{Job, JobId, Status};
+use jobs::store::{Error, Filter, JobStore};
+
+use crate::limits::{Account, Accounts, InFlightSlot};
+
+/// Jobs read in one call of the store.
+const PAGE: usize = 256;
+
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    accounts: Option<Arc<Accounts>>,
+    queued: Mutex<HashMap<JobId, InFlightSlot>>,
+}
+
+impl InFlight {
+    pub(crate) fn new(accounts: Option<Arc<Accounts>>) -> Self {
+        Self {
+            accounts,
+            queued: Mutex::default(),
+        }
+    }
+
+    /// The account of a job's owner.
+    pub(crate) fn account_of(&self, owner: Option<&Arc<str>>) -> Option<Arc<Account>> {
+        Some(self.accounts.as_ref()?.of(owner?))
+    }
+
+    /// A job waits in the store, with its slot.
+    pub(crate) fn queue(&self, id: JobId, slot: InFlightSlot) {
+        self.queued().insert(id, slot);
+    }
+
+    /// The slot of a job that does not wait any more.
+    pub(crate) fn dequeue(&self, id: JobId) -> Option<InFlightSlot> {
+        self.queued().remove(&id)
+    }
+
+    /// The slot of a job that was claimed. It was accepted before: no limit stands in its way.
+    pub(crate) fn claimed(&self, job: &Job) -> Option<InFlightSlot> {
+        let account = self.account_of(job.owner.as_ref())?;
+        let waited = self.dequeue(job.id);
+        let mut slot = waited.unwrap_or_else(|| InFlightSlot::retake(&account, true));
+        slot.starts_running();
+        Some(slot)
+    }
+
+    /// Counts what an earlier process left in the store. Nothing of it runs yet.
+    pub(crate) async fn recall(&self, store: &dyn JobStore) -> Result<(), Error> {
+        if self.accounts.is_none() {
+            return Ok(());
+        }
+        // A parked job has given its slot back.
+        for status in [Status::Pending, Status::Running, Status::Cancelling] {
+            let active = Filter {
+                status: Some(status),
+                ..Filter::default()
+            };
+            let mut cursor = None;
+            loop {
+                let page = store.list(&active, cursor, PAGE).await?;
+                for job in &page.jobs {
+                    if let Some(account) = self.account_of(job.owner.as_ref()) {
+                        let mut queued = self.queued();
+                        let slot = queued.entry(job.id);
+                        slot.or_insert_with(|| InFlightSlot::retake(&account, true));
+                    }
+                }
+                cursor = page.next;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn queued(&self) -> MutexGuard<'_, HashMap<JobId, InFlightSlot>> {
+        self.queued.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
