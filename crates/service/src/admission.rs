@@ -1,14 +1,11 @@
-//! Accepting a job: storing it, and where a slot is free starting it meanwhile.
+//! Accepting a job: storing it, and where a slot is free starting its run meanwhile.
 //!
-//! A run that nobody could have asked for before begins while its job is being committed: its first
-//! model call is under way when the store answers. Nothing of it can be stored or told until then
-//! ([`LiveRun::lease`](crate::live::LiveRun::lease)), and if the store refuses the job the run is dropped.
-//! With an idempotency key it waits for the commit, which tells whether the run exists already; and while
-//! the store is known to fail, since it would be paid for in vain.
+//! The first model call of a run is under way when the store answers. If the store refuses the job, the
+//! run is dropped. Where the job may exist already (it has an idempotency key), or the store is known to
+//! fail, the run waits for the commit: its calls could be paid for in vain.
 //!
-//! A run that somebody waits for need not be stored before anybody is told of it. So its job is stored when
-//! it wants to save something, when whoever waits loses patience, or after [`HOLD`]; if it ends before, once,
-//! with its end.
+//! Where a client waits for the run, its job is held for up to [`HOLD`]: a run that ends before is stored
+//! once, with its end. `run_record` has the states of all this.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,8 +13,9 @@ use std::time::Duration;
 
 use engine::run::Start;
 use futures_util::future::{Either, select};
+use jiff::Timestamp;
 use jobs::job::{Job, NewJob};
-use jobs::store::{Error, SubmitOptions, Submitted};
+use jobs::store::{Claimed, SubmitOptions, Submitted};
 use tokio::sync::oneshot;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -25,52 +23,64 @@ use crate::catalog::LoadedWorkflow;
 use crate::execution::{Begin, Execution};
 use crate::inline_run::{Detachable, InlineRun};
 use crate::limits::{Exceeded, InFlightSlot};
-use crate::live::{LiveRun, Unstored};
-use crate::registry::Arrival;
+use crate::live::LiveRun;
 use crate::shared::Shared;
 use crate::slots::RunSlot;
-use crate::submission::{Accepted, SubmitError};
+use crate::submission::{Accepted, Reply, SubmitError};
 
-/// Longest time for which a run that somebody waits for is not stored.
+/// The longest time for which the job of a run is not stored while a client waits for it.
 const HOLD: Duration = Duration::from_millis(100);
 
 type Answer = oneshot::Receiver<Result<Accepted, SubmitError>>;
 
-/// The job is not executed here and now; whoever asked for it has been told.
+/// A job on its way into the store, until its client has its answer.
+struct Submission {
+    job: Box<NewJob>,
+    reply: Reply,
+    /// A drain waits for it.
+    token: TaskTrackerToken,
+}
+
+/// What the store made of a submission that it did not refuse.
+enum Stored {
+    /// It is stored, and claimed where that was asked for.
+    New(Option<Box<Claimed>>),
+    /// An earlier request with the same idempotency key made this job.
+    Earlier(Box<Job>),
+}
+
+/// The run is not to go on here; its client has its answer.
 struct NotHere;
 
 impl Shared {
-    /// Stores a job and starts it where a slot is free. A caller that goes away before it is told must not
-    /// leave a job that is stored and has nobody to run it: the work is done without it.
+    /// Stores a job and starts it where a slot is free. A client that leaves before it has its answer must
+    /// not leave a job behind that is stored and that nobody runs: all is done without the client.
     pub(crate) async fn admit(
         self: &Arc<Self>,
         workflow: &Arc<LoadedWorkflow>,
         job: Box<NewJob>,
         start: Start,
     ) -> Result<Accepted, SubmitError> {
-        let (work, answer) = self.begin(workflow, job, start, None)?;
+        let (rest, answer) = self.begin(workflow, job, start, None)?;
         // It goes on by itself.
-        drop(work);
+        drop(rest);
         answer.await.unwrap_or(Err(SubmitError::Draining))
     }
 
-    /// As [`admit`](Self::admit), for a caller who does the work while it waits, for as long as it has
-    /// patience.
+    /// As [`admit`](Self::admit), for a client that wants its answer within `max_wait` and executes the run
+    /// meanwhile.
     pub(crate) async fn admit_inline(
         self: &Arc<Self>,
         workflow: &Arc<LoadedWorkflow>,
         job: Box<NewJob>,
         start: Start,
-        patience: Duration,
+        max_wait: Duration,
     ) -> Result<InlineRun, SubmitError> {
-        let hold = job.idempotency.is_none().then(|| patience.min(HOLD));
-        let (mut work, answer) = self.begin(workflow, job, start, hold)?;
-        let answer = work.until(answer).await;
+        let hold = job.idempotency.is_none().then(|| max_wait.min(HOLD));
+        let (mut rest, answer) = self.begin(workflow, job, start, hold)?;
+        let answer = rest.until(answer).await;
         let accepted = answer.unwrap_or(Err(SubmitError::Draining))?;
-        Ok(InlineRun {
-            accepted,
-            rest: work,
-        })
+        Ok(InlineRun { accepted, rest })
     }
 
     fn begin(
@@ -80,8 +90,8 @@ impl Shared {
         start: Start,
         hold: Option<Duration>,
     ) -> Result<(Detachable, Answer), SubmitError> {
-        let submission = self.lifecycle.begin_submission();
-        let submission = submission.ok_or(SubmitError::Draining)?;
+        let token = self.lifecycle.begin_submission();
+        let token = token.ok_or(SubmitError::Draining)?;
         let slot = self.slots.take_for_new();
         let in_flight = match self.in_flight.account_of(job.owner.as_ref()) {
             None => Ok(None),
@@ -94,114 +104,107 @@ impl Shared {
             Ok(_) => in_flight,
         };
         let (reply, answer) = oneshot::channel();
-        let (shared, workflow) = (self.clone(), workflow.clone());
-        let unstored = Unstored { job, reply };
+        let submission = Submission { job, reply, token };
+        let (shared, tasks) = (self.clone(), self.lifecycle.tasks.clone());
         // Each as it is: a future is large, and to make another around it would copy it.
-        let tasks = self.lifecycle.tasks.clone();
-        let work = match (in_flight, slot) {
-            (Err(exceeded), _) => {
-                Detachable::new(tasks, shared.find_earlier(unstored, exceeded, submission))
-            }
+        let rest = match (in_flight, slot) {
+            (Err(exceeded), _) => Detachable::new(tasks, shared.find_earlier(submission, exceeded)),
             (Ok(in_flight), Some(slot)) => {
-                let begin = (workflow, start);
+                let begin = (workflow.clone(), start);
                 Detachable::new(
                     tasks,
-                    shared.start(begin, unstored, in_flight, hold, slot, submission),
+                    shared.start(begin, submission, in_flight, hold, slot),
                 )
             }
-            (Ok(in_flight), None) => {
-                Detachable::new(tasks, shared.enqueue(unstored, in_flight, submission))
-            }
+            (Ok(in_flight), None) => Detachable::new(tasks, shared.enqueue(submission, in_flight)),
         };
-        Ok((work, answer))
+        Ok((rest, answer))
     }
 
-    async fn enqueue(
-        self: Arc<Self>,
-        unstored: Unstored,
-        in_flight: Option<InFlightSlot>,
-        _submission: TaskTrackerToken,
-    ) {
+    /// Stores a job that the worker starts when there is a slot for it.
+    async fn enqueue(self: Arc<Self>, submission: Submission, in_flight: Option<InFlightSlot>) {
+        let Submission {
+            job,
+            reply,
+            token: _token,
+        } = submission;
+        let (id, accepted) = (job.id, Accepted::new(job.id, job.created_at, None));
         // Before it can be claimed.
         if let Some(in_flight) = in_flight {
-            self.in_flight.queue(unstored.job.id, in_flight);
+            self.in_flight.queue(id, in_flight);
         }
-        // In both cases it has been told.
-        let (Ok(()) | Err(NotHere)) = self.submit(unstored, None).await;
+        let account = self.in_flight.account_of(job.owner.as_ref());
+        let options = SubmitOptions {
+            claim: None,
+            max_pending: self.settings.max_queued,
+        };
+        let answer = match self.submit(*job, options).await {
+            Ok(Stored::New(_)) => {
+                if let Some(account) = account {
+                    account.accepted();
+                }
+                self.slots.job_waits();
+                Ok(accepted)
+            }
+            Ok(Stored::Earlier(job)) => {
+                self.in_flight.dequeue(id);
+                Ok(self.replayed(&job))
+            }
+            Err(error) => {
+                self.in_flight.dequeue(id);
+                Err(error)
+            }
+        };
+        // The client may have left; the job is accepted all the same.
+        let _ = reply.send(answer);
     }
 
     /// For a repeated request whose key may not start another run: the run that there is.
-    async fn find_earlier(
-        self: Arc<Self>,
-        Unstored { job, reply }: Unstored,
-        exceeded: Exceeded,
-        _submission: TaskTrackerToken,
-    ) {
+    async fn find_earlier(self: Arc<Self>, submission: Submission, exceeded: Exceeded) {
+        let Submission {
+            job,
+            reply,
+            token: _token,
+        } = submission;
         let options = SubmitOptions {
             claim: None,
             // So that only a job that is there already is found.
             max_pending: Some(0),
         };
-        let answer = match self.store.submit(*job, options).await {
-            Ok(Submitted::Existing(job)) => Ok(self.replayed(&job)),
-            Ok(Submitted::Forgotten { job, status }) => Err(SubmitError::Forgotten { job, status }),
-            Ok(Submitted::KeyReused) => Err(SubmitError::KeyReused),
-            Ok(Submitted::New(_)) | Err(Error::QueueFull { .. }) => Err(exceeded.into()),
-            Err(error) => Err(self.refused(error)),
+        let answer = match self.submit(*job, options).await {
+            Ok(Stored::Earlier(job)) => Ok(self.replayed(&job)),
+            Ok(Stored::New(_)) | Err(SubmitError::QueueFull) => Err(exceeded.into()),
+            Err(error) => Err(error),
         };
-        // Whoever asked may have gone.
+        // The client may have left.
         let _ = reply.send(answer);
     }
 
-    /// A job that was not stored.
-    fn refused(&self, error: Error) -> SubmitError {
-        self.store_health.note(&error, &*self.host);
-        error.into()
-    }
-
-    fn replayed(&self, job: &Job) -> Accepted {
-        Accepted {
-            id: job.id,
-            replayed: true,
-            ended: job.status.is_final().then_some(job.status),
-            created_at: job.created_at,
-            run: self.runs.get(job.id),
-        }
-    }
-
+    /// Executes a new job from its start, and stores it meanwhile.
     async fn start(
         self: Arc<Self>,
         begin: Begin,
-        unstored: Unstored,
+        submission: Submission,
         in_flight: Option<InFlightSlot>,
         hold: Option<Duration>,
         slot: RunSlot,
-        _submission: TaskTrackerToken,
     ) {
-        let execution = Execution::of_new(&self, &unstored.job, in_flight);
-        let run = execution.run();
+        let Submission {
+            job,
+            reply,
+            token: _token,
+        } = submission;
         // Because it may exist already, or the store may refuse it.
         let is_stored_first =
-            unstored.job.idempotency.is_some() || self.store_health.is_doubtful(&*self.host);
+            job.idempotency.is_some() || self.store_health.is_doubtful(&*self.host);
         let hold = hold.filter(|_| !is_stored_first);
-        run.hold(unstored);
-        let stored = pin!(async {
-            if let Some(hold) = hold {
-                tokio::select! {
-                    biased;
-                    () = run.lease_wanted() => {}
-                    () = self.host.sleep(hold) => {}
-                }
-            }
-            match run.take_unstored() {
-                Some(unstored) => self.submit(unstored, Some(run)).await,
-                // With its end.
-                None => Ok(()),
-            }
-        });
+        let created_at = job.created_at;
+        let execution = Execution::of_new(&self, job, in_flight);
+        let run = execution.run();
+        let stored = pin!(self.store_when_wanted(run, created_at, hold, reply));
         let executed = pin!(async {
             if is_stored_first {
-                run.lease().await;
+                run.record.lease().await;
             }
             execution.to_its_end(begin).await
         });
@@ -221,43 +224,86 @@ impl Shared {
         execution.leave(end, Some(slot));
     }
 
-    /// Stores a job, for the run if there is one, and tells whoever asked for it.
-    async fn submit(&self, unstored: Unstored, run: Option<&Arc<LiveRun>>) -> Result<(), NotHere> {
-        let Unstored { job, reply } = unstored;
-        let accepted = Accepted::new(&job, run.cloned());
-        let (id, created_at) = (job.id, job.created_at);
-        let arrival = run.map(|_| self.runs.arrival(id, created_at));
+    /// Stores the job of a run when somebody wants its lease, at the latest after `hold`, unless it is
+    /// stored with its end before; then answers its client.
+    async fn store_when_wanted(
+        &self,
+        run: &Arc<LiveRun>,
+        created_at: Timestamp,
+        hold: Option<Duration>,
+        reply: Reply,
+    ) -> Result<(), NotHere> {
+        if let Some(hold) = hold {
+            tokio::select! {
+                biased;
+                () = run.record.wanted() => {}
+                () = self.host.sleep(hold) => {}
+            }
+        }
+        let accepted = Accepted::new(run.id(), created_at, Some(run.clone()));
+        let Some((job, storing)) = run.record.begin_storing() else {
+            let stored = run.record.end_stored().await;
+            // The client may have left.
+            let _ = reply.send(stored.map(|()| accepted).map_err(SubmitError::from));
+            return Ok(());
+        };
+        let arrival = self.runs.arrival(run.id(), created_at);
         let options = SubmitOptions {
-            claim: arrival.as_ref().map(Arrival::claimant),
+            claim: Some(arrival.claimant()),
             max_pending: self.settings.max_queued,
         };
         let account = self.in_flight.account_of(job.owner.as_ref());
-        let mut here = Err(NotHere);
-        let answer = match self.store.submit(*job, options).await {
-            Ok(Submitted::New(claimed)) => {
+        let mut is_here = Err(NotHere);
+        let answer = match self.submit(*job, options).await {
+            Ok(Stored::New(claimed)) => {
                 if let Some(account) = account {
                     account.accepted();
                 }
-                if let (Some(claimed), Some(run)) = (claimed, run) {
-                    run.grant(claimed.lease);
+                if let Some(claimed) = claimed {
+                    storing.stored(claimed.lease);
                     self.runs.register(run);
-                    here = Ok(());
+                    is_here = Ok(());
                 } else {
+                    storing.refused();
                     self.slots.job_waits();
                 }
                 Ok(accepted)
             }
-            Ok(Submitted::Existing(job)) => Ok(self.replayed(&job)),
+            Ok(Stored::Earlier(job)) => {
+                storing.refused();
+                Ok(self.replayed(&job))
+            }
+            Err(error) => {
+                storing.refused();
+                Err(error)
+            }
+        };
+        drop(arrival);
+        // The client may have left; the job is accepted all the same.
+        let _ = reply.send(answer);
+        is_here
+    }
+
+    async fn submit(&self, job: NewJob, options: SubmitOptions) -> Result<Stored, SubmitError> {
+        match self.store.submit(job, options).await {
+            Ok(Submitted::New(claimed)) => Ok(Stored::New(claimed)),
+            Ok(Submitted::Existing(job)) => Ok(Stored::Earlier(job)),
             Ok(Submitted::Forgotten { job, status }) => Err(SubmitError::Forgotten { job, status }),
             Ok(Submitted::KeyReused) => Err(SubmitError::KeyReused),
-            Err(error) => Err(self.refused(error)),
-        };
-        if run.is_none() && !answer.as_ref().is_ok_and(|accepted| !accepted.replayed) {
-            self.in_flight.dequeue(id);
+            Err(error) => {
+                self.store_health.note(&error, &*self.host);
+                Err(error.into())
+            }
         }
-        drop(arrival);
-        // Whoever asked may have gone; the job is accepted all the same.
-        let _ = reply.send(answer);
-        here
+    }
+
+    fn replayed(&self, job: &Job) -> Accepted {
+        Accepted {
+            id: job.id,
+            replayed: true,
+            ended: job.status.is_final().then_some(job.status),
+            created_at: job.created_at,
+            run: self.runs.get(job.id),
+        }
     }
 }

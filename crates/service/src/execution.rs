@@ -18,13 +18,13 @@ use jobs::store::{Claimed, Error, later};
 use crate::backoff::Backoff;
 use crate::catalog::LoadedWorkflow;
 use crate::limits::{Account, InFlightSlot};
-use crate::live::{LiveRun, Unstored};
+use crate::live::LiveRun;
 use crate::position;
 use crate::problem::Problem;
 use crate::run_options::RunOptions;
+use crate::run_record::{RunRecord, StoringEnd};
 use crate::shared::Shared;
 use crate::slots::RunSlot;
-use crate::submission::Accepted;
 
 /// What is executed, and from where.
 pub(crate) type Begin = (Arc<LoadedWorkflow>, Start);
@@ -50,24 +50,24 @@ impl Execution {
     /// Of a job that is about to be stored.
     pub(crate) fn of_new(
         shared: &Arc<Shared>,
-        job: &NewJob,
+        job: Box<NewJob>,
         in_flight: Option<InFlightSlot>,
     ) -> Self {
-        let run = live(shared, job.id, &job.workflow, 0);
-        let options = RunOptions::of(&job.workload);
+        let (id, workflow) = (job.id, job.workflow.clone());
+        let (created_at, deadline) = (job.created_at, job.deadline);
+        let (work, options) = (job.workload.clone(), RunOptions::of(&job.workload));
+        let run = live(shared, id, workflow, RunRecord::held(job), 0);
         if options.stream {
             run.reserve_watcher();
         }
         Self {
             shared: shared.clone(),
             run: Arc::new(run),
-            created_at: job.created_at,
-            deadline: job.deadline,
-            work: job.workload.clone(),
+            created_at,
+            deadline,
+            work,
             options,
-            account: in_flight
-                .as_ref()
-                .map(|in_flight| in_flight.account().clone()),
+            account: in_flight.as_ref().map(|slot| slot.account().clone()),
             in_flight: Mutex::new(in_flight),
             was_interrupted: false,
         }
@@ -85,7 +85,13 @@ impl Execution {
             was_lost,
             wake_ups: _,
         } = claimed;
-        let run = live(shared, job.id, &job.workflow, last_event);
+        let run = live(
+            shared,
+            job.id,
+            job.workflow.clone(),
+            RunRecord::claimed(lease),
+            last_event,
+        );
         let in_flight = shared.in_flight.claimed(&job);
         let execution = Self {
             shared: shared.clone(),
@@ -94,13 +100,10 @@ impl Execution {
             deadline: job.deadline,
             options: RunOptions::of(&work),
             work,
-            account: in_flight
-                .as_ref()
-                .map(|in_flight| in_flight.account().clone()),
+            account: in_flight.as_ref().map(|slot| slot.account().clone()),
             in_flight: Mutex::new(in_flight),
             was_interrupted: was_lost,
         };
-        execution.run.grant(lease);
         shared.runs.register(&execution.run);
         shared.lifecycle.tasks.spawn(async move {
             let end = tokio::select! {
@@ -121,7 +124,7 @@ impl Execution {
         self.shared.runs.unregister(&self.run);
         drop(self.take_in_flight());
         if end.is_none()
-            && self.run.granted().is_none()
+            && self.run.record.granted().is_none()
             && let Some(telemetry) = self.run.telemetry()
         {
             telemetry.dismissed();
@@ -390,8 +393,8 @@ impl Execution {
         // Before anybody can know that it has ended, and begin another.
         drop(self.take_in_flight());
         let masked_outputs = finished.masked_outputs.as_ref().map(Json::of);
-        let stored = match self.run.take_unstored() {
-            Some(unstored) => self.store_ended(unstored, ending, masked_outputs).await,
+        let stored = match self.run.record.begin_ending() {
+            Some(held) => self.store_ended(held, ending, masked_outputs).await,
             None => self.run.finish(&ending, masked_outputs).await,
         };
         match stored {
@@ -415,38 +418,43 @@ impl Execution {
         }
     }
 
-    /// Stores a job that ended before it was stored, and tells whoever asked for it.
+    /// Stores a job that ended before it was stored.
     async fn store_ended(
         &self,
-        unstored: Unstored,
+        (job, record): (Box<NewJob>, StoringEnd<'_>),
         ending: Ending,
         masked_outputs: Option<Json>,
     ) -> Result<Job, Error> {
-        let Unstored { job, reply } = unstored;
-        let accepted = Accepted::new(&job, Some(self.run.clone()));
         let claimant = self.shared.runs.claimant();
         let stored = self
             .run
             .store_ended(*job, claimant, ending, masked_outputs)
             .await;
-        if let (Ok(_), Some(account)) = (&stored, &self.account) {
-            account.accepted();
+        match &stored {
+            Ok(_) => {
+                if let Some(account) = &self.account {
+                    account.accepted();
+                }
+                record.ended();
+            }
+            Err(error) => {
+                self.shared.store_health.note(error, &*self.shared.host);
+                record.refused(error.clone());
+            }
         }
-        if let Err(error) = &stored {
-            self.shared.store_health.note(error, &*self.shared.host);
-        }
-        // Whoever asked may have gone.
-        let _ = reply.send(match &stored {
-            Ok(_) => Ok(accepted),
-            Err(error) => Err(error.clone().into()),
-        });
         stored
     }
 }
 
-fn live(shared: &Shared, id: JobId, workflow: &Arc<str>, last_event: u64) -> LiveRun {
+fn live(
+    shared: &Shared,
+    id: JobId,
+    workflow: Arc<str>,
+    record: RunRecord,
+    last_event: u64,
+) -> LiveRun {
     let abandon = shared.lifecycle.abandon_runs.child_token();
-    LiveRun::new(&shared.backing, abandon, id, workflow.clone(), last_event)
+    LiveRun::new(&shared.backing, abandon, id, workflow, record, last_event)
 }
 
 /// An outcome that the engine did not come to; what the run had taken before is not forgotten.

@@ -36,6 +36,7 @@ mod registry;
 mod retired_versions;
 mod retry;
 mod run_options;
+mod run_record;
 mod runs;
 mod service;
 mod settings;

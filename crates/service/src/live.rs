@@ -19,17 +19,17 @@ use engine::progress::{Checkpoint, CheckpointError, Progress};
 use engine::watch::RunObserver;
 use jobs::job::{Ending, Job, JobId, NewJob};
 use jobs::json::Json;
-use jobs::store::{Claimant, Error, JobStore, Lease, PROGRESS_EVENT, StoredEvent};
+use jobs::store::{Claimant, Error, JobStore, PROGRESS_EVENT, StoredEvent};
 use serde::Serialize;
-use tokio::sync::{Notify, SetOnce, broadcast};
+use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::event_log::{EventLog, LiveEvent};
 use crate::events::{Event, FinalEvent};
 use crate::numbered::Numbered;
+use crate::run_record::RunRecord;
 use crate::store_health::StoreHealth;
-use crate::submission::Reply;
 
 /// A longer wait for the next attempt at a model is worth a line in the log.
 const LONG_WAIT_MS: u64 = 60_000;
@@ -48,11 +48,8 @@ pub(crate) struct LiveRun {
     backing: Arc<Backing>,
     id: JobId,
     workflow: Arc<str>,
-    lease: SetOnce<Lease>,
-    /// Somebody waits for the lease.
-    wants_lease: Notify,
-    /// The job, until it is being stored, where that waits for the run: see `admission`.
-    unstored: Mutex<Option<Unstored>>,
+    /// How far its job is on its way into the store.
+    pub(crate) record: RunRecord,
     log: Mutex<EventLog>,
     /// Held during a write to the store: events are stored in their order.
     writing: tokio::sync::Mutex<()>,
@@ -78,13 +75,6 @@ impl std::fmt::Debug for LiveRun {
     }
 }
 
-/// A job that is not stored yet, and whoever waits for that.
-#[derive(Debug)]
-pub(crate) struct Unstored {
-    pub(crate) job: Box<NewJob>,
-    pub(crate) reply: Reply,
-}
-
 impl LiveRun {
     /// `last_event` is the id of the last one stored, or 0; `abandon` stops it without an end.
     pub(crate) fn new(
@@ -92,15 +82,14 @@ impl LiveRun {
         abandon: CancellationToken,
         id: JobId,
         workflow: Arc<str>,
+        record: RunRecord,
         last_event: u64,
     ) -> Self {
         Self {
             backing: backing.clone(),
             id,
             workflow,
-            lease: SetOnce::new(),
-            wants_lease: Notify::new(),
-            unstored: Mutex::default(),
+            record,
             log: Mutex::new(EventLog::new(last_event, backing.event_buffer)),
             writing: tokio::sync::Mutex::default(),
             unsaved: Notify::new(),
@@ -135,44 +124,6 @@ impl LiveRun {
 
     pub(crate) fn workflow(&self) -> &Arc<str> {
         &self.workflow
-    }
-
-    /// The job is stored and ours. To be called once.
-    pub(crate) fn grant(&self, lease: Lease) {
-        // A second lease could only be another one of the same job; the store decides which holds.
-        let _ = self.lease.set(lease);
-    }
-
-    /// Waits until the job is stored.
-    pub(crate) async fn lease(&self) -> &Lease {
-        self.wants_lease.notify_one();
-        self.lease.wait().await
-    }
-
-    /// Its job is stored when somebody wants its lease, or after a while; or with its end if that is
-    /// earlier.
-    pub(crate) fn hold(&self, unstored: Unstored) {
-        *self.unstored() = Some(unstored);
-    }
-
-    /// Whoever gets it has to store it; nobody else need wait to do that.
-    pub(crate) fn take_unstored(&self) -> Option<Unstored> {
-        self.wants_lease.notify_one();
-        self.unstored().take()
-    }
-
-    /// Waits until the job should be stored.
-    pub(crate) async fn lease_wanted(&self) {
-        self.wants_lease.notified().await;
-    }
-
-    fn unstored(&self) -> MutexGuard<'_, Option<Unstored>> {
-        self.unstored.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// `None` until the job is stored.
-    pub(crate) fn granted(&self) -> Option<&Lease> {
-        self.lease.get()
     }
 
     /// From now on everything that happens; `None` when nothing will any more.
@@ -232,7 +183,7 @@ impl LiveRun {
         ending: &Ending,
         masked_outputs: Option<Json>,
     ) -> Result<Job, Error> {
-        let lease = self.lease().await;
+        let lease = self.record.lease().await;
         let _turn = self.writing.lock().await;
         let (events, last) = self.last_events(ending, masked_outputs);
         let mut backoff = Backoff::for_store();
@@ -240,7 +191,7 @@ impl LiveRun {
             match self
                 .backing
                 .store
-                .finish(lease, ending.clone(), events.clone())
+                .finish(&lease, ending.clone(), events.clone())
                 .await
             {
                 Err(error @ Error::Unavailable(_)) => self.try_again(&error, &mut backoff).await,
@@ -283,7 +234,7 @@ impl LiveRun {
 
     /// Stores the events that wait, and progress where there is some.
     async fn save(&self, progress: Option<Json>) -> Result<(), Error> {
-        let lease = self.lease().await;
+        let lease = self.record.lease().await;
         let _turn = self.writing.lock().await;
         let events = self.log().unsaved();
         if progress.is_none() && events.is_empty() {
@@ -295,7 +246,7 @@ impl LiveRun {
             match self
                 .backing
                 .store
-                .checkpoint(lease, progress.clone(), events.clone())
+                .checkpoint(&lease, progress.clone(), events.clone())
                 .await
             {
                 Err(error @ Error::Unavailable(_)) => self.try_again(&error, &mut backoff).await,
@@ -318,7 +269,12 @@ impl LiveRun {
         self.save(None).await?;
         let mut backoff = Backoff::for_store();
         loop {
-            match self.backing.store.hand_back(self.lease().await).await {
+            match self
+                .backing
+                .store
+                .hand_back(&self.record.lease().await)
+                .await
+            {
                 Err(error @ Error::Unavailable(_)) => self.try_again(&error, &mut backoff).await,
                 result => return result,
             }

@@ -120,7 +120,7 @@ impl RunRegistry {
         if runs.cancelled.remove(&run.id()) {
             run.cancel.cancel();
         }
-        if let Some(lease) = run.granted() {
+        if let Some(lease) = run.record.granted() {
             let half_over = later(self.host.now(), self.claimant.lease_for / 2);
             runs.has_old_leases |= lease.expires_at < half_over;
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use engine::outcome::Failure;
 use engine::watch::Origin;
 use jiff::Timestamp;
-use jobs::job::{Job, JobId, NewJob, Status};
+use jobs::job::{Job, JobId, Status};
 use jobs::store::Error;
 use jobs::webhook::Webhook;
 use lang::fault::Fault;
@@ -104,12 +104,12 @@ pub struct Accepted {
 
 impl Accepted {
     /// Of a job that is new.
-    pub(crate) fn new(job: &NewJob, run: Option<Arc<LiveRun>>) -> Self {
+    pub(crate) fn new(id: JobId, created_at: Timestamp, run: Option<Arc<LiveRun>>) -> Self {
         Self {
-            id: job.id,
+            id,
             replayed: false,
             ended: None,
-            created_at: job.created_at,
+            created_at,
             run,
         }
     }

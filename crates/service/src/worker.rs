@@ -139,7 +139,7 @@ async fn renew_leases(shared: &Shared) -> Result<(), Error> {
     for runs in shared.runs.all().chunks(BATCH) {
         let (runs, leases): (Vec<_>, Vec<_>) = runs
             .iter()
-            .filter_map(|run| Some((run, run.granted()?.clone())))
+            .filter_map(|run| Some((run, run.record.granted()?)))
             .unzip();
         let states = shared
             .store
