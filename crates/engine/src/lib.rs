@@ -4,6 +4,7 @@
 //! go to [`observer::Observer`], and [`progress`] holds what must survive a crash. A workflow is
 //! prepared once ([`plan::Plan`]) and then run any number of times ([`run::run`]).
 
+pub mod backoff;
 mod budget;
 pub mod capture;
 mod context;

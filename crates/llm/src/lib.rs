@@ -2,10 +2,9 @@
 //!
 //! Providers translate, one transport does the I/O. Nothing here knows of workflows, reads the
 //! environment or opens files: the composition root hands in a [`Settings`] and, for cassettes, a
-//! writer. Nothing here retries either; [`backoff`] only computes how long a caller should wait.
+//! writer. Nothing here retries either.
 
 mod answer;
-pub mod backoff;
 pub mod cassette;
 pub mod chat;
 pub mod error;

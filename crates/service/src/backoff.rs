@@ -2,34 +2,52 @@
 
 use std::time::Duration;
 
+use engine::backoff::Backoff;
 use engine::host::Host;
 
-/// Doubles from the first pause to the longest.
+/// For a store that does not answer.
+const STORE: Backoff = Backoff {
+    first: Duration::from_millis(100),
+    growth: 2,
+    longest: Duration::from_secs(10),
+    jitter: 0.0,
+};
+
+/// For a look at a job that does not run here.
+const POLLING: Backoff = Backoff {
+    first: Duration::from_millis(25),
+    growth: 2,
+    longest: Duration::from_secs(1),
+    jitter: 0.0,
+};
+
+/// How often something was tried in vain.
 #[derive(Debug)]
-pub(crate) struct Backoff {
-    next: Duration,
-    longest: Duration,
+pub(crate) struct Retries {
+    backoff: Backoff,
+    failures: u32,
 }
 
-impl Backoff {
-    /// For a store that does not answer.
-    pub(crate) fn for_store() -> Self {
+impl Retries {
+    /// Of a store that does not answer.
+    pub(crate) fn of_store() -> Self {
         Self {
-            next: Duration::from_millis(100),
-            longest: Duration::from_secs(10),
+            backoff: STORE,
+            failures: 0,
         }
     }
 
-    /// For a look at a job that does not run here.
-    pub(crate) fn for_polling() -> Self {
+    /// Of a look at a job that does not run here.
+    pub(crate) fn of_polling() -> Self {
         Self {
-            next: Duration::from_millis(25),
-            longest: Duration::from_secs(1),
+            backoff: POLLING,
+            failures: 0,
         }
     }
 
+    /// Waits before the next try.
     pub(crate) async fn pause(&mut self, host: &dyn Host) {
-        host.sleep(self.next).await;
-        self.next = self.longest.min(self.next * 2);
+        self.failures = self.failures.saturating_add(1);
+        host.sleep(self.backoff.pause(self.failures, 1.0)).await;
     }
 }

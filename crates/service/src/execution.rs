@@ -15,7 +15,7 @@ use jobs::job::{End, Ending, Job, JobId, NewJob, Status, Workload};
 use jobs::json::Json;
 use jobs::store::{Claimed, Error, later};
 
-use crate::backoff::Backoff;
+use crate::backoff::Retries;
 use crate::catalog::LoadedWorkflow;
 use crate::limits::{Account, InFlightSlot};
 use crate::live::LiveRun;
@@ -230,7 +230,7 @@ impl Execution {
     /// Workflow and position from the record, however long the store takes to answer; `None` where they
     /// cannot be understood.
     async fn read_record(&self, job: &Job, last_event: u64) -> Option<Begin> {
-        let mut backoff = Backoff::for_store();
+        let mut retries = Retries::of_store();
         loop {
             let read = async {
                 let Some(workflow) = self
@@ -250,7 +250,7 @@ impl Execution {
                 Ok(begin) => return begin,
                 Err(error) => {
                     tracing::warn!(job = %job.id, %error, "the record of a job could not be read; trying again");
-                    backoff.pause(&*self.shared.host).await;
+                    retries.pause(&*self.shared.host).await;
                 }
             }
         }

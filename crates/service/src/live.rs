@@ -24,7 +24,7 @@ use serde::Serialize;
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
-use crate::backoff::Backoff;
+use crate::backoff::Retries;
 use crate::event_log::{EventLog, LiveEvent};
 use crate::events::{Event, FinalEvent};
 use crate::numbered::Numbered;
@@ -186,7 +186,7 @@ impl LiveRun {
         let lease = self.record.lease().await;
         let _turn = self.writing.lock().await;
         let (events, last) = self.last_events(ending, masked_outputs);
-        let mut backoff = Backoff::for_store();
+        let mut retries = Retries::of_store();
         let job = loop {
             match self
                 .backing
@@ -194,7 +194,7 @@ impl LiveRun {
                 .finish(&lease, ending.clone(), events.clone())
                 .await
             {
-                Err(error @ Error::Unavailable(_)) => self.try_again(&error, &mut backoff).await,
+                Err(error @ Error::Unavailable(_)) => self.try_again(&error, &mut retries).await,
                 result => break result?,
             }
         };
@@ -241,7 +241,7 @@ impl LiveRun {
             return Ok(());
         }
         let up_to = events.last().map(|event| event.id);
-        let mut backoff = Backoff::for_store();
+        let mut retries = Retries::of_store();
         loop {
             match self
                 .backing
@@ -249,7 +249,7 @@ impl LiveRun {
                 .checkpoint(&lease, progress.clone(), events.clone())
                 .await
             {
-                Err(error @ Error::Unavailable(_)) => self.try_again(&error, &mut backoff).await,
+                Err(error @ Error::Unavailable(_)) => self.try_again(&error, &mut retries).await,
                 result => break result?,
             }
         }
@@ -258,16 +258,16 @@ impl LiveRun {
     }
 
     /// A store that does not answer is waited for: what is to be stored has been paid for.
-    async fn try_again(&self, error: &Error, backoff: &mut Backoff) {
+    async fn try_again(&self, error: &Error, retries: &mut Retries) {
         self.backing.store_health.note(error, &*self.backing.host);
         tracing::error!(job = %self.id(), %error, "a run could not be stored; trying again");
-        backoff.pause(&*self.backing.host).await;
+        retries.pause(&*self.backing.host).await;
     }
 
     /// Gives the job back to the store, with the events it has had here.
     pub(crate) async fn hand_back(&self) -> Result<(), Error> {
         self.save(None).await?;
-        let mut backoff = Backoff::for_store();
+        let mut retries = Retries::of_store();
         loop {
             match self
                 .backing
@@ -275,7 +275,7 @@ impl LiveRun {
                 .hand_back(&self.record.lease().await)
                 .await
             {
-                Err(error @ Error::Unavailable(_)) => self.try_again(&error, &mut backoff).await,
+                Err(error @ Error::Unavailable(_)) => self.try_again(&error, &mut retries).await,
                 result => return result,
             }
         }

@@ -13,7 +13,7 @@ use jobs::store::{Error, later};
 use lang::fault::are_within;
 use lang::workflow::InitialState;
 
-use crate::backoff::Backoff;
+use crate::backoff::Retries;
 use crate::catalog::LoadedWorkflow;
 use crate::inline_run::InlineRun;
 use crate::inputs;
@@ -171,7 +171,7 @@ impl Shared {
     /// A job at its end, however long that takes; as it stands once no run goes on in this process. `None`
     /// when there is no such job.
     async fn ended(&self, id: JobId, mut run: Option<Arc<LiveRun>>) -> Result<Option<Job>, Error> {
-        let mut backoff = Backoff::for_polling();
+        let mut retries = Retries::of_polling();
         loop {
             if let Some(run) = run.or_else(|| self.runs.get(id))
                 && let Some(job) = run.ended().await
@@ -186,7 +186,7 @@ impl Shared {
             tokio::select! {
                 biased;
                 () = self.lifecycle.abandon_runs.cancelled() => {}
-                () = backoff.pause(&*self.host) => {}
+                () = retries.pause(&*self.host) => {}
             }
             run = None;
         }

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use engine::backoff::Backoff;
 use tokio::sync::{oneshot, watch};
 
 /// The task of one sink, which runs until it is told to finish.
@@ -73,6 +74,14 @@ impl Exporter {
     }
 }
 
+/// How long a sink that does not answer is left alone.
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(500),
+    growth: 2,
+    longest: Duration::from_secs(32),
+    jitter: 0.25,
+};
+
 /// Whether a sink is reachable, as its worker has observed.
 #[derive(Debug)]
 pub(crate) struct SinkHealth {
@@ -102,8 +111,7 @@ impl SinkHealth {
             );
         }
         self.failures = self.failures.saturating_add(1);
-        let longest = 0.25 * f64::from(2_u32.pow(self.failures.min(7)));
-        Duration::from_secs_f64(longest * (0.75 + random / 4.0))
+        BACKOFF.pause(self.failures, random)
     }
 
     /// Records a success.

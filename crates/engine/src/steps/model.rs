@@ -14,6 +14,7 @@ use lang::workflow::{LlmSettings, ModelNode, NodeId, Workflow};
 use llm::chat::{ChatRequest, Message, OutputFormat, Part, Role};
 use llm::model::{ModelSpec, Models};
 
+use crate::backoff;
 use crate::context::{Context, millis};
 use crate::event::EventKind;
 use crate::outcome::{Failure, FailureCode, NodeUsage};
@@ -173,7 +174,7 @@ fn wait_after(
     attempt: u32,
     error: llm::Error,
 ) -> Result<(String, Duration), Failure> {
-    let delay = |asked| llm::backoff::delay(attempt, asked, context.host().random());
+    let delay = |asked| backoff::before_model_call(attempt, asked, context.host().random());
     let wait = delay(error.retry_after);
     if context
         .remaining()

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use llm::chat::{ChatReply, ChatRequest, Content, FinishReason};
 use llm::error::ErrorKind;
-use llm::{Error, Registry, backoff};
+use llm::{Error, Registry};
 use serde_json::{Value, json};
 use testing::rigs;
 use tokio::net::TcpStream;
@@ -109,7 +109,7 @@ impl Llmock {
     }
 }
 
-/// Asks until it works, as a caller does: a few attempts, waiting as advised, where a retry may
+/// Asks until it works, as a caller does: a few attempts, with growing pauses, where a retry may
 /// help.
 async fn ask_patiently(
     models: &Registry,
@@ -123,8 +123,8 @@ async fn ask_patiently(
         match reply {
             Err(error) if error.kind.is_retryable() && attempts < 4 => {
                 failures.push(error.kind);
-                let attempt = u32::try_from(attempts).unwrap();
-                tokio::time::sleep(backoff::delay(attempt, error.retry_after, 0.0)).await;
+                let pause = Duration::from_millis(250 << attempts);
+                tokio::time::sleep(error.retry_after.unwrap_or(pause)).await;
             }
             reply => return (reply, failures),
         }

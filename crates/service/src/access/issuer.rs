@@ -1,6 +1,5 @@
 //! Making, rotating, revoking and listing the keys of a store, whether or not a server is open.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -253,10 +252,8 @@ impl KeyIssuer {
     }
 
     fn fresh_id(&self) -> String {
-        let mut id = String::new();
-        for byte in &self.secrets.secret()[..6] {
-            write!(id, "{byte:02x}").expect("writing to a String does not fail");
-        }
-        id
+        let mut bytes = [0; 8];
+        bytes[2..].copy_from_slice(&self.secrets.secret()[..6]);
+        format!("{:012x}", u64::from_be_bytes(bytes))
     }
 }

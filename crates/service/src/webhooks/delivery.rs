@@ -17,7 +17,7 @@ use super::config::Webhooks;
 use super::message;
 use super::schedule::{GIVE_UP_AFTER, wait};
 use super::signature::Key;
-use crate::backoff::Backoff;
+use crate::backoff::Retries;
 use crate::shared::Shared;
 
 /// In flight at once.
@@ -266,7 +266,7 @@ impl Deliverer {
                 tracing::info!(%job, "a webhook is left to the next start");
             }
         }
-        let mut backoff = Backoff::for_store();
+        let mut retries = Retries::of_store();
         let give_up_at = shared.host.elapsed() + LEASE;
         loop {
             match shared
@@ -277,7 +277,7 @@ impl Deliverer {
                 Ok(()) => break,
                 Err(Error::Unavailable(error)) if shared.host.elapsed() < give_up_at => {
                     tracing::warn!(%job, error, "what became of a webhook could not be stored; trying again");
-                    backoff.pause(&*shared.host).await;
+                    retries.pause(&*shared.host).await;
                 }
                 Err(error) => {
                     tracing::debug!(%job, %error, "a webhook was not ours to settle any more");

@@ -2,26 +2,24 @@
 
 use std::time::Duration;
 
-/// The wait after the first failure, before jitter; each later one is [`GROWTH`] times longer.
-const FIRST: Duration = Duration::from_secs(5);
-const GROWTH: u32 = 3;
+use engine::backoff::Backoff;
 
-/// The longest wait, a receiver's own wish included.
-const LONGEST: Duration = Duration::from_secs(2 * 60 * 60);
+/// The waits between tries; the longest counts for a receiver's own wish, too.
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_secs(5),
+    growth: 3,
+    longest: Duration::from_secs(2 * 60 * 60),
+    jitter: 0.5,
+};
 
 /// No try begins later than this after the end of the job, but for the one that a restart finds due.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The wait after that many tries have failed. `random` is uniform in `0.0..1.0`: the wait lies between
-/// half and all of what the schedule has, so that receivers that come back are not asked by all at once.
-/// A receiver that asked for more time gets it, up to [`LONGEST`].
+/// The wait after that many tries have failed. `random` is uniform in `0.0..1.0`. A receiver that asked
+/// for more time gets it, up to the longest wait.
 pub(super) fn wait(attempts: u32, asked: Option<Duration>, random: f64) -> Duration {
-    let factor = GROWTH.saturating_pow(attempts.saturating_sub(1));
-    let jittered = FIRST
-        .saturating_mul(factor)
-        .min(LONGEST)
-        .mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0);
-    jittered.max(asked.unwrap_or_default()).min(LONGEST)
+    let asked = asked.unwrap_or_default().min(BACKOFF.longest);
+    BACKOFF.pause(attempts, random).max(asked)
 }
 
 #[cfg(test)]
