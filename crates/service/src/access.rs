@@ -1,9 +1,9 @@
 //! Who may do what: API keys, their scopes and workflows.
 //!
-//! Keys come from a store (`issuer` makes, rotates and revokes them) or from a list that is only read
-//! (`listed`). Those that are good lie in memory (`keyring`): to let somebody in takes no look into the
-//! store. A change that is made here counts at once; one that another process made in a shared store
-//! counts after [`RELOAD_EVERY`].
+//! Keys come from a store (`issuer` creates, rotates and revokes them) or from a read-only list
+//! (`listed`). All of them are kept in memory (`keyring`), so checking a key takes no read from the
+//! store. A change made here takes effect at once; one that another process makes in a shared store
+//! takes effect after [`RELOAD_EVERY`].
 
 mod grants;
 mod issuer;
@@ -29,25 +29,27 @@ use crate::completion::completed;
 use crate::limits::{Accounts, KeyUsage};
 use keyring::Keyring;
 
-/// How long a change that another process made may take to count here, and a use to be written down.
+/// How long it may take until a change by another process takes effect here, and until a use of a
+/// key is stored.
 pub const RELOAD_EVERY: Duration = Duration::from_secs(15);
 
-/// Lets callers in by their keys.
+/// Identifies callers by their API keys.
 #[derive(Debug)]
 pub struct Access {
     issuer: KeyIssuer,
     listed: ListedKeys,
     accounts: Arc<Accounts>,
     ring: RwLock<Arc<Keyring>>,
-    /// Held from a change to the reading of what came of it, so that an older reading never wins.
+    /// Held from a change until its result has been read, so that an older reading never wins.
     changing: tokio::sync::Mutex<()>,
     /// Changes that are under way.
     changes: TaskTracker,
 }
 
 impl Access {
-    /// With the keys of a store and those of a list. `None` where there are none, and never were any in
-    /// the store: nobody needs a key then. Keys that all were revoked, or have expired, let nobody in.
+    /// With the keys of a store and those of a list. `None` where the list is empty and the store
+    /// never had a key: then callers need none. Where all keys are revoked or expired, no caller
+    /// gets in.
     pub async fn open(
         issuer: KeyIssuer,
         listed: ListedKeys,
@@ -63,7 +65,7 @@ impl Access {
         let ring = Keyring::new(hashing_key, &keys.records, &listed, &accounts, None);
         for record in &keys.records {
             if listed.names(&record.id) {
-                tracing::warn!(key = %record.id, "a key of the list takes the place of one in the store that has the same id");
+                tracing::warn!(key = %record.id, "a key from FLOWMILL_API_KEYS replaces the key in the store with the same id");
             }
         }
         Ok(Some(Self {
@@ -76,17 +78,18 @@ impl Access {
         }))
     }
 
-    /// Where its keys are made. What is done there directly counts here after [`RELOAD_EVERY`].
+    /// The issuer of the store's keys. What is done with it directly takes effect here after
+    /// [`RELOAD_EVERY`].
     pub fn issuer(&self) -> &KeyIssuer {
         &self.issuer
     }
 
-    /// What its keys have spent.
+    /// What the keys have spent.
     pub fn accounts(&self) -> &Arc<Accounts> {
         &self.accounts
     }
 
-    /// What its keys have spent and have left, with their names; of one key, or of all.
+    /// What one key, or each of them, has spent and has left, with its name.
     pub async fn usage(&self, key: Option<&str>) -> Result<Vec<KeyUsage>, Error> {
         let mut usage = self.accounts.usage(key).await?;
         let ring = self.ring();
@@ -96,7 +99,7 @@ impl Access {
         Ok(usage)
     }
 
-    /// Workflows that keys are restricted to and that are not among these: `(key, workflow)`.
+    /// Pairs of a key and a workflow that it is restricted to and that is not known.
     pub async fn unknown_workflows(
         &self,
         is_known: impl Fn(&str) -> bool,
@@ -113,18 +116,19 @@ impl Access {
         Ok(unknown)
     }
 
-    /// Whose key this is, if it is good now. Takes the same time whatever is wrong with it.
+    /// The identity behind a key, if the key is valid now. Takes the same time whatever is wrong
+    /// with it.
     pub fn identify(&self, presented: &str) -> Option<Arc<Identity>> {
         self.ring().identify(presented, self.issuer.host.now())
     }
 
-    /// Makes a key. As with the next two, it is done to its end even if this is dropped.
+    /// Creates a key. Like the next two, it completes even if its future is dropped.
     pub async fn create(self: &Arc<Self>, new: NewKey) -> Result<IssuedKey, KeyError> {
         self.change(|issuer| async move { issuer.create(new).await })
             .await
     }
 
-    /// Gives a key another secret; the old one stays good for `grace`.
+    /// Gives a key a new secret; the old one stays valid for `grace`.
     pub async fn rotate(
         self: &Arc<Self>,
         id: &str,
@@ -144,7 +148,7 @@ impl Access {
             .await
     }
 
-    /// Changes the keys of the store, and sees to it that this counts here before anybody is told.
+    /// Changes the keys of the store, and answers when the change has taken effect here.
     async fn change<T, F>(
         self: &Arc<Self>,
         change: impl FnOnce(KeyIssuer) -> F + Send + 'static,
@@ -182,8 +186,8 @@ impl Access {
         Ok(views)
     }
 
-    /// Writes uses and what was spent down, and reads what others have changed, until `stop`. One task has
-    /// to do it, until after the last run has ended.
+    /// Stores uses and spending, and reloads what other processes have changed, until `stop`. One
+    /// task must run this until after the last run has ended.
     pub async fn keep(&self, stop: CancellationToken) {
         tokio::join!(self.keep_keys(&stop), self.accounts.keep(&stop));
     }
@@ -205,7 +209,7 @@ impl Access {
         self.write_uses().await;
         let _changing = self.changing.lock().await;
         if let Err(error) = self.reload().await {
-            tracing::warn!(%error, "the API keys could not be read again; those known so far count on");
+            tracing::warn!(%error, "cannot reload the API keys; the known keys stay in use");
         }
     }
 
@@ -214,7 +218,7 @@ impl Access {
         if !uses.is_empty()
             && let Err(error) = self.issuer.store.keys_used(uses).await
         {
-            tracing::warn!(%error, "when API keys were used last could not be written down");
+            tracing::warn!(%error, "cannot store when API keys were last used");
         }
     }
 

@@ -1,11 +1,11 @@
 //! Accepting a job: storing it, and where a slot is free starting its run meanwhile.
 //!
-//! The first model call of a run is under way when the store answers. If the store refuses the job, the
-//! run is dropped. Where the job may exist already (it has an idempotency key), or the store is known to
-//! fail, the run waits for the commit: its calls could be paid for in vain.
+//! The first model call of a run is under way when the store answers. If the store refuses the job,
+//! the run is dropped. Where the job may exist already (it has an idempotency key), or the store is
+//! known to fail, the run waits for the commit: its calls could be paid for in vain.
 //!
-//! Where a client waits for the run, its job is held for up to [`HOLD`]: a run that ends before is stored
-//! once, with its end. `run_record` has the states of all this.
+//! Where a client waits for the run, its job is held for up to [`HOLD`]: a run that ends before is
+//! stored once, with its end. `run_record` has the states of all this.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -53,8 +53,9 @@ enum Stored {
 struct NotHere;
 
 impl Shared {
-    /// Stores a job and starts it where a slot is free. A client that leaves before it has its answer must
-    /// not leave a job behind that is stored and that nobody runs: all is done without the client.
+    /// Stores a job and starts it where a slot is free. A client that leaves before it has its
+    /// answer must not leave a job behind that is stored and that nobody runs: all is done without
+    /// the client.
     pub(crate) async fn admit(
         self: &Arc<Self>,
         workflow: &Arc<LoadedWorkflow>,
@@ -67,8 +68,8 @@ impl Shared {
         answer.await.unwrap_or(Err(SubmitError::Draining))
     }
 
-    /// As [`admit`](Self::admit), for a client that wants its answer within `max_wait` and executes the run
-    /// meanwhile.
+    /// As [`admit`](Self::admit), for a client that wants its answer within `max_wait` and executes
+    /// the run meanwhile.
     pub(crate) async fn admit_inline(
         self: &Arc<Self>,
         workflow: &Arc<LoadedWorkflow>,
@@ -224,8 +225,8 @@ impl Shared {
         execution.leave(end, Some(slot));
     }
 
-    /// Stores the job of a run when somebody wants its lease, at the latest after `hold`, unless it is
-    /// stored with its end before; then answers its client.
+    /// Stores the job of a run when somebody wants its lease, at the latest after `hold`, unless it
+    /// is stored with its end before; then answers its client.
     async fn store_when_wanted(
         &self,
         run: &Arc<LiveRun>,

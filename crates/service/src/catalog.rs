@@ -1,5 +1,5 @@
-//! The workflows this process serves, replaceable while it runs (`--watch`). A job keeps the version
-//! it was accepted with: its definition is stored with it.
+//! The workflows this process serves, replaceable while it runs (`--watch`). A job keeps the
+//! version it was accepted with: its definition is stored with it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,24 +15,24 @@ use serde_json::Value;
 /// A loaded workflow with what is derived from it once.
 #[derive(Debug)]
 pub struct LoadedWorkflow {
-    /// Its name, shared with its jobs.
+    /// The workflow's name, shared with its jobs.
     pub name: Arc<str>,
-    /// Checked.
+    /// The checked workflow.
     pub workflow: Arc<Workflow>,
-    /// Made ready to run.
+    /// The workflow made ready to run.
     pub plan: Plan,
-    /// JSON Schema of its inputs.
+    /// The JSON Schema of its inputs.
     pub input_schema: Value,
-    /// JSON Schema of its outputs.
+    /// The JSON Schema of its outputs.
     pub output_schema: Value,
-    /// Its text, stored with its jobs.
+    /// The text that is stored with its jobs.
     pub definition: Arc<Definition>,
-    /// Whether [`engine::run::preflight`] has passed: it answers the same ever after.
+    /// Whether [`engine::run::preflight`] has passed, whose answer does not change.
     runnable: AtomicBool,
 }
 
 impl LoadedWorkflow {
-    /// `workflow` is what checking `source` gave.
+    /// `workflow` is the result of checking `source`.
     pub fn new(source: &Source, workflow: Arc<Workflow>) -> Self {
         Self {
             name: Arc::from(workflow.name.as_str()),
@@ -60,7 +60,7 @@ impl LoadedWorkflow {
             .map(|workflow| Self::new(&source, workflow))
     }
 
-    /// What stands in the way of running it at all.
+    /// Whether it can run at all; an error says what prevents it.
     pub fn preflight(&self, models: &dyn Models) -> Result<(), Failure> {
         if !self.runnable.load(Ordering::Relaxed) {
             engine::run::preflight(&self.plan, models)?;
@@ -77,7 +77,7 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Adds a workflow, in the place of an earlier version of the same name if there is one.
+    /// Adds a workflow; it replaces an earlier version with the same name.
     pub fn put(&self, loaded: LoadedWorkflow) -> Arc<LoadedWorkflow> {
         let loaded = Arc::new(loaded);
         let mut workflows = self
@@ -94,7 +94,7 @@ impl Catalog {
         loaded
     }
 
-    /// Takes a workflow out (its file now names another one). Its jobs go on.
+    /// Removes a workflow (its file now names another one). Its jobs continue.
     pub fn remove(&self, name: &str) {
         self.workflows
             .write()
@@ -102,7 +102,7 @@ impl Catalog {
             .retain(|loaded| &*loaded.name != name);
     }
 
-    /// The workflow of that name.
+    /// The workflow with that name.
     pub fn get(&self, name: &str) -> Option<Arc<LoadedWorkflow>> {
         self.find(|loaded| &*loaded.name == name)
     }
@@ -115,7 +115,7 @@ impl Catalog {
         }
     }
 
-    /// All of them.
+    /// All workflows.
     pub fn all(&self) -> Vec<Arc<LoadedWorkflow>> {
         self.read().clone()
     }

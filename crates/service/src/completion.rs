@@ -1,15 +1,16 @@
-//! Doing something to its end, whatever becomes of whoever asked for it.
+//! Completing what was begun, even if the client that asked for it leaves.
 //!
-//! A request's future is dropped when its client leaves, at any `await`. What changes something must
-//! not stop there: between a commit and what follows from it in memory, or before it is known whether
-//! the commit happened. So every use case that changes something runs as a task of its own; whoever
-//! asked only waits for that. (`tests/it/leaving.rs` holds all of them to it.)
+//! A request's future is dropped when its client leaves, at any `await`. A change must not stop
+//! there: between a commit and what follows from it in memory, or before it is known whether the
+//! commit happened. So every use case that changes something runs as a task of its own, and the
+//! request only waits for it. (`tests/it/leaving.rs` tests this for all of them.)
 
 use std::panic::resume_unwind;
 
 use tokio_util::task::TaskTracker;
 
-/// Does the work on a task that `tasks` waits for, and gives its result. Dropping this does not stop it.
+/// Does the work on a task that `tasks` waits for, and returns its result. Dropping this does not
+/// stop it.
 ///
 /// # Panics
 /// Where the work does.

@@ -1,5 +1,6 @@
-//! A job as `GET /status/{job_id}`, the listing and webhooks show it. The first seven keys are the Python
-//! original's and always there. Made here because a webhook is sent by no HTTP handler.
+//! A job as `GET /status/{job_id}`, the listing and webhooks show it. The first seven keys are
+//! those of the Python original and always present. This is here and not in `server` because
+//! webhooks send it, too.
 
 use jiff::Timestamp;
 use jobs::job::{Job, JobId, Status};
@@ -38,12 +39,12 @@ pub struct Document<'a> {
     webhook: WebhookMember<'a>,
 }
 
-/// How far the job's end has been told, where it is to be.
+/// The state of the job's webhook.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum WebhookMember<'a> {
     Webhook(Option<Webhook<'a>>),
-    /// Of what the webhook itself sends: that is the same at every try.
+    /// Not in what the webhook itself sends, which is the same at every try.
     LeftOut,
 }
 
@@ -75,7 +76,7 @@ impl<'a> From<&'a Delivery> for Webhook<'a> {
 }
 
 impl<'a> Document<'a> {
-    /// Of a job that has ended, as its webhook sends it.
+    /// A job that has ended, as its webhook sends it.
     pub(crate) fn of_end(job: &'a Job) -> Self {
         Self {
             webhook: WebhookMember::LeftOut,
@@ -105,7 +106,7 @@ impl<'a> From<&'a Job> for Document<'a> {
     }
 }
 
-/// One line of a listing: no outputs.
+/// One job of a listing, without outputs.
 #[derive(Serialize)]
 pub struct Row<'a> {
     job_id: JobId,

@@ -7,30 +7,31 @@ use jobs::store::{CancelRequested, Error, Filter};
 
 use crate::shared::{Service, Shared};
 
-/// Between two looks whether jobs still wait.
+/// Pause between two looks whether jobs still wait.
 const POLL: Duration = Duration::from_millis(50);
 
-/// How long runs that were stopped get to store that.
+/// How long runs that are stopped may take to store that.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Jobs looked at in one call of the store.
+/// Jobs read in one call of the store.
 const PAGE: usize = 256;
 
 /// What became of the runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Drained {
-    /// Ended by themselves.
+    /// Runs that ended by themselves.
     pub finished: usize,
-    /// Given back to a store that outlives the process; they go on elsewhere or later.
+    /// Runs that were handed back to a durable store; they continue elsewhere or later.
     pub handed_back: usize,
-    /// Cancelled, since the store does not.
+    /// Runs that were cancelled because the store does not outlive the process.
     pub cancelled: usize,
 }
 
 impl Service {
-    /// Refuses new runs, lets those in flight end for as long as `timeout`, and stops the rest. The
-    /// service does nothing any more afterwards, and whoever waits for a run that was stopped is answered
-    /// with its handle. Where jobs live in memory, those that wait for a slot count as in flight. Webhooks that are being delivered get some seconds; the others stay in the store.
+    /// Refuses new runs, lets those in flight end for as long as `timeout`, and stops the rest. A
+    /// client that waits for a run that was stopped is answered with its handle. Where jobs live in
+    /// memory, those that wait for a slot count as in flight. Webhooks that are being delivered get
+    /// some seconds; the others stay in the store. Afterwards the service does nothing any more.
     pub async fn drain(&self, timeout: Duration) -> Drained {
         let shared = &self.shared;
         let lifecycle = &shared.lifecycle;
@@ -51,7 +52,7 @@ impl Service {
             match shared.cancel_all().await {
                 Ok(cancelled) => drained.cancelled = cancelled,
                 Err(error) => {
-                    tracing::warn!(%error, "the runs that are left could not be cancelled");
+                    tracing::warn!(%error, "cannot cancel the remaining runs");
                 }
             }
         }
@@ -60,7 +61,7 @@ impl Service {
             () = lifecycle.tasks.wait() => {}
             () = shared.host.sleep(GRACE) => tracing::warn!("some runs did not stop in time"),
         }
-        // In memory, too, nobody waits for a run that did not stop.
+        // In memory, too, no client waits for a run that did not stop.
         lifecycle.abandon_runs.cancel();
         shared.deliveries.stop.cancel();
         shared.deliveries.deliverer.wait().await;
@@ -86,7 +87,8 @@ impl Shared {
                 self.slots.wake_worker();
                 self.host.sleep(POLL).await;
             } else if self.lifecycle.tasks.is_empty() {
-                // In this order: a job that left the queue since has its claim or its run among the tasks.
+                // In this order: a job that left the queue since has its claim or its run among the
+                // tasks.
                 return;
             }
         }

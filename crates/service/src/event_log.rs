@@ -1,7 +1,7 @@
 //! The events of a run that is here: those on their way into the store, and those who watch.
 //!
-//! An event is shown only after it is stored. Deltas are never stored: they pass through in order, for
-//! those who watch at that moment.
+//! An event is shown only after it is stored. Deltas are never stored: they pass through in order,
+//! for those who watch at that moment.
 
 use std::collections::VecDeque;
 
@@ -13,8 +13,8 @@ use crate::events::Event;
 /// Events that wait at most before they are stored without anybody watching.
 const UNSAVED: usize = 64;
 
-/// Events after which the whole progress is saved again: stores drop the oldest ones of a job, and those
-/// since the last whole progress are needed to go on from it.
+/// Events after which the whole progress is saved again: stores drop the oldest ones of a job, and
+/// those since the last whole progress are needed to go on from it.
 const REPLAYED: u64 = MAX_EVENTS as u64 / 4;
 
 /// The same in bytes of events, where the progress itself takes no more than that.
@@ -23,8 +23,8 @@ const REPLAYED_BYTES: usize = 1 << 20;
 /// What those who watch a run are shown.
 #[derive(Debug, Clone)]
 pub(crate) enum LiveEvent {
-    /// An event, stored by now. `previous` is the id of the one stored before it: a watcher that has not
-    /// seen that one has missed something.
+    /// An event, stored by now. `previous` is the id of the one stored before it: a watcher that
+    /// has not seen that one has missed something.
     Event { previous: u64, event: StoredEvent },
     /// A delta, and the id of the event before it.
     Delta { after: u64, event: Event },
@@ -107,13 +107,14 @@ impl EventLog {
         self.watchers = None;
     }
 
-    /// The id of an event that follows. Its text depends on who watches, so it is appended afterwards.
+    /// The id of an event that follows. Its text depends on who watches, so it is appended
+    /// afterwards.
     pub(crate) fn begin_event(&mut self, id: u64) {
         self.last_id = id;
     }
 
-    /// Queues an event; whether it should be stored at once. `replayed` bytes of it are needed to go on
-    /// from the progress that was saved last.
+    /// Queues an event; whether it should be stored at once. `replayed` bytes of it are needed to
+    /// go on from the progress that was saved last.
     pub(crate) fn append(&mut self, event: StoredEvent, replayed: usize) -> bool {
         self.since_progress.bytes += replayed;
         self.queue.push_back(QueuedEvent::Event(event));
@@ -205,9 +206,9 @@ struct SinceProgress {
 }
 
 impl SinceProgress {
-    /// Whether to save it again: before the store drops events that are needed to go on from it, and when
-    /// those have come to as much as itself. So what is written of it is never more than a multiple of what
-    /// the nodes produced.
+    /// Whether to save it again: before the store drops events that are needed to go on from it,
+    /// and when those have come to as much as itself. So what is written of it is never more than a
+    /// multiple of what the nodes produced.
     fn is_due(&self, last_event: u64) -> bool {
         last_event >= self.last_event + REPLAYED
             || self.bytes >= self.progress_bytes.max(REPLAYED_BYTES)

@@ -1,8 +1,8 @@
-//! Events as those who watch a job see them.
+//! Events, as the watchers of a job see them.
 //!
 //! Ids belong to stored events alone. A delta has none (its JSON repeats the id of the event before
 //! it), so that a client that resumes from the last id it has seen is always at a stored position;
-//! deltas are shown to those who watch when they come and never again.
+//! a delta is shown to those who watch when it comes, and never again.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -17,25 +17,25 @@ use serde::{Deserialize, Serialize};
 /// The kind of the event that ends a stream because the server shuts down.
 pub(crate) const SERVER_STOPPING: &str = "server_stopping";
 
-/// What a watcher sees.
+/// An event as a watcher sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// The position to resume from; `None` for a delta.
     pub id: Option<u64>,
-    /// `run_started`, …
+    /// The kind: `run_started`, …
     pub kind: Cow<'static, str>,
     /// The whole event: `{"id", "at", "event", …}`.
     pub data: Json,
 }
 
 impl Event {
-    /// Whether nothing follows it.
+    /// Whether no event follows it.
     pub fn is_final(&self) -> bool {
         is_final(&self.kind)
     }
 
-    /// Whether it ends the stream of a job that goes on: the server shuts down, and whoever watches
-    /// should come back with the position of the last event.
+    /// Whether it ends the stream of a job that continues: the server shuts down, and the client
+    /// should reconnect with the id of the last event.
     pub fn is_server_stopping(&self) -> bool {
         self.kind == SERVER_STOPPING
     }
@@ -51,7 +51,7 @@ impl From<StoredEvent> for Event {
     }
 }
 
-/// The last event of a job, made of its ending, with which it shares what may be large.
+/// The last event of a job, made from its ending, with which it shares what may be large.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event")]
 pub(crate) enum FinalEvent {
@@ -72,7 +72,7 @@ pub(crate) enum FinalEvent {
     Cancelled { execution_time_ms: u64 },
 }
 
-/// What was stored for resuming and is nobody's to see.
+/// Without what was stored for resuming only and must not be shown.
 fn without_sealed(kind: &str, data: Json) -> Json {
     #[derive(Deserialize, Serialize)]
     struct Shown {
@@ -98,7 +98,7 @@ fn without_sealed(kind: &str, data: Json) -> Json {
 }
 
 impl FinalEvent {
-    /// `masked_outputs` where the outputs are not for everybody.
+    /// `masked_outputs` replace the job's own where some of them are sensitive.
     pub(crate) fn of(ending: &Ending, masked_outputs: Option<Json>) -> Self {
         let Ending {
             execution_time_ms, ..

@@ -38,11 +38,11 @@ pub(crate) struct Execution {
     work: Workload,
     /// Of `work`, read once.
     options: RunOptions,
-    /// Of whom the job belongs to, where that is counted.
+    /// The account of the job's owner, where keys are counted.
     account: Option<Arc<Account>>,
-    /// In that account, until the run is over.
+    /// The slot in that account, until the run is over.
     in_flight: Mutex<Option<InFlightSlot>>,
-    /// An earlier attempt was gone with what it had under way.
+    /// An earlier attempt was lost, with the calls that it had under way.
     was_interrupted: bool,
 }
 
@@ -73,8 +73,8 @@ impl Execution {
         }
     }
 
-    /// Executes a job from where its record says it stands, on a task of its own; with its slot if it is
-    /// to be executed and not just ended.
+    /// Executes a job from where its record says it is, on a task of its own. It has a slot if it
+    /// is to be executed and not just ended.
     pub(crate) fn start(shared: &Arc<Shared>, claimed: Claimed, slot: Option<RunSlot>) {
         let Claimed {
             job,
@@ -119,7 +119,7 @@ impl Execution {
         &self.run
     }
 
-    /// Lets everybody know that the run is over here.
+    /// Ends the run here: all that it held is given back, and all who wait are answered.
     pub(crate) fn leave(&self, end: Option<Job>, slot: Option<RunSlot>) {
         self.shared.runs.unregister(&self.run);
         drop(self.take_in_flight());
@@ -161,7 +161,7 @@ impl Execution {
                 obstacle
             }
             (None, None) => {
-                let message = "The run cannot go on: this version of flowmill cannot read its workflow or its progress.";
+                let message = "The run cannot continue: this version of flowmill cannot read its workflow or its progress.";
                 failed(FailureCode::Internal, message.to_owned())
             }
             (Some(obstacle), None) => obstacle,
@@ -181,7 +181,7 @@ impl Execution {
         self.finish(finished.await?).await
     }
 
-    /// Lets telemetry know of the run.
+    /// Tells telemetry of the run.
     fn watch(&self, workflow: &LoadedWorkflow, start: &Start) {
         let Some(telemetry) = &self.shared.telemetry else {
             return;
@@ -205,7 +205,8 @@ impl Execution {
         }
     }
 
-    /// What ends the job before anything of it is executed. `starts` counts its claims since it last got on.
+    /// What ends the job before any of it is executed. `starts` counts its claims since its last
+    /// progress.
     fn obstacle(&self, job: &Job, starts: u32) -> Option<Outcome> {
         let now = self.shared.host.now();
         let most = self.shared.settings.max_starts;
@@ -220,15 +221,15 @@ impl Execution {
             return Some(failed(
                 FailureCode::Internal,
                 format!(
-                    "The run was started {most} times, and each time its server stopped before another node of it had completed."
+                    "The run was started {most} times, and each time its server stopped before another node completed."
                 ),
             ));
         }
         None
     }
 
-    /// Workflow and position from the record, however long the store takes to answer; `None` where they
-    /// cannot be understood.
+    /// The workflow and the start from the record, however long the store takes to answer; `None`
+    /// where they cannot be read.
     async fn read_record(&self, job: &Job, last_event: u64) -> Option<Begin> {
         let mut retries = Retries::of_store();
         loop {
@@ -249,7 +250,7 @@ impl Execution {
             match read.await {
                 Ok(begin) => return begin,
                 Err(error) => {
-                    tracing::warn!(job = %job.id, %error, "the record of a job could not be read; trying again");
+                    tracing::warn!(job = %job.id, %error, "cannot read the record of a job; retrying");
                     retries.pause(&*self.shared.host).await;
                 }
             }
@@ -303,13 +304,13 @@ impl Execution {
         match ended {
             Some(Ok(Ok(finished))) => Some(finished),
             Some(Ok(Err(error))) => {
-                tracing::warn!(job = %self.run.id(), %error, "a run stopped; its job goes on when its lease has lapsed");
+                tracing::warn!(job = %self.run.id(), %error, "a run stopped; its job continues when its lease has expired");
                 None
             }
-            // The panic hook has told the log where and why.
+            // The panic hook has logged where and why.
             Some(Err(_panic)) => {
                 let message =
-                    "The run hit a fault inside flowmill; the server's log says where.".to_owned();
+                    "The run hit an internal error in flowmill; see the server's log.".to_owned();
                 Some(unexecuted(failed(FailureCode::Internal, message), taken))
             }
             None => {
@@ -319,8 +320,8 @@ impl Execution {
         }
     }
 
-    /// Waits until what the run costs can be stored, or the run is to end by itself; `None` where it is to
-    /// stop here.
+    /// Waits until the store is writable, or the run has to end anyway; `None` where it is to stop
+    /// here.
     async fn awaits_store(&self) -> Option<()> {
         let host = &self.shared.host;
         let past_deadline = async {
@@ -338,7 +339,7 @@ impl Execution {
         }
     }
 
-    /// Gives the job back unfinished, where it is still ours.
+    /// Hands the job back unfinished, if its lease is still ours.
     async fn hand_back(&self) {
         match self.run.hand_back().await {
             Ok(()) => {
@@ -349,12 +350,13 @@ impl Execution {
                 }
             }
             Err(error) => {
-                tracing::debug!(job = %self.run.id(), %error, "a run stopped; its job was not ours to hand back");
+                tracing::debug!(job = %self.run.id(), %error, "a run stopped; its job no longer belongs to this process");
             }
         }
     }
 
-    /// What operators look for. The sentence holds no prompt, and what is sensitive is masked in it.
+    /// Logs what operators look for. The sentence has no prompt in it, and sensitive values are
+    /// masked.
     fn tell_failure(&self, failure: &Failure) {
         tracing::info!(
             job = %self.run.id(),
@@ -366,7 +368,7 @@ impl Execution {
         );
     }
 
-    /// Stores the end, however long the store takes to accept it: the work is done and paid for.
+    /// Stores the end, however long the store takes: the work is done and paid for.
     async fn finish(&self, finished: Finished) -> Option<Job> {
         let usage = Json::of(&finished.usage);
         let mut ending = Ending {
@@ -390,7 +392,7 @@ impl Execution {
             }
             Outcome::Cancelled => {}
         }
-        // Before anybody can know that it has ended, and begin another.
+        // Before a client can know that it has ended and start another.
         drop(self.take_in_flight());
         let masked_outputs = finished.masked_outputs.as_ref().map(Json::of);
         let stored = match self.run.record.begin_ending() {
@@ -412,7 +414,7 @@ impl Execution {
                 Some(job)
             }
             Err(error) => {
-                tracing::warn!(job = %self.run.id(), %error, "the end of a run was refused");
+                tracing::warn!(job = %self.run.id(), %error, "the store refused the end of a run");
                 None
             }
         }
@@ -457,7 +459,7 @@ fn live(
     LiveRun::new(&shared.backing, abandon, id, workflow, record, last_event)
 }
 
-/// An outcome that the engine did not come to; what the run had taken before is not forgotten.
+/// An outcome that did not come from the engine, with what the run had used before.
 fn unexecuted(outcome: Outcome, taken: (Usage, u64)) -> Finished {
     let (usage, execution_time_ms) = taken;
     Finished {
@@ -469,7 +471,7 @@ fn unexecuted(outcome: Outcome, taken: (Usage, u64)) -> Finished {
     }
 }
 
-/// A failure that the engine has no part in.
+/// A failure that did not come from the engine.
 fn failed(code: FailureCode, message: String) -> Outcome {
     let source = match code {
         FailureCode::DeadlineExceeded => FailureSource::Workflow,
@@ -485,7 +487,7 @@ fn failed(code: FailureCode, message: String) -> Outcome {
     })
 }
 
-/// Zero where it has passed.
+/// The time until a deadline; zero where it has passed.
 fn left_until(deadline: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(deadline.duration_since(now)).unwrap_or(Duration::ZERO)
 }

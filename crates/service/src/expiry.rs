@@ -1,6 +1,6 @@
-//! Forgetting jobs that ended: those that are too old, those for which there is no room, and, where none
-//! is to be kept, those whose end was read. In small batches with pauses, on a task of its own: it holds up
-//! neither the store nor the worker.
+//! Removing jobs that ended: those that are too old, those for which there is no space, and, where
+//! jobs are not kept, those whose end was read. This happens in small batches with pauses, on a
+//! task of its own, so that it delays neither the store nor the worker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,25 +15,25 @@ use tokio_util::sync::CancellationToken;
 
 use crate::settings::Settings;
 
-/// How long a job is kept whose end nobody reads, where jobs are forgotten as soon as it was.
+/// How long a job is kept whose end no client reads, where jobs are removed once it was read.
 pub const UNREAD_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Between two looks for jobs to be forgotten: one at least in each of these times, and more where jobs are
-/// kept for a short time only, or the store's size has to be watched.
+/// The longest pause between two looks for jobs to remove. It is shorter where jobs are kept for a
+/// short time, or the size of the store is limited.
 const TICK: Duration = Duration::from_secs(60);
 const SHORTEST_TICK: Duration = Duration::from_secs(1);
 
-/// Between two batches.
+/// Pause between two batches.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Jobs forgotten in one call of the store.
+/// Jobs removed in one call of the store.
 const BATCH: usize = 256;
 
-/// Takes jobs whose end was read, where none is to be kept.
+/// Collects jobs whose end was read, where jobs are not kept.
 #[derive(Debug)]
 pub(crate) struct ReadJobs {
     to_forget: UnboundedSender<JobId>,
-    /// Jobs are kept whether their end was read or not.
+    /// Jobs are kept even if their end was read.
     are_kept: bool,
 }
 
@@ -48,8 +48,8 @@ pub(crate) fn read_jobs(settings: &Settings) -> (ReadJobs, UnboundedReceiver<Job
 }
 
 impl ReadJobs {
-    /// A client got a job as it is: where none is to be kept, one that has ended is forgotten. One whose
-    /// webhook is owed waits for that.
+    /// A client was sent a job: where jobs are not kept, one that has ended is removed, unless its
+    /// webhook is not settled yet.
     pub(crate) fn was_read(&self, job: &Job) {
         let owes_nothing = job
             .webhook
@@ -60,10 +60,10 @@ impl ReadJobs {
         }
     }
 
-    /// Somebody knows how a job ended, and nobody else has to be told.
+    /// The end of a job is known to a client, and no other has to be told.
     pub(crate) fn end_is_known(&self, id: JobId) {
         if !self.are_kept {
-            // It fails when the service has ended; the next process forgets the job in its time.
+            // Fails when the service has ended; the next process removes the job when it expires.
             let _ = self.to_forget.send(id);
         }
     }
@@ -90,7 +90,7 @@ pub(crate) async fn forget_jobs(
                     Ok(true) => PAUSE,
                     Ok(false) => tick,
                     Err(error) => {
-                        tracing::warn!(%error, "old jobs could not be forgotten; trying again");
+                        tracing::warn!(%error, "cannot remove old jobs; retrying");
                         TICK
                     }
                 };
@@ -104,7 +104,7 @@ pub(crate) async fn forget_jobs(
     }
 }
 
-/// So often that no more comes in between than a tenth of what is kept.
+/// The pause between two looks: a tenth of the time for which jobs are kept, within bounds.
 fn tick(settings: &Settings) -> Duration {
     if settings.max_store_bytes.is_some() {
         return SHORTEST_TICK;
@@ -115,7 +115,7 @@ fn tick(settings: &Settings) -> Duration {
     }
 }
 
-/// Forgets one batch; tells whether there may be more.
+/// Removes one batch; returns whether there may be more.
 async fn sweep(store: &dyn JobStore, host: &dyn Host, settings: &Settings) -> Result<bool, Error> {
     let retention = match settings.retention {
         Duration::ZERO => UNREAD_KEPT,
@@ -140,7 +140,7 @@ async fn sweep(store: &dyn JobStore, host: &dyn Host, settings: &Settings) -> Re
                 tracing::warn!(
                     jobs,
                     max_bytes,
-                    "the job store is full: jobs that ended first were forgotten early"
+                    "the job store is full: the jobs that ended first were removed early"
                 );
             }
             Ok(jobs == BATCH)
@@ -151,10 +151,10 @@ async fn sweep(store: &dyn JobStore, host: &dyn Host, settings: &Settings) -> Re
 
 async fn forget(store: &dyn JobStore, id: JobId) {
     match store.delete(id).await {
-        // Somebody else read it, too.
+        // Another client read it, too.
         Ok(()) | Err(Error::NotFound) => {}
         Err(error) => {
-            tracing::warn!(job = %id, %error, "a job could not be forgotten; it is kept until it is too old");
+            tracing::warn!(job = %id, %error, "cannot remove a job; it is kept until it expires");
         }
     }
 }

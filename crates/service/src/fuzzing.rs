@@ -1,4 +1,4 @@
-//! Keys as others write them, given any bytes.
+//! Lists of API keys, given any bytes.
 
 #![expect(clippy::missing_panics_doc, reason = "a panic is a find")]
 

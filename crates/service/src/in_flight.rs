@@ -1,5 +1,5 @@
-//! What API keys have in flight: their accounts, and the in-flight slots of jobs that wait in the store.
-//! Whoever takes a job out of the queue, and nobody else, ends its slot. Empty where keys are not counted.
+//! What API keys have in flight: their accounts, and the in-flight slots of jobs that wait in the
+//! store. Only who takes a job out of the queue ends its slot. Empty where keys are not counted.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -50,7 +50,7 @@ impl InFlight {
         Some(slot)
     }
 
-    /// Counts what an earlier process left in the store. Nothing of it runs yet.
+    /// Counts the jobs that an earlier process left in the store. None of them runs yet.
     pub(crate) async fn recall(&self, store: &dyn JobStore) -> Result<(), Error> {
         if self.accounts.is_none() {
             return Ok(());

@@ -1,8 +1,8 @@
-//! A run that whoever waits for it executes.
+//! A run that is executed by the request that waits for it.
 //!
-//! Most callers of a run wait for its end. The task they wait on may as well do the work: nothing is
-//! spawned, and nobody has to wake anybody to tell the end. When they stop waiting, whether their time
-//! is up or their connection is gone, the run moves to a task of its own and goes on there.
+//! Most clients wait for the end of their run. The task of their request can execute it: no task is
+//! spawned, and none has to be woken at the end. When the request stops waiting, because its time
+//! is up or its connection is gone, the run moves to a task of its own and continues there.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -13,22 +13,23 @@ use tokio_util::task::TaskTracker;
 
 use crate::submission::Accepted;
 
-/// A run that was accepted and is executed by whoever holds it, in [`Service::wait_inline`]. To be
-/// waited for or dropped right away: nothing else executes it. Dropping it does not stop the run.
+/// An accepted run that is executed in [`Service::wait_inline`]. Wait for it or drop it right away,
+/// since nothing else executes it. Dropping it does not stop the run.
 ///
 /// [`Service::wait_inline`]: crate::Service::wait_inline
 #[derive(Debug)]
 pub struct InlineRun {
-    /// The handle that others get.
+    /// The handle, as for any accepted run.
     pub accepted: Accepted,
     pub(crate) rest: Detachable,
 }
 
-/// What remains to be done of a submission and its run.
+/// The rest of a submission and its run: whoever holds it polls it, and when it is dropped
+/// unfinished it continues as a task of its own.
 pub(crate) struct Detachable {
     /// `None` once it is done.
     rest: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    /// Where it goes on.
+    /// Waits for the task of its own.
     tasks: TaskTracker,
     runtime: Handle,
 }
@@ -44,7 +45,7 @@ impl Detachable {
         }
     }
 
-    /// Does the work for as long as something else takes; looks at that after each step of the work.
+    /// Does the work until another future is ready, which is polled after each step of the work.
     pub(crate) async fn until<F: Future>(&mut self, other: F) -> F::Output {
         let mut other = pin!(other);
         poll_fn(|context| {
@@ -68,7 +69,7 @@ impl Detachable {
     }
 
     fn go_on(&mut self, context: &mut Context<'_>) {
-        // Taken out meanwhile: work that panics is not gone on with.
+        // Taken out meanwhile, so that work that panics does not continue.
         if let Some(mut work) = self.rest.take()
             && work.as_mut().poll(context).is_pending()
         {

@@ -1,4 +1,4 @@
-//! Accepting a request's inputs: all their faults in one answer, and what identifies them.
+//! Accepting the inputs of a request: all their faults in one answer, and their fingerprint.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -35,8 +35,8 @@ pub(crate) fn accept(
     }
 }
 
-/// Adds the integers that do not fit 64 bits, up to a thousand faults in all. Each is one unless the
-/// workflow has no use for the value or it has a fault already.
+/// Adds a fault for each integer that does not fit 64 bits, up to a thousand faults in all, unless
+/// the workflow does not use the value or it has a fault already.
 fn add_large(workflow: &Workflow, integers: &LargeIntegers, faults: &mut Vec<Fault>) {
     let mut places = FaultPaths::default();
     for fault in &*faults {
@@ -60,7 +60,7 @@ fn add_large(workflow: &Workflow, integers: &LargeIntegers, faults: &mut Vec<Fau
     });
 }
 
-/// Where faults are, as a tree of the steps that lead there.
+/// The paths of faults, as a tree of their segments.
 #[derive(Debug, Default)]
 struct FaultPaths {
     is_faulty: bool,
@@ -76,7 +76,7 @@ impl FaultPaths {
         place.is_faulty = true;
     }
 
-    /// Whether a fault is there or around it.
+    /// Whether there is a fault at a path or around it.
     fn cover(&self, path: &[PathSegment]) -> bool {
         let mut place = self;
         for segment in path {
@@ -96,8 +96,8 @@ impl FaultPaths {
 pub(crate) fn fingerprint(workflow: &Workflow, state: &InitialState) -> String {
     let mut hash = Sha256::new();
     hash.update(&workflow.definition_hash);
-    // The state has one value per field in declaration order, so equal states are equal texts, except
-    // for the order of keys in dicts, which a caller does not choose by accident.
+    // The state has one value per field in declaration order, so equal states are equal texts,
+    // except for the order of keys in dicts, which a caller does not choose by accident.
     hash.update(serde_json::to_vec(state).expect("values have text keys"));
     format!("{:x}", hash.finalize())
 }
@@ -106,7 +106,7 @@ fn field(workflow: &Workflow, name: &str) -> Option<usize> {
     workflow.fields.iter().position(|field| field.name == name)
 }
 
-/// Where the field stands that a fault belongs to; unknown ones stand last.
+/// The position of the field that a fault belongs to; unknown fields come last.
 fn position(workflow: &Workflow, fault: &Fault) -> usize {
     match fault.path.first() {
         Some(PathSegment::Key(name)) => field(workflow, name).unwrap_or(usize::MAX),
@@ -114,8 +114,8 @@ fn position(workflow: &Workflow, fault: &Fault) -> usize {
     }
 }
 
-/// Whether the workflow reads an integer at a place: not where the field is unknown and
-/// dropped, nor where a float is wanted, which takes integers of any size.
+/// Whether the workflow reads the integer at a path: not where the field is unknown and dropped,
+/// nor where a float is expected, which takes integers of any size.
 fn is_read(workflow: &Workflow, path: &[PathSegment]) -> bool {
     let Some((PathSegment::Key(name), inner)) = path.split_first() else {
         return true;

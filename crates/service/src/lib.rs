@@ -1,13 +1,18 @@
 //! flowmill's use cases, without HTTP: which workflows are loaded, submitting, waiting, watching,
 //! cancelling, retrying, draining. Joins the engine, the models and the job store.
 //!
-//! The life of a run: [`Service::submit`] checks the inputs, stores the job and, where a slot is free,
-//! claims it in the same commit; a task of its own executes it, whoever waits for it or goes away. With
-//! [`Service::submit_inline`] whoever waits for it executes it, until it ends or they go away. Where no slot is
-//! free the job waits in the store, and only there, until the worker claims it. While it runs the worker
-//! renews its lease. Its end is stored together with its last event, and only then told to anybody. After
-//! a crash a job goes on from its progress and the events after it. Where a webhook is to be told of the end,
-//! that is owed from the same commit on ([`webhooks`]).
+//! The life of a run: [`Service::submit`] checks the inputs, stores the job and, where a slot is
+//! free, claims it in the same commit; a task of its own executes it, whether its client waits or
+//! leaves. With [`Service::submit_inline`] the client that waits executes it, until the run ends or
+//! the client leaves. Where no slot is free, the job waits in the store, and only there, until the
+//! worker claims it. While it runs, the worker renews its lease. Its end is stored together with
+//! its last event, and shown only then. After a crash a job continues from its progress and the
+//! events after it. Where the job has a webhook, its delivery is due from the same commit on
+//! ([`webhooks`]).
+//!
+//! Files are layered: data (`events`, `submission`, `settings`), the parts of a service
+//! (`registry`, `slots`, `lifecycle` …), `shared`, which holds them, the use cases, each an `impl
+//! Service` in a file of its own, and `service`, which puts one together.
 
 pub mod access;
 mod admission;

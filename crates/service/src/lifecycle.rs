@@ -1,5 +1,5 @@
-//! From a service's start to its end: what it still takes on, the tasks that an end waits for, and the
-//! tokens that stop them.
+//! From a service's start to its end: what it still takes on, the tasks that an end waits for, and
+//! the tokens that stop them.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 

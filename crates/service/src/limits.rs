@@ -1,9 +1,10 @@
-//! How much callers may use: requests a minute, runs in flight, queue places, tokens and cost a day.
+//! How much callers may use: requests per minute, runs in flight, waiting jobs, tokens and cost per
+//! day.
 //!
-//! Each API key has an [`Account`] in memory, found once per request or run. What has to
-//! outlive the process (what was spent each day) is written behind every second and read at the start
-//! ([`Accounts`]). Callers without a key are counted by their address ([`Addresses`]), in memory only.
-//! `docs/decisions/2026-11-28-limits.md` says why it is done so.
+//! Each API key has an [`Account`] in memory, found once per request or run. What has to outlive
+//! the process (what was spent each day) is stored every second and read at the start
+//! ([`Accounts`]). Callers without a key are counted by address ([`Addresses`]), in memory only.
+//! `docs/decisions/2026-11-28-limits.md` gives the reasons.
 
 mod account;
 mod accounts;

@@ -1,12 +1,11 @@
-//! A run while it is in this process: its events on their way into the store and to those who watch.
+//! A run while it is in this process: what it saves, and who waits for it or watches it.
 //!
-//! An event is told only after it is stored, so that whoever resumes from its id finds it again, here
-//! or at another process. While nobody watches, events wait for the next checkpoint; somebody who
-//! watches, or many events at once, have them stored right away. Deltas are never stored: they pass
-//! through in order, for those who watch at that moment.
+//! An event is shown only after it is stored, so that a client that resumes from its id finds it
+//! again, here or in another process. While the run is not watched, events wait for the next
+//! checkpoint; a watcher, or many events at once, have them stored right away (`event_log`).
 //!
-//! A run may begin before its job is stored. Until then it has no lease, and whatever it would store
-//! waits for one: so nothing of it is told, and it does not end.
+//! A run may begin before its job is stored. Until then it has no lease, and whatever it would
+//! store waits for one, so that nothing of it is shown and it does not end (`run_record`).
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -34,7 +33,7 @@ use crate::store_health::StoreHealth;
 /// A longer wait for the next attempt at a model is worth a line in the log.
 const LONG_WAIT_MS: u64 = 60_000;
 
-/// What all runs of a process stand on.
+/// What all runs of a process use.
 #[derive(Debug)]
 pub(crate) struct Backing {
     pub(crate) store: Arc<dyn JobStore>,
@@ -62,7 +61,7 @@ pub(crate) struct LiveRun {
     /// Once it has left this process: the job, if it ended here.
     end: OnceLock<Option<Job>>,
     left: Notify,
-    /// Who watches it beside those who asked for it.
+    /// Telemetry, where it watches the run.
     telemetry: OnceLock<Arc<dyn RunObserver>>,
 }
 
@@ -101,9 +100,10 @@ impl LiveRun {
         }
     }
 
-    /// It is watched from now on. To be called once.
+    /// Telemetry watches the run from now on. To be called once.
     pub(crate) fn watched_by(&self, telemetry: Arc<dyn RunObserver>) {
-        // A second one could only come with a second execution of the same lease, which there is not.
+        // A second one could only come with a second execution of the same lease, which there is
+        // not.
         let _ = self.telemetry.set(telemetry);
     }
 
@@ -111,7 +111,7 @@ impl LiveRun {
         self.telemetry.get()
     }
 
-    /// Whoever waited for it no longer does.
+    /// The client that waited for the run no longer does.
     pub(crate) fn handed_over(&self) {
         if let Some(telemetry) = self.telemetry() {
             telemetry.handed_over();
@@ -136,13 +136,13 @@ impl LiveRun {
         Some(receiver)
     }
 
-    /// Keeps a place from which the whole run will be seen, its first deltas too, for somebody who can
-    /// only come when it has begun.
+    /// Reserves a watcher that will see the whole run, its first deltas too, for a client that can
+    /// come only when the run has begun.
     pub(crate) fn reserve_watcher(&self) {
         self.log().reserve_watcher();
     }
 
-    /// The place that was kept.
+    /// The reserved watcher.
     pub(crate) fn take_reserved_watcher(&self) -> Option<broadcast::Receiver<LiveEvent>> {
         self.log().take_reserved_watcher()
     }
@@ -158,7 +158,7 @@ impl LiveRun {
         }
     }
 
-    /// Lets everybody who waits or watches go.
+    /// Ends all waiting and watching.
     pub(crate) fn leave(&self, end: Option<Job>) {
         self.log().close();
         if self.end.set(end).is_ok() {
@@ -166,7 +166,7 @@ impl LiveRun {
         }
     }
 
-    /// Stores events whenever they should not wait; returns when the job is no longer ours.
+    /// Stores events whenever they should not wait; returns when the lease is lost.
     pub(crate) async fn keep_saving(&self) -> Error {
         loop {
             self.unsaved.notified().await;
@@ -176,8 +176,8 @@ impl LiveRun {
         }
     }
 
-    /// Stores the end of the job, with its last event; that shows other outputs than the job's own where
-    /// some of them are sensitive.
+    /// Stores the end of the job with its last event, which shows `masked_outputs` in place of the
+    /// job's own where some of them are sensitive.
     pub(crate) async fn finish(
         &self,
         ending: &Ending,
@@ -202,7 +202,7 @@ impl LiveRun {
         Ok(job)
     }
 
-    /// The same for a job that is not stored yet, in one go. Nobody can be watching.
+    /// The same for a job that is not stored yet, in one commit. It cannot be watched.
     pub(crate) async fn store_ended(
         &self,
         job: NewJob,
@@ -257,10 +257,10 @@ impl LiveRun {
         Ok(())
     }
 
-    /// A store that does not answer is waited for: what is to be stored has been paid for.
+    /// Waits for a store that does not answer: what is to be stored has been paid for.
     async fn try_again(&self, error: &Error, retries: &mut Retries) {
         self.backing.store_health.note(error, &*self.backing.host);
-        tracing::error!(job = %self.id(), %error, "a run could not be stored; trying again");
+        tracing::error!(job = %self.id(), %error, "cannot store a run; retrying");
         retries.pause(&*self.backing.host).await;
     }
 
@@ -281,7 +281,7 @@ impl LiveRun {
         }
     }
 
-    /// An event to be stored. Where nobody is known to read it, it is not written yet.
+    /// An event to be stored. Where no reader of it is known, its JSON is not written yet.
     fn stored<K: Serialize + Send + Sync + 'static>(
         &self,
         log: &EventLog,
@@ -309,7 +309,7 @@ impl Observer for LiveRun {
     fn observe(&self, event: &RunEvent) {
         let mut log = self.log();
         match &event.kind {
-            // Made of the ending, by `finish`, where it is known to be the end.
+            // `finish` makes it from the ending, when that is final.
             EventKind::RunCompleted { .. }
             | EventKind::RunFailed { .. }
             | EventKind::RunCancelled { .. } => {}
@@ -338,7 +338,7 @@ impl Observer for LiveRun {
                 {
                     tracing::warn!(
                         job = %self.id(), %node, %reason, wait_s = wait_ms / 1_000,
-                        "a run waits long for the next attempt at its model"
+                        "a run waits more than a minute for its next model call"
                     );
                 }
                 log.begin_event(event.id);

@@ -1,4 +1,4 @@
-//! An event as JSON, written at once or when somebody asks for it.
+//! An event as JSON, written at once or when it is read.
 
 use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;

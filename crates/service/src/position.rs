@@ -1,4 +1,4 @@
-//! Where a stored job stands: its progress, and what its events tell beyond it.
+//! Where a stored job continues: from its progress and the events after it.
 
 use engine::outcome::Usage;
 use engine::progress::Progress;
@@ -12,8 +12,8 @@ use crate::catalog::LoadedWorkflow;
 /// Events read from the store at once.
 const PAGE: usize = 256;
 
-/// Where a job begins or goes on; `None` where its record cannot be understood. `last_event` is the id of
-/// the last one stored, where that is known.
+/// Where a job begins or continues; `None` where its record cannot be read. `last_event` is the id
+/// of the last one stored, where that is known.
 pub(crate) async fn of(
     store: &dyn JobStore,
     id: JobId,
@@ -60,7 +60,7 @@ pub(crate) async fn of(
     Ok(Some(Start::Resume(progress)))
 }
 
-/// By the record alone.
+/// The start according to the record alone.
 fn recorded(workflow: &LoadedWorkflow, work: &Workload) -> Option<Start> {
     let Some(progress) = &work.progress else {
         return initial(workflow, work).map(Start::Fresh);
@@ -72,13 +72,14 @@ fn recorded(workflow: &LoadedWorkflow, work: &Workload) -> Option<Start> {
     Some(Start::Resume(progress))
 }
 
-/// What the inputs make of the state; `None` where this version of flowmill or of the workflow refuses them.
+/// The initial state from the inputs; `None` where this version of flowmill or of the workflow
+/// refuses them.
 fn initial(workflow: &LoadedWorkflow, work: &Workload) -> Option<InitialState> {
     let inputs = work.inputs.read().ok()?;
     workflow.workflow.initial_state(&inputs).ok()
 }
 
-/// What a run had taken before it starts there, in tokens and in milliseconds.
+/// What a run had used before this start: its usage, and its time in milliseconds.
 pub(crate) fn taken(start: &Start) -> (Usage, u64) {
     match start {
         Start::Fresh(_) => (Usage::default(), 0),

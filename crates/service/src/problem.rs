@@ -1,5 +1,5 @@
-//! Problem documents (RFC 9457): the one shape of every error that is not a fault of the inputs. Built
-//! here, stored with failed jobs, answered by the server.
+//! Problem documents (RFC 9457): the shape of every error that is not a fault of the inputs. They
+//! are stored with failed jobs, and the server answers with them.
 
 use std::borrow::Cow;
 
@@ -15,18 +15,18 @@ pub struct Problem {
     pub kind: String,
     /// The code in words.
     pub title: String,
-    /// HTTP.
+    /// The HTTP status.
     pub status: u16,
     /// One plain sentence, for people.
     pub detail: String,
-    /// What it happened to: a path of this API.
+    /// The path of this API that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
-    /// For programs; stable.
+    /// The stable code, for programs.
     pub code: Cow<'static, str>,
-    /// The same request may succeed later.
+    /// Whether the same request may succeed later.
     pub retryable: bool,
-    /// Whose fault.
+    /// Where the cause lies.
     pub error_source: ErrorSource,
     /// The node that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,7 +36,7 @@ pub struct Problem {
     pub job_id: Option<JobId>,
 }
 
-/// Whose fault a problem is.
+/// Where the cause of a problem lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
@@ -70,11 +70,11 @@ impl Problem {
         }
     }
 
-    /// A failed run's problem; `job` is the run's, where it became one. 500, or 502 and 504 where the
-    /// provider was at fault, or 429 where the one who asked may not spend more.
+    /// The problem of a failed run, and its job where it has one. The status is 502 or 504 where
+    /// the provider caused it, 429 where the client may not spend more, and 500 otherwise.
     pub fn of_failure(failure: &Failure, job: Option<JobId>) -> Self {
         let (status, error_source) = match (failure.source, failure.code) {
-            // Not the run's fault: the one who asked for it may not spend more.
+            // Not caused by the run: its client may not spend more.
             (_, FailureCode::QuotaExhausted) => (429, ErrorSource::Request),
             (FailureSource::Provider, FailureCode::ModelTimeout) => (504, ErrorSource::Provider),
             (FailureSource::Provider, _) => (502, ErrorSource::Provider),

@@ -1,11 +1,12 @@
 //! The runs of this process: which there are, and which are about to come.
 //!
-//! Their leases must be renewed before the worker claims what has lapsed, or a process would take its own
-//! runs for those of a dead one. Two things get in the way, and the registry keeps both:
+//! Their leases must be renewed before the worker claims what has lapsed, or a process would take
+//! its own runs for those of a dead one. Two things get in the way, and the registry keeps both:
 //!
-//! - A job that is being stored has a lease before its run is here. It is an [`Arrival`] from before the
-//!   commit until its run is registered, so the worker waits where one takes long, and a lease granted
-//!   during a claim is still good at the time of that claim ([`RunRegistry::claiming`]).
+//! - A job that is being stored has a lease before its run is here. It is an [`Arrival`] from
+//!   before the commit until its run is registered, so the worker waits where one takes long, and a
+//!   lease granted during a claim is still good at the time of that claim
+//!   ([`RunRegistry::claiming`]).
 //! - A run may come with a lease that is half over ([`RunRegistry::has_old_leases`]).
 //!
 //! A cancel may come while a job is claimed and its run is not here yet; it is kept for it.
@@ -33,7 +34,8 @@ struct Runs {
     here: BTreeMap<JobId, Arc<LiveRun>>,
     /// How many of them each workflow has.
     by_workflow: BTreeMap<Arc<str>, usize>,
-    /// Jobs that were cancelled while they were not here: one may have been claimed and be about to come.
+    /// Jobs that were cancelled while they were not here: one may have been claimed and be about to
+    /// come.
     cancelled: HashSet<JobId>,
     /// Jobs that are being stored and claimed, by the time from which their leases count.
     arriving: BTreeSet<(Timestamp, JobId)>,
@@ -54,7 +56,8 @@ impl Runs {
     }
 }
 
-/// A job that is being stored with a lease, until its run is registered or the store has refused it.
+/// A job that is being stored with a lease, until its run is registered or the store has refused
+/// it.
 #[derive(Debug)]
 pub(crate) struct Arrival<'a> {
     registry: &'a RunRegistry,
@@ -156,8 +159,8 @@ impl RunRegistry {
         }
     }
 
-    /// Leases are about to be renewed: runs that come from now on learn of a cancel by their claim or by
-    /// the next renewal.
+    /// Leases are about to be renewed: runs that come from now on learn of a cancel by their claim
+    /// or by the next renewal.
     pub(crate) fn begin_renewal(&self) {
         let mut runs = self.runs();
         runs.cancelled.clear();
@@ -169,8 +172,9 @@ impl RunRegistry {
         self.runs().has_old_leases
     }
 
-    /// A job is about to be stored, with a lease from that time on. The clock may have been set back since
-    /// a claim that is under way was made: the lease must not have lapsed by the time of that claim.
+    /// A job is about to be stored, with a lease from that time on. The clock may have been set
+    /// back since a claim that is under way was made: the lease must not have lapsed by the time of
+    /// that claim.
     pub(crate) fn arrival(&self, id: JobId, at: Timestamp) -> Arrival<'_> {
         let mut runs = self.runs();
         runs.arriving.insert((at, id));

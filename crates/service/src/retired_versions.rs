@@ -1,4 +1,5 @@
-//! Versions of workflows that are no longer served, from the definitions stored with their jobs.
+//! Versions of workflows that are no longer served, loaded from the definitions stored with their
+//! jobs.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,14 +14,14 @@ const KEPT: usize = 16;
 
 #[derive(Debug, Default)]
 pub(crate) struct RetiredVersions {
-    /// The one used last stands last. Locked while one is loaded: ten thousand jobs of one version that
-    /// go on after a restart load it once.
+    /// The one used last is the last one. Locked while one is loaded, so that ten thousand jobs of
+    /// one version that continue after a restart load it once.
     loaded: Mutex<VecDeque<Arc<LoadedWorkflow>>>,
 }
 
 impl RetiredVersions {
-    /// The version with that hash; `None` where the store does not have it or this version of flowmill
-    /// refuses it.
+    /// The version with this hash; `None` where the store does not have it or this version of
+    /// flowmill refuses it.
     pub(crate) async fn find(
         &self,
         store: &dyn JobStore,

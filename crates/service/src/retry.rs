@@ -1,4 +1,4 @@
-//! Repeating a job as a new one, from where it failed or from a node on.
+//! Repeating a job as a new one, from where it failed or from a given node.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,9 +22,9 @@ use crate::submission::{Accepted, SubmitError};
 /// Where a retry begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RetryFrom {
-    /// Where the job stopped: what had completed is kept.
+    /// Where the job stopped; completed nodes are kept.
     Failed,
-    /// At this node, on the state the job had reached.
+    /// At this node, with the state that the job had reached.
     Node(String),
 }
 
@@ -37,13 +37,13 @@ impl fmt::Display for RetryFrom {
     }
 }
 
-/// Which version of its workflow a retry has.
+/// The version of its workflow that a retry runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RetryDefinition {
-    /// The one that the job began with.
+    /// The version that the job began with.
     #[default]
     Original,
-    /// The one that is served now.
+    /// The version that is served now.
     Current,
 }
 
@@ -52,10 +52,9 @@ pub enum RetryDefinition {
 pub struct Retry {
     /// Where it begins.
     pub from: RetryFrom,
-    /// Which version of the workflow it has.
+    /// The version of the workflow that it runs.
     pub definition: RetryDefinition,
-    /// `Idempotency-Key`: the same repetition of the same job, asked for again with the same key, is the
-    /// same job.
+    /// `Idempotency-Key`: the same retry of the same job with the same key is the same job.
     pub idempotency_key: Option<String>,
 }
 
@@ -70,7 +69,7 @@ impl From<RetryFrom> for Retry {
 }
 
 impl Retry {
-    /// A job's repetitions have keys of their own: that of the request for the job itself is another.
+    /// The retries of a job have a scope of their own for keys, apart from that of the job itself.
     fn idempotency(&self, job: &Job) -> Option<Idempotency> {
         let key = self.idempotency_key.clone()?;
         let owner = job.owner.as_deref().unwrap_or_default();
@@ -85,38 +84,38 @@ impl Retry {
     }
 }
 
-/// Why a job was not repeated.
+/// Why a job was not retried.
 #[derive(Debug, thiserror::Error)]
 pub enum RetryError {
-    /// No such job.
+    /// There is no such job.
     #[error("job not found")]
     NotFound,
-    /// It has not ended.
+    /// The job has not ended.
     #[error("the job is still active; cancel it first")]
     Active,
-    /// It completed, so that there is no failed node to go on from.
-    #[error("the job completed; name the node to run it again from")]
+    /// The job completed, so there is no failed node to continue from.
+    #[error("the job completed; name the node to start again from")]
     NothingFailed,
     /// The workflow has no such node.
     #[error("the job's workflow has no node `{0}`")]
     UnknownNode(String),
-    /// The node runs once per item for several nodes: it has to be one of them.
+    /// The node runs once per item of several nodes; the retry has to begin at one of those.
     #[error("node `{node}` runs once per item for several nodes; name one of them: {}", .sources.join(", "))]
     ManyFanOuts {
         /// The node.
         node: String,
-        /// Those that lead there.
+        /// The nodes that lead to it.
         sources: Vec<String>,
     },
-    /// The workflow as it is now was asked for, and is not served.
-    #[error("workflow `{0}` is not served any more")]
+    /// The current version was asked for, and the workflow is no longer served.
+    #[error("workflow `{0}` is no longer served")]
     NotServed(Arc<str>),
-    /// The workflow as it is now was asked for, and the job does not fit it. A sentence.
+    /// The current version was asked for, and the job does not fit it; a sentence says why.
     #[error("{0}")]
     DoesNotFit(String),
-    /// Its workflow or its progress cannot be read any more.
+    /// The job's workflow or progress can no longer be read.
     #[error(
-        "this version of flowmill cannot read the job's workflow or its progress; submit it anew"
+        "this version of flowmill cannot read the job's workflow or its progress; submit it again"
     )]
     Unreadable,
     /// The new job was not accepted.
@@ -131,9 +130,9 @@ impl From<Error> for RetryError {
 }
 
 impl Service {
-    /// Repeats an ended job as a new one. Nodes that had completed before that point are not executed
-    /// again. The new job takes inputs, labels, budget, webhook and (from now) deadline of the old one, and
-    /// counts only what it takes itself.
+    /// Repeats an ended job as a new one. Nodes that completed before the starting point are not
+    /// executed again. The new job has the inputs, labels, budget, webhook and (counted from now)
+    /// deadline of the old one, and counts only its own usage.
     pub async fn retry(&self, id: JobId, how: impl Into<Retry>) -> Result<Accepted, RetryError> {
         let shared = &self.shared;
         let how = how.into();
@@ -240,7 +239,7 @@ fn begin(
     Ok(Start::Resume(progress))
 }
 
-/// Where the job stopped, in the workflow as it is now.
+/// Where the job stopped, in the current version of its workflow.
 fn transferred(
     original: &LoadedWorkflow,
     current: &LoadedWorkflow,
@@ -260,7 +259,7 @@ fn transferred(
             let first = faults.first();
             let first = first.map(|fault| format!(" ({}: {})", fault.dotted_path(), fault.message));
             RetryError::DoesNotFit(format!(
-                "the job's inputs do not fit the workflow as it is now{}; submit the run anew",
+                "the job's inputs do not fit the current workflow{}; submit the run again",
                 first.unwrap_or_default()
             ))
         })?;
@@ -275,8 +274,8 @@ fn transferred(
     match moved {
         Ok(progress) => Ok(Start::Resume(Box::new(progress))),
         Err(misfit) => Err(RetryError::DoesNotFit(format!(
-            "the job does not fit the workflow as it is now: {misfit}; name a node to begin at in `from`, or \
-             submit the run anew"
+            "the job does not fit the current workflow: {misfit}; name a node to start from in `from`, or \
+             submit the run again"
         ))),
     }
 }

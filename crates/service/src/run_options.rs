@@ -60,7 +60,7 @@ impl RunOptions {
         }
     }
 
-    /// What was asked for with a job.
+    /// The options of a stored job.
     pub(crate) fn of(work: &Workload) -> Self {
         let options = work.options.as_ref();
         options
@@ -68,7 +68,7 @@ impl RunOptions {
             .unwrap_or_default()
     }
 
-    /// For a job that repeats another: all but where that one came from.
+    /// For a retry of a job: all options but where its request came from.
     pub(crate) fn again(work: &Workload) -> Option<Json> {
         Self {
             waits_ms: None,
@@ -78,7 +78,7 @@ impl RunOptions {
         .to_json()
     }
 
-    /// Nothing where nothing was asked for.
+    /// `None` where every option has its default.
     pub(crate) fn to_json(&self) -> Option<Json> {
         (*self != Self::default()).then(|| Json::of(self))
     }

@@ -1,10 +1,10 @@
 //! How far the job of a run is on its way into the store.
 //!
-//! A run begins before its job is stored. Nothing of it may be saved, shown or answered until the job is,
-//! and a run so short that nobody had to be told of it before is stored once, with its end. So the job is
-//! first held here, and somebody takes it out to store it, either as a job that runs (because something
-//! of the run is to be saved, its client gets no answer in time, or it was held long enough) or as one
-//! that has ended. Only one of the two happens:
+//! A run begins before its job is stored. Nothing of it may be saved, shown or answered until the
+//! job is, and a run so short that nobody had to be told of it before is stored once, with its end.
+//! So the job is first held here, and somebody takes it out to store it, either as a job that runs
+//! (because something of the run is to be saved, its client gets no answer in time, or it was held
+//! long enough) or as one that has ended. Only one of the two happens:
 //!
 //! ```text
 //!                 begin_storing             stored
@@ -19,18 +19,19 @@
 //!          Ended
 //! ```
 //!
-//! - `Held`: the store knows nothing of the job. [`lease`](RunRecord::lease) asks for it to be stored.
+//! - `Held`: the store knows nothing of the job. [`lease`](RunRecord::lease) asks for it to be
+//!   stored.
 //! - `Storing`: it is being stored as a job that runs, claimed by this process.
-//! - `Stored`: the store has it, and this is the lease under which the run saves, ends or is handed back.
-//!   Jobs that the worker claims begin here.
+//! - `Stored`: the store has it, and this is the lease under which the run saves, ends or is handed
+//!   back. Jobs that the worker claims begin here.
 //! - `Ending`: it is being stored together with its end.
 //! - `Ended`: the store has both. There never was a lease.
-//! - `Refused`: the store does not have it, or has it from an earlier request. The run is dropped: a wait
-//!   for its lease never ends.
+//! - `Refused`: the store does not have it, or has it from an earlier request. The run is dropped:
+//!   a wait for its lease never ends.
 //!
-//! Who takes the job out of `Held` gets a [`Storing`] or a [`StoringEnd`], and says with it what became of the
-//! job; no other transition can be written down. What happens in which order, and why, is told in
-//! `docs/decisions/2026-11-30-a-run-begins-before-its-job-is-stored.md`.
+//! Who takes the job out of `Held` gets a [`Storing`] or a [`StoringEnd`], and says with it what
+//! became of the job; no other transition can be written down. What happens in which order, and
+//! why, is told in `docs/decisions/2026-11-30-a-run-begins-before-its-job-is-stored.md`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -119,8 +120,8 @@ impl RunRecord {
         Some((job, Storing(self)))
     }
 
-    /// The job, to be stored with its end; `None` where it is not held any more: then its end is stored
-    /// under its [`lease`](Self::lease).
+    /// The job, to be stored with its end; `None` where it is not held any more: then its end is
+    /// stored under its [`lease`](Self::lease).
     pub(crate) fn begin_ending(&self) -> Option<(Box<NewJob>, StoringEnd<'_>)> {
         let job = self.take_held(State::Ending)?;
         Some((job, StoringEnd(self)))

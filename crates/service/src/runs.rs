@@ -23,7 +23,7 @@ use crate::shared::{Service, Shared};
 use crate::submission::{Accepted, RunRequest, SubmitError};
 
 impl Service {
-    /// Accepts a run: it is stored, and will be executed once whatever becomes of the caller.
+    /// Accepts a run: its job is stored, and executed once whether the client stays or leaves.
     pub fn submit<'a>(
         &'a self,
         workflow: &'a Arc<LoadedWorkflow>,
@@ -37,20 +37,20 @@ impl Service {
         }
     }
 
-    /// As [`submit`](Self::submit), for a caller who waits for the end and executes the run meanwhile, for
-    /// as long as it has patience.
+    /// As [`submit`](Self::submit), for a client that waits for the end, for up to `max_wait`, and
+    /// executes the run meanwhile.
     pub fn submit_inline<'a>(
         &'a self,
         workflow: &'a Arc<LoadedWorkflow>,
         request: RunRequest,
-        patience: Duration,
+        max_wait: Duration,
     ) -> impl Future<Output = Result<InlineRun, SubmitError>> + Send + 'a {
         let accepted = self.accept(workflow, request);
         async move {
             let (job, state) = accepted?;
             let start = Start::Fresh(state);
             self.shared
-                .admit_inline(workflow, job, start, patience)
+                .admit_inline(workflow, job, start, max_wait)
                 .await
         }
     }
@@ -108,8 +108,8 @@ impl Service {
         Ok((Box::new(job), state))
     }
 
-    /// Waits for an accepted run to end; `None` when it has not within `timeout`, or will not in this
-    /// process, which is shutting down.
+    /// Waits for an accepted run to end; `None` when it does not within `timeout`, or not in this
+    /// process because it is shutting down.
     pub async fn wait(&self, accepted: &Accepted, timeout: Duration) -> Option<Job> {
         let shared = &self.shared;
         let ended = tokio::select! {
@@ -120,33 +120,34 @@ impl Service {
         shared.answered(accepted, ended)
     }
 
-    /// Nobody waits for a run: it was asked for so.
+    /// The client of a run asked not to wait for it.
     pub fn leave(&self, accepted: &Accepted) {
         self.shared.answered(accepted, None);
     }
 
-    /// Executes a run and waits for it to end; `None` when it has not within `timeout`, or will not in this
-    /// process, which is shutting down. Otherwise the run then goes on by itself, as when this is dropped.
+    /// Executes a run and waits for it to end; `None` when it does not within `timeout`, or not in
+    /// this process because it is shutting down. The run then continues by itself, as when this is
+    /// dropped.
     pub async fn wait_inline(&self, mut inline: InlineRun, timeout: Duration) -> Option<Job> {
         let shared = &self.shared;
-        let mut patience = pin!(shared.host.sleep(timeout));
-        // The end is not listened for meanwhile: to be told of it by oneself costs a wake-up.
+        let mut timeout = pin!(shared.host.sleep(timeout));
+        // The end is not listened for meanwhile, which would cost a wake-up by ourselves.
         tokio::select! {
             biased;
             () = inline.rest.finish() => {}
-            () = &mut patience => return shared.answered(&inline.accepted, None),
+            () = &mut timeout => return shared.answered(&inline.accepted, None),
         }
         let Accepted { id, run, .. } = &inline.accepted;
         let ended = tokio::select! {
             biased;
             ended = shared.ended(*id, run.clone()) => inline.accepted.end_of(ended),
-            () = patience => None,
+            () = timeout => None,
         };
         shared.answered(&inline.accepted, ended)
     }
 
-    /// Waits for a job to end and returns it as it then stands, or as it stands after `timeout` or when
-    /// this process stops executing runs; `None` when there is no such job.
+    /// Waits for a job to end and returns it as it is then, or after `timeout`, or when this
+    /// process stops executing runs; `None` when there is no such job.
     pub async fn wait_for(&self, id: JobId, timeout: Duration) -> Result<Option<Job>, Error> {
         let shared = &self.shared;
         tokio::select! {
@@ -158,7 +159,7 @@ impl Service {
 }
 
 impl Shared {
-    /// What somebody who waited gets: the end, or the handle of a run that goes on without them.
+    /// What a client that waited gets: the end, or nothing where the run continues without it.
     fn answered(&self, accepted: &Accepted, ended: Option<Job>) -> Option<Job> {
         if ended.is_none()
             && let Some(run) = accepted.run.clone().or_else(|| self.runs.get(accepted.id))
@@ -168,8 +169,8 @@ impl Shared {
         ended
     }
 
-    /// A job at its end, however long that takes; as it stands once no run goes on in this process. `None`
-    /// when there is no such job.
+    /// A job at its end, however long that takes, or as it is once this process stops executing
+    /// runs. `None` when there is no such job.
     async fn ended(&self, id: JobId, mut run: Option<Arc<LiveRun>>) -> Result<Option<Job>, Error> {
         let mut retries = Retries::of_polling();
         loop {

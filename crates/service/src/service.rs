@@ -1,4 +1,4 @@
-//! The service put together, and the requests it only passes on to the store.
+//! The service put together, and the requests that it passes on to the store.
 
 use std::sync::Arc;
 
@@ -35,15 +35,15 @@ pub struct Config {
     pub models: Arc<dyn Models>,
     /// Clock and ids.
     pub host: Arc<dyn Host>,
-    /// Tells others how jobs ended; `None`: nobody is told anything.
+    /// Delivers webhooks; `None` where there are none.
     pub webhooks: Option<Webhooks>,
-    /// What API keys have spent and may still; `None`: nobody counts.
+    /// Counts what API keys use; `None` where keys are not in use.
     pub accounts: Option<Arc<Accounts>>,
     /// Limits and times.
     pub settings: Settings,
 }
 
-/// Why the service should get no requests.
+/// Why the service should receive no requests.
 #[derive(Debug, thiserror::Error)]
 pub enum NotReady {
     /// It is shutting down.
@@ -63,7 +63,7 @@ impl Service {
         Self::observed(config, None)
     }
 
-    /// As [`Service::new`], with somebody who watches the runs.
+    /// As [`Service::new`], with telemetry that watches the runs.
     ///
     /// # Panics
     /// Outside a Tokio runtime.
@@ -125,7 +125,7 @@ impl Service {
         Self { shared }
     }
 
-    /// Whether how a job ended can be asked for more than once.
+    /// Whether the end of a job can be read more than once.
     pub fn keeps_results(&self) -> bool {
         !self.shared.settings.retention.is_zero()
     }
@@ -145,7 +145,7 @@ impl Service {
         &self.shared.models
     }
 
-    /// Whether it should get requests: the store can be written, as was found out within the last second.
+    /// Whether it should receive requests: the store was writable within the last second.
     pub async fn ready(&self) -> Result<(), NotReady> {
         if self.is_stopping() {
             return Err(NotReady::Draining);
@@ -159,23 +159,23 @@ impl Service {
         Ok(store_health.is_ready(&**store, &**host).await?)
     }
 
-    /// How many jobs wait, run and have ended, as the store has it.
+    /// How many jobs wait, run and have ended, according to the store.
     pub async fn counts(&self) -> Result<Counts, Error> {
         self.shared.store.counts().await
     }
 
-    /// From now on it is not ready, so that whoever spreads requests over servers sends none here any
-    /// more; those that come all the same are still taken until [`drain`](Self::drain).
+    /// From now on the service is not ready, so that load balancers send it no more requests. Those
+    /// that come all the same are accepted until [`drain`](Self::drain).
     pub fn prepare_to_stop(&self) {
         self.shared.lifecycle.begin_stop();
     }
 
-    /// Whether it is about to shut down, or does.
+    /// Whether the service is shutting down or about to.
     pub fn is_stopping(&self) -> bool {
         self.shared.lifecycle.is_stopping()
     }
 
-    /// Whether it takes no new runs, because it is shutting down.
+    /// Whether the service accepts no new runs because it is shutting down.
     pub fn is_draining(&self) -> bool {
         self.shared.lifecycle.is_draining()
     }
@@ -185,21 +185,21 @@ impl Service {
         self.shared.store.get(id).await
     }
 
-    /// Somebody got this job as it is: where none is to be kept, one that has ended is forgotten. To be called
-    /// only when the whole of it is on its way to them.
+    /// A client was sent this job: where jobs are not kept, one that has ended is removed. To be
+    /// called only when all of it is on its way.
     pub fn was_read(&self, job: &Job) {
         self.shared.read_jobs.was_read(job);
     }
 
-    /// The workflow of a job that this key made; `None` where it did not, or there is no such job. Does not
-    /// count as reading the job.
+    /// The workflow of a job of this key; `None` where the job belongs to another key or does not
+    /// exist. Does not count as reading the job.
     pub async fn workflow_of_own(&self, id: JobId, owner: &str) -> Result<Option<Arc<str>>, Error> {
         let job = self.shared.store.get(id).await?;
         let own = job.filter(|job| job.owner.as_deref() == Some(owner));
         Ok(own.map(|job| job.workflow))
     }
 
-    /// Jobs, newest first, those older than `cursor`; without outputs.
+    /// The jobs before `cursor`, newest first, without outputs.
     pub async fn list(
         &self,
         filter: &Filter,
@@ -209,7 +209,8 @@ impl Service {
         self.shared.store.list(filter, cursor, limit).await
     }
 
-    /// Stops a job; aborts its model calls at once where it runs here. Done to its end even if this is dropped.
+    /// Cancels a job, and aborts its model calls at once where it runs here. Completes even if this
+    /// is dropped.
     pub async fn cancel(&self, id: JobId) -> Result<CancelRequested, Error> {
         let shared = self.shared.clone();
         completed(&self.shared.lifecycle.tasks, async move {
@@ -218,7 +219,7 @@ impl Service {
         .await
     }
 
-    /// Forgets an ended job.
+    /// Removes an ended job.
     pub async fn delete(&self, id: JobId) -> Result<(), Error> {
         self.shared.store.delete(id).await
     }

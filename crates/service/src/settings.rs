@@ -7,32 +7,33 @@ use lang::workflow::CaptureLevel;
 /// Limits and times.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Runs at once; more of them wait in the store.
+    /// Runs that are executed at once; further ones wait in the store.
     pub max_running: usize,
-    /// Jobs that may wait; more are refused. `None`: any number.
+    /// Jobs that may wait; further ones are refused. `None` for any number.
     pub max_queued: Option<usize>,
-    /// No other process uses the store while this one does: whatever ran in it when this one began was
-    /// left by a dead one, and goes on at once instead of when its lease has lapsed.
+    /// No other process uses the store while this one does. So whatever is running in it at the
+    /// start was left by a dead process, and continues at once instead of when its lease has
+    /// expired.
     pub exclusive_store: bool,
-    /// How long a job stays with a process that gives no sign of life.
+    /// How long a job stays with a process that does not renew its lease.
     pub lease: Duration,
-    /// Starts of a run of which none completes a node before it is given up as one that takes its process
-    /// down. A node that completes, or an item of a fan-out, lets them be counted anew.
+    /// How often a run may be started without completing a node before it is given up as one that
+    /// takes its process down. A completed node, or item of a fan-out, resets the count.
     pub max_starts: u32,
-    /// For runs that ask for no deadline of their own.
+    /// The deadline of runs that ask for none.
     pub default_deadline: Option<Duration>,
     /// Fan-out items in flight at once, in each run.
     pub fan_out: usize,
-    /// Events and deltas a watcher may lag behind a run before it is sent to the store for them (where
-    /// it does not find the deltas). Memory is taken only while somebody watches.
+    /// Events and deltas that a watcher may lag behind a run before it has to read them from the
+    /// store, which has no deltas. Takes memory only while a run is watched.
     pub event_buffer: usize,
-    /// Jobs are forgotten this long after their end. Zero: as soon as somebody has read how they ended;
-    /// those that nobody asks for are kept for [`UNREAD_KEPT`](crate::UNREAD_KEPT). A webhook that was
-    /// delivered counts as reading, and until it is settled the job stays.
+    /// How long jobs are kept after their end. Zero: until a client has read how they ended; jobs
+    /// that no client reads are kept for [`UNREAD_KEPT`](crate::UNREAD_KEPT). A delivered webhook
+    /// counts as reading, and a job whose webhook is not settled stays.
     pub retention: Duration,
-    /// Bytes the store may take; beyond it the jobs that ended first are forgotten before their time.
+    /// Bytes that the store may take. Beyond them, the jobs that ended first are removed early.
     pub max_store_bytes: Option<u64>,
-    /// Most that telemetry may keep of any run, whatever its workflow allows.
+    /// The most that telemetry may capture of a run, whatever its workflow allows.
     pub capture: CaptureLevel,
 }
 

@@ -1,7 +1,8 @@
-//! What the use cases of a service share, each part a type of its own that keeps its own invariants.
+//! What the use cases of a service share, each part a type of its own that keeps its own
+//! invariants.
 //!
-//! The handle [`Service`] stands here, too, so that each use case is a file with an `impl Service`; what
-//! a service is made of, and its tasks, are put together in `service`.
+//! The handle [`Service`] stands here, too, so that each use case is a file with an `impl Service`;
+//! what a service is made of, and its tasks, are put together in `service`.
 
 use std::sync::Arc;
 

@@ -34,7 +34,8 @@ impl RunSlots {
         self.permits.clone().try_acquire_owned().ok()
     }
 
-    /// For jobs that wait in the store, which are about to be claimed: as many as are free, up to `most`.
+    /// For jobs that wait in the store, which are about to be claimed: as many as are free, up to
+    /// `most`.
     pub(crate) fn take_for_waiting(&self, most: usize) -> Vec<RunSlot> {
         let slots: Vec<RunSlot> =
             std::iter::from_fn(|| self.permits.clone().try_acquire_owned().ok())

@@ -1,5 +1,5 @@
-//! Whether the store can be written, as far as is known. While it cannot, no run asks its first model:
-//! what could not be stored would have been paid for in vain.
+//! Whether the store is writable, as far as is known. While it is not, no run makes its first model
+//! call: a result that cannot be stored would be paid for in vain.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -9,25 +9,25 @@ use engine::host::Host;
 use jobs::store::{Error, JobStore};
 use tokio::sync::Notify;
 
-/// For so long an answer counts that said that all is well.
+/// How long a good answer of the store is relied on.
 const GOOD_FOR: Duration = Duration::from_secs(1);
 
-/// For so long after a write failed it is doubtful whether another will succeed: on a disk that is almost
-/// full small ones do.
+/// How long after a failed write it is doubtful whether another will succeed: on an almost full
+/// disk small ones do.
 const DOUBTFUL_FOR: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
 pub(crate) struct StoreHealth {
     is_failing: AtomicBool,
-    /// Milliseconds of the host's monotonic clock, and one; 0 where none has failed.
+    /// Milliseconds on the host's monotonic clock plus one; 0 where no write has failed.
     last_failure: AtomicU64,
     has_recovered: Notify,
-    /// By the host's monotonic clock.
+    /// On the host's monotonic clock.
     last_good: Mutex<Option<Duration>>,
 }
 
 impl StoreHealth {
-    /// What a write came to that did not happen.
+    /// Notes the error of a write that failed.
     pub(crate) fn note(&self, error: &Error, host: &dyn Host) {
         if matches!(error, Error::Unavailable(_)) {
             let now = u64::try_from(host.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -37,7 +37,7 @@ impl StoreHealth {
         }
     }
 
-    /// Whether a write failed, and none has been tried with success since.
+    /// Whether a write failed and none has succeeded since.
     pub(crate) fn is_failing(&self) -> bool {
         self.is_failing.load(Ordering::SeqCst)
     }
@@ -48,7 +48,7 @@ impl StoreHealth {
         !last_failure.is_zero() && host.elapsed() < last_failure + DOUBTFUL_FOR
     }
 
-    /// Waits until the store can be written. Somebody has to [`check`](Self::check) it meanwhile.
+    /// Waits until the store is writable. Another task has to [`check`](Self::check) it meanwhile.
     pub(crate) async fn recovered(&self) {
         loop {
             let recovered = self.has_recovered.notified();
@@ -59,7 +59,7 @@ impl StoreHealth {
         }
     }
 
-    /// Tries it, unless that went well a moment ago.
+    /// Tests the store, unless that succeeded a moment ago.
     pub(crate) async fn is_ready(
         &self,
         store: &dyn JobStore,
@@ -76,7 +76,7 @@ impl StoreHealth {
         self.check(store, host).await
     }
 
-    /// Tries it.
+    /// Tests the store.
     pub(crate) async fn check(&self, store: &dyn JobStore, host: &dyn Host) -> Result<(), Error> {
         let answer = store.ping().await;
         match &answer {
@@ -86,7 +86,7 @@ impl StoreHealth {
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner) = Some(host.elapsed());
                 if self.is_failing.swap(false, Ordering::SeqCst) {
-                    tracing::info!("the job store can be written again");
+                    tracing::info!("the job store is writable again");
                     self.has_recovered.notify_waiters();
                 }
             }

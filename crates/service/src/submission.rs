@@ -23,40 +23,41 @@ use crate::live::LiveRun;
 pub struct RunRequest {
     /// The inputs, not yet checked.
     pub inputs: Map<String, Value>,
-    /// Integers of the body that did not fit 64 bits, which are rounded in `inputs`. Each is a fault
-    /// unless the workflow has no use for the value or has a fault of its own to report there.
+    /// Integers of the body that did not fit 64 bits, which are rounded in `inputs`. Each is a
+    /// fault unless the workflow has no use for the value or has a fault of its own to report
+    /// there.
     pub large_integers: Option<LargeIntegers>,
     /// The caller's own labels.
     pub metadata: Option<Map<String, Value>>,
-    /// From acceptance.
+    /// How long after its acceptance the run must have ended.
     pub deadline: Option<Duration>,
-    /// Over the workflow's own.
+    /// Limits that replace the workflow's own.
     pub budget: Budget,
     /// `Idempotency-Key`.
     pub idempotency_key: Option<String>,
-    /// Whose job it is, where keys are in use.
+    /// The key that the job belongs to, where keys are in use.
     pub owner: Option<Arc<str>>,
-    /// Ask models to stream.
+    /// Whether models are asked to stream.
     pub stream: bool,
-    /// Where the run comes from; kept only where telemetry asks for it.
+    /// Where the request comes from; kept only where telemetry asks for it.
     pub origin: Origin,
-    /// Where its end is told; `None`: where the server itself is set up to.
+    /// The webhook of the job; `None` for the server's default.
     pub webhook: Option<Webhook>,
 }
 
 /// Why a run was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
-    /// The inputs do not fit (422).
+    /// The inputs are invalid (422).
     #[error("the inputs do not fit")]
     Inputs(Vec<Fault>),
-    /// The workflow cannot run here (not supported, model not set up).
+    /// The workflow cannot run here: something is not supported, or a model is not set up.
     #[error("{}", .0.message)]
     Preflight(Failure),
-    /// The idempotency key was used for the same request, and its job has been forgotten since (410).
+    /// The idempotency key was used for the same request, whose job has been removed since (410).
     #[error("the job of the idempotency key has been forgotten")]
     Forgotten {
-        /// The job that there was.
+        /// The removed job.
         job: JobId,
         /// How it ended.
         status: Status,
@@ -64,13 +65,13 @@ pub enum SubmitError {
     /// The idempotency key was used with other inputs (422).
     #[error("the idempotency key was used for another request")]
     KeyReused,
-    /// A limit of whoever asks is reached (429).
+    /// The client has reached a limit (429).
     #[error(transparent)]
     Limited(#[from] Exceeded),
     /// The queue is full (503).
     #[error("too many runs are waiting; try again later")]
     QueueFull,
-    /// Shutting down (503).
+    /// The server is shutting down (503).
     #[error("the server is shutting down")]
     Draining,
     /// The store failed (503).
@@ -90,7 +91,7 @@ impl From<Error> for SubmitError {
 /// A handle to an accepted run.
 #[derive(Debug, Clone)]
 pub struct Accepted {
-    /// Durable already.
+    /// The job, which is stored.
     pub id: JobId,
     /// An earlier request's job was found by its idempotency key.
     pub replayed: bool,
@@ -98,7 +99,7 @@ pub struct Accepted {
     pub ended: Option<Status>,
     /// When it was accepted.
     pub created_at: Timestamp,
-    /// Where the run is here: its end is told even if the store forgets it at once.
+    /// The run, where it is here: then its end is known even if the store removes it at once.
     pub(crate) run: Option<Arc<LiveRun>>,
 }
 
@@ -114,13 +115,13 @@ impl Accepted {
         }
     }
 
-    /// What is known of its end: nothing where it has none yet, or where the store does not answer. The
-    /// run was accepted, so its handle is good in any case.
+    /// The ended job, or `None` where it has not ended or the store does not answer. The run was
+    /// accepted, so its handle is valid in any case.
     pub(crate) fn end_of(&self, found: Result<Option<Job>, Error>) -> Option<Job> {
         match found {
             Ok(job) => job.filter(|job| job.status.is_final()),
             Err(error) => {
-                tracing::error!(job = %self.id, %error, "a client that waits for its run gets a handle: the store does not answer");
+                tracing::error!(job = %self.id, %error, "cannot read the end of a run; its client gets a handle instead");
                 None
             }
         }

@@ -1,5 +1,5 @@
-//! Watching a job: its stored events from any position, then what happens as it happens, without a gap
-//! or a repetition, to the last event.
+//! Watching a job: its stored events from any position, then what happens as it happens, without a
+//! gap or a repetition, to the last event.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const PAGE: usize = 256;
 /// Pause between two looks at a job that does not run here.
 const POLL: Duration = Duration::from_millis(500);
 
-/// For those who watch a job that does not end in this process.
+/// Shown to the watchers of a job that does not end in this process.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event")]
 enum Notice {
@@ -32,9 +32,9 @@ enum Notice {
 }
 
 impl Service {
-    /// A job's events with an id above `after` (0: from the start), to its last one, or to one that says
-    /// that this process stops executing runs. Ends at once when there is no such job. However slow its
-    /// reader is, the run does not wait for it.
+    /// A job's events with an id above `after` (0 for all), up to its last one, or to one that says
+    /// that this process stops executing runs. Ends at once when there is no such job. The run
+    /// never waits for a slow reader.
     pub fn events(
         &self,
         id: JobId,
@@ -43,8 +43,8 @@ impl Service {
         self.watch(id, after, None)
     }
 
-    /// All events of a run that was just accepted, with the deltas from before anybody could watch it where
-    /// the request asked for them.
+    /// All events of a run that was just accepted. Where the request asked for deltas, they include
+    /// those from before this call.
     pub fn follow(
         &self,
         accepted: &Accepted,
@@ -75,8 +75,8 @@ impl Service {
                 }
             }
             loop {
-                // In this order: what happens after `watch` is live, what was stored before is read, and
-                // a job that has ended by the time it is looked at has all its events in the store.
+                // In this order: what happens after `watch` is received, what was stored before is
+                // read, and a job that has ended when it is read has all its events in the store.
                 let is_last_look = shared.lifecycle.abandon_runs.is_cancelled();
                 let live = shared.runs.get(id).and_then(|run| run.watch());
                 let Some(job) = shared.store.get(id).await? else { return };
@@ -157,9 +157,9 @@ impl Shared {
         }
     }
 
-    /// The last event of a job that was cancelled while it waited: no worker had it that could have stored
-    /// one, so it is made of the record, the same each time. `None` where a worker did store the last
-    /// event, or the watcher has had this one: it began `after` it.
+    /// The last event of a job that was cancelled while it waited: no worker had it that could have
+    /// stored one, so it is made of the record, the same each time. `None` where a worker did store
+    /// the last event, or the watcher has had this one: it began `after` it.
     async fn unstored_end(&self, job: &Job, after: u64, last: u64) -> Result<Option<Event>, Error> {
         let read_nothing = last == after;
         if read_nothing && after > 0 {

@@ -1,9 +1,10 @@
-//! Telling somebody how a job ended: Standard Webhooks, delivered from the store.
+//! Webhooks that tell how a job ended: Standard Webhooks, delivered from the store.
 //!
-//! A job's end and the delivery it owes are stored together, so neither a crash nor a restart loses one.
-//! Whoever claims a delivery tries it once and settles it: delivered, to be tried again, or given up. A
-//! process that dies in between leaves a lease that lapses, so a message may come twice, under the same
-//! id. `delivery` sends, `schedule` says when again, `message` what, `signature` signs it.
+//! The end of a job and the delivery that is due are stored together, so neither a crash nor a
+//! restart loses one. A process claims a delivery, tries it once and settles it: delivered, to be
+//! retried, or given up. If the process dies in between, its lease expires, so a message may come
+//! twice, with the same id. `delivery` sends, `schedule` has the times, `message` the content,
+//! `signature` signs it.
 
 pub(crate) mod config;
 pub(crate) mod delivery;

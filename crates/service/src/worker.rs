@@ -10,10 +10,10 @@ use jobs::store::{Claimed, Error};
 use crate::execution::Execution;
 use crate::shared::Shared;
 
-/// Longest time between two looks at the store.
+/// The longest time between two looks at the store.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Jobs handled in one call of the store, so that none holds it long.
+/// Jobs per call of the store, so that no call holds it for long.
 const BATCH: usize = 256;
 
 /// Works until told to stop.
@@ -43,12 +43,12 @@ async fn take_turn(
     if *orphans_wait {
         let left = shared.store.release_leases().await?;
         if left > 0 {
-            tracing::info!(jobs = left, "runs of an earlier process go on");
+            tracing::info!(jobs = left, "resuming the runs of an earlier process");
         }
         shared.in_flight.recall(&*shared.store).await?;
         *orphans_wait = false;
     }
-    // From the second turn on it was set before.
+    // From the second turn on it is set.
     let _ = shared.lifecycle.taken_over.set(());
     let begun = Clocks::read(&*shared.host);
     if !heartbeats.last.are_within(heartbeats.every, begun) || shared.runs.has_old_leases() {
@@ -74,7 +74,7 @@ async fn take_turn(
 /// When leases are to be renewed.
 struct Heartbeats {
     every: Duration,
-    /// Leases are claimed only within this time of a renewal.
+    /// Leases are claimed only within this time after a renewal.
     valid: Duration,
     last: Clocks,
 }
@@ -88,9 +88,9 @@ impl Heartbeats {
         }
     }
 
-    /// The time by which lapsed leases may be claimed. `None` while a lease of our own may have lapsed by
-    /// then, as after a pause of the process or of the store: our own runs must not look like those of a
-    /// dead process.
+    /// The time before which leases must have expired to be claimed. `None` while a lease of this
+    /// process may have expired by then, as after a pause of the process or of the store: our own
+    /// runs must not look like those of a dead process.
     fn claim_time(&self, shared: &Shared) -> Option<Timestamp> {
         let now = Clocks::read(&*shared.host);
         let renewed = self.last.are_within(self.valid, now) && !shared.runs.has_old_leases();
@@ -101,8 +101,8 @@ impl Heartbeats {
     }
 }
 
-/// Leases lapse by the wall clock, which may be set, and which goes on while the machine sleeps and the
-/// monotonic clock stands still: either clock can make it time to renew them.
+/// Leases expire by the wall clock, which may be set, and which runs while the machine sleeps and
+/// the monotonic clock stands still. So either clock can make it time to renew them.
 #[derive(Clone, Copy)]
 struct Clocks {
     monotonic: Duration,
@@ -117,7 +117,7 @@ impl Clocks {
         }
     }
 
-    /// Whether so little time has passed since, by both clocks.
+    /// Whether less than this time has passed since, on both clocks.
     fn are_within(self, time: Duration, now: Self) -> bool {
         let by_wall = Duration::try_from(now.wall.duration_since(self.wall));
         now.monotonic.saturating_sub(self.monotonic) < time
@@ -129,11 +129,11 @@ impl Clocks {
 fn log_failure(shared: &Shared, result: Result<(), Error>) {
     if let Err(error) = result {
         shared.store_health.note(&error, &*shared.host);
-        tracing::warn!(%error, "the worker could not reach the job store");
+        tracing::warn!(%error, "cannot reach the job store; retrying");
     }
 }
 
-/// Extends the lease of every run here; passes on what the store knows of them.
+/// Renews the lease of every run here, and stops those that are cancelled or whose lease is lost.
 async fn renew_leases(shared: &Shared) -> Result<(), Error> {
     shared.runs.begin_renewal();
     for runs in shared.runs.all().chunks(BATCH) {
@@ -157,7 +157,7 @@ async fn renew_leases(shared: &Shared) -> Result<(), Error> {
     Ok(())
 }
 
-/// Jobs whose deadline passed in the queue do not wait for a slot to be told so.
+/// Ends jobs whose deadline passed in the queue; they need no slot for that.
 async fn end_overdue_jobs(shared: &Arc<Shared>) -> Result<(), Error> {
     loop {
         let overdue = shared

@@ -288,7 +288,7 @@ fn mistakes_name_the_way_out_and_no_key() {
         "keys revoke none --store sqlite:a.db",
         none,
         1,
-        &["no key of that id"],
+        &["no key with that id"],
     );
 }
 

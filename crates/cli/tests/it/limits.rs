@@ -90,7 +90,7 @@ async fn what_a_key_has_spent_outlives_its_server() {
     assert!(shown.stdout.contains(&left), "{left}: {}", shown.stdout);
     run_in(project.root(), words(&format!("keys usage none {STORE}")))
         .exits(1)
-        .says(&["no key of that id"]);
+        .says(&["no key with that id"]);
 }
 
 #[tokio::test]

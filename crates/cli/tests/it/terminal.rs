@@ -197,7 +197,7 @@ async fn what_jobs_hold_is_shown_escaped_and_a_keys_name_holds_no_such_thing() {
         ];
         let said = at_a_terminal(&mut flowmill(project.root(), create));
         assert!(
-            said.contains("a key's name may not hold"),
+            said.contains("a key's name must not contain"),
             "{name:?}: {said}"
         );
         is_harmless("keys create", &said);

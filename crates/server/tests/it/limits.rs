@@ -395,8 +395,8 @@ async fn what_is_left_of_a_day_decides_whether_a_call_is_made() {
     );
     assert!(problem["job_id"].is_string(), "{problem}");
     let detail = problem["detail"].as_str().unwrap();
-    assert!(detail.contains("0.5 of 0.6 US dollars a day"), "{detail}");
-    assert!(detail.contains("renew at 2025-11-2"), "{detail}");
+    assert!(detail.contains("0.5 of 0.6 US dollars per day"), "{detail}");
+    assert!(detail.contains("resets at 2025-11-2"), "{detail}");
     let seconds: u64 = failed.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=86_400).contains(&seconds), "{seconds}");
     assert_eq!(limited.server.model.calls(), 2);

@@ -7,25 +7,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::Limits;
 
-/// A part of what can be done.
+/// A group of operations that a key may be allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// Start, repeat, cancel and forget jobs.
+    /// Start, retry, cancel and delete jobs.
     Run,
-    /// Look at jobs and their events.
+    /// Read jobs and their events.
     Read,
-    /// Look at what is counted of all jobs: for what scrapes it, which needs no more.
+    /// Read the metrics of all jobs; all that a scraper needs.
     Metrics,
-    /// All of it, with the jobs of every key; and make, rotate and revoke keys.
+    /// All of these, for the jobs of every key; and create, rotate and revoke keys.
     Admin,
 }
 
 impl Scope {
-    /// All of them.
+    /// All scopes.
     pub const ALL: [Self; 4] = [Self::Run, Self::Read, Self::Metrics, Self::Admin];
 
-    /// As it is written.
+    /// The name, as in requests and lists of keys.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Run => "run",
@@ -43,25 +43,27 @@ impl FromStr for Scope {
         Self::ALL
             .into_iter()
             .find(|scope| scope.as_str() == text)
-            .ok_or_else(|| format!("`{text}` is no scope; there are run, read, metrics and admin"))
+            .ok_or_else(|| {
+                format!("`{text}` is not a scope; the scopes are run, read, metrics and admin")
+            })
     }
 }
 
-/// All that a key may do.
+/// Everything that a key may do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Grants {
     /// At least one.
     pub scopes: BTreeSet<Scope>,
-    /// Only these workflows; `None`: all of them.
+    /// The workflows that it is restricted to; `None` for all.
     #[serde(default)]
     pub workflows: Option<BTreeSet<String>>,
-    /// How much of it.
+    /// How much it may use.
     #[serde(default)]
     pub limits: Limits,
 }
 
 impl Default for Grants {
-    /// What a client needs that starts runs and asks what became of them.
+    /// What a client needs that starts runs and reads their results.
     fn default() -> Self {
         Self {
             scopes: [Scope::Run, Scope::Read].into(),
@@ -72,7 +74,7 @@ impl Default for Grants {
 }
 
 impl Grants {
-    /// Whether they make sense together.
+    /// Whether the parts fit together.
     pub(super) fn check(&self) -> Result<(), &'static str> {
         if self.scopes.is_empty() {
             return Err("a key needs at least one scope: run, read, metrics or admin");
@@ -80,7 +82,7 @@ impl Grants {
         self.limits.check()?;
         match &self.workflows {
             Some(workflows) if workflows.is_empty() => {
-                Err("a key that is restricted to workflows has to name at least one")
+                Err("a key that is restricted to workflows must name at least one")
             }
             Some(_) if self.has(Scope::Admin) || self.has(Scope::Metrics) => {
                 Err("a key with the scope admin or metrics cannot be restricted to workflows")
@@ -93,12 +95,12 @@ impl Grants {
         self.scopes.contains(&scope)
     }
 
-    /// Whether that scope is granted, by itself or by `admin`.
+    /// Whether a scope is granted, by itself or by `admin`.
     pub fn allow(&self, scope: Scope) -> bool {
         self.has(scope) || self.has(Scope::Admin)
     }
 
-    /// Whether it may have to do with that workflow.
+    /// Whether the key may use a workflow.
     pub fn allow_workflow(&self, name: &str) -> bool {
         self.workflows
             .as_ref()

@@ -1,4 +1,4 @@
-//! Making, rotating, revoking and listing the keys of a store, whether or not a server is open.
+//! Creating, rotating, revoking and listing the keys of a store, with or without a running server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,77 +17,77 @@ use crate::document::Time;
 
 const LONGEST_NAME: usize = 100;
 
-/// The longest that a replaced secret may stay good.
+/// The longest time for which a replaced secret may stay valid.
 pub const LONGEST_GRACE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// Where keys are made.
+/// Creates keys and changes them.
 #[derive(Debug, Clone)]
 pub struct KeyIssuer {
-    /// Keeps them.
+    /// Keeps the keys.
     pub store: Arc<dyn KeyStore>,
     /// The clock.
     pub host: Arc<dyn Host>,
-    /// What they are made of.
+    /// The source of their secrets.
     pub secrets: Arc<dyn SecretSource>,
 }
 
-/// A key as it is asked for.
+/// What is asked for with a new key.
 #[derive(Debug, Clone)]
 pub struct NewKey {
-    /// For people.
+    /// A label for people.
     pub name: String,
     /// What it may do.
     pub grants: Grants,
-    /// From when on it is no longer good.
+    /// When it stops being valid.
     pub expires_at: Option<Timestamp>,
 }
 
-/// A key that was made, or has a new secret: the only time that it is seen.
+/// A key that is new or has a new secret. It is shown only this once.
 #[derive(Debug)]
 pub struct IssuedKey {
-    /// The whole key.
+    /// The key itself, with its secret.
     pub key: ApiKey,
-    /// What is known of it from now on.
+    /// What can be shown of it later.
     pub view: KeyView,
 }
 
-/// Whether a key lets anybody in.
+/// Whether a key is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyState {
-    /// It does.
+    /// It is valid.
     Active,
-    /// Not any more.
+    /// Its time is over.
     Expired,
-    /// Never again.
+    /// It was revoked permanently.
     Revoked,
 }
 
 /// A key as it is shown: without its secret.
 #[derive(Debug, Clone, Serialize)]
 pub struct KeyView {
-    /// Stands in the key itself.
+    /// The id, which is part of the key itself.
     pub id: Arc<str>,
-    /// For people.
+    /// A label for people.
     pub name: Arc<str>,
-    /// At the time it was looked at.
+    /// As of the time of the request.
     pub state: KeyState,
     /// What it may do.
     #[serde(flatten)]
     pub grants: Grants,
-    /// `None` where it stands in a list.
+    /// `None` for a key of the list.
     #[serde(serialize_with = "as_time")]
     pub created_at: Option<Timestamp>,
-    /// From when on it is no longer good.
+    /// When it stops being valid.
     #[serde(serialize_with = "as_time")]
     pub expires_at: Option<Timestamp>,
-    /// To a minute or so.
+    /// When it was last used, to within a minute.
     #[serde(serialize_with = "as_time")]
     pub last_used_at: Option<Timestamp>,
-    /// Since when it is not good any more.
+    /// When it was revoked.
     #[serde(serialize_with = "as_time")]
     pub revoked_at: Option<Timestamp>,
-    /// Until when the secret before this one is good as well.
+    /// Until when the previous secret is valid, too.
     #[serde(serialize_with = "as_time")]
     pub previous_until: Option<Timestamp>,
 }
@@ -110,7 +110,7 @@ impl KeyView {
             id: record.id,
             name: record.name,
             state,
-            // What cannot be read grants nothing.
+            // Unreadable grants grant nothing.
             grants: record.grants.read().unwrap_or(Grants {
                 scopes: [].into(),
                 ..Grants::default()
@@ -128,22 +128,22 @@ impl KeyView {
     }
 }
 
-/// Why nothing was done.
+/// Why a key was not created or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// No such key.
-    #[error("there is no key of that id; `flowmill keys list` shows those that there are")]
+    /// There is no such key.
+    #[error("there is no key with that id; `flowmill keys list` shows all keys")]
     NotFound,
-    /// It is not good any more.
-    #[error("the key was revoked; make a new one")]
+    /// The key was revoked.
+    #[error("the key was revoked; create a new one")]
     Revoked,
-    /// Its time is over.
-    #[error("the key has expired; make a new one")]
+    /// The key has expired.
+    #[error("the key has expired; create a new one")]
     Expired,
-    /// It is not the store's.
-    #[error("the key comes from FLOWMILL_API_KEYS; change it there and start the server again")]
+    /// The key is not in the store but in the list.
+    #[error("the key comes from FLOWMILL_API_KEYS; change it there and restart the server")]
     Listed,
-    /// What was asked for makes no sense. A sentence.
+    /// The request is invalid; a sentence says why.
     #[error("{0}")]
     Invalid(&'static str),
     /// The store failed.
@@ -152,7 +152,7 @@ pub enum KeyError {
 }
 
 impl KeyIssuer {
-    /// Makes a key.
+    /// Creates a key.
     pub async fn create(&self, new: NewKey) -> Result<IssuedKey, KeyError> {
         let now = self.host.now();
         let name = new.name.trim();
@@ -163,11 +163,11 @@ impl KeyIssuer {
         }
         if new.name.contains(is_hidden) {
             return Err(KeyError::Invalid(
-                "a key's name may not hold control characters, nor marks that turn the direction of text",
+                "a key's name must not contain control characters or marks that change the direction of text",
             ));
         }
         if new.expires_at.is_some_and(|end| end <= now) {
-            return Err(KeyError::Invalid("a key has to expire in the future"));
+            return Err(KeyError::Invalid("a key must expire in the future"));
         }
         new.grants.check().map_err(KeyError::Invalid)?;
         let id = self.fresh_id();
@@ -186,7 +186,7 @@ impl KeyIssuer {
         if !self.store.add_key(record.clone()).await? {
             // One in 2⁴⁸.
             return Err(KeyError::Invalid(
-                "the id that was drawn is taken; try again",
+                "the generated id is already in use; try again",
             ));
         }
         Ok(IssuedKey {
@@ -195,11 +195,11 @@ impl KeyIssuer {
         })
     }
 
-    /// Gives a key another secret; the old one stays good for `grace`.
+    /// Gives a key a new secret; the old one stays valid for `grace`.
     pub async fn rotate(&self, id: &str, grace: Duration) -> Result<IssuedKey, KeyError> {
         if grace > LONGEST_GRACE {
             return Err(KeyError::Invalid(
-                "the old secret may stay good for 30 days at most",
+                "the old secret can stay valid for at most 30 days",
             ));
         }
         let now = self.host.now();
@@ -220,13 +220,13 @@ impl KeyIssuer {
         Ok(IssuedKey { key, view })
     }
 
-    /// Makes a key worthless for ever.
+    /// Revokes a key permanently.
     pub async fn revoke(&self, id: &str) -> Result<KeyView, KeyError> {
         let at = self.host.now();
         self.change(id, KeyChange::Revoke { at }).await
     }
 
-    /// All of them, oldest first.
+    /// All keys, oldest first.
     pub async fn list(&self) -> Result<Vec<KeyView>, KeyError> {
         let now = self.host.now();
         let records = self.store.keys().await?.records;

@@ -1,4 +1,5 @@
-//! The keys that are known, in memory. Never changed but for their uses: another one takes its place.
+//! The known keys, in memory. A keyring is not changed, except for the uses of its keys: a new one
+//! replaces it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,16 +14,16 @@ use super::listed::ListedKeys;
 use super::secret;
 use crate::limits::{Account, Accounts};
 
-/// Characters of a key at most: what is longer is not worth a hash.
+/// The longest key that is hashed; nothing longer can be a key.
 const LONGEST: usize = 512;
 
-/// A use within so many seconds of the last one noted is not noted.
+/// A use within this many seconds of the last one noted is not noted.
 const USE_PRECISION_S: i64 = 60;
 
-/// A key that was good when it was shown.
+/// The caller behind a key that was valid when it was presented.
 #[derive(Debug)]
 pub struct Identity {
-    /// Whose jobs these are.
+    /// The key's id, which owns its jobs.
     pub id: Arc<str>,
     grants: Grants,
     account: Arc<Account>,
@@ -30,27 +31,27 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Whether it may do that.
+    /// Whether the key has a scope.
     pub fn allows(&self, scope: Scope) -> bool {
         self.grants.allow(scope)
     }
 
-    /// Whether it may have to do with that workflow.
+    /// Whether the key may use a workflow.
     pub fn allows_workflow(&self, name: &str) -> bool {
         self.grants.allow_workflow(name)
     }
 
-    /// The only workflows that it may have to do with; `None`: all of them.
+    /// The workflows that the key is restricted to; `None` for all.
     pub fn workflows(&self) -> Option<&BTreeSet<String>> {
         self.grants.workflows.as_ref()
     }
 
-    /// What it has used, and how much more it may.
+    /// What the key has used, and how much it has left.
     pub fn account(&self) -> &Account {
         &self.account
     }
 
-    /// Whether the jobs of every key are its to see.
+    /// Whether the key may see the jobs of every key.
     pub fn sees_all_jobs(&self) -> bool {
         self.grants.allow(Scope::Admin)
     }
@@ -82,17 +83,17 @@ struct Entry {
     is_revoked: bool,
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Keyring {
     hashing_key: Hidden256,
     entries: HashMap<Arc<str>, Entry>,
-    /// Compared with where there is no such key, to take the same time.
+    /// Compared with where there is no such key, so that this takes the same time.
     nobody: Hidden256,
 }
 
 impl Keyring {
-    /// Keys of the list take the place of those of the store. A record that cannot be understood is none.
+    /// Keys of the list replace those of the store with the same id. Records that cannot be read
+    /// are left out.
     pub(super) fn new(
         hashing_key: Hidden256,
         records: &[KeyRecord],
@@ -107,7 +108,7 @@ impl Keyring {
         let mut entries = HashMap::new();
         for record in records {
             let Ok(grants) = record.grants.read::<Grants>() else {
-                tracing::warn!(key = %record.id, "an API key was made by another version of flowmill and cannot be read");
+                tracing::warn!(key = %record.id, "cannot read an API key: it was made by another version of flowmill");
                 continue;
             };
             let identity = Identity {
@@ -191,7 +192,7 @@ impl Keyring {
         Timestamp::from_second(noted).ok().filter(|_| noted > 0)
     }
 
-    /// Those that are not written down yet.
+    /// The uses that are not stored yet.
     pub(super) fn take_uses(&self) -> Vec<(Arc<str>, Timestamp)> {
         let mut taken = Vec::new();
         for (id, entry) in &self.entries {

@@ -1,5 +1,5 @@
-//! A list of keys that is only read, for containers: `KEY[:SCOPES[:WORKFLOWS]]`, with blanks or commas
-//! between. `KEY` is a whole key, or `fm_<id>_sha256-<the SHA-256 of the whole key in hexadecimal>`.
+//! A read-only list of keys, for containers: `KEY[:SCOPES[:WORKFLOWS]]`, separated by blanks or
+//! commas. `KEY` is a whole key, or `fm_<id>_sha256-<the SHA-256 of the whole key in hexadecimal>`.
 //! Scopes and workflows are joined with `+`.
 
 use std::collections::HashSet;
@@ -14,13 +14,14 @@ use super::secret;
 
 const HASHED: &str = "sha256-";
 
-/// Characters of a secret that somebody made up. 43 hold 256 random bits; 32 hexadecimal ones still 128.
+/// Characters of a secret that a user chose. 43 can hold 256 random bits; 32 hexadecimal ones hold
+/// 128.
 const SHORTEST_SECRET: usize = 32;
 const LONGEST_SECRET: usize = 256;
 
 const LONGEST_ID: usize = 64;
 
-/// Of what is shown when it is none.
+/// The longest text that is repeated where it is not a scope.
 const LONGEST_SCOPE: usize = 16;
 
 /// One key of a list.
@@ -36,7 +37,7 @@ pub struct ListedKey {
 #[derive(Debug, Clone, Default)]
 pub struct ListedKeys(Vec<ListedKey>);
 
-/// What is wrong with a list. Says nothing of what stands in it but a number and an id.
+/// What is wrong with a list. Repeats nothing of it except the number of a key and its id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("key {number}: {reason}")]
 pub struct InvalidKeyList {
@@ -45,17 +46,17 @@ pub struct InvalidKeyList {
 }
 
 impl ListedKeys {
-    /// Whether there is none.
+    /// Whether the list has no key.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Each of them.
+    /// Each key.
     pub fn iter(&self) -> impl Iterator<Item = &ListedKey> {
         self.0.iter()
     }
 
-    /// A list's texts, of a key each.
+    /// The texts of a list, one per key.
     pub(crate) fn entries(text: &str) -> impl Iterator<Item = &str> {
         text.split(|character: char| character.is_whitespace() || character == ',')
             .filter(|entry| !entry.is_empty())
@@ -92,7 +93,7 @@ impl FromStr for ListedKeys {
             #[cfg(test)]
             testing::work::count(entry.len());
             if !ids.insert(Arc::clone(&key.id)) {
-                return Err(unfit(format!("the id `{}` is there twice", key.id)));
+                return Err(unfit(format!("the id `{}` appears twice", key.id)));
             }
             keys.push(key);
         }
@@ -100,12 +101,12 @@ impl FromStr for ListedKeys {
     }
 }
 
-/// Long texts are not repeated: where a scope should be, somebody may have put another key.
+/// Long texts are not repeated: a user may have put another key in the place of a scope.
 fn shown(scope: &str, reason: String) -> String {
     if scope.len() <= LONGEST_SCOPE {
         return reason;
     }
-    "what stands after it is no scope; there are run, read, metrics and admin".to_owned()
+    "the part after the key is not a scope; the scopes are run, read, metrics and admin".to_owned()
 }
 
 fn read(entry: &str) -> Result<ListedKey, String> {
@@ -114,29 +115,27 @@ fn read(entry: &str) -> Result<ListedKey, String> {
     let scopes = fields.next();
     let workflows = fields.next();
     if fields.next().is_some() {
-        return Err("there are more than three parts; write KEY:SCOPES:WORKFLOWS".to_owned());
+        return Err("it has more than three parts; write KEY:SCOPES:WORKFLOWS".to_owned());
     }
     let (id, secret) = secret::parts(key).ok_or(
-        "it is no key; write fm_ID_SECRET, such as `echo fm_ci_$(openssl rand -hex 32)` makes",
+        "it is not a key; write fm_ID_SECRET, such as `echo fm_ci_$(openssl rand -hex 32)` prints",
     )?;
     let is_id = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if id.is_empty() || id.len() > LONGEST_ID || !id.bytes().all(is_id) {
-        return Err("its id may have small letters, digits and hyphens".to_owned());
+        return Err("its id may contain only lowercase letters, digits and hyphens".to_owned());
     }
     let in_key = |reason: &str| format!("`{id}`: {reason}");
     if workflows.is_some_and(|names| names.split('+').any(is_key)) {
-        return Err(in_key(
-            "what stands where names of workflows should be is a key",
-        ));
+        return Err(in_key("the part for names of workflows contains a key"));
     }
     let digest = if let Some(hexadecimal) = secret.strip_prefix(HASHED) {
         from_hexadecimal(hexadecimal).ok_or_else(|| {
-            in_key("a hash has 64 hexadecimal digits: `printf %s KEY | sha256sum`")
+            in_key("a hash must have 64 hexadecimal digits: `printf %s KEY | sha256sum`")
         })?
     } else {
         if !is_secret(secret) {
             return Err(in_key(
-                "a secret has 32 to 256 letters, digits, hyphens and underscores; `openssl rand -hex 32` makes a good one",
+                "a secret must have 32 to 256 letters, digits, hyphens or underscores; create one with `openssl rand -hex 32`",
             ));
         }
         secret::digest(key)
@@ -198,7 +197,7 @@ mod tests {
         let list = format!("fm_a_{secret}:fm_b_{secret}");
         let unfit = list.parse::<ListedKeys>().unwrap_err().to_string();
         assert!(
-            unfit.contains("no scope") && !unfit.contains(&secret),
+            unfit.contains("not a scope") && !unfit.contains(&secret),
             "{unfit}"
         );
     }
@@ -253,25 +252,25 @@ mod tests {
                 "{error}"
             );
         };
-        check("letmein", "key 1: it is no key");
+        check("letmein", "key 1: it is not a key");
         check(
             "fm_ci_SECRET fm_a_letmein",
-            "key 2: `a`: a secret has 32 to 256",
+            "key 2: `a`: a secret must have 32 to 256",
         );
-        check("fm_CI_SECRET", "small letters");
-        check("fm__SECRET", "small letters");
-        check("fm_ci_SECRET:write", "`write` is no scope");
+        check("fm_CI_SECRET", "lowercase letters");
+        check("fm__SECRET", "lowercase letters");
+        check("fm_ci_SECRET:write", "`write` is not a scope");
         check("fm_ci_SECRET:admin:a", "cannot be restricted");
         check("fm_ci_SECRET:run:", "at least one");
         check("fm_ci_SECRET:run:a:b", "more than three parts");
         check(
             "fm_ci_SECRET:run:a+fm_b_SECRET",
-            "names of workflows should be is a key",
+            "names of workflows contains a key",
         );
         check("fm_ci_sha256-letmein", "64 hexadecimal digits");
         check(
             "fm_ci_SECRET fm_ci_SECRET",
-            "key 2: the id `ci` is there twice",
+            "key 2: the id `ci` appears twice",
         );
     }
 }

@@ -1,4 +1,4 @@
-//! A key as it is given out: `fm_<id>_<secret>`.
+//! Keys as text: `fm_<id>_<secret>`.
 
 use std::fmt;
 
@@ -10,18 +10,18 @@ use sha2::{Digest as _, Sha256};
 
 const PREFIX: &str = "fm_";
 
-/// Bits that nobody can guess: from the system's own generator.
+/// A source of unpredictable bits: the system's own generator.
 pub trait SecretSource: Send + Sync + fmt::Debug {
-    /// 256 of them.
+    /// 256 random bits.
     fn secret(&self) -> [u8; 32];
 }
 
-/// A whole key. Shown once, to whoever asked for it; never printed otherwise.
+/// A whole key. Shown once, to the caller that created it, and never printed otherwise.
 #[derive(Clone)]
 pub struct ApiKey(String);
 
 impl ApiKey {
-    /// Of an id and a fresh secret.
+    /// From an id and a fresh secret.
     pub(super) fn new(id: &str, secret: [u8; 32]) -> Self {
         Self(format!("{PREFIX}{id}_{}", URL_SAFE_NO_PAD.encode(secret)))
     }
@@ -43,7 +43,7 @@ pub(super) fn parts(text: &str) -> Option<(&str, &str)> {
     text.strip_prefix(PREFIX)?.split_once('_')
 }
 
-/// What lists may hold in place of a key. No salt: there are 256 random bits in what is hashed.
+/// What a list may hold in place of a key. It needs no salt: a key holds 256 random bits.
 pub(super) fn digest(key: &str) -> [u8; 32] {
     Sha256::digest(key.as_bytes()).into()
 }

@@ -12,16 +12,16 @@ use tokio::sync::Notify;
 use super::limit::{Exceeded, Limit, Limits, dollars, nano_usd};
 use super::rate::{TokenBucket, Window};
 
-/// After this long a run may have ended.
+/// When to try again where a run has to end first.
 const SOON: Duration = Duration::from_secs(1);
 
-/// See the module.
+/// The account of one API key.
 #[derive(Debug)]
 pub struct Account {
     key: Arc<str>,
     host: Arc<dyn Host>,
     ledger: Mutex<Ledger>,
-    /// A call has settled: others may fit now.
+    /// A call was settled: others may fit now.
     settled: Notify,
 }
 
@@ -29,25 +29,25 @@ pub struct Account {
 struct Ledger {
     limits: Limits,
     bucket: TokenBucket,
-    /// Runs in flight that run.
+    /// Runs in flight that are running.
     running: u64,
-    /// Runs in flight that wait.
+    /// Runs in flight that are waiting.
     waiting: u64,
-    /// What the three sums are of.
+    /// The day of the next three sums.
     day: Day,
-    /// As the store had it last.
+    /// What the store had when it was last asked.
     stored: Spent,
-    /// Given to the store, which has not answered yet.
+    /// Sent to the store, which has not answered yet.
     sent: Spent,
-    /// Not given to it yet.
+    /// Not sent to the store yet.
     fresh: Spent,
-    /// The same of earlier days.
+    /// The same for earlier days.
     older: Vec<(Day, Spent)>,
-    /// Set aside for calls that are under way, whatever the day.
+    /// Reserved for calls that are under way, whatever the day.
     reserved: Amounts,
 }
 
-/// What a day's quotas are about.
+/// What the daily limits count.
 #[derive(Debug, Clone, Copy, Default)]
 struct Amounts {
     tokens: u64,
@@ -77,7 +77,7 @@ impl Amounts {
     }
 }
 
-/// An account as it stands.
+/// The state of an account at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Snapshot {
     pub(super) limits: Limits,
@@ -89,10 +89,10 @@ pub(super) struct Snapshot {
     pub(super) left_nano_usd: Option<u64>,
 }
 
-/// What may be done with a call.
+/// Whether a call may be made.
 enum Decision {
     Reserved,
-    /// It may fit when others have settled.
+    /// It may fit once others are settled.
     Later,
     Never(Refused),
 }
@@ -123,13 +123,13 @@ impl Account {
         &self.key
     }
 
-    /// From now on.
+    /// Takes effect at once, for what follows.
     pub(super) fn set_limits(&self, limits: Limits) {
         self.ledger().limits = limits;
         self.settled.notify_waiters();
     }
 
-    /// Counts a request. Says how the limit stands, where there is one.
+    /// Counts a request. Returns how much of the limit is left, where there is one.
     pub fn request(&self) -> Result<Option<Window>, Exceeded> {
         let mut ledger = self.today();
         let window = match ledger.limits.requests_per_minute {
@@ -148,7 +148,8 @@ impl Account {
         Ok(window)
     }
 
-    /// Counts a run that is about to be accepted, and whether it is to wait, where the limits allow it.
+    /// Counts a run that is about to be accepted, and whether it is to wait, where the limits allow
+    /// it.
     pub(super) fn let_in(&self, waits: bool) -> Result<(), Exceeded> {
         let mut ledger = self.today();
         ledger
@@ -197,7 +198,7 @@ impl Account {
         }
     }
 
-    /// What the store does not have yet; it has to be told what became of it.
+    /// What the store does not have yet. The account must be told whether it was written.
     pub(super) fn take_unwritten(&self) -> Vec<KeyDay> {
         let mut ledger = self.today();
         let (day, fresh) = (ledger.day, std::mem::take(&mut ledger.fresh));
@@ -214,7 +215,7 @@ impl Account {
             .collect()
     }
 
-    /// The store has it, and that sum of the day.
+    /// The store has it, and this sum for the day.
     pub(super) fn was_written(&self, written: &KeyDay, sum: Spent) {
         let mut ledger = self.today();
         if ledger.day == written.day {
@@ -240,7 +241,7 @@ impl Account {
         if nano_usd.is_some() && most.cost_usd.is_none() {
             return Decision::Never(Refused {
                 reason: format!(
-                    "the API key may spend so many US dollars a day, and the price of {model} is not known; give \
+                    "the API key has a limit of US dollars per day, and the price of {model} is not known; give \
                      it one with --prices, or limit tokens instead"
                 ),
                 retryable: false,
@@ -268,7 +269,7 @@ impl Account {
                 };
                 return Decision::Never(Refused {
                     reason: format!(
-                        "its API key has used {} of {} {unit} a day, and this call may take {}; they renew at {}",
+                        "its API key has used {} of {} {unit} per day, and this call may take {}; the limit resets at {}",
                         show(spent),
                         show(limit),
                         show(call),
@@ -300,18 +301,18 @@ impl Account {
         }
     }
 
-    /// The ledger, opened at the page of today.
+    /// The ledger of today.
     fn today(&self) -> MutexGuard<'_, Ledger> {
         let today = Day::of(self.host.now());
         let mut ledger = self.ledger();
-        // A clock that is set back does not make what was spent undone.
+        // A clock that is set back does not undo what was spent.
         if today > ledger.day {
             ledger.turn_to(today);
         }
         ledger
     }
 
-    /// Sums stay meaningful whoever panicked: each change is a few additions.
+    /// The sums stay valid after a panic: each change is a few additions.
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -343,7 +344,7 @@ impl Ledger {
         }
     }
 
-    /// Tokens and billionths of a dollar that may be spent today.
+    /// The limits per day: tokens, and billionths of a dollar.
     fn most(&self) -> (Option<u64>, Option<u64>) {
         let tokens = self.limits.tokens_per_day.map(std::num::NonZero::get);
         (tokens, self.limits.cost_per_day_usd.map(nano_usd))
@@ -386,7 +387,7 @@ impl Quota for Account {
     async fn reserve(&self, model: &str, most: &CallUsage) -> Result<(), Refused> {
         loop {
             let mut settled = std::pin::pin!(self.settled.notified());
-            // From here on nothing that settles is missed.
+            // From here on no settled call is missed.
             settled.as_mut().enable();
             match self.decide(model, most) {
                 Decision::Reserved => return Ok(()),
@@ -399,7 +400,7 @@ impl Quota for Account {
     fn settle(&self, reserved: &CallUsage, taken: &CallUsage) {
         let mut ledger = self.today();
         ledger.reserved = ledger.reserved.minus(Amounts::of(reserved));
-        // An unknown amount is never taken for little.
+        // An unknown cost counts as all that was reserved.
         let cost = taken.cost_usd.or(reserved.cost_usd);
         ledger.fresh += Spent {
             model_calls: 1,

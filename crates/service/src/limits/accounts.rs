@@ -16,27 +16,27 @@ use super::account::Account;
 use super::limit::Limits;
 use super::usage::{DAYS, KeyUsage};
 
-/// How much of what was spent a crash may lose.
+/// How often spending is stored: what a crash may lose.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
 
-/// Days that are remembered.
+/// Days for which spending is kept.
 const KEPT_DAYS: i64 = 400;
 
-/// See the module.
+/// All accounts, by key.
 #[derive(Debug)]
 pub struct Accounts {
     store: Arc<dyn SpendStore>,
     host: Arc<dyn Host>,
     defaults: Limits,
     by_key: RwLock<HashMap<Arc<str>, Arc<Account>>>,
-    /// Held while something is written, with the day on which old ones were forgotten last.
+    /// Held during a write, with the day on which old days were last removed.
     writing: tokio::sync::Mutex<Option<Day>>,
     /// Writes that are under way.
     writes: TaskTracker,
 }
 
 impl Accounts {
-    /// As the store has them. `defaults` are for keys that have no limits of their own.
+    /// Reads today's spending from the store. `defaults` apply to keys without limits of their own.
     pub async fn open(
         store: Arc<dyn SpendStore>,
         host: Arc<dyn Host>,
@@ -60,7 +60,7 @@ impl Accounts {
         })
     }
 
-    /// The account of that key.
+    /// The account of a key.
     pub(crate) fn of(&self, key: &Arc<str>) -> Arc<Account> {
         let accounts = self.by_key.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(account) = accounts.get(key) {
@@ -82,7 +82,7 @@ impl Accounts {
         account
     }
 
-    /// How those keys stand and what they spent of late, by id; of one key, or of all.
+    /// The state and the recent spending of one key, or of each, by id.
     pub async fn usage(self: &Arc<Self>, key: Option<&str>) -> Result<Vec<KeyUsage>, Error> {
         self.write().await?;
         let since = Day::of(self.host.now()).earlier(DAYS - 1);
@@ -106,7 +106,7 @@ impl Accounts {
         Ok(ids.into_iter().map(usage).collect())
     }
 
-    /// Writes down what was spent, until `stop`. One task has to do it.
+    /// Stores what was spent, until `stop`. One task must run this.
     pub(crate) async fn keep(self: &Arc<Self>, stop: &CancellationToken) {
         let mut is_failing = false;
         loop {
@@ -114,7 +114,7 @@ impl Accounts {
             match self.write().await {
                 Ok(()) => is_failing = false,
                 Err(error) if !is_failing => {
-                    tracing::warn!(%error, "what API keys have spent could not be written down; trying again");
+                    tracing::warn!(%error, "cannot store what API keys have spent; retrying");
                     is_failing = true;
                 }
                 Err(_) => {}
@@ -127,8 +127,9 @@ impl Accounts {
         }
     }
 
-    /// Now, and to the end even if this is dropped: what is on its way to the store must be known to be there
-    /// or not, or it is counted twice. What the store does not take is kept for the next time.
+    /// Stores what was spent, and completes even if this is dropped: it must be known whether a
+    /// write happened, or spending would be counted twice. What the store does not take is kept for
+    /// the next time.
     async fn write(self: &Arc<Self>) -> Result<(), Error> {
         let accounts = self.clone();
         completed(&self.writes, async move { accounts.write_now().await }).await
@@ -164,7 +165,7 @@ impl Accounts {
     }
 }
 
-/// What is on its way to the store: kept where the store fails.
+/// Spending on its way to the store; given back to the accounts where the store fails.
 #[derive(Default)]
 struct Unwritten(Vec<(Arc<Account>, KeyDay)>);
 

@@ -1,7 +1,8 @@
-//! Requests without a good API key, by where they come from.
+//! Requests without a valid API key, by the address they come from.
 //!
-//! The table has a fixed size. A client has a place in one of its sets, which one is nobody's to choose.
-//! Where a set has no place free, the client goes that is nearest to being forgotten anyway.
+//! The table has a fixed size. A client belongs to one of its sets, and a random hash decides
+//! which, so that clients cannot choose. Where a set is full, the client leaves whose bucket is the
+//! fullest.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
@@ -16,15 +17,15 @@ use super::rate::{TokenBucket, Window};
 const SETS: usize = 8_192;
 const PLACES: usize = 8;
 
-/// Who is counted as one: an address, or a whole IPv6 network of 64 bits, of which one subscriber has at
-/// least that much.
+/// Who is counted as one client: an IPv4 address, or an IPv6 network of 64 bits, which is the least
+/// that one subscriber gets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Client(u64);
 
 impl From<IpAddr> for Client {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
-            // Beside the multicast networks, from where nobody comes.
+            // In the range of multicast networks, from which no request comes.
             IpAddr::V4(address) => Self(0xffff_0000_0000_0000 | u64::from(address.to_bits())),
             IpAddr::V6(address) => {
                 let [a, b, c, d, ..] = address.segments().map(u64::from);
@@ -42,7 +43,7 @@ struct Counted {
 
 type Set = [Counted; PLACES];
 
-/// See the module.
+/// The table of clients.
 #[derive(Debug)]
 pub struct Addresses {
     most: NonZeroU32,
@@ -52,7 +53,7 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// So many requests a minute from each.
+    /// With a limit of requests per minute for each client.
     pub fn new(most: NonZeroU32, host: Arc<dyn Host>) -> Self {
         Self {
             most,
@@ -85,7 +86,7 @@ impl Addresses {
     }
 }
 
-/// Gives the client the place of the one that is nearest to being forgotten.
+/// Gives the client the entry of the one whose bucket is the fullest.
 fn forget_one(set: &mut Set, client: Client) -> usize {
     let oldest = (1..PLACES).fold(0, |oldest, place| {
         if set[place].bucket < set[oldest].bucket {
@@ -168,8 +169,8 @@ mod tests {
         assert!(table.request(one).is_ok() && table.request(one).is_err());
     }
 
-    /// Whoever has many networks cannot make the table grow, and one that asks more than it may is not
-    /// forgotten for those that ask once.
+    /// Whoever has many networks cannot make the table grow, and one that asks more than it may is
+    /// not forgotten for those that ask once.
     #[test]
     fn a_full_table_forgets_those_who_asked_least() {
         let (table, _clock) = table(60);

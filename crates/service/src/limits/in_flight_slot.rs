@@ -1,11 +1,11 @@
-//! A run in flight, as its key's account counts it.
+//! Runs in flight, as the accounts of their keys count them.
 
 use std::sync::Arc;
 
 use super::account::Account;
 use super::limit::Exceeded;
 
-/// Counted until it is dropped.
+/// One run in flight, counted until this is dropped.
 #[derive(Debug)]
 pub(crate) struct InFlightSlot {
     account: Arc<Account>,

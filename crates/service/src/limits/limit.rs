@@ -1,4 +1,4 @@
-//! The limits themselves, and what is said of one that is reached.
+//! The limits themselves, and the sentence for one that is reached.
 
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
@@ -8,46 +8,46 @@ use std::time::Duration;
 use jobs::spend::Day;
 use serde::{Deserialize, Serialize};
 
-/// The most that may be allowed a day: headers take integers of 15 digits, dollars in millionths.
+/// The highest limit of tokens per day: headers take integers of 15 digits.
 pub const MOST_TOKENS: u64 = 999_999_999_999_999;
-/// Of these.
+/// The range of a limit of US dollars per day, which headers show in millionths.
 pub const USD: RangeInclusive<f64> = 0.000_001..=999_999_999.0;
 
-/// How much a key may use; `None`: as much as the server's defaults, or any.
+/// How much a key may use. `None` stands for the server's default, or no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {
-    /// In bursts as well, which then have to be followed by less.
+    /// Requests per minute. All of them may come at once; then they are refilled one at a time.
     pub requests_per_minute: Option<NonZeroU32>,
-    /// Runs that were accepted and have not ended, whether they run or wait.
+    /// Runs in flight: accepted and not ended, whether they run or wait.
     pub max_running: Option<NonZeroU32>,
-    /// Of these, those that wait because the server is busy.
+    /// Runs in flight that wait because the server is busy.
     pub max_queued: Option<u32>,
-    /// Prompt and answer tokens, each day in UTC.
+    /// Prompt and answer tokens per day (UTC).
     pub tokens_per_day: Option<NonZeroU64>,
-    /// US dollars, each day in UTC.
+    /// US dollars per day (UTC).
     pub cost_per_day_usd: Option<f64>,
 }
 
 impl Limits {
-    /// Whether they make sense.
+    /// Whether each limit is within its range.
     pub fn check(&self) -> Result<(), &'static str> {
         if self
             .tokens_per_day
             .is_some_and(|most| most.get() > MOST_TOKENS)
         {
-            return Err("tokens per day may be 1 to 999999999999999");
+            return Err("tokens per day must be between 1 and 999999999999999");
         }
         if self
             .cost_per_day_usd
             .is_some_and(|most| !USD.contains(&most))
         {
-            return Err("cost per day has to be above 0 and below 1000000000 US dollars");
+            return Err("cost per day must be above 0 and below 1000000000 US dollars");
         }
         Ok(())
     }
 
-    /// With the defaults where nothing is said.
+    /// With the defaults where there is no limit of its own.
     #[must_use]
     pub fn or(self, defaults: &Self) -> Self {
         Self {
@@ -60,25 +60,25 @@ impl Limits {
     }
 }
 
-/// Which limit.
+/// A kind of limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    /// Requests a minute of a key.
+    /// Requests per minute of a key.
     Requests,
-    /// Requests a minute without a good key, from one address.
+    /// Requests per minute without a valid key, from one address.
     Address,
     /// Runs in flight.
     Running,
     /// Jobs that wait.
     Queued,
-    /// Tokens a day.
+    /// Tokens per day.
     Tokens,
-    /// Dollars a day.
+    /// US dollars per day.
     Cost,
 }
 
 impl Limit {
-    /// For metrics and headers.
+    /// The name in metrics and headers.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Requests => "default",
@@ -90,7 +90,7 @@ impl Limit {
         }
     }
 
-    /// `code` of the problem.
+    /// The `code` of the problem document.
     pub fn code(self) -> &'static str {
         match self {
             Self::Requests | Self::Address => "rate_limited",
@@ -104,13 +104,13 @@ impl Limit {
 /// A limit was reached; nothing was done.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub struct Exceeded {
-    /// Which.
+    /// The limit that was reached.
     pub limit: Limit,
-    /// How much it allows; millionths of a dollar for [`Limit::Cost`].
+    /// What it allows, in millionths of a dollar for [`Limit::Cost`].
     pub most: u64,
-    /// When it may be worth while to ask again.
+    /// How long to wait before another request makes sense.
     pub retry_after: Duration,
-    /// When a limit of the day begins anew.
+    /// The day on which a daily limit starts again.
     pub renews: Option<Day>,
 }
 
@@ -118,30 +118,27 @@ impl fmt::Display for Exceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let most = self.most;
         match self.limit {
-            Limit::Requests => write!(f, "This API key may make {most} requests a minute")?,
+            Limit::Requests => write!(f, "This API key is limited to {most} requests per minute")?,
             Limit::Address => {
                 write!(
                     f,
-                    "Without a good API key, {most} requests a minute may come from one address"
+                    "Without a valid API key, one address is limited to {most} requests per minute"
                 )?;
             }
             Limit::Running => {
                 write!(
                     f,
-                    "This API key may have {most} runs in flight, and it has; try again when one has ended"
+                    "This API key already has {most} runs in flight, which is its limit; try again when one has ended"
                 )?;
             }
             Limit::Queued => {
                 write!(
                     f,
-                    "This API key may have {most} jobs waiting, and it has; try again when one has begun"
+                    "This API key already has {most} jobs waiting, which is its limit; try again when one has started"
                 )?;
             }
             Limit::Tokens => {
-                write!(
-                    f,
-                    "The {most} tokens that this API key may use a day are used up"
-                )?;
+                write!(f, "This API key has used up its {most} tokens per day")?;
             }
             Limit::Cost => {
                 let (dollars, millionths) = (most / 1_000_000, most % 1_000_000);
@@ -149,18 +146,18 @@ impl fmt::Display for Exceeded {
                 let amount = amount.trim_end_matches('0').trim_end_matches('.');
                 write!(
                     f,
-                    "The {amount} US dollars that this API key may spend a day are used up"
+                    "This API key has used up its {amount} US dollars per day"
                 )?;
             }
         }
         match self.renews {
-            Some(day) => write!(f, "; they renew at {}.", day.begins()),
+            Some(day) => write!(f, "; the limit resets at {}.", day.begins()),
             None => f.write_str("."),
         }
     }
 }
 
-/// Billionths of a dollar, rounded up: what is spent is never taken for less.
+/// Billionths of a dollar, rounded up, so that spending is never underestimated.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -198,12 +195,15 @@ mod tests {
     fn a_limit_says_what_it_allows_and_when_it_renews() {
         assert_eq!(
             exceeded(Limit::Requests, 60, None),
-            "This API key may make 60 requests a minute."
+            "This API key is limited to 60 requests per minute."
         );
         let cost = exceeded(Limit::Cost, 2_500_000, Some(Day(1)));
-        let says = "The 2.5 US dollars that this API key may spend a day are used up; they renew at 1970-01-02T00:00:00";
+        let says = "This API key has used up its 2.5 US dollars per day; the limit resets at 1970-01-02T00:00:00";
         assert!(cost.starts_with(says), "{cost}");
-        assert!(exceeded(Limit::Cost, 10_000_000, None).starts_with("The 10 US dollars"));
+        assert!(
+            exceeded(Limit::Cost, 10_000_000, None)
+                .starts_with("This API key has used up its 10 US dollars")
+        );
     }
 
     #[test]

@@ -1,27 +1,27 @@
-//! So many requests a minute: a token bucket kept as one time, that at which it will be full again.
+//! Requests per minute: a token bucket, kept as the time at which it will be full again (GCRA).
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 const MINUTE_NS: u64 = 60_000_000_000;
 
-/// How a limit a minute stands after a request that it let through.
+/// The state of a limit per minute after a request that it allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
-    /// What it allows.
+    /// Requests per minute.
     pub most: u32,
-    /// How many more it lets through at once.
+    /// How many more it allows at once.
     pub left: u32,
-    /// When it is as if nobody had asked.
+    /// The time until all of them are allowed again.
     pub full_in: Duration,
 }
 
-/// When the bucket will be full, on the host's monotonic clock. What has passed is as good as never.
+/// When the bucket will be full, on the host's monotonic clock. A time in the past means full.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TokenBucket(u64);
 
 impl TokenBucket {
-    /// Lets one through, or says how long it takes until one can be.
+    /// Takes a token, or returns the time until there is one.
     pub(super) fn take(&mut self, most: NonZeroU32, now: Duration) -> Result<Window, Duration> {
         let now = nanoseconds(now);
         let every = MINUTE_NS / u64::from(most.get());
@@ -78,7 +78,8 @@ mod tests {
         assert!(bucket.take(most(1), SECOND * 61).is_ok());
     }
 
-    /// In any minute no more than the burst and a minute's worth pass, and never fewer than a minute's.
+    /// In any minute no more than the burst and a minute's worth pass, and never fewer than a
+    /// minute's.
     #[test]
     fn over_an_hour_it_lets_through_what_it_says() {
         for limit in [1, 7, 60, 1_000] {

@@ -1,4 +1,4 @@
-//! What a key has spent and what it has left, as it is shown.
+//! What a key has spent and what it has left, as clients see it.
 
 use std::sync::Arc;
 
@@ -12,26 +12,26 @@ use crate::document::Time;
 /// Days that are shown, today included.
 pub(super) const DAYS: i64 = 30;
 
-/// How a key stands.
+/// The usage of one key.
 #[derive(Debug, Clone, Serialize)]
 pub struct KeyUsage {
-    /// Its id.
+    /// The key's id.
     pub key: Arc<str>,
-    /// For people; `None` for a key of the list, or one that is gone.
+    /// The label; `None` for a key of the list, or one that no longer exists.
     pub name: Option<Arc<str>>,
-    /// What it may use, the server's defaults included.
+    /// Its limits, with the server's defaults.
     pub limits: Limits,
-    /// Runs of it that run.
+    /// Its runs in flight that are running.
     pub running: u64,
-    /// Runs of it that wait.
+    /// Its runs in flight that are waiting.
     pub waiting: u64,
-    /// Since the day began, in UTC.
+    /// What it has spent since the day began (UTC).
     pub today: Spending,
-    /// What it may still spend today; what calls under way may take is taken off.
+    /// What it may still spend today, less what calls under way may take.
     pub left: Left,
     /// When the day ends.
     pub renews_at: Time,
-    /// The last 30 days on which it spent something, the newest first.
+    /// The last 30 days on which it spent anything, newest first.
     pub days: Vec<Spending>,
 }
 
@@ -40,21 +40,21 @@ pub struct KeyUsage {
 pub struct Spending {
     /// `2026-11-28`
     pub day: String,
-    /// That were let through.
+    /// Requests that the limits allowed.
     pub requests: u64,
-    /// That were accepted.
+    /// Runs that were accepted.
     pub runs: u64,
-    /// That were answered or broken off.
+    /// Model calls that were answered or broken off.
     pub model_calls: u64,
-    /// Of prompts.
+    /// Tokens of prompts.
     pub input_tokens: u64,
-    /// Of answers.
+    /// Tokens of answers.
     pub output_tokens: u64,
-    /// Of models whose price is known.
+    /// US dollars, for models whose price is known.
     pub cost_usd: f64,
 }
 
-/// `None`: not limited.
+/// What is left of the daily limits; `None` where there is no limit.
 #[derive(Debug, Clone, Serialize)]
 pub struct Left {
     /// Prompt and answer tokens.

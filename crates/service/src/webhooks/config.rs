@@ -1,4 +1,4 @@
-//! Where the ends of jobs are told, and how.
+//! How webhooks are set up on this server.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,24 +8,24 @@ use outbound::{Policy, Post, Url};
 
 use super::signature::Key;
 
-/// How ends of jobs are told.
+/// How webhooks are delivered.
 #[derive(Debug, Clone)]
 pub struct Webhooks {
-    /// Sends messages.
+    /// The client that sends them.
     pub sender: Arc<dyn Post>,
-    /// Where they may be sent.
+    /// The addresses that they may be sent to.
     pub policy: Arc<Policy>,
-    /// For jobs that name no webhook of their own.
+    /// The webhook of jobs that name none.
     pub default: Option<DefaultWebhook>,
 }
 
-/// The server's own webhook. Never stored: a job only notes that this is its one, so that a secret that
-/// was changed counts for what is delivered from then on.
+/// The server's default webhook. It is not stored: a job only notes that it uses the default, so
+/// that a new secret applies to all deliveries from then on.
 #[derive(Clone)]
 pub struct DefaultWebhook {
-    /// Where to.
+    /// The address.
     pub url: Url,
-    /// What messages are signed with.
+    /// The key that signs messages.
     pub key: Option<Key>,
 }
 
@@ -38,11 +38,11 @@ impl fmt::Debug for DefaultWebhook {
 }
 
 impl Webhooks {
-    /// The one for a job that names none.
+    /// The webhook of a job that names none.
     pub(crate) fn of_the_server(&self) -> Option<Webhook> {
         let url = &self.default.as_ref()?.url;
         Some(Webhook {
-            // The path, too, may be a secret, and not of the job's owner.
+            // The path may be a secret, too, and not one of the job's owner.
             shown: url.origin().ascii_serialization().into(),
             host: host(url).into(),
             target: None,
@@ -50,7 +50,7 @@ impl Webhooks {
     }
 }
 
-/// Without what often holds secrets: credentials and the query.
+/// The address without the parts that often hold secrets: credentials and the query.
 pub(super) fn shown(url: &Url) -> String {
     format!("{}{}", url.origin().ascii_serialization(), url.path())
 }

@@ -1,6 +1,7 @@
-//! The deliverer: claims what is due, tries each on a task of its own, settles it.
+//! The deliverer: claims the deliveries that are due, tries each on a task of its own, and settles
+//! it.
 //!
-//! A slow receiver costs its own places only: of all that are in flight at once, one host has a few.
+//! A slow receiver delays only its own deliveries: of all those in flight, one host has a few.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,22 +21,22 @@ use super::signature::Key;
 use crate::backoff::Retries;
 use crate::shared::Shared;
 
-/// In flight at once.
+/// Deliveries in flight at once.
 const TOTAL: usize = 128;
 
-/// Of those, to one host.
+/// Deliveries in flight to one host.
 const PER_HOST: usize = 16;
 
-/// How long a try may take.
+/// How long one try may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long a delivery stays with a process that dies: longer than a try and its settling take.
+/// How long a delivery stays with a process that dies; longer than a try and its settlement take.
 const LEASE: Duration = Duration::from_secs(90);
 
-/// Longest time between two looks at the store.
+/// The longest time between two looks at the store.
 const TICK: Duration = Duration::from_secs(1);
 
-/// At the end, how long tries that are under way may still take.
+/// How long tries that are under way may still take when the service stops.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Works until told to stop.
@@ -64,7 +65,7 @@ pub(crate) async fn deliver(shared: Arc<Shared>, webhooks: Webhooks) {
         }
     }
     if !shared.store.is_durable() {
-        // Nobody else will.
+        // No other process will.
         deliverer.take_turn().await;
     }
     deliverer.tries.close();
@@ -77,7 +78,7 @@ pub(crate) async fn deliver(shared: Arc<Shared>, webhooks: Webhooks) {
     tokio::select! {
         biased;
         () = deliverer.tries.wait() => {}
-        () = shared.host.sleep(GRACE) => tracing::warn!("some webhooks were left to the next start"),
+        () = shared.host.sleep(GRACE) => tracing::warn!("some webhooks did not stop in time; they are retried after the next start"),
     }
 }
 
@@ -87,12 +88,12 @@ struct Deliverer {
     /// Tries by host.
     in_flight: Mutex<BTreeMap<Arc<str>, usize>>,
     tries: TaskTracker,
-    /// Tries are to be given back.
+    /// Deliveries under way are to be handed back.
     broken_off: CancellationToken,
 }
 
 impl Deliverer {
-    /// Begins as many tries as there is room for.
+    /// Begins as many tries as may be in flight.
     async fn take_turn(self: &Arc<Self>) {
         loop {
             let capacity = self.capacity();
@@ -108,7 +109,7 @@ impl Deliverer {
             let due = match due {
                 Ok(due) => due,
                 Err(error) => {
-                    tracing::warn!(%error, "webhooks that are due could not be read; trying again");
+                    tracing::warn!(%error, "cannot read the webhooks that are due; retrying");
                     return;
                 }
             };
@@ -166,7 +167,7 @@ impl Deliverer {
             // It was deleted, and its webhook with it.
             Ok(None) => return None,
             Err(error) => {
-                tracing::warn!(job = %delivery.lease.job, %error, "a job could not be read to tell its end");
+                tracing::warn!(job = %delivery.lease.job, %error, "cannot read the job of a webhook");
                 return Some(self.failed(delivery, "the job store did not answer", None));
             }
         };
@@ -182,7 +183,7 @@ impl Deliverer {
                 status: 200..=299, ..
             }) => Settlement::Delivered,
             Ok(Answer { status: 410, .. }) => Settlement::Gone {
-                error: "the receiver answered 410: it wants no more".into(),
+                error: "the receiver answered 410: it wants no more webhooks".into(),
             },
             Ok(Answer {
                 status: status @ 300..=399,
@@ -220,9 +221,9 @@ impl Deliverer {
             let default = self.webhooks.default.clone();
             return default
                 .map(|default| (default.url, default.key))
-                .ok_or_else(|| "the server has no webhook of its own any more".to_owned());
+                .ok_or_else(|| "the server no longer has a default webhook".to_owned());
         };
-        // What was allowed when the job came may not be any more.
+        // What was allowed when the job was accepted may not be any more.
         let url = self
             .webhooks
             .policy
@@ -250,20 +251,20 @@ impl Deliverer {
         }
     }
 
-    /// However long the store takes to accept it, within the lease: else the message is sent once more.
+    /// Stores the outcome, as long as the lease lasts; after that the message is sent once more.
     async fn settle(&self, lease: &DeliveryLease, settlement: Settlement) {
         let shared = &self.shared;
         let job = lease.job;
         match &settlement {
             Settlement::Delivered => tracing::debug!(%job, "webhook delivered"),
             Settlement::TryAgain { at, error } => {
-                tracing::info!(%job, %at, %error, "a webhook is to be tried again");
+                tracing::info!(%job, %at, %error, "a webhook was not delivered; it will be retried");
             }
             Settlement::Gone { error } | Settlement::GivenUp { error } => {
-                tracing::warn!(%job, %error, "a webhook was given up");
+                tracing::warn!(%job, %error, "a webhook was not delivered and is given up");
             }
             Settlement::HandedBack { .. } => {
-                tracing::info!(%job, "a webhook is left to the next start");
+                tracing::info!(%job, "a webhook will be delivered after the next start");
             }
         }
         let mut retries = Retries::of_store();
@@ -276,11 +277,11 @@ impl Deliverer {
             {
                 Ok(()) => break,
                 Err(Error::Unavailable(error)) if shared.host.elapsed() < give_up_at => {
-                    tracing::warn!(%job, error, "what became of a webhook could not be stored; trying again");
+                    tracing::warn!(%job, error, "cannot store the outcome of a webhook; retrying");
                     retries.pause(&*shared.host).await;
                 }
                 Err(error) => {
-                    tracing::debug!(%job, %error, "a webhook was not ours to settle any more");
+                    tracing::debug!(%job, %error, "a webhook no longer belongs to this process");
                     return;
                 }
             }

@@ -1,4 +1,4 @@
-//! What is sent: the same bytes at every try, under the same id.
+//! The content of a webhook: the same bytes with the same id at every try.
 
 use jobs::job::{Job, JobId, Status};
 use outbound::{Request, Url};
@@ -15,7 +15,7 @@ struct Message<'a> {
     data: Document<'a>,
 }
 
-/// A message about a job that has ended, signed at that second.
+/// The message about a job that has ended, signed at this second.
 pub(super) fn request(url: Url, key: Option<&Key>, job: &Job, seconds: i64) -> Request {
     let body = body(job);
     let id = id(job.id);

@@ -1,4 +1,5 @@
-//! What the use cases know of deliveries: that one may be due. The rest is the deliverer's.
+//! What the use cases know of deliveries: the webhooks that are set up, and that one may be due.
+//! The rest is in `delivery`.
 
 use jobs::webhook::Webhook;
 use tokio::sync::Notify;
@@ -18,7 +19,7 @@ pub(crate) struct DeliveryQueue {
 }
 
 impl DeliveryQueue {
-    /// `None`: nobody is told anything.
+    /// `None` where there are no webhooks.
     pub(crate) fn new(webhooks: Option<Webhooks>) -> Self {
         Self {
             webhooks,

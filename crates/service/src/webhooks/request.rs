@@ -7,19 +7,19 @@ use super::config::{host, shown};
 use super::signature::{BadSecret, Key};
 use crate::shared::Service;
 
-/// What is wrong with a webhook that somebody asks for.
+/// What is wrong with a webhook that a client asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WebhookFault {
-    /// This service tells nobody anything.
+    /// This service delivers no webhooks.
     NotSupported,
-    /// Of the address.
+    /// The address cannot be used.
     Url(Unfit),
-    /// Of the secret.
+    /// The secret is invalid.
     Secret(BadSecret),
 }
 
 impl Service {
-    /// Checks a webhook for a job; tells all that is wrong with it.
+    /// Checks the webhook of a job; returns everything that is wrong with it.
     pub fn webhook(&self, url: &str, secret: Option<&str>) -> Result<Webhook, Vec<WebhookFault>> {
         let Some(webhooks) = self.shared.deliveries.webhooks() else {
             return Err(vec![WebhookFault::NotSupported]);

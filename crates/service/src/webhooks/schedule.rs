@@ -1,10 +1,10 @@
-//! When a failed delivery is tried again: soon at first, then ever more seldom, for a day.
+//! When a failed delivery is retried: soon at first, then less and less often, for a day.
 
 use std::time::Duration;
 
 use engine::backoff::Backoff;
 
-/// The waits between tries; the longest counts for a receiver's own wish, too.
+/// The waits between tries. The longest one also caps what a receiver asks for.
 const BACKOFF: Backoff = Backoff {
     first: Duration::from_secs(5),
     growth: 3,
@@ -12,10 +12,10 @@ const BACKOFF: Backoff = Backoff {
     jitter: 0.5,
 };
 
-/// No try begins later than this after the end of the job, but for the one that a restart finds due.
+/// No try begins later than this after the end of the job, except one that a restart finds due.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The wait after that many tries have failed. `random` is uniform in `0.0..1.0`. A receiver that asked
+/// The wait after this many failed tries. `random` is uniform in `0.0..1.0`. A receiver that asks
 /// for more time gets it, up to the longest wait.
 pub(super) fn wait(attempts: u32, asked: Option<Duration>, random: f64) -> Duration {
     let asked = asked.unwrap_or_default().min(BACKOFF.longest);

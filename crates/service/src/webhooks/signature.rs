@@ -1,4 +1,4 @@
-//! Signatures as Standard Webhooks has them: `v1,` and the base64 of HMAC-SHA256 over id, time and body.
+//! Signatures of Standard Webhooks: `v1,` and the base64 of HMAC-SHA256 over id, time and body.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,20 +9,20 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-/// How a secret is written.
+/// The start of every secret.
 const PREFIX: &str = "whsec_";
 
 /// Bytes of a key, as the standard bounds them.
 const LENGTHS: std::ops::RangeInclusive<usize> = 24..=64;
 
-/// What messages are signed with. Never printed.
+/// The key that messages are signed with. It is never printed.
 #[derive(Clone)]
 pub struct Key(Arc<[u8]>);
 
-/// A text that is no secret. Says nothing of the text.
+/// A text is not a secret. Repeats nothing of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "it is no webhook secret; write `whsec_` and the base64 of 24 to 64 random bytes, \
+    "it is not a webhook secret; write `whsec_` and the base64 of 24 to 64 random bytes, \
      such as `openssl rand -base64 32` prints"
 )]
 pub struct BadSecret;

@@ -1,5 +1,6 @@
-//! Clients that leave: a request's future is dropped at each of its awaits in turn, and what it changes
-//! is changed wholly, once, or not at all. A use case that changes something belongs in here.
+//! Clients that leave: a request's future is dropped at each of its awaits in turn, and what it
+//! changes is changed wholly, once, or not at all. A use case that changes something belongs in
+//! here.
 
 use std::future::poll_fn;
 use std::num::NonZeroU32;
@@ -26,8 +27,8 @@ use tokio::task::yield_now;
 
 use crate::fixture::{Answer, FakeModels, Faults, FaultyStore, Fixture, HOUR, TestHost, request};
 
-/// Much less than a tick of the worker, a heartbeat or a reload of keys: what follows from a change must
-/// not wait for those.
+/// Much less than a tick of the worker, a heartbeat or a reload of keys: what follows from a change
+/// must not wait for those.
 const SOON: Duration = Duration::from_millis(100);
 
 /// A store with an await before and after each of its verbs.
@@ -95,7 +96,8 @@ impl KeyStore for Slow {
     }
 }
 
-/// What a future came to, or nothing: it is dropped when it has been pending once more than `times`.
+/// What a future came to, or nothing: it is dropped when it has been pending once more than
+/// `times`.
 async fn left_after<F: Future>(times: usize, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut pending = 0;

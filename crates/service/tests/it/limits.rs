@@ -125,8 +125,8 @@ async fn a_run_fails_at_the_call_that_does_not_fit() {
         (Status::Failed, "quota_exhausted")
     );
     let error = job.error.as_deref().unwrap();
-    let says = "Node `b`: its API key has used 0.5 of 0.75 US dollars a day, and this call may take 0.5; \
-                they renew at 2027-01-16T00:00:00Z";
+    let says = "Node `b`: its API key has used 0.5 of 0.75 US dollars per day, and this call may take 0.5; \
+                the limit resets at 2027-01-16T00:00:00Z";
     assert_eq!(error, says);
     assert_eq!(counted.fixture.models.all_calls(), 1);
 }

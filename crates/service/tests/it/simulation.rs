@@ -1,9 +1,10 @@
-//! Schedules of submissions, cancels, crashes, restarts, pauses, drains and clock steps, all by chance, on
-//! a store and models that fail by chance. Whatever happens, every accepted job has one end, nothing that
-//! is stored as completed is asked for again, and no event is lost.
+//! Schedules of submissions, cancels, crashes, restarts, pauses, drains and clock steps, all by
+//! chance, on a store and models that fail by chance. Whatever happens, every accepted job has one
+//! end, nothing that is stored as completed is asked for again, and no event is lost.
 //!
-//! A schedule is its seed: time is tokio's paused clock, everything runs on one thread, and chance comes
-//! from the seed alone. To look at one that failed, run `schedule(seed)` in a test of its own.
+//! A schedule is its seed: time is tokio's paused clock, everything runs on one thread, and chance
+//! comes from the seed alone. To look at one that failed, run `schedule(seed)` in a test of its
+//! own.
 
 mod process;
 mod verdict;
@@ -191,7 +192,8 @@ impl Schedule {
         }
     }
 
-    /// A client asks for a run, perhaps with a key that was used before, waits for its end and goes away.
+    /// A client asks for a run, perhaps with a key that was used before, waits for its end and goes
+    /// away.
     fn submit(&mut self, process: Arc<Process>) {
         let key = self
             .world

@@ -353,7 +353,7 @@ async fn the_servers_webhook_is_that_of_the_time_of_delivery() {
     });
     until(async || {
         let error = without.delivery(job.id).await.last_error;
-        error.is_some_and(|error| error.contains("no webhook of its own"))
+        error.is_some_and(|error| error.contains("no longer has a default webhook"))
     })
     .await;
     without.fixture.service.drain(SECOND).await;

@@ -144,9 +144,7 @@ async fn a_full_disk_is_said_and_nothing_accepted_is_lost() {
     is_not_ready(&server, "there is no space left").await;
     // The answers that were paid for come, and cannot be stored.
     gate.open();
-    server
-        .process
-        .line_with("a run could not be stored; trying again");
+    server.process.line_with("cannot store a run; retrying");
     is_not_ready(&server, "there is no space left").await;
     assert_eq!(server.job(&ids[0]).await["status"], json!("running"));
 
@@ -190,9 +188,7 @@ async fn a_locked_file_is_said_and_still_read() {
     is_refused(refused.expect("an answer"), "store_unavailable");
     is_not_ready(&server, "another program has locked its file").await;
     gate.open();
-    server
-        .process
-        .line_with("a run could not be stored; trying again");
+    server.process.line_with("cannot store a run; retrying");
 
     other.execute_batch("COMMIT").expect("the lock is released");
     is_ready_again(&server).await;

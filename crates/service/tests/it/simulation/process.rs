@@ -1,5 +1,5 @@
-//! One process: a service whose store, models and clock stand still when it is paused, and for ever once
-//! it has died.
+//! One process: a service whose store, models and clock stand still when it is paused, and for ever
+//! once it has died.
 
 use std::fmt;
 use std::future::pending;
@@ -95,8 +95,8 @@ impl Process {
     }
 }
 
-/// Whoever waits here is let go in the order in which they came, unlike by tokio's `watch`: a schedule is
-/// to be the same each time.
+/// Whoever waits here is let go in the order in which they came, unlike by tokio's `watch`: a
+/// schedule is to be the same each time.
 #[derive(Debug)]
 struct Gate {
     phase: Mutex<Phase>,

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use super::world::World;
 use crate::fixture::problem_code;
 
-/// Everything that does not hold. Where several processes share the store, one that was paused until its
-/// lease lapsed cannot know that another one went on with its run: until its next write it may ask a model
-/// what has been answered.
+/// Everything that does not hold. Where several processes share the store, one that was paused
+/// until its lease lapsed cannot know that another one went on with its run: until its next write
+/// it may ask a model what has been answered.
 pub(super) async fn violations(world: &World, one_process: bool) -> Vec<String> {
     let mut found = Vec::new();
     let jobs = world.jobs().await;

@@ -1,4 +1,5 @@
-//! Receivers that are not there: what is sent to them is kept, and answered as a test tells them to.
+//! Receivers that are not there: what is sent to them is kept, and answered as a test tells them
+//! to.
 
 use std::collections::HashMap;
 use std::fmt;
