@@ -49,6 +49,8 @@ mod shared;
 mod slots;
 mod store_health;
 pub mod submission;
+#[cfg(test)]
+mod test_clock;
 mod watching;
 pub mod webhooks;
 mod worker;

@@ -207,3 +207,58 @@ impl RunRegistry {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::test_clock::TestClock;
+
+    const LEASE: Duration = Duration::from_secs(30);
+
+    fn registry() -> RunRegistry {
+        let claimant = Claimant {
+            worker: "here".into(),
+            lease_for: LEASE,
+        };
+        RunRegistry::new(claimant, Arc::new(TestClock::default()))
+    }
+
+    fn id(number: u128) -> JobId {
+        JobId(Uuid::from_u128(number))
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_job_arrives_until_its_arrival_is_dropped() {
+        let registry = registry();
+        let later = registry.arrival(id(1), at(7));
+        let earlier = registry.arrival(id(2), at(5));
+        assert_eq!(registry.oldest_arrival(), Some(at(5)));
+        drop(earlier);
+        assert_eq!(registry.oldest_arrival(), Some(at(7)));
+        drop(later);
+        assert_eq!(registry.oldest_arrival(), None);
+    }
+
+    #[test]
+    fn a_lease_that_begins_during_a_claim_outlasts_the_time_of_the_claim() {
+        let registry = registry();
+        let claiming = registry.claiming(at(100));
+        // The clock was set back by 40 seconds since the claim began.
+        let arrival = registry.arrival(id(1), at(60));
+        assert_eq!(
+            arrival.claimant().lease_for,
+            LEASE + Duration::from_secs(40)
+        );
+        let arrival = registry.arrival(id(2), at(101));
+        assert_eq!(arrival.claimant().lease_for, LEASE, "it was not set back");
+        drop(claiming);
+        let arrival = registry.arrival(id(3), at(60));
+        assert_eq!(arrival.claimant().lease_for, LEASE, "no claim is under way");
+    }
+}

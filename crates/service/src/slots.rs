@@ -76,3 +76,48 @@ impl RunSlots {
         self.wake.notified().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn a_new_job_does_not_overtake_those_that_wait() {
+        let slots = RunSlots::new(2, false);
+        let first = slots.take_for_new();
+        assert!(first.is_some());
+        slots.job_waits();
+        assert!(slots.woken().now_or_never().is_some());
+        assert!(
+            slots.take_for_new().is_none(),
+            "a slot is free, but a job waits"
+        );
+        let for_waiting = slots.take_for_waiting(9);
+        assert_eq!(for_waiting.len(), 1, "all that are free");
+        drop(for_waiting);
+        assert!(slots.take_for_new().is_some(), "no job waits any more");
+    }
+
+    #[test]
+    fn a_slot_that_is_given_back_wakes_the_worker_where_a_job_waits() {
+        let slots = RunSlots::new(1, false);
+        let slot = slots.take_for_new();
+        slots.give_back(slot);
+        assert!(slots.woken().now_or_never().is_none());
+        slots.leaves_backlog();
+        slots.give_back(None);
+        assert!(slots.woken().now_or_never().is_some());
+    }
+
+    #[test]
+    fn no_slot_leaves_the_backlog_as_it_is() {
+        let slots = RunSlots::new(1, false);
+        let slot = slots.take_for_new();
+        slots.job_waits();
+        assert!(slots.take_for_waiting(9).is_empty());
+        slots.give_back(slot);
+        assert!(slots.take_for_new().is_none());
+    }
+}

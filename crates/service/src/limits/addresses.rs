@@ -104,44 +104,17 @@ fn forget_one(set: &mut Set, client: Client) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
 
-    use async_trait::async_trait;
-
     use super::*;
-
-    /// A clock that is set.
-    #[derive(Debug, Default)]
-    struct Clock(AtomicU64);
-
-    #[async_trait]
-    impl Host for Clock {
-        fn now(&self) -> jiff::Timestamp {
-            jiff::Timestamp::UNIX_EPOCH
-        }
-
-        fn elapsed(&self) -> Duration {
-            Duration::from_secs(self.0.load(Ordering::Relaxed))
-        }
-
-        fn new_id(&self) -> uuid::Uuid {
-            uuid::Uuid::nil()
-        }
-
-        fn random(&self) -> f64 {
-            0.0
-        }
-
-        async fn sleep(&self, _: Duration) {}
-    }
+    use crate::test_clock::TestClock;
 
     fn client(text: &str) -> Client {
         text.parse::<IpAddr>().unwrap().into()
     }
 
-    fn table(most: u32) -> (Addresses, Arc<Clock>) {
-        let clock = Arc::new(Clock::default());
+    fn table(most: u32) -> (Addresses, Arc<TestClock>) {
+        let clock = Arc::new(TestClock::default());
         let most = NonZeroU32::new(most).unwrap();
         (Addresses::new(most, clock.clone()), clock)
     }
@@ -165,7 +138,7 @@ mod tests {
         assert_eq!((refused.limit, refused.most), (Limit::Address, 2));
         assert_eq!(refused.retry_after, Duration::from_secs(30));
         assert!(table.request(other).is_ok());
-        clock.0.store(30, Ordering::Relaxed);
+        clock.set(30);
         assert!(table.request(one).is_ok() && table.request(one).is_err());
     }
 
