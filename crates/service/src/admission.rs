@@ -15,7 +15,7 @@ use engine::run::Start;
 use futures_util::future::{Either, select};
 use jiff::Timestamp;
 use jobs::job::{Job, NewJob};
-use jobs::store::{Claimed, SubmitOptions, Submitted};
+use jobs::store::{Claimed, Error, SubmitOptions, Submitted};
 use tokio::sync::oneshot;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -139,7 +139,7 @@ impl Shared {
             claim: None,
             max_pending: self.settings.max_queued,
         };
-        let answer = match self.submit(*job, options).await {
+        let answer = match self.outcome(self.store.submit(*job, options).await) {
             Ok(Stored::New(_)) => {
                 if let Some(account) = account {
                     account.accepted();
@@ -172,7 +172,7 @@ impl Shared {
             // So that only a job that is there already is found.
             max_pending: Some(0),
         };
-        let answer = match self.submit(*job, options).await {
+        let answer = match self.outcome(self.store.submit(*job, options).await) {
             Ok(Stored::Earlier(job)) => Ok(self.replayed(&job)),
             Ok(Stored::New(_)) | Err(SubmitError::QueueFull) => Err(exceeded.into()),
             Err(error) => Err(error),
@@ -255,7 +255,7 @@ impl Shared {
         };
         let account = self.in_flight.account_of(job.owner.as_ref());
         let mut is_here = Err(NotHere);
-        let answer = match self.submit(*job, options).await {
+        let answer = match self.outcome(self.store.submit(*job, options).await) {
             Ok(Stored::New(claimed)) => {
                 if let Some(account) = account {
                     account.accepted();
@@ -285,8 +285,10 @@ impl Shared {
         is_here
     }
 
-    async fn submit(&self, job: NewJob, options: SubmitOptions) -> Result<Stored, SubmitError> {
-        match self.store.submit(job, options).await {
+    /// What became of a submission. Given the store's answer and not the job: a future that held
+    /// the job would be larger by that.
+    fn outcome(&self, answer: Result<Submitted, Error>) -> Result<Stored, SubmitError> {
+        match answer {
             Ok(Submitted::New(claimed)) => Ok(Stored::New(claimed)),
             Ok(Submitted::Existing(job)) => Ok(Stored::Earlier(job)),
             Ok(Submitted::Forgotten { job, status }) => Err(SubmitError::Forgotten { job, status }),
