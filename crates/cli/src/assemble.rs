@@ -11,7 +11,7 @@ use llm::model::{Models, Override};
 use llm::offline::Offline;
 use llm::pricing::PriceTable;
 use llm::scripted::Scripted;
-use outbound::policy::Unfit;
+use outbound::policy::UrlRefusal;
 use outbound::{Client, Policy};
 use service::webhooks::{DefaultWebhook, Webhooks};
 
@@ -198,10 +198,10 @@ pub(crate) fn webhooks(settings: &webhooks::Settings, ca: Option<&Path>) -> Resu
             let url = policy.read(url.reveal()).map_err(|unfit| {
                 let failure = Failure::usage(format!("--webhook-url cannot be used: {unfit}"));
                 match unfit {
-                    Unfit::NotAllowed => {
+                    UrlRefusal::NotAllowed => {
                         failure.hint("allow its host or address with --webhook-allow")
                     }
-                    Unfit::NoUrl | Unfit::Scheme => failure,
+                    UrlRefusal::NotAUrl | UrlRefusal::Scheme => failure,
                 }
             })?;
             let key = secret

@@ -18,7 +18,7 @@ use reqwest::redirect::Policy as Redirects;
 use reqwest::{Response, Url};
 use rustls::ClientConfig;
 
-use crate::policy::{Policy, Unfit, literal};
+use crate::policy::{Policy, UrlRefusal, literal};
 
 /// The body of an answer is read up to this size and this long, so that the connection can be
 /// reused.
@@ -185,7 +185,7 @@ fn not_allowed(url: &Url) -> Error {
     Error(format!(
         "no request was sent to {}: {}",
         host_and_port(url),
-        Unfit::NotAllowed
+        UrlRefusal::NotAllowed
     ))
 }
 

@@ -76,19 +76,19 @@ enum Base {
 
 /// Why a URL is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unfit {
+pub enum UrlRefusal {
     /// Too long, or not an absolute URL.
-    NoUrl,
+    NotAUrl,
     /// A scheme other than `http` and `https`.
     Scheme,
     /// It leads to an address that is not public and not allowed.
     NotAllowed,
 }
 
-impl fmt::Display for Unfit {
+impl fmt::Display for UrlRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoUrl => "it is not an absolute URL of at most 2,048 bytes",
+            Self::NotAUrl => "it is not an absolute URL of at most 2,048 bytes",
             Self::Scheme => "its scheme must be https or http",
             Self::NotAllowed => {
                 "it leads to a private, local or reserved address, which this server does not allow"
@@ -117,15 +117,15 @@ impl Policy {
 
     /// Parses a URL, and refuses one whose address is not allowed. A name is checked when the
     /// client resolves it.
-    pub fn read(&self, text: &str) -> Result<Url, Unfit> {
+    pub fn read(&self, text: &str) -> Result<Url, UrlRefusal> {
         if text.len() > MAX_URL {
-            return Err(Unfit::NoUrl);
+            return Err(UrlRefusal::NotAUrl);
         }
-        let url = Url::parse(text).map_err(|_| Unfit::NoUrl)?;
+        let url = Url::parse(text).map_err(|_| UrlRefusal::NotAUrl)?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(Unfit::Scheme);
+            return Err(UrlRefusal::Scheme);
         }
-        let host = url.host_str().ok_or(Unfit::NoUrl)?;
+        let host = url.host_str().ok_or(UrlRefusal::NotAUrl)?;
         let allowed = match literal(&url) {
             Some(address) => self.allows(host, address),
             None if is_this_machine(host) => [
@@ -136,7 +136,7 @@ impl Policy {
             .any(|address| self.allows(host, address)),
             None => true,
         };
-        allowed.then_some(url).ok_or(Unfit::NotAllowed)
+        allowed.then_some(url).ok_or(UrlRefusal::NotAllowed)
     }
 
     /// Whether a connection to that address is allowed, where `host` resolved to it.
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(rules: &str, url: &str, expected: Result<(), Unfit>) {
+    fn check(rules: &str, url: &str, expected: Result<(), UrlRefusal>) {
         let read = policy(rules).read(url).map(|_| ());
         assert_eq!(read, expected, "{url} with `{rules}`");
     }
@@ -213,16 +213,16 @@ mod tests {
         check("", "https://example.com/hook?a=b", Ok(()));
         check("", "http://example.com:8080", Ok(()));
         check("", "https://user:pass@example.com/", Ok(()));
-        check("", "example.com/hook", Err(Unfit::NoUrl));
-        check("", "/hook", Err(Unfit::NoUrl));
-        check("", "", Err(Unfit::NoUrl));
-        check("", "https://", Err(Unfit::NoUrl));
-        check("", "https://exa mple.com/", Err(Unfit::NoUrl));
-        check("", "ftp://example.com/", Err(Unfit::Scheme));
-        check("", "file:///etc/passwd", Err(Unfit::Scheme));
-        check("", "javascript:alert(1)", Err(Unfit::Scheme));
+        check("", "example.com/hook", Err(UrlRefusal::NotAUrl));
+        check("", "/hook", Err(UrlRefusal::NotAUrl));
+        check("", "", Err(UrlRefusal::NotAUrl));
+        check("", "https://", Err(UrlRefusal::NotAUrl));
+        check("", "https://exa mple.com/", Err(UrlRefusal::NotAUrl));
+        check("", "ftp://example.com/", Err(UrlRefusal::Scheme));
+        check("", "file:///etc/passwd", Err(UrlRefusal::Scheme));
+        check("", "javascript:alert(1)", Err(UrlRefusal::Scheme));
         let long = format!("https://example.com/{}", "x".repeat(MAX_URL));
-        check("", &long, Err(Unfit::NoUrl));
+        check("", &long, Err(UrlRefusal::NotAUrl));
     }
 
     #[test]
@@ -248,7 +248,7 @@ mod tests {
             "127.0.0.1.",
             "\u{ff11}\u{ff12}\u{ff17}.0.0.1",
         ] {
-            check("", &format!("http://{host}/"), Err(Unfit::NotAllowed));
+            check("", &format!("http://{host}/"), Err(UrlRefusal::NotAllowed));
         }
         check("", "http://8.8.8.8/", Ok(()));
         check("", "http://127.0.0.1.example.com/", Ok(()));
@@ -259,14 +259,26 @@ mod tests {
         check("127.0.0.1", "http://127.0.0.1:9000/", Ok(()));
         check("127.0.0.1", "http://[::ffff:127.0.0.1]/", Ok(()));
         check("127.0.0.1", "http://localhost/", Ok(()));
-        check("127.0.0.1", "http://127.0.0.2/", Err(Unfit::NotAllowed));
+        check(
+            "127.0.0.1",
+            "http://127.0.0.2/",
+            Err(UrlRefusal::NotAllowed),
+        );
         check("[::1]", "http://localhost/", Ok(()));
         check("::1", "http://[::1]/", Ok(()));
         check("10.1.2.3/8", "http://10.9.9.9/", Ok(()));
         check("10.0.0.0/8", "http://11.0.0.1/", Ok(()));
-        check("10.0.0.0/8", "http://192.168.0.1/", Err(Unfit::NotAllowed));
+        check(
+            "10.0.0.0/8",
+            "http://192.168.0.1/",
+            Err(UrlRefusal::NotAllowed),
+        );
         check("localhost", "http://localhost/", Ok(()));
-        check("localhost", "http://127.0.0.1/", Err(Unfit::NotAllowed));
+        check(
+            "localhost",
+            "http://127.0.0.1/",
+            Err(UrlRefusal::NotAllowed),
+        );
         check("0.0.0.0/0 ::/0", "http://[fe80::1]/", Ok(()));
     }
 
@@ -289,7 +301,7 @@ mod tests {
             "http://[fd00:ec2::254]/",
             "http://[fe80::1]/",
         ] {
-            assert_eq!(read(url), Err(Unfit::NotAllowed), "{url}");
+            assert_eq!(read(url), Err(UrlRefusal::NotAllowed), "{url}");
         }
     }
 

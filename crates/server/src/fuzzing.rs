@@ -10,7 +10,7 @@ use engine::trace::TraceParent;
 use ipnet::{IpNet, Ipv4Net};
 use jobs::webhook::Webhook;
 use lang::json::Bounds;
-use service::webhooks::{Unfit, WebhookFault};
+use service::webhooks::{UrlRefusal, WebhookFault};
 
 use crate::refusal::Refusal;
 use crate::request::envelope::Envelope;
@@ -151,7 +151,7 @@ pub fn job_request(data: &[u8]) {
 /// Takes addresses that begin with `https:`.
 fn webhook(url: &str, _secret: Option<&str>) -> Result<Webhook, Vec<WebhookFault>> {
     if !url.starts_with("https:") {
-        return Err(vec![WebhookFault::Url(Unfit::Scheme)]);
+        return Err(vec![WebhookFault::Url(UrlRefusal::Scheme)]);
     }
     Ok(Webhook {
         shown: url.into(),

@@ -15,7 +15,7 @@ mod schedule;
 mod signature;
 
 pub use config::{DefaultWebhook, Webhooks};
-pub use outbound::policy::Unfit;
+pub use outbound::policy::UrlRefusal;
 pub use request::WebhookFault;
 pub use schedule::GIVE_UP_AFTER;
 pub use signature::{BadSecret, Key};

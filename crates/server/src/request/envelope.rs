@@ -8,7 +8,7 @@ use jobs::webhook::Webhook;
 use lang::fault::{ENOUGH, PathSegment, echo, shortened};
 use lang::workflow::Budget;
 use serde_json::{Map, Value};
-use service::webhooks::{Unfit, WebhookFault};
+use service::webhooks::{UrlRefusal, WebhookFault};
 
 use crate::refusal::{ProblemAnswer, Refusal};
 use crate::request::body::Object;
@@ -249,9 +249,9 @@ impl Reader {
             }
             WebhookFault::Url(unfit) => {
                 let kind = match unfit {
-                    Unfit::NoUrl => "url_parsing",
-                    Unfit::Scheme => "url_scheme",
-                    Unfit::NotAllowed => "value_error",
+                    UrlRefusal::NotAUrl => "url_parsing",
+                    UrlRefusal::Scheme => "url_scheme",
+                    UrlRefusal::NotAllowed => "value_error",
                 };
                 (kind, "url", format!("The address cannot be used: {unfit}"))
             }
@@ -306,7 +306,7 @@ mod tests {
     /// Takes addresses that begin with `https:` and secrets that are `good`.
     fn check(url: &str, secret: Option<&str>) -> Result<Webhook, Vec<WebhookFault>> {
         let faults = [
-            (!url.starts_with("https:")).then_some(WebhookFault::Url(Unfit::Scheme)),
+            (!url.starts_with("https:")).then_some(WebhookFault::Url(UrlRefusal::Scheme)),
             secret
                 .is_some_and(|secret| secret != "good")
                 .then_some(WebhookFault::Secret(BadSecret)),

@@ -1,7 +1,7 @@
 //! Webhooks that clients ask for with their jobs.
 
 use jobs::webhook::{Hidden, Target, Webhook};
-use outbound::policy::Unfit;
+use outbound::policy::UrlRefusal;
 
 use super::config::{host, shown};
 use super::signature::{BadSecret, Key};
@@ -13,7 +13,7 @@ pub enum WebhookFault {
     /// This service delivers no webhooks.
     NotSupported,
     /// The address cannot be used.
-    Url(Unfit),
+    Url(UrlRefusal),
     /// The secret is invalid.
     Secret(BadSecret),
 }
