@@ -8,6 +8,8 @@
 //! of the recording, and after the last one the first again, so that `serve` can replay the same
 //! run any number of times.
 
+mod exchange;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Write};
@@ -15,16 +17,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::Error;
-use crate::chat::{
-    ChatReply, ChatRequest, Content, Delta, FinishReason, Message, Part, Role, Usage,
-};
+use crate::chat::{ChatReply, ChatRequest, Delta, Message};
 use crate::error::ErrorKind;
 use crate::model::{ChatModel, ModelSpec, Models};
 use crate::playback;
 use crate::tokens::UsageCeiling;
+use exchange::{Exchange, RecordedMessage};
 
 /// The format this version writes and reads.
 const VERSION: u32 = 1;
@@ -41,120 +41,6 @@ pub fn is_header(line: &[u8]) -> bool {
 #[serde(deny_unknown_fields)]
 struct Header {
     flowmill_cassette: u32,
-}
-
-/// A question and its answer or error.
-#[derive(Debug, Serialize, Deserialize)]
-struct Exchange {
-    label: String,
-    provider: String,
-    model: String,
-    request: RecordedRequest,
-    #[serde(flatten)]
-    outcome: Outcome,
-}
-
-/// The request. Playback uses only the messages; the rest is for readers.
-#[derive(Debug, Serialize, Deserialize)]
-struct RecordedRequest {
-    messages: Vec<RecordedMessage>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    schema: Option<Value>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    temperature: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    max_tokens: Option<u32>,
-}
-
-/// A turn. A single text is written as `text`.
-#[derive(Debug, Serialize, Deserialize)]
-struct RecordedMessage {
-    role: Role,
-    #[serde(flatten)]
-    content: RecordedParts,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RecordedParts {
-    Text(String),
-    Parts(Vec<RecordedPart>),
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum RecordedPart {
-    Text { text: String },
-}
-
-impl RecordedMessage {
-    fn of(message: &Message) -> Self {
-        Self {
-            role: message.role,
-            content: match &*message.parts {
-                [Part::Text(text)] => RecordedParts::Text(text.clone()),
-                parts => RecordedParts::Parts(parts.iter().map(RecordedPart::of).collect()),
-            },
-        }
-    }
-
-    fn message(&self) -> Message {
-        let parts = match &self.content {
-            RecordedParts::Text(text) => Part::Text(text.clone()).into(),
-            RecordedParts::Parts(parts) => parts.iter().map(RecordedPart::part).collect(),
-        };
-        Message {
-            role: self.role,
-            parts,
-        }
-    }
-}
-
-/// The one place that translates parts, there and back.
-impl RecordedPart {
-    fn of(part: &Part) -> Self {
-        match part {
-            Part::Text(text) => Self::Text { text: text.clone() },
-        }
-    }
-
-    fn part(&self) -> Part {
-        match self {
-            Self::Text { text } => Part::Text(text.clone()),
-        }
-    }
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Outcome {
-    Reply(RecordedReply),
-    Error(RecordedError),
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct RecordedReply {
-    #[serde(flatten)]
-    content: RecordedContent,
-    finish: FinishReason,
-    usage: Usage,
-    cost_usd: Option<f64>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RecordedContent {
-    Text(String),
-    Json(Value),
-}
-
-/// A failure, without the time that the provider asked to wait: a replay need not wait.
-#[derive(Debug, Serialize, Deserialize)]
-struct RecordedError {
-    kind: ErrorKind,
-    message: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    status: Option<u16>,
 }
 
 /// Forwards every call and records its result.
@@ -275,74 +161,6 @@ impl ChatModel for RecordedModel {
             )
         })?;
         result
-    }
-}
-
-impl Exchange {
-    fn new(request: &ChatRequest, name: &str, result: &Result<ChatReply, Error>) -> Self {
-        let (named_provider, named_model) = name.split_once('/').unwrap_or((name, ""));
-        let (provider, model, outcome) = match result {
-            Ok(reply) => {
-                let content = match &reply.content {
-                    Content::Text(text) => RecordedContent::Text(text.clone()),
-                    Content::Json(value) => RecordedContent::Json(value.clone()),
-                };
-                let answered = RecordedReply {
-                    content,
-                    finish: reply.finish,
-                    usage: reply.usage,
-                    cost_usd: reply.cost_usd,
-                };
-                (
-                    reply.provider.as_str(),
-                    reply.model.as_str(),
-                    Outcome::Reply(answered),
-                )
-            }
-            Err(error) => {
-                let failed = RecordedError {
-                    kind: error.kind,
-                    message: error.message.clone(),
-                    status: error.status,
-                };
-                (named_provider, named_model, Outcome::Error(failed))
-            }
-        };
-        Self {
-            label: request.label.to_string(),
-            provider: provider.to_owned(),
-            model: model.to_owned(),
-            request: RecordedRequest {
-                messages: request.messages.iter().map(RecordedMessage::of).collect(),
-                schema: request
-                    .output
-                    .as_ref()
-                    .map(|output| (*output.schema).clone()),
-                temperature: request.temperature,
-                max_tokens: request.max_tokens,
-            },
-            outcome,
-        }
-    }
-
-    fn play(&self) -> Result<ChatReply, Error> {
-        match &self.outcome {
-            Outcome::Reply(answered) => Ok(ChatReply {
-                content: match &answered.content {
-                    RecordedContent::Text(text) => Content::Text(text.clone()),
-                    RecordedContent::Json(value) => Content::Json(value.clone()),
-                },
-                usage: answered.usage,
-                finish: answered.finish,
-                model: self.model.clone(),
-                provider: self.provider.clone(),
-                cost_usd: answered.cost_usd,
-            }),
-            Outcome::Error(failed) => Err(Error {
-                status: failed.status,
-                ..Error::new(failed.kind, failed.message.clone())
-            }),
-        }
     }
 }
 

@@ -66,7 +66,7 @@ impl Registry {
         } else {
             base
         };
-        let place = ModelAddress {
+        let target = ModelAddress {
             provider: provider.name,
             model,
             base: &base,
@@ -74,20 +74,20 @@ impl Registry {
             key,
         };
         match provider.name {
-            "openai" => self.reach(place, OpenAi::at(Url::parse(&base).ok().as_ref())),
-            "anthropic" => self.reach(place, Anthropic),
-            "google" => self.reach(place, Google),
-            _ => self.reach(place, Ollama),
+            "openai" => self.reach(target, OpenAi::at(Url::parse(&base).ok().as_ref())),
+            "anthropic" => self.reach(target, Anthropic),
+            "google" => self.reach(target, Google),
+            _ => self.reach(target, Ollama),
         }
     }
 
     fn reach<D: Dialect>(
         &self,
-        place: ModelAddress<'_>,
+        target: ModelAddress<'_>,
         dialect: D,
     ) -> Result<Arc<dyn ChatModel>, Error> {
         let model = HttpModel::new(
-            place,
+            target,
             dialect,
             self.transport.clone(),
             Arc::clone(&self.settings.prices),

@@ -1,8 +1,9 @@
 //! One model of one provider, reached over HTTP: the only place where dialect and transport meet.
 
+mod results;
+
 use std::fmt;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use hyper::header::HeaderValue;
@@ -13,24 +14,19 @@ use super::base;
 use super::detour::{RefusedFeature, RequestFeatures};
 use super::learned::LearnedDetours;
 use super::names::PlainNames;
-use super::reading::{self, MAX_SENTENCE, ParsedReply, ReplyStream};
+use super::reading::{self, ReplyStream};
 use super::schema::SchemaCache;
 use super::wording_search::WordingSearch;
-use super::{Dialect, Fault, refusal};
+use super::{Dialect, refusal};
 use crate::Error;
-use crate::answer::{Answer, Body, FallbackText};
-use crate::chat::{AnswerFilter, ChatReply, ChatRequest, Content, Delta, FinishReason, Usage};
-use crate::error::{ErrorKind, Spent};
+use crate::chat::{AnswerFilter, ChatReply, ChatRequest, Content, Delta, Usage};
+use crate::error::ErrorKind;
 use crate::model::ChatModel;
 use crate::pricing::PriceTable;
 use crate::secret::Secret;
 use crate::settings::Clock;
-use crate::tokens::{Reported, UsageCeiling};
-use crate::transport::failure::{Refusal, Subject};
-use crate::transport::{self, AddressError, Endpoint, Transport, TransportError};
-
-/// Longest name of a model that is taken from an answer, in bytes.
-const MAX_MODEL_NAME: usize = 256;
+use crate::tokens::UsageCeiling;
+use crate::transport::{self, AddressError, Endpoint, Transport};
 
 type OnDelta<'a> = &'a (dyn Fn(Delta) + Send + Sync);
 
@@ -111,7 +107,7 @@ pub(crate) struct ModelAddress<'a> {
 
 impl<D: Dialect> HttpModel<D> {
     pub(crate) fn new(
-        place: ModelAddress<'_>,
+        target: ModelAddress<'_>,
         dialect: D,
         transport: Transport,
         prices: Arc<PriceTable>,
@@ -123,7 +119,7 @@ impl<D: Dialect> HttpModel<D> {
             base,
             is_of_workflow,
             key,
-        } = place;
+        } = target;
         let headers = dialect
             .headers(key.as_ref().map(|key| key.value.reveal()))
             .ok_or_else(|| {
@@ -251,7 +247,7 @@ impl<D: Dialect> HttpModel<D> {
             let mut learned: Vec<RefusedFeature> = search.answered(self.clock.elapsed()).collect();
             learned.dedup();
             for about in learned {
-                self.tell_learnt(about);
+                self.log_learned(about);
             }
             if let Some(warning) = search.given_up(&self.name) {
                 on_delta(Delta::Warning(warning));
@@ -261,7 +257,7 @@ impl<D: Dialect> HttpModel<D> {
     }
 
     /// Logs what is remembered from refusals.
-    fn tell_learnt(&self, about: RefusedFeature) {
+    fn log_learned(&self, about: RefusedFeature) {
         let (model, refused) = (&*self.name, about.name());
         if matches!(
             about,
@@ -335,190 +331,6 @@ impl<D: Dialect> HttpModel<D> {
             Ok(ending) => self.ended(ending, request),
             Err(fault) => self.failed(fault, None, request),
         }
-    }
-
-    /// A reply that broke off still counts if it contains everything that was asked for.
-    fn ended(&self, ending: ParsedReply, request: &ChatRequest) -> Result<ChatReply, Error> {
-        let ParsedReply {
-            mut answer,
-            is_complete,
-        } = ending;
-        if is_complete {
-            return self.reply(answer, request);
-        }
-        let content = answer.content(request.output.as_ref());
-        let fits = match (&content, &request.output) {
-            (Content::Json(value), Some(output)) => output.filter.accepts(value),
-            _ => false,
-        };
-        if fits {
-            return Ok(self.with_content(content, answer, request));
-        }
-        self.failed(Fault::Truncated, None, request)
-    }
-
-    /// If the provider refuses what the model wrote, that text is the answer, whether it fits or
-    /// not.
-    fn refused(
-        &self,
-        refusal: Refusal,
-        retry_after: Option<Duration>,
-        request: &ChatRequest,
-    ) -> Result<ChatReply, Error> {
-        let Refusal {
-            answer: Some(text), ..
-        } = refusal
-        else {
-            return Err(refusal.into_error(self.subject(request), retry_after));
-        };
-        let answer = Answer {
-            body: Body::Text(text),
-            aside: FallbackText::Nothing,
-            usage: Reported::default(),
-            finish: FinishReason::Stop,
-            reason: None,
-            model: None,
-        };
-        self.reply(answer, request)
-    }
-
-    fn reply(&self, mut answer: Answer, request: &ChatRequest) -> Result<ChatReply, Error> {
-        let content = answer.content(request.output.as_ref());
-        let cut = match &content {
-            Content::Text(text) => text.is_empty() || request.output.is_some(),
-            Content::Json(_) => false,
-        };
-        let withheld = match &answer.reason {
-            _ if !cut => None,
-            _ if answer.finish == FinishReason::ContentFilter => {
-                Some(self.fault(Fault::Filtered(String::new()), None, request))
-            }
-            Some(reason) if answer.finish == FinishReason::Other => {
-                let reason = self.subject(request).sanitise(reason);
-                Some(self.error(
-                    ErrorKind::BadReply,
-                    &format!("the provider ended the answer without completing it ({reason})"),
-                ))
-            }
-            _ => None,
-        };
-        if let Some(error) = withheld {
-            return Err(Error {
-                spent: Spent::Tokens(answer.usage.or_estimate(request, &content)),
-                ..error
-            });
-        }
-        Ok(self.with_content(content, answer, request))
-    }
-
-    fn with_content(&self, content: Content, answer: Answer, request: &ChatRequest) -> ChatReply {
-        let usage = answer.usage.or_estimate(request, &content);
-        ChatReply {
-            content,
-            usage,
-            finish: answer.finish,
-            cost_usd: self.prices.cost_usd(self.provider, &self.model, &usage),
-            model: answer
-                .model
-                .filter(|model| self.is_plain(model))
-                .unwrap_or_else(|| self.model.clone()),
-            provider: self.provider.to_owned(),
-        }
-    }
-
-    /// Whether a model's name from an answer can be shown everywhere.
-    fn is_plain(&self, name: &str) -> bool {
-        name.len() <= MAX_MODEL_NAME && !self.secrets.iter().any(|secret| secret.is_in(name))
-    }
-
-    fn subject<'a>(&'a self, request: &'a ChatRequest) -> Subject<'a> {
-        Subject {
-            name: &self.name,
-            secrets: &self.secrets,
-            key_variable: self.key_variable.as_deref(),
-            messages: &request.messages,
-        }
-    }
-
-    fn error(&self, kind: ErrorKind, what: &str) -> Error {
-        Error::new(kind, format!("{}: {what}", self.name))
-    }
-
-    fn broken(&self, broken: &TransportError) -> Error {
-        Error {
-            spent: if broken.was_sent {
-                Spent::Unknown
-            } else {
-                Spent::Nothing
-            },
-            ..self.error(broken.kind, &broken.message)
-        }
-    }
-
-    /// The result of a reply without an answer. `said` is its text, which is quoted if it is short
-    /// enough to be a sentence.
-    fn failed(
-        &self,
-        fault: Fault,
-        said: Option<String>,
-        request: &ChatRequest,
-    ) -> Result<ChatReply, Error> {
-        match fault {
-            Fault::Refused(refusal) => self.refused(refusal, None, request),
-            fault => Err(self.fault(fault, said, request)),
-        }
-    }
-
-    fn fault(&self, fault: Fault, said: Option<String>, request: &ChatRequest) -> Error {
-        let (kind, what, quoted) = match fault {
-            Fault::Malformed(what) => (
-                ErrorKind::BadReply,
-                format!(
-                    "the answer does not follow {}'s protocol ({what}); check `api_base`",
-                    self.provider
-                ),
-                said.filter(|said| {
-                    said.len() <= MAX_SENTENCE && !said.trim_start().starts_with(['{', '['])
-                }),
-            ),
-            Fault::NoAnswer => (
-                ErrorKind::BadReply,
-                "the provider's reply contains no answer and no reason".to_owned(),
-                None,
-            ),
-            Fault::PlainText(said) => (
-                ErrorKind::BadReply,
-                "the server sent a text instead of an answer".to_owned(),
-                Some(said),
-            ),
-            Fault::Truncated => (
-                ErrorKind::Network,
-                "the stream ended before the answer was complete".to_owned(),
-                None,
-            ),
-            Fault::Filtered(reason) => (
-                ErrorKind::ContentFilter,
-                "a content filter withheld the answer".to_owned(),
-                Some(reason),
-            ),
-            Fault::Refused(refusal) => return refusal.into_error(self.subject(request), None),
-        };
-        let quoted = quoted.map(|quoted| self.subject(request).sanitise(&quoted));
-        let quoted = quoted.filter(|quoted| !quoted.is_empty());
-        let colon = if quoted.is_some() { ": " } else { "" };
-        let error = self.error(
-            kind,
-            &format!("{what}{colon}{}", quoted.unwrap_or_default()),
-        );
-        let spent = match kind {
-            ErrorKind::ContentFilter => {
-                // Nothing of the answer came; the prompt was read.
-                let nothing = Content::Text(String::new());
-                Spent::Tokens(Reported::default().or_estimate(request, &nothing))
-            }
-            _ => Spent::Unknown,
-        };
-        Error { spent, ..error }
     }
 }
 
