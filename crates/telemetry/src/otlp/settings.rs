@@ -265,7 +265,7 @@ mod tests {
             "http/protobuf",
         );
         check("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", "gzip");
-        check("OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "no whole number");
+        check("OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "not a whole number");
         check("OTEL_EXPORTER_OTLP_HEADERS", "novalue", "NAME=VALUE");
         check("OTEL_TRACES_SAMPLER", "jaeger_remote", "parentbased_");
         check("OTEL_TRACES_EXPORTER", "zipkin", "otlp");
