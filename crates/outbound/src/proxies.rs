@@ -2,7 +2,8 @@
 
 use reqwest::Proxy;
 
-use crate::{Environment, Error};
+use crate::client::Error;
+use crate::environment::Environment;
 
 /// Hosts of this machine, which are never reached through a proxy, whatever `NO_PROXY` says.
 const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";

@@ -4,7 +4,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::Error;
+use crate::client::Error;
 
 /// Settings of a client that trusts the bundled roots and those of a PEM text. They depend neither
 /// on the system's store nor on a process-wide crypto provider, and offer HTTP/2 and HTTP/1.1.
