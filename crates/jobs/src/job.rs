@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::id::JobId;
@@ -10,14 +11,20 @@ use crate::json::Json;
 use crate::webhook::{Delivery, Webhook};
 
 /// The state of a job. The legal moves are those of [`Status::after`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(
+    rename = "JobStatus",
+    description = "The status of a job. `completed`, `failed` and `cancelled` are final."
+)]
 pub enum Status {
     /// In the queue: waits for a worker.
     Pending,
     /// A worker holds its lease.
     Running,
     /// Its run is parked: it waits for something outside, and nobody holds its lease.
+    // No client can see it yet.
+    #[schemars(skip)]
     Waiting,
     /// As `Running`, and it was asked to stop.
     Cancelling,

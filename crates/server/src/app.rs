@@ -1,7 +1,7 @@
 //! The state that all handlers share: the service, the settings, and what is limited across
 //! requests.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use service::Service;
 use service::access::Access;
@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::answer_budget::AnswerBudget;
+use crate::openapi::Documentation;
 use crate::openapi::endpoint::Endpoint;
 use crate::request::body_budget::BodyBudget;
 use crate::settings::Settings;
@@ -31,6 +32,7 @@ struct Inner {
     addresses: Option<Addresses>,
     has_root_paths: bool,
     endpoints: &'static [Endpoint],
+    documentation: OnceLock<Documentation>,
     drains: TaskTracker,
     body_budget: BodyBudget,
     readers: Arc<Semaphore>,
@@ -59,6 +61,7 @@ impl App {
             access: None,
             addresses,
             endpoints,
+            documentation: OnceLock::new(),
             drains: TaskTracker::new(),
             telemetry,
         }))
@@ -102,9 +105,12 @@ impl App {
         self.0.has_root_paths
     }
 
-    /// The table of endpoints.
-    pub(crate) fn endpoints(&self) -> &'static [Endpoint] {
-        self.0.endpoints
+    /// The documentation of all endpoints, made when it is asked for first.
+    pub(crate) fn documentation(&self) -> &Documentation {
+        let endpoints = self.0.endpoints;
+        self.0
+            .documentation
+            .get_or_init(|| Documentation::of(endpoints))
     }
 
     /// The memory for request bodies that are arriving.

@@ -17,12 +17,12 @@ use axum::response::{IntoResponse, Response};
 use jobs::job::JobId;
 use jobs::json::Json;
 use jobs::store;
-use serde::Serialize;
 use service::problem::{ErrorSource, Problem};
 
 use crate::paths::location;
 use crate::request::accept;
 use crate::views::fault::FaultEntry;
+use crate::views::problem::{Detail, ProblemDocument, ValidationFaults};
 use crate::views::rate_limit::RateLimitHeaders;
 use crate::views::reply::to_json;
 
@@ -180,7 +180,9 @@ pub(crate) fn render(response: &mut Response, as_problem: bool, instance: impl F
         return;
     };
     let (body, media_type) = match (&*refusal, as_problem) {
-        (Refusal::Invalid(entries), false) => (to_json(&Detail { detail: entries }), accept::JSON),
+        (Refusal::Invalid(entries), false) => {
+            (to_json(&ValidationFaults { detail: entries }), accept::JSON)
+        }
         (Refusal::NotFound(detail), false) => (to_json(&Detail { detail }), accept::JSON),
         (Refusal::MethodNotAllowed, false) => (
             to_json(&Detail {
@@ -218,19 +220,6 @@ pub(crate) fn render(response: &mut Response, as_problem: bool, instance: impl F
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"flowmill\"");
 
 const METHOD_NOT_ALLOWED: &str = "Method Not Allowed";
-
-#[derive(Serialize)]
-struct Detail<T> {
-    detail: T,
-}
-
-#[derive(Serialize)]
-struct Document<'a> {
-    #[serde(flatten)]
-    problem: &'a Problem,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    errors: Option<&'a [FaultEntry]>,
-}
 
 impl Refusal {
     /// The job store failed. The reason is in the log only.
@@ -275,7 +264,7 @@ impl Refusal {
             Self::Problem(answer) => {
                 let mut problem = answer.problem.clone();
                 problem.instance.get_or_insert_with(instance);
-                return to_json(&Document {
+                return to_json(&ProblemDocument {
                     problem: &problem,
                     errors,
                 });
@@ -289,7 +278,7 @@ impl Refusal {
         };
         let mut problem = Problem::new(self.status().as_u16(), code, ErrorSource::Request, detail);
         problem.instance = Some(instance());
-        to_json(&Document {
+        to_json(&ProblemDocument {
             problem: &problem,
             errors,
         })

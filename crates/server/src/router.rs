@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::guard::Guarded;
 use crate::need::Need;
 use crate::openapi::endpoint::Scope;
-use crate::openapi::{self, Options};
+use crate::openapi::{Documentation, Options};
 use crate::refusal::Refusal;
 use crate::routes;
 use crate::settings::Settings;
@@ -42,7 +42,7 @@ pub fn openapi_document(workflow: &LoadedWorkflow) -> Value {
         is_only: true,
         has_keys: false,
     };
-    openapi::document(routes::ENDPOINTS, workflow, options)
+    Documentation::of(routes::ENDPOINTS).document(workflow, options)
 }
 
 /// The router behind [`crate::serve()`].

@@ -2,11 +2,16 @@
 //! those of the Python original and always present. This is here and not in `server` because
 //! webhooks send it, too.
 
+use std::borrow::Cow;
+
+use engine::outcome::Usage;
 use jiff::Timestamp;
 use jobs::job::{Job, JobId, Status};
 use jobs::json::Json;
 use jobs::webhook::{Delivery, DeliveryState};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 
 /// A timestamp as clients see it: RFC 3339, UTC, microseconds, `Z`. Always six digits, so that they
 /// compare as text.
@@ -19,43 +24,72 @@ impl Serialize for Time {
     }
 }
 
-/// One job, with its result.
-#[derive(Serialize)]
+impl JsonSchema for Time {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Time".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time" })
+    }
+}
+
+/// The whole state of the workflow at its end, inputs included.
+#[derive(JsonSchema)]
+pub struct Outputs;
+
+/// The outputs of a job. A document describes only those of its own workflow.
+#[derive(JsonSchema)]
+#[schemars(inline, untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum AnyOutputs {
+    OfThisWorkflow(Outputs),
+    OfAnother(Map<String, Value>),
+}
+
+/// A run and its status.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Job")]
 pub struct Document<'a> {
+    #[serde(flatten)]
+    job: WithoutWebhook<'a>,
+    webhook: Option<Webhook<'a>>,
+}
+
+/// The job without `webhook`.
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct WithoutWebhook<'a> {
     job_id: JobId,
     status: Status,
     created_at: Time,
     completed_at: Option<Time>,
     execution_time_ms: Option<u64>,
+    #[schemars(with = "Option<AnyOutputs>")]
     outputs: Option<&'a Json>,
+    /// One sentence, once failed.
     error: Option<&'a str>,
     workflow: &'a str,
     started_at: Option<Time>,
+    #[schemars(with = "Option<Usage>")]
     usage: Option<&'a Json>,
+    /// The members of an RFC 9457 problem, once failed.
+    #[schemars(with = "Option<Map<String, Value>>")]
     problem: Option<&'a Json>,
+    #[schemars(with = "Option<Map<String, Value>>")]
     metadata: Option<&'a Json>,
     retried_from: Option<JobId>,
-    #[serde(skip_serializing_if = "WebhookMember::is_left_out")]
-    webhook: WebhookMember<'a>,
 }
 
-/// The state of the job's webhook.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum WebhookMember<'a> {
-    Webhook(Option<Webhook<'a>>),
-    /// Not in what the webhook itself sends, which is the same at every try.
-    LeftOut,
-}
-
-impl WebhookMember<'_> {
-    fn is_left_out(&self) -> bool {
-        matches!(self, Self::LeftOut)
-    }
-}
-
-#[derive(Serialize)]
+/// How far the end of the job has been reported.
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
 struct Webhook<'a> {
+    /// Without credentials and query; of the server's own webhook only the host.
     url: &'a str,
     state: DeliveryState,
     attempts: u32,
@@ -75,17 +109,7 @@ impl<'a> From<&'a Delivery> for Webhook<'a> {
     }
 }
 
-impl<'a> Document<'a> {
-    /// A job that has ended, as its webhook sends it.
-    pub(crate) fn of_end(job: &'a Job) -> Self {
-        Self {
-            webhook: WebhookMember::LeftOut,
-            ..Self::from(job)
-        }
-    }
-}
-
-impl<'a> From<&'a Job> for Document<'a> {
+impl<'a> From<&'a Job> for WithoutWebhook<'a> {
     fn from(job: &'a Job) -> Self {
         Self {
             job_id: job.id,
@@ -101,23 +125,35 @@ impl<'a> From<&'a Job> for Document<'a> {
             problem: job.problem.as_ref(),
             metadata: job.metadata.as_ref(),
             retried_from: job.retried_from,
-            webhook: WebhookMember::Webhook(job.webhook.as_ref().map(Webhook::from)),
         }
     }
 }
 
-/// One job of a listing, without outputs.
-#[derive(Serialize)]
+impl<'a> From<&'a Job> for Document<'a> {
+    fn from(job: &'a Job) -> Self {
+        Self {
+            job: WithoutWebhook::from(job),
+            webhook: job.webhook.as_ref().map(Webhook::from),
+        }
+    }
+}
+
+/// A job in a list, without its outputs.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "JobRow")]
 pub struct Row<'a> {
     job_id: JobId,
     status: Status,
     created_at: Time,
     completed_at: Option<Time>,
     execution_time_ms: Option<u64>,
+    /// One sentence, once failed.
     error: Option<&'a str>,
     workflow: &'a str,
     started_at: Option<Time>,
+    #[schemars(with = "Option<Usage>")]
     usage: Option<&'a Json>,
+    #[schemars(with = "Option<Map<String, Value>>")]
     metadata: Option<&'a Json>,
     retried_from: Option<JobId>,
 }

@@ -5,40 +5,47 @@ use std::borrow::Cow;
 
 use engine::outcome::{Failure, FailureCode, FailureSource};
 use jobs::job::JobId;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A problem document.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Problem {
     /// `urn:flowmill:problem:` and the code.
     #[serde(rename = "type")]
+    #[schemars(extend("format" = "uri-reference"))]
     pub kind: String,
     /// The code in words.
     pub title: String,
     /// The HTTP status.
+    #[schemars(with = "u32")]
     pub status: u16,
     /// One plain sentence, for people.
     pub detail: String,
-    /// The path of this API that it is about.
+    /// What the problem is about: a path of this API.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("format" = "uri-reference"))]
     pub instance: Option<String>,
-    /// The stable code, for programs.
+    /// The kind of problem, for programs; stable.
     pub code: Cow<'static, str>,
     /// Whether the same request may succeed later.
     pub retryable: bool,
-    /// Where the cause lies.
+    /// Who caused the problem.
     pub error_source: ErrorSource,
     /// The node that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub node: Option<String>,
     /// The job that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "JobId")]
     pub job_id: Option<JobId>,
 }
 
-/// Where the cause of a problem lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// Who caused a problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum ErrorSource {
     Request,

@@ -15,6 +15,7 @@ mod schedule;
 mod signature;
 
 pub use config::{DefaultWebhook, Webhooks};
+pub use message::JobEnded;
 pub use outbound::policy::UrlRefusal;
 pub use request::WebhookFault;
 pub use schedule::GIVE_UP_AFTER;

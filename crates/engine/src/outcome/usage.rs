@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use llm::chat::ChatReply;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-/// Totals of a run and of each node: `usage` in every job and answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// The tokens and costs of a run, in total and by node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = price_table_may_be_missing)]
 pub struct Usage {
     /// Prompt tokens.
     pub input_tokens: u64,
@@ -33,6 +36,13 @@ pub struct Usage {
     pub price_table: Option<Arc<str>>,
     /// By node id. Only nodes that called a model.
     pub nodes: BTreeMap<String, NodeUsage>,
+}
+
+/// Jobs that an earlier version stored have none.
+fn price_table_may_be_missing(schema: &mut Schema) {
+    if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
+        required.retain(|name| name != "price_table");
+    }
 }
 
 impl Usage {
@@ -66,8 +76,8 @@ impl Default for Usage {
     }
 }
 
-/// What one node took: all of its executions together, or one execution in an event.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// The tokens and costs of a node: of all its executions, or of one execution in an event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeUsage {
     /// `provider/model` of the last reply.
     pub model: Option<Arc<str>>,

@@ -5,19 +5,27 @@
 //! both, so a route without documentation cannot be written. This module only assembles.
 
 mod components;
-mod descriptions;
 pub(crate) mod endpoint;
 mod operation;
 
-pub(crate) use operation::{JOBS, KEYS, Operation, RUN, SERVER};
+pub(crate) use components::{Component, reference};
+pub(crate) use operation::{Content, JOBS, KEYS, Operation, RUN, SERVER};
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 use service::catalog::LoadedWorkflow;
+use service::webhooks::JobEnded;
 
 use self::endpoint::{Endpoint, Method, Scope};
 use crate::paths::named_prefix;
+
+/// What the documents of all workflows have in common.
+#[derive(Debug)]
+pub(crate) struct Documentation {
+    operations: Vec<(&'static Endpoint, Operation)>,
+    schemas: Map<String, Value>,
+}
 
 /// Which document of a workflow.
 #[derive(Debug, Clone, Copy)]
@@ -26,52 +34,84 @@ pub(crate) struct Options {
     pub(crate) scope: Scope,
     /// No other workflow is served.
     pub(crate) is_only: bool,
-    /// If API keys are in use, the document says who may use what; otherwise it leaves out the
-    /// endpoints that exist only for keys.
+    /// If API keys are in use, the document says who may use what; otherwise it leaves out the endpoints that
+    /// exist only for keys.
     pub(crate) has_keys: bool,
 }
 
-/// The document of a workflow.
-pub(crate) fn document(endpoints: &[Endpoint], loaded: &LoadedWorkflow, options: Options) -> Value {
-    let workflow = &loaded.workflow;
-    let Options {
-        scope,
-        is_only,
-        has_keys,
-    } = options;
-    let mut paths = Map::new();
-    for endpoint in endpoints {
-        let Some(docs) = endpoint.docs else { continue };
-        if ![scope, Scope::Server].contains(&endpoint.scope) {
-            continue;
+impl Documentation {
+    pub(crate) fn of(endpoints: &'static [Endpoint]) -> Self {
+        let operations: Vec<_> = endpoints
+            .iter()
+            .filter_map(|endpoint| {
+                let operation = (endpoint.docs?)().limited(endpoint.need).bounded();
+                Some((endpoint, operation))
+            })
+            .collect();
+        // What no operation refers to by itself.
+        let others = [Component::of::<JobEnded<'_>>(), components::event()];
+        let components = operations
+            .iter()
+            .flat_map(|(_, operation)| &operation.components)
+            .chain(&others);
+        let schemas = components::schemas(components);
+        Self {
+            operations,
+            schemas,
         }
-        let operation = docs().limited(endpoint.need).bounded();
-        if operation.is_about_keys() && !has_keys {
-            continue;
-        }
-        let (path, short) = match endpoint.scope {
-            Scope::Named => {
-                let short = endpoint
-                    .path
-                    .strip_prefix(NAMED)
-                    .expect("the table of endpoints puts named paths below it");
-                (format!("{}{short}", named_prefix(&workflow.name)), short)
-            }
-            Scope::Root | Scope::Server => (endpoint.path.to_owned(), endpoint.path),
-        };
-        let method = endpoint.method.as_str();
-        let operation = if has_keys {
-            operation.guarded(endpoint.need)
-        } else {
-            operation.open(endpoint.method == Method::Get)
-        };
-        let operation = operation.into_value(
-            &operation_id(method, short),
-            parameters_of(&path, &workflow.name),
-        );
-        let item = paths.entry(path).or_insert_with(|| json!({}));
-        item[method] = operation;
     }
+
+    /// The document of a workflow.
+    pub(crate) fn document(&self, loaded: &LoadedWorkflow, options: Options) -> Value {
+        let paths = self.paths(&loaded.workflow.name, options);
+        let mut schemas = self.schemas.clone();
+        components::adapt(&mut schemas, loaded, options.is_only);
+        assemble(loaded, &paths, &schemas, options.has_keys)
+    }
+
+    fn paths(&self, workflow: &str, options: Options) -> Map<String, Value> {
+        let Options {
+            scope, has_keys, ..
+        } = options;
+        let mut paths = Map::new();
+        for (endpoint, operation) in &self.operations {
+            if ![scope, Scope::Server].contains(&endpoint.scope)
+                || operation.is_about_keys() && !has_keys
+            {
+                continue;
+            }
+            let (path, short) = match endpoint.scope {
+                Scope::Named => {
+                    let short = endpoint
+                        .path
+                        .strip_prefix(NAMED)
+                        .expect("the table of endpoints puts named paths below it");
+                    (format!("{}{short}", named_prefix(workflow)), short)
+                }
+                Scope::Root | Scope::Server => (endpoint.path.to_owned(), endpoint.path),
+            };
+            let method = endpoint.method.as_str();
+            let operation = if has_keys {
+                operation.clone().guarded(endpoint.need)
+            } else {
+                operation.clone().open(endpoint.method == Method::Get)
+            };
+            let operation =
+                operation.into_value(&operation_id(method, short), parameters_of(&path, workflow));
+            let item = paths.entry(path).or_insert_with(|| json!({}));
+            item[method] = operation;
+        }
+        paths
+    }
+}
+
+fn assemble(
+    loaded: &LoadedWorkflow,
+    paths: &Map<String, Value>,
+    schemas: &Map<String, Value>,
+    has_keys: bool,
+) -> Value {
+    let workflow = &loaded.workflow;
     let mut document = json!({
         "openapi": "3.1.0",
         "info": {
@@ -81,7 +121,7 @@ pub(crate) fn document(endpoints: &[Endpoint], loaded: &LoadedWorkflow, options:
         },
         "paths": paths,
         "webhooks": webhooks(),
-        "components": { "schemas": described_schemas(loaded, is_only) },
+        "components": { "schemas": schemas },
         "tags": [
             { "name": RUN, "description": "Run the workflow." },
             { "name": JOBS, "description": "Every run is a job: inspect, watch, cancel or retry it." },
@@ -89,7 +129,7 @@ pub(crate) fn document(endpoints: &[Endpoint], loaded: &LoadedWorkflow, options:
         ],
     });
     if has_keys {
-        document["components"]["securitySchemes"] = components::security_schemes();
+        document["components"]["securitySchemes"] = operation::security_schemes();
         if let Some(tags) = document["tags"].as_array_mut() {
             tags.push(json!({ "name": KEYS, "description": "The API keys of this server." }));
         }
@@ -134,12 +174,6 @@ fn collect_references(value: &Value, names: &mut BTreeSet<String>) {
     }
 }
 
-fn described_schemas(loaded: &LoadedWorkflow, is_only: bool) -> Value {
-    let mut schemas = components::schemas(loaded, is_only);
-    descriptions::add_to(&mut schemas);
-    schemas
-}
-
 /// The messages to webhooks.
 fn webhooks() -> Value {
     let header = |name: &str, description: &str| {
@@ -162,7 +196,7 @@ fn webhooks() -> Value {
                 ],
                 "requestBody": {
                     "required": true,
-                    "content": { "application/json": { "schema": { "$ref": "#/components/schemas/JobEnded" } } },
+                    "content": { "application/json": { "schema": reference("JobEnded") } },
                 },
                 "responses": {
                     "2XX": { "description": "Received." },

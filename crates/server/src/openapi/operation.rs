@@ -1,9 +1,12 @@
 //! Building one `OpenAPI` operation. Schemas are named as in [`super::components`].
 
+use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 use service::access::Scope;
 
+use super::components::{self, Component};
 use crate::need::Need;
+use crate::views::problem::{Detail, ProblemDocument, ValidationFaults};
 
 /// Tags, by which the document groups operations.
 pub(crate) const RUN: &str = "run";
@@ -12,11 +15,19 @@ pub(crate) const SERVER: &str = "server";
 pub(crate) const KEYS: &str = "keys";
 
 /// Names of the security schemes.
-pub(super) const BEARER: &str = "bearer";
-pub(super) const API_KEY: &str = "api_key";
+const BEARER: &str = "bearer";
+const API_KEY: &str = "api_key";
+
+/// `components.securitySchemes`: two ways to send the same key.
+pub(super) fn security_schemes() -> Value {
+    json!({
+        BEARER: { "type": "http", "scheme": "bearer", "description": "`fm_<id>_<secret>`" },
+        API_KEY: { "type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key in a header of its own." },
+    })
+}
 
 /// An operation object in the making.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Operation {
     tag: &'static str,
     summary: &'static str,
@@ -25,6 +36,51 @@ pub(crate) struct Operation {
     body: Option<Value>,
     responses: Map<String, Value>,
     security: Option<Value>,
+    /// The schemas that it refers to.
+    pub(super) components: Vec<Component>,
+}
+
+/// A body of an answer: its media type and its form.
+#[derive(Debug, Clone)]
+pub(crate) struct Content {
+    media_type: &'static str,
+    /// `None`: text.
+    component: Option<Component>,
+}
+
+impl Content {
+    /// JSON of that type.
+    pub(crate) fn json<T: JsonSchema>() -> Self {
+        Self::of("application/json", Component::of::<T>())
+    }
+
+    fn problem() -> Self {
+        Self::of(
+            "application/problem+json",
+            Component::of::<ProblemDocument<'_>>(),
+        )
+    }
+
+    /// Of a component.
+    pub(crate) fn of(media_type: &'static str, component: Component) -> Self {
+        Self {
+            media_type,
+            component: Some(component),
+        }
+    }
+
+    /// Server-sent events.
+    pub(crate) fn events() -> Self {
+        Self::of("text/event-stream", components::event_stream())
+    }
+
+    /// Text of any form.
+    pub(crate) fn text(media_type: &'static str) -> Self {
+        Self {
+            media_type,
+            component: None,
+        }
+    }
 }
 
 impl Operation {
@@ -37,6 +93,7 @@ impl Operation {
             body: None,
             responses: Map::new(),
             security: None,
+            components: Vec::new(),
         }
     }
 
@@ -69,30 +126,31 @@ impl Operation {
     }
 
     /// The JSON body that it takes.
-    pub(crate) fn takes(self, schema: &str) -> Self {
+    pub(crate) fn takes(self, schema: Component) -> Self {
         self.with_body(schema, true)
     }
 
     /// The JSON body that it takes, which may be left out.
-    pub(crate) fn takes_optionally(self, schema: &str) -> Self {
+    pub(crate) fn takes_optionally(self, schema: Component) -> Self {
         self.with_body(schema, false)
     }
 
-    fn with_body(mut self, schema: &str, required: bool) -> Self {
+    fn with_body(mut self, schema: Component, required: bool) -> Self {
         self.body = Some(
-            json!({ "description": "JSON.", "required": required, "content": { "application/json": { "schema": reference(schema) } } }),
+            json!({ "description": "JSON.", "required": required, "content": { "application/json": { "schema": schema.reference() } } }),
         );
+        self.components.push(schema);
         self
     }
 
     /// A JSON answer.
-    pub(crate) fn answers(self, status: u16, description: &str, schema: &str) -> Self {
-        self.responds(status, description, &[("application/json", schema)])
+    pub(crate) fn answers<T: JsonSchema>(self, status: u16, description: &str) -> Self {
+        self.responds(status, description, [Content::json::<T>()])
     }
 
     /// An answer without a body.
     pub(crate) fn answers_nothing(self, status: u16, description: &str) -> Self {
-        self.responds(status, description, &[])
+        self.responds(status, description, [])
     }
 
     /// An answer in each of several media types.
@@ -100,21 +158,25 @@ impl Operation {
         mut self,
         status: u16,
         description: &str,
-        contents: &[(&str, &str)],
+        contents: impl IntoIterator<Item = Content>,
     ) -> Self {
-        let contents: Map<String, Value> = contents
-            .iter()
-            .map(|(media_type, schema)| {
-                (
-                    (*media_type).to_owned(),
-                    json!({ "schema": reference(schema) }),
-                )
-            })
-            .collect();
-        let response = if contents.is_empty() {
+        let mut shown = Map::new();
+        for Content {
+            media_type,
+            component,
+        } in contents
+        {
+            let schema = match &component {
+                Some(component) => component.reference(),
+                None => json!({ "type": "string" }),
+            };
+            shown.insert(media_type.to_owned(), json!({ "schema": schema }));
+            self.components.extend(component);
+        }
+        let response = if shown.is_empty() {
             json!({ "description": description })
         } else {
-            json!({ "description": description, "content": contents })
+            json!({ "description": description, "content": shown })
         };
         self.responses.insert(status.to_string(), response);
         self
@@ -151,10 +213,7 @@ impl Operation {
         self.responds(
             422,
             "The request is not valid; every fault is listed.",
-            &[
-                ("application/json", "ValidationFaults"),
-                ("application/problem+json", "Problem"),
-            ],
+            [Content::json::<ValidationFaults<'_>>(), Content::problem()],
         )
     }
 
@@ -163,20 +222,13 @@ impl Operation {
         self.responds(
             404,
             what,
-            &[
-                ("application/json", "Detail"),
-                ("application/problem+json", "Problem"),
-            ],
+            [Content::json::<Detail<'_>>(), Content::problem()],
         )
     }
 
     /// An RFC 9457 problem.
     pub(crate) fn refuses(self, status: u16, description: &str) -> Self {
-        self.responds(
-            status,
-            description,
-            &[("application/problem+json", "Problem")],
-        )
+        self.responds(status, description, [Content::problem()])
     }
 
     /// 503: the request may succeed later.
@@ -288,10 +340,3 @@ const OF_A_JOB: [(&str, &str); 7] = [
     ("retry", "post_jobs_job_id_retry"),
     ("forget", "delete_jobs_job_id"),
 ];
-
-fn reference(schema: &str) -> Value {
-    match schema {
-        "string" => json!({ "type": "string" }),
-        name => json!({ "$ref": format!("#/components/schemas/{name}") }),
-    }
-}

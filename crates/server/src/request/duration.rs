@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 /// The usual forms of durations above zero, for JSON Schemas. More is read than that.
-pub(crate) const PATTERN: &str = "^(0*[1-9][0-9]{0,9}|([0-9]{1,9}(ms|s|m|h|d|w) ?)*0*[1-9][0-9]{0,8}(ms|s|m|h|d|w)( ?[0-9]{1,9}(ms|s|m|h|d|w))*)$";
+pub(crate) const PATTERN: &str = "^(0*[1-9][0-9]{0,9}(\\.[0-9]{1,9})?|([0-9]{1,9}(ms|s|m|h|d|w) ?)*0*[1-9][0-9]{0,8}(ms|s|m|h|d|w)( ?[0-9]{1,9}(ms|s|m|h|d|w))*)$";
 
-/// So many seconds; `None` where that is no time at all. Whatever nobody lives to see counts as
-/// one.
+/// A number of seconds as a duration; `None` unless it is greater than zero. One too long to count
+/// is the longest duration.
 pub(crate) fn of_seconds(seconds: f64) -> Option<Duration> {
     if seconds.is_nan() || seconds <= 0.0 {
         return None;
@@ -29,7 +29,7 @@ mod tests {
         }
     }
 
-    /// Who keeps to the schema is not refused.
+    /// What keeps to the schema is not refused.
     #[test]
     fn what_the_pattern_has_is_parsed() {
         let pattern = regex::Regex::new(PATTERN).unwrap();
@@ -44,11 +44,12 @@ mod tests {
             "1h0m",
             "1h 30m",
             "2w",
+            "90.25",
             "999999999d999999999h",
         ] {
             assert!(pattern.is_match(text) && taken(text), "{text}");
         }
-        for text in ["", "0", "0s", "00m0s", "-1", "5m30", "1h,", "soon"] {
+        for text in ["", "0", "0.0", "0s", "00m0s", "-1", "5m30", "1h,", "soon"] {
             assert!(!pattern.is_match(text) && !taken(text), "{text}");
         }
     }

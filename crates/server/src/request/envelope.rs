@@ -7,9 +7,10 @@ use axum::http::StatusCode;
 use jobs::webhook::Webhook;
 use lang::fault::{ENOUGH, PathSegment, echo, shortened};
 use lang::workflow::Budget;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use service::webhooks::{UrlRefusal, WebhookFault};
 
+use crate::openapi::reference;
 use crate::refusal::{ProblemAnswer, Refusal};
 use crate::request::body::Object;
 use crate::request::{duration, number};
@@ -93,6 +94,59 @@ impl Envelope {
     }
 }
 
+/// The schema of what [`Envelope::read`] reads. Its `workflow` is adapted to what is served.
+pub(crate) fn schema() -> Value {
+    let limit = json!({ "type": ["integer", "null"], "minimum": 0, "maximum": number::LARGEST });
+    json!({
+        "type": "object",
+        "description": "A job to be started: its inputs, and how it is to be run.",
+        "required": ["inputs"],
+        "properties": {
+            "inputs": reference("Inputs"),
+            "workflow": { "type": ["string", "null"] },
+            "metadata": {
+                "type": ["object", "null"],
+                "description": "Your own labels, at most 16 KiB as JSON. They come back with the job.",
+            },
+            "deadline": {
+                "type": ["string", "number", "null"],
+                "pattern": duration::PATTERN,
+                "exclusiveMinimum": 0,
+                "description": "The run is stopped this long after its acceptance: seconds, or a text such as 30s, 5m, 1h 30m.",
+            },
+            "budget": {
+                "type": ["object", "null"],
+                "description": "Limits of this run, beside the workflow's own.",
+                "properties": {
+                    "max_cost_usd": { "type": ["number", "null"], "minimum": 0 },
+                    "max_tokens": limit,
+                    "max_llm_calls": limit,
+                },
+                "additionalProperties": false,
+            },
+            "webhook": {
+                "type": ["object", "null"],
+                "description": "Where the end of the job is reported (Standard Webhooks).",
+                "required": ["url"],
+                "properties": {
+                    "url": { "type": "string", "format": "uri", "maxLength": 2048 },
+                    "secret": {
+                        "type": ["string", "null"],
+                        "pattern": SECRET,
+                        "writeOnly": true,
+                        "description": "Messages are signed with it: `whsec_` and the base64 of 24 to 64 random bytes.",
+                    },
+                },
+                "additionalProperties": false,
+            },
+        },
+        "additionalProperties": false,
+    })
+}
+
+/// The pattern of a webhook's secret: the base64 of 24 to 64 bytes, whose last digit leaves no bits over.
+const SECRET: &str = "^whsec_(([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/][AQgw]==)?|([A-Za-z0-9+/]{4}){8,20}[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)$";
+
 /// The most bytes of a job's labels, as JSON. There is a limit because every listing shows them.
 pub(crate) const MAX_METADATA_BYTES: usize = 16 << 10;
 
@@ -167,8 +221,7 @@ impl Reader {
         };
         let deadline = deadline.filter(|deadline| !deadline.is_zero());
         if deadline.is_none() {
-            let message =
-                "Input should be a duration above zero: seconds, or a text such as 30s, 5m or 1h";
+            let message = "Input should be a duration greater than zero: seconds, or a text such as 30s, 5m or 1h 30m";
             self.fault("duration_parsing", &["deadline"], message, &value);
         }
         deadline
@@ -287,7 +340,6 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
     use service::webhooks::BadSecret;
 
     use super::*;

@@ -49,7 +49,8 @@ fn cancel_after(headers: &HeaderMap, faults: &mut Vec<FaultEntry>) -> Option<Dur
     let text = String::from_utf8_lossy(headers.get("cancel-after")?.as_bytes());
     let deadline = lang::duration::parse(&text).filter(|deadline| !deadline.is_zero());
     if deadline.is_none() {
-        let message = "Input should be a duration above zero, such as 30s, 5m, 1h or 90 (seconds)";
+        let message =
+            "Input should be a duration greater than zero, such as 30s, 5m, 1h 30m or 90 (seconds)";
         faults.push(FaultEntry::parameter(
             ParameterLocation::Header,
             "cancel-after",

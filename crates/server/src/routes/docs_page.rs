@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 
-use crate::openapi::{Operation, SERVER};
+use crate::openapi::{Content, Operation, SERVER};
 use crate::request::workflow::PageWorkflow;
 use crate::ui;
 
@@ -10,7 +10,7 @@ pub(crate) fn docs() -> Operation {
     Operation::new(SERVER, "Documentation", "This document as a page.").responds(
         200,
         "A page.",
-        &[("text/html", "string")],
+        [Content::text("text/html")],
     )
 }
 

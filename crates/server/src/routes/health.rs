@@ -3,11 +3,11 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Serialize;
 use service::document::Time;
 
 use crate::app::App;
 use crate::openapi::{Operation, SERVER};
+use crate::views::health::Health;
 use crate::views::reply;
 
 pub(crate) fn docs() -> Operation {
@@ -16,13 +16,7 @@ pub(crate) fn docs() -> Operation {
         "Health",
         "Shows that the server answers, and its clock.",
     )
-    .answers(200, "The server answers.", "Health")
-}
-
-#[derive(Serialize)]
-struct Health {
-    status: &'static str,
-    timestamp: Time,
+    .answers::<Health>(200, "The server answers.")
 }
 
 pub(crate) async fn handle(State(app): State<App>) -> Response {
@@ -30,7 +24,7 @@ pub(crate) async fn handle(State(app): State<App>) -> Response {
         StatusCode::OK,
         &Health {
             status: "healthy",
-            timestamp: Time(app.service().host().now()),
+            timestamp: Some(Time(app.service().host().now())),
         },
     )
 }

@@ -3,12 +3,12 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::json;
 use service::NotReady;
 
 use crate::app::App;
 use crate::openapi::{Operation, SERVER};
 use crate::refusal::{ProblemAnswer, Refusal};
+use crate::views::health::Health;
 use crate::views::reply;
 
 pub(crate) fn docs() -> Operation {
@@ -17,13 +17,13 @@ pub(crate) fn docs() -> Operation {
         "Readiness",
         "Whether requests should be sent to this server.",
     )
-    .answers(200, "They should.", "Health")
+    .answers::<Health>(200, "They should.")
     .may_be_unavailable()
 }
 
 pub(crate) async fn handle(State(app): State<App>) -> Result<Response, Refusal> {
     match app.service().ready().await {
-        Ok(()) => Ok(reply::json(StatusCode::OK, &json!({ "status": "ready" }))),
+        Ok(()) => Ok(reply::json(StatusCode::OK, &Health::of("ready"))),
         Err(NotReady::Draining) => Err(ProblemAnswer::draining().into()),
         Err(NotReady::Store(error)) => Err(Refusal::store_not_ready(&error)),
     }

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use jobs::job::{JobId, Status};
 use jobs::store::{CancelRequested, Error};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::app::App;
@@ -19,15 +20,16 @@ pub(crate) fn docs() -> Operation {
         "Cancel a job",
         "Stops the job; its model calls are aborted at once.",
     )
-    .answers(200, "The job is cancelled.", "JobHandle")
-    .answers(202, "The job is being stopped.", "JobHandle")
+    .answers::<JobHandle>(200, "The job is cancelled.")
+    .answers::<JobHandle>(202, "The job is being stopped.")
     .finds("There is no such job.")
     .refuses(409, "The job had already ended otherwise.")
     .may_be_unavailable()
 }
 
-#[derive(Serialize)]
-struct Handle {
+/// Which job, and its status now.
+#[derive(Serialize, JsonSchema)]
+struct JobHandle {
     job_id: JobId,
     status: Status,
 }
@@ -55,5 +57,5 @@ pub(crate) async fn handle(
         Err(Error::NotFound) => return Err(JOB_NOT_FOUND),
         Err(error) => return Err(Refusal::store_failed(&error)),
     };
-    Ok(reply::json(code, &Handle { job_id: id, status }))
+    Ok(reply::json(code, &JobHandle { job_id: id, status }))
 }

@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde_json::json;
 
 use crate::app::App;
-use crate::openapi::{JOBS, Operation};
+use crate::openapi::{Content, JOBS, Operation};
 use crate::refusal::Refusal;
 use crate::request::job_id::{JOB_NOT_FOUND, NamedJob};
 use crate::views::fault::{FaultEntry, ParameterLocation};
@@ -24,7 +24,7 @@ pub(crate) fn docs() -> Operation {
         "3",
         json!({ "pattern": "^[0-9]{1,19}$" }),
     )
-    .responds(200, "The events.", &[("text/event-stream", "EventStream")])
+    .responds(200, "The events.", [Content::events()])
     .finds("There is no such job.")
     .validates()
     .may_be_unavailable()

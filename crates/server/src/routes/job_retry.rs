@@ -6,14 +6,14 @@ use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::Response;
 use lang::fault::{ENOUGH, PathSegment, echo, shortened};
-use serde_json::Value;
+use serde_json::{Value, json};
 use service::problem::{ErrorSource, Problem};
 use service::{Retry, RetryDefinition, RetryError, RetryFrom};
 
 use super::run::{IDEMPOTENCY_REPLAYED, YES};
 use super::submission;
 use crate::app::App;
-use crate::openapi::{JOBS, Operation};
+use crate::openapi::{Component, JOBS, Operation};
 use crate::paths;
 use crate::refusal::{ProblemAnswer, Refusal};
 use crate::request::body;
@@ -31,8 +31,8 @@ pub(crate) fn docs() -> Operation {
             "order-4711-again",
             run_headers::key_rules(),
         )
-        .takes_optionally("RetryRequest")
-        .answers(202, "The new job is accepted.", "RunPending")
+        .takes_optionally(Component::written("RetryRequest", schema))
+        .answers::<run::RunPending>(202, "The new job is accepted.")
         .leads_to_job(202)
         .with(202, "Location", "The path of the new job.")
         .finds("There is no such job.")
@@ -97,7 +97,7 @@ pub(crate) async fn handle(
     })?;
     let mut answer = reply::json(
         StatusCode::ACCEPTED,
-        &run::Pending::of_accepted(&accepted, &RootPath::of(&parts.extensions)),
+        &run::RunPending::of_accepted(&accepted, &RootPath::of(&parts.extensions)),
     );
     answer
         .headers_mut()
@@ -146,6 +146,28 @@ pub(crate) fn read(body: &body::Object) -> Result<Retry, Refusal> {
     } else {
         Err(Refusal::Invalid(faults))
     }
+}
+
+/// The schema of what [`read`] reads.
+fn schema() -> Value {
+    json!({
+        "type": "object",
+        "description": "Where a job is to be retried from.",
+        "properties": {
+            "from": {
+                "type": ["string", "null"],
+                "minLength": 1,
+                "description": "`failed` (the default): where the job failed. A node's id: that node and all after \
+                                it run again; of a node that runs once per item, all items.",
+            },
+            "definition": {
+                "type": ["string", "null"],
+                "enum": ["original", "current", null],
+                "description": "The workflow as the job began with it (the default), or as it is now.",
+            },
+        },
+        "additionalProperties": false,
+    })
 }
 
 fn fault(kind: &'static str, key: &str, message: &str, input: Value) -> FaultEntry {

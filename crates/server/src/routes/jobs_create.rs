@@ -12,12 +12,12 @@ use service::submission::RunRequest;
 use super::run::{IDEMPOTENCY_REPLAYED, YES};
 use super::submission;
 use crate::app::App;
-use crate::openapi::{JOBS, Operation};
+use crate::openapi::{Component, JOBS, Operation};
 use crate::paths;
 use crate::refusal::Refusal;
 use crate::request::body;
 use crate::request::caller::Caller;
-use crate::request::envelope::Envelope;
+use crate::request::envelope::{self, Envelope};
 use crate::request::run_headers::{self, RunHeaders};
 use crate::root_path::RootPath;
 use crate::views::fault::FaultEntry;
@@ -35,8 +35,8 @@ pub(crate) fn docs() -> Operation {
         "order-4711",
         run_headers::key_rules(),
     )
-    .takes("JobRequest")
-    .answers(202, "The job is accepted.", "RunPending")
+    .takes(Component::written("JobRequest", envelope::schema))
+    .answers::<run::RunPending>(202, "The job is accepted.")
     .leads_to_job(202)
     .with(202, "Location", "The path of the job.")
     .finds("There is no such workflow.")
@@ -106,7 +106,7 @@ pub(crate) async fn handle(
     let accepted = submission::submit(&app, &workflow, request, &["body", "inputs"]).await?;
     let mut answer = reply::json(
         StatusCode::ACCEPTED,
-        &run::Pending::of_accepted(&accepted, &RootPath::of(&parts.extensions)),
+        &run::RunPending::of_accepted(&accepted, &RootPath::of(&parts.extensions)),
     );
     answer
         .headers_mut()

@@ -6,11 +6,12 @@ use axum::response::Response;
 use jiff::Timestamp;
 use jobs::job::{JobId, Status};
 use jobs::store::Filter;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::app::App;
-use crate::openapi::{JOBS, Operation};
+use crate::openapi::{JOBS, Operation, reference};
 use crate::refusal::Refusal;
 use crate::request::caller::Caller;
 use crate::request::job_id;
@@ -36,7 +37,7 @@ pub(crate) fn docs() -> Operation {
     .query(
         "status",
         "Only jobs with this status.",
-        &json!({ "$ref": "#/components/schemas/JobStatus" }),
+        &reference("JobStatus"),
     )
     .query(
         "created_after",
@@ -58,14 +59,17 @@ pub(crate) fn docs() -> Operation {
         "The `next_cursor` of the previous page.",
         &json!({ "type": "string", "format": "uuid" }),
     )
-    .answers(200, "A page of jobs.", "JobPage")
+    .answers::<JobPage<'_>>(200, "A page of jobs.")
     .validates()
     .may_be_unavailable()
 }
 
-#[derive(Serialize)]
-struct Page<'a> {
+/// A page of jobs, newest first.
+#[derive(Serialize, JsonSchema)]
+struct JobPage<'a> {
     jobs: Vec<Row<'a>>,
+    /// Pass it as `cursor` for the next page; null on the last page.
+    #[schemars(with = "Option<String>")]
     next_cursor: Option<JobId>,
 }
 
@@ -87,7 +91,7 @@ pub(crate) async fn handle(
         .list(&filter, cursor, limit)
         .await
         .map_err(|error| Refusal::store_failed(&error))?;
-    let page = Page {
+    let page = JobPage {
         jobs: page.jobs.iter().map(Row::from).collect(),
         next_cursor: page.next,
     };

@@ -3,6 +3,7 @@
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use service::access::KeyView;
 
 use super::keys;
 use crate::app::App;
@@ -17,7 +18,7 @@ pub(crate) fn docs() -> Operation {
         "Revoke a key",
         "Revokes the key permanently. Its jobs stay visible to keys with the scope `admin`.",
     )
-    .answers(200, "The revoked key.", "Key")
+    .answers::<KeyView>(200, "The revoked key.")
     .finds("There is no such key.")
     .refuses(
         409,

@@ -6,19 +6,20 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use lang::fault::ENOUGH;
+use serde_json::{Value, json};
 use service::access::LONGEST_GRACE;
 
 use super::keys::{self, fault};
 use crate::app::App;
-use crate::openapi::{KEYS, Operation};
+use crate::openapi::{Component, KEYS, Operation};
 use crate::refusal::Refusal;
 use crate::request::workflow::path_parameter;
 use crate::request::{body, number};
 
 pub(crate) fn docs() -> Operation {
     Operation::new(KEYS, "Rotate a key", "Gives the key a new secret. Its id stays, and so do its jobs. The old secret is valid for `grace_seconds` more, at most 30 days.")
-        .takes_optionally("RotateRequest")
-        .answers(200, "The key with its new secret.", "MadeKey")
+        .takes_optionally(Component::written("RotateRequest", schema))
+        .answers::<keys::MadeKey<'_>>(200, "The key with its new secret.")
         .finds("There is no such key.")
         .refuses(409, "The key is revoked, has expired, or was not made through this API.")
         .refuses(413, "The body is too large.")
@@ -43,6 +44,23 @@ pub(crate) async fn handle(State(app): State<App>, request: Request) -> Result<R
         .await
         .map_err(|error| keys::refused(&error))?;
     Ok(keys::made(StatusCode::OK, &made, Vec::new()))
+}
+
+/// The schema of what [`grace`] reads.
+fn schema() -> Value {
+    json!({
+        "type": "object",
+        "description": "How long the old secret stays valid.",
+        "properties": {
+            "grace_seconds": {
+                "type": ["integer", "null"],
+                "minimum": 0,
+                "maximum": LONGEST_GRACE.as_secs(),
+                "default": 0,
+            },
+        },
+        "additionalProperties": false,
+    })
 }
 
 /// `{grace_seconds?}`.

@@ -6,6 +6,7 @@ use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use lang::fault::{PathSegment, shortened};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use service::access::{Access, IssuedKey, KeyError, KeyView};
@@ -25,17 +26,20 @@ pub(super) fn access(app: &App) -> Result<&Arc<Access>, Refusal> {
     })
 }
 
+/// An API key that is new or has a new secret.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct MadeKey<'a> {
+    /// The whole key. It is not shown again.
+    key: &'a str,
+    #[serde(flatten)]
+    view: &'a KeyView,
+    /// What may not be intended.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+}
+
 /// The answer to creating or rotating a key: the only one that holds the whole key.
 pub(super) fn made(status: StatusCode, made: &IssuedKey, warnings: Vec<String>) -> Response {
-    #[derive(Serialize)]
-    struct MadeKey<'a> {
-        key: &'a str,
-        #[serde(flatten)]
-        view: &'a KeyView,
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        warnings: Vec<String>,
-    }
-
     let shown = MadeKey {
         key: made.key.reveal(),
         view: &made.view,

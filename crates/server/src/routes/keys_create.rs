@@ -5,13 +5,13 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
 use lang::fault::ENOUGH;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use service::access::{Grants, NewKey, Scope};
 use service::limits::Limits;
 
 use super::keys::{self, fault};
 use crate::app::App;
-use crate::openapi::{KEYS, Operation};
+use crate::openapi::{Component, KEYS, Operation, reference};
 use crate::refusal::Refusal;
 use crate::request::{body, number};
 use crate::views::fault::FaultEntry;
@@ -22,8 +22,8 @@ pub(crate) fn docs() -> Operation {
         "Create a key",
         "Creates an API key. The answer holds the whole key; it is not shown again.",
     )
-    .takes("KeyRequest")
-    .answers(201, "The new key.", "MadeKey")
+    .takes(Component::written("KeyRequest", schema))
+    .answers::<keys::MadeKey<'_>>(201, "The new key.")
     .refuses(413, "The body is too large.")
     .validates()
     .may_be_unavailable()
@@ -140,6 +140,36 @@ pub(crate) fn read(mut members: Map<String, Value>) -> Result<NewKey, Refusal> {
         Err(Refusal::Invalid(faults))
     }
 }
+
+/// The schema of what [`read`] reads.
+fn schema() -> Value {
+    json!({
+        "type": "object",
+        "description": "An API key that is to be created.",
+        "required": ["name"],
+        "properties": {
+            "name": { "type": "string", "minLength": 1, "maxLength": 100, "pattern": NAME, "description": "For people." },
+            "scopes": {
+                "type": ["array", "null"],
+                "items": { "enum": Scope::ALL.map(Scope::as_str) },
+                "minItems": 1,
+                "default": ["run", "read"],
+            },
+            "workflows": {
+                "type": ["array", "null"],
+                "items": { "type": "string" },
+                "minItems": 1,
+                "description": "The workflows that the key may use; null for all.",
+            },
+            "limits": { "anyOf": [reference("Limits"), { "type": "null" }] },
+            "expires_at": { "type": ["string", "null"], "format": "date-time" },
+        },
+        "additionalProperties": false,
+    })
+}
+
+/// The pattern of names: at least one visible character, and no control characters.
+const NAME: &str = "^[^\\u0000-\\u001F\\u007F-\\u009F]*[^\\s\\u0000-\\u001F\\u007F-\\u009F][^\\u0000-\\u001F\\u007F-\\u009F]*$";
 
 /// Reads limits strictly: an unknown name, which could be a misspelt limit, is not ignored.
 fn limits_of(mut value: Value) -> Option<Limits> {

@@ -3,7 +3,9 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
+use service::access::KeyView;
 
 use super::keys;
 use crate::app::App;
@@ -17,14 +19,20 @@ pub(crate) fn docs() -> Operation {
         "List keys",
         "Lists all API keys, revoked and expired ones too, without their secrets.",
     )
-    .answers(200, "All keys.", "Keys")
+    .answers::<Keys>(200, "All keys.")
     .may_be_unavailable()
 }
 
+/// All API keys.
+#[derive(Serialize, JsonSchema)]
+struct Keys {
+    keys: Vec<KeyView>,
+}
+
 pub(crate) async fn handle(State(app): State<App>) -> Result<Response, Refusal> {
-    let views = keys::access(&app)?
+    let keys = keys::access(&app)?
         .list()
         .await
         .map_err(|error| keys::refused(&error))?;
-    Ok(reply::json(StatusCode::OK, &json!({ "keys": views })))
+    Ok(reply::json(StatusCode::OK, &Keys { keys }))
 }

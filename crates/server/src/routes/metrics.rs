@@ -6,7 +6,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
-use crate::openapi::{Operation, SERVER};
+use crate::openapi::{Content, Operation, SERVER};
 
 pub(crate) fn docs() -> Operation {
     Operation::new(
@@ -14,7 +14,7 @@ pub(crate) fn docs() -> Operation {
         "Metrics",
         "Requests, runs, nodes, model calls, tokens, cost, the queue and the store, in Prometheus' text format.",
     )
-    .responds(200, "The metrics.", &[("text/plain", "string")])
+    .responds(200, "The metrics.", [Content::text("text/plain")])
 }
 
 pub(crate) async fn handle(State(app): State<App>) -> Response {

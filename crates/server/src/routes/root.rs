@@ -5,7 +5,7 @@ use axum::http::{Extensions, HeaderMap, StatusCode};
 use axum::response::Response;
 
 use crate::app::App;
-use crate::openapi::{Operation, SERVER};
+use crate::openapi::{Content, Operation, SERVER};
 use crate::request::accept;
 use crate::request::caller::Caller;
 use crate::root_path::RootPath;
@@ -22,7 +22,7 @@ pub(crate) fn docs() -> Operation {
     .responds(
         200,
         "The overview, or the page.",
-        &[("application/json", "Overview"), ("text/html", "string")],
+        [Content::json::<Overview<'_>>(), Content::text("text/html")],
     )
 }
 

@@ -18,7 +18,7 @@ use service::submission::{Accepted, RunRequest};
 
 use super::submission;
 use crate::app::App;
-use crate::openapi::{Operation, RUN};
+use crate::openapi::{Component, Content, Operation, RUN};
 use crate::paths;
 use crate::refusal::{ProblemAnswer, Refusal};
 use crate::request::caller::Caller;
@@ -49,10 +49,10 @@ pub(crate) fn docs() -> Operation {
     .header("Prefer", "`wait=N`: wait at most N seconds for the result. `respond-async`: do not wait (RFC 7240).", "wait=10")
     .header_like("Cancel-After", "Stop the run this long after its acceptance.", "5m", json!({ "pattern": duration::PATTERN }))
     .header_like("Idempotency-Key", "A repeated request with the same key and inputs gets the same run.", "order-4711", run_headers::key_rules())
-    .takes("Inputs")
-    .responds(200, "The run completed.", &[("application/json", "RunResult"), ("text/event-stream", "EventStream")])
+    .takes(Component::of::<run::Inputs>())
+    .responds(200, "The run completed.", [Content::json::<run::RunResult<'_>>(), Content::events()])
     .leads_to_job(200)
-    .answers(202, "The run goes on.", "RunPending")
+    .answers::<run::RunPending>(202, "The run goes on.")
     .leads_to_job(202)
     .with(202, "Location", "The path of the result.")
     .with(202, "Retry-After", "Seconds to wait before polling.")
@@ -143,7 +143,7 @@ pub(crate) async fn handle(
 /// 200 for a run that completed, otherwise its problem.
 fn of_ended(job: &Job, is_keyed: bool) -> Response {
     match job.status {
-        Status::Completed => reply::json(StatusCode::OK, &run::Finished::of(job)),
+        Status::Completed => reply::json(StatusCode::OK, &run::RunResult::of(job)),
         _ => not_completed(job, is_keyed).into_response(),
     }
 }
@@ -202,7 +202,7 @@ fn until_tomorrow(at: Timestamp) -> u32 {
 fn pending(accepted: &Accepted, prefix: &RootPath) -> Response {
     let mut answer = reply::json(
         StatusCode::ACCEPTED,
-        &run::Pending::of_accepted(accepted, prefix),
+        &run::RunPending::of_accepted(accepted, prefix),
     );
     answer.headers_mut().insert(RETRY_AFTER, ASK_AFTER);
     answer
@@ -222,7 +222,7 @@ fn follow(app: &App, accepted: &Accepted, is_keyed: bool, prefix: RootPath) -> R
                 return None;
             }
             let result = match job.status {
-                Status::Completed => reply::to_json(&run::Finished::of(&job)),
+                Status::Completed => reply::to_json(&run::RunResult::of(&job)),
                 _ => not_completed(&job, is_keyed)
                     .document(|| format!("{}{}", prefix.as_str(), paths::location(id))),
             };

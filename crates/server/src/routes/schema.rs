@@ -4,8 +4,9 @@
 use axum::extract::Query;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::openapi::{Operation, RUN};
 use crate::refusal::Refusal;
@@ -24,7 +25,7 @@ pub(crate) fn docs() -> Operation {
         "`fields`, or `json-schema` for JSON Schemas (2020-12).",
         &json!({ "enum": ["fields", "json-schema"], "default": "fields" }),
     )
-    .answers(200, "The fields, or two JSON Schemas.", "SchemaAnswer")
+    .answers::<SchemaAnswer<'_>>(200, "The fields, or two JSON Schemas.")
     .validates()
 }
 
@@ -33,9 +34,20 @@ struct Options {
     format: Option<String>,
 }
 
-#[derive(Serialize)]
+/// The fields or the JSON Schemas, as they were asked for.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+enum SchemaAnswer<'a> {
+    Fields(schema::Fields<'a>),
+    JsonSchemas(JsonSchemas<'a>),
+}
+
+/// Two JSON Schemas (2020-12).
+#[derive(Serialize, JsonSchema)]
 struct JsonSchemas<'a> {
+    #[schemars(with = "Map<String, Value>")]
     input: &'a Value,
+    #[schemars(with = "Map<String, Value>")]
     output: &'a Value,
 }
 
@@ -46,25 +58,22 @@ pub(crate) async fn handle(
     let Ok(Query(Options { format })) = Query::try_from_uri(&uri) else {
         return Err(FaultEntry::unreadable_query(&uri).into());
     };
-    match format.as_deref() {
-        None | Some("fields") => Ok(reply::json(
-            StatusCode::OK,
-            &schema::Fields::of(&loaded.workflow),
-        )),
-        Some("json-schema") => Ok(reply::json(
-            StatusCode::OK,
-            &JsonSchemas {
-                input: &loaded.input_schema,
-                output: &loaded.output_schema,
-            },
-        )),
-        Some(other) => Err(FaultEntry::parameter(
-            ParameterLocation::Query,
-            "format",
-            "enum",
-            "Input should be 'fields' or 'json-schema'",
-            other,
-        )
-        .into()),
-    }
+    let answer = match format.as_deref() {
+        None | Some("fields") => SchemaAnswer::Fields(schema::Fields::of(&loaded.workflow)),
+        Some("json-schema") => SchemaAnswer::JsonSchemas(JsonSchemas {
+            input: &loaded.input_schema,
+            output: &loaded.output_schema,
+        }),
+        Some(other) => {
+            return Err(FaultEntry::parameter(
+                ParameterLocation::Query,
+                "format",
+                "enum",
+                "Input should be 'fields' or 'json-schema'",
+                other,
+            )
+            .into());
+        }
+    };
+    Ok(reply::json(StatusCode::OK, &answer))
 }

@@ -33,7 +33,7 @@ pub(crate) fn docs() -> Operation {
         "The `ETag` of an earlier answer; 304 while nothing has changed.",
         "\"0123456789abcdef\"",
     )
-    .answers(200, "The job.", "Job")
+    .answers::<Document<'_>>(200, "The job.")
     .with(200, "ETag", "Changes whenever the answer does.")
     .answers_nothing(304, "Nothing has changed.")
     .finds("There is no such job.")

@@ -3,8 +3,10 @@
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
+use service::limits::KeyUsage;
 
 use super::keys;
 use crate::app::App;
@@ -24,11 +26,17 @@ pub(crate) fn docs() -> Operation {
          usage; a key with the scope `admin` sees that of all keys, or of the one it names.",
     )
     .query("key", "The id of a key: only its usage.", &json!({ "type": "string" }))
-    .answers(200, "The usage of each key.", "Usages")
+    .answers::<Usages>(200, "The usage of each key.")
     .finds("There is no such key.")
     .refuses(409, "No API keys are in use.")
     .validates()
     .may_be_unavailable()
+}
+
+/// What API keys have spent, and what they have left.
+#[derive(Serialize, JsonSchema)]
+struct Usages {
+    keys: Vec<KeyUsage>,
 }
 
 #[derive(Default, Deserialize)]
@@ -51,10 +59,10 @@ pub(crate) async fn handle(
         (Some(own), _) => Some(own.to_string()),
         (None, wanted) => wanted,
     };
-    let usage = access.usage(wanted.as_deref()).await;
-    let usage = usage.map_err(|error| Refusal::store_failed(&error))?;
-    if usage.is_empty() && wanted.is_some() {
+    let keys = access.usage(wanted.as_deref()).await;
+    let keys = keys.map_err(|error| Refusal::store_failed(&error))?;
+    if keys.is_empty() && wanted.is_some() {
         return Err(KEY_NOT_FOUND);
     }
-    Ok(reply::json(StatusCode::OK, &json!({ "keys": usage })))
+    Ok(reply::json(StatusCode::OK, &Usages { keys }))
 }

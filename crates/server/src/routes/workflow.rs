@@ -3,7 +3,7 @@
 use axum::http::{Extensions, HeaderMap, StatusCode};
 use axum::response::Response;
 
-use crate::openapi::{Operation, SERVER};
+use crate::openapi::{Content, Operation, SERVER};
 use crate::paths::named_prefix;
 use crate::refusal::Refusal;
 use crate::request::accept;
@@ -22,7 +22,7 @@ pub(crate) fn docs() -> Operation {
     .responds(
         200,
         "The overview, or the page.",
-        &[("application/json", "Overview"), ("text/html", "string")],
+        [Content::json::<Overview<'_>>(), Content::text("text/html")],
     )
     .finds("There is no such workflow.")
 }

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::{Extensions, StatusCode};
 use axum::response::Response;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::app::App;
@@ -18,10 +19,11 @@ pub(crate) fn docs() -> Operation {
         "Workflows",
         "Lists the workflows that are served and that the caller may use, with their paths.",
     )
-    .answers(200, "The workflows.", "Workflows")
+    .answers::<Workflows<'_>>(200, "The workflows.")
 }
 
-#[derive(Serialize)]
+/// The workflows that are served.
+#[derive(Serialize, JsonSchema)]
 struct Workflows<'a> {
     workflows: Vec<Listed<'a>>,
 }

@@ -2,18 +2,31 @@
 
 use axum::http::Uri;
 use lang::fault::{Fault, FaultKind, PathSegment};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-/// `{type, loc, msg, input, ctx?}`.
-#[derive(Debug, Serialize)]
+/// A fault of a request, and where it is.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Fault")]
 pub(crate) struct FaultEntry {
+    /// The broken rule, for programs.
     r#type: &'static str,
+    /// The path to the faulty part of the request.
+    #[schemars(schema_with = "path_schema")]
     loc: Vec<PathSegment>,
+    /// A sentence for people.
     msg: String,
+    /// What was given there.
     input: Value,
+    /// The parameters of the broken rule.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Map<String, Value>")]
     ctx: Option<Value>,
+}
+
+fn path_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": { "type": ["string", "integer"] } })
 }
 
 impl FaultEntry {

@@ -3,7 +3,9 @@
 
 pub(crate) mod delivery;
 pub(crate) mod fault;
+pub(crate) mod health;
 pub(crate) mod overview;
+pub(crate) mod problem;
 pub(crate) mod rate_limit;
 pub(crate) mod reply;
 pub(crate) mod run;

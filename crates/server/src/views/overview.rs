@@ -1,17 +1,22 @@
 //! Overviews of the server or of one workflow, with the paths of what they offer.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use service::catalog::LoadedWorkflow;
 
 use crate::paths::named_prefix;
 use crate::root_path::RootPath;
 
-/// A workflow in the listing.
-#[derive(Serialize)]
+const RUNNING: &str = "running";
+
+/// A workflow that is served.
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
 pub(crate) struct Listed<'a> {
     name: &'a str,
     version: Option<&'a str>,
     description: Option<&'a str>,
+    #[schemars(schema_with = "paths_schema")]
     endpoints: Endpoints,
 }
 
@@ -28,13 +33,16 @@ impl<'a> Listed<'a> {
     }
 }
 
-/// `GET /` and `GET /workflows/{name}`.
-#[derive(Serialize)]
+/// What is served, and the paths of it.
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Overview<'a> {
+    /// The name of the workflow; null if several are served.
     workflow: Option<&'a str>,
+    #[schemars(extend("const" = RUNNING))]
     status: &'static str,
     version: Option<&'a str>,
     description: Option<&'a str>,
+    #[schemars(schema_with = "paths_schema")]
     endpoints: AllEndpoints,
 }
 
@@ -66,12 +74,21 @@ impl<'a> Overview<'a> {
         };
         Self {
             workflow: None,
-            status: "running",
+            status: RUNNING,
             version: None,
             description: None,
             endpoints,
         }
     }
+}
+
+/// Written by hand, since it is open: later versions add paths, which clients look up by name.
+fn paths_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "description": "Paths, by what they are for.",
+        "additionalProperties": { "type": "string" },
+    })
 }
 
 #[derive(Serialize)]

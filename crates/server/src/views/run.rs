@@ -1,57 +1,75 @@
 //! The answers of `POST /run`. The first five keys are the Python original's and always there.
 
+use engine::outcome::Usage;
 use jobs::job::{Job, JobId, Status};
 use jobs::json::Json;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use service::document::Outputs;
 use service::submission::Accepted;
 
 use crate::paths::location;
 use crate::root_path::RootPath;
 
-/// 200: the run's result.
-#[derive(Serialize)]
-pub(crate) struct Finished<'a> {
+/// The inputs of the workflow.
+#[derive(JsonSchema)]
+pub(crate) struct Inputs;
+
+/// The `status` of the two answers.
+const SUCCESS: &str = "success";
+const ASYNC: &str = "async";
+
+/// A run that completed.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct RunResult<'a> {
+    #[schemars(extend("const" = SUCCESS))]
     status: &'static str,
+    /// The run's duration.
+    #[schemars(with = "u64")]
     execution_time_ms: Option<u64>,
+    #[schemars(with = "Outputs")]
     outputs: Option<&'a Json>,
     job_id: JobId,
-    message: Option<&'static str>,
+    message: (),
+    #[schemars(with = "Usage")]
     usage: Option<&'a Json>,
 }
 
-impl<'a> Finished<'a> {
+impl<'a> RunResult<'a> {
     /// Of a completed job.
     pub(crate) fn of(job: &'a Job) -> Self {
         Self {
-            status: "success",
+            status: SUCCESS,
             execution_time_ms: job.execution_time_ms,
             outputs: job.outputs.as_ref(),
             job_id: job.id,
-            message: None,
+            message: (),
             usage: job.usage.as_ref(),
         }
     }
 }
 
-/// 202: a handle on the run, which goes on.
-#[derive(Serialize)]
-pub(crate) struct Pending {
+/// A handle on a run that goes on.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct RunPending {
+    #[schemars(extend("const" = ASYNC))]
     status: &'static str,
-    execution_time_ms: Option<u64>,
-    outputs: Option<()>,
+    execution_time_ms: (),
+    outputs: (),
     job_id: JobId,
+    /// A sentence that says where the result will be.
     message: String,
 }
 
-impl Pending {
+impl RunPending {
     /// Of a job that was accepted, now or for an earlier request with the same key.
     pub(crate) fn of_accepted(accepted: &Accepted, prefix: &RootPath) -> Self {
         let path = format!("{}{}", prefix.as_str(), location(accepted.id));
         Self {
-            status: "async",
-            execution_time_ms: None,
-            outputs: None,
+            status: ASYNC,
+            execution_time_ms: (),
+            outputs: (),
             job_id: accepted.id,
             message: match accepted.ended {
                 None => format!("The run goes on; its result will be at {path}."),

@@ -1,14 +1,19 @@
 //! The fields of a workflow's state, as clients of the Python original know them.
 
-use lang::workflow::{Field, Workflow};
-use serde::{Serialize, Serializer};
-use serde_json::Value;
+use std::collections::BTreeMap;
 
-/// `{workflow, inputs{name: {type, required, default, description}}, outputs[names]}`.
-#[derive(Serialize)]
+use lang::workflow::{Field, Workflow};
+use schemars::JsonSchema;
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
+
+/// The fields of a workflow's state, by name.
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Fields<'a> {
     workflow: &'a str,
+    /// `{type, required, default, description}` of each.
     #[serde(serialize_with = "by_name")]
+    #[schemars(with = "BTreeMap<String, Map<String, Value>>")]
     inputs: &'a [Field],
     outputs: Vec<&'a str>,
 }

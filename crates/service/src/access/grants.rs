@@ -3,13 +3,17 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::Limits;
 
-/// A group of operations that a key may be allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// A group of operations that a key may use.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub enum Scope {
     /// Start, retry, cancel and delete jobs.
     Run,
@@ -49,15 +53,15 @@ impl FromStr for Scope {
     }
 }
 
-/// Everything that a key may do.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// All that a key may do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Grants {
-    /// At least one.
+    /// What the key may do: at least one scope.
     pub scopes: BTreeSet<Scope>,
-    /// The workflows that it is restricted to; `None` for all.
+    /// The workflows that the key may use; `null`: all of them.
     #[serde(default)]
     pub workflows: Option<BTreeSet<String>>,
-    /// How much it may use.
+    /// How much the key may use.
     #[serde(default)]
     pub limits: Limits,
 }

@@ -9,6 +9,7 @@ use jobs::json::Json;
 use jobs::key::{Changed, Hidden256, KeyChange, KeyRecord, KeyStore};
 use jobs::store::{Error, later};
 use lang::visible::is_hidden;
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use super::grants::Grants;
@@ -51,9 +52,10 @@ pub struct IssuedKey {
     pub view: KeyView,
 }
 
-/// Whether a key is valid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// Whether a key lets anybody in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub enum KeyState {
     /// It is valid.
     Active,
@@ -63,32 +65,38 @@ pub enum KeyState {
     Revoked,
 }
 
-/// A key as it is shown: without its secret.
-#[derive(Debug, Clone, Serialize)]
+/// An API key without its secret.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "Key")]
 pub struct KeyView {
-    /// The id, which is part of the key itself.
+    /// The id of the key, which is part of the key itself.
     pub id: Arc<str>,
-    /// A label for people.
+    /// The name of the key, for people.
     pub name: Arc<str>,
-    /// As of the time of the request.
+    /// Whether the key is valid now.
     pub state: KeyState,
     /// What it may do.
     #[serde(flatten)]
     pub grants: Grants,
-    /// `None` for a key of the list.
+    /// `null` if the key is listed in the server's environment.
     #[serde(serialize_with = "as_time")]
+    #[schemars(with = "Option<Time>")]
     pub created_at: Option<Timestamp>,
-    /// When it stops being valid.
+    /// The key is valid until then.
     #[serde(serialize_with = "as_time")]
+    #[schemars(with = "Option<Time>")]
     pub expires_at: Option<Timestamp>,
-    /// When it was last used, to within a minute.
+    /// The time of its last use, to about a minute.
     #[serde(serialize_with = "as_time")]
+    #[schemars(with = "Option<Time>")]
     pub last_used_at: Option<Timestamp>,
-    /// When it was revoked.
+    /// The key is revoked since then.
     #[serde(serialize_with = "as_time")]
+    #[schemars(with = "Option<Time>")]
     pub revoked_at: Option<Timestamp>,
-    /// Until when the previous secret is valid, too.
+    /// The previous secret is valid until then, too.
     #[serde(serialize_with = "as_time")]
+    #[schemars(with = "Option<Time>")]
     pub previous_until: Option<Timestamp>,
 }
 

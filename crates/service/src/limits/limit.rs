@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use jobs::spend::Day;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 /// The highest limit of tokens per day: headers take integers of 15 digits.
@@ -14,19 +15,34 @@ pub const MOST_TOKENS: u64 = 999_999_999_999_999;
 pub const USD: RangeInclusive<f64> = 0.000_001..=999_999_999.0;
 
 /// How much a key may use. `None` stands for the server's default, or no limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(
+    deny_unknown_fields,
+    transform = nothing_required,
+    description = "The limits of an API key; null: the server's default."
+)]
 pub struct Limits {
     /// Requests per minute. All of them may come at once; then they are refilled one at a time.
+    #[schemars(range(max = u32::MAX))]
     pub requests_per_minute: Option<NonZeroU32>,
     /// Runs in flight: accepted and not ended, whether they run or wait.
+    #[schemars(range(max = u32::MAX))]
     pub max_running: Option<NonZeroU32>,
     /// Runs in flight that wait because the server is busy.
+    #[schemars(range(max = u32::MAX))]
     pub max_queued: Option<u32>,
     /// Prompt and answer tokens per day (UTC).
+    #[schemars(range(max = MOST_TOKENS))]
     pub tokens_per_day: Option<NonZeroU64>,
     /// US dollars per day (UTC).
+    #[schemars(range(min = *USD.start(), max = *USD.end()))]
     pub cost_per_day_usd: Option<f64>,
+}
+
+/// Requests may leave limits out.
+fn nothing_required(schema: &mut Schema) {
+    schema.remove("required");
 }
 
 impl Limits {

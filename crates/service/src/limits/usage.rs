@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jobs::spend::{Day, KeyDay, Spent};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::account::Snapshot;
@@ -12,54 +13,58 @@ use crate::document::Time;
 /// Days that are shown, today included.
 pub(super) const DAYS: i64 = 30;
 
-/// The usage of one key.
-#[derive(Debug, Clone, Serialize)]
+/// What an API key has spent, and what it has left.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct KeyUsage {
-    /// The key's id.
+    /// The id of the key.
     pub key: Arc<str>,
-    /// The label; `None` for a key of the list, or one that no longer exists.
+    /// The name of the key; `null` if the key is listed in the environment, or no longer exists.
     pub name: Option<Arc<str>>,
-    /// Its limits, with the server's defaults.
+    /// The limits of the key, including the server's defaults.
     pub limits: Limits,
-    /// Its runs in flight that are running.
+    /// Runs in progress.
     pub running: u64,
-    /// Its runs in flight that are waiting.
+    /// Runs that wait.
     pub waiting: u64,
-    /// What it has spent since the day began (UTC).
+    /// What was spent since the day began, in UTC.
     pub today: Spending,
-    /// What it may still spend today, less what calls under way may take.
+    /// What the key may still spend today. What calls in progress may take is already subtracted.
     pub left: Left,
-    /// When the day ends.
+    /// When the day ends, in UTC.
     pub renews_at: Time,
-    /// The last 30 days on which it spent anything, newest first.
+    /// The days of the last 30 on which something was spent, newest first.
     pub days: Vec<Spending>,
 }
 
-/// What was spent on a day.
-#[derive(Debug, Clone, Serialize)]
+/// What was spent on one day, in UTC.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Spending {
-    /// `2026-11-28`
+    /// The date, such as `2026-11-28`.
+    #[schemars(extend("format" = "date"))]
     pub day: String,
-    /// Requests that the limits allowed.
+    /// Requests that were accepted.
     pub requests: u64,
     /// Runs that were accepted.
     pub runs: u64,
-    /// Model calls that were answered or broken off.
+    /// Model calls that were answered or aborted.
     pub model_calls: u64,
-    /// Tokens of prompts.
+    /// Prompt tokens.
     pub input_tokens: u64,
-    /// Tokens of answers.
+    /// Answer tokens.
     pub output_tokens: u64,
     /// US dollars, for models whose price is known.
+    #[schemars(range(min = 0.0))]
     pub cost_usd: f64,
 }
 
-/// What is left of the daily limits; `None` where there is no limit.
-#[derive(Debug, Clone, Serialize)]
+/// `None`: not limited.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(inline)]
 pub struct Left {
-    /// Prompt and answer tokens.
+    /// Prompt and answer tokens; `null`: not limited.
     pub tokens: Option<u64>,
-    /// US dollars.
+    /// US dollars; `null`: not limited.
+    #[schemars(range(min = 0.0))]
     pub cost_usd: Option<f64>,
 }
 

@@ -2,17 +2,29 @@
 
 use jobs::job::{Job, JobId, Status};
 use outbound::{Request, Url};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::signature::Key;
-use crate::document::{Document, Time};
+use crate::document::{Time, WithoutWebhook};
 
-/// The body.
-#[derive(Serialize)]
-struct Message<'a> {
-    r#type: &'static str,
+/// The message to a webhook.
+#[derive(Serialize, JsonSchema)]
+pub struct JobEnded<'a> {
+    r#type: EventType,
     timestamp: Time,
-    data: Document<'a>,
+    data: WithoutWebhook<'a>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+enum EventType {
+    #[serde(rename = "job.completed")]
+    Completed,
+    #[serde(rename = "job.failed")]
+    Failed,
+    #[serde(rename = "job.cancelled")]
+    Cancelled,
 }
 
 /// The message about a job that has ended, signed at this second.
@@ -40,17 +52,17 @@ fn id(job: JobId) -> String {
 }
 
 fn body(job: &Job) -> Vec<u8> {
-    let message = Message {
+    let message = JobEnded {
         r#type: match job.status {
-            Status::Completed => "job.completed",
-            Status::Failed => "job.failed",
-            Status::Cancelled => "job.cancelled",
+            Status::Completed => EventType::Completed,
+            Status::Failed => EventType::Failed,
+            Status::Cancelled => EventType::Cancelled,
             Status::Pending | Status::Running | Status::Waiting | Status::Cancelling => {
                 unreachable!("only the end of a job is told")
             }
         },
         timestamp: Time(job.completed_at.unwrap_or(job.created_at)),
-        data: Document::of_end(job),
+        data: WithoutWebhook::from(job),
     };
     serde_json::to_vec(&message).expect("a job has text keys and no failing Serialize")
 }

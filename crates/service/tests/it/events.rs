@@ -52,7 +52,8 @@ async fn stored_events_tell_the_whole_run() {
     let EventKind::RunCompleted { outputs, usage, .. } = read(&events[5]).kind else {
         panic!("{:?}", events[5])
     };
-    assert_eq!(*outputs, job.outputs.unwrap().read().unwrap());
+    let kept: serde_json::Map<String, serde_json::Value> = job.outputs.unwrap().read().unwrap();
+    assert_eq!(*outputs, kept);
     assert_eq!(*usage, job.usage.unwrap().read().unwrap());
 }
 
