@@ -276,6 +276,6 @@ fn a_hang_up_ends_a_server_that_was_started_at_a_terminal() {
     let mut server = Running::start(command.stdin(Stdio::from(stdin)));
     server.url();
     server.signal("HUP");
-    server.line_with("stopping: ");
+    // A process that did not listen for the signal would have no exit code.
     assert_eq!(server.end().0, Some(0));
 }
