@@ -16,11 +16,9 @@ const WEEK: u128 = 7 * DAY;
 /// text is no duration, is below zero, or is too long to count.
 pub fn parse(text: &str) -> Option<Duration> {
     let text = text.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    if let Ok(seconds) = text.parse() {
-        return Duration::try_from_secs_f64(seconds).ok();
+    let is_number = |byte: u8| byte.is_ascii_digit() || byte == b'.';
+    if text.bytes().all(is_number) {
+        return times(text, SECOND);
     }
     let Some(iso) = text.strip_prefix(['P', 'p']) else {
         return sum(text, nanos_of_unit);
@@ -61,11 +59,18 @@ fn sum(text: &str, nanos_of: impl Fn(&str) -> Option<u128>) -> Option<Duration> 
 
 /// So many of a unit; the number may have a fraction.
 fn times(number: &str, unit_nanos: u128) -> Option<Duration> {
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    let whole: u64 = whole.parse().ok()?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if fraction.contains('.') || (whole.is_empty() && fraction.is_empty()) {
+        return None;
+    }
+    let read = |digits: &str| match digits {
+        "" => Some(0),
+        digits => digits.parse::<u64>().ok(),
+    };
+    let whole = read(whole)?;
     // Beyond nine digits nothing that counts is left.
     let fraction = fraction.get(..9).unwrap_or(fraction);
-    let share: u32 = fraction.parse().ok()?;
+    let share = read(fraction)?;
     let scale = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
     let nanos = u128::from(whole) * unit_nanos + u128::from(share) * unit_nanos / scale;
     let seconds = u64::try_from(nanos / NANOS_PER_SECOND).ok()?;
@@ -125,6 +130,7 @@ mod tests {
         check("007", Some(7_000));
         check("0", Some(0));
         check("0.5", Some(500));
+        check(".5", Some(500));
         check(" 30 ", Some(30_000));
     }
 
@@ -155,8 +161,27 @@ mod tests {
     #[test]
     fn other_texts_are_no_durations() {
         for text in [
-            "", " ", "s", "5x", "-5", "-3s", "5m30", "1h,", ",1h", "1h,,30m", "1..5s", ".s", "1.s",
-            "1 month", "soon", "inf", "NaN", "1e300",
+            "",
+            " ",
+            "s",
+            "5x",
+            "-5",
+            "-3s",
+            "5m30",
+            "1h,",
+            ",1h",
+            "1h,,30m",
+            "1..5s",
+            "1.1234567890.5",
+            ".s",
+            ".",
+            "+5",
+            "1e3",
+            "1 month",
+            "soon",
+            "inf",
+            "NaN",
+            "1e300",
         ] {
             check(text, None);
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The usual forms of durations above zero, for JSON Schemas. More is read than that.
-pub(crate) const PATTERN: &str = "^(0*[1-9][0-9]{0,9}(\\.[0-9]{1,9})?|([0-9]{1,9}(ms|s|m|h|d|w) ?)*0*[1-9][0-9]{0,8}(ms|s|m|h|d|w)( ?[0-9]{1,9}(ms|s|m|h|d|w))*)$";
+pub(crate) const PATTERN: &str = r"^(0*[1-9][0-9]{0,18}(\.[0-9]+)?|0\.[1-9][0-9]*|([0-9]{1,9}(\.[0-9]+)?(ms|s|m|h|d|w) ?)*0*[1-9][0-9]{0,8}(\.[0-9]+)?(ms|s|m|h|d|w)( ?[0-9]{1,9}(\.[0-9]+)?(ms|s|m|h|d|w))*)$";
 
 /// A number of seconds as a duration; `None` unless it is greater than zero. One too long to count
 /// is the longest duration.
@@ -43,6 +43,10 @@ mod tests {
             "0d1ms",
             "1h0m",
             "1h 30m",
+            "0.5",
+            "1.5757575757575757",
+            "9223372036854775807",
+            "1.5s",
             "2w",
             "90.25",
             "999999999d999999999h",
