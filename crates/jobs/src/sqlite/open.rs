@@ -133,6 +133,21 @@ pub(super) struct Lock {
     pub(super) database: Option<File>,
 }
 
+impl Drop for Lock {
+    /// Closing the files would do, if nobody else had them: a process that another thread has just
+    /// forked has, until it executes its program.
+    fn drop(&mut self) {
+        for file in [Some(&self.beside), self.database.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            if let Err(error) = file.unlock() {
+                tracing::debug!(%error, "a lock of the store goes only with its file");
+            }
+        }
+    }
+}
+
 impl Lock {
     pub(super) fn of(file: &Path) -> Result<Self, OpenError> {
         Ok(Self {
@@ -348,7 +363,7 @@ mod tests {
 
     use rusqlite::StatementStatus;
 
-    use super::{connect_writer, locate};
+    use super::{Lock, OpenError, connect_writer, locate};
     use crate::sqlite::Options;
 
     #[test]
@@ -376,5 +391,19 @@ mod tests {
         );
         assert!(locate(Path::new("no/such/directory/file.db")).is_err());
         assert!(locate(Path::new("..")).is_ok());
+    }
+
+    #[test]
+    fn a_dropped_lock_is_gone_although_a_forked_process_still_has_its_files() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("jobs.db");
+        std::fs::File::create(&file).expect("a file");
+        let lock = Lock::of(&file).expect("nobody has it");
+        assert!(matches!(Lock::of(&file), Err(OpenError::InUse)));
+        let database = lock.database.as_ref().expect("there is a file");
+        let inherited = [lock.beside.try_clone(), database.try_clone()];
+        drop(lock);
+        Lock::of(&file).expect("nobody has it any more");
+        drop(inherited);
     }
 }
