@@ -13,7 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use lang::workflow::{FieldId, NodeId};
 
 use crate::context::{Context, Stop};
-use crate::outcome::{Failure, FailureCode};
+use crate::outcome::{Failure, FailureCode, Usage};
 use crate::plan::Plan;
 use crate::progress::{FinishedExecution, Progress, ScheduledWork};
 use crate::scope::Variables;
@@ -65,6 +65,19 @@ pub(crate) async fn run(
         };
         (pending, execute(&node_plan.kind, &execution).await)
     };
+    if let ([only], 0) = (nodes.as_slice(), items.len()) {
+        // As most steps are. Boxed, so that a run's future is no larger for it; the set below would
+        // add its queue, and a waker of its own for each poll.
+        let (pending, executed) = Box::pin(start(*only, is_interrupted)).await;
+        progress.done.push(finished(
+            plan,
+            &mut progress.usage,
+            pending,
+            executed,
+            before,
+        )?);
+        return Ok(());
+    }
     let nodes = nodes.into_iter();
     let mut in_flight: FuturesUnordered<_> =
         nodes.map(|node| start(node, is_interrupted)).collect();
@@ -86,20 +99,11 @@ pub(crate) async fn run(
             }
         }
         let mut events_suffice = true;
-        for (pending, Executed { result, usage }) in ended.drain(..) {
+        for (pending, executed) in ended.drain(..) {
             items_in_flight -= usize::from(pending.item.is_some());
-            let outputs = match result {
-                Ok(outputs) => Some(outputs),
-                Err(failure) if ends_loop(plan, pending, &failure, before) => None,
-                Err(failure) => return Err(failure.into()),
-            };
-            events_suffice &= outputs.is_some();
-            progress.usage.add(&plan.node(pending.node).id, &usage);
-            progress.done.push(FinishedExecution {
-                work: pending.work,
-                item: pending.item.map(|(_, index)| index),
-                outputs,
-            });
+            let finished = finished(plan, &mut progress.usage, pending, executed, before)?;
+            events_suffice &= finished.outputs.is_some();
+            progress.done.push(finished);
         }
         // The last execution is saved with the end of the step.
         let is_last = in_flight.is_empty() && items.len() == 0;
@@ -121,6 +125,28 @@ pub(crate) async fn run(
             }
         }
     }
+}
+
+/// Books what an execution took, and gives what is recorded of its end; its failure, where that ends
+/// the run.
+fn finished(
+    plan: &Plan,
+    usage: &mut Usage,
+    pending: PendingExecution,
+    executed: Executed,
+    before: Variables<'_>,
+) -> Result<FinishedExecution, Failure> {
+    let outputs = match executed.result {
+        Ok(outputs) => Some(outputs),
+        Err(failure) if ends_loop(plan, pending, &failure, before) => None,
+        Err(failure) => return Err(failure),
+    };
+    usage.add(&plan.node(pending.node).id, &executed.usage);
+    Ok(FinishedExecution {
+        work: pending.work,
+        item: pending.item.map(|(_, index)| index),
+        outputs,
+    })
 }
 
 /// The executions of a step that are not done yet.

@@ -54,6 +54,9 @@ fn foreign(app: &App, request: &Request) -> Option<ProblemAnswer> {
     let of_header = request.headers().get(HOST);
     let of_header = of_header.map(|host| host.to_str().unwrap_or("?"));
     let is_ours = |authority: &str| {
+        if is_usual(authority) {
+            return true;
+        }
         let Some(host) = host_of(authority) else {
             return false;
         };
@@ -75,6 +78,14 @@ fn foreign(app: &App, request: &Request) -> Option<ProblemAnswer> {
     ))
 }
 
+/// Whether that is, spelled as nearly every client does, a name of this machine that is always
+/// allowed. Spares those requests the reading of an authority.
+fn is_usual(authority: &str) -> bool {
+    let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
+    let is_port = port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
+    is_port && (host == "localhost" || host == "127.0.0.1")
+}
+
 /// The host in lower case, without the port, brackets, and a dot at the end.
 fn host_of(authority: &str) -> Option<String> {
     let authority = authority.parse::<Authority>().ok()?;
@@ -89,6 +100,23 @@ fn host_of(authority: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_usual_names_of_this_machine_are_known_as_they_stand() {
+        for authority in ["localhost", "localhost:8000", "127.0.0.1", "127.0.0.1:80"] {
+            assert!(is_usual(authority), "{authority}");
+        }
+        for authority in [
+            "localhost.evil.example",
+            "localhost:80@evil.example",
+            "127.0.0.1.evil.example:80",
+            "evil.example:127",
+            "localhost:8000:1",
+            "",
+        ] {
+            assert!(!is_usual(authority), "{authority}");
+        }
+    }
 
     #[test]
     fn a_host_is_compared_without_its_port() {
