@@ -35,8 +35,8 @@ impl<K: Serialize + Send + Sync> Payload for Numbered<K> {
     }
 }
 
-/// As `Timestamp` serialises itself, in a fifth of the instructions: a run writes several, and the
-/// general way passes each piece of one through the escaping of a JSON text.
+/// As `Timestamp` serialises itself, with fewer instructions: a run writes several, and the general
+/// way passes each piece of one through the escaping of a JSON text.
 fn as_text<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     let time = Offset::UTC.to_datetime(*at);
     let Ok(year) = u32::try_from(time.year()) else {
