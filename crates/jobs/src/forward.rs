@@ -18,8 +18,8 @@ use crate::job::{Definition, Ending, Job, JobId, NewJob, Workload};
 use crate::json::Json;
 use crate::parking::{Parked, Wait, WakeUp, Woken};
 use crate::store::{
-    CancelRequested, Claimant, Claimed, Counts, Error, Filter, JobStore, Lease, LeaseState, Page,
-    StoredEvent, SubmitOptions, Submitted,
+    Beat, CancelRequested, Claimed, Counts, Error, Filter, JobStore, Lease, Page, Renewal, Replica,
+    ReplicaId, ReplicaState, StoredEvent, SubmitOptions, Submitted, Tail,
 };
 use crate::webhook::{ClaimedDelivery, DeliveryCapacity, DeliveryLease, Settlement, Webhook};
 
@@ -32,7 +32,7 @@ pub enum Verb {
     Claim,
     /// Releasing the leases that an earlier process left.
     Release,
-    /// Renewing leases.
+    /// Registering a replica, its beats, and its leave.
     Heartbeat,
     /// Saving events.
     Checkpoint {
@@ -96,6 +96,10 @@ macro_rules! forward {
             fn is_durable(&self) -> bool {
                 self.outlives_process()
             }
+
+            fn is_shared(&self) -> bool {
+                self.inner().is_shared()
+            }
         }
     };
 }
@@ -103,17 +107,19 @@ macro_rules! forward {
 forward! {
     Verb::Submit => submit(job: NewJob, options: SubmitOptions) -> Submitted;
     Verb::Submit => submit_ended(
-        job: NewJob, by: &Claimant, ending: Ending, events: Vec<StoredEvent>
+        job: NewJob, by: ReplicaId, ending: Ending, events: Vec<StoredEvent>
     ) -> Job;
-    Verb::Claim => claim(by: &Claimant, limit: usize, now: Timestamp) -> Vec<Claimed>;
+    Verb::Claim => claim(by: ReplicaId, limit: usize, now: Timestamp) -> Vec<Claimed>;
     Verb::Claim => claim_fairly(
-        by: &Claimant, limit: usize, running: &BTreeMap<Arc<str>, usize>, now: Timestamp
+        by: ReplicaId, limit: usize, running: &BTreeMap<Arc<str>, usize>, now: Timestamp
     ) -> Vec<Claimed>;
-    Verb::Claim => claim_overdue(by: &Claimant, limit: usize, now: Timestamp) -> Vec<Claimed>;
+    Verb::Claim => claim_overdue(by: ReplicaId, limit: usize, now: Timestamp) -> Vec<Claimed>;
     Verb::Release => release_leases() -> usize;
-    Verb::Heartbeat => heartbeat(
-        leases: &[Lease], lease_for: Duration, now: Timestamp
-    ) -> Vec<LeaseState>;
+    Verb::Heartbeat => register(replica: &Replica, now: Timestamp) -> ();
+    Verb::Heartbeat => beat(by: ReplicaId, renewal: Renewal<'_>, now: Timestamp) -> Beat;
+    Verb::Heartbeat => deregister(id: ReplicaId) -> ();
+    Verb::List => replicas() -> Vec<ReplicaState>;
+    Verb::Read => cancelling(by: ReplicaId) -> Vec<JobId>;
     Verb::Checkpoint { with_progress: progress.is_some() } => checkpoint(
         lease: &Lease, progress: Option<Json>, events: Vec<StoredEvent>
     ) -> ();
@@ -128,6 +134,7 @@ forward! {
     Verb::Read => get(id: JobId) -> Option<Job>;
     Verb::Read => workload(id: JobId) -> Option<Workload>;
     Verb::Read => events(id: JobId, after: u64, limit: usize) -> Vec<StoredEvent>;
+    Verb::Read => tails(positions: &[(JobId, u64)], limit: usize) -> Vec<Option<Tail>>;
     Verb::Read => webhook(id: JobId) -> Option<Webhook>;
     Verb::Definition => definition(hash: &str) -> Option<Arc<Definition>>;
     Verb::List => list(filter: &Filter, cursor: Option<JobId>, limit: usize) -> Page;
@@ -137,9 +144,9 @@ forward! {
     ) -> Vec<ClaimedDelivery>;
     Verb::Deliver => settle_delivery(lease: &DeliveryLease, settlement: Settlement) -> ();
     Verb::Remove => delete(id: JobId) -> ();
-    Verb::Remove => expire(before: Timestamp, limit: usize) -> usize;
+    Verb::Remove => expire(kept_for: Duration, limit: usize, now: Timestamp) -> usize;
     Verb::Remove => expire_over(max_bytes: u64, limit: usize) -> usize;
-    Verb::Remove => expire_keys(used_before: Timestamp, limit: usize) -> usize;
+    Verb::Remove => expire_keys(limit: usize, now: Timestamp) -> usize;
     Verb::Ping => ping() -> ();
 }
 
@@ -147,7 +154,6 @@ forward! {
 mod tests {
     use std::sync::Mutex;
 
-    use jiff::Timestamp;
     use uuid::Uuid;
 
     use super::*;
@@ -191,7 +197,7 @@ mod tests {
         let lease = Lease {
             job: id,
             token: 1,
-            expires_at: Timestamp::UNIX_EPOCH,
+            replica: ReplicaId(Uuid::nil()),
         };
         let refused = store.hand_back(&lease).await;
         assert!(matches!(

@@ -1,4 +1,4 @@
-//! What names a job.
+//! What names a job, and what names those who run it.
 
 use std::str::FromStr;
 
@@ -24,5 +24,15 @@ impl FromStr for JobId {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         text.parse().map(Self)
+    }
+}
+
+/// The id of one life of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplicaId(pub uuid::Uuid);
+
+impl std::fmt::Display for ReplicaId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
     }
 }

@@ -176,6 +176,10 @@ pub struct NewJob {
     pub idempotency: Option<Idempotency>,
     /// Receives a message when the job has ended.
     pub webhook: Option<Webhook>,
+    /// The lowest level of a replica that can run it, for stores on which versions of the program
+    /// meet. It rises when a version writes definitions, progress or events that the one before
+    /// cannot read.
+    pub level: u32,
 }
 
 impl NewJob {
@@ -222,7 +226,8 @@ pub struct Idempotency {
     pub scope: String,
     /// The value of the `Idempotency-Key` header.
     pub key: String,
-    /// Hash of the validated inputs and the workflow's version.
+    /// Hash of the validated inputs. Not of the workflow's version: while two versions are served, a
+    /// repeated request may meet the other one.
     pub fingerprint: String,
 }
 

@@ -9,6 +9,8 @@ pub mod json;
 pub mod key;
 pub mod memory;
 pub mod parking;
+pub mod replica;
+mod replicas;
 pub mod spend;
 pub mod sqlite;
 pub mod store;

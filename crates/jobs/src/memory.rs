@@ -7,7 +7,7 @@
 //! - `pending`, and the same by workflow: ids in the queue; the smallest is the oldest.
 //! - `waiting`: ids of parked jobs; `wake_times` has those that wake by themselves, by when.
 //! - `deadlines`: of those in the queue and the parked ones, the ones with a deadline, by it.
-//! - `leases`: ids that run, by the time their lease lapses.
+//! - `replicas`: who is alive; `held_by` has the ids that run, by the replica that holds them.
 //! - `ended`: ids that ended, by when: the order in which they are forgotten.
 //! - `owed`: the same of those whose webhook is not settled; they are forgotten last.
 //! - `due`: of those, when their webhook may be tried or, while somebody tries it, tried by
@@ -50,8 +50,9 @@ use crate::key::Keys;
 use crate::parking::{Parked, Wait, WakeUp, Woken};
 use crate::spend::{Day, Spent};
 use crate::store::{
-    CancelRequested, Claimant, Claimed, Counts, Error, Filter, JobStore, Lease, LeaseState, Page,
-    PageInProgress, StoredEvent, SubmitOptions, Submitted, later,
+    Beat, CancelRequested, Claimed, Counts, Error, Filter, IDEMPOTENCY_KEPT, JobStore, Lease, Page,
+    PageInProgress, Renewal, Replica, ReplicaId, ReplicaState, StoredEvent, SubmitOptions, Submitted,
+    Tail, earlier,
 };
 use crate::webhook::{ClaimedDelivery, DeliveryCapacity, DeliveryLease, Settlement, Webhook};
 use record::Record;
@@ -69,7 +70,11 @@ pub struct MemoryStore {
 }
 
 /// What keys have spent.
-type Sums = BTreeMap<(Day, Arc<str>), Spent>;
+#[derive(Debug, Default)]
+struct Sums {
+    by_day: BTreeMap<(Day, Arc<str>), Spent>,
+    last_batches: BTreeMap<ReplicaId, u64>,
+}
 
 impl MemoryStore {
     /// Empty.
@@ -93,6 +98,9 @@ impl MemoryStore {
 impl JobStore for MemoryStore {
     async fn submit(&self, job: NewJob, options: SubmitOptions) -> Result<Submitted, Error> {
         let mut tables = self.tables();
+        if tables.jobs.contains_key(&job.id) {
+            return Ok(tables.submitted_before(job.id, options.claim));
+        }
         if let Some(idempotency) = &job.idempotency
             && let Some(found) = tables.find_key(idempotency, job.created_at)
         {
@@ -110,7 +118,7 @@ impl JobStore for MemoryStore {
                 tables.enqueue(id);
                 None
             }
-            Some(by) => tables.claim(id, &by, now).map(Box::new),
+            Some(by) => tables.claim(id, by, now).map(Box::new),
         };
         drop(tables);
         drop(gone);
@@ -120,7 +128,7 @@ impl JobStore for MemoryStore {
     async fn submit_ended(
         &self,
         job: NewJob,
-        by: &Claimant,
+        by: ReplicaId,
         ending: Ending,
         events: Vec<StoredEvent>,
     ) -> Result<Job, Error> {
@@ -134,6 +142,9 @@ impl JobStore for MemoryStore {
         record.claim(by, now).expect("it waits");
         let job = record.finish(ending, events)?;
         let mut tables = self.tables();
+        if let Some(stored) = tables.jobs.get(&job.id) {
+            return Ok(stored.job());
+        }
         tables.insert_ended(definition, record);
         let gone = tables.forget_beyond(&self.limits, at);
         drop(tables);
@@ -143,14 +154,16 @@ impl JobStore for MemoryStore {
 
     async fn claim(
         &self,
-        by: &Claimant,
+        by: ReplicaId,
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error> {
         let mut tables = self.tables();
-        tables.wake_due(now);
+        if !tables.begin_claim(by, now) {
+            return Ok(Vec::new());
+        }
         let due = tables
-            .lapsed(now)
+            .lapsed()
             .chain(tables.pending.iter().copied())
             .take(limit)
             .collect();
@@ -159,14 +172,16 @@ impl JobStore for MemoryStore {
 
     async fn claim_fairly(
         &self,
-        by: &Claimant,
+        by: ReplicaId,
         limit: usize,
         running: &BTreeMap<Arc<str>, usize>,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error> {
         let mut tables = self.tables();
-        tables.wake_due(now);
-        let lapsed = tables.lapsed(now).take(limit).collect();
+        if !tables.begin_claim(by, now) {
+            return Ok(Vec::new());
+        }
+        let lapsed = tables.lapsed().take(limit).collect();
         let mut claimed = tables.claim_all(lapsed, by, now);
         let mut running = running.clone();
         fairness::count(&mut running, &claimed);
@@ -181,24 +196,53 @@ impl JobStore for MemoryStore {
 
     async fn release_leases(&self) -> Result<usize, Error> {
         let mut tables = self.tables();
-        let ids: Vec<JobId> = tables.leases.iter().map(|(_, id)| *id).collect();
-        tables.leases = ids.iter().map(|id| (Timestamp::MIN, *id)).collect();
-        for id in &ids {
-            if let Some(record) = tables.jobs.get_mut(id) {
-                record.lease_expires_at = Timestamp::MIN;
-            }
-        }
+        tables.replicas.declare_all_dead();
         tables.release_deliveries();
-        Ok(ids.len())
+        Ok(tables.lapsed().count())
+    }
+
+    async fn register(&self, replica: &Replica, now: Timestamp) -> Result<(), Error> {
+        self.tables().replicas.register(replica, now);
+        Ok(())
+    }
+
+    async fn beat(
+        &self,
+        by: ReplicaId,
+        renewal: Renewal<'_>,
+        now: Timestamp,
+    ) -> Result<Beat, Error> {
+        self.tables().beat(by, renewal, now)
+    }
+
+    async fn deregister(&self, id: ReplicaId) -> Result<(), Error> {
+        self.tables().replicas.deregister(id);
+        Ok(())
+    }
+
+    async fn replicas(&self) -> Result<Vec<ReplicaState>, Error> {
+        let tables = self.tables();
+        Ok(tables.replicas.states(|id| tables.held_by(id).count()))
+    }
+
+    async fn cancelling(&self, by: ReplicaId) -> Result<Vec<JobId>, Error> {
+        let tables = self.tables();
+        let cancelling = tables
+            .held_by(by)
+            .filter(|record| record.head.status == Status::Cancelling);
+        Ok(cancelling.map(|record| record.head.id).collect())
     }
 
     async fn claim_overdue(
         &self,
-        by: &Claimant,
+        by: ReplicaId,
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error> {
         let mut tables = self.tables();
+        if !tables.replicas.is_alive(by) {
+            return Ok(Vec::new());
+        }
         let passed = tables
             .deadlines
             .iter()
@@ -208,36 +252,6 @@ impl JobStore for MemoryStore {
         Ok(tables.claim_all(due, by, now))
     }
 
-    async fn heartbeat(
-        &self,
-        leases: &[Lease],
-        lease_for: Duration,
-        now: Timestamp,
-    ) -> Result<Vec<LeaseState>, Error> {
-        let mut tables = self.tables();
-        let expires_at = later(now, lease_for);
-        let renew = |lease: &Lease| {
-            let Ok(record) = tables.held(lease) else {
-                return LeaseState {
-                    lease: None,
-                    cancel: false,
-                };
-            };
-            let cancel = record.head.status == Status::Cancelling;
-            let lapsed_at = std::mem::replace(&mut record.lease_expires_at, expires_at);
-            tables.leases.remove(&(lapsed_at, lease.job));
-            tables.leases.insert((expires_at, lease.job));
-            LeaseState {
-                lease: Some(Lease {
-                    expires_at,
-                    ..lease.clone()
-                }),
-                cancel,
-            }
-        };
-        Ok(leases.iter().map(renew).collect())
-    }
-
     async fn checkpoint(
         &self,
         lease: &Lease,
@@ -245,7 +259,7 @@ impl JobStore for MemoryStore {
         events: Vec<StoredEvent>,
     ) -> Result<(), Error> {
         let mut tables = self.tables();
-        tables.held(lease)?.save(progress, events);
+        tables.leased(lease)?.save(progress, events);
         Ok(())
     }
 
@@ -257,10 +271,14 @@ impl JobStore for MemoryStore {
     ) -> Result<Job, Error> {
         let mut tables = self.tables();
         let at = ending.at;
-        let record = tables.held(lease)?;
-        let job = record.finish(ending, events)?;
-        let lapses_at = record.lease_expires_at;
-        tables.leases.remove(&(lapses_at, lease.job));
+        if let Some(record) = tables.jobs.get(&lease.job)
+            && record.is_of(lease)
+            && record.head.status.is_final()
+        {
+            return Ok(record.job());
+        }
+        let job = tables.leased(lease)?.finish(ending, events)?;
+        tables.let_go(lease.job, Some(lease.replica));
         tables.enter_ended(lease.job);
         let gone = tables.forget_beyond(&self.limits, at);
         drop(tables);
@@ -270,7 +288,7 @@ impl JobStore for MemoryStore {
 
     async fn hand_back(&self, lease: &Lease) -> Result<(), Error> {
         let mut tables = self.tables();
-        let record = tables.held(lease)?;
+        let record = tables.leased(lease)?;
         let status = record
             .head
             .status
@@ -279,12 +297,11 @@ impl JobStore for MemoryStore {
         record.give_up_lease();
         record.starts -= 1;
         record.head.status = status;
-        let lapses_at = std::mem::replace(&mut record.lease_expires_at, Timestamp::MIN);
-        tables.leases.remove(&(lapses_at, lease.job));
+        tables.let_go(lease.job, Some(lease.replica));
         if status == Status::Pending {
             tables.enqueue(lease.job);
         } else {
-            tables.leases.insert((Timestamp::MIN, lease.job));
+            tables.hold(lease.job, None);
         }
         Ok(())
     }
@@ -374,6 +391,22 @@ impl JobStore for MemoryStore {
         Ok(record.map_or_else(Vec::new, |record| record.events(after, limit)))
     }
 
+    async fn tails(
+        &self,
+        positions: &[(JobId, u64)],
+        limit: usize,
+    ) -> Result<Vec<Option<Tail>>, Error> {
+        let tables = self.tables();
+        let tail = |(id, after): &(JobId, u64)| {
+            let record = tables.jobs.get(id)?;
+            Some(Tail {
+                status: record.head.status,
+                events: record.events(*after, limit),
+            })
+        };
+        Ok(positions.iter().map(tail).collect())
+    }
+
     async fn claim_deliveries(
         &self,
         capacity: &DeliveryCapacity,
@@ -407,7 +440,13 @@ impl JobStore for MemoryStore {
         Ok(())
     }
 
-    async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, Error> {
+    async fn expire(
+        &self,
+        kept_for: Duration,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<usize, Error> {
+        let before = earlier(now, kept_for);
         let mut tables = self.tables();
         for forgotten in 0..limit {
             match tables.ended.first().copied() {
@@ -434,7 +473,8 @@ impl JobStore for MemoryStore {
         Ok(limit)
     }
 
-    async fn expire_keys(&self, used_before: Timestamp, limit: usize) -> Result<usize, Error> {
+    async fn expire_keys(&self, limit: usize, now: Timestamp) -> Result<usize, Error> {
+        let used_before = earlier(now, IDEMPOTENCY_KEPT);
         Ok(self.tables().forget_keys(used_before, usize::MAX, limit))
     }
 
@@ -443,7 +483,7 @@ impl JobStore for MemoryStore {
         Ok(Counts {
             pending: tables.pending.len(),
             waiting: tables.waiting.len(),
-            running: tables.leases.len(),
+            running: tables.held(),
             ended: tables.ended.len() + tables.owed.len(),
         })
     }
@@ -453,6 +493,10 @@ impl JobStore for MemoryStore {
     }
 
     fn is_durable(&self) -> bool {
+        false
+    }
+
+    fn is_shared(&self) -> bool {
         false
     }
 }

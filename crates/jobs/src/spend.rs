@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
+use crate::id::ReplicaId;
 use crate::store::Error;
 
 const SECONDS: i64 = 24 * 60 * 60;
@@ -104,11 +105,22 @@ pub struct KeyDay {
     pub spent: Spent,
 }
 
+/// Which batch of differences it is: of those of one writer each has a number above the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchNumber {
+    /// Whose batches are counted; fresh for each process.
+    pub writer: ReplicaId,
+    /// From 1.
+    pub number: u64,
+}
+
 /// A store's sums. Each verb is atomic. Sums are as durable as the jobs of the same store.
 #[async_trait]
 pub trait SpendStore: Send + Sync + fmt::Debug {
-    /// Adds, and returns the new sums of the same keys and days in the same order.
-    async fn spend(&self, more: Vec<KeyDay>) -> Result<Vec<Spent>, Error>;
+    /// Adds, and returns the new sums of the same keys and days in the same order. A batch whose
+    /// number is not above the last one of its writer was added before, by a call whose answer was
+    /// lost; it adds nothing.
+    async fn spend(&self, batch: BatchNumber, more: Vec<KeyDay>) -> Result<Vec<Spent>, Error>;
 
     /// The sums from that day on, the oldest first, of one key or of all keys.
     async fn spent(&self, key: Option<&str>, since: Day) -> Result<Vec<KeyDay>, Error>;

@@ -10,9 +10,8 @@
 //! parked job, `wake_ups` one for each thing that woke a job. `api_keys` has a row per API key.
 //!
 //! **Indexes.** Each verb finds its rows in one: `jobs_by_status` is the queue (the pending ones by
-//! id) and, with those by workflow and owner, the order of listings; `jobs_by_lease` has the
-//! running ones by lapse, `jobs_by_deadline` the pending and the parked ones by deadline,
-//! `waits_by_time` the parked ones by when they wake by themselves, `jobs_by_end` the ended ones in
+//! id) and, with those by workflow and owner, the order of listings; `jobs_by_deadline` has the
+//! pending and the parked ones by deadline, `waits_by_time` the parked ones by when they wake by themselves, `jobs_by_end` the ended ones in
 //! the order in which they are forgotten, without those that owe a webhook; `webhooks_by_time` has
 //! the deliveries by when they are due, `webhooks_by_host` by host, and `webhook_hosts`, which
 //! triggers maintain, the hosts by what is due first: deliveries to a host that can take no more
@@ -34,6 +33,7 @@ mod database;
 mod deliveries;
 mod fault;
 mod files;
+mod holders;
 mod keys;
 mod leases;
 mod listing;
@@ -58,15 +58,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::fairness;
 use crate::job::{Definition, Ending, Job, JobId, NewJob, Workload};
 use crate::json::Json;
 use crate::parking::{Parked, Wait, WakeUp, Woken};
+use crate::replicas::compare;
 use crate::store::{
-    CancelRequested, Claimant, Claimed, Counts, Error, Filter, JobStore, Lease, LeaseState, Page,
-    StoredEvent, SubmitOptions, Submitted,
+    Beat, CancelRequested, Claimed, Counts, Error, Filter, IDEMPOTENCY_KEPT, JobStore, Lease, Page,
+    Renewal, Replica, ReplicaId, ReplicaState, StoredEvent, SubmitOptions, Submitted, Tail, earlier,
 };
 use crate::webhook::{ClaimedDelivery, DeliveryCapacity, DeliveryLease, Settlement, Webhook};
 use contents::Hashes;
@@ -195,41 +196,39 @@ impl JobStore for SqliteStore {
     async fn submit_ended(
         &self,
         job: NewJob,
-        by: &Claimant,
+        by: ReplicaId,
         ending: Ending,
         events: Vec<StoredEvent>,
     ) -> Result<Job, Error> {
         let hashes = Hashes::of(&job.workload).await;
-        let by = by.clone();
         self.writer
-            .write(move |tables| tables.submit_ended(&job, &hashes, &by, &ending, &events))
+            .write(move |tables| tables.submit_ended(&job, &hashes, by, &ending, &events))
             .await
     }
 
     async fn claim(
         &self,
-        by: &Claimant,
+        by: ReplicaId,
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error> {
         self.in_chunks(limit, |_, most| {
-            let by = by.clone();
-            move |tables: &mut Tables<'_>| tables.claim(&by, most, now)
+                move |tables: &mut Tables<'_>| tables.claim(by, most, now)
         })
         .await
     }
 
     async fn claim_fairly(
         &self,
-        by: &Claimant,
+        by: ReplicaId,
         limit: usize,
         running: &BTreeMap<Arc<str>, usize>,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error> {
         self.in_chunks(limit, |claimed: &[Claimed], most| {
-            let (by, mut running) = (by.clone(), running.clone());
+            let mut running = running.clone();
             fairness::count(&mut running, claimed);
-            move |tables: &mut Tables<'_>| tables.claim_fairly(&by, most, &running, now)
+            move |tables: &mut Tables<'_>| tables.claim_fairly(by, most, &running, now)
         })
         .await
     }
@@ -243,35 +242,47 @@ impl JobStore for SqliteStore {
             .await
     }
 
+    async fn register(&self, replica: &Replica, now: Timestamp) -> Result<(), Error> {
+        self.writer.holders().replicas().register(replica, now);
+        Ok(())
+    }
+
+    async fn beat(
+        &self,
+        by: ReplicaId,
+        renewal: Renewal<'_>,
+        now: Timestamp,
+    ) -> Result<Beat, Error> {
+        self.writer.holders().replicas().beat(by, renewal, now)?;
+        let held = self.writer.write(move |tables| tables.held_by(by)).await?;
+        Ok(compare(by, renewal.leases, held))
+    }
+
+    async fn deregister(&self, id: ReplicaId) -> Result<(), Error> {
+        self.writer.holders().deregister(id);
+        Ok(())
+    }
+
+    async fn replicas(&self) -> Result<Vec<ReplicaState>, Error> {
+        let held = self.writer.write(|tables| Ok(tables.held_by_each()?)).await?;
+        let replicas = self.writer.holders().replicas();
+        Ok(replicas.states(|id| held.get(&id).copied().unwrap_or(0)))
+    }
+
+    async fn cancelling(&self, by: ReplicaId) -> Result<Vec<JobId>, Error> {
+        self.readers.read(move |connection| holders::cancelling(connection, by)).await
+    }
+
     async fn claim_overdue(
         &self,
-        by: &Claimant,
+        by: ReplicaId,
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error> {
         self.in_chunks(limit, |_, most| {
-            let by = by.clone();
-            move |tables: &mut Tables<'_>| tables.claim_overdue(&by, most, now)
+                move |tables: &mut Tables<'_>| tables.claim_overdue(by, most, now)
         })
         .await
-    }
-
-    async fn heartbeat(
-        &self,
-        leases: &[Lease],
-        lease_for: Duration,
-        now: Timestamp,
-    ) -> Result<Vec<LeaseState>, Error> {
-        let mut states = Vec::with_capacity(leases.len());
-        for leases in leases.chunks(CHUNK) {
-            let leases = leases.to_vec();
-            states.extend(
-                self.writer
-                    .write(move |tables| tables.heartbeat(&leases, lease_for, now))
-                    .await?,
-            );
-        }
-        Ok(states)
     }
 
     async fn checkpoint(
@@ -280,7 +291,7 @@ impl JobStore for SqliteStore {
         progress: Option<Json>,
         events: Vec<StoredEvent>,
     ) -> Result<(), Error> {
-        let lease = lease.clone();
+        let lease = *lease;
         self.writer
             .write(move |tables| tables.checkpoint(&lease, progress.as_ref(), &events))
             .await
@@ -292,14 +303,14 @@ impl JobStore for SqliteStore {
         ending: Ending,
         events: Vec<StoredEvent>,
     ) -> Result<Job, Error> {
-        let lease = lease.clone();
+        let lease = *lease;
         self.writer
             .write(move |tables| tables.finish(&lease, &ending, &events))
             .await
     }
 
     async fn hand_back(&self, lease: &Lease) -> Result<(), Error> {
-        let lease = lease.clone();
+        let lease = *lease;
         self.writer
             .write(move |tables| tables.hand_back(&lease))
             .await
@@ -312,7 +323,7 @@ impl JobStore for SqliteStore {
         progress: Option<Json>,
         events: Vec<StoredEvent>,
     ) -> Result<Parked, Error> {
-        let lease = lease.clone();
+        let lease = *lease;
         self.writer
             .write(move |tables| tables.park(&lease, &wait, progress.as_ref(), &events))
             .await
@@ -396,23 +407,31 @@ impl JobStore for SqliteStore {
     }
 
     async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<StoredEvent>, Error> {
-        // What a client sends as its last event may be any number.
-        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        self.readers
+            .read(move |connection| events(connection, id, after, limit))
+            .await
+    }
+
+    async fn tails(
+        &self,
+        positions: &[(JobId, u64)],
+        limit: usize,
+    ) -> Result<Vec<Option<Tail>>, Error> {
+        let positions = positions.to_vec();
         self.readers
             .read(move |connection| {
-                connection
-                    .prepare_cached(
-                        "SELECT e.id, e.kind, e.data FROM jobs j JOIN events e ON e.job = j.seq
-                         WHERE j.id = ?1 AND e.id > ?2 ORDER BY e.id LIMIT ?3",
-                    )?
-                    .query_map(params![id, after, values::limit(limit)], |row| {
-                        Ok(StoredEvent {
-                            id: row.get(0)?,
-                            kind: Cow::Owned(row.get(1)?),
-                            data: row.get(2)?,
-                        })
-                    })?
-                    .collect()
+                let tail = |(id, after): (JobId, u64)| {
+                    let status = connection
+                        .prepare_cached("SELECT status FROM jobs WHERE id = ?1")?
+                        .query_row([id], |row| row.get(0))
+                        .optional()?;
+                    let Some(status) = status else {
+                        return Ok(None);
+                    };
+                    let events = events(connection, id, after, limit)?;
+                    Ok(Some(Tail { status, events }))
+                };
+                positions.into_iter().map(tail).collect()
             })
             .await
     }
@@ -463,7 +482,13 @@ impl JobStore for SqliteStore {
             .await
     }
 
-    async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, Error> {
+    async fn expire(
+        &self,
+        kept_for: Duration,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<usize, Error> {
+        let before = earlier(now, kept_for);
         let verb = |_: &[_], most| move |tables: &mut Tables<'_>| tables.expire(before, most);
         let forgotten = self.forgotten_in_chunks(limit, verb).await?.len();
         if forgotten < limit {
@@ -487,7 +512,8 @@ impl JobStore for SqliteStore {
         Ok(forgotten)
     }
 
-    async fn expire_keys(&self, used_before: Timestamp, limit: usize) -> Result<usize, Error> {
+    async fn expire_keys(&self, limit: usize, now: Timestamp) -> Result<usize, Error> {
+        let used_before = earlier(now, IDEMPOTENCY_KEPT);
         self.writer
             .make_space(move |tables| tables.expire_keys(used_before, limit))
             .await
@@ -519,6 +545,10 @@ impl JobStore for SqliteStore {
 
     fn is_durable(&self) -> bool {
         true
+    }
+
+    fn is_shared(&self) -> bool {
+        false
     }
 }
 
@@ -552,4 +582,27 @@ mod tests {
         store.ping().await.unwrap();
         assert_eq!(store.counts().await.unwrap(), Counts::default());
     }
+}
+
+fn events(
+    connection: &Connection,
+    id: JobId,
+    after: u64,
+    limit: usize,
+) -> rusqlite::Result<Vec<StoredEvent>> {
+    // What a client sends as its last event may be any number.
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    connection
+        .prepare_cached(
+            "SELECT e.id, e.kind, e.data FROM jobs j JOIN events e ON e.job = j.seq
+             WHERE j.id = ?1 AND e.id > ?2 ORDER BY e.id LIMIT ?3",
+        )?
+        .query_map(params![id, after, values::limit(limit)], |row| {
+            Ok(StoredEvent {
+                id: row.get(0)?,
+                kind: Cow::Owned(row.get(1)?),
+                data: row.get(2)?,
+            })
+        })?
+        .collect()
 }

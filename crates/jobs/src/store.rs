@@ -1,6 +1,15 @@
-//! The store's verbs. Written for several processes on one store: leases with heartbeats and
-//! fencing tokens, no assumption that whoever submits a job also runs it. Times come from the
-//! caller.
+//! The store's verbs. Written for several processes on one store: leases of replicas, fencing, no
+//! assumption that the process that accepts a job also runs it.
+//!
+//! **Clocks.** A store judges leases, deadlines and ages by one clock. A store that one process has to
+//! itself judges by the `now` of its caller; a shared one by its own clock, and ignores `now`, since
+//! the clocks of its callers differ.
+//!
+//! **Lost answers.** Over a network an answer can be lost after the change was made:
+//! [`Error::Unavailable`] means that it is not known whether that happened. So every verb can be
+//! repeated with the same arguments, and then changes nothing more and answers as it did, except
+//! where its description says what the second answer is. Claims differ: the jobs of a claim whose
+//! answer was lost are found by the next [`beat`](JobStore::beat).
 //!
 //! `tests/it/conformance.rs` is what every store must pass.
 
@@ -15,6 +24,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::job::{Definition, Ending, Job, JobId, NewJob, Status, Transition, Workload};
 use crate::json::Json;
 use crate::parking::{Parked, Wait, WakeUp, Woken};
+pub use crate::replica::{Beat, Lease, Renewal, Replica, ReplicaId, ReplicaState};
 use crate::webhook::{ClaimedDelivery, DeliveryCapacity, DeliveryLease, Settlement, Webhook};
 
 /// How long an `Idempotency-Key` is remembered, whatever becomes of its job.
@@ -27,26 +37,6 @@ pub const MAX_EVENTS: usize = 10_000;
 /// Kind of the events that show progress of a run: the count of starts without progress begins
 /// anew.
 pub const PROGRESS_EVENT: &str = "node_completed";
-
-/// What a worker holds while it runs a job. Every write through a lease checks its token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lease {
-    /// The leased job.
-    pub job: JobId,
-    /// Fencing token: rises with every claim of the job, and writes with an older one are refused.
-    pub token: u64,
-    /// From when on another worker may take the job. Until one does, a heartbeat still renews it.
-    pub expires_at: Timestamp,
-}
-
-/// Who claims jobs, and for how long without a heartbeat.
-#[derive(Debug, Clone)]
-pub struct Claimant {
-    /// Name of the process, for people who look into the store.
-    pub worker: Arc<str>,
-    /// Duration of the lease from the claim on.
-    pub lease_for: Duration,
-}
 
 /// A job handed to a worker.
 #[derive(Debug, Clone)]
@@ -62,8 +52,7 @@ pub struct Claimed {
     /// Claims since the run last made progress or was parked, this one included and those that were
     /// handed back excluded.
     pub starts: u32,
-    /// The lease of the worker before has lapsed: that worker is gone, with everything it had in
-    /// flight.
+    /// The job had lapsed: the replica before is gone, with everything it had in flight.
     pub was_lost: bool,
     /// All that have woken it so far, in the order of their times.
     pub wake_ups: Vec<WakeUp>,
@@ -72,11 +61,24 @@ pub struct Claimed {
 /// How to submit.
 #[derive(Debug, Clone, Default)]
 pub struct SubmitOptions {
-    /// Claims the job in the same commit, for a run that starts at once.
-    pub claim: Option<Claimant>,
+    /// Claims the job in the same commit, for a run that starts at once. It is not checked whether
+    /// the replica is alive: if it is not, the job has lapsed.
+    pub claim: Option<ReplicaId>,
     /// Refuses the job if this many are queued already. Does not apply to a job that is claimed at
-    /// once.
+    /// once. Replicas of a shared store may exceed it by what they submit at the same moment.
     pub max_pending: Option<usize>,
+    /// What the job's owner may have at once. Only a shared store enforces it, in the job's own
+    /// transaction; a process that has the store to itself counts by itself.
+    pub owner_limits: OwnerLimits,
+}
+
+/// How many unfinished jobs one owner may have at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OwnerLimits {
+    /// Jobs that have not ended.
+    pub max_running: Option<u32>,
+    /// Those of them that are queued or parked. Does not apply to a job that is claimed at once.
+    pub max_queued: Option<u32>,
 }
 
 /// The result of a submission.
@@ -199,19 +201,20 @@ impl PageInProgress {
 pub enum CancelRequested {
     /// The job was queued or parked, and is cancelled now.
     Cancelled,
-    /// The job is running; its worker learns of it with its next heartbeat.
+    /// The job is running; its replica learns of it by [`JobStore::cancelling`].
     Cancelling,
     /// The job had already ended with this status.
     Ended(Status),
 }
 
-/// The result of a heartbeat for one lease.
+/// What has happened to a job since some event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeaseState {
-    /// The extended lease, or `None` if it was lost.
-    pub lease: Option<Lease>,
-    /// Somebody asked the job to stop.
-    pub cancel: bool,
+pub struct Tail {
+    /// The status of the job. It was read before the events: if it is final, none follows these
+    /// unless there are as many as asked for.
+    pub status: Status,
+    /// In order.
+    pub events: Vec<StoredEvent>,
 }
 
 /// Numbers of jobs by their state.
@@ -233,8 +236,8 @@ pub enum Error {
     /// No such job.
     #[error("job not found")]
     NotFound,
-    /// Another worker has claimed the job, or it has ended, or was handed back or parked: this
-    /// worker must stop.
+    /// Another claim of the job was made, or it has ended, or was handed back or parked: this run of
+    /// it must stop.
     #[error("the lease on job {0} was lost")]
     LeaseLost(JobId),
     /// [`SubmitOptions::max_pending`] was reached.
@@ -249,10 +252,22 @@ pub enum Error {
     /// A job that was not asked to stop cannot end as cancelled.
     #[error("job {0} was not asked to stop and cannot end as cancelled")]
     NotCancelling(JobId),
+    /// [`OwnerLimits`] were reached.
+    #[error("the owner of the job has {most} unfinished jobs already")]
+    OwnerLimited {
+        /// Whether it is the limit of queued jobs.
+        is_queue: bool,
+        /// The limit.
+        most: u32,
+    },
+    /// The replica was declared dead, or is not registered: it must stop all its runs.
+    #[error("the replica {0} was declared dead")]
+    Fenced(ReplicaId),
     /// [`MAX_WAKE_UPS`](crate::parking::MAX_WAKE_UPS) was reached.
     #[error("job {0} has been woken too often and takes no further wake-up")]
     TooManyWakeUps(JobId),
-    /// The store itself failed; nothing was changed.
+    /// The store failed or did not answer. It is not known whether the change was made, unless only
+    /// one process has the store: then nothing was changed.
     #[error("the job store failed: {0}")]
     Unavailable(String),
 }
@@ -269,58 +284,73 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
 
     /// Stores a job that has already ended, in one commit, as [`submit`](Self::submit) with a claim
     /// and [`finish`](Self::finish) would: for a run that is so short that nobody had to learn of
-    /// it before its end. Idempotency keys are neither looked up nor kept; a caller with a key uses
-    /// `submit`.
+    /// it before its end. Idempotency keys are neither looked up nor kept, and limits of owners are
+    /// not looked at; a caller with either uses `submit`.
     async fn submit_ended(
         &self,
         job: NewJob,
-        by: &Claimant,
+        by: ReplicaId,
         ending: Ending,
         events: Vec<StoredEvent>,
     ) -> Result<Job, Error>;
 
-    /// Takes up to `limit` jobs from the queue, oldest first, and jobs whose lease had lapsed by
-    /// `now`. Parked jobs whose time to wake had come by `now` enter the queue first.
+    /// Takes up to `limit` jobs that have lapsed and jobs from the queue, oldest first. Replicas whose
+    /// lease had ended by `now` are declared dead first, and parked jobs whose time to wake had come
+    /// by `now` enter the queue. A replica that is not alive claims nothing, and no replica claims a
+    /// job of a higher level than its own.
     async fn claim(
         &self,
-        by: &Claimant,
+        by: ReplicaId,
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error>;
 
     /// As [`claim`](Self::claim), but each job from the queue is the oldest of the workflow with
     /// the fewest runs: those counted in `running` (0 if absent) and those claimed by this call. So
-    /// a workflow with a long queue does not keep the others waiting. A store that does not
-    /// distinguish workflows goes by age alone.
+    /// a workflow with a long queue does not keep the others waiting. A shared store counts the runs
+    /// of all replicas itself and ignores `running`.
     async fn claim_fairly(
         &self,
-        by: &Claimant,
+        by: ReplicaId,
         limit: usize,
         running: &BTreeMap<Arc<str>, usize>,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error>;
 
-    /// Lets the leases of all jobs and deliveries lapse now; returns the number of jobs. For a
-    /// process that has the store to itself, before it claims anything: the holders of those leases
-    /// are dead. A store that may be shared does nothing; there leases lapse in their time.
+    /// Declares every replica dead, and lets the leases of deliveries end; returns the number of jobs
+    /// that have lapsed by that. For a process that has the store to itself, before it registers: the
+    /// holders of those leases are dead. A shared store does nothing; there leases end in their time.
     async fn release_leases(&self) -> Result<usize, Error>;
+
+    /// Registers a replica: its lease begins.
+    async fn register(&self, replica: &Replica, now: Timestamp) -> Result<(), Error>;
+
+    /// Extends the lease of a replica, and tells it about its jobs. A replica whose lease has ended is
+    /// still alive until it is declared dead; then this fails with [`Error::Fenced`].
+    async fn beat(
+        &self,
+        by: ReplicaId,
+        renewal: Renewal<'_>,
+        now: Timestamp,
+    ) -> Result<Beat, Error>;
+
+    /// A replica leaves: what it still holds has lapsed.
+    async fn deregister(&self, id: ReplicaId) -> Result<(), Error>;
+
+    /// The replicas that are alive, those registered first coming first.
+    async fn replicas(&self) -> Result<Vec<ReplicaState>, Error>;
+
+    /// The jobs of a replica that were asked to stop.
+    async fn cancelling(&self, by: ReplicaId) -> Result<Vec<JobId>, Error>;
 
     /// Takes up to `limit` jobs that are queued or parked and whose deadline had passed by `now`:
     /// to be ended, not run.
     async fn claim_overdue(
         &self,
-        by: &Claimant,
+        by: ReplicaId,
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error>;
-
-    /// Extends leases to `lease_for` from `now`; the results are in the order of the leases.
-    async fn heartbeat(
-        &self,
-        leases: &[Lease],
-        lease_for: Duration,
-        now: Timestamp,
-    ) -> Result<Vec<LeaseState>, Error>;
 
     /// Saves events and, if given, progress in one commit. Here, in `park` and in `finish`, an
     /// event whose id is not above the last stored one has been stored before, by a call whose
@@ -332,8 +362,9 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
         events: Vec<StoredEvent>,
     ) -> Result<(), Error>;
 
-    /// Ends a job, with its last events. Exactly one ending of a job ever succeeds. From then on
-    /// its webhook is due, as it is after a cancel that ends a job.
+    /// Ends a job, with its last events. Exactly one ending of a job ever succeeds; repeated under
+    /// the same lease, this returns the job as that ending left it. From then on its webhook is due,
+    /// as it is after a cancel that ends a job.
     async fn finish(
         &self,
         lease: &Lease,
@@ -342,13 +373,13 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
     ) -> Result<Job, Error>;
 
     /// Hands an unfinished job back without spending an attempt (shutdown). It returns to its old
-    /// place in the queue. If it was asked to stop, its lease lapses instead, and the next worker
-    /// ends it.
+    /// place in the queue. If it was asked to stop, it lapses instead, and the replica that claims it
+    /// next ends it. Repeated, it fails with [`Error::LeaseLost`].
     async fn hand_back(&self, lease: &Lease) -> Result<(), Error>;
 
     /// Parks a job: saves as [`checkpoint`](Self::checkpoint) does, ends the lease, and lets the
     /// job wait until it is woken or its time comes. Parking spends no attempt, and the job keeps
-    /// its place among the jobs by age.
+    /// its place among the jobs by age. Repeated, it fails with [`Error::LeaseLost`].
     async fn park(
         &self,
         lease: &Lease,
@@ -358,13 +389,14 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
     ) -> Result<Parked, Error>;
 
     /// Tells a job that something has happened. One that waits enters the queue; no limit of the
-    /// queue holds it up, since it was accepted before.
+    /// queue holds it up, since it was accepted before. Repeated, the answer is [`Woken::Known`].
     async fn wake(&self, id: JobId, wake_up: WakeUp) -> Result<Woken, Error>;
 
     /// What a job waits for, while it is parked.
     async fn waits_for(&self, id: JobId) -> Result<Option<Wait>, Error>;
 
-    /// Asks for a job to stop. One that is queued or parked ends at once.
+    /// Asks for a job to stop. One that is queued or parked ends at once; repeated, the answer is that
+    /// it has ended.
     async fn request_cancel(&self, id: JobId, now: Timestamp) -> Result<CancelRequested, Error>;
 
     /// Returns a job.
@@ -390,6 +422,14 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
     /// job.
     async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<StoredEvent>, Error>;
 
+    /// Returns what has happened to each job since that event: up to `limit` events for each, in the
+    /// order of the positions; `None` for an unknown job. One call for all who watch.
+    async fn tails(
+        &self,
+        positions: &[(JobId, u64)],
+        limit: usize,
+    ) -> Result<Vec<Option<Tail>>, Error>;
+
     /// Claims deliveries that were due by `now`, the longest due first, as far as the capacity
     /// goes. Nobody else can claim them until their lease lapses.
     async fn claim_deliveries(
@@ -399,7 +439,8 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
         now: Timestamp,
     ) -> Result<Vec<ClaimedDelivery>, Error>;
 
-    /// Records the result of a try. An older lease is refused, like one of an unknown job.
+    /// Records the result of a try. An older lease is refused, like one of an unknown job and one
+    /// whose try was settled before.
     async fn settle_delivery(
         &self,
         lease: &DeliveryLease,
@@ -409,22 +450,29 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
     /// Returns the webhook of a job: a retry of the job has the same.
     async fn webhook(&self, id: JobId) -> Result<Option<Webhook>, Error>;
 
-    /// Deletes an ended job and its webhook, even if that has not been delivered. Its idempotency
-    /// key stays used, as it does when jobs expire: see [`expire_keys`](Self::expire_keys).
+    /// Deletes an ended job and its webhook, even if that has not been delivered; repeated, it fails
+    /// with [`Error::NotFound`]. The idempotency key of the job stays used, as it does when jobs
+    /// expire: see [`expire_keys`](Self::expire_keys).
     async fn delete(&self, id: JobId) -> Result<(), Error>;
 
-    /// Deletes up to `limit` jobs that ended before `before`, oldest end first; returns how many.
-    /// Jobs whose webhook is not settled stay.
-    async fn expire(&self, before: Timestamp, limit: usize) -> Result<usize, Error>;
+    /// Deletes up to `limit` jobs that ended more than `kept_for` before `now`, oldest end first;
+    /// returns how many. Jobs whose webhook is not settled stay.
+    async fn expire(
+        &self,
+        kept_for: Duration,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<usize, Error>;
 
     /// Deletes up to `limit` ended jobs, oldest end first, until the store takes no more than
     /// `max_bytes`; returns how many. Jobs whose webhook is not settled go last. If no ended job is
     /// left, idempotency keys of deleted jobs go, those used longest ago first.
     async fn expire_over(&self, max_bytes: u64, limit: usize) -> Result<usize, Error>;
 
-    /// Deletes up to `limit` idempotency keys of deleted jobs that were used before that time, the
-    /// longest ago first; returns how many. A key outlives its job until then.
-    async fn expire_keys(&self, used_before: Timestamp, limit: usize) -> Result<usize, Error>;
+    /// Deletes up to `limit` idempotency keys of deleted jobs that were used more than
+    /// [`IDEMPOTENCY_KEPT`] before `now`, the longest ago first; returns how many. A key outlives its
+    /// job until then.
+    async fn expire_keys(&self, limit: usize, now: Timestamp) -> Result<usize, Error>;
 
     /// Counts the jobs.
     async fn counts(&self) -> Result<Counts, Error>;
@@ -434,17 +482,20 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
 
     /// Whether jobs outlive the process. A shutdown cancels unfinished jobs that do not.
     fn is_durable(&self) -> bool;
+
+    /// Whether other processes may use the same jobs at the same time.
+    fn is_shared(&self) -> bool;
 }
 
-/// Gives a job that is queued or parked, or whose lease lapsed, to a worker.
-pub(crate) fn claim_job(job: &mut Job, token: u64, by: &Claimant, now: Timestamp) -> Option<Lease> {
+/// Gives a job that is queued or parked, or has lapsed, to a replica.
+pub(crate) fn claim_job(job: &mut Job, token: u64, by: ReplicaId, now: Timestamp) -> Option<Lease> {
     job.status = job.status.after(Transition::Claim)?;
     job.started_at.get_or_insert(now);
     job.attempts += 1;
     Some(Lease {
         job: job.id,
         token: token + 1,
-        expires_at: later(now, by.lease_for),
+        replica: by,
     })
 }
 
@@ -454,4 +505,12 @@ pub fn later(at: Timestamp, by: Duration) -> Timestamp {
         .ok()
         .and_then(|by| at.checked_add(by).ok())
         .unwrap_or(Timestamp::MAX)
+}
+
+/// The time that much earlier, or the least timestamp.
+pub(crate) fn earlier(at: Timestamp, by: Duration) -> Timestamp {
+    SignedDuration::try_from(by)
+        .ok()
+        .and_then(|by| at.checked_sub(by).ok())
+        .unwrap_or(Timestamp::MIN)
 }

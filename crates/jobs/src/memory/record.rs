@@ -12,7 +12,7 @@ use super::payloads::{Payloads, Slot};
 use crate::job::{Ending, Job, NewJob, Status, Transition, Workload};
 use crate::json::Json;
 use crate::parking::WakeUp;
-use crate::store::{Claimant, Error, Lease, MAX_EVENTS, PROGRESS_EVENT, StoredEvent, claim_job};
+use crate::store::{Claimed, Error, Lease, MAX_EVENTS, PROGRESS_EVENT, ReplicaId, StoredEvent, claim_job};
 
 /// What a record takes beside its payloads, roughly, in bytes: itself and its places in the tables.
 const RECORD_BYTES: usize = size_of::<Record>() + 128;
@@ -24,8 +24,8 @@ pub(super) struct Record {
     payloads: PayloadStorage,
     /// Fencing token of the last claim.
     pub(super) token: u64,
-    /// While it runs.
-    pub(super) lease_expires_at: Timestamp,
+    /// Whose the last claim was, unless the job was handed back or parked since.
+    pub(super) holder: Option<ReplicaId>,
     /// Present if the job has a webhook.
     pub(super) owed: Option<Box<DeliveryRecord>>,
     pub(super) key: Option<Arc<Key>>,
@@ -57,7 +57,7 @@ impl Record {
             head,
             payloads: PayloadStorage::Open(Box::new(payloads)),
             token: 0,
-            lease_expires_at: Timestamp::MIN,
+            holder: None,
             owed: new.webhook.map(DeliveryRecord::new).map(Box::new),
             key,
             parking: None,
@@ -140,13 +140,31 @@ impl Record {
     }
 
     /// Leases the job, if that is a legal transition.
-    pub(super) fn claim(&mut self, by: &Claimant, now: Timestamp) -> Option<Lease> {
+    pub(super) fn claim(&mut self, by: ReplicaId, now: Timestamp) -> Option<Lease> {
         let lease = claim_job(&mut self.head, self.token, by, now)?;
         self.token = lease.token;
-        self.lease_expires_at = lease.expires_at;
+        self.holder = Some(by);
         self.starts = 1 + if self.made_progress { 0 } else { self.starts };
         self.made_progress = false;
         Some(lease)
+    }
+
+    /// The job for the replica that has just claimed it.
+    pub(super) fn claimed(&self, lease: Lease, was_lost: bool, wake_ups: Vec<WakeUp>) -> Claimed {
+        Claimed {
+            job: self.job(),
+            lease,
+            workload: self.workload(),
+            last_event: self.last_event(),
+            starts: self.starts,
+            was_lost,
+            wake_ups,
+        }
+    }
+
+    /// Whether that is the lease of the last claim.
+    pub(super) fn is_of(&self, lease: &Lease) -> bool {
+        self.token == lease.token && self.holder == Some(lease.replica)
     }
 
     /// When the job wakes by itself, while it waits.
@@ -158,6 +176,7 @@ impl Record {
     /// not count as an attempt.
     pub(super) fn give_up_lease(&mut self) {
         self.token += 1;
+        self.holder = None;
         self.head.attempts -= 1;
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, MutexGuard};
 use async_trait::async_trait;
 
 use super::{MemoryStore, Sums};
-use crate::spend::{Day, KeyDay, SpendStore, Spent};
+use crate::spend::{BatchNumber, Day, KeyDay, SpendStore, Spent};
 use crate::store::Error;
 
 impl MemoryStore {
@@ -19,10 +19,17 @@ impl MemoryStore {
 
 #[async_trait]
 impl SpendStore for MemoryStore {
-    async fn spend(&self, more: Vec<KeyDay>) -> Result<Vec<Spent>, Error> {
+    async fn spend(&self, batch: BatchNumber, more: Vec<KeyDay>) -> Result<Vec<Spent>, Error> {
         let mut sums = self.sums();
+        let last = sums.last_batches.entry(batch.writer).or_default();
+        let is_new = batch.number > *last;
+        *last = batch.number.max(*last);
+        let sums = &mut sums.by_day;
         for KeyDay { key, day, spent } in &more {
-            *sums.entry((*day, key.clone())).or_default() += *spent;
+            let sum = sums.entry((*day, key.clone())).or_default();
+            if is_new {
+                *sum += *spent;
+            }
         }
         let of = |entry: KeyDay| sums[&(entry.day, entry.key)];
         Ok(more.into_iter().map(of).collect())
@@ -32,6 +39,7 @@ impl SpendStore for MemoryStore {
         let from = (Bound::Included((since, Arc::from(""))), Bound::Unbounded);
         let sums = self.sums();
         let found = sums
+            .by_day
             .range(from)
             .filter(|((_, of), _)| key.is_none_or(|key| **of == *key));
         Ok(found
@@ -44,7 +52,7 @@ impl SpendStore for MemoryStore {
     }
 
     async fn forget_spent(&self, before: Day) -> Result<(), Error> {
-        self.sums().retain(|(day, _), _| *day >= before);
+        self.sums().by_day.retain(|(day, _), _| *day >= before);
         Ok(())
     }
 }

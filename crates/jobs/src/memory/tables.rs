@@ -11,7 +11,10 @@ use super::idempotency::{Key, KeyUse};
 use super::limits::Limits;
 use super::record::Record;
 use crate::job::{Definition, Idempotency, Job, JobId, NewJob, Status};
-use crate::store::{Claimant, Claimed, Error, Filter, IDEMPOTENCY_KEPT, Lease, Submitted, later};
+use crate::replicas::{Replicas, compare};
+use crate::store::{
+    Beat, Claimed, Error, Filter, IDEMPOTENCY_KEPT, Lease, Renewal, ReplicaId, Submitted, later,
+};
 
 #[derive(Debug, Default)]
 pub(super) struct Tables {
@@ -21,7 +24,9 @@ pub(super) struct Tables {
     pub(super) waiting: BTreeSet<JobId>,
     pub(super) wake_times: BTreeSet<(Timestamp, JobId)>,
     pub(super) deadlines: BTreeSet<(Timestamp, JobId)>,
-    pub(super) leases: BTreeSet<(Timestamp, JobId)>,
+    pub(super) replicas: Replicas,
+    /// `None`: of no replica any more.
+    held_by: BTreeMap<Option<ReplicaId>, BTreeSet<JobId>>,
     pub(super) ended: BTreeSet<(Timestamp, JobId)>,
     pub(super) owed: BTreeSet<(Timestamp, JobId)>,
     pub(super) due: DueDeliveries,
@@ -52,6 +57,28 @@ impl Tables {
         }
         let record = self.jobs.get(&used.job)?;
         Some(Submitted::Existing(Box::new(record.job())))
+    }
+
+    /// The answer to a submission that is repeated.
+    pub(super) fn submitted_before(&self, id: JobId, claim: Option<ReplicaId>) -> Submitted {
+        let record = &self.jobs[&id];
+        let lease = claim.map(|replica| Lease {
+            job: id,
+            token: 1,
+            replica,
+        });
+        let claimed = lease
+            .filter(|lease| record.is_of(lease) && !record.head.status.is_final())
+            .map(|lease| Box::new(record.claimed(lease, false, Vec::new())));
+        Submitted::New(claimed)
+    }
+
+    /// Before a claim: declares replicas dead and has parked jobs wake whose time has come. Returns
+    /// whether the claimant is alive.
+    pub(super) fn begin_claim(&mut self, by: ReplicaId, now: Timestamp) -> bool {
+        self.replicas.declare_dead(by, now);
+        self.wake_due(now);
+        self.replicas.is_alive(by)
     }
 
     /// Adds a record. The caller claims the job or puts it into the queue.
@@ -124,18 +151,58 @@ impl Tables {
         }
     }
 
-    /// Jobs whose lease had lapsed by then, the longest ago first.
-    pub(super) fn lapsed(&self, now: Timestamp) -> impl Iterator<Item = JobId> {
-        self.leases
+    /// Jobs that have lapsed, the oldest of each replica first.
+    pub(super) fn lapsed(&self) -> impl Iterator<Item = JobId> {
+        let is_alive = |id: &Option<ReplicaId>| id.is_some_and(|id| self.replicas.is_alive(id));
+        self.held_by
             .iter()
-            .take_while(move |(expires_at, _)| *expires_at <= now)
-            .map(|(_, id)| *id)
+            .filter(move |(replica, _)| !is_alive(replica))
+            .flat_map(|(_, jobs)| jobs.iter().copied())
+    }
+
+    /// Jobs that run.
+    pub(super) fn held(&self) -> usize {
+        self.held_by.values().map(BTreeSet::len).sum()
+    }
+
+    pub(super) fn held_by(&self, replica: ReplicaId) -> impl Iterator<Item = &Record> {
+        let jobs = self.held_by.get(&Some(replica)).into_iter().flatten();
+        jobs.filter_map(|id| self.jobs.get(id).map(Box::as_ref))
+    }
+
+    /// Notes whose a job is from now on, which runs.
+    pub(super) fn hold(&mut self, id: JobId, replica: Option<ReplicaId>) {
+        self.held_by.entry(replica).or_default().insert(id);
+    }
+
+    /// A job does not run any more, or is about to run elsewhere.
+    pub(super) fn let_go(&mut self, id: JobId, replica: Option<ReplicaId>) {
+        if let Some(jobs) = self.held_by.get_mut(&replica) {
+            jobs.remove(&id);
+            if jobs.is_empty() && !replica.is_some_and(|replica| self.replicas.is_alive(replica)) {
+                self.held_by.remove(&replica);
+            }
+        }
+    }
+
+    pub(super) fn beat(
+        &mut self,
+        by: ReplicaId,
+        renewal: Renewal<'_>,
+        now: Timestamp,
+    ) -> Result<Beat, Error> {
+        self.replicas.beat(by, renewal, now)?;
+        let held = self.held_by(by).map(|record| {
+            let is_cancelling = record.head.status == Status::Cancelling;
+            (record.head.id, (record.token, is_cancelling))
+        });
+        Ok(compare(by, renewal.leases, held.collect()))
     }
 
     pub(super) fn claim_all(
         &mut self,
         due: Vec<JobId>,
-        by: &Claimant,
+        by: ReplicaId,
         now: Timestamp,
     ) -> Vec<Claimed> {
         due.into_iter()
@@ -143,37 +210,31 @@ impl Tables {
             .collect()
     }
 
-    /// Leases a job that is queued or parked, or whose lease lapsed.
-    pub(super) fn claim(&mut self, id: JobId, by: &Claimant, now: Timestamp) -> Option<Claimed> {
+    /// Leases a job that is queued or parked, or has lapsed.
+    pub(super) fn claim(&mut self, id: JobId, by: ReplicaId, now: Timestamp) -> Option<Claimed> {
         let record = self.jobs.get_mut(&id)?;
-        let lapsed_at = record.lease_expires_at;
+        let holder = record.holder;
         let was_lost = matches!(record.head.status, Status::Running | Status::Cancelling);
         let wakes_at = record.wakes_at();
         let lease = record.claim(by, now)?;
         let wake_ups = record.hand_out_wake_ups();
-        let claimed = Claimed {
-            job: record.job(),
-            lease,
-            workload: record.workload(),
-            last_event: record.last_event(),
-            starts: record.starts,
-            was_lost,
-            wake_ups,
-        };
+        let claimed = record.claimed(lease, was_lost, wake_ups);
         self.dequeue(&claimed.job);
         self.leave_waiting(id, wakes_at);
-        self.leases.remove(&(lapsed_at, id));
-        self.leases.insert((claimed.lease.expires_at, id));
+        if was_lost {
+            self.let_go(id, holder);
+        }
+        self.hold(id, Some(by));
         Some(claimed)
     }
 
     /// The record of a job whose lease is still valid.
-    pub(super) fn held(&mut self, lease: &Lease) -> Result<&mut Record, Error> {
+    pub(super) fn leased(&mut self, lease: &Lease) -> Result<&mut Record, Error> {
         self.jobs
             .get_mut(&lease.job)
             .map(Box::as_mut)
             .filter(|record| {
-                record.token == lease.token
+                record.is_of(lease)
                     && matches!(record.head.status, Status::Running | Status::Cancelling)
             })
             .ok_or(Error::LeaseLost(lease.job))

@@ -16,21 +16,20 @@ impl Tables {
         progress: Option<Json>,
         events: Vec<StoredEvent>,
     ) -> Result<Parked, Error> {
-        let record = self.held(lease)?;
+        let record = self.leased(lease)?;
         let Some(waiting) = record.head.status.after(Transition::Park) else {
             return Ok(Parked::Cancelling);
         };
         record.save(progress, events);
         record.give_up_lease();
         record.starts = 0;
-        let lapses_at = std::mem::replace(&mut record.lease_expires_at, Timestamp::MIN);
         let parking = record.parking.get_or_insert_default();
         let is_woken = parking.has_unseen;
         let wakes_at = wait.wakes_at.filter(|_| !is_woken);
         parking.wait = (!is_woken).then_some(wait);
         record.head.status = if is_woken { Status::Pending } else { waiting };
         let deadline = record.head.deadline;
-        self.leases.remove(&(lapses_at, lease.job));
+        self.let_go(lease.job, Some(lease.replica));
         if is_woken {
             self.enqueue(lease.job);
             return Ok(Parked::Queued);

@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::types::ToSql;
 use rusqlite::{Row, params};
 
 use super::fault::{Failure, is_unreadable};
-use super::tables::{CHUNK, Tables};
+use super::tables::{Tables, whole_job};
 use super::values::{
     JOB_COLUMN_COUNT, JOB_COLUMNS, JOB_TABLES, Time, WORKLOAD, WORKLOAD_JOINS, job, limit,
 };
@@ -17,19 +16,21 @@ use crate::fairness;
 use crate::job::{Ending, Job, JobId, Status, Transition, Workload};
 use crate::json::Json;
 use crate::store::{
-    CancelRequested, Claimant, Claimed, Error, Lease, LeaseState, MAX_EVENTS, PROGRESS_EVENT,
-    StoredEvent, claim_job, later,
+    CancelRequested, Claimed, Error, Lease, MAX_EVENTS, PROGRESS_EVENT, ReplicaId, StoredEvent,
+    claim_job,
 };
 
 impl Tables<'_> {
     pub(super) fn claim(
         &mut self,
-        by: &Claimant,
+        by: ReplicaId,
         most: usize,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Failure> {
-        self.wake_due(CHUNK, now)?;
-        let mut due = self.lapsed(most, now)?;
+        if !self.begin_claim(by, now)? {
+            return Ok(Vec::new());
+        }
+        let mut due = self.lapsed(most)?;
         due.extend(self.collect::<i64>(
             "SELECT seq FROM jobs INDEXED BY jobs_by_status WHERE status = 0 ORDER BY id LIMIT ?1",
             [limit(most - due.len())],
@@ -40,13 +41,15 @@ impl Tables<'_> {
 
     pub(super) fn claim_fairly(
         &mut self,
-        by: &Claimant,
+        by: ReplicaId,
         most: usize,
         running: &BTreeMap<Arc<str>, usize>,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Failure> {
-        self.wake_due(CHUNK, now)?;
-        let lapsed = self.lapsed(most, now)?;
+        if !self.begin_claim(by, now)? {
+            return Ok(Vec::new());
+        }
+        let lapsed = self.lapsed(most)?;
         let mut claimed = self.claim_all(lapsed, by, now)?;
         let mut running = running.clone();
         fairness::count(&mut running, &claimed);
@@ -71,16 +74,6 @@ impl Tables<'_> {
         Ok(claimed)
     }
 
-    /// Jobs whose lease had lapsed by then, the longest ago first.
-    fn lapsed(&self, most: usize, now: Timestamp) -> rusqlite::Result<Vec<i64>> {
-        self.collect(
-            "SELECT seq FROM jobs INDEXED BY jobs_by_lease WHERE lease_expires_at <= ?1
-             ORDER BY lease_expires_at, id LIMIT ?2",
-            params![Time(now), limit(most)],
-            |row| row.get(0),
-        )
-    }
-
     /// Workflows with queued jobs: one step through the index for each known workflow.
     fn waiting_workflows(&self) -> rusqlite::Result<Vec<Arc<str>>> {
         self.collect(
@@ -100,19 +93,15 @@ impl Tables<'_> {
         )
     }
 
-    pub(super) fn release_leases(&self) -> rusqlite::Result<usize> {
-        self.execute(
-            "UPDATE jobs SET lease_expires_at = ?1 WHERE lease_expires_at IS NOT NULL",
-            [Time(Timestamp::MIN)],
-        )
-    }
-
     pub(super) fn claim_overdue(
         &mut self,
-        by: &Claimant,
+        by: ReplicaId,
         most: usize,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Failure> {
+        if !self.holders.replicas().is_alive(by) {
+            return Ok(Vec::new());
+        }
         let due = self.collect(
             "SELECT seq FROM jobs INDEXED BY jobs_by_deadline
              WHERE status IN (0, 6) AND deadline <= ?1
@@ -126,7 +115,7 @@ impl Tables<'_> {
     fn claim_all(
         &mut self,
         due: Vec<i64>,
-        by: &Claimant,
+        by: ReplicaId,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Failure> {
         let mut all = Vec::with_capacity(due.len());
@@ -160,8 +149,7 @@ impl Tables<'_> {
             return Ok(());
         };
         self.execute(
-            "UPDATE jobs SET status = ?2, completed_at = ?3, error = ?4, worker = NULL,
-                 lease_expires_at = NULL
+            "UPDATE jobs SET status = ?2, completed_at = ?3, error = ?4, worker = NULL
              WHERE seq = ?1",
             params![seq, Status::Failed, Time(now), UNREADABLE],
         )?;
@@ -176,7 +164,7 @@ impl Tables<'_> {
     fn claim_row(
         &mut self,
         seq: i64,
-        by: &Claimant,
+        by: ReplicaId,
         now: Timestamp,
     ) -> rusqlite::Result<Option<Claimed>> {
         let found = self.find(
@@ -223,7 +211,7 @@ impl Tables<'_> {
         let wake_ups = self.hand_out_wake_ups(seq)?;
         self.execute(
             "UPDATE jobs SET status = ?2, started_at = ?3, attempts = ?4, token = ?5, worker = ?6,
-                 lease_expires_at = ?7, starts = ?8, claimed_at_event = ?9
+                 starts = ?7, claimed_at_event = ?8
              WHERE seq = ?1",
             params![
                 seq,
@@ -231,8 +219,7 @@ impl Tables<'_> {
                 job.started_at.map(Time),
                 job.attempts,
                 lease.token,
-                by.worker,
-                Time(lease.expires_at),
+                by,
                 starts,
                 last_event,
             ],
@@ -248,31 +235,6 @@ impl Tables<'_> {
             was_lost: matches!(from, Status::Running | Status::Cancelling),
             wake_ups,
         }))
-    }
-
-    pub(super) fn heartbeat(
-        &mut self,
-        leases: &[Lease],
-        lease_for: Duration,
-        now: Timestamp,
-    ) -> Result<Vec<LeaseState>, Failure> {
-        let expires_at = later(now, lease_for);
-        let renew = |lease: &Lease| {
-            let status: Option<Status> = self.find(
-                "UPDATE jobs SET lease_expires_at = ?3
-                 WHERE id = ?1 AND token = ?2 AND status IN (1, 2) RETURNING status",
-                params![lease.job, lease.token, Time(expires_at)],
-                |row| row.get(0),
-            )?;
-            Ok(LeaseState {
-                lease: status.map(|_| Lease {
-                    expires_at,
-                    ..lease.clone()
-                }),
-                cancel: status == Some(Status::Cancelling),
-            })
-        };
-        leases.iter().map(renew).collect()
     }
 
     pub(super) fn checkpoint(
@@ -297,9 +259,9 @@ impl Tables<'_> {
         let Some((running, seq, owes_webhook)) = self.find::<(Job, i64, bool)>(
             &format!(
                 "SELECT {JOB_COLUMNS}, j.seq, j.owes_webhook IS NOT NULL FROM {JOB_TABLES}
-                 WHERE j.id = ?1 AND j.token = ?2 AND j.status IN (1, 2)"
+                 WHERE j.id = ?1 AND j.token = ?2 AND j.worker = ?3 AND j.status IN (1, 2)"
             ),
-            params![lease.job, lease.token],
+            params![lease.job, lease.token, lease.replica],
             |row| {
                 Ok((
                     job(row)?,
@@ -309,7 +271,7 @@ impl Tables<'_> {
             },
         )?
         else {
-            return Err(Error::LeaseLost(lease.job).into());
+            return self.ended_before(lease);
         };
         let from = running.status;
         let status = from
@@ -321,7 +283,7 @@ impl Tables<'_> {
         }
         self.execute(
             "UPDATE jobs SET status = ?2, completed_at = ?3, execution_time_ms = ?4, error = ?5,
-                 problem = ?6, usage = ?7, worker = NULL, lease_expires_at = NULL
+                 problem = ?6, usage = ?7
              WHERE seq = ?1",
             params![
                 seq,
@@ -344,6 +306,22 @@ impl Tables<'_> {
         Ok(Job { webhook, ..job })
     }
 
+    /// The answer to an ending that is repeated: an ended job keeps the worker and the token of its
+    /// last claim.
+    fn ended_before(&self, lease: &Lease) -> Result<Job, Failure> {
+        let is_ours = self
+            .connection
+            .prepare_cached(
+                "SELECT 1 FROM jobs WHERE id = ?1 AND token = ?2 AND worker = ?3 AND status BETWEEN 3 AND 5",
+            )?
+            .exists(params![lease.job, lease.token, lease.replica])?;
+        let job = match is_ours {
+            true => whole_job(self.connection, lease.job)?,
+            false => None,
+        };
+        job.ok_or(Failure::Refused(Error::LeaseLost(lease.job)))
+    }
+
     pub(super) fn hand_back(&mut self, lease: &Lease) -> Result<(), Failure> {
         let HeldJob {
             seq, status: from, ..
@@ -351,13 +329,15 @@ impl Tables<'_> {
         let status = from
             .after(Transition::HandBack)
             .ok_or(Error::LeaseLost(lease.job))?;
-        let lapsed_at = (status != Status::Pending).then_some(Time(Timestamp::MIN));
         self.execute(
             "UPDATE jobs SET status = ?2, attempts = attempts - 1, starts = starts - 1,
-                 token = token + 1, worker = NULL, lease_expires_at = ?3
+                 token = token + 1, worker = NULL
              WHERE seq = ?1",
-            params![seq, status, lapsed_at],
+            params![seq, status],
         )?;
+        if status != Status::Pending {
+            self.holders.some_may_have_lapsed();
+        }
         self.moved(Some(from), Some(status));
         Ok(())
     }
@@ -402,8 +382,8 @@ impl Tables<'_> {
     pub(super) fn held(&self, lease: &Lease) -> Result<HeldJob, Failure> {
         self.find(
             "SELECT seq, status, owes_webhook IS NOT NULL FROM jobs
-             WHERE id = ?1 AND token = ?2 AND status IN (1, 2)",
-            params![lease.job, lease.token],
+             WHERE id = ?1 AND token = ?2 AND worker = ?3 AND status IN (1, 2)",
+            params![lease.job, lease.token, lease.replica],
             held,
         )?
         .ok_or(Failure::Refused(Error::LeaseLost(lease.job)))

@@ -21,13 +21,14 @@ const APPLICATION_ID: i32 = 0x464c_4f57;
 
 /// In their order; a file's `user_version` is the number of migrations it has had. Never edit one
 /// that was released: add the next.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("schema_1.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
     include_str!("schema_5.sql"),
     include_str!("schema_6.sql"),
+    include_str!("schema_7.sql"),
 ];
 
 /// The writer's and a reader's cache, in KiB. A long queue fills it and a short one does not, so it

@@ -37,7 +37,7 @@ impl Tables<'_> {
         let to = if is_woken { Status::Pending } else { waiting };
         self.execute(
             "UPDATE jobs SET status = ?2, attempts = attempts - 1, starts = 0, token = token + 1,
-                 worker = NULL, lease_expires_at = NULL
+                 worker = NULL
              WHERE seq = ?1",
             params![seq, to],
         )?;

@@ -8,7 +8,7 @@ use rusqlite::{Row, params};
 use super::SqliteStore;
 use super::fault::Failure;
 use super::tables::Tables;
-use crate::spend::{Day, KeyDay, SpendStore, Spent};
+use crate::spend::{BatchNumber, Day, KeyDay, SpendStore, Spent};
 use crate::store::Error;
 
 const SUMS: &str =
@@ -16,9 +16,16 @@ const SUMS: &str =
 
 #[async_trait]
 impl SpendStore for SqliteStore {
-    async fn spend(&self, more: Vec<KeyDay>) -> Result<Vec<Spent>, Error> {
+    async fn spend(&self, batch: BatchNumber, more: Vec<KeyDay>) -> Result<Vec<Spent>, Error> {
         self.writer
-            .write(move |tables| more.iter().map(|more| tables.spend(more)).collect())
+            .write(move |tables| {
+                let is_new = tables.is_new_batch(batch)?;
+                let spend = |more: &KeyDay| {
+                    let spent = if is_new { more.spent } else { Spent::default() };
+                    tables.spend(more, spent)
+                };
+                more.iter().map(spend).collect()
+            })
             .await
     }
 
@@ -48,8 +55,17 @@ impl SpendStore for SqliteStore {
 }
 
 impl Tables<'_> {
-    fn spend(&mut self, more: &KeyDay) -> Result<Spent, Failure> {
-        let KeyDay { key, day, spent } = more;
+    /// Notes the number of a batch; false if it was noted before.
+    fn is_new_batch(&self, batch: BatchNumber) -> Result<bool, Failure> {
+        let noted = self.execute(
+            "INSERT INTO spending_batches (writer, number) VALUES (?1, ?2)
+             ON CONFLICT (writer) DO UPDATE SET number = ?2 WHERE number < ?2",
+            params![batch.writer, batch.number],
+        )?;
+        Ok(noted > 0)
+    }
+
+    fn spend(&self, KeyDay { key, day, .. }: &KeyDay, spent: Spent) -> Result<Spent, Failure> {
         let sum = self.find(
             &format!(
                 "INSERT INTO key_spending ({SUMS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)

@@ -12,8 +12,8 @@ use crate::job::{
     Definition, Ending, Idempotency, Job, JobId, NewJob, Status, Transition, Workload,
 };
 use crate::store::{
-    Claimant, Claimed, Error, IDEMPOTENCY_KEPT, StoredEvent, SubmitOptions, Submitted, claim_job,
-    later,
+    Claimed, Error, IDEMPOTENCY_KEPT, Lease, ReplicaId, StoredEvent, SubmitOptions, Submitted,
+    claim_job, later,
 };
 
 impl Tables<'_> {
@@ -33,12 +33,11 @@ impl Tables<'_> {
             return Err(Error::QueueFull { pending }.into());
         }
         let mut job = new.pending_job();
-        let by = options.claim.as_ref();
+        let by = options.claim;
         let lease = by.and_then(|by| claim_job(&mut job, 0, by, new.created_at));
-        let held = by.zip(lease.as_ref());
-        let held = held.map(|(by, lease)| (&*by.worker, lease.expires_at));
-        let token = lease.as_ref().map_or(0, |lease| lease.token);
-        let seq = self.insert(new, hashes, &job, token, held)?;
+        let Some(seq) = self.insert(new, hashes, &job, lease)? else {
+            return Ok(Submitted::New(self.claimed_before(lease, new)?));
+        };
         if let Some(key) = &new.idempotency {
             self.execute(
                 "REPLACE INTO idempotency_keys (scope, key, fingerprint, used_at, job)
@@ -53,24 +52,33 @@ impl Tables<'_> {
             )?;
         }
         self.moved(None, Some(job.status));
-        Ok(Submitted::New(lease.map(|lease| {
-            Box::new(Claimed {
-                job,
-                lease,
-                workload: new.workload.clone(),
-                last_event: 0,
-                starts: 1,
-                was_lost: false,
-                wake_ups: Vec::new(),
-            })
-        })))
+        if by.is_some_and(|by| !self.holders.replicas().is_alive(by)) {
+            self.holders.some_may_have_lapsed();
+        }
+        Ok(Submitted::New(
+            lease.map(|lease| first_claim(job, lease, new)),
+        ))
+    }
+
+    /// The claim that a submission is repeated with, if it still holds.
+    fn claimed_before(
+        &self,
+        lease: Option<Lease>,
+        new: &NewJob,
+    ) -> Result<Option<Box<Claimed>>, Failure> {
+        let Some(lease) = lease else { return Ok(None) };
+        match self.held(&lease) {
+            Ok(held) => Ok(Some(first_claim(self.stored_job(held.seq)?, lease, new))),
+            Err(Failure::Refused(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) fn submit_ended(
         &mut self,
         new: &NewJob,
         hashes: &Hashes,
-        by: &Claimant,
+        by: ReplicaId,
         ending: &Ending,
         events: &[StoredEvent],
     ) -> Result<Job, Failure> {
@@ -81,7 +89,10 @@ impl Tables<'_> {
             .after(Transition::End(ending.end))
             .ok_or(Error::NotCancelling(job.id))?;
         let job = ended(job, status, ending);
-        let seq = self.insert(new, hashes, &job, lease.token, None)?;
+        let Some(seq) = self.insert(new, hashes, &job, Some(lease))? else {
+            let stored = whole_job(self.connection, new.id)?;
+            return stored.ok_or(Failure::Refused(Error::NotFound));
+        };
         self.append(seq, events)?;
         if let Some(outputs) = &ending.outputs {
             self.save_outputs(seq, outputs)?;
@@ -120,6 +131,10 @@ impl Tables<'_> {
         let Some(used) = used.filter(remembered) else {
             return Ok(None);
         };
+        if used.job == Some(new.id) {
+            // The submission is repeated.
+            return Ok(None);
+        }
         if used.fingerprint != idempotency.fingerprint {
             return Ok(Some(Submitted::KeyReused));
         }
@@ -133,23 +148,23 @@ impl Tables<'_> {
         Ok(job.map(|job| Submitted::Existing(Box::new(job))))
     }
 
-    /// Stores a job with its webhook and workload; `held` is the worker that has leased it, and
-    /// until when. Returns the number of the row.
+    /// Stores a job with its webhook and workload. Returns the number of the row, or `None` if the job
+    /// is stored already.
     fn insert(
         &mut self,
         new: &NewJob,
         hashes: &Hashes,
         job: &Job,
-        token: u64,
-        held: Option<(&str, Timestamp)>,
-    ) -> rusqlite::Result<i64> {
+        lease: Option<Lease>,
+    ) -> rusqlite::Result<Option<i64>> {
         let definition = self.definition_with_one_more_job(&new.definition)?;
-        self.execute(
+        let inserted = self.execute(
             "INSERT INTO jobs (id, workflow, definition, status, metadata, created_at, started_at,
                  completed_at, execution_time_ms, error, problem, usage, deadline, owner,
-                 retried_from, attempts, token, worker, lease_expires_at, owes_webhook, starts)
+                 retried_from, attempts, token, worker, owes_webhook, starts)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-                 ?18, ?19, ?20, ?16)",
+                 ?18, ?19, ?16)
+             ON CONFLICT (id) DO NOTHING",
             params![
                 job.id,
                 job.workflow,
@@ -167,19 +182,24 @@ impl Tables<'_> {
                 job.owner,
                 job.retried_from,
                 job.attempts,
-                token,
-                held.map(|(worker, _)| worker),
-                held.map(|(_, expires_at)| Time(expires_at)),
+                lease.map_or(0, |lease| lease.token),
+                lease.map(|lease| lease.replica),
                 new.webhook.as_ref().map(|_| 1),
             ],
         )?;
+        if inserted == 0 {
+            if let Some(counted) = self.new_jobs.get_mut(&new.definition.hash) {
+                counted.jobs -= 1;
+            }
+            return Ok(None);
+        }
         let seq = self.connection.last_insert_rowid();
         self.save_workload(seq, &new.workload, hashes)?;
         if let Some(webhook) = &new.webhook {
             self.save_webhook(seq, webhook)?;
         }
         self.allow_skew(job)?;
-        Ok(seq)
+        Ok(Some(seq))
     }
 
     fn save_workload(
@@ -247,6 +267,18 @@ impl Tables<'_> {
         )?;
         Ok(seq)
     }
+}
+
+fn first_claim(job: Job, lease: Lease, new: &NewJob) -> Box<Claimed> {
+    Box::new(Claimed {
+        job,
+        lease,
+        workload: new.workload.clone(),
+        last_event: 0,
+        starts: 1,
+        was_lost: false,
+        wake_ups: Vec::new(),
+    })
 }
 
 /// A row of `idempotency_keys`.

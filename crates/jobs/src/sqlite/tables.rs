@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
+use super::holders::Holders;
 use super::values::{JOB_COLUMN_COUNT, JOB_COLUMNS, JOB_TABLES, job};
 use crate::job::{Job, JobId, Status};
 use crate::store::Counts;
@@ -27,6 +28,7 @@ pub(super) struct Tables<'a> {
     pub(super) new_jobs: HashMap<Arc<str>, NewJobs>,
     /// Greatest difference between a job's `created_at` and the time in its id, in milliseconds.
     pub(super) id_skew_ms: &'a AtomicU64,
+    pub(super) holders: &'a Holders,
     /// Length of the log when this transaction began.
     pub(super) log_bytes: u64,
 }

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::database::Database;
 use super::fault::{Failure, StartError, panicked, unavailable};
+use super::holders::Holders;
 use super::tables::{Tables, place};
 use crate::store::{Counts, Error};
 
@@ -50,6 +51,7 @@ struct Shared {
     /// As of the last commit.
     state: Mutex<State>,
     id_skew_ms: AtomicU64,
+    holders: Holders,
     /// The log is to be restarted before the next commit.
     shorten_log: AtomicBool,
 }
@@ -86,6 +88,7 @@ impl Writer {
                 [],
                 |row| row.get(0),
             )?),
+            holders: Holders::default(),
             shorten_log: AtomicBool::new(false),
         });
         let (sender, receiver) = mpsc::channel(QUEUE);
@@ -171,6 +174,10 @@ impl Writer {
     /// Restarts the log before the next commit.
     pub(super) fn shorten_log(&self) {
         self.shared.shorten_log.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn holders(&self) -> &Holders {
+        &self.shared.holders
     }
 
     pub(super) fn id_skew_ms(&self) -> u64 {
@@ -278,6 +285,7 @@ impl WriterThread {
             match (committed, batch.len()) {
                 (committed, 1) => self.settle(&mut batch, committed),
                 (Err(Uncommitted::RolledBack(_) | Uncommitted::Panicked), _) => {
+                    self.shared.holders.some_may_have_lapsed();
                     let mut alone = Vec::with_capacity(1);
                     for command in batch.drain(..) {
                         alone.push(command);
@@ -322,6 +330,8 @@ impl WriterThread {
 
     fn answer(&self, commands: &mut Vec<Box<dyn Command>>, committed: Result<(), Uncommitted>) {
         if committed.is_err() {
+            // What the undone commands had found must be found again.
+            self.shared.holders.some_may_have_lapsed();
             self.shared.state().failures += 1;
         }
         let committed = committed.map_err(|why| match why {
@@ -350,6 +360,7 @@ fn commit(
         counts,
         new_jobs: HashMap::new(),
         id_skew_ms: &shared.id_skew_ms,
+        holders: &shared.holders,
         log_bytes,
     };
     for command in &mut *commands {

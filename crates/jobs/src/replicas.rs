@@ -1,0 +1,115 @@
+//! The replicas of a store that one process has to itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::id::JobId;
+use crate::replica::{Beat, Lease, Renewal, Replica, ReplicaId, ReplicaState};
+use crate::store::{Error, later};
+
+/// All that are alive.
+#[derive(Debug, Default)]
+pub(crate) struct Replicas {
+    alive: BTreeMap<ReplicaId, Alive>,
+}
+
+#[derive(Debug)]
+struct Alive {
+    name: Arc<str>,
+    version: Arc<str>,
+    is_draining: bool,
+    lease_until: Timestamp,
+}
+
+impl Replicas {
+    pub(crate) fn register(&mut self, replica: &Replica, now: Timestamp) {
+        let alive = Alive {
+            name: replica.name.clone(),
+            version: replica.version.clone(),
+            is_draining: false,
+            lease_until: later(now, replica.lease_for),
+        };
+        self.alive.insert(replica.id, alive);
+    }
+
+    pub(crate) fn beat(
+        &mut self,
+        id: ReplicaId,
+        renewal: Renewal<'_>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let alive = self.alive.get_mut(&id).ok_or(Error::Fenced(id))?;
+        alive.lease_until = later(now, renewal.lease_for);
+        alive.is_draining = renewal.is_draining;
+        Ok(())
+    }
+
+    /// Returns whether it was alive.
+    pub(crate) fn deregister(&mut self, id: ReplicaId) -> bool {
+        self.alive.remove(&id).is_some()
+    }
+
+    /// For a process that knows that there is no other.
+    pub(crate) fn declare_all_dead(&mut self) {
+        self.alive.clear();
+    }
+
+    /// Declares those dead whose lease had ended by then, but not the one that asks. Returns whether
+    /// there were any.
+    pub(crate) fn declare_dead(&mut self, by: ReplicaId, now: Timestamp) -> bool {
+        let before = self.alive.len();
+        self.alive
+            .retain(|id, alive| *id == by || alive.lease_until > now);
+        self.alive.len() < before
+    }
+
+    pub(crate) fn is_alive(&self, id: ReplicaId) -> bool {
+        self.alive.contains_key(&id)
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = ReplicaId> {
+        self.alive.keys().copied()
+    }
+
+    /// `running` tells how many jobs a replica holds.
+    pub(crate) fn states(&self, running: impl Fn(ReplicaId) -> usize) -> Vec<ReplicaState> {
+        let state = |(id, alive): (&ReplicaId, &Alive)| ReplicaState {
+            id: *id,
+            name: alive.name.clone(),
+            version: alive.version.clone(),
+            running: running(*id),
+            is_draining: alive.is_draining,
+            lease_until: alive.lease_until,
+        };
+        self.alive.iter().map(state).collect()
+    }
+}
+
+/// What a beat tells a replica. `held` are the jobs that the store has as held by it: the token of
+/// the lease, and whether the job was asked to stop.
+pub(crate) fn compare(
+    id: ReplicaId,
+    named: &[Lease],
+    mut held: BTreeMap<JobId, (u64, bool)>,
+) -> Beat {
+    let mut beat = Beat::default();
+    for lease in named {
+        match held.remove(&lease.job) {
+            Some((token, is_cancelling)) if token == lease.token && lease.replica == id => {
+                if is_cancelling {
+                    beat.cancelling.push(lease.job);
+                }
+            }
+            // Claimed anew by the same replica: the store's lease is the one that counts.
+            Some((token, _)) => {
+                beat.lost.push(lease.job);
+                beat.unnamed.push(Lease { job: lease.job, token, replica: id });
+            }
+            None => beat.lost.push(lease.job),
+        }
+    }
+    beat.unnamed.extend(held.into_iter().map(|(job, (token, _))| Lease { job, token, replica: id }));
+    beat
+}

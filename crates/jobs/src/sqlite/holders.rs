@@ -1,0 +1,144 @@
+//! Who holds the jobs that run. Only one process has the file, so who is alive is known to it alone,
+//! and not stored: after a start nobody is, and all jobs that the file has as running have lapsed.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use jiff::Timestamp;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, params_from_iter};
+
+use super::fault::Failure;
+use super::tables::{CHUNK, Tables};
+use super::values::limit;
+use crate::id::ReplicaId;
+use crate::job::{JobId, Status};
+use crate::replicas::Replicas;
+
+#[derive(Debug)]
+pub(super) struct Holders {
+    replicas: Mutex<Replicas>,
+    /// Some jobs may have lapsed that no claim has found yet. Cleared by a look that finds none.
+    may_have_lapsed: AtomicBool,
+}
+
+impl Default for Holders {
+    fn default() -> Self {
+        Self {
+            replicas: Mutex::default(),
+            may_have_lapsed: AtomicBool::new(true),
+        }
+    }
+}
+
+impl Holders {
+    pub(super) fn replicas(&self) -> MutexGuard<'_, Replicas> {
+        self.replicas
+            .lock()
+            .expect("nothing panics while it holds the replicas")
+    }
+
+    /// Has the next claim look for jobs that have lapsed.
+    pub(super) fn some_may_have_lapsed(&self) {
+        self.may_have_lapsed.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn deregister(&self, id: ReplicaId) {
+        self.replicas().deregister(id);
+        self.some_may_have_lapsed();
+    }
+}
+
+impl Tables<'_> {
+    /// Before a claim: declares replicas dead and has parked jobs wake whose time has come. Returns
+    /// whether the claimant is alive.
+    pub(super) fn begin_claim(&mut self, by: ReplicaId, now: Timestamp) -> rusqlite::Result<bool> {
+        self.wake_due(CHUNK, now)?;
+        let mut replicas = self.holders.replicas();
+        if replicas.declare_dead(by, now) {
+            self.holders.some_may_have_lapsed();
+        }
+        Ok(replicas.is_alive(by))
+    }
+
+    /// Jobs that have lapsed, the oldest first.
+    pub(super) fn lapsed(&self, most: usize) -> rusqlite::Result<Vec<i64>> {
+        if !self.holders.may_have_lapsed.load(Ordering::SeqCst) {
+            return Ok(Vec::new());
+        }
+        let alive: Vec<ReplicaId> = self.holders.replicas().ids().collect();
+        let places = vec!["?"; alive.len()].join(", ");
+        let mut params: Vec<&dyn ToSql> = alive.iter().map(|id| id as &dyn ToSql).collect();
+        let most = limit(most);
+        params.push(&most);
+        let lapsed: Vec<i64> = self.collect(
+            &format!(
+                "SELECT seq FROM jobs INDEXED BY jobs_by_status
+                 WHERE status IN (1, 2) AND (worker IS NULL OR worker NOT IN ({places}))
+                 ORDER BY id LIMIT ?"
+            ),
+            params_from_iter(params),
+            |row| row.get(0),
+        )?;
+        if lapsed.is_empty() {
+            self.holders.may_have_lapsed.store(false, Ordering::SeqCst);
+        }
+        Ok(lapsed)
+    }
+
+    /// Declares every replica dead. Returns the number of jobs that have lapsed by that.
+    pub(super) fn release_leases(&self) -> rusqlite::Result<usize> {
+        self.holders.replicas().declare_all_dead();
+        self.holders.some_may_have_lapsed();
+        Ok(self.counts.running)
+    }
+
+    /// The jobs of a replica: their tokens, and whether they were asked to stop.
+    pub(super) fn held_by(&self, id: ReplicaId) -> Result<BTreeMap<JobId, (u64, bool)>, Failure> {
+        let held = self.collect(
+            "SELECT id, token, status FROM jobs INDEXED BY jobs_by_status
+             WHERE status IN (1, 2) AND worker = ?1",
+            [id],
+            |row| {
+                let is_cancelling = row.get::<_, Status>(2)? == Status::Cancelling;
+                Ok((row.get(0)?, (row.get(1)?, is_cancelling)))
+            },
+        )?;
+        Ok(held.into_iter().collect())
+    }
+
+    /// How many jobs each replica holds.
+    pub(super) fn held_by_each(&self) -> rusqlite::Result<BTreeMap<ReplicaId, usize>> {
+        let held = self.collect(
+            "SELECT worker, count(*) FROM jobs INDEXED BY jobs_by_status
+             WHERE status IN (1, 2) AND worker IS NOT NULL GROUP BY worker",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        Ok(held.into_iter().collect())
+    }
+}
+
+/// Jobs of a replica that were asked to stop, for readers.
+pub(super) fn cancelling(connection: &Connection, by: ReplicaId) -> rusqlite::Result<Vec<JobId>> {
+    connection
+        .prepare_cached(
+            "SELECT id FROM jobs INDEXED BY jobs_by_status WHERE status = 2 AND worker = ?1",
+        )?
+        .query_map([by], |row| row.get(0))?
+        .collect()
+}
+
+impl ToSql for ReplicaId {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.0.to_string().into())
+    }
+}
+
+impl FromSql for ReplicaId {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let id = value.as_str()?.parse().map_err(FromSqlError::other)?;
+        Ok(Self(id))
+    }
+}
