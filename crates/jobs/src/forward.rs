@@ -82,6 +82,11 @@ pub trait ForwardingStore: Send + Sync + Debug {
     fn outlives_process(&self) -> bool {
         self.inner().is_durable()
     }
+
+    /// As [`JobStore::is_shared`].
+    fn serves_several(&self) -> bool {
+        self.inner().is_shared()
+    }
 }
 
 macro_rules! forward {
@@ -98,7 +103,7 @@ macro_rules! forward {
             }
 
             fn is_shared(&self) -> bool {
-                self.inner().is_shared()
+                self.serves_several()
             }
         }
     };

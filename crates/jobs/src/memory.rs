@@ -51,8 +51,8 @@ use crate::parking::{Parked, Wait, WakeUp, Woken};
 use crate::spend::{Day, Spent};
 use crate::store::{
     Beat, CancelRequested, Claimed, Counts, Error, Filter, IDEMPOTENCY_KEPT, JobStore, Lease, Page,
-    PageInProgress, Renewal, Replica, ReplicaId, ReplicaState, StoredEvent, SubmitOptions, Submitted,
-    Tail, earlier,
+    PageInProgress, Renewal, Replica, ReplicaId, ReplicaState, StoredEvent, SubmitOptions,
+    Submitted, Tail, earlier,
 };
 use crate::webhook::{ClaimedDelivery, DeliveryCapacity, DeliveryLease, Settlement, Webhook};
 use record::Record;

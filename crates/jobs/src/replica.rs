@@ -57,8 +57,8 @@ pub struct Renewal<'a> {
 /// What a replica learns by a beat.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Beat {
-    /// Of the leases it named, those that hold no longer: its runs of these jobs must stop.
-    pub lost: Vec<JobId>,
+    /// Of the leases it named, those that hold no longer: its runs under them must stop.
+    pub lost: Vec<Lease>,
     /// Of the leases it named, those whose jobs were asked to stop.
     pub cancelling: Vec<JobId>,
     /// Leases that it holds and did not name: the answer to a claim or a submission may have been
@@ -82,4 +82,3 @@ pub struct ReplicaState {
     /// When it counts as dead unless it beats again.
     pub lease_until: Timestamp,
 }
-

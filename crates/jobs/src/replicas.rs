@@ -104,12 +104,21 @@ pub(crate) fn compare(
             }
             // Claimed anew by the same replica: the store's lease is the one that counts.
             Some((token, _)) => {
-                beat.lost.push(lease.job);
-                beat.unnamed.push(Lease { job: lease.job, token, replica: id });
+                beat.lost.push(*lease);
+                beat.unnamed.push(Lease {
+                    job: lease.job,
+                    token,
+                    replica: id,
+                });
             }
-            None => beat.lost.push(lease.job),
+            None => beat.lost.push(*lease),
         }
     }
-    beat.unnamed.extend(held.into_iter().map(|(job, (token, _))| Lease { job, token, replica: id }));
+    beat.unnamed
+        .extend(held.into_iter().map(|(job, (token, _))| Lease {
+            job,
+            token,
+            replica: id,
+        }));
     beat
 }

@@ -67,7 +67,8 @@ use crate::parking::{Parked, Wait, WakeUp, Woken};
 use crate::replicas::compare;
 use crate::store::{
     Beat, CancelRequested, Claimed, Counts, Error, Filter, IDEMPOTENCY_KEPT, JobStore, Lease, Page,
-    Renewal, Replica, ReplicaId, ReplicaState, StoredEvent, SubmitOptions, Submitted, Tail, earlier,
+    Renewal, Replica, ReplicaId, ReplicaState, StoredEvent, SubmitOptions, Submitted, Tail,
+    earlier,
 };
 use crate::webhook::{ClaimedDelivery, DeliveryCapacity, DeliveryLease, Settlement, Webhook};
 use contents::Hashes;
@@ -213,7 +214,7 @@ impl JobStore for SqliteStore {
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error> {
         self.in_chunks(limit, |_, most| {
-                move |tables: &mut Tables<'_>| tables.claim(by, most, now)
+            move |tables: &mut Tables<'_>| tables.claim(by, most, now)
         })
         .await
     }
@@ -264,13 +265,18 @@ impl JobStore for SqliteStore {
     }
 
     async fn replicas(&self) -> Result<Vec<ReplicaState>, Error> {
-        let held = self.writer.write(|tables| Ok(tables.held_by_each()?)).await?;
+        let held = self
+            .writer
+            .write(|tables| Ok(tables.held_by_each()?))
+            .await?;
         let replicas = self.writer.holders().replicas();
         Ok(replicas.states(|id| held.get(&id).copied().unwrap_or(0)))
     }
 
     async fn cancelling(&self, by: ReplicaId) -> Result<Vec<JobId>, Error> {
-        self.readers.read(move |connection| holders::cancelling(connection, by)).await
+        self.readers
+            .read(move |connection| holders::cancelling(connection, by))
+            .await
     }
 
     async fn claim_overdue(
@@ -280,7 +286,7 @@ impl JobStore for SqliteStore {
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error> {
         self.in_chunks(limit, |_, most| {
-                move |tables: &mut Tables<'_>| tables.claim_overdue(by, most, now)
+            move |tables: &mut Tables<'_>| tables.claim_overdue(by, most, now)
         })
         .await
     }

@@ -93,7 +93,10 @@ impl Shared {
     ) -> Result<(Detachable, Answer), SubmitError> {
         let token = self.lifecycle.begin_submission();
         let token = token.ok_or(SubmitError::Draining)?;
-        let slot = self.slots.take_for_new();
+        let slot = self
+            .lease_is_relied_on()
+            .then(|| self.slots.take_for_new())
+            .flatten();
         let in_flight = match self.in_flight.account_of(job.owner.as_ref()) {
             None => Ok(None),
             Some(account) => InFlightSlot::take(&account, slot.is_none()).map(Some),
@@ -136,8 +139,8 @@ impl Shared {
         }
         let account = self.in_flight.account_of(job.owner.as_ref());
         let options = SubmitOptions {
-            claim: None,
             max_pending: self.settings.max_queued,
+            ..SubmitOptions::default()
         };
         let answer = match self.outcome(self.store.submit(*job, options).await) {
             Ok(Stored::New(_)) => {
@@ -168,9 +171,9 @@ impl Shared {
             token: _token,
         } = submission;
         let options = SubmitOptions {
-            claim: None,
             // So that only a job that is there already is found.
             max_pending: Some(0),
+            ..SubmitOptions::default()
         };
         let answer = match self.outcome(self.store.submit(*job, options).await) {
             Ok(Stored::Earlier(job)) => Ok(self.replayed(&job)),
@@ -248,10 +251,11 @@ impl Shared {
             let _ = reply.send(stored.map(|()| accepted).map_err(SubmitError::from));
             return Ok(());
         };
-        let arrival = self.runs.arrival(run.id(), created_at);
+        let arrival = self.runs.arrival(run.id());
         let options = SubmitOptions {
-            claim: Some(arrival.claimant()),
+            claim: Some(arrival.replica()),
             max_pending: self.settings.max_queued,
+            ..SubmitOptions::default()
         };
         let account = self.in_flight.account_of(job.owner.as_ref());
         let mut is_here = Err(NotHere);

@@ -45,9 +45,14 @@ impl Retries {
         }
     }
 
+    /// How long to wait before the next try.
+    pub(crate) fn next_pause(&mut self) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        self.backoff.pause(self.failures, 1.0)
+    }
+
     /// Waits before the next try.
     pub(crate) async fn pause(&mut self, host: &dyn Host) {
-        self.failures = self.failures.saturating_add(1);
-        host.sleep(self.backoff.pause(self.failures, 1.0)).await;
+        host.sleep(self.next_pause()).await;
     }
 }

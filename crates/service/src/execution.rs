@@ -427,10 +427,10 @@ impl Execution {
         ending: Ending,
         masked_outputs: Option<Json>,
     ) -> Result<Job, Error> {
-        let claimant = self.shared.runs.claimant();
+        let replica = self.shared.runs.replica();
         let stored = self
             .run
-            .store_ended(*job, claimant, ending, masked_outputs)
+            .store_ended(*job, replica, ending, masked_outputs)
             .await;
         match &stored {
             Ok(_) => {

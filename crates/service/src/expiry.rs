@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use engine::host::Host;
 use futures_util::future::join_all;
-use jiff::SignedDuration;
 use jobs::job::{Job, JobId};
-use jobs::store::{Error, IDEMPOTENCY_KEPT, JobStore};
+use jobs::store::{Error, JobStore};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
@@ -121,15 +120,9 @@ async fn sweep(store: &dyn JobStore, host: &dyn Host, settings: &Settings) -> Re
         Duration::ZERO => UNREAD_KEPT,
         retention => retention,
     };
-    let retention = SignedDuration::try_from(retention).unwrap_or(SignedDuration::MAX);
-    if let Ok(before) = host.now().checked_sub(retention)
-        && store.expire(before, BATCH).await? == BATCH
-    {
-        return Ok(true);
-    }
-    let kept = SignedDuration::try_from(IDEMPOTENCY_KEPT).unwrap_or(SignedDuration::MAX);
-    if let Ok(used_before) = host.now().checked_sub(kept)
-        && store.expire_keys(used_before, BATCH).await? == BATCH
+    let now = host.now();
+    if store.expire(retention, BATCH, now).await? == BATCH
+        || store.expire_keys(BATCH, now).await? == BATCH
     {
         return Ok(true);
     }

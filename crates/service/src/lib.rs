@@ -5,7 +5,7 @@
 //! free, claims it in the same commit; a task of its own executes it, whether its client waits or
 //! leaves. With [`Service::submit_inline`] the client that waits executes it, until the run ends or
 //! the client leaves. Where no slot is free, the job waits in the store, and only there, until the
-//! worker claims it. While it runs, the worker renews its lease. Its end is stored together with
+//! worker claims it. While it runs, the process keeps its lease (`beats`). Its end is stored with
 //! its last event, and shown only then. After a crash a job continues from its progress and the
 //! events after it. Where the job has a webhook, its delivery is due from the same commit on
 //! ([`webhooks`]).
@@ -17,6 +17,7 @@
 pub mod access;
 mod admission;
 mod backoff;
+mod beats;
 pub mod catalog;
 mod completion;
 pub mod document;
@@ -31,6 +32,7 @@ pub mod fuzzing;
 mod in_flight;
 pub mod inline_run;
 mod inputs;
+mod level;
 mod lifecycle;
 pub mod limits;
 mod live;
@@ -38,6 +40,8 @@ mod numbered;
 mod position;
 pub mod problem;
 mod registry;
+mod relied_on_models;
+mod replica_lease;
 mod retired_versions;
 mod retry;
 mod run_options;

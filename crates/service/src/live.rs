@@ -18,7 +18,7 @@ use engine::progress::{Checkpoint, CheckpointError, Progress};
 use engine::watch::RunObserver;
 use jobs::job::{Ending, Job, JobId, NewJob};
 use jobs::json::Json;
-use jobs::store::{Claimant, Error, JobStore, PROGRESS_EVENT, StoredEvent};
+use jobs::store::{Error, JobStore, PROGRESS_EVENT, ReplicaId, StoredEvent};
 use serde::Serialize;
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
@@ -206,7 +206,7 @@ impl LiveRun {
     pub(crate) async fn store_ended(
         &self,
         job: NewJob,
-        by: &Claimant,
+        by: ReplicaId,
         ending: Ending,
         masked_outputs: Option<Json>,
     ) -> Result<Job, Error> {

@@ -1,48 +1,36 @@
 //! The runs of this process: which there are, and which are about to come.
 //!
-//! Their leases must be renewed before the worker claims what has lapsed, or a process would take
-//! its own runs for those of a dead one. Two things get in the way, and the registry keeps both:
-//!
-//! - A job that is being stored has a lease before its run is here. It is an [`Arrival`] from
-//!   before the commit until its run is registered, so the worker waits where one takes long, and a
-//!   lease granted during a claim is still good at the time of that claim
-//!   ([`RunRegistry::claiming`]).
-//! - A run may come with a lease that is half over ([`RunRegistry::has_old_leases`]).
+//! A job that is being stored has a lease before its run is here. It is an [`Arrival`] from before the
+//! commit until its run is registered, so that a beat that tells of its lease does not take the answer
+//! for lost.
 //!
 //! A cancel may come while a job is claimed and its run is not here yet; it is kept for it.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use engine::host::Host;
-use jiff::Timestamp;
 use jobs::job::JobId;
-use jobs::store::{Claimant, later};
+use jobs::store::{Lease, ReplicaId};
 
 use crate::live::LiveRun;
 
 #[derive(Debug)]
 pub(crate) struct RunRegistry {
-    claimant: Claimant,
-    host: Arc<dyn Host>,
     runs: Mutex<Runs>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Runs {
+    /// Whom jobs are claimed for.
+    replica: ReplicaId,
     here: BTreeMap<JobId, Arc<LiveRun>>,
     /// How many of them each workflow has.
     by_workflow: BTreeMap<Arc<str>, usize>,
     /// Jobs that were cancelled while they were not here: one may have been claimed and be about to
     /// come.
     cancelled: HashSet<JobId>,
-    /// Jobs that are being stored and claimed, by the time from which their leases count.
-    arriving: BTreeSet<(Timestamp, JobId)>,
-    /// The time by which leases are being claimed at the moment.
-    claiming_at: Option<Timestamp>,
-    /// A run came whose lease was half over.
-    has_old_leases: bool,
+    /// Jobs that are being stored and claimed.
+    arriving: HashSet<JobId>,
 }
 
 impl Runs {
@@ -62,45 +50,43 @@ impl Runs {
 pub(crate) struct Arrival<'a> {
     registry: &'a RunRegistry,
     id: JobId,
-    at: Timestamp,
-    /// Whom the job is to be claimed for.
-    claimant: Claimant,
+    replica: ReplicaId,
 }
 
 impl Arrival<'_> {
-    pub(crate) fn claimant(&self) -> Claimant {
-        self.claimant.clone()
+    /// Whom the job is to be claimed for.
+    pub(crate) fn replica(&self) -> ReplicaId {
+        self.replica
     }
 }
 
 impl Drop for Arrival<'_> {
     fn drop(&mut self) {
-        self.registry.runs().arriving.remove(&(self.at, self.id));
-    }
-}
-
-/// Leases that had lapsed by some time are being claimed.
-#[derive(Debug)]
-pub(crate) struct Claiming<'a>(&'a RunRegistry);
-
-impl Drop for Claiming<'_> {
-    fn drop(&mut self) {
-        self.0.runs().claiming_at = None;
+        self.registry.runs().arriving.remove(&self.id);
     }
 }
 
 impl RunRegistry {
-    pub(crate) fn new(claimant: Claimant, host: Arc<dyn Host>) -> Self {
+    pub(crate) fn new(replica: ReplicaId) -> Self {
         Self {
-            claimant,
-            host,
-            runs: Mutex::default(),
+            runs: Mutex::new(Runs {
+                replica,
+                here: BTreeMap::new(),
+                by_workflow: BTreeMap::new(),
+                cancelled: HashSet::new(),
+                arriving: HashSet::new(),
+            }),
         }
     }
 
     /// Whom jobs are claimed for.
-    pub(crate) fn claimant(&self) -> &Claimant {
-        &self.claimant
+    pub(crate) fn replica(&self) -> ReplicaId {
+        self.runs().replica
+    }
+
+    /// Jobs are claimed for this replica from now on.
+    pub(crate) fn begin_anew(&self, replica: ReplicaId) {
+        self.runs().replica = replica;
     }
 
     /// The run of a job, where it is here.
@@ -110,6 +96,10 @@ impl RunRegistry {
 
     pub(crate) fn all(&self) -> Vec<Arc<LiveRun>> {
         self.runs().here.values().cloned().collect()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.runs().here.is_empty()
     }
 
     /// How many runs each workflow has here.
@@ -122,10 +112,6 @@ impl RunRegistry {
         let mut runs = self.runs();
         if runs.cancelled.remove(&run.id()) {
             run.cancel.cancel();
-        }
-        if let Some(lease) = run.record.granted() {
-            let half_over = later(self.host.now(), self.claimant.lease_for / 2);
-            runs.has_old_leases |= lease.expires_at < half_over;
         }
         let of_workflow = runs.by_workflow.entry(run.workflow().clone());
         *of_workflow.or_default() += 1;
@@ -159,48 +145,42 @@ impl RunRegistry {
         }
     }
 
-    /// Leases are about to be renewed: runs that come from now on learn of a cancel by their claim
-    /// or by the next renewal.
-    pub(crate) fn begin_renewal(&self) {
-        let mut runs = self.runs();
-        runs.cancelled.clear();
-        runs.has_old_leases = false;
-    }
-
-    /// Whether a run has come whose lease was half over, and no renewal has begun since.
-    pub(crate) fn has_old_leases(&self) -> bool {
-        self.runs().has_old_leases
-    }
-
-    /// A job is about to be stored, with a lease from that time on. The clock may have been set
-    /// back since a claim that is under way was made: the lease must not have lapsed by the time of
-    /// that claim.
-    pub(crate) fn arrival(&self, id: JobId, at: Timestamp) -> Arrival<'_> {
-        let mut runs = self.runs();
-        runs.arriving.insert((at, id));
-        let set_back = runs
-            .claiming_at
-            .and_then(|claiming_at| Duration::try_from(claiming_at.duration_since(at)).ok());
-        Arrival {
-            registry: self,
-            id,
-            at,
-            claimant: Claimant {
-                lease_for: self.claimant.lease_for + set_back.unwrap_or_default(),
-                ..self.claimant.clone()
-            },
+    /// Stops the run that holds a lease which is lost.
+    pub(crate) fn lose(&self, lease: &Lease) {
+        let run = self.get(lease.job);
+        if let Some(run) = run.filter(|run| run.record.granted().as_ref() == Some(lease)) {
+            run.abandon.cancel();
         }
     }
 
-    /// When the job that has been arriving for the longest time began to.
-    pub(crate) fn oldest_arrival(&self) -> Option<Timestamp> {
-        self.runs().arriving.first().map(|(at, _)| *at)
+    /// A beat is about to name these leases: runs that come from now on learn of a cancel by their
+    /// claim or by the next beat.
+    pub(crate) fn begin_renewal(&self) -> Vec<Lease> {
+        let mut runs = self.runs();
+        runs.cancelled.clear();
+        let here = runs.here.values();
+        here.filter_map(|run| run.record.granted()).collect()
     }
 
-    /// Leases that had lapsed by that time are claimed until the answer is dropped.
-    pub(crate) fn claiming(&self, at: Timestamp) -> Claiming<'_> {
-        self.runs().claiming_at = Some(at);
-        Claiming(self)
+    /// Whether the job of a lease is here, or about to come.
+    pub(crate) fn knows(&self, lease: &Lease) -> bool {
+        let runs = self.runs();
+        let is_here = runs
+            .here
+            .get(&lease.job)
+            .is_some_and(|run| run.record.granted().as_ref() == Some(lease));
+        is_here || runs.arriving.contains(&lease.job)
+    }
+
+    /// A job is about to be stored, with a lease.
+    pub(crate) fn arrival(&self, id: JobId) -> Arrival<'_> {
+        let mut runs = self.runs();
+        runs.arriving.insert(id);
+        Arrival {
+            registry: self,
+            id,
+            replica: runs.replica,
+        }
     }
 
     fn runs(&self) -> MutexGuard<'_, Runs> {
@@ -213,52 +193,21 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::test_clock::TestClock;
 
-    const LEASE: Duration = Duration::from_secs(30);
-
-    fn registry() -> RunRegistry {
-        let claimant = Claimant {
-            worker: "here".into(),
-            lease_for: LEASE,
+    #[test]
+    fn a_job_that_is_being_stored_is_known_until_its_arrival_is_dropped() {
+        let replica = ReplicaId(Uuid::from_u128(1));
+        let registry = RunRegistry::new(replica);
+        let lease = Lease {
+            job: JobId(Uuid::from_u128(2)),
+            token: 1,
+            replica,
         };
-        RunRegistry::new(claimant, Arc::new(TestClock::default()))
-    }
-
-    fn id(number: u128) -> JobId {
-        JobId(Uuid::from_u128(number))
-    }
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    #[test]
-    fn a_job_arrives_until_its_arrival_is_dropped() {
-        let registry = registry();
-        let later = registry.arrival(id(1), at(7));
-        let earlier = registry.arrival(id(2), at(5));
-        assert_eq!(registry.oldest_arrival(), Some(at(5)));
-        drop(earlier);
-        assert_eq!(registry.oldest_arrival(), Some(at(7)));
-        drop(later);
-        assert_eq!(registry.oldest_arrival(), None);
-    }
-
-    #[test]
-    fn a_lease_that_begins_during_a_claim_outlasts_the_time_of_the_claim() {
-        let registry = registry();
-        let claiming = registry.claiming(at(100));
-        // The clock was set back by 40 seconds since the claim began.
-        let arrival = registry.arrival(id(1), at(60));
-        assert_eq!(
-            arrival.claimant().lease_for,
-            LEASE + Duration::from_secs(40)
-        );
-        let arrival = registry.arrival(id(2), at(101));
-        assert_eq!(arrival.claimant().lease_for, LEASE, "it was not set back");
-        drop(claiming);
-        let arrival = registry.arrival(id(3), at(60));
-        assert_eq!(arrival.claimant().lease_for, LEASE, "no claim is under way");
+        assert!(!registry.knows(&lease));
+        let arrival = registry.arrival(lease.job);
+        assert_eq!(arrival.replica(), replica);
+        assert!(registry.knows(&lease));
+        drop(arrival);
+        assert!(!registry.knows(&lease));
     }
 }

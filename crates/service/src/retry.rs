@@ -14,6 +14,7 @@ use jobs::store::Error;
 use jobs::webhook::Webhook;
 
 use crate::catalog::LoadedWorkflow;
+use crate::level::LEVEL;
 use crate::position;
 use crate::run_options::RunOptions;
 use crate::shared::Service;
@@ -303,5 +304,6 @@ fn again(
         retried_from: Some(job.id),
         idempotency: None,
         webhook,
+        level: LEVEL,
     }
 }

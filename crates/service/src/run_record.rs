@@ -203,6 +203,7 @@ mod tests {
     use jiff::Timestamp;
     use jobs::job::{Definition, JobId, Workload};
     use jobs::json::Json;
+    use jobs::store::ReplicaId;
     use uuid::Uuid;
 
     use super::*;
@@ -230,6 +231,7 @@ mod tests {
             retried_from: None,
             idempotency: None,
             webhook: None,
+            level: 1,
         }))
     }
 
@@ -237,7 +239,7 @@ mod tests {
         Lease {
             job: ID,
             token: 1,
-            expires_at: Timestamp::UNIX_EPOCH,
+            replica: ReplicaId(Uuid::nil()),
         }
     }
 

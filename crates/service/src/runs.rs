@@ -17,6 +17,7 @@ use crate::backoff::Retries;
 use crate::catalog::LoadedWorkflow;
 use crate::inline_run::InlineRun;
 use crate::inputs;
+use crate::level::LEVEL;
 use crate::live::LiveRun;
 use crate::run_options::RunOptions;
 use crate::shared::{Service, Shared};
@@ -104,6 +105,7 @@ impl Service {
             retried_from: None,
             idempotency,
             webhook: request.webhook.or_else(|| shared.deliveries.own_webhook()),
+            level: LEVEL,
         };
         Ok((Box::new(job), state))
     }

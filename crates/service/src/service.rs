@@ -5,9 +5,10 @@ use std::sync::Arc;
 use engine::host::Host;
 use engine::watch::Telemetry;
 use jobs::job::{Job, JobId};
-use jobs::store::{CancelRequested, Claimant, Counts, Error, Filter, JobStore, Page};
+use jobs::store::{CancelRequested, Counts, Error, Filter, JobStore, Page, ReplicaId};
 use llm::model::Models;
 
+use crate::beats;
 use crate::catalog::Catalog;
 use crate::completion::completed;
 use crate::expiry;
@@ -16,6 +17,8 @@ use crate::lifecycle::Lifecycle;
 use crate::limits::Accounts;
 use crate::live::Backing;
 use crate::registry::RunRegistry;
+use crate::relied_on_models::{LeaseGuard, ReliedOnModels};
+use crate::replica_lease::ReplicaLease;
 use crate::settings::Settings;
 use crate::shared::{Service, Shared};
 use crate::slots::RunSlots;
@@ -76,15 +79,23 @@ impl Service {
             accounts,
             settings,
         } = config;
-        let claimant = Claimant {
-            worker: host.new_id().to_string().into(),
-            lease_for: settings.lease,
+        let replica_lease = Arc::new(ReplicaLease::new(settings.lease));
+        let is_shared = store.is_shared();
+        let models = if is_shared {
+            let guard = LeaseGuard {
+                lease: replica_lease.clone(),
+                host: host.clone(),
+            };
+            Arc::new(ReliedOnModels { models, guard })
+        } else {
+            models
         };
         let store_health = Arc::<StoreHealth>::default();
         let (read_jobs, to_forget) = expiry::read_jobs(&settings);
         let shared = Arc::new(Shared {
             workflows: Workflows::default(),
-            runs: RunRegistry::new(claimant, host.clone()),
+            runs: RunRegistry::new(ReplicaId(host.new_id())),
+            replica_lease,
             backing: Arc::new(Backing {
                 store: store.clone(),
                 store_health: store_health.clone(),
@@ -108,6 +119,10 @@ impl Service {
             telemetry,
         });
         let workers = &shared.lifecycle.workers;
+        workers.spawn(beats::keep_beating(shared.clone()));
+        if is_shared {
+            workers.spawn(beats::watch_lease(shared.clone()));
+        }
         workers.spawn(worker::work(shared.clone()));
         workers.spawn(expiry::forget_jobs(
             shared.store.clone(),

@@ -1,5 +1,6 @@
 //! Limits and times of a service.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lang::workflow::CaptureLevel;
@@ -15,7 +16,9 @@ pub struct Settings {
     /// start was left by a dead process, and continues at once instead of when its lease has
     /// expired.
     pub exclusive_store: bool,
-    /// How long a job stays with a process that does not renew its lease.
+    /// The name of this process among those that share a store, for people.
+    pub replica_name: Arc<str>,
+    /// How long jobs stay with a process that does not renew its lease.
     pub lease: Duration,
     /// How often a run may be started without completing a node before it is given up as one that
     /// takes its process down. A completed node, or item of a fan-out, resets the count.
@@ -43,6 +46,7 @@ impl Default for Settings {
             max_running: 16_384,
             max_queued: Some(100_000),
             exclusive_store: false,
+            replica_name: "flowmill".into(),
             lease: Duration::from_secs(30),
             max_starts: 5,
             default_deadline: None,

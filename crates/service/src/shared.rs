@@ -17,6 +17,7 @@ use crate::in_flight::InFlight;
 use crate::lifecycle::Lifecycle;
 use crate::live::Backing;
 use crate::registry::RunRegistry;
+use crate::replica_lease::ReplicaLease;
 use crate::settings::Settings;
 use crate::slots::RunSlots;
 use crate::store_health::StoreHealth;
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) telemetry: Option<Arc<dyn Telemetry>>,
     pub(crate) workflows: Workflows,
     pub(crate) runs: RunRegistry,
+    pub(crate) replica_lease: Arc<ReplicaLease>,
     /// For the runs of this process.
     pub(crate) backing: Arc<Backing>,
     pub(crate) slots: RunSlots,
@@ -49,6 +51,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Whether something may be begun under the lease of this process. Where no other process can
+    /// have been given its jobs, it always may.
+    pub(crate) fn lease_is_relied_on(&self) -> bool {
+        !self.store.is_shared() || self.replica_lease.is_relied_on(self.host.elapsed())
+    }
+
     /// As [`Service::cancel`]. To be done to its end.
     pub(crate) async fn cancel(&self, id: JobId) -> Result<CancelRequested, Error> {
         let found = self.store.request_cancel(id, self.host.now()).await?;

@@ -12,7 +12,9 @@ use super::payloads::{Payloads, Slot};
 use crate::job::{Ending, Job, NewJob, Status, Transition, Workload};
 use crate::json::Json;
 use crate::parking::WakeUp;
-use crate::store::{Claimed, Error, Lease, MAX_EVENTS, PROGRESS_EVENT, ReplicaId, StoredEvent, claim_job};
+use crate::store::{
+    Claimed, Error, Lease, MAX_EVENTS, PROGRESS_EVENT, ReplicaId, StoredEvent, claim_job,
+};
 
 /// What a record takes beside its payloads, roughly, in bytes: itself and its places in the tables.
 const RECORD_BYTES: usize = size_of::<Record>() + 128;

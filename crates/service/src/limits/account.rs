@@ -224,17 +224,6 @@ impl Account {
         }
     }
 
-    /// The store does not have it.
-    pub(super) fn was_not_written(&self, lost: &KeyDay) {
-        let mut ledger = self.today();
-        if ledger.day == lost.day {
-            ledger.sent = Spent::default();
-            ledger.fresh += lost.spent;
-        } else {
-            ledger.older.push((lost.day, lost.spent));
-        }
-    }
-
     fn decide(&self, model: &str, most: &CallUsage) -> Decision {
         let mut ledger = self.today();
         let (tokens, nano_usd) = ledger.most();

@@ -5,8 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use engine::host::Host;
-use jobs::spend::{Day, KeyDay, SpendStore, Spent};
-use jobs::store::Error;
+use jobs::spend::{BatchNumber, Day, KeyDay, SpendStore, Spent};
+use jobs::store::{Error, ReplicaId};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,10 +29,21 @@ pub struct Accounts {
     host: Arc<dyn Host>,
     defaults: Limits,
     by_key: RwLock<HashMap<Arc<str>, Arc<Account>>>,
-    /// Held during a write, with the day on which old days were last removed.
-    writing: tokio::sync::Mutex<Option<Day>>,
+    /// Whose batches the store counts.
+    writer: ReplicaId,
+    /// Held during a write.
+    writing: tokio::sync::Mutex<Writing>,
     /// Writes that are under way.
     writes: TaskTracker,
+}
+
+#[derive(Debug, Default)]
+struct Writing {
+    /// Spending on its way to the store. It stays, with its number, where the store does not answer.
+    batch: Vec<(Arc<Account>, KeyDay)>,
+    number: u64,
+    /// The day on which old days were last removed.
+    forgotten_on: Option<Day>,
 }
 
 impl Accounts {
@@ -52,6 +63,7 @@ impl Accounts {
         }
         Ok(Self {
             store,
+            writer: ReplicaId(host.new_id()),
             host,
             defaults,
             by_key: RwLock::new(accounts),
@@ -127,34 +139,42 @@ impl Accounts {
         }
     }
 
-    /// Stores what was spent, and completes even if this is dropped: it must be known whether a
-    /// write happened, or spending would be counted twice. What the store does not take is kept for
-    /// the next time.
+    /// Stores what was spent, and completes even if this is dropped. What the store does not take is
+    /// kept for the next time.
     async fn write(self: &Arc<Self>) -> Result<(), Error> {
         let accounts = self.clone();
         completed(&self.writes, async move { accounts.write_now().await }).await
     }
 
     async fn write_now(&self) -> Result<(), Error> {
-        let mut forgotten_on = self.writing.lock().await;
-        let mut unwritten = Unwritten::default();
-        for account in self.all() {
-            for spent in account.take_unwritten() {
-                unwritten.0.push((account.clone(), spent));
+        let mut writing = self.writing.lock().await;
+        // One that failed before comes first, and as it was: it may have been stored.
+        loop {
+            if writing.batch.is_empty() {
+                for account in self.all() {
+                    for spent in account.take_unwritten() {
+                        writing.batch.push((account.clone(), spent));
+                    }
+                }
+                if writing.batch.is_empty() {
+                    break;
+                }
+                writing.number += 1;
             }
-        }
-        if !unwritten.0.is_empty() {
-            let more = unwritten.0.iter().map(|(_, spent)| spent.clone()).collect();
-            let sums = self.store.spend(more).await?;
-            for ((account, written), sum) in std::mem::take(&mut unwritten.0).into_iter().zip(sums)
-            {
+            let number = BatchNumber {
+                writer: self.writer,
+                number: writing.number,
+            };
+            let more = writing.batch.iter().map(|(_, spent)| spent.clone());
+            let sums = self.store.spend(number, more.collect()).await?;
+            for ((account, written), sum) in writing.batch.drain(..).zip(sums) {
                 account.was_written(&written, sum);
             }
         }
         let today = Day::of(self.host.now());
-        if *forgotten_on != Some(today) {
+        if writing.forgotten_on != Some(today) {
             self.store.forget_spent(today.earlier(KEPT_DAYS)).await?;
-            *forgotten_on = Some(today);
+            writing.forgotten_on = Some(today);
         }
         Ok(())
     }
@@ -162,17 +182,5 @@ impl Accounts {
     fn all(&self) -> Vec<Arc<Account>> {
         let accounts = self.by_key.read().unwrap_or_else(PoisonError::into_inner);
         accounts.values().cloned().collect()
-    }
-}
-
-/// Spending on its way to the store; given back to the accounts where the store fails.
-#[derive(Default)]
-struct Unwritten(Vec<(Arc<Account>, KeyDay)>);
-
-impl Drop for Unwritten {
-    fn drop(&mut self) {
-        for (account, spent) in self.0.drain(..) {
-            account.was_not_written(&spent);
-        }
     }
 }

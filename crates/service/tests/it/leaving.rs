@@ -16,7 +16,7 @@ use jobs::forward::Verb;
 use jobs::job::{JobId, Status};
 use jobs::key::{Changed, Hidden256, KeyChange, KeyRecord, KeyStore, Keys};
 use jobs::memory::MemoryStore;
-use jobs::spend::{Day, KeyDay, SpendStore, Spent};
+use jobs::spend::{BatchNumber, Day, KeyDay, SpendStore, Spent};
 use jobs::store::{Error, Filter, JobStore as _};
 use service::access::{Access, Grants, KeyIssuer, KeyState, ListedKeys, NewKey, SecretSource};
 use service::limits::{Accounts, KeyUsage, Limits};
@@ -60,8 +60,8 @@ async fn slowly<T>(verb: impl Future<Output = T>) -> T {
 
 #[async_trait]
 impl SpendStore for Slow {
-    async fn spend(&self, more: Vec<KeyDay>) -> Result<Vec<Spent>, Error> {
-        slowly(self.0.spend(more)).await
+    async fn spend(&self, batch: BatchNumber, more: Vec<KeyDay>) -> Result<Vec<Spent>, Error> {
+        slowly(self.0.spend(batch, more)).await
     }
 
     async fn spent(&self, key: Option<&str>, since: Day) -> Result<Vec<KeyDay>, Error> {

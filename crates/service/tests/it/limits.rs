@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jobs::job::{Job, Status};
 use jobs::memory::MemoryStore;
-use jobs::spend::{Day, KeyDay, SpendStore, Spent};
+use jobs::spend::{BatchNumber, Day, KeyDay, SpendStore, Spent};
 use jobs::store::Error;
 use serde_json::json;
 use service::Settings;
@@ -265,11 +265,11 @@ struct Failing {
 
 #[async_trait]
 impl SpendStore for Failing {
-    async fn spend(&self, more: Vec<KeyDay>) -> Result<Vec<Spent>, Error> {
+    async fn spend(&self, batch: BatchNumber, more: Vec<KeyDay>) -> Result<Vec<Spent>, Error> {
         if self.fails.load(Ordering::SeqCst) {
             return Err(Error::Unavailable("it fails".to_owned()));
         }
-        self.memory.spend(more).await
+        self.memory.spend(batch, more).await
     }
 
     async fn spent(&self, key: Option<&str>, since: Day) -> Result<Vec<KeyDay>, Error> {

@@ -7,7 +7,7 @@ use engine::host::Host;
 use jiff::Timestamp;
 use jobs::job::{JobId, NewJob, Status, Workload};
 use jobs::json::Json;
-use jobs::store::{CancelRequested, Claimant, JobStore, SubmitOptions};
+use jobs::store::{CancelRequested, JobStore, Replica, ReplicaId, SubmitOptions};
 use serde_json::json;
 use service::submission::SubmitError;
 use service::{Config, NotReady, Service, Settings};
@@ -104,12 +104,9 @@ async fn a_run_whose_job_was_taken_over_stops_and_does_not_overwrite() {
     let accepted = fixture.submit().await;
     fixture.models.next_call().await;
     // As another process would that believes this one dead.
-    let other = Claimant {
-        worker: "other".into(),
-        lease_for: HOUR,
-    };
     let far_ahead = fixture.service.host().now() + jiff::SignedDuration::from_hours(1);
-    let claimed = store.claim(&other, 1, far_ahead).await.unwrap();
+    let other = registered(&*store, 9, far_ahead).await;
+    let claimed = store.claim(other, 1, far_ahead).await.unwrap();
     assert_eq!(claimed[0].job.id, accepted.id);
     assert_eq!(
         fixture
@@ -173,10 +170,6 @@ async fn a_job_that_takes_its_process_down_again_and_again_is_given_up() {
     });
     let idle = fixture.service.clone();
     idle.drain(Duration::ZERO).await;
-    let dying = Claimant {
-        worker: "dying".into(),
-        lease_for: Duration::ZERO,
-    };
     let settings = Settings {
         max_starts: 3,
         ..Settings::default()
@@ -189,15 +182,11 @@ async fn a_job_that_takes_its_process_down_again_and_again_is_given_up() {
     );
     let accepted = first.submit().await;
     first.service.drain(Duration::ZERO).await;
-    for _ in 0..3 {
-        assert_eq!(
-            store
-                .claim(&dying, 1, first.service.host().now())
-                .await
-                .unwrap()
-                .len(),
-            1
-        );
+    for number in 0..3 {
+        let now = first.service.host().now();
+        let dying = registered(&*store, number, now).await;
+        assert_eq!(store.claim(dying, 1, now).await.unwrap().len(), 1);
+        store.deregister(dying).await.unwrap();
     }
     let last = Fixture::with(store, settings, |_, _| Answer::Text("done"));
     let job = last
@@ -259,9 +248,23 @@ async fn an_end_that_cannot_be_stored_is_stored_when_the_store_is_back() {
     );
 }
 
+/// A replica whose lease lasts an hour.
+async fn registered(store: &SharedStore, number: u128, now: Timestamp) -> ReplicaId {
+    let replica = Replica {
+        id: ReplicaId(uuid::Uuid::from_u128(number)),
+        name: "other".into(),
+        version: "0".into(),
+        level: 1,
+        lease_for: HOUR,
+    };
+    store.register(&replica, now).await.unwrap();
+    replica.id
+}
+
 /// Jobs of the chain `a`, `b` that a process that is dead holds for another hour.
 async fn orphans(store: &SharedStore, number: u128, now: Timestamp) -> Vec<JobId> {
     let workflow = chain(&["a", "b"]);
+    let dead = registered(store, 4, now).await;
     let mut ids = Vec::new();
     for number in 1..=number {
         let id = JobId(uuid::Uuid::from_u128(number));
@@ -281,13 +284,11 @@ async fn orphans(store: &SharedStore, number: u128, now: Timestamp) -> Vec<JobId
             retried_from: None,
             idempotency: None,
             webhook: None,
+            level: 1,
         };
         let options = SubmitOptions {
-            claim: Some(Claimant {
-                worker: "dead".into(),
-                lease_for: HOUR,
-            }),
-            max_pending: None,
+            claim: Some(dead),
+            ..SubmitOptions::default()
         };
         store.submit(job, options).await.unwrap();
         ids.push(id);

@@ -9,7 +9,7 @@ use engine::host::Host;
 use jobs::job::{Job, JobId, NewJob, Status, Workload};
 use jobs::json::Json;
 use jobs::memory::MemoryStore;
-use jobs::store::{Claimant, JobStore, SubmitOptions, Submitted};
+use jobs::store::{JobStore, ReplicaId, SubmitOptions, Submitted};
 use jobs::webhook::{Delivery, DeliveryCapacity, DeliveryState};
 use lang::workflow::Budget;
 use serde_json::{Value, json};
@@ -395,13 +395,11 @@ async fn ended_by_the_dead(store: &SharedStore, host: &TestHost, url: &str) -> J
         retried_from: None,
         idempotency: None,
         webhook: Some(webhook),
+        level: 1,
     };
     let options = SubmitOptions {
-        claim: Some(Claimant {
-            worker: "dead".into(),
-            lease_for: HOUR,
-        }),
-        max_pending: None,
+        claim: Some(ReplicaId(uuid::Uuid::from_u128(4))),
+        ..SubmitOptions::default()
     };
     let submitted = store.submit(job, options).await.unwrap();
     let Submitted::New(Some(claimed)) = submitted else {
