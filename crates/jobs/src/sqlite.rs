@@ -238,7 +238,7 @@ impl JobStore for SqliteStore {
         self.writer
             .write(|tables| {
                 tables.release_deliveries()?;
-                Ok(tables.release_leases()?)
+                Ok(tables.release_leases())
             })
             .await
     }

@@ -1,6 +1,6 @@
 //! Accepting the inputs of a request: all their faults in one answer, and their fingerprint.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
 use lang::fault::{ENOUGH, Fault, FaultKind, PathSegment, shortened};
@@ -92,14 +92,21 @@ impl FaultPaths {
     }
 }
 
-/// SHA-256, in hex, of what a run would start from: the definition and the initial state.
+/// SHA-256, in hex, of what the caller gave: every value of the initial state that is not its field's
+/// default, by name. Nothing of the workflow's version: while two versions are served, a repeated
+/// request may meet the other one, whose fields may stand in another order, and more of them.
 pub(crate) fn fingerprint(workflow: &Workflow, state: &InitialState) -> String {
-    let mut hash = Sha256::new();
-    hash.update(&workflow.definition_hash);
-    // The state has one value per field in declaration order, so equal states are equal texts,
-    // except for the order of keys in dicts, which a caller does not choose by accident.
-    hash.update(serde_json::to_vec(state).expect("values have text keys"));
-    format!("{:x}", hash.finalize())
+    let given: BTreeMap<&str, &Value> = workflow
+        .fields
+        .iter()
+        .zip(state)
+        .filter(|(field, value)| field.default.as_ref().unwrap_or(&Value::Null) != *value)
+        .map(|(field, value)| (field.name.as_str(), value))
+        .collect();
+    // Equal values are equal texts, except for the order of keys in dicts, which a caller does not
+    // choose by accident.
+    let text = serde_json::to_vec(&given).expect("values have text keys");
+    format!("{:x}", Sha256::digest(text))
 }
 
 fn field(workflow: &Workflow, name: &str) -> Option<usize> {

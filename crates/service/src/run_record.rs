@@ -137,7 +137,7 @@ impl RunRecord {
         loop {
             let settled = self.settled.notified();
             match &*self.state() {
-                State::Stored(lease) => return lease.clone(),
+                State::Stored(lease) => return *lease,
                 State::Held(_) => self.wanted.notify_one(),
                 State::Storing | State::Ending | State::Ended | State::Refused(_) => {}
             }
@@ -148,7 +148,7 @@ impl RunRecord {
     /// The lease, where there is one.
     pub(crate) fn granted(&self) -> Option<Lease> {
         match &*self.state() {
-            State::Stored(lease) => Some(lease.clone()),
+            State::Stored(lease) => Some(*lease),
             State::Held(_) | State::Storing | State::Ending | State::Ended | State::Refused(_) => {
                 None
             }

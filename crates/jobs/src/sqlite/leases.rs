@@ -315,11 +315,10 @@ impl Tables<'_> {
                 "SELECT 1 FROM jobs WHERE id = ?1 AND token = ?2 AND worker = ?3 AND status BETWEEN 3 AND 5",
             )?
             .exists(params![lease.job, lease.token, lease.replica])?;
-        let job = match is_ours {
-            true => whole_job(self.connection, lease.job)?,
-            false => None,
-        };
-        job.ok_or(Failure::Refused(Error::LeaseLost(lease.job)))
+        if !is_ours {
+            return Err(Error::LeaseLost(lease.job).into());
+        }
+        whole_job(self.connection, lease.job)?.ok_or(Error::LeaseLost(lease.job).into())
     }
 
     pub(super) fn hand_back(&mut self, lease: &Lease) -> Result<(), Failure> {

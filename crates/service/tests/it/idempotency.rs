@@ -6,7 +6,7 @@ use serde_json::json;
 use service::submission::{RunRequest, SubmitError};
 use tokio::sync::Semaphore;
 
-use crate::fixture::{Answer, Fixture, HOUR, inputs, with_key};
+use crate::fixture::{Answer, Fixture, HOUR, chain, inputs, with_key};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_requests_with_one_key_are_one_run_and_a_hundred_equal_answers() {
@@ -124,4 +124,27 @@ async fn keys_of_other_owners_are_other_keys() {
                 .replayed
         );
     }
+}
+
+/// While two versions of a workflow are served, by two replicas or one after the other.
+#[tokio::test(start_paused = true)]
+async fn a_repeated_request_is_replayed_though_it_meets_another_version_of_the_workflow() {
+    let fixture = Fixture::new(|_, _| Answer::Text("done"));
+    let first = fixture
+        .service
+        .submit(&fixture.workflow, with_key("k"))
+        .await
+        .unwrap();
+    let job = fixture.ended(&first).await;
+    fixture.service.catalog().put(chain(&["a", "b", "c"]));
+    let newer = fixture.service.catalog().get("chain").unwrap();
+    assert_ne!(newer.definition.hash, job.definition_hash);
+    let again = fixture.service.submit(&newer, with_key("k")).await.unwrap();
+    assert_eq!((again.id, again.replayed), (job.id, true));
+    let mut other = with_key("k");
+    other.inputs.insert("ratio".to_owned(), json!(0.25));
+    assert!(matches!(
+        fixture.service.submit(&newer, other).await,
+        Err(SubmitError::KeyReused)
+    ));
 }
