@@ -73,7 +73,8 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Sums {
     by_day: BTreeMap<(Day, Arc<str>), Spent>,
-    last_batches: BTreeMap<ReplicaId, u64>,
+    /// The number of the last batch of each writer, and the last day it was about.
+    last_batches: BTreeMap<ReplicaId, (u64, Day)>,
 }
 
 impl MemoryStore {
@@ -164,6 +165,7 @@ impl JobStore for MemoryStore {
         }
         let due = tables
             .lapsed()
+            .into_iter()
             .chain(tables.pending.iter().copied())
             .take(limit)
             .collect();
@@ -181,7 +183,8 @@ impl JobStore for MemoryStore {
         if !tables.begin_claim(by, now) {
             return Ok(Vec::new());
         }
-        let lapsed = tables.lapsed().take(limit).collect();
+        let mut lapsed = tables.lapsed();
+        lapsed.truncate(limit);
         let mut claimed = tables.claim_all(lapsed, by, now);
         let mut running = running.clone();
         fairness::count(&mut running, &claimed);
@@ -196,9 +199,9 @@ impl JobStore for MemoryStore {
 
     async fn release_leases(&self) -> Result<usize, Error> {
         let mut tables = self.tables();
-        tables.replicas.declare_all_dead();
+        tables.declare_all_dead();
         tables.release_deliveries();
-        Ok(tables.lapsed().count())
+        Ok(tables.lapsed().len())
     }
 
     async fn register(&self, replica: &Replica, now: Timestamp) -> Result<(), Error> {
@@ -216,7 +219,7 @@ impl JobStore for MemoryStore {
     }
 
     async fn deregister(&self, id: ReplicaId) -> Result<(), Error> {
-        self.tables().replicas.deregister(id);
+        self.tables().deregister(id);
         Ok(())
     }
 

@@ -20,15 +20,18 @@ struct Alive {
     name: Arc<str>,
     version: Arc<str>,
     is_draining: bool,
+    registered_at: Timestamp,
     lease_until: Timestamp,
 }
 
 impl Replicas {
     pub(crate) fn register(&mut self, replica: &Replica, now: Timestamp) {
+        let before = self.alive.get(&replica.id);
         let alive = Alive {
             name: replica.name.clone(),
             version: replica.version.clone(),
             is_draining: false,
+            registered_at: before.map_or(now, |before| before.registered_at),
             lease_until: later(now, replica.lease_for),
         };
         self.alive.insert(replica.id, alive);
@@ -46,9 +49,8 @@ impl Replicas {
         Ok(())
     }
 
-    /// Returns whether it was alive.
-    pub(crate) fn deregister(&mut self, id: ReplicaId) -> bool {
-        self.alive.remove(&id).is_some()
+    pub(crate) fn deregister(&mut self, id: ReplicaId) {
+        self.alive.remove(&id);
     }
 
     /// For a process that knows that there is no other.
@@ -69,6 +71,11 @@ impl Replicas {
         self.alive.contains_key(&id)
     }
 
+    /// The same of the replica that holds a job, if any does.
+    pub(crate) fn is_holder_alive(&self, holder: Option<ReplicaId>) -> bool {
+        holder.is_some_and(|holder| self.is_alive(holder))
+    }
+
     pub(crate) fn ids(&self) -> impl Iterator<Item = ReplicaId> {
         self.alive.keys().copied()
     }
@@ -83,7 +90,9 @@ impl Replicas {
             is_draining: alive.is_draining,
             lease_until: alive.lease_until,
         };
-        self.alive.iter().map(state).collect()
+        let mut alive: Vec<_> = self.alive.iter().collect();
+        alive.sort_by_key(|(_, alive)| alive.registered_at);
+        alive.into_iter().map(state).collect()
     }
 }
 

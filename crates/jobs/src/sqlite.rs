@@ -255,7 +255,14 @@ impl JobStore for SqliteStore {
         now: Timestamp,
     ) -> Result<Beat, Error> {
         self.writer.holders().replicas().beat(by, renewal, now)?;
-        let held = self.writer.write(move |tables| tables.held_by(by)).await?;
+        let held = self
+            .readers
+            .read(move |connection| holders::held_by(connection, by))
+            .await?;
+        if !self.writer.holders().replicas().is_alive(by) {
+            // Declared dead meanwhile.
+            return Err(Error::Fenced(by));
+        }
         Ok(compare(by, renewal.leases, held))
     }
 
@@ -265,10 +272,7 @@ impl JobStore for SqliteStore {
     }
 
     async fn replicas(&self) -> Result<Vec<ReplicaState>, Error> {
-        let held = self
-            .writer
-            .write(|tables| Ok(tables.held_by_each()?))
-            .await?;
+        let held = self.readers.read(holders::held_by_each).await?;
         let replicas = self.writer.holders().replicas();
         Ok(replicas.states(|id| held.get(&id).copied().unwrap_or(0)))
     }

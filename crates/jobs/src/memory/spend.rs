@@ -21,9 +21,13 @@ impl MemoryStore {
 impl SpendStore for MemoryStore {
     async fn spend(&self, batch: BatchNumber, more: Vec<KeyDay>) -> Result<Vec<Spent>, Error> {
         let mut sums = self.sums();
-        let last = sums.last_batches.entry(batch.writer).or_default();
-        let is_new = batch.number > *last;
-        *last = batch.number.max(*last);
+        let Some(day) = more.iter().map(|more| more.day).max() else {
+            return Ok(Vec::new());
+        };
+        let (number, last_day) = sums.last_batches.entry(batch.writer).or_insert((0, day));
+        let is_new = batch.number > *number;
+        *number = batch.number.max(*number);
+        *last_day = day.max(*last_day);
         let sums = &mut sums.by_day;
         for KeyDay { key, day, spent } in &more {
             let sum = sums.entry((*day, key.clone())).or_default();
@@ -52,7 +56,9 @@ impl SpendStore for MemoryStore {
     }
 
     async fn forget_spent(&self, before: Day) -> Result<(), Error> {
-        self.sums().by_day.retain(|(day, _), _| *day >= before);
+        let mut sums = self.sums();
+        sums.by_day.retain(|(day, _), _| *day >= before);
+        sums.last_batches.retain(|_, (_, day)| *day >= before);
         Ok(())
     }
 }

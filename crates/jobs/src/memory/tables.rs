@@ -76,7 +76,9 @@ impl Tables {
     /// Before a claim: declares replicas dead and has parked jobs wake whose time has come. Returns
     /// whether the claimant is alive.
     pub(super) fn begin_claim(&mut self, by: ReplicaId, now: Timestamp) -> bool {
-        self.replicas.declare_dead(by, now);
+        if self.replicas.declare_dead(by, now) {
+            self.forget_idle_dead();
+        }
         self.wake_due(now);
         self.replicas.is_alive(by)
     }
@@ -151,13 +153,30 @@ impl Tables {
         }
     }
 
-    /// Jobs that have lapsed, the oldest of each replica first.
-    pub(super) fn lapsed(&self) -> impl Iterator<Item = JobId> {
-        let is_alive = |id: &Option<ReplicaId>| id.is_some_and(|id| self.replicas.is_alive(id));
+    pub(super) fn declare_all_dead(&mut self) {
+        self.replicas.declare_all_dead();
+        self.forget_idle_dead();
+    }
+
+    pub(super) fn deregister(&mut self, id: ReplicaId) {
+        self.replicas.deregister(id);
+        self.forget_idle_dead();
+    }
+
+    /// What replicas that are not alive hold is kept for as long as they hold something.
+    fn forget_idle_dead(&mut self) {
+        let replicas = &self.replicas;
         self.held_by
-            .iter()
-            .filter(move |(replica, _)| !is_alive(replica))
-            .flat_map(|(_, jobs)| jobs.iter().copied())
+            .retain(|replica, jobs| !jobs.is_empty() || replicas.is_holder_alive(*replica));
+    }
+
+    /// Jobs that have lapsed, the oldest first.
+    pub(super) fn lapsed(&self) -> Vec<JobId> {
+        let lapsed = self.held_by.iter();
+        let lapsed = lapsed.filter(|(replica, _)| !self.replicas.is_holder_alive(**replica));
+        let mut lapsed: Vec<JobId> = lapsed.flat_map(|(_, jobs)| jobs).copied().collect();
+        lapsed.sort_unstable();
+        lapsed
     }
 
     /// Jobs that run.
@@ -179,7 +198,7 @@ impl Tables {
     pub(super) fn let_go(&mut self, id: JobId, replica: Option<ReplicaId>) {
         if let Some(jobs) = self.held_by.get_mut(&replica) {
             jobs.remove(&id);
-            if jobs.is_empty() && !replica.is_some_and(|replica| self.replicas.is_alive(replica)) {
+            if jobs.is_empty() && !self.replicas.is_holder_alive(replica) {
                 self.held_by.remove(&replica);
             }
         }

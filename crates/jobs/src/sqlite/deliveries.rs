@@ -202,6 +202,7 @@ mod tests {
     use jiff::Timestamp;
     use rusqlite::{Connection, StatementStatus};
 
+    use super::super::holders::Holders;
     use super::{DUE_AT_HOST, DUE_HOSTS, Tables};
     use crate::sqlite::open::migrate;
     use crate::store::Counts;
@@ -233,6 +234,7 @@ mod tests {
             counts: Counts::default(),
             new_jobs: HashMap::new(),
             id_skew_ms: &AtomicU64::new(0),
+            holders: &Holders::default(),
             log_bytes: 0,
         };
         let capacity = DeliveryCapacity {

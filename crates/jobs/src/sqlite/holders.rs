@@ -6,10 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use jiff::Timestamp;
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::types::{ToSql, ToSqlOutput};
 use rusqlite::{Connection, params_from_iter};
 
-use super::fault::Failure;
 use super::tables::{CHUNK, Tables};
 use super::values::limit;
 use crate::id::ReplicaId;
@@ -19,7 +18,8 @@ use crate::replicas::Replicas;
 #[derive(Debug)]
 pub(super) struct Holders {
     replicas: Mutex<Replicas>,
-    /// Some jobs may have lapsed that no claim has found yet. Cleared by a look that finds none.
+    /// Some jobs may have lapsed that no claim has taken yet. Whoever lets jobs lapse sets it after
+    /// that; a claim clears it before it looks for them, and sets it again unless it finds none.
     may_have_lapsed: AtomicBool,
 }
 
@@ -62,17 +62,32 @@ impl Tables<'_> {
         Ok(replicas.is_alive(by))
     }
 
+    /// After a claim: its replica may have left while it was made.
+    pub(super) fn note_claim(&self, by: ReplicaId) {
+        if !self.holders.replicas().is_alive(by) {
+            self.holders.some_may_have_lapsed();
+        }
+    }
+
     /// Jobs that have lapsed, the oldest first.
     pub(super) fn lapsed(&self, most: usize) -> rusqlite::Result<Vec<i64>> {
-        if !self.holders.may_have_lapsed.load(Ordering::SeqCst) {
+        if !self.holders.may_have_lapsed.swap(false, Ordering::SeqCst) {
             return Ok(Vec::new());
         }
+        let lapsed = self.find_lapsed(most);
+        if !matches!(&lapsed, Ok(found) if found.is_empty()) {
+            self.holders.some_may_have_lapsed();
+        }
+        lapsed
+    }
+
+    fn find_lapsed(&self, most: usize) -> rusqlite::Result<Vec<i64>> {
         let alive: Vec<ReplicaId> = self.holders.replicas().ids().collect();
         let places = vec!["?"; alive.len()].join(", ");
         let mut params: Vec<&dyn ToSql> = alive.iter().map(|id| id as &dyn ToSql).collect();
         let most = limit(most);
         params.push(&most);
-        let lapsed: Vec<i64> = self.collect(
+        self.collect(
             &format!(
                 "SELECT seq FROM jobs INDEXED BY jobs_by_status
                  WHERE status IN (1, 2) AND (worker IS NULL OR worker NOT IN ({places}))
@@ -80,11 +95,7 @@ impl Tables<'_> {
             ),
             params_from_iter(params),
             |row| row.get(0),
-        )?;
-        if lapsed.is_empty() {
-            self.holders.may_have_lapsed.store(false, Ordering::SeqCst);
-        }
-        Ok(lapsed)
+        )
     }
 
     /// Declares every replica dead. Returns the number of jobs that have lapsed by that.
@@ -93,31 +104,42 @@ impl Tables<'_> {
         self.holders.some_may_have_lapsed();
         self.counts.running
     }
+}
 
-    /// The jobs of a replica: their tokens, and whether they were asked to stop.
-    pub(super) fn held_by(&self, id: ReplicaId) -> Result<BTreeMap<JobId, (u64, bool)>, Failure> {
-        let held = self.collect(
+/// The jobs of a replica: their tokens, and whether they were asked to stop.
+pub(super) fn held_by(
+    connection: &Connection,
+    id: ReplicaId,
+) -> rusqlite::Result<BTreeMap<JobId, (u64, bool)>> {
+    connection
+        .prepare_cached(
             "SELECT id, token, status FROM jobs INDEXED BY jobs_by_status
              WHERE status IN (1, 2) AND worker = ?1",
-            [id],
-            |row| {
-                let is_cancelling = row.get::<_, Status>(2)? == Status::Cancelling;
-                Ok((row.get(0)?, (row.get(1)?, is_cancelling)))
-            },
-        )?;
-        Ok(held.into_iter().collect())
-    }
+        )?
+        .query_map([id], |row| {
+            let is_cancelling = row.get::<_, Status>(2)? == Status::Cancelling;
+            Ok((row.get(0)?, (row.get(1)?, is_cancelling)))
+        })?
+        .collect()
+}
 
-    /// How many jobs each replica holds.
-    pub(super) fn held_by_each(&self) -> rusqlite::Result<BTreeMap<ReplicaId, usize>> {
-        let held = self.collect(
-            "SELECT worker, count(*) FROM jobs INDEXED BY jobs_by_status
-             WHERE status IN (1, 2) AND worker IS NOT NULL GROUP BY worker",
-            [],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
-        Ok(held.into_iter().collect())
+/// How many jobs each replica holds.
+pub(super) fn held_by_each(
+    connection: &Connection,
+) -> rusqlite::Result<BTreeMap<ReplicaId, usize>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT worker, count(*) FROM jobs INDEXED BY jobs_by_status
+         WHERE status IN (1, 2) AND worker IS NOT NULL GROUP BY worker",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut held = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        // A job that an older version has left running may name its worker otherwise.
+        if let Ok(id) = row.get_ref(0)?.as_str()?.parse() {
+            held.insert(ReplicaId(id), row.get(1)?);
+        }
     }
+    Ok(held)
 }
 
 /// Jobs of a replica that were asked to stop, for readers.
@@ -133,12 +155,5 @@ pub(super) fn cancelling(connection: &Connection, by: ReplicaId) -> rusqlite::Re
 impl ToSql for ReplicaId {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(self.0.to_string().into())
-    }
-}
-
-impl FromSql for ReplicaId {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let id = value.as_str()?.parse().map_err(FromSqlError::other)?;
-        Ok(Self(id))
     }
 }

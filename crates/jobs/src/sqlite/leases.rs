@@ -130,6 +130,9 @@ impl Tables<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
+        if !all.is_empty() {
+            self.note_claim(by);
+        }
         Ok(all)
     }
 

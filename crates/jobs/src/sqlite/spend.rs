@@ -19,7 +19,7 @@ impl SpendStore for SqliteStore {
     async fn spend(&self, batch: BatchNumber, more: Vec<KeyDay>) -> Result<Vec<Spent>, Error> {
         self.writer
             .write(move |tables| {
-                let is_new = tables.is_new_batch(batch)?;
+                let is_new = tables.is_new_batch(batch, &more)?;
                 let spend = |more: &KeyDay| {
                     let spent = if is_new { more.spent } else { Spent::default() };
                     tables.spend(more, spent)
@@ -56,11 +56,14 @@ impl SpendStore for SqliteStore {
 
 impl Tables<'_> {
     /// Notes the number of a batch; false if it was noted before.
-    fn is_new_batch(&self, batch: BatchNumber) -> Result<bool, Failure> {
+    fn is_new_batch(&self, batch: BatchNumber, more: &[KeyDay]) -> Result<bool, Failure> {
+        let Some(day) = more.iter().map(|more| more.day.0).max() else {
+            return Ok(true);
+        };
         let noted = self.execute(
-            "INSERT INTO spending_batches (writer, number) VALUES (?1, ?2)
-             ON CONFLICT (writer) DO UPDATE SET number = ?2 WHERE number < ?2",
-            params![batch.writer, batch.number],
+            "INSERT INTO spending_batches (writer, number, day) VALUES (?1, ?2, ?3)
+             ON CONFLICT (writer) DO UPDATE SET number = ?2, day = max(day, ?3) WHERE number < ?2",
+            params![batch.writer, batch.number, day],
         )?;
         Ok(noted > 0)
     }

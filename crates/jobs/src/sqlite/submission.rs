@@ -30,7 +30,11 @@ impl Tables<'_> {
         }
         let pending = self.counts.pending;
         if options.claim.is_none() && options.max_pending.is_some_and(|most| pending >= most) {
-            return Err(Error::QueueFull { pending }.into());
+            return if self.is_stored(new.id)? {
+                Ok(Submitted::New(None))
+            } else {
+                Err(Error::QueueFull { pending }.into())
+            };
         }
         let mut job = new.pending_job();
         let by = options.claim;
@@ -52,12 +56,17 @@ impl Tables<'_> {
             )?;
         }
         self.moved(None, Some(job.status));
-        if by.is_some_and(|by| !self.holders.replicas().is_alive(by)) {
-            self.holders.some_may_have_lapsed();
+        if let Some(by) = by {
+            self.note_claim(by);
         }
         Ok(Submitted::New(
             lease.map(|lease| first_claim(job, lease, new)),
         ))
+    }
+
+    fn is_stored(&self, id: JobId) -> rusqlite::Result<bool> {
+        let stored = self.find("SELECT 1 FROM jobs WHERE id = ?1", [id], |_| Ok(()))?;
+        Ok(stored.is_some())
     }
 
     /// The claim that a submission is repeated with, if it still holds.

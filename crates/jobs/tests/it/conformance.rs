@@ -12,6 +12,8 @@ pub(crate) mod leases;
 pub(crate) mod listing;
 pub(crate) mod parking;
 pub(crate) mod removal;
+pub(crate) mod repeats;
+pub(crate) mod replicas;
 pub(crate) mod spend;
 pub(crate) mod submission;
 
@@ -47,10 +49,6 @@ macro_rules! suite {
                 fairness::a_lapsed_lease_goes_before_every_queue,
                 fairness::what_left_a_queue_is_not_dealt,
                 fairness::released_leases_can_be_claimed_at_once,
-                leases::a_heartbeat_extends_the_lease,
-                leases::a_lapsed_lease_that_nobody_took_is_still_held,
-                leases::a_heartbeat_answers_for_each_lease_in_order,
-                leases::a_heartbeat_tells_of_a_cancel,
                 leases::a_worker_that_lost_its_lease_cannot_write,
                 leases::a_handed_back_job_waits_in_its_old_place_with_its_attempts,
                 leases::a_claim_says_whether_the_worker_before_was_lost,
@@ -58,6 +56,38 @@ macro_rules! suite {
                 leases::a_cancelling_job_handed_back_is_claimed_to_be_ended,
                 leases::starts_are_counted_since_the_run_last_got_on,
                 leases::progress_stays_when_only_events_are_saved,
+                replicas::a_beat_extends_the_lease_of_all_jobs,
+                replicas::a_lapsed_lease_that_nobody_took_is_still_held,
+                replicas::a_replica_that_was_declared_dead_is_fenced,
+                replicas::a_paused_replica_cannot_write_after_a_takeover,
+                replicas::a_claim_that_finds_no_job_declares_replicas_dead_as_well,
+                replicas::until_its_job_is_taken_a_dead_replica_may_still_write,
+                replicas::a_beat_names_the_leases_that_are_lost,
+                replicas::a_beat_tells_of_a_cancel,
+                replicas::a_beat_finds_the_jobs_of_a_claim_whose_answer_was_lost,
+                replicas::jobs_of_others_are_not_told,
+                replicas::jobs_that_were_asked_to_stop_are_told_between_beats,
+                replicas::a_replica_that_is_not_registered_claims_nothing,
+                replicas::a_job_submitted_by_a_replica_that_is_not_alive_has_lapsed,
+                replicas::the_jobs_of_a_replica_that_leaves_have_lapsed,
+                replicas::a_fenced_replica_goes_on_under_a_fresh_id,
+                replicas::registering_again_under_the_same_id_extends_the_lease,
+                replicas::a_lease_is_that_of_one_replica,
+                replicas::replicas_are_told_with_what_they_hold,
+                replicas::the_jobs_of_a_dead_replica_are_shared_out_once,
+                replicas::the_oldest_of_all_lapsed_jobs_are_claimed_first,
+                repeats::a_submission_repeated_makes_one_job,
+                repeats::a_submission_repeated_finds_its_job_in_a_queue_it_has_filled,
+                repeats::a_submission_with_a_claim_repeated_gives_the_same_lease,
+                repeats::a_submission_with_a_key_repeated_is_new_again,
+                repeats::a_definition_counts_a_repeated_submission_once,
+                repeats::a_job_that_has_ended_already_is_stored_once,
+                repeats::a_checkpoint_repeated_saves_once,
+                repeats::an_ending_repeated_returns_the_job_as_the_first_one_left_it,
+                repeats::an_ending_repeated_is_known_after_a_restart_of_the_job,
+                repeats::the_end_of_a_cancelled_job_can_be_told_twice,
+                repeats::a_job_that_ended_without_its_lease_is_not_told_to_its_last_holder,
+                repeats::what_gives_a_lease_back_is_refused_when_repeated,
                 endings::a_completed_job_carries_its_ending,
                 endings::a_failed_job_carries_its_ending,
                 endings::a_job_ends_once,
@@ -69,6 +99,7 @@ macro_rules! suite {
                 endings::the_last_events_are_stored_with_the_end,
                 endings::an_event_saved_again_is_stored_once,
                 endings::events_are_read_from_any_position,
+                endings::many_positions_are_read_at_once,
                 endings::the_oldest_events_of_a_very_long_job_go,
                 endings::work_outlives_the_end,
                 cancel::a_waiting_job_is_cancelled_and_never_claimed,
@@ -140,6 +171,7 @@ macro_rules! suite {
                 spend::what_is_spent_adds_up_by_key_and_day,
                 spend::sums_are_read_from_a_day_on_of_one_key_or_all,
                 spend::old_days_are_forgotten,
+                spend::a_batch_repeated_is_added_once,
             }
             #[tokio::test]
             async fn many_who_spend_at_once_lose_nothing() {

@@ -1,4 +1,4 @@
-//! Jobs and times for tests. Ids are numbers, so that their order is plain to see.
+//! Jobs, replicas and times for tests. Ids of jobs are numbers, so that their order is plain to see.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -7,11 +7,16 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use jobs::job::{Definition, End, Ending, Idempotency, JobId, NewJob, Workload};
 use jobs::json::Json;
-use jobs::store::{Claimant, Claimed, JobStore, StoredEvent, SubmitOptions, Submitted};
+use jobs::store::{
+    Claimed, JobStore, Lease, Renewal, Replica, ReplicaId, StoredEvent, SubmitOptions, Submitted,
+};
 use jobs::webhook::{Hidden, Target, Webhook};
 use serde_json::json;
 
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
+
+/// Of the jobs and of the replicas.
+pub(crate) const LEVEL: u32 = 1;
 
 /// That many seconds after the tests' day began.
 pub(crate) fn at(seconds: i64) -> Timestamp {
@@ -22,10 +27,49 @@ pub(crate) fn id(number: u128) -> JobId {
     JobId(uuid::Uuid::from_u128(number))
 }
 
-pub(crate) fn worker(name: &str) -> Claimant {
-    Claimant {
-        worker: name.into(),
+/// The replica of that name; the same each time.
+pub(crate) fn replica(name: &str) -> Replica {
+    let mut id = [0; 16];
+    id[..name.len()].copy_from_slice(name.as_bytes());
+    Replica {
+        id: ReplicaId(uuid::Uuid::from_bytes(id)),
+        name: name.into(),
+        version: "1".into(),
+        level: LEVEL,
         lease_for: LEASE,
+    }
+}
+
+/// Registers the replica of that name.
+pub(crate) async fn register(store: &dyn JobStore, name: &str, second: i64) -> ReplicaId {
+    let replica = replica(name);
+    store.register(&replica, at(second)).await.unwrap();
+    replica.id
+}
+
+/// Registers a replica that no other part of the test knows of.
+pub(crate) async fn stranger(store: &dyn JobStore, now: Timestamp) -> ReplicaId {
+    let replica = Replica {
+        id: ReplicaId(uuid::Uuid::from_u128(fastrand::u128(..))),
+        ..replica("stranger")
+    };
+    store.register(&replica, now).await.unwrap();
+    replica.id
+}
+
+/// Claims jobs for a replica that has just registered: whoever held a job longer than a lease lasts
+/// without a beat loses it to this claim.
+pub(crate) async fn claim(store: &dyn JobStore, limit: usize, second: i64) -> Vec<Claimed> {
+    let by = stranger(store, at(second)).await;
+    store.claim(by, limit, at(second)).await.unwrap()
+}
+
+/// A beat of a replica that names those leases.
+pub(crate) fn naming(leases: &[Lease]) -> Renewal<'_> {
+    Renewal {
+        lease_for: LEASE,
+        is_draining: false,
+        leases,
     }
 }
 
@@ -55,6 +99,7 @@ pub(crate) fn new_job(number: u32) -> NewJob {
         retried_from: None,
         idempotency: None,
         webhook: None,
+        level: LEVEL,
     }
 }
 
@@ -90,10 +135,10 @@ pub(crate) fn keyed(number: u32, scope: &str, key: &str, fingerprint: &str) -> N
     }
 }
 
-pub(crate) fn claiming(name: &str) -> SubmitOptions {
+pub(crate) fn claiming(by: ReplicaId) -> SubmitOptions {
     SubmitOptions {
-        claim: Some(worker(name)),
-        max_pending: None,
+        claim: Some(by),
+        ..SubmitOptions::default()
     }
 }
 
@@ -106,9 +151,15 @@ pub(crate) async fn submit(store: &dyn JobStore, job: NewJob) -> JobId {
     }
 }
 
-/// Submits a job and claims it at once.
+/// Submits a job and claims it at once, for a replica that has just registered.
 pub(crate) async fn start(store: &dyn JobStore, job: NewJob) -> Claimed {
-    match store.submit(job, claiming("first")).await.unwrap() {
+    let by = stranger(store, job.created_at).await;
+    start_as(store, by, job).await
+}
+
+/// Submits a job and claims it at once.
+pub(crate) async fn start_as(store: &dyn JobStore, by: ReplicaId, job: NewJob) -> Claimed {
+    match store.submit(job, claiming(by)).await.unwrap() {
         Submitted::New(Some(claimed)) => *claimed,
         other => panic!("{other:?}"),
     }

@@ -19,15 +19,15 @@ use jobs::key::KeyStore;
 use jobs::parking::{Parked, Wait, Woken};
 use jobs::spend::{Day, SpendStore};
 use jobs::sqlite::{OpenError, Options, SqliteStore};
-use jobs::store::{Counts, Filter, JobStore, SubmitOptions, Submitted};
+use jobs::store::{Beat, Counts, Filter, IDEMPOTENCY_KEPT, JobStore, SubmitOptions, Submitted};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::conformance::parking::{approval, wake_up};
 use crate::fixtures::{
-    at, claiming, completed, definition, event, hooked, id, keyed, new_job, progress, run, start,
-    submit, worker,
+    at, claim, claiming, completed, definition, event, hooked, id, keyed, naming, new_job,
+    progress, register, replica, run, start, submit,
 };
 
 /// A store in a directory of its own.
@@ -97,7 +97,7 @@ async fn everything_is_there_again() {
         .await;
     assert!(matches!(again.unwrap(), Submitted::Existing(job) if job.id == id(1)));
     // The lease of the process that ended lapses like any other.
-    let claimed = store.claim(&worker("later"), 9, at(33)).await.unwrap();
+    let claimed = claim(&store, 9, 33).await;
     let claimed: Vec<_> = claimed
         .iter()
         .map(|claimed| (claimed.job.id, claimed.last_event))
@@ -117,7 +117,7 @@ async fn a_parked_job_is_there_again_with_what_it_waits_for_and_what_has_woken_i
         let queued = store.park(&lease, approval(), None, Vec::new()).await;
         assert_eq!(queued.unwrap(), Parked::Queued);
     }
-    let claimed = store.claim(&worker("w"), 1, at(3)).await.unwrap().remove(0);
+    let claimed = claim(&store, 1, 3).await.remove(0);
     let waiting = store.park(&claimed.lease, approval(), Some(progress(1)), Vec::new());
     assert_eq!(waiting.await.unwrap(), Parked::Waiting);
     let before = store.counts().await.unwrap();
@@ -128,7 +128,7 @@ async fn a_parked_job_is_there_again_with_what_it_waits_for_and_what_has_woken_i
     assert_eq!(store.waits_for(id(1)).await.unwrap(), Some(approval()));
     let woken = store.wake(id(1), wake_up("late", 4)).await.unwrap();
     assert_eq!(woken, Woken::Queued);
-    let claimed = store.claim(&worker("w"), 9, at(5)).await.unwrap();
+    let claimed = claim(&store, 9, 5).await;
     assert_eq!(claimed[0].workload.progress, Some(progress(1)));
     assert_eq!(
         claimed[0].wake_ups,
@@ -152,7 +152,7 @@ async fn more_jobs_than_one_command_touches_wake_at_their_time() {
             .await
             .unwrap();
     }
-    let claimed = store.claim(&worker("w"), 400, at(500)).await.unwrap();
+    let claimed = claim(&store, 400, 500).await;
     assert_eq!(claimed.len(), JOBS as usize);
 }
 
@@ -210,10 +210,10 @@ async fn a_file_of_the_first_version_is_brought_up_to_date() {
     drop(connection);
     let store = open(&file(&directory));
     assert_eq!(jobs(&store).await.len(), 2);
-    assert_eq!(store.expire(at(0), 9).await.unwrap(), 1);
+    assert_eq!(store.expire(Duration::ZERO, 9, at(0)).await.unwrap(), 1);
     run(&store, hooked(3, "a"), 9).await;
-    assert_eq!(store.expire(at(1_000), 9).await.unwrap(), 0);
-    assert_eq!(store.claim(&worker("w"), 9, at(1)).await.unwrap().len(), 1);
+    assert_eq!(store.expire(Duration::ZERO, 9, at(1_000)).await.unwrap(), 0);
+    assert_eq!(claim(&store, 9, 1).await.len(), 1);
     assert!(store.keys().await.unwrap().records.is_empty());
     store.hashing_key([1; 32].into()).await.unwrap();
     assert!(store.spent(None, Day(0)).await.unwrap().is_empty());
@@ -309,9 +309,11 @@ async fn many_callers_at_once_share_no_job_and_lose_none() {
         let store = store.clone();
         callers.spawn(async move {
             let mut finished = Vec::new();
+            let name = caller.to_string();
+            let by = register(&*store, &name, 9).await;
             for number in 1..=JOBS {
                 submit(&*store, new_job(caller * JOBS + number)).await;
-                let claimed = store.claim(&worker("w"), 1, at(9)).await.unwrap();
+                let claimed = store.claim(by, 1, at(9)).await.unwrap();
                 for claimed in claimed {
                     let job = claimed.job.id;
                     assert!(store.get(job).await.unwrap().is_some());
@@ -420,24 +422,22 @@ async fn a_claim_in_pieces_takes_what_was_asked_for() {
         submissions.spawn(async move { submit(&*store, new_job(number)).await });
     }
     submissions.join_all().await;
-    let claimed = store.claim(&worker("w"), 290, at(400)).await.unwrap();
+    let by = register(&*store, "a", 400).await;
+    let claimed = store.claim(by, 290, at(400)).await.unwrap();
     assert_eq!(claimed.len(), 290);
     assert_eq!(claimed.last().unwrap().job.id, id(290));
     let leases: Vec<_> = claimed.into_iter().map(|claimed| claimed.lease).collect();
-    let states = store
-        .heartbeat(&leases, crate::fixtures::LEASE, at(410))
-        .await;
-    assert!(states.unwrap().iter().all(|state| state.lease.is_some()));
-    assert_eq!(
-        store.claim(&worker("w"), 290, at(411)).await.unwrap().len(),
-        10
-    );
+    let told = store.beat(by, naming(&leases), at(410)).await;
+    assert_eq!(told.unwrap(), Beat::default());
+    assert_eq!(claim(&*store, 290, 439).await.len(), 10);
+    // All of them lapse with their replica.
+    assert_eq!(claim(&*store, 400, 440).await.len(), 290);
 }
 
 #[tokio::test]
 async fn dropping_the_store_commits_what_was_asked_for() {
     let (store, directory) = fresh();
-    let submitted = store.submit(new_job(1), claiming("w"));
+    let submitted = store.submit(new_job(1), claiming(replica("a").id));
     // Asked for once, and given up on.
     tokio::select! {
         biased;
@@ -498,6 +498,12 @@ async fn nothing_is_left_of_a_job_that_is_forgotten() {
     store.delete(id(1)).await.unwrap();
     // Its key stays used for a day.
     assert_eq!(rows(), [0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
-    assert_eq!(store.expire_keys(at(9), 9).await.unwrap(), 1);
+    assert_eq!(
+        store
+            .expire_keys(9, at(9) + IDEMPOTENCY_KEPT)
+            .await
+            .unwrap(),
+        1
+    );
     assert_eq!(rows(), [0; 12]);
 }

@@ -1,10 +1,10 @@
 use futures_util::future::join;
 use jobs::job::Status;
-use jobs::store::{CancelRequested, Error};
+use jobs::store::{CancelRequested, Error, ReplicaId};
 use tokio::task::JoinSet;
 
 use super::Store;
-use crate::fixtures::{at, completed, id, new_job, run, start, submit, worker};
+use crate::fixtures::{at, claim, completed, id, new_job, run, start, start_as, stranger, submit};
 
 pub(crate) async fn a_waiting_job_is_cancelled_and_never_claimed(store: Store) {
     submit(&*store, new_job(1)).await;
@@ -17,13 +17,7 @@ pub(crate) async fn a_waiting_job_is_cancelled_and_never_claimed(store: Store) {
         (job.status, job.completed_at, job.started_at),
         (Status::Cancelled, Some(at(2)), None)
     );
-    assert!(
-        store
-            .claim(&worker("w"), 10, at(99))
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert!(claim(&*store, 10, 99).await.is_empty());
 }
 
 pub(crate) async fn a_running_job_is_told(store: Store) {
@@ -69,9 +63,10 @@ pub(crate) async fn a_missing_job_is_not_found(store: Store) {
 pub(crate) async fn cancel_and_completion_race_to_one_end(store: Store) {
     const RACES: u32 = 10_000;
     const AT_ONCE: u32 = 200;
+    let by = stranger(&*store, at(1)).await;
     let mut told = 0;
     for first in (1..=RACES).step_by(AT_ONCE as usize) {
-        let races = (first..first + AT_ONCE).map(|number| race(store.clone(), number));
+        let races = (first..first + AT_ONCE).map(|number| race(store.clone(), by, number));
         let races: JoinSet<bool> = races.collect();
         told += races
             .join_all()
@@ -87,8 +82,8 @@ pub(crate) async fn cancel_and_completion_race_to_one_end(store: Store) {
 }
 
 /// One race; whether the cancel came first.
-async fn race(store: Store, number: u32) -> bool {
-    let lease = start(&*store, new_job(number)).await.lease;
+async fn race(store: Store, by: ReplicaId, number: u32) -> bool {
+    let lease = start_as(&*store, by, new_job(number)).await.lease;
     let id = id(number.into());
     let finish = store.finish(&lease, completed(9), Vec::new());
     let cancel = store.request_cancel(id, at(9));

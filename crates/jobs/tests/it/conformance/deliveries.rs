@@ -1,6 +1,7 @@
 //! Webhooks: owed from the end of their job on, given out to be tried, settled once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jobs::job::{End, JobId, NewJob};
 use jobs::store::{CancelRequested, Error};
@@ -8,7 +9,7 @@ use jobs::webhook::{ClaimedDelivery, Delivery, DeliveryCapacity, DeliveryState, 
 
 use super::Store;
 use crate::fixtures::{
-    LEASE, at, completed, ending, hooked, id, new_job, run, start, submit, webhook, worker,
+    LEASE, at, completed, ending, hooked, id, new_job, run, start, stranger, submit, webhook,
 };
 
 fn capacity(total: usize) -> DeliveryCapacity {
@@ -240,14 +241,14 @@ pub(crate) async fn a_job_does_not_expire_while_its_webhook_is_owed(store: Store
     run(&*store, hooked(1, "a"), 10).await;
     run(&*store, new_job(2), 20).await;
     assert_eq!(store.counts().await.unwrap().ended, 2);
-    assert_eq!(store.expire(at(1_000), 9).await.unwrap(), 1);
+    assert_eq!(store.expire(Duration::ZERO, 9, at(1_000)).await.unwrap(), 1);
     assert!(store.get(id(2)).await.unwrap().is_none());
     let lease = claim(&store, 9, 1_000).await.remove(0).lease;
     store
         .settle_delivery(&lease, Settlement::Delivered)
         .await
         .unwrap();
-    assert_eq!(store.expire(at(1_000), 9).await.unwrap(), 1);
+    assert_eq!(store.expire(Duration::ZERO, 9, at(1_000)).await.unwrap(), 1);
     assert_eq!(store.counts().await.unwrap().ended, 0);
 }
 
@@ -294,13 +295,9 @@ pub(crate) async fn a_webhook_is_read_back_as_it_was_given(store: Store) {
 }
 
 pub(crate) async fn the_webhook_of_a_job_that_has_ended_already_is_due(store: Store) {
+    let by = stranger(&*store, at(1)).await;
     let job = store
-        .submit_ended(
-            hooked(1, "a.example"),
-            &worker("first"),
-            completed(9),
-            Vec::new(),
-        )
+        .submit_ended(hooked(1, "a.example"), by, completed(9), Vec::new())
         .await
         .unwrap();
     assert_eq!(

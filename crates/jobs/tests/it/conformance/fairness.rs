@@ -8,7 +8,7 @@ use jobs::job::{JobId, NewJob, Status};
 use jobs::store::Claimed;
 
 use super::Store;
-use crate::fixtures::{at, id, new_job, start, submit, worker};
+use crate::fixtures::{at, claim, id, new_job, start, stranger, submit};
 
 fn of(workflow: &str, number: u32) -> NewJob {
     NewJob {
@@ -26,9 +26,9 @@ async fn claim_fairly(store: &Store, limit: usize, running: &[(&str, usize)]) ->
         .iter()
         .map(|(workflow, runs)| (Arc::from(*workflow), *runs))
         .collect();
-    let by = worker("w");
+    let by = stranger(&**store, at(25)).await;
     ids(&store
-        .claim_fairly(&by, limit, &running, at(25))
+        .claim_fairly(by, limit, &running, at(25))
         .await
         .unwrap())
 }
@@ -69,7 +69,7 @@ pub(crate) async fn what_left_a_queue_is_not_dealt(store: Store) {
         submit(&*store, of("w", number)).await;
     }
     store.request_cancel(id(1), at(5)).await.unwrap();
-    store.claim(&worker("other"), 1, at(6)).await.unwrap();
+    claim(&*store, 1, 6).await;
     let taken = start(&*store, of("w", 5)).await;
     store.hand_back(&taken.lease).await.unwrap();
     assert_eq!(
@@ -84,7 +84,7 @@ pub(crate) async fn released_leases_can_be_claimed_at_once(store: Store) {
     submit(&*store, new_job(3)).await;
     store.request_cancel(id(2), at(3)).await.unwrap();
     assert_eq!(store.release_leases().await.unwrap(), 2);
-    let claimed = store.claim(&worker("next"), 9, at(4)).await.unwrap();
+    let claimed = claim(&*store, 9, 4).await;
     assert_eq!(ids(&claimed), [1, 2, 3].map(id));
     let statuses: Vec<Status> = claimed.iter().map(|claimed| claimed.job.status).collect();
     assert_eq!(

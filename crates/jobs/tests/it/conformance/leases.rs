@@ -1,98 +1,9 @@
 use jobs::job::Status;
-use jobs::store::{Error, Lease, LeaseState, PROGRESS_EVENT, StoredEvent};
+use jobs::store::{Error, Lease, PROGRESS_EVENT, StoredEvent};
 
 use super::Store;
 use super::parking::approval;
-use crate::fixtures::{LEASE, at, completed, event, id, new_job, progress, start, submit, worker};
-
-pub(crate) async fn a_heartbeat_extends_the_lease(store: Store) {
-    let claimed = start(&*store, new_job(1)).await;
-    let renewed = store
-        .heartbeat(std::slice::from_ref(&claimed.lease), LEASE, at(20))
-        .await
-        .unwrap();
-    let expected = Lease {
-        expires_at: at(20) + LEASE,
-        ..claimed.lease
-    };
-    assert_eq!(
-        renewed,
-        [LeaseState {
-            lease: Some(expected),
-            cancel: false
-        }]
-    );
-    assert!(
-        store
-            .claim(&worker("other"), 1, at(49))
-            .await
-            .unwrap()
-            .is_empty()
-    );
-    assert_eq!(
-        store
-            .claim(&worker("other"), 1, at(50))
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
-}
-
-pub(crate) async fn a_lapsed_lease_that_nobody_took_is_still_held(store: Store) {
-    let claimed = start(&*store, new_job(1)).await;
-    let long_after = at(10_000);
-    store
-        .checkpoint(&claimed.lease, Some(progress(1)), vec![event(1)])
-        .await
-        .unwrap();
-    let renewed = store
-        .heartbeat(std::slice::from_ref(&claimed.lease), LEASE, long_after)
-        .await
-        .unwrap();
-    assert!(renewed[0].lease.is_some());
-    assert!(
-        store
-            .claim(&worker("other"), 1, long_after)
-            .await
-            .unwrap()
-            .is_empty()
-    );
-}
-
-pub(crate) async fn a_heartbeat_answers_for_each_lease_in_order(store: Store) {
-    let ended = start(&*store, new_job(1)).await.lease;
-    let held = start(&*store, new_job(2)).await.lease;
-    store
-        .finish(&ended, completed(3), Vec::new())
-        .await
-        .unwrap();
-    let missing = Lease {
-        job: id(9),
-        ..held.clone()
-    };
-    let states = store
-        .heartbeat(&[ended, held, missing], LEASE, at(4))
-        .await
-        .unwrap();
-    assert_eq!(
-        states
-            .iter()
-            .map(|state| state.lease.is_some())
-            .collect::<Vec<_>>(),
-        [false, true, false]
-    );
-}
-
-pub(crate) async fn a_heartbeat_tells_of_a_cancel(store: Store) {
-    let claimed = start(&*store, new_job(1)).await;
-    store.request_cancel(id(1), at(2)).await.unwrap();
-    let states = store
-        .heartbeat(&[claimed.lease], LEASE, at(3))
-        .await
-        .unwrap();
-    assert!(states[0].cancel && states[0].lease.is_some());
-}
+use crate::fixtures::{at, claim, completed, event, id, naming, new_job, progress, start, submit};
 
 /// None of a lease's rights are left.
 pub(crate) async fn assert_lost(store: &Store, lease: &Lease) {
@@ -124,17 +35,16 @@ pub(crate) async fn assert_lost(store: &Store, lease: &Lease) {
             .await
             .map(drop),
     );
-    let states = store
-        .heartbeat(std::slice::from_ref(lease), LEASE, at(99))
-        .await
-        .unwrap();
-    assert_eq!(
-        states,
-        [LeaseState {
-            lease: None,
-            cancel: false
-        }]
-    );
+    match store.beat(lease.replica, naming(&[*lease]), at(99)).await {
+        Ok(beat) => {
+            assert_eq!(beat.lost, [lease.job]);
+            assert!(!beat.unnamed.contains(lease), "{beat:?}");
+        }
+        Err(error) => assert!(
+            matches!(error, Error::Fenced(replica) if replica == lease.replica),
+            "{error:?}"
+        ),
+    }
     assert_eq!(
         (
             store.get(lease.job).await.unwrap(),
@@ -147,7 +57,7 @@ pub(crate) async fn assert_lost(store: &Store, lease: &Lease) {
 
 pub(crate) async fn a_worker_that_lost_its_lease_cannot_write(store: Store) {
     let first = start(&*store, new_job(1)).await;
-    store.claim(&worker("other"), 1, at(60)).await.unwrap();
+    claim(&*store, 1, 60).await;
     assert_lost(&store, &first.lease).await;
 }
 
@@ -157,17 +67,17 @@ pub(crate) async fn a_handed_back_job_waits_in_its_old_place_with_its_attempts(s
     store.hand_back(&claimed.lease).await.unwrap();
     let job = store.get(id(1)).await.unwrap().unwrap();
     assert_eq!((job.status, job.attempts), (Status::Pending, 0));
-    let next = store.claim(&worker("other"), 1, at(3)).await.unwrap();
+    let next = claim(&*store, 1, 3).await;
     assert_eq!((next[0].job.id, next[0].job.attempts), (id(1), 1));
 }
 
 pub(crate) async fn a_claim_says_whether_the_worker_before_was_lost(store: Store) {
     let first = start(&*store, new_job(1)).await;
     assert!(!first.was_lost);
-    let next = store.claim(&worker("other"), 1, at(60)).await.unwrap();
+    let next = claim(&*store, 1, 60).await;
     assert!(next[0].was_lost);
     store.hand_back(&next[0].lease).await.unwrap();
-    let next = store.claim(&worker("third"), 1, at(61)).await.unwrap();
+    let next = claim(&*store, 1, 61).await;
     assert!(!next[0].was_lost);
 }
 
@@ -175,7 +85,7 @@ pub(crate) async fn a_worker_that_handed_its_job_back_cannot_write(store: Store)
     let claimed = start(&*store, new_job(1)).await;
     store.hand_back(&claimed.lease).await.unwrap();
     assert_lost(&store, &claimed.lease).await;
-    store.claim(&worker("other"), 1, at(3)).await.unwrap();
+    claim(&*store, 1, 3).await;
     assert_lost(&store, &claimed.lease).await;
 }
 
@@ -184,7 +94,7 @@ pub(crate) async fn a_cancelling_job_handed_back_is_claimed_to_be_ended(store: S
     store.request_cancel(id(1), at(2)).await.unwrap();
     store.hand_back(&first.lease).await.unwrap();
     assert_lost(&store, &first.lease).await;
-    let next = store.claim(&worker("other"), 1, at(3)).await.unwrap();
+    let next = claim(&*store, 1, 3).await;
     assert_eq!(
         (next[0].job.id, next[0].job.status),
         (id(1), Status::Cancelling)
@@ -214,7 +124,7 @@ pub(crate) async fn progress_stays_when_only_events_are_saved(store: Store) {
 pub(crate) async fn starts_are_counted_since_the_run_last_got_on(store: Store) {
     let mut lease = start(&*store, new_job(1)).await.lease;
     let claim = async |second: i64| {
-        let mut claimed = store.claim(&worker("w"), 1, at(second)).await.unwrap();
+        let mut claimed = claim(&*store, 1, second).await;
         let claimed = claimed.pop().expect("its lease has lapsed");
         (claimed.lease, claimed.starts, claimed.job.attempts)
     };

@@ -1,6 +1,7 @@
 //! Jobs that wait for something outside: parked, woken, and ended while they wait.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join;
 use jobs::job::{JobId, NewJob, Status};
@@ -17,7 +18,8 @@ use tokio::task::JoinSet;
 use super::Store;
 use super::leases::assert_lost;
 use crate::fixtures::{
-    at, completed, event, hooked, id, keyed, new_job, progress, start, submit, worker,
+    self, at, completed, event, hooked, id, keyed, new_job, progress, start, start_as, stranger,
+    submit,
 };
 
 /// For an approval that nothing but a wake-up ends.
@@ -65,7 +67,7 @@ async fn status(store: &Store, number: u128) -> Status {
 }
 
 async fn claim(store: &Store, second: i64) -> Vec<Claimed> {
-    store.claim(&worker("later"), 10, at(second)).await.unwrap()
+    fixtures::claim(&**store, 10, second).await
 }
 
 fn ids(claimed: &[Claimed]) -> Vec<JobId> {
@@ -150,8 +152,7 @@ pub(crate) async fn a_woken_job_is_queued_in_its_old_place_with_what_it_had(stor
         ..Counts::default()
     };
     assert_eq!(store.counts().await.unwrap(), queued);
-    let by = worker("later");
-    let next = store.claim(&by, 1, at(60)).await.unwrap().remove(0);
+    let next = fixtures::claim(&*store, 1, 60).await.remove(0);
     assert_eq!(next.job.id, id(1), "the older one goes first");
     assert!(next.lease.token > claimed.lease.token);
     assert_eq!(
@@ -324,11 +325,12 @@ pub(crate) async fn many_wakers_at_once_wake_a_job_once(store: Store) {
 
 pub(crate) async fn a_park_and_a_wake_up_at_once_leave_no_job_behind(store: Store) {
     const RACES: u32 = 1_000;
+    let by = stranger(&*store, at(1)).await;
     let mut races = JoinSet::new();
     for number in 1..=RACES {
         let store = store.clone();
         races.spawn(async move {
-            let claimed = start(&*store, new_job(number)).await;
+            let claimed = start_as(&*store, by, new_job(number)).await;
             let id = id(number.into());
             let park = store.park(&claimed.lease, approval(), None, Vec::new());
             let wake = store.wake(id, wake_up("yes", 2));
@@ -366,8 +368,8 @@ pub(crate) async fn a_job_wakes_by_itself_when_its_time_has_come(store: Store) {
     assert_eq!(ids(&claim(&store, 50).await), [1, 2].map(id));
     assert_eq!(store.waits_for(id(2)).await.unwrap(), None);
     let running = std::collections::BTreeMap::new();
-    let by = worker("later");
-    let fairly = store.claim_fairly(&by, 9, &running, at(60)).await.unwrap();
+    let by = stranger(&*store, at(60)).await;
+    let fairly = store.claim_fairly(by, 9, &running, at(60)).await.unwrap();
     assert_eq!(ids(&fairly), [id(3)]);
     assert!(fairly[0].wake_ups.is_empty() && !fairly[0].was_lost);
 }
@@ -384,8 +386,8 @@ pub(crate) async fn a_woken_job_does_not_wake_again_at_its_time(store: Store) {
 pub(crate) async fn a_full_queue_takes_a_woken_job(store: Store) {
     start_and_park(&*store, new_job(1), approval()).await;
     let one = SubmitOptions {
-        claim: None,
         max_pending: Some(1),
+        ..SubmitOptions::default()
     };
     store.submit(new_job(2), one.clone()).await.unwrap();
     let woken = store.wake(id(1), wake_up("yes", 3)).await.unwrap();
@@ -400,8 +402,8 @@ pub(crate) async fn a_full_queue_takes_a_woken_job(store: Store) {
 pub(crate) async fn a_waiting_job_takes_no_place_in_the_queue(store: Store) {
     start_and_park(&*store, new_job(1), approval()).await;
     let one = SubmitOptions {
-        claim: None,
         max_pending: Some(1),
+        ..SubmitOptions::default()
     };
     let submitted = store.submit(new_job(2), one).await.unwrap();
     assert!(matches!(submitted, Submitted::New(None)), "{submitted:?}");
@@ -458,20 +460,20 @@ pub(crate) async fn a_waiting_job_whose_deadline_passes_is_claimed_to_be_ended(s
     start_and_park(&*store, due(2, 40), until(90)).await;
     start_and_park(&*store, due(3, 99), approval()).await;
     submit(&*store, due(4, 45)).await;
-    let by = worker("later");
-    let overdue = store.claim_overdue(&by, 9, at(50)).await.unwrap();
+    let by = stranger(&*store, at(50)).await;
+    let overdue = store.claim_overdue(by, 9, at(50)).await.unwrap();
     assert_eq!(ids(&overdue), [2, 4, 1].map(id));
     assert!(overdue.iter().all(|claimed| !claimed.was_lost));
     assert_eq!(status(&store, 1).await, Status::Running);
     assert_eq!(store.waits_for(id(1)).await.unwrap(), None);
     store.hand_back(&overdue[0].lease).await.unwrap();
     assert_eq!(status(&store, 2).await, Status::Pending);
-    let overdue = store.claim_overdue(&by, 9, at(98)).await.unwrap();
+    let overdue = store.claim_overdue(by, 9, at(98)).await.unwrap();
     assert_eq!(ids(&overdue), [id(2)], "it no longer waits");
     let counts = store.counts().await.unwrap();
     assert_eq!((counts.waiting, counts.running), (1, 3));
     store.wake(id(3), wake_up("yes", 98)).await.unwrap();
-    let overdue = store.claim_overdue(&by, 9, at(99)).await.unwrap();
+    let overdue = store.claim_overdue(by, 9, at(99)).await.unwrap();
     assert_eq!(
         ids(&overdue),
         [id(3)],
@@ -512,7 +514,13 @@ pub(crate) async fn a_waiting_job_is_neither_deleted_nor_expired(store: Store) {
     start_and_park(&*store, new_job(1), approval()).await;
     let refused = store.delete(id(1)).await;
     assert!(matches!(refused, Err(Error::Active(_))), "{refused:?}");
-    assert_eq!(store.expire(at(1_000_000), 9).await.unwrap(), 0);
+    assert_eq!(
+        store
+            .expire(Duration::ZERO, 9, at(1_000_000))
+            .await
+            .unwrap(),
+        0
+    );
     store.expire_over(0, 9).await.unwrap();
     assert_eq!(status(&store, 1).await, Status::Waiting);
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use jobs::store::Error;
 
 use super::Store;
@@ -30,13 +32,14 @@ pub(crate) async fn a_deleted_job_is_gone_with_all_it_had(store: Store) {
 }
 
 pub(crate) async fn the_oldest_ends_expire_first_up_to_the_limit(store: Store) {
+    const KEPT: Duration = Duration::from_secs(100);
     for (number, end) in [(1, 30), (2, 10), (3, 20), (4, 40)] {
         run(&*store, new_job(number), end).await;
     }
-    assert_eq!(store.expire(at(40), 2).await.unwrap(), 2);
+    assert_eq!(store.expire(KEPT, 2, at(140)).await.unwrap(), 2);
     assert!(store.get(id(2)).await.unwrap().is_none() && store.get(id(3)).await.unwrap().is_none());
-    assert_eq!(store.expire(at(40), 2).await.unwrap(), 1);
-    assert_eq!(store.expire(at(40), 2).await.unwrap(), 0);
+    assert_eq!(store.expire(KEPT, 2, at(140)).await.unwrap(), 1);
+    assert_eq!(store.expire(KEPT, 2, at(140)).await.unwrap(), 0);
     assert!(store.get(id(4)).await.unwrap().is_some());
 }
 
@@ -53,7 +56,13 @@ pub(crate) async fn the_oldest_ends_go_while_the_store_takes_too_much(store: Sto
 pub(crate) async fn active_jobs_never_expire(store: Store) {
     submit(&*store, new_job(1)).await;
     start(&*store, new_job(2)).await;
-    assert_eq!(store.expire(at(1_000_000), 10).await.unwrap(), 0);
+    assert_eq!(
+        store
+            .expire(Duration::ZERO, 10, at(1_000_000))
+            .await
+            .unwrap(),
+        0
+    );
     assert_eq!(store.expire_over(0, 10).await.unwrap(), 0);
     assert_eq!(
         store.counts().await.unwrap().pending + store.counts().await.unwrap().running,

@@ -1,10 +1,11 @@
 use std::collections::HashSet;
+use std::time::Duration;
 
 use jobs::job::Status;
-use jobs::store::{Error, SubmitOptions, Submitted};
+use jobs::store::{Error, IDEMPOTENCY_KEPT, SubmitOptions, Submitted};
 
 use super::Store;
-use crate::fixtures::{at, claiming, definition, id, keyed, new_job, run, start, submit};
+use crate::fixtures::{at, claiming, definition, id, keyed, new_job, run, start, stranger, submit};
 
 pub(crate) async fn a_submitted_job_waits(store: Store) {
     let id = submit(&*store, new_job(1)).await;
@@ -28,7 +29,7 @@ pub(crate) async fn a_job_can_be_claimed_in_the_same_commit(store: Store) {
 fn at_most_one_waits() -> SubmitOptions {
     SubmitOptions {
         max_pending: Some(1),
-        claim: None,
+        ..SubmitOptions::default()
     }
 }
 
@@ -46,7 +47,7 @@ pub(crate) async fn a_full_queue_takes_a_job_that_is_claimed_at_once(store: Stor
     submit(&*store, new_job(1)).await;
     let options = SubmitOptions {
         max_pending: Some(1),
-        ..claiming("first")
+        ..claiming(stranger(&*store, at(2)).await)
     };
     assert!(matches!(
         store.submit(new_job(2), options).await.unwrap(),
@@ -115,7 +116,7 @@ pub(crate) async fn a_key_outlives_its_deleted_job(store: Store) {
 pub(crate) async fn a_key_outlives_its_expired_job(store: Store) {
     run(&*store, keyed(1, "s", "k", "f"), 2).await;
     run(&*store, keyed(2, "s", "l", "f"), 3).await;
-    assert_eq!(store.expire(at(3), 9).await.unwrap(), 1);
+    assert_eq!(store.expire(Duration::ZERO, 9, at(3)).await.unwrap(), 1);
     assert_eq!(
         found(&store, 4, "s", "k", "f").await,
         "forgotten job 1 completed"
@@ -142,7 +143,13 @@ pub(crate) async fn a_key_whose_job_is_forgotten_is_free_after_a_day(store: Stor
         format!("job {}", DAY + 1)
     );
     // The key that is in use again is none of those that are forgotten.
-    assert_eq!(store.expire_keys(at(9), 9).await.unwrap(), 0);
+    assert_eq!(
+        store
+            .expire_keys(9, at(9) + IDEMPOTENCY_KEPT)
+            .await
+            .unwrap(),
+        0
+    );
     assert_eq!(
         found(&store, DAY + 3, "s", "k", "f").await,
         format!("job {}", DAY + 1)
@@ -157,13 +164,31 @@ pub(crate) async fn keys_of_forgotten_jobs_are_forgotten_in_their_turn(store: St
     for number in 1..=2 {
         store.delete(id(number)).await.unwrap();
     }
-    assert_eq!(store.expire_keys(at(1), 9).await.unwrap(), 0);
-    assert_eq!(store.expire_keys(at(9), 1).await.unwrap(), 1);
+    assert_eq!(
+        store
+            .expire_keys(9, at(1) + IDEMPOTENCY_KEPT)
+            .await
+            .unwrap(),
+        0
+    );
+    assert_eq!(
+        store
+            .expire_keys(1, at(9) + IDEMPOTENCY_KEPT)
+            .await
+            .unwrap(),
+        1
+    );
     assert_eq!(
         found(&store, 11, "s", "k2", "f").await,
         "forgotten job 2 completed"
     );
-    assert_eq!(store.expire_keys(at(9), 9).await.unwrap(), 1);
+    assert_eq!(
+        store
+            .expire_keys(9, at(9) + IDEMPOTENCY_KEPT)
+            .await
+            .unwrap(),
+        1
+    );
     assert_eq!(found(&store, 12, "s", "k2", "f").await, "new");
     assert_eq!(found(&store, 13, "s", "k3", "f").await, "job 3");
 }

@@ -17,7 +17,9 @@ use tokio::task::JoinSet;
 
 use super::{file, open};
 use crate::conformance::parking::{approval, wake_up};
-use crate::fixtures::{at, completed, event, hooked, id, new_job, progress, start, submit, worker};
+use crate::fixtures::{
+    claim, completed, event, hooked, id, new_job, progress, register, start_as, submit,
+};
 
 /// Tells the child which file to write to, and the number before its first job.
 const FILE: &str = "FLOWMILL_TEST_FILE";
@@ -84,8 +86,8 @@ async fn what_was_accepted_outlives_a_kill() {
     }
     // And whatever has not ended and does not wait can be taken up.
     let counts = store.counts().await.unwrap();
-    let all = store.claim(&worker("w"), usize::MAX, at(1_000_000)).await;
-    assert_eq!(all.unwrap().len(), counts.pending + counts.running);
+    let all = claim(&store, usize::MAX, 1_000_000).await;
+    assert_eq!(all.len(), counts.pending + counts.running);
     assert!(submitted.len() >= KILLS as usize, "seed {seed}");
 }
 
@@ -147,7 +149,7 @@ fn expect_whole(file: &Path, context: &str) {
     let torn: i64 = connection
         .query_row(
             "SELECT (SELECT count(*) FROM jobs WHERE status = 6) - count(*)
-                 + sum(j.status != 6 OR j.lease_expires_at IS NOT NULL)
+                 + sum(j.status != 6 OR j.worker IS NOT NULL)
              FROM jobs j JOIN waits w ON w.job = j.seq",
             [],
             |row| Ok(row.get::<_, Option<i64>>(0)?.unwrap_or(0)),
@@ -174,6 +176,7 @@ async fn child() {
     let last = AtomicU32::new(number.to_str().unwrap().parse().unwrap());
     let last = Arc::new(last);
     let store = Arc::new(open(Path::new(&file)));
+    let by = register(&*store, "a", 0).await;
     // The line that the test runner has begun.
     tell("");
     let mut callers = JoinSet::new();
@@ -187,7 +190,7 @@ async fn child() {
                     tell(&format!("submitted {number}"));
                     continue;
                 }
-                let lease = start(&*store, hooked(number, "a")).await.lease;
+                let lease = start_as(&*store, by, hooked(number, "a")).await.lease;
                 tell(&format!("submitted {number}"));
                 if caller % 4 == 1 {
                     let parked = store.park(&lease, approval(), Some(progress(1)), vec![event(1)]);

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use jobs::job::{NewJob, Workload};
 use jobs::json::Json;
@@ -11,7 +12,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::{file, fresh, jobs, open};
-use crate::fixtures::{at, completed, id, new_job, run, start, submit, worker};
+use crate::fixtures::{at, claim, completed, id, new_job, run, start, submit};
 
 const MB: u64 = 1_000_000;
 
@@ -47,7 +48,13 @@ async fn the_file_shrinks_when_jobs_expire() {
     let file = file(&directory);
     assert!(size(&file) > 10 * MB);
     let store = open(&file);
-    assert_eq!(store.expire(at(1_000), 1_000).await.unwrap(), 100);
+    assert_eq!(
+        store
+            .expire(Duration::ZERO, 1_000, at(1_000))
+            .await
+            .unwrap(),
+        100
+    );
     assert_eq!(jobs(&store).await.len(), 1);
     drop(store);
     assert!(size(&file) < 2 * MB, "{}", size(&file));
@@ -186,7 +193,7 @@ async fn a_retry_writes_neither_inputs_nor_progress_again() {
         store.workload(id(1)).await.unwrap().unwrap(),
         repeated(1).workload
     );
-    let claimed = store.claim(&worker("w"), 9, at(1_000)).await.unwrap();
+    let claimed = claim(&store, 9, 1_000).await;
     assert_eq!(claimed[0].workload.inputs, text("x"));
     let lease = &claimed[0].lease;
     store

@@ -1,13 +1,15 @@
 //! Rows that nobody can read, as of a damaged page that was repaired by hand: they keep nothing
 //! else back.
 
+use std::time::Duration;
+
 use jobs::job::{NewJob, Status};
 use jobs::store::{Filter, JobStore};
 use jobs::webhook::DeliveryCapacity;
 use rusqlite::Connection;
 
 use super::{file, fresh};
-use crate::fixtures::{LEASE, at, hooked, id, new_job, progress, run, start, submit, worker};
+use crate::fixtures::{LEASE, at, claim, hooked, id, new_job, progress, run, start, submit};
 
 #[tokio::test]
 async fn one_unreadable_job_does_not_stop_every_claim() {
@@ -25,7 +27,7 @@ async fn one_unreadable_job_does_not_stop_every_claim() {
              UPDATE work SET options = '[' WHERE job = 6;",
         )
         .unwrap();
-    let claimed = store.claim(&worker("w"), 9, at(1_000)).await.unwrap();
+    let claimed = claim(&store, 9, 1_000).await;
     let claimed: Vec<_> = claimed.iter().map(|claimed| claimed.job.id).collect();
     assert_eq!(claimed, [id(4), id(5)]);
     for number in [1, 3, 6] {
@@ -35,15 +37,9 @@ async fn one_unreadable_job_does_not_stop_every_claim() {
     }
     let counts = store.counts().await.unwrap();
     assert_eq!((counts.pending, counts.running, counts.ended), (0, 2, 4));
-    assert!(
-        store
-            .claim(&worker("w"), 9, at(1_001))
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert!(claim(&store, 9, 1_001).await.is_empty());
     // They go like any other.
-    assert_eq!(store.expire(at(2_000), 9).await.unwrap(), 4);
+    assert_eq!(store.expire(Duration::ZERO, 9, at(2_000)).await.unwrap(), 4);
 }
 
 #[tokio::test]
@@ -95,7 +91,7 @@ async fn one_unreadable_webhook_does_not_stop_the_others() {
     let claimed: Vec<_> = claimed.iter().map(|claimed| claimed.lease.job).collect();
     assert_eq!(claimed, [id(1), id(3)]);
     assert_eq!(
-        store.expire(at(2_000), 9).await.unwrap(),
+        store.expire(Duration::ZERO, 9, at(2_000)).await.unwrap(),
         1,
         "nothing is owed"
     );
