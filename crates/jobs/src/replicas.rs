@@ -104,23 +104,15 @@ pub(crate) fn compare(
     mut held: BTreeMap<JobId, (u64, bool)>,
 ) -> Beat {
     let mut beat = Beat::default();
-    for lease in named {
-        match held.remove(&lease.job) {
-            Some((token, is_cancelling)) if token == lease.token && lease.replica == id => {
-                if is_cancelling {
-                    beat.cancelling.push(lease.job);
-                }
-            }
-            // Claimed anew by the same replica: the store's lease is the one that counts.
-            Some((token, _)) => {
-                beat.lost.push(*lease);
-                beat.unnamed.push(Lease {
-                    job: lease.job,
-                    token,
-                    replica: id,
-                });
-            }
-            None => beat.lost.push(*lease),
+    // A run may still be stopping while the same replica has its job again: two leases of one job.
+    let (still_held, lost): (Vec<Lease>, Vec<Lease>) = named.iter().partition(|lease| {
+        let token = held.get(&lease.job).map(|(token, _)| *token);
+        token == Some(lease.token) && lease.replica == id
+    });
+    beat.lost = lost;
+    for lease in still_held {
+        if let Some((_, true)) = held.remove(&lease.job) {
+            beat.cancelling.push(lease.job);
         }
     }
     beat.unnamed

@@ -63,6 +63,7 @@ macro_rules! suite {
                 replicas::a_claim_that_finds_no_job_declares_replicas_dead_as_well,
                 replicas::until_its_job_is_taken_a_dead_replica_may_still_write,
                 replicas::a_beat_names_the_leases_that_are_lost,
+                replicas::a_job_that_was_claimed_again_is_lost_under_its_old_lease_only,
                 replicas::a_beat_tells_of_a_cancel,
                 replicas::a_beat_finds_the_jobs_of_a_claim_whose_answer_was_lost,
                 replicas::jobs_of_others_are_not_told,

@@ -37,7 +37,7 @@ pub(crate) async fn assert_lost(store: &Store, lease: &Lease) {
     );
     match store.beat(lease.replica, naming(&[*lease]), at(99)).await {
         Ok(beat) => {
-            assert_eq!(beat.lost, [lease.job]);
+            assert_eq!(beat.lost, [*lease]);
             assert!(!beat.unnamed.contains(lease), "{beat:?}");
         }
         Err(error) => assert!(

@@ -125,14 +125,28 @@ pub(crate) async fn a_beat_names_the_leases_that_are_lost(store: Store) {
     let stale = Lease { token: 0, ..held };
     let named = [ended, held, handed_back, parked, missing];
     let mut told = beat(&store, by, &named, 6).await;
-    told.lost.sort();
+    told.lost.sort_by_key(|lease| lease.job);
     let expected = Beat {
-        lost: [1, 3, 4, 9].map(id).into(),
+        lost: vec![ended, handed_back, parked, missing],
         ..Beat::default()
     };
     assert_eq!(told, expected);
     let told = beat(&store, by, &[stale], 6).await;
-    assert_eq!((told.lost, told.unnamed), (vec![id(2)], vec![held]));
+    assert_eq!((told.lost, told.unnamed), (vec![stale], vec![held]));
+}
+
+pub(crate) async fn a_job_that_was_claimed_again_is_lost_under_its_old_lease_only(store: Store) {
+    let by = register(&*store, "a", 1).await;
+    let old = start_as(&*store, by, new_job(1)).await.lease;
+    store.hand_back(&old).await.unwrap();
+    let new = store.claim(by, 1, at(2)).await.unwrap()[0].lease;
+    let expected = Beat {
+        lost: vec![old],
+        ..Beat::default()
+    };
+    for named in [[old, new], [new, old]] {
+        assert_eq!(beat(&store, by, &named, 3).await, expected);
+    }
 }
 
 pub(crate) async fn a_beat_tells_of_a_cancel(store: Store) {
@@ -257,7 +271,7 @@ pub(crate) async fn a_fenced_replica_goes_on_under_a_fresh_id(store: Store) {
     // What it held in its earlier life is not its own.
     let told = beat(&store, after, &[claimed[0].lease, lease], 34).await;
     let expected = Beat {
-        lost: vec![id(1)],
+        lost: vec![lease],
         ..Beat::default()
     };
     assert_eq!(told, expected);
