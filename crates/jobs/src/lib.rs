@@ -9,6 +9,7 @@ pub mod json;
 pub mod key;
 pub mod memory;
 pub mod parking;
+pub mod postgres;
 pub mod replica;
 mod replicas;
 pub mod spend;

@@ -229,5 +229,8 @@ pub(crate) async fn a_definition_is_kept_while_a_job_has_it(store: Store) {
     store.delete(id(1)).await.unwrap();
     assert_eq!(store.definition("h").await.unwrap(), Some(definition("h")));
     store.delete(id(2)).await.unwrap();
-    assert_eq!(store.definition("h").await.unwrap(), None);
+    // A shared store keeps it for some days, since others may be about to store a job that has it.
+    if !store.is_shared() {
+        assert_eq!(store.definition("h").await.unwrap(), None);
+    }
 }
