@@ -16,13 +16,23 @@
 //!
 //! **Durability.** What was answered was committed as the server's `synchronous_commit` has it.
 
+mod admission;
+mod batch;
+mod commands;
 mod connect;
+mod endings;
 mod fault;
+mod known;
 mod open;
 mod options;
+mod reading;
+mod reads;
 mod sessions;
+mod submission;
 mod tally;
 mod values;
+mod writer;
+mod writes;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -41,6 +51,7 @@ use crate::store::{
 };
 use crate::webhook::{ClaimedDelivery, DeliveryCapacity, DeliveryLease, Settlement, Webhook};
 use sessions::{Connector, Sessions};
+use writer::Writer;
 
 pub use connect::ConnectError;
 pub use open::OpenError;
@@ -51,6 +62,7 @@ pub use sessions::Activity;
 pub struct PostgresStore {
     connector: Connector,
     sessions: Sessions,
+    writer: Writer,
     url: Url,
 }
 
@@ -67,6 +79,7 @@ impl PostgresStore {
         open::prepare(&connector, options).await?;
         Ok(Self {
             sessions: Sessions::new(connector.clone(), options),
+            writer: Writer::start(&connector, options),
             connector,
             url: options.url.clone(),
         })

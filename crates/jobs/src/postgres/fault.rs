@@ -19,6 +19,8 @@ pub(super) enum Failure {
     Connect(ConnectError),
     /// There was no answer in time.
     Silent,
+    /// It panicked, which has been printed.
+    Panicked,
     /// The transaction met another one at the wrong moment, which only the verb can know.
     Conflict,
 }
@@ -37,7 +39,7 @@ pub(super) enum Remedy {
 impl Failure {
     pub(super) fn remedy(&self) -> Remedy {
         match self {
-            Self::Refused(_) => Remedy::GiveUp,
+            Self::Refused(_) | Self::Panicked => Remedy::GiveUp,
             Self::Connect(error) if error.may_pass() => Remedy::Reconnect,
             Self::Connect(_) => Remedy::GiveUp,
             Self::Silent => Remedy::Reconnect,
@@ -83,6 +85,7 @@ impl From<Failure> for Error {
             Failure::Postgres(error) => Self::Unavailable(sentence(&error)),
             Failure::Connect(error) => Self::Unavailable(error.to_string()),
             Failure::Silent => Self::Unavailable("the database does not answer".to_owned()),
+            Failure::Panicked => panicked(),
             Failure::Conflict => {
                 Self::Unavailable("too many others change the same jobs; try again".to_owned())
             }

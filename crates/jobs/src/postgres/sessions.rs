@@ -28,15 +28,18 @@ const CONNECTIONS: usize = 4;
 /// How long a connection may take to be made: several hosts may have to be tried.
 const CONNECT_WITHIN: Duration = Duration::from_secs(8);
 
-/// Pauses before a verb is repeated: none, then this, then twice as long each time.
+/// Of the pauses before a verb is repeated.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// A transaction whose process was cut off must not hold its locks until the system finds out.
 const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 10000";
 
-/// What statements are called with.
-pub(super) type Params<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
+/// A value and the type it is sent as.
+pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// What a statement is called with.
+pub(super) type Params<'a> = &'a [Param<'a>];
 
 /// What a store has asked of its server since it was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -173,7 +176,7 @@ impl Session {
         self.clock.now(caller)
     }
 
-    fn is_usable(&self) -> bool {
+    pub(super) fn is_usable(&self) -> bool {
         !self.in_transaction && !self.client.is_closed()
     }
 }
@@ -201,9 +204,20 @@ impl Transaction<'_> {
     }
 
     pub(super) async fn commit(self) -> Result<(), Failure> {
-        self.session.script("COMMIT").await?;
-        self.session.in_transaction = false;
+        self.committed().await?;
+        self.ended();
         Ok(())
+    }
+
+    /// As [`commit`](Self::commit), to be sent with the statements before it. It commits nothing if one
+    /// of them failed, and does not say so. Then comes [`ended`](Self::ended).
+    pub(super) async fn committed(&self) -> Result<(), Failure> {
+        self.session.script("COMMIT").await
+    }
+
+    /// All of it was committed.
+    pub(super) fn ended(self) {
+        self.session.in_transaction = false;
     }
 
     pub(super) fn now(&self, caller: Timestamp) -> Option<Timestamp> {
@@ -257,24 +271,41 @@ impl Sessions {
 }
 
 /// Repeats something until it succeeds, cannot be helped, or its time is over.
-pub(super) async fn repeat<T, A: Future<Output = Result<T, Failure>>>(
+async fn repeat<T, A: Future<Output = Result<T, Failure>>>(
     within: Duration,
     attempt: impl Fn() -> A,
 ) -> Result<T, Failure> {
     let deadline = Instant::now() + within;
-    let mut pause = Duration::ZERO;
+    let mut pauses = Pauses::default();
     loop {
         let failure = match tokio::time::timeout_at(deadline, attempt()).await {
             Ok(Ok(done)) => return Ok(done),
             Ok(Err(failure)) => failure,
             Err(_) => return Err(Failure::Silent),
         };
-        if failure.remedy() == Remedy::GiveUp || Instant::now() + pause >= deadline {
+        tracing::debug!(?failure, "a verb of the job store has failed");
+        if failure.remedy() == Remedy::GiveUp || !pauses.pause_before(deadline).await {
             return Err(failure);
         }
-        tracing::debug!(?failure, "a verb of the job store is repeated");
+    }
+}
+
+/// The pauses between the tries of a verb: none at first, then longer ones.
+#[derive(Debug, Default)]
+pub(super) struct Pauses {
+    next: Duration,
+}
+
+impl Pauses {
+    /// Pauses; false, at once, if the deadline comes before the end of the pause.
+    pub(super) async fn pause_before(&mut self, deadline: Instant) -> bool {
+        let pause = self.next;
+        if Instant::now() + pause >= deadline {
+            return false;
+        }
+        self.next = (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        true
     }
 }
 
