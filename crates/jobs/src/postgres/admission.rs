@@ -53,7 +53,7 @@ pub(super) async fn decide(
     all: &[&Submission],
     known: &Known,
 ) -> Result<Decisions, Failure> {
-    let (begun, stored, owned, pending, keys) = futures_util::join!(
+    let (begun, repeated, owned, pending, keys) = futures_util::join!(
         transaction.begun(),
         stored_jobs(transaction, all),
         owned_jobs(transaction, all),
@@ -61,12 +61,12 @@ pub(super) async fn decide(
         keys(transaction, all),
     );
     begun?;
-    let stored = stored?;
+    let repeated = repeated?;
     let mut owned = owned?;
     let mut pending = pending?;
     let mut keys = keys?;
     let mut decide = |one: &&Submission| {
-        if stored.contains(&one.new.id) {
+        if repeated.contains(&one.new.id) {
             // The submission is repeated.
             return Ok(None);
         }
@@ -286,8 +286,8 @@ async fn keys(
         transaction.query(&read, &uses[..2]),
     );
     taken?;
-    let used = rows?.iter().map(used_key).collect::<Result<_, _>>();
-    Ok(used?)
+    let found = rows?.iter().map(used_key).collect::<Result<_, _>>();
+    Ok(found?)
 }
 
 fn used_key(row: &Row) -> Result<((String, String), UsedKey), tokio_postgres::Error> {

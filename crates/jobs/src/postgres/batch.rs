@@ -72,10 +72,10 @@ pub(super) async fn write(
         }
     }
     let begun = async {
-        match has_conditions {
-            true => Ok(()),
-            false => transaction.begun().await,
+        if has_conditions {
+            return Ok(());
         }
+        transaction.begun().await
     };
     let (begun, given_back, inserted, saved, ended, touched, committed) = futures_util::join!(
         begun,
@@ -107,10 +107,8 @@ pub(super) async fn write(
     }
     for (place, one) in kinds.checkpoints {
         let job = one.lease.job;
-        outcomes[place] = Some(match saved.contains(&job) {
-            true => Ok(Answer::Done),
-            false => Err(Error::LeaseLost(job)),
-        });
+        let is_held = saved.contains(&job);
+        outcomes[place] = Some(is_held.then_some(Answer::Done).ok_or(Error::LeaseLost(job)));
     }
     for (place, one) in kinds.finishes {
         match ended.remove(&one.lease.job) {

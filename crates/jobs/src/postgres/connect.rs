@@ -63,10 +63,9 @@ impl Target {
                 ConnectError::ReadOnly { hosts }
             }
             Some(error) if is_unknown_host(error) => ConnectError::UnknownHost { hosts },
-            Some(_) => ConnectError::Unreachable { hosts, reason },
             None if reason.contains("does not support TLS") => ConnectError::NoTls { hosts },
             None if reason.contains("password missing") => ConnectError::Password { reason },
-            None => ConnectError::Unreachable { hosts, reason },
+            _ => ConnectError::Unreachable { hosts, reason },
         }
     }
 }

@@ -39,17 +39,15 @@ pub(super) enum Remedy {
 impl Failure {
     pub(super) fn remedy(&self) -> Remedy {
         match self {
-            Self::Refused(_) | Self::Panicked => Remedy::GiveUp,
             Self::Connect(error) if error.may_pass() => Remedy::Reconnect,
-            Self::Connect(_) => Remedy::GiveUp,
+            Self::Refused(_) | Self::Panicked | Self::Connect(_) => Remedy::GiveUp,
             Self::Silent => Remedy::Reconnect,
             Self::Conflict => Remedy::Repeat,
             Self::Postgres(error) => match error.code() {
                 Some(code) if is_of_connection(code) => Remedy::Reconnect,
                 Some(code) if is_of_concurrency(code) => Remedy::Repeat,
-                Some(_) => Remedy::GiveUp,
                 None if is_lost(error) => Remedy::Reconnect,
-                None => Remedy::GiveUp,
+                _ => Remedy::GiveUp,
             },
         }
     }
@@ -122,10 +120,7 @@ fn is_of_concurrency(code: &SqlState) -> bool {
 
 /// Whether it is the connection that failed, not the reading of a value.
 fn is_lost(error: &tokio_postgres::Error) -> bool {
-    error.is_closed()
-        || error
-            .source()
-            .is_some_and(|source| source.is::<io::Error>())
+    error.is_closed() || error.source().is_some_and(<dyn StdError>::is::<io::Error>)
 }
 
 /// The answer to a caller whose verb panicked. The panic has been printed.
