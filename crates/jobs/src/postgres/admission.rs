@@ -53,7 +53,7 @@ pub(super) async fn decide(
     all: &[&Submission],
     known: &Known,
 ) -> Result<Decisions, Failure> {
-    let (begun, repeated, owned, pending, keys) = futures_util::join!(
+    let (begun, ids, by_owner, pending, keys) = futures_util::join!(
         transaction.begun(),
         stored_jobs(transaction, all),
         owned_jobs(transaction, all),
@@ -61,8 +61,8 @@ pub(super) async fn decide(
         keys(transaction, all),
     );
     begun?;
-    let repeated = repeated?;
-    let mut owned = owned?;
+    let repeated = ids?;
+    let mut by_owner = by_owner?;
     let mut pending = pending?;
     let mut keys = keys?;
     let mut decide = |one: &&Submission| {
@@ -85,8 +85,8 @@ pub(super) async fn decide(
         let Some(owner) = one.limited_owner() else {
             return Ok(None);
         };
-        let owned = owned.entry(owner.to_owned()).or_default();
-        Ok(owned.admit(one).err().map(Err))
+        let jobs = by_owner.entry(owner.to_owned()).or_default();
+        Ok(jobs.admit(one).err().map(Err))
     };
     all.iter().map(&mut decide).collect()
 }

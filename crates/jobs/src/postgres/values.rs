@@ -308,7 +308,7 @@ mod tests {
             assert_eq!(read, stored(time));
             assert_eq!(
                 read.as_microsecond(),
-                time.as_nanosecond().div_euclid(1_000) as i64
+                i64::try_from(time.as_nanosecond().div_euclid(1_000)).unwrap()
             );
         }
     }
