@@ -7,6 +7,7 @@ mod id;
 pub mod job;
 pub mod json;
 pub mod key;
+mod listing;
 pub mod memory;
 pub mod parking;
 pub mod postgres;

@@ -26,6 +26,7 @@ mod delivery;
 mod due;
 mod idempotency;
 mod keys;
+mod leases;
 mod limits;
 mod packed;
 mod parking;
@@ -274,11 +275,8 @@ impl JobStore for MemoryStore {
     ) -> Result<Job, Error> {
         let mut tables = self.tables();
         let at = ending.at;
-        if let Some(record) = tables.jobs.get(&lease.job)
-            && record.is_of(lease)
-            && record.head.status.is_final()
-        {
-            return Ok(record.job());
+        if let Some(job) = tables.ended_before(lease) {
+            return Ok(job);
         }
         let job = tables.leased(lease)?.finish(ending, events)?;
         tables.let_go(lease.job, Some(lease.replica));
@@ -290,23 +288,7 @@ impl JobStore for MemoryStore {
     }
 
     async fn hand_back(&self, lease: &Lease) -> Result<(), Error> {
-        let mut tables = self.tables();
-        let record = tables.leased(lease)?;
-        let status = record
-            .head
-            .status
-            .after(Transition::HandBack)
-            .ok_or(Error::LeaseLost(lease.job))?;
-        record.give_up_lease();
-        record.starts -= 1;
-        record.head.status = status;
-        tables.let_go(lease.job, Some(lease.replica));
-        if status == Status::Pending {
-            tables.enqueue(lease.job);
-        } else {
-            tables.hold(lease.job, None);
-        }
-        Ok(())
+        self.tables().hand_back(lease)
     }
 
     async fn park(

@@ -7,16 +7,20 @@
 //! definition is stored once, with the number of jobs that have it. `idempotency_keys` lead to
 //! their jobs. `webhooks` has a row per job whose end is to be told, and `jobs.owes_webhook` says
 //! that it has not been yet. Whatever belongs to a job goes with its row. `waits` has a row per
-//! parked job, `wake_ups` one for each thing that woke a job. `api_keys` has a row per API key.
+//! parked job, `wake_ups` one for each thing that woke a job. `api_keys` has a row per API key,
+//! `key_spending` the sums of each key and day, `spending_batches` what makes a batch of them be
+//! added once. Who is alive is not stored: see `holders`.
 //!
 //! **Indexes.** Each verb finds its rows in one: `jobs_by_status` is the queue (the pending ones by
-//! id) and, with those by workflow and owner, the order of listings; `jobs_by_deadline` has the
-//! pending and the parked ones by deadline, `waits_by_time` the parked ones by when they wake by themselves, `jobs_by_end` the ended ones in
-//! the order in which they are forgotten, without those that owe a webhook; `webhooks_by_time` has
-//! the deliveries by when they are due, `webhooks_by_host` by host, and `webhook_hosts`, which
-//! triggers maintain, the hosts by what is due first: deliveries to a host that can take no more
-//! are not read. Everything costs O(log n) for each job touched. The jobs are counted once, when
-//! the file is opened; from then on the writer keeps the numbers.
+//! id), has the ones that run, and is, with those by workflow and owner, the order of listings;
+//! `jobs_by_deadline` has the pending and the parked ones by deadline, `waits_by_time` the parked
+//! ones by when they wake by themselves, `jobs_by_end` the ended ones in the order in which they are
+//! forgotten, without those that owe a webhook; `webhooks_by_time` has the deliveries by when they
+//! are due, `webhooks_by_host` by host, and `webhook_hosts`, which triggers maintain, the hosts by
+//! what is due first: deliveries to a host that can take no more are not read. Everything costs
+//! O(log n) for each job touched, but for beats and looks for jobs that have lapsed: they read what
+//! runs. The jobs are counted once, when the file is opened; from then on the writer keeps the
+//! numbers.
 //!
 //! **Threads.** One thread writes, and commits the changes of many callers together (`writer`); a
 //! few threads read beside it (`readers`), so that a poll waits for no commit. Verbs that touch
@@ -28,6 +32,7 @@
 //! that the files are still at their paths (`files`, `database`), and some space is kept for
 //! deleting jobs on a full disk (`reserve`).
 
+mod chunks;
 mod contents;
 mod database;
 mod deliveries;
@@ -41,8 +46,10 @@ mod open;
 mod options;
 mod parking;
 mod readers;
+mod reading;
 mod removal;
 mod reserve;
+mod saving;
 mod space;
 mod spend;
 mod submission;
@@ -50,7 +57,6 @@ mod tables;
 mod values;
 mod writer;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -58,7 +64,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::fairness;
 use crate::job::{Definition, Ending, Job, JobId, NewJob, Workload};
@@ -73,10 +78,8 @@ use crate::store::{
 use crate::webhook::{ClaimedDelivery, DeliveryCapacity, DeliveryLease, Settlement, Webhook};
 use contents::Hashes;
 use database::Database;
-use fault::Failure;
 use readers::{Connections, Readers};
-use tables::{CHUNK, Tables, whole_job};
-use values::{WORKLOAD, WORKLOAD_JOINS};
+use tables::{CHUNK, Tables};
 use writer::Writer;
 
 pub use open::OpenError;
@@ -112,76 +115,6 @@ impl SqliteStore {
     /// Returns how many changes have been made since it was opened, and in how many commits.
     pub fn activity(&self) -> Activity {
         self.writer.activity()
-    }
-
-    /// Runs a verb for up to `limit` jobs, in chunks of [`CHUNK`], until there are no more; `verb`
-    /// gets the results so far. A failure after the first chunk ends the loop, and what was done
-    /// stays done.
-    async fn in_chunks<T, V>(
-        &self,
-        limit: usize,
-        verb: impl Fn(&[T], usize) -> V + Send,
-    ) -> Result<Vec<T>, Error>
-    where
-        T: Send + 'static,
-        V: Fn(&mut Tables<'_>) -> Result<Vec<T>, Failure> + Send + 'static,
-    {
-        self.chunks(limit, verb, |verb| self.writer.write(verb))
-            .await
-    }
-
-    /// As [`in_chunks`](Self::in_chunks), for verbs that free space. On a full disk the chunks are
-    /// smaller, since those take less of it.
-    async fn forgotten_in_chunks<T, V>(
-        &self,
-        limit: usize,
-        verb: impl Fn(&[T], usize) -> V + Send + Sync,
-    ) -> Result<Vec<T>, Error>
-    where
-        T: Send + 'static,
-        V: Fn(&mut Tables<'_>) -> Result<Vec<T>, Failure> + Send + 'static,
-    {
-        let make_space = |verb| self.writer.make_space(verb);
-        match self.chunks(limit, &verb, make_space).await {
-            Err(Error::Unavailable(_)) => self.chunks(1, verb, make_space).await,
-            forgotten => forgotten,
-        }
-    }
-
-    async fn chunks<T, V, W>(
-        &self,
-        limit: usize,
-        verb: impl Fn(&[T], usize) -> V + Send,
-        write: impl Fn(V) -> W + Send,
-    ) -> Result<Vec<T>, Error>
-    where
-        T: Send + 'static,
-        V: Send,
-        W: Future<Output = Result<Vec<T>, Error>> + Send,
-    {
-        let mut done = Vec::new();
-        while done.len() < limit {
-            let most = CHUNK.min(limit - done.len());
-            let verb = verb(&done, most);
-            match write(verb).await {
-                Ok(chunk) => {
-                    let is_last = chunk.len() < most;
-                    done.extend(chunk);
-                    if is_last {
-                        break;
-                    }
-                }
-                Err(error) if done.is_empty() => return Err(error),
-                Err(_) => break,
-            }
-        }
-        Ok(done)
-    }
-
-    /// Shortens the file in small steps. Pages that cannot be given back now stay free for new jobs
-    /// until the next time.
-    async fn give_back_space(&self) {
-        while let Ok(true) = self.writer.write(|tables| tables.give_back_space()).await {}
     }
 }
 
@@ -359,47 +292,20 @@ impl JobStore for SqliteStore {
 
     async fn get(&self, id: JobId) -> Result<Option<Job>, Error> {
         self.readers
-            .read(move |connection| whole_job(connection, id))
+            .read(move |connection| reading::whole_job(connection, id))
             .await
     }
 
     async fn workload(&self, id: JobId) -> Result<Option<Workload>, Error> {
         self.readers
-            .read(move |connection| {
-                connection
-                    .prepare_cached(&format!(
-                        "SELECT {WORKLOAD} FROM jobs j {WORKLOAD_JOINS} WHERE j.id = ?1"
-                    ))?
-                    .query_row([id], |row| {
-                        Ok(Workload {
-                            inputs: row.get(0)?,
-                            options: row.get(1)?,
-                            progress: row.get(2)?,
-                        })
-                    })
-                    .optional()
-            })
+            .read(move |connection| reading::workload(connection, id))
             .await
     }
 
     async fn definition(&self, hash: &str) -> Result<Option<Arc<Definition>>, Error> {
         let hash: Arc<str> = hash.into();
         self.readers
-            .read(move |connection| {
-                connection
-                    .prepare_cached(
-                        "SELECT d.name, t.text FROM definitions d
-                         JOIN definition_texts t ON t.definition = d.seq WHERE d.hash = ?1",
-                    )?
-                    .query_row([&hash], |row| {
-                        Ok(Arc::new(Definition {
-                            hash: hash.clone(),
-                            name: row.get(0)?,
-                            text: row.get(1)?,
-                        }))
-                    })
-                    .optional()
-            })
+            .read(move |connection| reading::definition(connection, &hash))
             .await
     }
 
@@ -418,7 +324,7 @@ impl JobStore for SqliteStore {
 
     async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<StoredEvent>, Error> {
         self.readers
-            .read(move |connection| events(connection, id, after, limit))
+            .read(move |connection| reading::events(connection, id, after, limit))
             .await
     }
 
@@ -429,20 +335,7 @@ impl JobStore for SqliteStore {
     ) -> Result<Vec<Option<Tail>>, Error> {
         let positions = positions.to_vec();
         self.readers
-            .read(move |connection| {
-                let tail = |(id, after): (JobId, u64)| {
-                    let status = connection
-                        .prepare_cached("SELECT status FROM jobs WHERE id = ?1")?
-                        .query_row([id], |row| row.get(0))
-                        .optional()?;
-                    let Some(status) = status else {
-                        return Ok(None);
-                    };
-                    let events = events(connection, id, after, limit)?;
-                    Ok(Some(Tail { status, events }))
-                };
-                positions.into_iter().map(tail).collect()
-            })
+            .read(move |connection| reading::tails(connection, &positions, limit))
             .await
     }
 
@@ -474,15 +367,7 @@ impl JobStore for SqliteStore {
 
     async fn webhook(&self, id: JobId) -> Result<Option<Webhook>, Error> {
         self.readers
-            .read(move |connection| {
-                connection
-                    .prepare_cached(
-                        "SELECT h.shown, h.host, h.url, h.secret FROM jobs j
-                         JOIN webhooks h ON h.job = j.seq WHERE j.id = ?1",
-                    )?
-                    .query_row([id], values::webhook)
-                    .optional()
-            })
+            .read(move |connection| reading::webhook(connection, id))
             .await
     }
 
@@ -587,6 +472,7 @@ fn events(
 
 #[cfg(test)]
 mod tests {
+    use super::fault::Failure;
     use super::*;
 
     #[tokio::test]

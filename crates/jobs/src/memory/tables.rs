@@ -10,11 +10,9 @@ use super::due::DueDeliveries;
 use super::idempotency::{Key, KeyUse};
 use super::limits::Limits;
 use super::record::Record;
-use crate::job::{Definition, Idempotency, Job, JobId, NewJob, Status};
-use crate::replicas::{Replicas, compare};
-use crate::store::{
-    Beat, Claimed, Error, Filter, IDEMPOTENCY_KEPT, Lease, Renewal, ReplicaId, Submitted, later,
-};
+use crate::job::{Definition, Idempotency, Job, JobId, NewJob};
+use crate::replicas::Replicas;
+use crate::store::{Filter, IDEMPOTENCY_KEPT, Lease, ReplicaId, Submitted, later};
 
 #[derive(Debug, Default)]
 pub(super) struct Tables {
@@ -26,7 +24,7 @@ pub(super) struct Tables {
     pub(super) deadlines: BTreeSet<(Timestamp, JobId)>,
     pub(super) replicas: Replicas,
     /// `None`: of no replica any more.
-    held_by: BTreeMap<Option<ReplicaId>, BTreeSet<JobId>>,
+    pub(super) held_by: BTreeMap<Option<ReplicaId>, BTreeSet<JobId>>,
     pub(super) ended: BTreeSet<(Timestamp, JobId)>,
     pub(super) owed: BTreeSet<(Timestamp, JobId)>,
     pub(super) due: DueDeliveries,
@@ -71,16 +69,6 @@ impl Tables {
             .filter(|lease| record.is_of(lease) && !record.head.status.is_final())
             .map(|lease| Box::new(record.claimed(lease, false, Vec::new())));
         Submitted::New(claimed)
-    }
-
-    /// Before a claim: declares replicas dead and has parked jobs wake whose time has come. Returns
-    /// whether the claimant is alive.
-    pub(super) fn begin_claim(&mut self, by: ReplicaId, now: Timestamp) -> bool {
-        if self.replicas.declare_dead(by, now) {
-            self.forget_idle_dead();
-        }
-        self.wake_due(now);
-        self.replicas.is_alive(by)
     }
 
     /// Adds a record. The caller claims the job or puts it into the queue.
@@ -151,112 +139,6 @@ impl Tables {
         if let Some(deadline) = job.deadline {
             self.deadlines.remove(&(deadline, job.id));
         }
-    }
-
-    pub(super) fn declare_all_dead(&mut self) {
-        self.replicas.declare_all_dead();
-        self.forget_idle_dead();
-    }
-
-    pub(super) fn deregister(&mut self, id: ReplicaId) {
-        self.replicas.deregister(id);
-        self.forget_idle_dead();
-    }
-
-    /// What replicas that are not alive hold is kept for as long as they hold something.
-    fn forget_idle_dead(&mut self) {
-        let replicas = &self.replicas;
-        self.held_by
-            .retain(|replica, jobs| !jobs.is_empty() || replicas.is_holder_alive(*replica));
-    }
-
-    /// Jobs that have lapsed, the oldest first.
-    pub(super) fn lapsed(&self) -> Vec<JobId> {
-        let lapsed = self.held_by.iter();
-        let lapsed = lapsed.filter(|(replica, _)| !self.replicas.is_holder_alive(**replica));
-        let mut lapsed: Vec<JobId> = lapsed.flat_map(|(_, jobs)| jobs).copied().collect();
-        lapsed.sort_unstable();
-        lapsed
-    }
-
-    /// Jobs that run.
-    pub(super) fn held(&self) -> usize {
-        self.held_by.values().map(BTreeSet::len).sum()
-    }
-
-    pub(super) fn held_by(&self, replica: ReplicaId) -> impl Iterator<Item = &Record> {
-        let jobs = self.held_by.get(&Some(replica)).into_iter().flatten();
-        jobs.filter_map(|id| self.jobs.get(id).map(Box::as_ref))
-    }
-
-    /// Notes whose a job is from now on, which runs.
-    pub(super) fn hold(&mut self, id: JobId, replica: Option<ReplicaId>) {
-        self.held_by.entry(replica).or_default().insert(id);
-    }
-
-    /// A job does not run any more, or is about to run elsewhere.
-    pub(super) fn let_go(&mut self, id: JobId, replica: Option<ReplicaId>) {
-        if let Some(jobs) = self.held_by.get_mut(&replica) {
-            jobs.remove(&id);
-            if jobs.is_empty() && !self.replicas.is_holder_alive(replica) {
-                self.held_by.remove(&replica);
-            }
-        }
-    }
-
-    pub(super) fn beat(
-        &mut self,
-        by: ReplicaId,
-        renewal: Renewal<'_>,
-        now: Timestamp,
-    ) -> Result<Beat, Error> {
-        self.replicas.beat(by, renewal, now)?;
-        let held = self.held_by(by).map(|record| {
-            let is_cancelling = record.head.status == Status::Cancelling;
-            (record.head.id, (record.token, is_cancelling))
-        });
-        Ok(compare(by, renewal.leases, held.collect()))
-    }
-
-    pub(super) fn claim_all(
-        &mut self,
-        due: Vec<JobId>,
-        by: ReplicaId,
-        now: Timestamp,
-    ) -> Vec<Claimed> {
-        due.into_iter()
-            .filter_map(|id| self.claim(id, by, now))
-            .collect()
-    }
-
-    /// Leases a job that is queued or parked, or has lapsed.
-    pub(super) fn claim(&mut self, id: JobId, by: ReplicaId, now: Timestamp) -> Option<Claimed> {
-        let record = self.jobs.get_mut(&id)?;
-        let holder = record.holder;
-        let was_lost = matches!(record.head.status, Status::Running | Status::Cancelling);
-        let wakes_at = record.wakes_at();
-        let lease = record.claim(by, now)?;
-        let wake_ups = record.hand_out_wake_ups();
-        let claimed = record.claimed(lease, was_lost, wake_ups);
-        self.dequeue(&claimed.job);
-        self.leave_waiting(id, wakes_at);
-        if was_lost {
-            self.let_go(id, holder);
-        }
-        self.hold(id, Some(by));
-        Some(claimed)
-    }
-
-    /// The record of a job whose lease is still valid.
-    pub(super) fn leased(&mut self, lease: &Lease) -> Result<&mut Record, Error> {
-        self.jobs
-            .get_mut(&lease.job)
-            .map(Box::as_mut)
-            .filter(|record| {
-                record.is_of(lease)
-                    && matches!(record.head.status, Status::Running | Status::Cancelling)
-            })
-            .ok_or(Error::LeaseLost(lease.job))
     }
 
     /// Adds a job to the tables of ended jobs. It must have ended and have left the queue or its

@@ -48,6 +48,7 @@ impl SpendStore for SqliteStore {
         self.writer
             .write(move |tables| {
                 tables.execute("DELETE FROM key_spending WHERE day < ?1", [before.0])?;
+                tables.execute("DELETE FROM spending_batches WHERE day < ?1", [before.0])?;
                 Ok(())
             })
             .await

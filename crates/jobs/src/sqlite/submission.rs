@@ -6,7 +6,8 @@ use rusqlite::params;
 use super::contents::Hashes;
 use super::fault::Failure;
 use super::leases::ended;
-use super::tables::{NewJobs, Tables, whole_job};
+use super::reading::whole_job;
+use super::tables::{NewJobs, Tables};
 use super::values::Time;
 use crate::job::{
     Definition, Ending, Idempotency, Job, JobId, NewJob, Status, Transition, Workload,

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::holders::Holders;
-use super::values::{JOB_COLUMN_COUNT, JOB_COLUMNS, JOB_TABLES, job};
 use crate::job::{Job, JobId, Status};
 use crate::store::Counts;
 
@@ -117,20 +116,4 @@ pub(super) fn place(counts: &mut Counts, status: Status) -> &mut usize {
 /// Of a UUID of version 7: milliseconds since 1970.
 fn time_in(id: JobId) -> i64 {
     i64::try_from(id.0.as_u128() >> 80).expect("48 bits fit")
-}
-
-/// One job with its outputs, for readers and the writer.
-pub(super) fn whole_job(connection: &Connection, id: JobId) -> rusqlite::Result<Option<Job>> {
-    let sql = format!(
-        "SELECT {JOB_COLUMNS}, o.data FROM {JOB_TABLES} LEFT JOIN outputs o ON o.job = j.seq WHERE j.id = ?1"
-    );
-    connection
-        .prepare_cached(&sql)?
-        .query_row([id], |row| {
-            Ok(Job {
-                outputs: row.get(JOB_COLUMN_COUNT)?,
-                ..job(row)?
-            })
-        })
-        .optional()
 }

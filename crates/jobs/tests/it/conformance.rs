@@ -76,6 +76,7 @@ macro_rules! suite {
                 replicas::a_lease_is_that_of_one_replica,
                 replicas::replicas_are_told_with_what_they_hold,
                 replicas::the_jobs_of_a_dead_replica_are_shared_out_once,
+                replicas::no_job_is_left_behind_with_a_replica_that_leaves,
                 replicas::the_oldest_of_all_lapsed_jobs_are_claimed_first,
                 repeats::a_submission_repeated_makes_one_job,
                 repeats::a_submission_repeated_finds_its_job_in_a_queue_it_has_filled,

@@ -7,6 +7,7 @@ use jobs::json::Json;
 use jobs::memory::{Limits, MemoryStore};
 use jobs::store::{JobStore, SubmitOptions, Submitted};
 
+use crate::conformance::spend;
 use crate::fixtures::{hooked, id, keyed, new_job, run, start, submit};
 
 async fn kept(store: &MemoryStore, numbers: std::ops::RangeInclusive<u128>) -> Vec<u128> {
@@ -107,6 +108,11 @@ async fn a_job_that_is_forgotten_for_want_of_room_leaves_its_key_used() {
     );
     let other = again(11, "other").await.unwrap();
     assert!(matches!(other, Submitted::KeyReused), "{other:?}");
+}
+
+#[tokio::test]
+async fn writers_of_spending_are_forgotten_with_their_days() {
+    spend::a_writer_is_forgotten_with_its_days(&MemoryStore::default()).await;
 }
 
 #[tokio::test]

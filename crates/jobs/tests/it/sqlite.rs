@@ -25,6 +25,7 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::conformance::parking::{approval, wake_up};
+use crate::conformance::spend;
 use crate::fixtures::{
     at, claim, claiming, completed, definition, event, hooked, id, keyed, naming, new_job,
     progress, register, replica, run, start, submit,
@@ -226,6 +227,12 @@ async fn keys_are_there_again() {
     drop(store);
     let keys = open(&file(&directory)).keys().await.unwrap();
     assert_eq!(keys.hashing_key.unwrap().reveal(), &[7; 32]);
+}
+
+#[tokio::test]
+async fn writers_of_spending_are_forgotten_with_their_days() {
+    let (store, _directory) = fresh();
+    spend::a_writer_is_forgotten_with_its_days(&store).await;
 }
 
 #[test]

@@ -387,6 +387,43 @@ pub(crate) async fn the_jobs_of_a_dead_replica_are_shared_out_once(store: Store)
     assert_eq!(all, (1..=u128::from(JOBS)).map(id).collect::<Vec<_>>());
 }
 
+/// Whenever a replica leaves, before, while or after it is given jobs.
+pub(crate) async fn no_job_is_left_behind_with_a_replica_that_leaves(store: Store) {
+    const ROUNDS: u32 = 60;
+    for round in 0..ROUNDS {
+        let by = stranger(&*store, at(1)).await;
+        let other = stranger(&*store, at(1)).await;
+        for number in 1..=3 {
+            submit(&*store, new_job(5 * round + number)).await;
+        }
+        let submitted = |number| {
+            let options = claiming(by);
+            store.submit(new_job(5 * round + number), options)
+        };
+        let (first, claimed, left, second, also_claimed) = tokio::join!(
+            submitted(4),
+            store.claim(by, 2, at(2)),
+            store.deregister(by),
+            submitted(5),
+            store.claim(other, 1, at(2)),
+        );
+        left.unwrap();
+        assert!(first.is_ok() && second.is_ok() && claimed.is_ok() && also_claimed.is_ok());
+        store.deregister(other).await.unwrap();
+        if round % 7 == 0 {
+            // What has lapsed is found now, or later.
+            claim(&*store, 3, 3).await;
+        }
+    }
+    for replica in alive(&store).await {
+        store.deregister(replica).await.unwrap();
+    }
+    let by = stranger(&*store, at(4)).await;
+    let claimed = store.claim(by, usize::MAX, at(4)).await.unwrap();
+    assert_eq!(claimed.len(), 5 * ROUNDS as usize);
+    assert_eq!(store.counts().await.unwrap().running, claimed.len());
+}
+
 pub(crate) async fn the_oldest_of_all_lapsed_jobs_are_claimed_first(store: Store) {
     let names = ["c", "a", "b"];
     for name in names {

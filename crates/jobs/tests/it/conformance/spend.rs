@@ -88,6 +88,23 @@ pub(crate) async fn a_batch_repeated_is_added_once(store: &dyn SpendStore) {
     assert_eq!(sums, [spent(1)]);
 }
 
+/// Of the stores that one process has to itself.
+pub(crate) async fn a_writer_is_forgotten_with_its_days(store: &dyn SpendStore) {
+    store
+        .spend(batch("w", 7), vec![on("a", 4, 1)])
+        .await
+        .unwrap();
+    store
+        .spend(batch("x", 7), vec![on("a", 5, 1)])
+        .await
+        .unwrap();
+    store.forget_spent(Day(5)).await.unwrap();
+    let sums = store.spend(batch("w", 7), vec![on("a", 6, 1)]).await;
+    assert_eq!(sums.unwrap(), [spent(1)]);
+    let sums = store.spend(batch("x", 7), vec![on("a", 6, 1)]).await;
+    assert_eq!(sums.unwrap(), [spent(1)], "it is known still");
+}
+
 pub(crate) async fn many_who_spend_at_once_lose_nothing<S>(store: Arc<S>)
 where
     S: SpendStore + 'static,
