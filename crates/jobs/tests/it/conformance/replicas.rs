@@ -229,16 +229,20 @@ pub(crate) async fn a_replica_that_is_not_registered_claims_nothing(store: Store
 
 pub(crate) async fn a_job_submitted_by_a_replica_that_is_not_alive_has_lapsed(store: Store) {
     let unknown = replica("unknown").id;
-    start_as(&*store, unknown, new_job(1)).await;
     let left = register(&*store, "left", 1).await;
     store.deregister(left).await.unwrap();
-    start_as(&*store, left, new_job(2)).await;
-    let claimed = claim(&*store, 9, 3).await;
-    let claimed: Vec<_> = claimed
-        .iter()
-        .map(|claimed| (claimed.job.id, claimed.was_lost))
-        .collect();
-    assert_eq!(claimed, [(id(1), true), (id(2), true)]);
+    let by = register(&*store, "a", 1).await;
+    for (number, gone) in [(1, unknown), (2, left)] {
+        // Before it there was nothing to find.
+        assert!(store.claim(by, 9, at(3)).await.unwrap().is_empty());
+        start_as(&*store, gone, new_job(number)).await;
+        let claimed = store.claim(by, 9, at(3)).await.unwrap();
+        let claimed: Vec<_> = claimed
+            .iter()
+            .map(|claimed| (claimed.job.id, claimed.was_lost))
+            .collect();
+        assert_eq!(claimed, [(id(number.into()), true)]);
+    }
 }
 
 pub(crate) async fn the_jobs_of_a_replica_that_leaves_have_lapsed(store: Store) {
