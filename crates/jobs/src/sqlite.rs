@@ -447,29 +447,6 @@ impl JobStore for SqliteStore {
     }
 }
 
-fn events(
-    connection: &Connection,
-    id: JobId,
-    after: u64,
-    limit: usize,
-) -> rusqlite::Result<Vec<StoredEvent>> {
-    // What a client sends as its last event may be any number.
-    let after = i64::try_from(after).unwrap_or(i64::MAX);
-    connection
-        .prepare_cached(
-            "SELECT e.id, e.kind, e.data FROM jobs j JOIN events e ON e.job = j.seq
-             WHERE j.id = ?1 AND e.id > ?2 ORDER BY e.id LIMIT ?3",
-        )?
-        .query_map(params![id, after, values::limit(limit)], |row| {
-            Ok(StoredEvent {
-                id: row.get(0)?,
-                kind: Cow::Owned(row.get(1)?),
-                data: row.get(2)?,
-            })
-        })?
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::fault::Failure;

@@ -14,7 +14,7 @@ async fn beat(store: &Store, by: ReplicaId, leases: &[Lease], second: i64) -> Be
     store.beat(by, naming(leases), at(second)).await.unwrap()
 }
 
-fn assert_fenced(result: Result<Beat, Error>, by: ReplicaId) {
+fn assert_fenced(result: &Result<Beat, Error>, by: ReplicaId) {
     assert!(
         matches!(result, Err(Error::Fenced(replica)) if replica == by),
         "{result:?}"
@@ -56,7 +56,7 @@ pub(crate) async fn a_replica_that_was_declared_dead_is_fenced(store: Store) {
     assert_eq!(taken[0].job.id, id(1));
     for second in [31, 32] {
         let told = store.beat(gone, naming(&[claimed.lease]), at(second)).await;
-        assert_fenced(told, gone);
+        assert_fenced(&told, gone);
     }
     assert_lost(&store, &claimed.lease).await;
     submit(&*store, new_job(2)).await;
@@ -86,7 +86,7 @@ pub(crate) async fn a_paused_replica_cannot_write_after_a_takeover(store: Store)
 pub(crate) async fn a_claim_that_finds_no_job_declares_replicas_dead_as_well(store: Store) {
     let gone = register(&*store, "gone", 1).await;
     assert!(claim(&*store, 1, 31).await.is_empty());
-    assert_fenced(store.beat(gone, naming(&[]), at(31)).await, gone);
+    assert_fenced(&store.beat(gone, naming(&[]), at(31)).await, gone);
 }
 
 pub(crate) async fn until_its_job_is_taken_a_dead_replica_may_still_write(store: Store) {
@@ -222,7 +222,7 @@ pub(crate) async fn a_replica_that_is_not_registered_claims_nothing(store: Store
     ] {
         assert!(claimed.unwrap().is_empty());
     }
-    assert_fenced(store.beat(unknown, naming(&[]), at(5)).await, unknown);
+    assert_fenced(&store.beat(unknown, naming(&[]), at(5)).await, unknown);
     assert!(store.cancelling(unknown).await.unwrap().is_empty());
     assert_eq!(claim(&*store, 9, 5).await.len(), 2);
 }
@@ -255,7 +255,7 @@ pub(crate) async fn the_jobs_of_a_replica_that_leaves_have_lapsed(store: Store) 
         store.deregister(leaves).await.unwrap();
     }
     assert_eq!(alive(&store).await, [stays]);
-    assert_fenced(store.beat(leaves, naming(&[lease]), at(3)).await, leaves);
+    assert_fenced(&store.beat(leaves, naming(&[lease]), at(3)).await, leaves);
     let claimed = claim(&*store, 9, 3).await;
     assert_eq!((claimed.len(), claimed[0].job.id), (1, id(1)));
     assert!(claimed[0].was_lost);
@@ -267,7 +267,7 @@ pub(crate) async fn a_fenced_replica_goes_on_under_a_fresh_id(store: Store) {
     let lease = start_as(&*store, before, new_job(1)).await.lease;
     let taken = claim(&*store, 1, 31).await;
     assert_eq!(taken.len(), 1);
-    assert_fenced(store.beat(before, naming(&[lease]), at(32)).await, before);
+    assert_fenced(&store.beat(before, naming(&[lease]), at(32)).await, before);
     let after = register(&*store, "after", 32).await;
     submit(&*store, new_job(2)).await;
     let claimed = store.claim(after, 9, at(33)).await.unwrap();
