@@ -105,7 +105,7 @@ async fn a_run_whose_job_was_taken_over_stops_and_does_not_overwrite() {
     fixture.models.next_call().await;
     // As another process would that believes this one dead.
     let far_ahead = fixture.service.host().now() + jiff::SignedDuration::from_hours(1);
-    let other = registered(&*store, 9, far_ahead).await;
+    let other = registered(&store, 9, far_ahead).await;
     let claimed = store.claim(other, 1, far_ahead).await.unwrap();
     assert_eq!(claimed[0].job.id, accepted.id);
     assert_eq!(
@@ -184,7 +184,7 @@ async fn a_job_that_takes_its_process_down_again_and_again_is_given_up() {
     first.service.drain(Duration::ZERO).await;
     for number in 0..3 {
         let now = first.service.host().now();
-        let dying = registered(&*store, number, now).await;
+        let dying = registered(&store, number, now).await;
         assert_eq!(store.claim(dying, 1, now).await.unwrap().len(), 1);
         store.deregister(dying).await.unwrap();
     }

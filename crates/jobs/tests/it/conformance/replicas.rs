@@ -16,7 +16,7 @@ async fn beat(store: &Store, by: ReplicaId, leases: &[Lease], second: i64) -> Be
 
 fn assert_fenced(result: &Result<Beat, Error>, by: ReplicaId) {
     assert!(
-        matches!(result, Err(Error::Fenced(replica)) if replica == by),
+        matches!(result, Err(Error::Fenced(replica)) if *replica == by),
         "{result:?}"
     );
 }
