@@ -23,7 +23,10 @@ pub(crate) struct Question {
     method: Method,
     path: String,
     body: Bytes,
-    status: StatusCode,
+    /// An API key.
+    key: Option<String>,
+    /// Any will do where there is none.
+    status: Option<StatusCode>,
 }
 
 impl Question {
@@ -33,7 +36,8 @@ impl Question {
             method: Method::POST,
             path: "/run".to_owned(),
             body: Bytes::from_static(br#"{"name":"Ada"}"#),
-            status: StatusCode::OK,
+            key: None,
+            status: Some(StatusCode::OK),
         }
     }
 
@@ -43,7 +47,8 @@ impl Question {
             method: Method::POST,
             path: "/jobs".to_owned(),
             body: Bytes::from_static(br#"{"inputs":{"name":"Ada"}}"#),
-            status: StatusCode::ACCEPTED,
+            key: None,
+            status: Some(StatusCode::ACCEPTED),
         }
     }
 
@@ -52,7 +57,35 @@ impl Question {
             method: Method::GET,
             path: path.into(),
             body: Bytes::new(),
-            status: StatusCode::OK,
+            key: None,
+            status: Some(StatusCode::OK),
+        }
+    }
+
+    /// Asks a job that runs to stop.
+    pub(crate) fn cancel(job: &str) -> Self {
+        Self {
+            method: Method::POST,
+            path: format!("/jobs/{job}/cancel"),
+            body: Bytes::new(),
+            key: None,
+            status: Some(StatusCode::ACCEPTED),
+        }
+    }
+
+    /// The same with an API key.
+    pub(crate) fn with_key(self, key: &str) -> Self {
+        Self {
+            key: Some(key.to_owned()),
+            ..self
+        }
+    }
+
+    /// The same, whatever the answer.
+    pub(crate) fn or_refused(self) -> Self {
+        Self {
+            status: None,
+            ..self
         }
     }
 }
@@ -277,11 +310,15 @@ async fn on_connection<T>(
 }
 
 async fn ask(sender: &mut Sender, question: &Question) -> Result<Bytes> {
-    let request = Request::builder()
+    let mut request = Request::builder()
         .method(question.method.clone())
         .uri(&question.path)
         .header(HOST, "localhost")
-        .header(CONTENT_TYPE, "application/json")
+        .header(CONTENT_TYPE, "application/json");
+    if let Some(key) = &question.key {
+        request = request.header("x-api-key", key);
+    }
+    let request = request
         .body(Full::new(question.body.clone()))
         .expect("a correct request");
     sender.ready().await?;
@@ -289,7 +326,7 @@ async fn ask(sender: &mut Sender, question: &Question) -> Result<Bytes> {
     let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();
     ensure!(
-        status == question.status,
+        question.status.is_none_or(|wanted| status == wanted),
         "status {status}: {}",
         String::from_utf8_lossy(&body)
     );

@@ -8,10 +8,12 @@ mod load;
 mod model_server;
 mod options;
 mod parts;
+mod pgbench;
 mod process;
 mod reference;
 mod report;
 mod target;
+mod watcher;
 
 use std::process::ExitCode;
 

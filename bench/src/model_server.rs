@@ -28,12 +28,18 @@ pub(crate) const GREETING: &str = "Hello, Ada, how good to see you!";
 /// Also reports the maximum number of concurrent calls, if calls take a while.
 pub(crate) const MOST_AT_ONCE: &str = "/most-at-once";
 
+/// Reports the number of calls there were.
+pub(crate) const CALLED: &str = "/called";
+
 static CALLS: Calls = Calls {
+    total: AtomicUsize::new(0),
     now: AtomicUsize::new(0),
     most: AtomicUsize::new(0),
 };
 
 struct Calls {
+    total: AtomicUsize,
+    /// Of those that take a while.
     now: AtomicUsize,
     most: AtomicUsize,
 }
@@ -95,10 +101,16 @@ async fn answer(
     request: Request<Incoming>,
     delay: Duration,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    if request.uri().path() == MOST_AT_ONCE {
-        let most = CALLS.most.load(Ordering::Relaxed).to_string();
-        return Ok(Response::new(Full::new(most.into())));
+    let count = match request.uri().path() {
+        MOST_AT_ONCE => Some(&CALLS.most),
+        CALLED => Some(&CALLS.total),
+        _ => None,
+    };
+    if let Some(count) = count {
+        let count = count.load(Ordering::Relaxed).to_string();
+        return Ok(Response::new(Full::new(count.into())));
     }
+    CALLS.total.fetch_add(1, Ordering::Relaxed);
     let path = request.uri().path();
     let is_mlflow = path.starts_with("/api/2.0/mlflow") || path == "/v1/traces";
     // The connection can only be used again once the request is read.

@@ -78,6 +78,8 @@ pub(crate) enum Part {
     Listing,
     /// The effect of malicious clients on others
     Abuse,
+    /// Several servers on one PostgreSQL, where that is installed
+    Shared,
 }
 
 #[derive(Debug, Args)]

@@ -69,18 +69,7 @@ impl Process {
 
     /// Processor time used since the start, all threads, to 10 ms.
     pub(crate) fn processor_time(&self) -> Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name in parentheses may hold anything; user and system time are fields 14 and 15.
-        let (_, fields) = stat
-            .rsplit_once(") ")
-            .context("an unknown /proc/<pid>/stat")?;
-        let ticks: Vec<u32> = fields
-            .split(' ')
-            .skip(11)
-            .take(2)
-            .map(str::parse)
-            .collect::<Result<_, _>>()?;
-        Ok(TICK * ticks.iter().sum())
+        Ok(Stat::of(self.child.id())?.own)
     }
 
     fn status(&self, key: &str) -> Result<u64> {
@@ -92,6 +81,52 @@ impl Process {
             .with_context(|| format!("no {key} in /proc/<pid>/status"))?
             .parse()?;
         Ok(kibibytes * 1024)
+    }
+}
+
+/// Processor time that a program has used since its start, with its children, ended ones too.
+pub(crate) fn processor_time_of_all(parent: u32) -> Result<Duration> {
+    let own = Stat::of(parent)?;
+    let mut used = own.own + own.ended_children;
+    for entry in fs::read_dir("/proc")? {
+        let Some(id) = entry?.file_name().to_str().and_then(|id| id.parse().ok()) else {
+            continue;
+        };
+        // A process may end while it is looked at.
+        if let Ok(stat) = Stat::of(id)
+            && stat.parent == parent
+        {
+            used += stat.own;
+        }
+    }
+    Ok(used)
+}
+
+/// What `/proc/<pid>/stat` says.
+struct Stat {
+    parent: u32,
+    own: Duration,
+    ended_children: Duration,
+}
+
+impl Stat {
+    fn of(id: u32) -> Result<Self> {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+        // The name in parentheses may hold anything. The parent is field 4; user and system time are
+        // fields 14 and 15, those of ended children 16 and 17.
+        let (_, fields) = stat
+            .rsplit_once(") ")
+            .context("an unknown /proc/<pid>/stat")?;
+        let fields: Vec<&str> = fields.split(' ').collect();
+        let number = |field: usize| -> Result<u32> {
+            let text = fields.get(field - 3).context("a short /proc/<pid>/stat")?;
+            Ok(text.parse()?)
+        };
+        Ok(Self {
+            parent: number(4)?,
+            own: TICK * (number(14)? + number(15)?),
+            ended_children: TICK * (number(16)? + number(17)?),
+        })
     }
 }
 

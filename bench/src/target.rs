@@ -54,6 +54,18 @@ impl Program {
         folder: &Path,
         options: &[&str],
     ) -> Result<Target> {
+        self.start_workflow(WORKFLOW, model, folder, options)
+    }
+
+    /// As [`start_with`](Self::start_with), with another workflow of the same name, which only
+    /// flowmill can serve.
+    pub(crate) fn start_workflow(
+        &self,
+        workflow: &str,
+        model: SocketAddr,
+        folder: &Path,
+        options: &[&str],
+    ) -> Result<Target> {
         let model_url = format!("http://{model}/v1");
         let started = Instant::now();
         let (mut process, address, log) = match self {
@@ -65,8 +77,7 @@ impl Program {
             Self::Flowmill(path) | Self::Tracked(path, _) => {
                 let address = free_address()?;
                 let log = folder.join(format!("flowmill-{}.log", address.port()));
-                let workflow = folder.join("greeting.yaml");
-                std::fs::write(&workflow, WORKFLOW)?;
+                std::fs::write(folder.join("greeting.yaml"), workflow)?;
                 let mut command = Command::new(path);
                 command
                     .args([

@@ -36,7 +36,7 @@ pub(super) async fn measure(bench: &mut Bench) -> Result<Vec<Line>> {
 
 /// As many as asked for, or as the system's descriptor limit allows: a job in flight takes a server
 /// one.
-fn possible_jobs(bench: &mut Bench) -> Result<usize> {
+pub(super) fn possible_jobs(bench: &mut Bench) -> Result<usize> {
     let limit = rlimit::increase_nofile_limit(u64::MAX)?;
     let possible = usize::try_from(limit.saturating_sub(SPARE_DESCRIPTORS))?;
     let wanted = bench.scale.in_flight;
@@ -119,7 +119,7 @@ async fn run_at_once(bench: &Bench, program: &Program, jobs: usize) -> Result<Se
     })
 }
 
-async fn submit(target: &Target, jobs: usize) -> Result<(Vec<String>, Duration)> {
+pub(super) async fn submit(target: &Target, jobs: usize) -> Result<(Vec<String>, Duration)> {
     #[derive(Deserialize)]
     struct Handle {
         job_id: String,

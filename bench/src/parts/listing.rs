@@ -17,8 +17,8 @@ const PAGE_MS: Budget = Budget::AtMost(5.0);
 const BATCH: usize = 100_000;
 
 /// When the first job was made, and how long after it the next: a million in seven days.
-const FIRST_MS: u64 = 1_790_000_000_000;
-const EVERY_MS: u64 = 600;
+pub(super) const FIRST_MS: u64 = 1_790_000_000_000;
+pub(super) const EVERY_MS: u64 = 600;
 
 pub(super) async fn measure(bench: &Bench) -> Result<Vec<Line>> {
     let Program::Flowmill(_) = &bench.flowmill else {
@@ -56,7 +56,7 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Line>> {
 }
 
 /// Every filter, alone and combined; deep pages too.
-fn queries(jobs: usize) -> Result<Vec<String>> {
+pub(super) fn queries(jobs: usize) -> Result<Vec<String>> {
     let jobs = jobs as u64;
     let middle = id(jobs / 2);
     let cursor = format!(

@@ -6,6 +6,7 @@ mod in_flight;
 mod jobs;
 mod listing;
 mod load;
+mod shared;
 mod start;
 mod telemetry;
 mod validate;
@@ -39,6 +40,15 @@ struct Scale {
     listed: usize,
     /// Times each page is asked for.
     pages: usize,
+    /// Jobs that several servers share, and runs of a server that is killed.
+    shared_jobs: usize,
+    /// Jobs that one server picks up or cancels for another.
+    remote: usize,
+    /// Clients that watch, on another server than the one that runs their job: a few and many.
+    watchers: [usize; 2],
+    /// How long idle servers are looked at, and those with many runs in flight.
+    idle: Duration,
+    beats: Duration,
 }
 
 const FULL: Scale = Scale {
@@ -51,6 +61,11 @@ const FULL: Scale = Scale {
     queued: [1_000, 100_000],
     listed: 1_000_000,
     pages: 300,
+    shared_jobs: 2_000,
+    remote: 100,
+    watchers: [10, 1_000],
+    idle: Duration::from_secs(30),
+    beats: Duration::from_secs(60),
 };
 
 const QUICK: Scale = Scale {
@@ -63,6 +78,11 @@ const QUICK: Scale = Scale {
     queued: [100, 1_000],
     listed: 10_000,
     pages: 10,
+    shared_jobs: 100,
+    remote: 5,
+    watchers: [2, 20],
+    idle: Duration::from_secs(3),
+    beats: Duration::from_secs(3),
 };
 
 /// What every part needs.
@@ -114,6 +134,7 @@ pub(crate) async fn measure_all(options: &RunOptions) -> Result<Report> {
             Part::Jobs => jobs::measure(&mut bench).await?,
             Part::Listing => listing::measure(&bench).await?,
             Part::Abuse => abuse::measure(&mut bench).await?,
+            Part::Shared => shared::measure(&mut bench).await?,
         });
     }
     let cores = std::thread::available_parallelism()?.get();

@@ -77,8 +77,11 @@ fn crates_use_lower_layers_only() {
             let used = short(&dependency.name);
             let allowed = match (layers.get(&name), layers.get(&used)) {
                 (Some(layer), Some(below)) => below < layer,
-                // Test support is for tests.
-                (_, None) => used == "testing" && dependency.kind == DependencyKind::Development,
+                // Test support is for tests, and starts databases for the benchmark.
+                (_, None) => {
+                    used == "testing"
+                        && (name == "bench" || dependency.kind == DependencyKind::Development)
+                }
                 // Test support and the benchmark stand beside the product and use nothing of it.
                 (None, Some(_)) => false,
             };
