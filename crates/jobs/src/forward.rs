@@ -19,7 +19,7 @@ use crate::json::Json;
 use crate::parking::{Parked, Wait, WakeUp, Woken};
 use crate::store::{
     Beat, CancelRequested, Claimed, Counts, Error, Filter, JobStore, Lease, Page, Renewal, Replica,
-    ReplicaId, ReplicaState, StoredEvent, SubmitOptions, Submitted, Tail,
+    ReplicaId, ReplicaState, StoredEvent, SubmitOptions, Submitted, Tail, Unfinished,
 };
 use crate::webhook::{ClaimedDelivery, DeliveryCapacity, DeliveryLease, Settlement, Webhook};
 
@@ -144,6 +144,7 @@ forward! {
     Verb::Definition => definition(hash: &str) -> Option<Arc<Definition>>;
     Verb::List => list(filter: &Filter, cursor: Option<JobId>, limit: usize) -> Page;
     Verb::List => counts() -> Counts;
+    Verb::List => unfinished(owner: Option<&str>) -> BTreeMap<Arc<str>, Unfinished>;
     Verb::Deliver => claim_deliveries(
         capacity: &DeliveryCapacity, lease_for: Duration, now: Timestamp
     ) -> Vec<ClaimedDelivery>;

@@ -28,6 +28,7 @@ mod idempotency;
 mod keys;
 mod leases;
 mod limits;
+mod owners;
 mod packed;
 mod parking;
 mod payloads;
@@ -53,7 +54,7 @@ use crate::spend::{Day, Spent};
 use crate::store::{
     Beat, CancelRequested, Claimed, Counts, Error, Filter, IDEMPOTENCY_KEPT, JobStore, Lease, Page,
     PageInProgress, Renewal, Replica, ReplicaId, ReplicaState, StoredEvent, SubmitOptions,
-    Submitted, Tail, earlier,
+    Submitted, Tail, Unfinished, earlier,
 };
 use crate::webhook::{ClaimedDelivery, DeliveryCapacity, DeliveryLease, Settlement, Webhook};
 use record::Record;
@@ -112,6 +113,7 @@ impl JobStore for MemoryStore {
         if options.claim.is_none() && options.max_pending.is_some_and(|most| pending >= most) {
             return Err(Error::QueueFull { pending });
         }
+        tables.admit_owner(&job, &options)?;
         let (id, now) = (job.id, job.created_at);
         tables.insert(job);
         let gone = tables.forget_beyond(&self.limits, now);
@@ -471,6 +473,13 @@ impl JobStore for MemoryStore {
             running: tables.held(),
             ended: tables.ended.len() + tables.owed.len(),
         })
+    }
+
+    async fn unfinished(
+        &self,
+        owner: Option<&str>,
+    ) -> Result<BTreeMap<Arc<str>, Unfinished>, Error> {
+        Ok(self.tables().unfinished(owner))
     }
 
     async fn ping(&self) -> Result<(), Error> {

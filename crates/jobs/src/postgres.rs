@@ -25,6 +25,7 @@ mod fault;
 mod known;
 mod open;
 mod options;
+mod owners;
 mod reading;
 mod reads;
 mod sessions;
@@ -47,7 +48,7 @@ use crate::json::Json;
 use crate::parking::{Parked, Wait, WakeUp, Woken};
 use crate::store::{
     Beat, CancelRequested, Claimed, Counts, Error, Filter, JobStore, Lease, Page, Renewal, Replica,
-    ReplicaId, ReplicaState, StoredEvent, SubmitOptions, Submitted, Tail,
+    ReplicaId, ReplicaState, StoredEvent, SubmitOptions, Submitted, Tail, Unfinished,
 };
 use crate::webhook::{ClaimedDelivery, DeliveryCapacity, DeliveryLease, Settlement, Webhook};
 use sessions::{Connector, Sessions};
@@ -286,6 +287,13 @@ impl JobStore for PostgresStore {
 
     async fn counts(&self) -> Result<Counts, Error> {
         self.counts().await
+    }
+
+    async fn unfinished(
+        &self,
+        owner: Option<&str>,
+    ) -> Result<BTreeMap<Arc<str>, Unfinished>, Error> {
+        self.unfinished(owner).await
     }
 
     async fn ping(&self) -> Result<(), Error> {

@@ -44,6 +44,7 @@ mod leases;
 mod listing;
 mod open;
 mod options;
+mod owners;
 mod parking;
 mod readers;
 mod reading;
@@ -73,7 +74,7 @@ use crate::replicas::compare;
 use crate::store::{
     Beat, CancelRequested, Claimed, Counts, Error, Filter, IDEMPOTENCY_KEPT, JobStore, Lease, Page,
     Renewal, Replica, ReplicaId, ReplicaState, StoredEvent, SubmitOptions, Submitted, Tail,
-    earlier,
+    Unfinished, earlier,
 };
 use crate::webhook::{ClaimedDelivery, DeliveryCapacity, DeliveryLease, Settlement, Webhook};
 use contents::Hashes;
@@ -416,6 +417,16 @@ impl JobStore for SqliteStore {
 
     async fn counts(&self) -> Result<Counts, Error> {
         Ok(self.writer.counts())
+    }
+
+    async fn unfinished(
+        &self,
+        owner: Option<&str>,
+    ) -> Result<BTreeMap<Arc<str>, Unfinished>, Error> {
+        let owner: Option<Arc<str>> = owner.map(Arc::from);
+        self.readers
+            .read(move |connection| owners::unfinished(connection, owner.as_deref()))
+            .await
     }
 
     /// Reads and writes. After a failed write it writes enough to show that there is space again.

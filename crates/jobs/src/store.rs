@@ -69,8 +69,7 @@ pub struct SubmitOptions {
     /// Refuses the job if this many are queued already. Does not apply to a job that is claimed at
     /// once. Replicas of a shared store may exceed it by what they submit at the same moment.
     pub max_pending: Option<usize>,
-    /// What the job's owner may have at once. Only a shared store enforces it, in the job's own
-    /// transaction; a process that has the store to itself counts by itself.
+    /// What the job's owner may have at once, counted in the job's own transaction.
     pub owner_limits: OwnerLimits,
 }
 
@@ -81,6 +80,43 @@ pub struct OwnerLimits {
     pub max_running: Option<u32>,
     /// Those of them that are queued or parked. Does not apply to a job that is claimed at once.
     pub max_queued: Option<u32>,
+}
+
+impl OwnerLimits {
+    /// Refuses one more job where the owner has these already.
+    pub(crate) fn admit(&self, owned: Unfinished, is_queued: bool) -> Result<(), Error> {
+        let reached = |most: Option<u32>, jobs: usize| most.filter(|most| jobs >= *most as usize);
+        if let Some(most) = reached(self.max_running, owned.running + owned.queued) {
+            let is_queue = false;
+            return Err(Error::OwnerLimited { is_queue, most });
+        }
+        match reached(self.max_queued, owned.queued).filter(|_| is_queued) {
+            Some(most) => Err(Error::OwnerLimited {
+                is_queue: true,
+                most,
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How many jobs of an owner have not ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Running or cancelling.
+    pub running: usize,
+    /// Queued or parked.
+    pub queued: usize,
+}
+
+impl Unfinished {
+    pub(crate) fn count(&mut self, status: Status, jobs: usize) {
+        match status {
+            Status::Running | Status::Cancelling => self.running += jobs,
+            Status::Pending | Status::Waiting => self.queued += jobs,
+            Status::Completed | Status::Failed | Status::Cancelled => {}
+        }
+    }
 }
 
 /// The result of a submission.
@@ -394,6 +430,12 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
 
     /// Counts the jobs.
     async fn counts(&self) -> Result<Counts, Error>;
+
+    /// Counts the unfinished jobs of that owner, or of each; none of owners that have none.
+    async fn unfinished(
+        &self,
+        owner: Option<&str>,
+    ) -> Result<BTreeMap<Arc<str>, Unfinished>, Error>;
 
     /// Fails if the store cannot be read and written (readiness).
     async fn ping(&self) -> Result<(), Error>;

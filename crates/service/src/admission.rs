@@ -1,8 +1,9 @@
 //! Accepting a job: storing it, and where a slot is free starting its run meanwhile.
 //!
 //! The first model call of a run is under way when the store answers. If the store refuses the job,
-//! the run is dropped. Where the job may exist already (it has an idempotency key), or the store is
-//! known to fail, the run waits for the commit: its calls could be paid for in vain.
+//! the run is dropped. Where the job may exist already (it has an idempotency key), the store counts
+//! the jobs of its owner, or the store is known to fail, the run waits for the commit: its calls could
+//! be paid for in vain.
 //!
 //! Where a client waits for the run, its job is held for up to [`HOLD`]: a run that ends before is
 //! stored once, with its end. `run_record` has the states of all this.
@@ -15,7 +16,7 @@ use engine::run::Start;
 use futures_util::future::{Either, select};
 use jiff::Timestamp;
 use jobs::job::{Job, NewJob};
-use jobs::store::{Claimed, Error, SubmitOptions, Submitted};
+use jobs::store::{Claimed, Error, OwnerLimits, SubmitOptions, Submitted};
 use tokio::sync::oneshot;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -97,10 +98,7 @@ impl Shared {
             .lease_is_relied_on()
             .then(|| self.slots.take_for_new())
             .flatten();
-        let in_flight = match self.in_flight.account_of(job.owner.as_ref()) {
-            None => Ok(None),
-            Some(account) => InFlightSlot::take(&account, slot.is_none()).map(Some),
-        };
+        let in_flight = self.in_flight.take(job.owner.as_ref(), slot.is_none());
         let in_flight = match in_flight {
             // What it repeats was let in before.
             Err(_) if job.idempotency.is_some() => in_flight,
@@ -140,6 +138,7 @@ impl Shared {
         let account = self.in_flight.account_of(job.owner.as_ref());
         let options = SubmitOptions {
             max_pending: self.settings.max_queued,
+            owner_limits: self.in_flight.owner_limits(job.owner.as_ref()),
             ..SubmitOptions::default()
         };
         let answer = match self.outcome(self.store.submit(*job, options).await) {
@@ -199,8 +198,9 @@ impl Shared {
             token: _token,
         } = submission;
         // Because it may exist already, or the store may refuse it.
-        let is_stored_first =
-            job.idempotency.is_some() || self.store_health.is_doubtful(&*self.host);
+        let is_stored_first = job.idempotency.is_some()
+            || self.in_flight.owner_limits(job.owner.as_ref()) != OwnerLimits::default()
+            || self.store_health.is_doubtful(&*self.host);
         let hold = hold.filter(|_| !is_stored_first);
         let created_at = job.created_at;
         let execution = Execution::of_new(&self, job, in_flight);
@@ -255,7 +255,7 @@ impl Shared {
         let options = SubmitOptions {
             claim: Some(arrival.replica()),
             max_pending: self.settings.max_queued,
-            ..SubmitOptions::default()
+            owner_limits: self.in_flight.owner_limits(job.owner.as_ref()),
         };
         let account = self.in_flight.account_of(job.owner.as_ref());
         let mut is_here = Err(NotHere);

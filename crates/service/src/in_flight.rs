@@ -1,13 +1,16 @@
 //! What API keys have in flight: their accounts, and the in-flight slots of jobs that wait in the
 //! store. Only who takes a job out of the queue ends its slot. Empty where keys are not counted.
+//!
+//! Where other processes use the same store, any of them may take a job, end it or die with it. So
+//! nothing is counted here then: the store counts the jobs themselves when one is submitted.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jobs::job::{Job, JobId, Status};
-use jobs::store::{Error, Filter, JobStore};
+use jobs::store::{Error, Filter, JobStore, OwnerLimits};
 
-use crate::limits::{Account, Accounts, InFlightSlot};
+use crate::limits::{Account, Accounts, Exceeded, InFlightSlot};
 
 /// Jobs read in one call of the store.
 const PAGE: usize = 256;
@@ -15,13 +18,16 @@ const PAGE: usize = 256;
 #[derive(Debug)]
 pub(crate) struct InFlight {
     accounts: Option<Arc<Accounts>>,
+    /// The store counts the jobs of each key.
+    is_shared: bool,
     queued: Mutex<HashMap<JobId, InFlightSlot>>,
 }
 
 impl InFlight {
-    pub(crate) fn new(accounts: Option<Arc<Accounts>>) -> Self {
+    pub(crate) fn new(accounts: Option<Arc<Accounts>>, is_shared: bool) -> Self {
         Self {
             accounts,
+            is_shared,
             queued: Mutex::default(),
         }
     }
@@ -31,9 +37,37 @@ impl InFlight {
         Some(self.accounts.as_ref()?.of(owner?))
     }
 
+    /// A slot for a run that is about to be accepted; `None` where keys are not counted.
+    pub(crate) fn take(
+        &self,
+        owner: Option<&Arc<str>>,
+        waits: bool,
+    ) -> Result<Option<InFlightSlot>, Exceeded> {
+        let Some(account) = self.account_of(owner) else {
+            return Ok(None);
+        };
+        let slot = if self.is_shared {
+            InFlightSlot::uncounted(&account)
+        } else {
+            InFlightSlot::take(&account, waits)
+        };
+        slot.map(Some)
+    }
+
+    /// What the store is to allow a job's owner.
+    pub(crate) fn owner_limits(&self, owner: Option<&Arc<str>>) -> OwnerLimits {
+        if !self.is_shared {
+            return OwnerLimits::default();
+        }
+        let account = self.account_of(owner);
+        account.map_or_else(OwnerLimits::default, |account| account.owner_limits())
+    }
+
     /// A job waits in the store, with its slot.
     pub(crate) fn queue(&self, id: JobId, slot: InFlightSlot) {
-        self.queued().insert(id, slot);
+        if !self.is_shared {
+            self.queued().insert(id, slot);
+        }
     }
 
     /// The slot of a job that does not wait any more.
@@ -44,15 +78,19 @@ impl InFlight {
     /// The slot of a job that was claimed. It was accepted before: no limit stands in its way.
     pub(crate) fn claimed(&self, job: &Job) -> Option<InFlightSlot> {
         let account = self.account_of(job.owner.as_ref())?;
+        if self.is_shared {
+            return Some(InFlightSlot::of_stored(&account));
+        }
         let waited = self.dequeue(job.id);
         let mut slot = waited.unwrap_or_else(|| InFlightSlot::retake(&account, true));
         slot.starts_running();
         Some(slot)
     }
 
-    /// Counts the jobs that an earlier process left in the store. None of them runs yet.
+    /// Counts the jobs that an earlier process left in the store, which this one has to itself. None
+    /// of them runs yet.
     pub(crate) async fn recall(&self, store: &dyn JobStore) -> Result<(), Error> {
-        if self.accounts.is_none() {
+        if self.accounts.is_none() || self.is_shared {
             return Ok(());
         }
         // A parked job has given its slot back.

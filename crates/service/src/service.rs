@@ -8,13 +8,14 @@ use jobs::job::{Job, JobId};
 use jobs::store::{CancelRequested, Counts, Error, Filter, JobStore, Page, ReplicaId};
 use llm::model::Models;
 
+use crate::access::Access;
 use crate::beats;
 use crate::catalog::Catalog;
 use crate::completion::completed;
 use crate::expiry;
 use crate::in_flight::InFlight;
 use crate::lifecycle::Lifecycle;
-use crate::limits::Accounts;
+use crate::limits::{Accounts, KeyUsage};
 use crate::live::Backing;
 use crate::registry::RunRegistry;
 use crate::relied_on_models::{LeaseGuard, ReliedOnModels};
@@ -107,7 +108,7 @@ impl Service {
                 settings.max_running,
                 store.is_durable() || settings.exclusive_store,
             ),
-            in_flight: InFlight::new(accounts),
+            in_flight: InFlight::new(accounts, is_shared),
             deliveries: DeliveryQueue::new(webhooks.clone()),
             read_jobs,
             lifecycle: Lifecycle::default(),
@@ -177,6 +178,19 @@ impl Service {
     /// How many jobs wait, run and have ended, according to the store.
     pub async fn counts(&self) -> Result<Counts, Error> {
         self.shared.store.counts().await
+    }
+
+    /// What one API key, or each of them, has spent, has left and has in flight. Where the store is
+    /// shared, the runs in flight are those of all its replicas.
+    pub async fn usage(&self, access: &Access, key: Option<&str>) -> Result<Vec<KeyUsage>, Error> {
+        let mut usage = access.usage(key).await?;
+        if self.shared.store.is_shared() {
+            let unfinished = self.shared.store.unfinished(key).await?;
+            for one in &mut usage {
+                one.has_in_flight(unfinished.get(&one.key).copied().unwrap_or_default());
+            }
+        }
+        Ok(usage)
     }
 
     /// From now on the service is not ready, so that load balancers send it no more requests. Those

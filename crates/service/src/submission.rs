@@ -83,6 +83,9 @@ impl From<Error> for SubmitError {
     fn from(error: Error) -> Self {
         match error {
             Error::QueueFull { .. } => Self::QueueFull,
+            Error::OwnerLimited { is_queue, most } => {
+                Self::Limited(Exceeded::by_jobs(is_queue, most))
+            }
             other => Self::Store(other),
         }
     }

@@ -12,7 +12,7 @@ use super::known::Known;
 use super::sessions::{Param, Transaction};
 use super::values::{JOB_COLUMN_COUNT, JOB_COLUMNS, JOB_TABLES, Time, job, signed, storable};
 use crate::job::{Idempotency, Job, JobId, Status};
-use crate::store::{Error, IDEMPOTENCY_KEPT, Submitted};
+use crate::store::{Error, IDEMPOTENCY_KEPT, Submitted, Unfinished};
 
 /// Takes keys that are free or were used too long ago. The others stay as they are; their rows are
 /// locked, and a key that another transaction is just taking is waited for.
@@ -38,7 +38,7 @@ const LOCK_OWNERS: &str = "
     FROM (SELECT DISTINCT hashtext(owner) AS hash FROM unnest($1::text[]) owner ORDER BY hash) o";
 
 const COUNT_OWNED: &str = "
-    SELECT owner, count(*), count(*) FILTER (WHERE status IN (0, 6))
+    SELECT owner, count(*) FILTER (WHERE status IN (1, 2)), count(*) FILTER (WHERE status IN (0, 6))
     FROM flowmill.active WHERE owner = ANY ($1::text[]) GROUP BY owner";
 
 const COUNT_PENDING: &str = "
@@ -86,7 +86,7 @@ pub(super) async fn decide(
             return Ok(None);
         };
         let jobs = by_owner.entry(owner.to_owned()).or_default();
-        Ok(jobs.admit(one).err().map(Err))
+        Ok(admit(one, jobs).err().map(Err))
     };
     all.iter().map(&mut decide).collect()
 }
@@ -119,30 +119,16 @@ pub(super) async fn give_keys_back(
     Ok(())
 }
 
-/// The unfinished jobs of an owner.
-#[derive(Debug, Clone, Copy, Default)]
-struct Owned {
-    all: usize,
-    queued: usize,
-}
-
-impl Owned {
-    fn admit(&mut self, one: &Submission) -> Result<(), Error> {
-        let limits = one.owner_limits;
-        let is_queued = one.claim.is_none();
-        let over = |most: Option<u32>, jobs: usize| most.filter(|most| jobs >= *most as usize);
-        if let Some(most) = over(limits.max_running, self.all) {
-            let is_queue = false;
-            return Err(Error::OwnerLimited { is_queue, most });
-        }
-        if let Some(most) = over(limits.max_queued, self.queued).filter(|_| is_queued) {
-            let is_queue = true;
-            return Err(Error::OwnerLimited { is_queue, most });
-        }
-        self.all += 1;
-        self.queued += usize::from(is_queued);
-        Ok(())
+/// Admits one more job, or says which limit of its owner stands in its way.
+fn admit(one: &Submission, owned: &mut Unfinished) -> Result<(), Error> {
+    let is_queued = one.claim.is_none();
+    one.owner_limits.admit(*owned, is_queued)?;
+    if is_queued {
+        owned.queued += 1;
+    } else {
+        owned.running += 1;
     }
+    Ok(())
 }
 
 async fn stored_jobs(
@@ -167,7 +153,7 @@ async fn stored_jobs(
 async fn owned_jobs(
     transaction: &Transaction<'_>,
     all: &[&Submission],
-) -> Result<HashMap<String, Owned>, Failure> {
+) -> Result<HashMap<String, Unfinished>, Failure> {
     let owners: Vec<&str> = all.iter().filter_map(|one| one.limited_owner()).collect();
     if owners.is_empty() {
         return Ok(HashMap::new());
@@ -182,8 +168,8 @@ async fn owned_jobs(
     let owned = rows?
         .iter()
         .map(|row| {
-            let owned = Owned {
-                all: number(row.try_get(1)?),
+            let owned = Unfinished {
+                running: number(row.try_get(1)?),
                 queued: number(row.try_get(2)?),
             };
             Ok((row.try_get(0)?, owned))

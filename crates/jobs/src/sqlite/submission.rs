@@ -37,6 +37,11 @@ impl Tables<'_> {
                 Err(Error::QueueFull { pending }.into())
             };
         }
+        if let Err(limited) = self.admit_owner(new, options)?
+            && !self.is_stored(new.id)?
+        {
+            return Err(limited.into());
+        }
         let mut job = new.pending_job();
         let by = options.claim;
         let lease = by.and_then(|by| claim_job(&mut job, 0, by, new.created_at));

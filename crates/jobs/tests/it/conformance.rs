@@ -10,6 +10,7 @@ pub(crate) mod histories;
 pub(crate) mod keys;
 pub(crate) mod leases;
 pub(crate) mod listing;
+pub(crate) mod owners;
 pub(crate) mod parking;
 pub(crate) mod removal;
 pub(crate) mod repeats;
@@ -38,6 +39,13 @@ macro_rules! suite {
                 submission::a_known_key_is_found_though_the_queue_is_full,
                 submission::a_hundred_submissions_with_one_key_make_one_job,
                 submission::a_definition_is_kept_while_a_job_has_it,
+                owners::unfinished_jobs_are_counted_by_owner,
+                owners::an_owner_has_so_many_unfinished_jobs_and_no_more,
+                owners::an_owner_has_so_many_queued_jobs_and_no_more,
+                owners::whatever_becomes_of_a_job_its_place_is_free_after_it,
+                owners::a_submission_repeated_is_not_kept_out_by_the_place_it_has_taken,
+                owners::a_known_key_is_found_though_its_owner_may_have_no_more,
+                owners::many_submissions_at_once_stay_within_the_limit,
                 claims::the_oldest_is_claimed_first_up_to_the_limit,
                 claims::a_claimed_job_is_not_claimed_while_its_lease_holds,
                 claims::a_lapsed_lease_lets_another_worker_claim,

@@ -59,7 +59,7 @@ pub(crate) async fn handle(
         (Some(own), _) => Some(own.to_string()),
         (None, wanted) => wanted,
     };
-    let keys = access.usage(wanted.as_deref()).await;
+    let keys = app.service().usage(access, wanted.as_deref()).await;
     let keys = keys.map_err(|error| Refusal::store_failed(&error))?;
     if keys.is_empty() && wanted.is_some() {
         return Err(KEY_NOT_FOUND);

@@ -1,19 +1,16 @@
 //! What one API key has spent and has in flight, under one lock.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use engine::host::Host;
 use engine::quota::{CallUsage, Quota, Refused};
 use jobs::spend::{Day, KeyDay, Spent};
+use jobs::store::OwnerLimits;
 use tokio::sync::Notify;
 
-use super::limit::{Exceeded, Limit, Limits, dollars, nano_usd};
+use super::limit::{Exceeded, Limit, Limits, SOON, dollars, nano_usd};
 use super::rate::{TokenBucket, Window};
-
-/// When to try again where a run has to end first.
-const SOON: Duration = Duration::from_secs(1);
 
 /// The account of one API key.
 #[derive(Debug)]
@@ -157,6 +154,23 @@ impl Account {
             .map_err(|(limit, most)| self.exceeded(limit, most, ledger.day))?;
         ledger.count(waits);
         Ok(())
+    }
+
+    /// Refuses a run where what the key may spend today is used up.
+    pub(super) fn check_day(&self) -> Result<(), Exceeded> {
+        let ledger = self.today();
+        ledger
+            .is_left()
+            .map_err(|(limit, most)| self.exceeded(limit, most, ledger.day))
+    }
+
+    /// What the store is to enforce where it counts the jobs of each key.
+    pub(crate) fn owner_limits(&self) -> OwnerLimits {
+        let limits = self.ledger().limits;
+        OwnerLimits {
+            max_running: limits.max_running.map(std::num::NonZero::get),
+            max_queued: limits.max_queued,
+        }
     }
 
     pub(super) fn slot_taken(&self, waits: bool) {
@@ -348,8 +362,8 @@ impl Ledger {
         *place += 1;
     }
 
-    /// The limit that stands in the way, and what it allows.
-    fn room_for_run(&self, waits: bool) -> Result<(), (Limit, u64)> {
+    /// The daily limit that is used up, and what it allows.
+    fn is_left(&self) -> Result<(), (Limit, u64)> {
         let (tokens, nano_usd) = self.most();
         let spent = self.sum();
         if let Some(most) = tokens.filter(|most| spent.tokens >= *most) {
@@ -358,6 +372,12 @@ impl Ledger {
         if let Some(most) = nano_usd.filter(|most| spent.nano_usd >= *most) {
             return Err((Limit::Cost, most / 1_000));
         }
+        Ok(())
+    }
+
+    /// The limit that stands in the way, and what it allows.
+    fn room_for_run(&self, waits: bool) -> Result<(), (Limit, u64)> {
+        self.is_left()?;
         let in_flight = self.running + self.waiting;
         let running = self.limits.max_running.map(|most| u64::from(most.get()));
         if let Some(most) = running.filter(|most| in_flight >= *most) {

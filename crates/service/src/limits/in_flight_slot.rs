@@ -5,10 +5,12 @@ use std::sync::Arc;
 use super::account::Account;
 use super::limit::Exceeded;
 
-/// One run in flight, counted until this is dropped.
+/// One run in flight, counted until this is dropped. Where the store counts the jobs of each key,
+/// nothing is counted here.
 #[derive(Debug)]
 pub(crate) struct InFlightSlot {
     account: Arc<Account>,
+    is_counted: bool,
     waits: bool,
 }
 
@@ -18,8 +20,24 @@ impl InFlightSlot {
         account.let_in(waits)?;
         Ok(Self {
             account: account.clone(),
+            is_counted: true,
             waits,
         })
+    }
+
+    /// For a run that is about to be accepted, where the store counts the jobs of each key.
+    pub(crate) fn uncounted(account: &Arc<Account>) -> Result<Self, Exceeded> {
+        account.check_day()?;
+        Ok(Self::of_stored(account))
+    }
+
+    /// For a run that was accepted before, where the store counts the jobs of each key.
+    pub(crate) fn of_stored(account: &Arc<Account>) -> Self {
+        Self {
+            account: account.clone(),
+            is_counted: false,
+            waits: false,
+        }
     }
 
     /// For a run that was accepted before: no limit stands in its way.
@@ -27,6 +45,7 @@ impl InFlightSlot {
         account.slot_taken(waits);
         Self {
             account: account.clone(),
+            is_counted: true,
             waits,
         }
     }
@@ -37,7 +56,7 @@ impl InFlightSlot {
 
     /// Its run does not wait any more.
     pub(crate) fn starts_running(&mut self) {
-        if std::mem::take(&mut self.waits) {
+        if self.is_counted && std::mem::take(&mut self.waits) {
             self.account.slot_freed(true);
             self.account.slot_taken(false);
         }
@@ -45,7 +64,7 @@ impl InFlightSlot {
 
     /// Its run waits again.
     pub(crate) fn waits_again(&mut self) {
-        if !std::mem::replace(&mut self.waits, true) {
+        if self.is_counted && !std::mem::replace(&mut self.waits, true) {
             self.account.slot_freed(false);
             self.account.slot_taken(true);
         }
@@ -54,6 +73,8 @@ impl InFlightSlot {
 
 impl Drop for InFlightSlot {
     fn drop(&mut self) {
-        self.account.slot_freed(self.waits);
+        if self.is_counted {
+            self.account.slot_freed(self.waits);
+        }
     }
 }

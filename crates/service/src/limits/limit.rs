@@ -14,6 +14,9 @@ pub const MOST_TOKENS: u64 = 999_999_999_999_999;
 /// The range of a limit of US dollars per day, which headers show in millionths.
 pub const USD: RangeInclusive<f64> = 0.000_001..=999_999_999.0;
 
+/// When to try again where a run has to end first.
+pub(super) const SOON: Duration = Duration::from_secs(1);
+
 /// How much a key may use. `None` stands for the server's default, or no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -128,6 +131,22 @@ pub struct Exceeded {
     pub retry_after: Duration,
     /// The day on which a daily limit starts again.
     pub renews: Option<Day>,
+}
+
+impl Exceeded {
+    /// The store has counted the jobs of a key.
+    pub(crate) fn by_jobs(is_queue: bool, most: u32) -> Self {
+        Self {
+            limit: if is_queue {
+                Limit::Queued
+            } else {
+                Limit::Running
+            },
+            most: most.into(),
+            retry_after: SOON,
+            renews: None,
+        }
+    }
 }
 
 impl fmt::Display for Exceeded {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jobs::spend::{Day, KeyDay, Spent};
+use jobs::store::Unfinished;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -88,6 +89,12 @@ impl KeyUsage {
                 .map(|one| Spending::on(one.day, &one.spent))
                 .collect(),
         }
+    }
+
+    /// As the store has counted it.
+    pub(crate) fn has_in_flight(&mut self, unfinished: Unfinished) {
+        self.running = unfinished.running as u64;
+        self.waiting = unfinished.queued as u64;
     }
 }
 

@@ -1,6 +1,7 @@
 //! A service with fake models, and a workflow whose nodes follow one another.
 
 mod faulty_store;
+mod several;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -30,6 +31,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub(crate) use faulty_store::{Faults, FaultyStore, SharedStore};
+pub(crate) use several::{Machine, SeveralStore};
 
 /// What a fake model does with one call.
 #[derive(Debug, Clone)]
@@ -329,7 +331,7 @@ impl Fixture {
     /// With keys whose spending is counted.
     pub(crate) fn counting(
         store: Arc<dyn JobStore>,
-        host: Arc<TestHost>,
+        host: Arc<dyn Host>,
         settings: Settings,
         models: Arc<FakeModels>,
         accounts: Arc<Accounts>,

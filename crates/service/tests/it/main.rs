@@ -16,6 +16,7 @@ mod leaving;
 mod limits;
 mod queueing;
 mod recovery;
+mod replica_limits;
 mod retrying;
 mod simulation;
 mod submitting;
