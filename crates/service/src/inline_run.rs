@@ -5,10 +5,11 @@
 //! is up or its connection is gone, the run moves to a task of its own and continues there.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio_util::task::TaskTracker;
 
 use crate::submission::Accepted;
@@ -45,12 +46,16 @@ impl Detachable {
         }
     }
 
-    /// Does the work until another future is ready, which is polled after each step of the work.
-    pub(crate) async fn until<F: Future>(&mut self, other: F) -> F::Output {
-        let mut other = pin!(other);
+    /// Does the work until it has sent that; `None` where it ends without. Only the work can send
+    /// it, so it is looked for after each step, which spares this task a wake-up by itself.
+    pub(crate) async fn until<T>(&mut self, mut sent: oneshot::Receiver<T>) -> Option<T> {
         poll_fn(|context| {
             self.go_on(context);
-            other.as_mut().poll(context)
+            match sent.try_recv() {
+                Ok(value) => Poll::Ready(Some(value)),
+                Err(TryRecvError::Closed) => Poll::Ready(None),
+                Err(TryRecvError::Empty) => Poll::Pending,
+            }
         })
         .await
     }

@@ -33,7 +33,10 @@
 //! became of the job; no other transition can be written down. What happens in which order, and
 //! why, is told in `docs/decisions/2026-11-30-a-run-begins-before-its-job-is-stored.md`.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use jobs::job::NewJob;
 use jobs::store::{Error, Lease};
@@ -42,7 +45,7 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub(crate) struct RunRecord {
     state: Mutex<State>,
-    /// The job should be stored, or was with its end. For the one task that stores it.
+    /// The job should be stored. For the one task that stores it.
     wanted: Notify,
     /// The state is one of the last ones: `Stored`, `Ended`, `Refused`.
     settled: Notify,
@@ -85,13 +88,11 @@ impl StoringEnd<'_> {
     /// The job is stored, and so is its end.
     pub(crate) fn ended(self) {
         self.0.settle(State::Ended);
-        self.0.wanted.notify_one();
     }
 
     /// The store took neither.
     pub(crate) fn refused(self, error: Error) {
         self.0.settle(State::Refused(Some(error)));
-        self.0.wanted.notify_one();
     }
 }
 
@@ -127,9 +128,15 @@ impl RunRecord {
         Some((job, StoringEnd(self)))
     }
 
-    /// Waits until the job should be stored, or has been with its end.
+    /// Waits until the job should be stored, or its end was or was refused. The end wakes nobody:
+    /// it comes from the same task, which polls this once more.
     pub(crate) async fn wanted(&self) {
-        self.wanted.notified().await;
+        let mut wanted = pin!(self.wanted.notified());
+        poll_fn(|context| match &*self.state() {
+            State::Ended | State::Refused(Some(_)) => Poll::Ready(()),
+            _ => wanted.as_mut().poll(context),
+        })
+        .await;
     }
 
     /// Waits until the job is stored, and has it stored if it is still held.
