@@ -1,5 +1,7 @@
 //! Request bodies: read within limits, and recognised as JSON by the rules of the Python original.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
@@ -132,6 +134,9 @@ async fn collect(
             rest.extend_from_slice(&data);
         }
     }
+    if !first.is_empty() {
+        let_wake_up_pass().await;
+    }
     if rest.is_empty() {
         return Ok(first);
     }
@@ -139,6 +144,20 @@ async fn collect(
     whole.extend_from_slice(&first);
     whole.extend_from_slice(&rest);
     Ok(whole.freeze())
+}
+
+/// Taking a piece of a body makes hyper wake the task of its connection, which is this one. Here it
+/// is polled for that, and not when a run has begun, which would be polled for nothing.
+async fn let_wake_up_pass() {
+    let mut is_awake = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut is_awake, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Reads and drops the rest of a refused body in a task of its own. Closing a socket with unread
