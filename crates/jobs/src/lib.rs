@@ -4,6 +4,7 @@
 mod fairness;
 pub mod forward;
 mod id;
+mod id_time;
 pub mod job;
 pub mod json;
 pub mod key;

@@ -1,5 +1,6 @@
 -- Everything is in the schema `flowmill`, which is the search path of every connection. Payloads are
--- JSON as text, never `jsonb`: they are opaque here.
+-- JSON as text, never `jsonb`: they are opaque here. Text that an index has is compared as bytes, so that
+-- an index outlives a change of the system's rules for sorting.
 -- status: 0 pending, 1 running, 2 cancelling, 3 completed, 4 failed, 5 cancelled, 6 waiting.
 
 -- One row. `format` is the number of migrations; a program below `min_level` must not use the store.
@@ -36,7 +37,7 @@ CREATE TABLE tally (
 -- No count of the jobs that have one: every submission would lock that row. `last_used` is touched once
 -- a day, and a definition goes when it was not used for two days and no job has it.
 CREATE TABLE definitions (
-    hash text PRIMARY KEY,
+    hash text COLLATE "C" PRIMARY KEY,
     name text NOT NULL,
     text text NOT NULL,
     last_used date NOT NULL
@@ -45,8 +46,8 @@ CREATE TABLE definitions (
 -- What does not change, and from the end of the job on how it ended. `status` is null until then.
 CREATE TABLE jobs (
     id uuid PRIMARY KEY,
-    workflow text NOT NULL,
-    owner text,
+    workflow text COLLATE "C" NOT NULL,
+    owner text COLLATE "C",
     definition text NOT NULL,
     metadata text,
     created_at timestamptz NOT NULL,
@@ -68,19 +69,20 @@ CREATE TABLE jobs (
     -- Of its payloads.
     bytes bigint NOT NULL DEFAULT 0
 );
+-- Listings, by status and id within what a filter may name: of the jobs that have ended, so that a job
+-- is entered once.
 CREATE INDEX jobs_by_status ON jobs (status, id) WHERE status IS NOT NULL;
-CREATE INDEX jobs_by_workflow ON jobs (workflow, id);
-CREATE INDEX jobs_by_workflow_and_status ON jobs (workflow, status, id) WHERE status IS NOT NULL;
-CREATE INDEX jobs_by_owner ON jobs (owner, id) WHERE owner IS NOT NULL;
-CREATE INDEX jobs_by_owner_and_status ON jobs (owner, status, id) WHERE owner IS NOT NULL AND status IS NOT NULL;
+CREATE INDEX jobs_by_workflow ON jobs (workflow, status, id) WHERE status IS NOT NULL;
+CREATE INDEX jobs_by_owner ON jobs (owner, status, id) WHERE owner IS NOT NULL AND status IS NOT NULL;
+CREATE INDEX jobs_by_owner_and_workflow ON jobs (owner, workflow, status, id)
+    WHERE owner IS NOT NULL AND status IS NOT NULL;
 CREATE INDEX jobs_by_end ON jobs (completed_at, id) WHERE completed_at IS NOT NULL AND NOT owes_webhook;
-CREATE INDEX jobs_by_definition ON jobs (definition);
 
 -- The jobs that have not ended: a small table that is changed often.
 CREATE TABLE active (
     job uuid PRIMARY KEY,
-    workflow text NOT NULL,
-    owner text,
+    workflow text COLLATE "C" NOT NULL,
+    owner text COLLATE "C",
     deadline timestamptz,
     level integer NOT NULL,
     status smallint NOT NULL,
@@ -100,10 +102,11 @@ CREATE TABLE active (
     autovacuum_vacuum_cost_delay = 0
 );
 CREATE INDEX active_queue ON active (workflow, job) WHERE status = 0;
+CREATE INDEX active_parked ON active (workflow, job) WHERE status = 6;
 CREATE INDEX active_by_deadline ON active (deadline) WHERE status IN (0, 6) AND deadline IS NOT NULL;
 CREATE INDEX active_by_replica ON active (replica) WHERE status IN (1, 2);
 CREATE INDEX active_cancelling ON active (replica) WHERE status = 2;
-CREATE INDEX active_by_owner ON active (owner) WHERE owner IS NOT NULL;
+CREATE INDEX active_by_owner ON active (owner, workflow, job) WHERE owner IS NOT NULL;
 
 CREATE TABLE work (
     job uuid PRIMARY KEY,
@@ -136,7 +139,7 @@ CREATE TABLE waits (
 CREATE INDEX waits_by_time ON waits (wakes_at) WHERE wakes_at IS NOT NULL;
 CREATE TABLE wake_ups (
     job uuid NOT NULL,
-    key text NOT NULL,
+    key text COLLATE "C" NOT NULL,
     payload text,
     at timestamptz NOT NULL,
     -- Until a replica that claims the job is given it.
@@ -146,8 +149,8 @@ CREATE TABLE wake_ups (
 
 -- A key outlives its job: then `gone` says how the job ended.
 CREATE TABLE idempotency_keys (
-    scope text NOT NULL,
-    key text NOT NULL,
+    scope text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
     fingerprint text NOT NULL,
     used_at timestamptz NOT NULL,
     job uuid NOT NULL,
@@ -161,7 +164,7 @@ CREATE INDEX idempotency_keys_by_use ON idempotency_keys (used_at) WHERE gone IS
 CREATE TABLE webhooks (
     job uuid PRIMARY KEY,
     shown text NOT NULL,
-    host text NOT NULL,
+    host text COLLATE "C" NOT NULL,
     url text,
     secret text,
     state smallint NOT NULL,
@@ -177,7 +180,7 @@ CREATE INDEX webhooks_by_host ON webhooks (host, due_at) WHERE due_at IS NOT NUL
 
 CREATE TABLE api_keys (
     seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    id text NOT NULL UNIQUE,
+    id text COLLATE "C" NOT NULL UNIQUE,
     name text NOT NULL,
     grants text NOT NULL,
     hash bytea NOT NULL,
@@ -194,7 +197,7 @@ CREATE TABLE key_hashing (
 );
 CREATE TABLE key_spending (
     day bigint NOT NULL,
-    key text NOT NULL,
+    key text COLLATE "C" NOT NULL,
     requests bigint NOT NULL,
     runs bigint NOT NULL,
     model_calls bigint NOT NULL,

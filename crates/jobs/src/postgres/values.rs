@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use jiff::Timestamp;
@@ -111,6 +112,12 @@ pub(super) fn small(number: i32) -> u32 {
 /// For `LIMIT` and other numbers that end where the column's type does.
 pub(super) fn signed<N: TryInto<i64>>(number: N) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
+}
+
+/// A time in microseconds, for `$n * interval '1 microsecond'`; a century is the longest.
+pub(super) fn interval(time: Duration) -> i64 {
+    const CENTURY: i64 = 36_525 * 24 * 60 * 60 * 1_000_000;
+    signed(time.as_micros()).min(CENTURY)
 }
 
 /// Text as the database can keep it: it has no U+0000, so a picture of that stands for it.

@@ -9,13 +9,12 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, params_from_iter};
-use uuid::Uuid;
 
 use super::fault::is_unreadable;
 use super::values::{JOB_COLUMNS, JOB_TABLES, STATUSES, Time, job, limit, number};
+use crate::id_time::{first_id, last_id};
 use crate::job::JobId;
 use crate::store::{Filter, Page, PageInProgress};
 
@@ -158,27 +157,13 @@ impl Query {
     }
 }
 
-/// No job made later than `after` has a smaller id.
-fn first_id(after: Timestamp, skew_ms: u64) -> JobId {
-    let ms = after.as_millisecond().saturating_sub_unsigned(skew_ms);
-    JobId(Uuid::from_u128(u128::try_from(ms).unwrap_or(0) << 80))
-}
-
-/// No job made earlier than `before` has a greater id.
-fn last_id(before: Timestamp, skew_ms: u64) -> JobId {
-    let ms = before.as_millisecond().saturating_add_unsigned(skew_ms);
-    // Before 1970 there is no id.
-    let ms = u128::try_from(ms).unwrap_or(0).min((1 << 48) - 1);
-    JobId(Uuid::from_u128((ms << 80) | ((1 << 80) - 1)))
-}
-
 #[cfg(test)]
 mod tests {
-    use jiff::{SignedDuration, Timestamp};
+    use jiff::Timestamp;
     use rusqlite::{Connection, params_from_iter};
     use uuid::Uuid;
 
-    use super::{Query, first_id, last_id};
+    use super::Query;
     use crate::job::{JobId, Status};
     use crate::sqlite::open::migrate;
     use crate::store::Filter;
@@ -254,20 +239,5 @@ mod tests {
             check(&of_both, 7, index);
             check(&of_status(&of_both), 1, index);
         }
-    }
-
-    #[test]
-    fn ids_at_the_limits_of_a_time() {
-        let time: Timestamp = "2026-11-24T00:00:00.0005Z".parse().unwrap();
-        let id = |ms: i64, rest: u128| {
-            let ms = u128::try_from(time.as_millisecond() + ms).unwrap();
-            JobId(Uuid::from_u128((ms << 80) | rest))
-        };
-        assert_eq!(first_id(time, 7), id(-7, 0));
-        assert_eq!(last_id(time, 7), id(7, (1 << 80) - 1));
-        let all = (JobId(Uuid::nil()), JobId(Uuid::max()));
-        assert_eq!((first_id(time, u64::MAX), last_id(time, u64::MAX)), all);
-        let early = Timestamp::UNIX_EPOCH - SignedDuration::from_secs(1);
-        assert_eq!(last_id(early, 0), JobId(Uuid::from_u128((1 << 80) - 1)));
     }
 }

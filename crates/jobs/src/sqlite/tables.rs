@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::holders::Holders;
-use crate::job::{Job, JobId, Status};
+use crate::id_time::time_in;
+use crate::job::{Job, Status};
 use crate::store::Counts;
 
 /// Prepared statements that a connection keeps: enough for all that there are.
@@ -111,9 +112,4 @@ pub(super) fn place(counts: &mut Counts, status: Status) -> &mut usize {
         Status::Running | Status::Cancelling => &mut counts.running,
         Status::Completed | Status::Failed | Status::Cancelled => &mut counts.ended,
     }
-}
-
-/// Of a UUID of version 7: milliseconds since 1970.
-fn time_in(id: JobId) -> i64 {
-    i64::try_from(id.0.as_u128() >> 80).expect("48 bits fit")
 }
