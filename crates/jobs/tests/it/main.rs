@@ -5,6 +5,7 @@
 mod conformance;
 mod fixtures;
 mod memory;
+mod postgres;
 mod sqlite;
 
 conformance::suite!(memory_store, (jobs::memory::MemoryStore::default(), ()));
