@@ -18,6 +18,7 @@
 
 mod admission;
 mod batch;
+mod claims;
 mod commands;
 mod connect;
 mod deliveries;
@@ -25,17 +26,22 @@ mod endings;
 mod fault;
 mod keys;
 mod known;
+mod leases;
 mod listing;
 mod open;
 mod options;
 mod owners;
+mod parking;
+mod queue;
 mod reading;
 mod reads;
 mod removal;
+mod replicas;
 mod sessions;
 mod spend;
 mod submission;
 mod tails;
+mod taking;
 mod tally;
 mod values;
 mod writer;
@@ -57,6 +63,8 @@ use crate::store::{
     ReplicaId, ReplicaState, StoredEvent, SubmitOptions, Submitted, Tail, Unfinished,
 };
 use crate::webhook::{ClaimedDelivery, DeliveryCapacity, DeliveryLease, Settlement, Webhook};
+use claims::Claims;
+use queue::Order;
 use sessions::{Connector, Sessions};
 use writer::Writer;
 
@@ -69,6 +77,7 @@ pub use sessions::Activity;
 pub struct PostgresStore {
     connector: Connector,
     sessions: Sessions,
+    claims: Claims,
     writer: Writer,
     url: Url,
 }
@@ -84,8 +93,10 @@ impl PostgresStore {
     pub async fn open(options: &Options) -> Result<Self, OpenError> {
         let connector = Connector::new(options);
         open::prepare(&connector, options).await?;
+        let sessions = Sessions::new(connector.clone(), options);
         Ok(Self {
-            sessions: Sessions::new(connector.clone(), options),
+            claims: Claims::new(sessions.clone()),
+            sessions,
             writer: Writer::start(&connector, options),
             connector,
             url: options.url.clone(),
@@ -120,17 +131,17 @@ impl JobStore for PostgresStore {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error> {
-        self.claim(by, limit, now).await
+        self.claims.claim(by, limit, Order::Age, now).await
     }
 
     async fn claim_fairly(
         &self,
         by: ReplicaId,
         limit: usize,
-        running: &BTreeMap<Arc<str>, usize>,
+        _: &BTreeMap<Arc<str>, usize>,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error> {
-        self.claim_fairly(by, limit, running, now).await
+        self.claims.claim(by, limit, Order::Fairness, now).await
     }
 
     /// The leases of others end in their time.
@@ -169,7 +180,7 @@ impl JobStore for PostgresStore {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error> {
-        self.claim_overdue(by, limit, now).await
+        self.claims.claim_overdue(by, limit, now).await
     }
 
     async fn checkpoint(

@@ -15,6 +15,7 @@ mod pgbouncer;
 mod programs;
 mod server;
 mod standby;
+mod sweep;
 
 use std::sync::OnceLock;
 
@@ -22,6 +23,7 @@ pub use self::database::Database;
 pub use self::pgbouncer::{PgBouncer, PoolMode};
 pub use self::server::{Login, Options, Server};
 pub use self::standby::{STANDBY_NAME, Standby};
+pub use self::sweep::sweep;
 
 /// The server that all tests of this binary share. It does not sync to disk.
 ///

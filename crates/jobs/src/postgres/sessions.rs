@@ -203,6 +203,11 @@ impl Transaction<'_> {
         self.session.script(sql).await
     }
 
+    /// For what runs both within a transaction and alone.
+    pub(super) fn session(&self) -> &Session {
+        self.session
+    }
+
     pub(super) async fn commit(self) -> Result<(), Failure> {
         self.committed().await?;
         self.ended();

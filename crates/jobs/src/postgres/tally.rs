@@ -13,7 +13,6 @@ const ADD: &str = "INSERT INTO flowmill.tally AS t (slot, ended, bytes)
      ON CONFLICT (slot) DO UPDATE
          SET ended = t.ended + excluded.ended, bytes = t.bytes + excluded.bytes";
 
-#[allow(dead_code, reason = "the verbs that need it are on their way")]
 /// Adds to the tally: the last statement of a transaction.
 pub(super) async fn add(
     transaction: &Transaction<'_>,

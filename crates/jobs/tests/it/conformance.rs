@@ -223,4 +223,4 @@ macro_rules! key_cases {
 pub(crate) use {cases, key_cases, suite};
 
 /// The store under test.
-type Store = std::sync::Arc<dyn jobs::store::JobStore>;
+pub(crate) type Store = std::sync::Arc<dyn jobs::store::JobStore>;

@@ -10,3 +10,10 @@ mod sqlite;
 
 conformance::suite!(memory_store, (jobs::memory::MemoryStore::default(), ()));
 conformance::suite!(sqlite_store, crate::sqlite::fresh());
+conformance::suite!(
+    postgres_store,
+    match crate::postgres::fresh().await {
+        Some(fresh) => fresh,
+        None => return,
+    }
+);

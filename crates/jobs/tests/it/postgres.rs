@@ -1,15 +1,17 @@
 //! What is particular to PostgreSQL: several stores on one database.
 
+mod claims;
 mod deliveries;
 mod filled;
 mod listing;
 mod removal;
+mod replicas;
 
 use jiff::Timestamp;
-use jobs::postgres::{Options, PostgresStore};
+use jobs::postgres::{Clock, Options, PostgresStore};
 use testing::postgres::Database;
 
-async fn open(database: &Database<'_>) -> PostgresStore {
+fn options(database: &Database<'_>) -> Options {
     let tls = rustls::ClientConfig::builder_with_provider(
         rustls::crypto::ring::default_provider().into(),
     )
@@ -17,11 +19,29 @@ async fn open(database: &Database<'_>) -> PostgresStore {
     .unwrap()
     .with_root_certificates(rustls::RootCertStore::empty())
     .with_no_client_auth();
-    let options = Options::new(database.url().parse().unwrap(), tls, 1);
+    Options::new(database.url().parse().unwrap(), tls, 1)
+}
+
+async fn open(database: &Database<'_>) -> PostgresStore {
+    PostgresStore::open(&options(database)).await.unwrap()
+}
+
+/// A store that takes the times it is called with for the present.
+async fn at_callers_time(database: &Database<'_>) -> PostgresStore {
+    let options = Options {
+        clock: Clock::Caller,
+        ..options(database)
+    };
     PostgresStore::open(&options).await.unwrap()
 }
 
 /// The server's clock counts.
 fn any_time() -> Timestamp {
     Timestamp::UNIX_EPOCH
+}
+
+/// A store on a database of its own, if there is a server.
+pub(crate) async fn fresh() -> Option<(PostgresStore, Database<'static>)> {
+    let database = testing::postgres::database()?;
+    Some((at_callers_time(&database).await, database))
 }

@@ -1,0 +1,240 @@
+//! Claiming jobs.
+//!
+//! A claim first looks, without a lock: one statement, which is all that an idle replica costs. What it
+//! finds it then claims by a second one, which locks the rows and passes over those that others have
+//! locked. A row is claimed only with the token that was seen: what was read of the job before is still
+//! true of it then, since every claim, hand-back and parking changes the token.
+//!
+//! More jobs are looked at than are wanted, so that replicas that claim at once all find enough.
+//!
+//! A job that has lapsed is locked first and read then: until it is locked, its replica may still save
+//! progress.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio_postgres::types::Type;
+
+use super::fault::Failure;
+use super::parking::wake_due;
+use super::queue::{Claimant, Order, Queues, SPARE, columns, look, seen};
+use super::replicas::{declare_dead, remove_dead};
+use super::sessions::{Session, Sessions};
+use super::taking::{Source, given, take};
+use super::values::{Time, signed};
+use crate::id::ReplicaId;
+use crate::store::{Claimed, Error};
+
+/// Most jobs that are claimed together.
+const CHUNK: usize = 128;
+
+/// How often a handle looks for jobs whose replica has no row: somebody has deleted it, or the replica
+/// claimed once more after it was forgotten.
+const SWEEP_EVERY: SignedDuration = SignedDuration::from_secs(1);
+
+/// The claims of one handle of the store.
+pub(super) struct Claims {
+    sessions: Sessions,
+    sweeps: Arc<Sweeps>,
+}
+
+impl Claims {
+    pub(super) fn new(sessions: Sessions) -> Self {
+        Self {
+            sessions,
+            sweeps: Arc::default(),
+        }
+    }
+
+    /// Jobs that have lapsed, then those of the queue.
+    pub(super) async fn claim(
+        &self,
+        by: ReplicaId,
+        limit: usize,
+        order: Order,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>, Error> {
+        in_chunks(limit, |most| {
+            let sweeps = self.sweeps.clone();
+            self.sessions.run(move |session| {
+                let claimant = Claimant { by, most, now };
+                Box::pin(claim(session, claimant, order, sweeps.clone()))
+            })
+        })
+        .await
+    }
+
+    /// Queued and parked jobs whose deadline has passed.
+    pub(super) async fn claim_overdue(
+        &self,
+        by: ReplicaId,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>, Error> {
+        in_chunks(limit, |most| {
+            self.sessions
+                .run(move |session| Box::pin(claim_overdue(session, Claimant { by, most, now })))
+        })
+        .await
+    }
+}
+
+/// Claims until there are no more or enough. A failure after the first chunk ends the loop, and what was
+/// claimed stays claimed.
+async fn in_chunks<C>(
+    limit: usize,
+    claim: impl Fn(usize) -> C + Send,
+) -> Result<Vec<Claimed>, Error>
+where
+    C: Future<Output = Result<Vec<Claimed>, Error>> + Send,
+{
+    let mut claimed = Vec::new();
+    while claimed.len() < limit {
+        let most = CHUNK.min(limit - claimed.len());
+        match claim(most).await {
+            Ok(chunk) => {
+                let is_last = chunk.len() < most;
+                claimed.extend(chunk);
+                if is_last {
+                    break;
+                }
+            }
+            Err(error) if claimed.is_empty() => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(claimed)
+}
+
+/// When a handle looked last for jobs whose replica has no row.
+#[derive(Debug, Default)]
+struct Sweeps(Mutex<Option<Timestamp>>);
+
+impl Sweeps {
+    fn last(&self) -> MutexGuard<'_, Option<Timestamp>> {
+        self.0.lock().expect("nothing panics while it holds a time")
+    }
+
+    fn is_due(&self, now: Timestamp) -> bool {
+        let pause = self.last().map(|last| now.duration_since(last).abs());
+        pause.is_none_or(|pause| pause >= SWEEP_EVERY)
+    }
+
+    fn done(&self, now: Timestamp) {
+        *self.last() = Some(now);
+    }
+}
+
+async fn claim(
+    session: &mut Session,
+    claimant: Claimant,
+    order: Order,
+    sweeps: Arc<Sweeps>,
+) -> Result<Vec<Claimed>, Failure> {
+    let Claimant { by, now, .. } = claimant;
+    let is_sweep = sweeps.is_due(now);
+    let Some(mut seen) = look(session, claimant, is_sweep).await? else {
+        return Ok(Vec::new());
+    };
+    let mut claimed = Vec::new();
+    if seen.is_something_due {
+        declare_dead(session, by, now).await?;
+        wake_due(session, CHUNK, now).await?;
+        claimed = claim_lapsed(session, claimant).await?;
+        remove_dead(session).await?;
+        seen = look_again(session, claimant, claimed.len()).await?;
+    }
+    if is_sweep && claimed.len() < claimant.most {
+        sweeps.done(now);
+    }
+    // Twice, if others were faster.
+    for _ in 0..2 {
+        let claimant = claimant.with_fewer(claimed.len());
+        let found = seen.len().min(claimant.most);
+        if found == 0 {
+            break;
+        }
+        let due = seen.in_order(session, order, claimant.most + SPARE).await?;
+        let taken = take(session, claimant, Source::Queue, &due).await?;
+        let is_enough = taken.len() >= found;
+        claimed.extend(given(session, claimant, taken).await?);
+        if is_enough {
+            break;
+        }
+        seen = look_again(session, claimant, claimed.len()).await?;
+    }
+    Ok(claimed)
+}
+
+async fn look_again(
+    session: &Session,
+    claimant: Claimant,
+    claimed: usize,
+) -> Result<Queues, Failure> {
+    let seen = look(session, claimant.with_fewer(claimed), false).await?;
+    Ok(seen.unwrap_or_default())
+}
+
+/// Jobs whose replica is not alive.
+async fn claim_lapsed(session: &mut Session, claimant: Claimant) -> Result<Vec<Claimed>, Failure> {
+    let lapsed = session
+        .query(
+            "SELECT a.job, a.token FROM flowmill.active a
+             WHERE a.status IN (1, 2)
+                 AND NOT EXISTS (
+                     SELECT FROM flowmill.replicas r WHERE r.id = a.replica AND NOT r.is_dead
+                 )
+                 AND a.level <= (
+                     SELECT me.level FROM flowmill.replicas me WHERE me.id = $1 AND NOT me.is_dead
+                 )
+             ORDER BY a.job LIMIT $2",
+            &[
+                (&claimant.by, Type::UUID),
+                (&signed(claimant.most + SPARE), Type::INT8),
+            ],
+        )
+        .await?;
+    if lapsed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let transaction = session.transaction().await?;
+    let (jobs, tokens) = columns(&seen(&lapsed)?);
+    let locked = transaction
+        .query(
+            "SELECT a.job, a.token FROM unnest($1, $2) AS s (job, token)
+             JOIN flowmill.active a ON a.job = s.job AND a.token = s.token
+             WHERE a.status IN (1, 2)
+             ORDER BY a.job LIMIT $3 FOR UPDATE OF a SKIP LOCKED",
+            &[
+                (&jobs, Type::UUID_ARRAY),
+                (&tokens, Type::INT8_ARRAY),
+                (&signed(claimant.most), Type::INT8),
+            ],
+        )
+        .await?;
+    let locked = seen(&locked)?;
+    let taken = take(transaction.session(), claimant, Source::Lapse, &locked).await?;
+    transaction.commit().await?;
+    given(session, claimant, taken).await
+}
+
+async fn claim_overdue(session: &mut Session, claimant: Claimant) -> Result<Vec<Claimed>, Failure> {
+    let overdue = session
+        .query(
+            "SELECT a.job, a.token FROM flowmill.replicas me, flowmill.active a
+             WHERE me.id = $1 AND NOT me.is_dead AND a.level <= me.level
+                 AND a.status IN (0, 6) AND a.deadline <= coalesce($3, now())
+             ORDER BY a.deadline, a.job LIMIT $2",
+            &[
+                (&claimant.by, Type::UUID),
+                (&signed(claimant.most + SPARE), Type::INT8),
+                (&session.now(claimant.now).map(Time), Type::TIMESTAMPTZ),
+            ],
+        )
+        .await?;
+    if overdue.is_empty() {
+        return Ok(Vec::new());
+    }
+    let taken = take(session, claimant, Source::Deadline, &seen(&overdue)?).await?;
+    given(session, claimant, taken).await
+}
