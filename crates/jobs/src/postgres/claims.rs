@@ -10,14 +10,12 @@
 //! A job that has lapsed is locked first and read then: until it is locked, its replica may still save
 //! progress.
 
-use std::sync::{Arc, Mutex, MutexGuard};
-
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio_postgres::types::Type;
 
 use super::fault::Failure;
 use super::parking::wake_due;
-use super::queue::{Claimant, Order, Queues, SPARE, columns, look, seen};
+use super::queue::{Claimant, Order, SPARE, columns, look, seen};
 use super::replicas::{declare_dead, remove_dead};
 use super::sessions::{Session, Sessions};
 use super::taking::{Source, given, take};
@@ -28,22 +26,14 @@ use crate::store::{Claimed, Error};
 /// Most jobs that are claimed together.
 const CHUNK: usize = 128;
 
-/// How often a handle looks for jobs whose replica has no row: somebody has deleted it, or the replica
-/// claimed once more after it was forgotten.
-const SWEEP_EVERY: SignedDuration = SignedDuration::from_secs(1);
-
 /// The claims of one handle of the store.
 pub(super) struct Claims {
     sessions: Sessions,
-    sweeps: Arc<Sweeps>,
 }
 
 impl Claims {
     pub(super) fn new(sessions: Sessions) -> Self {
-        Self {
-            sessions,
-            sweeps: Arc::default(),
-        }
+        Self { sessions }
     }
 
     /// Jobs that have lapsed, then those of the queue.
@@ -55,11 +45,9 @@ impl Claims {
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error> {
         in_chunks(limit, |most| {
-            let sweeps = self.sweeps.clone();
-            self.sessions.run(move |session| {
-                let claimant = Claimant { by, most, now };
-                Box::pin(claim(session, claimant, order, sweeps.clone()))
-            })
+            let claimant = Claimant { by, most, now };
+            self.sessions
+                .run(move |session| Box::pin(claim(session, claimant, order)))
         })
         .await
     }
@@ -106,46 +94,20 @@ where
     Ok(claimed)
 }
 
-/// When a handle looked last for jobs whose replica has no row.
-#[derive(Debug, Default)]
-struct Sweeps(Mutex<Option<Timestamp>>);
-
-impl Sweeps {
-    fn last(&self) -> MutexGuard<'_, Option<Timestamp>> {
-        self.0.lock().expect("nothing panics while it holds a time")
-    }
-
-    fn is_due(&self, now: Timestamp) -> bool {
-        let pause = self.last().map(|last| now.duration_since(last).abs());
-        pause.is_none_or(|pause| pause >= SWEEP_EVERY)
-    }
-
-    fn done(&self, now: Timestamp) {
-        *self.last() = Some(now);
-    }
-}
-
 async fn claim(
     session: &mut Session,
     claimant: Claimant,
     order: Order,
-    sweeps: Arc<Sweeps>,
 ) -> Result<Vec<Claimed>, Failure> {
     let Claimant { by, now, .. } = claimant;
-    let is_sweep = sweeps.is_due(now);
-    let Some(mut seen) = look(session, claimant, is_sweep).await? else {
-        return Ok(Vec::new());
-    };
+    let mut seen = look(session, claimant).await?;
     let mut claimed = Vec::new();
     if seen.is_something_due {
         declare_dead(session, by, now).await?;
         wake_due(session, CHUNK, now).await?;
         claimed = claim_lapsed(session, claimant).await?;
         remove_dead(session).await?;
-        seen = look_again(session, claimant, claimed.len()).await?;
-    }
-    if is_sweep && claimed.len() < claimant.most {
-        sweeps.done(now);
+        seen = look(session, claimant.with_fewer(claimed.len())).await?;
     }
     // Twice, if others were faster.
     for _ in 0..2 {
@@ -161,18 +123,9 @@ async fn claim(
         if is_enough {
             break;
         }
-        seen = look_again(session, claimant, claimed.len()).await?;
+        seen = look(session, claimant.with_fewer(claimed.len())).await?;
     }
     Ok(claimed)
-}
-
-async fn look_again(
-    session: &Session,
-    claimant: Claimant,
-    claimed: usize,
-) -> Result<Queues, Failure> {
-    let seen = look(session, claimant.with_fewer(claimed), false).await?;
-    Ok(seen.unwrap_or_default())
 }
 
 /// Jobs whose replica is not alive.

@@ -1,6 +1,6 @@
 //! Looking, without a lock, for what can be claimed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -52,7 +52,9 @@ pub(super) struct Queues {
     pub(super) is_something_due: bool,
 }
 
-/// The queues, and a last row without a job if the claimant is alive.
+/// All that a claim has to know: of the queues the first jobs, the replicas, who holds jobs, and
+/// whether anything is to be woken, or was handed back to be ended. It steps through the indexes from
+/// one workflow to the next and from one holder to the next.
 const LOOK: &str = "
     WITH RECURSIVE waiting (workflow) AS (
         (SELECT workflow FROM flowmill.active WHERE status = 0 ORDER BY workflow LIMIT 1)
@@ -60,43 +62,37 @@ const LOOK: &str = "
         SELECT (SELECT a.workflow FROM flowmill.active a
                 WHERE a.status = 0 AND a.workflow > w.workflow ORDER BY a.workflow LIMIT 1)
         FROM waiting w WHERE w.workflow IS NOT NULL
+    ), holders (id) AS (
+        (SELECT replica FROM flowmill.active WHERE status IN (1, 2) ORDER BY replica LIMIT 1)
+        UNION ALL
+        SELECT (SELECT a.replica FROM flowmill.active a
+                WHERE a.status IN (1, 2) AND a.replica > h.id ORDER BY a.replica LIMIT 1)
+        FROM holders h WHERE h.id IS NOT NULL
     )
-    SELECT q.job, q.token, w.workflow, NULL
-    FROM flowmill.replicas me, waiting w, LATERAL (
+    SELECT 0, q.job, q.token, w.workflow
+    FROM waiting w, LATERAL (
         SELECT a.job, a.token FROM flowmill.active a
-        WHERE a.status = 0 AND a.workflow = w.workflow AND a.level <= me.level
+        WHERE a.status = 0 AND a.workflow = w.workflow AND a.level <= (
+            SELECT me.level FROM flowmill.replicas me WHERE me.id = $1 AND NOT me.is_dead
+        )
         ORDER BY a.job LIMIT $2
     ) q
-    WHERE me.id = $1 AND NOT me.is_dead
     UNION ALL
-    SELECT NULL, NULL, NULL,
-        EXISTS (SELECT FROM flowmill.replicas
-                WHERE is_dead OR (lease_until <= coalesce($3, now()) AND id <> $1))
-        OR EXISTS (SELECT FROM flowmill.waits WHERE wakes_at <= coalesce($3, now()))
-        OR EXISTS (SELECT FROM flowmill.active WHERE status = 2 AND replica IS NULL)
-        OR ($4 AND EXISTS (
-            WITH RECURSIVE holders (id) AS (
-                (SELECT replica FROM flowmill.active
-                 WHERE status IN (1, 2) AND replica IS NOT NULL ORDER BY replica LIMIT 1)
-                UNION ALL
-                SELECT (SELECT a.replica FROM flowmill.active a
-                        WHERE a.status IN (1, 2) AND a.replica > h.id ORDER BY a.replica LIMIT 1)
-                FROM holders h WHERE h.id IS NOT NULL
-            )
-            SELECT FROM holders h WHERE h.id IS NOT NULL
-                AND NOT EXISTS (SELECT FROM flowmill.replicas r WHERE r.id = h.id)
-        ))
-    FROM flowmill.replicas me WHERE me.id = $1 AND NOT me.is_dead";
+    SELECT CASE WHEN is_dead THEN 1 WHEN lease_until <= coalesce($3, now()) THEN 2 ELSE 3 END,
+        id, NULL, NULL
+    FROM flowmill.replicas
+    UNION ALL
+    SELECT 4, id, NULL, NULL FROM holders WHERE id IS NOT NULL
+    UNION ALL
+    SELECT 5, NULL, NULL, NULL
+    WHERE EXISTS (SELECT FROM flowmill.waits WHERE wakes_at <= coalesce($3, now()))
+       OR EXISTS (SELECT FROM flowmill.active WHERE status = 2 AND replica IS NULL)";
 
-/// `None` if the claimant is not alive.
-pub(super) async fn look(
-    session: &Session,
-    claimant: Claimant,
-    is_sweep: bool,
-) -> Result<Option<Queues>, Failure> {
+/// Nothing, if the claimant is not alive.
+pub(super) async fn look(session: &Session, claimant: Claimant) -> Result<Queues, Failure> {
     let mut seen = Queues::default();
     if claimant.most == 0 {
-        return Ok(Some(seen));
+        return Ok(seen);
     }
     let rows = session
         .query(
@@ -105,24 +101,31 @@ pub(super) async fn look(
                 (&claimant.by, Type::UUID),
                 (&signed(claimant.most + SPARE), Type::INT8),
                 (&session.now(claimant.now).map(Time), Type::TIMESTAMPTZ),
-                (&is_sweep, Type::BOOL),
             ],
         )
         .await?;
-    let mut is_alive = false;
+    let mut alive = HashSet::new();
+    let mut holders = Vec::new();
     for row in rows {
-        match row.try_get(0)? {
-            Some(job) => {
-                let queue = seen.jobs.entry(text(&row, 2)?).or_default();
-                queue.push((job, row.try_get(1)?));
+        match row.try_get::<_, i32>(0)? {
+            0 => {
+                let queue = seen.jobs.entry(text(&row, 3)?).or_default();
+                queue.push((row.try_get(1)?, row.try_get(2)?));
             }
-            None => {
-                is_alive = true;
-                seen.is_something_due = row.try_get(3)?;
+            4 => holders.push(row.try_get(1)?),
+            1 | 5 => seen.is_something_due = true,
+            lease => {
+                let replica: ReplicaId = row.try_get(1)?;
+                alive.insert(replica);
+                seen.is_something_due |= lease == 2 && replica != claimant.by;
             }
         }
     }
-    Ok(is_alive.then_some(seen))
+    if !alive.contains(&claimant.by) {
+        return Ok(Queues::default());
+    }
+    seen.is_something_due |= holders.iter().any(|holder| !alive.contains(holder));
+    Ok(seen)
 }
 
 impl Queues {

@@ -188,6 +188,11 @@ pub(crate) async fn released_deliveries_can_be_claimed_at_once(store: Store) {
     run(&*store, hooked(2, "a"), 11).await;
     let first = claim(&store, 1, 12).await.remove(0).lease;
     store.release_leases().await.unwrap();
+    if store.is_shared() {
+        // The holder may be another process.
+        assert_eq!(jobs(&claim(&store, 9, 12).await), [id(2)]);
+        return;
+    }
     let lost = store.settle_delivery(&first, Settlement::Delivered).await;
     assert!(matches!(lost, Err(Error::LeaseLost(_))), "{lost:?}");
     assert_eq!(shown(&store, 1).await.next_attempt_at, Some(at(10)));

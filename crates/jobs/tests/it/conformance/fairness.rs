@@ -54,7 +54,7 @@ pub(crate) async fn a_long_queue_leaves_the_others_their_turn(store: Store) {
 
 pub(crate) async fn a_lapsed_lease_goes_before_every_queue(store: Store) {
     let lapsed = start(&*store, of("long", 1)).await;
-    store.release_leases().await.unwrap();
+    store.deregister(lapsed.lease.replica).await.unwrap();
     submit(&*store, of("long", 2)).await;
     submit(&*store, of("short", 3)).await;
     assert_eq!(
@@ -83,6 +83,12 @@ pub(crate) async fn released_leases_can_be_claimed_at_once(store: Store) {
     let second = start(&*store, new_job(2)).await;
     submit(&*store, new_job(3)).await;
     store.request_cancel(id(2), at(3)).await.unwrap();
+    if store.is_shared() {
+        // Their holders may be other processes.
+        assert_eq!(store.release_leases().await.unwrap(), 0);
+        assert_eq!(ids(&claim(&*store, 9, 4).await), [id(3)]);
+        return;
+    }
     assert_eq!(store.release_leases().await.unwrap(), 2);
     let claimed = claim(&*store, 9, 4).await;
     assert_eq!(ids(&claimed), [1, 2, 3].map(id));

@@ -133,11 +133,11 @@ async fn handles_that_claim_at_once_share_no_job() {
 async fn a_job_of_a_dead_replica_is_taken_once_however_many_declare_it_dead() {
     let Some(database) = database() else { return };
     let handles = handles(&database, 8).await;
-    for round in 0..10 {
-        let now = 100 * (round + 1);
+    for round in 1..=10_u32 {
+        let now = 100 * i64::from(round);
         let gone = stranger(&*handles[0], at(now)).await;
-        let job = id(round as u128 + 1);
-        start_as(&*handles[0], gone, new_job(round as u32 + 1)).await;
+        let job = id(round.into());
+        start_as(&*handles[0], gone, new_job(round)).await;
         let now = now + 60;
         let claimants = handles.iter().map(|handle| stranger(&**handle, at(now)));
         let claimants = join_all(claimants).await;
