@@ -4,6 +4,7 @@ mod claims;
 mod deliveries;
 mod filled;
 mod listing;
+mod mixed;
 mod removal;
 mod replicas;
 
