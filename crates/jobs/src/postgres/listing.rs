@@ -352,7 +352,8 @@ impl Ranges {
         }
     }
 
-    /// The newest jobs of all ranges, up to the one with which they take more bytes than a page may.
+    /// The newest jobs of all ranges, up to the one with which they take more bytes than a page may,
+    /// and one more: it says that another page follows.
     fn sql(&self) -> String {
         let ranges: Vec<_> = self.all.iter().map(|range| format!("({range})")).collect();
         let (ranges, most) = (ranges.join(" UNION ALL "), &self.most);
@@ -363,7 +364,9 @@ impl Ranges {
                      + coalesce(octet_length(j.usage), 0) + coalesce(octet_length(j.error), 0) AS bytes
                  FROM page p JOIN flowmill.jobs j ON j.id = p.id),
              placed AS (
-                 SELECT s.id, sum(s.bytes) OVER (ORDER BY s.id DESC) - s.bytes AS bytes_before FROM sized s)
+                 SELECT s.id, coalesce(sum(s.bytes) OVER (ORDER BY s.id DESC
+                     ROWS BETWEEN UNBOUNDED PRECEDING AND 2 PRECEDING), 0) AS bytes_before
+                 FROM sized s)
              SELECT {JOB_COLUMNS} FROM {JOB_TABLES} JOIN placed p ON p.id = j.id
              WHERE p.bytes_before <= {PAGE_BYTES} ORDER BY j.id DESC"
         )
