@@ -14,6 +14,7 @@ pub mod parking;
 pub mod postgres;
 pub mod replica;
 mod replicas;
+pub mod signals;
 pub mod spend;
 pub mod sqlite;
 pub mod store;

@@ -3,7 +3,7 @@
 //! Keys come from a store (`issuer` creates, rotates and revokes them) or from a read-only list
 //! (`listed`). All of them are kept in memory (`keyring`), so checking a key takes no read from the
 //! store. A change made here takes effect at once; one that another process makes in a shared store
-//! takes effect after [`RELOAD_EVERY`].
+//! takes effect when its signal comes, at the latest after [`RELOAD_EVERY`].
 
 mod grants;
 mod issuer;
@@ -15,6 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use jobs::key::Hidden256;
+use jobs::signals::{Heard, NoSignals, Signal, Signals, Subscription};
 use jobs::store::Error;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -44,6 +45,8 @@ pub struct Access {
     changing: tokio::sync::Mutex<()>,
     /// Changes that are under way.
     changes: TaskTracker,
+    /// To and from other processes that use the same keys.
+    signals: Arc<dyn Signals>,
 }
 
 impl Access {
@@ -75,7 +78,14 @@ impl Access {
             ring: RwLock::new(Arc::new(ring)),
             changing: tokio::sync::Mutex::default(),
             changes: TaskTracker::new(),
+            signals: Arc::new(NoSignals),
         }))
+    }
+
+    /// Tells other processes of changes, and hears of theirs.
+    #[must_use]
+    pub fn signalling(self, signals: Arc<dyn Signals>) -> Self {
+        Self { signals, ..self }
     }
 
     /// The issuer of the store's keys. What is done with it directly takes effect here after
@@ -163,6 +173,7 @@ impl Access {
             let changed = change(access.issuer.clone()).await;
             // Also where it is not known whether the store has taken it.
             if !matches!(changed, Err(KeyError::Invalid(_) | KeyError::NotFound)) {
+                access.signals.publish(Signal::KeysChanged);
                 access.reload().await?;
             }
             changed
@@ -193,11 +204,18 @@ impl Access {
     }
 
     async fn keep_keys(&self, stop: &CancellationToken) {
-        while stop
-            .run_until_cancelled(self.issuer.host.sleep(RELOAD_EVERY))
-            .await
-            .is_some()
-        {
+        let mut signals = self.signals.subscribe();
+        loop {
+            let due = async {
+                tokio::select! {
+                    biased;
+                    () = keys_changed(&mut signals) => {}
+                    () = self.issuer.host.sleep(RELOAD_EVERY) => {}
+                }
+            };
+            if stop.run_until_cancelled(due).await.is_none() {
+                break;
+            }
             self.keep_once().await;
         }
         self.changes.close();
@@ -247,5 +265,14 @@ impl Access {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+}
+
+/// Waits until another process may have changed keys.
+async fn keys_changed(signals: &mut Subscription) {
+    loop {
+        if let Heard::Rescan | Heard::Signal(Signal::KeysChanged) = signals.next().await {
+            return;
+        }
     }
 }

@@ -146,7 +146,7 @@ impl Shared {
                 if let Some(account) = account {
                     account.accepted();
                 }
-                self.slots.job_waits();
+                self.job_waits();
                 Ok(accepted)
             }
             Ok(Stored::Earlier(job)) => {
@@ -266,11 +266,11 @@ impl Shared {
                 }
                 if let Some(claimed) = claimed {
                     storing.stored(claimed.lease);
-                    self.runs.register(run);
+                    self.register(run);
                     is_here = Ok(());
                 } else {
                     storing.refused();
-                    self.slots.job_waits();
+                    self.job_waits();
                 }
                 Ok(accepted)
             }

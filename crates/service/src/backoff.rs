@@ -13,14 +13,6 @@ const STORE: Backoff = Backoff {
     jitter: 0.0,
 };
 
-/// For a look at a job that does not run here.
-const POLLING: Backoff = Backoff {
-    first: Duration::from_millis(25),
-    growth: 2,
-    longest: Duration::from_secs(1),
-    jitter: 0.0,
-};
-
 /// How often something was tried in vain.
 #[derive(Debug)]
 pub(crate) struct Retries {
@@ -33,14 +25,6 @@ impl Retries {
     pub(crate) fn of_store() -> Self {
         Self {
             backoff: STORE,
-            failures: 0,
-        }
-    }
-
-    /// Of a look at a job that does not run here.
-    pub(crate) fn of_polling() -> Self {
-        Self {
-            backoff: POLLING,
             failures: 0,
         }
     }

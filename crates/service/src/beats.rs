@@ -127,7 +127,7 @@ impl Beating<'_> {
             }
             tracing::warn!(job = %lease.job, "a job was given to this process and the answer was lost; it is given back");
             match shared.store.hand_back(lease).await {
-                Ok(()) | Err(Error::LeaseLost(_)) => shared.slots.job_waits(),
+                Ok(()) | Err(Error::LeaseLost(_)) => shared.job_waits(),
                 Err(error) => {
                     tracing::debug!(job = %lease.job, %error, "cannot give a job back; the next beat tries again");
                 }
@@ -138,8 +138,8 @@ impl Beating<'_> {
 
 /// Gives the runs of this process up when its lease has ended, whatever the beats are doing.
 pub(crate) async fn watch_lease(shared: Arc<Shared>) {
-    let mut renewals = shared.replica_lease.renewals();
     loop {
+        let renewal = shared.replica_lease.renewal();
         let left = shared.replica_lease.left(shared.host.elapsed());
         let end = async {
             match left {
@@ -150,8 +150,7 @@ pub(crate) async fn watch_lease(shared: Arc<Shared>) {
         tokio::select! {
             biased;
             () = shared.lifecycle.stopped.cancelled() => return,
-            // The sender is not dropped while this task lives.
-            _ = renewals.changed() => {}
+            () = renewal => {}
             () = end => {
                 if shared.replica_lease.left(shared.host.elapsed()) == Some(Duration::ZERO) {
                     tracing::error!(

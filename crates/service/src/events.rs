@@ -10,6 +10,7 @@ use std::sync::Arc;
 use engine::event::SEALED;
 use jobs::job::{End, Ending};
 use jobs::json::Json;
+use jobs::signals::Delta;
 use jobs::store::StoredEvent;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,16 @@ impl Event {
     /// should reconnect with the id of the last event.
     pub fn is_server_stopping(&self) -> bool {
         self.kind == SERVER_STOPPING
+    }
+}
+
+impl From<Delta> for Event {
+    fn from(delta: Delta) -> Self {
+        Self {
+            id: None,
+            kind: Cow::Borrowed("llm_delta"),
+            data: delta.data,
+        }
     }
 }
 

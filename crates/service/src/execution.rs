@@ -13,6 +13,7 @@ use futures_util::FutureExt;
 use jiff::Timestamp;
 use jobs::job::{End, Ending, Job, JobId, NewJob, Status, Workload};
 use jobs::json::Json;
+use jobs::signals::Signal;
 use jobs::store::{Claimed, Error, later};
 
 use crate::backoff::Retries;
@@ -44,6 +45,8 @@ pub(crate) struct Execution {
     in_flight: Mutex<Option<InFlightSlot>>,
     /// An earlier attempt was lost, with the calls that it had under way.
     was_interrupted: bool,
+    /// It waited in the store: the client that waits for its end may be one of another replica.
+    waited: bool,
 }
 
 impl Execution {
@@ -70,6 +73,7 @@ impl Execution {
             account: in_flight.as_ref().map(|slot| slot.account().clone()),
             in_flight: Mutex::new(in_flight),
             was_interrupted: false,
+            waited: false,
         }
     }
 
@@ -103,8 +107,9 @@ impl Execution {
             account: in_flight.as_ref().map(|slot| slot.account().clone()),
             in_flight: Mutex::new(in_flight),
             was_interrupted: was_lost,
+            waited: true,
         };
-        shared.runs.register(&execution.run);
+        shared.register(&execution.run);
         shared.lifecycle.tasks.spawn(async move {
             let end = tokio::select! {
                 biased;
@@ -344,6 +349,7 @@ impl Execution {
         match self.run.hand_back().await {
             Ok(()) => {
                 self.shared.lifecycle.run_handed_back();
+                self.shared.publish(Signal::JobsWaiting);
                 if let Some(mut in_flight) = self.take_in_flight() {
                     in_flight.waits_again();
                     self.shared.in_flight.queue(self.run.id(), in_flight);
@@ -405,11 +411,14 @@ impl Execution {
                     self.tell_failure(failure);
                 }
                 self.shared.lifecycle.run_ended();
+                if self.waited || self.run.has_remote_watch() {
+                    self.shared.publish(Signal::Ended(job.id));
+                }
                 if let Some(telemetry) = self.run.telemetry() {
                     telemetry.ended(&finished);
                 }
                 if job.webhook.is_some() {
-                    self.shared.deliveries.may_be_due();
+                    self.shared.delivery_may_be_due();
                 }
                 Some(job)
             }

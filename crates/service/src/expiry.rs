@@ -28,6 +28,13 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Jobs removed in one call of the store.
 const BATCH: usize = 256;
 
+/// How long a job whose end was read is kept, where other replicas share the store: clients that watch
+/// it there learn of its end within that time.
+const LINGERS: Duration = Duration::from_secs(2);
+
+/// Jobs that are kept so long together.
+const LINGERING: usize = 16_384;
+
 /// Collects jobs whose end was read, where jobs are not kept.
 #[derive(Debug)]
 pub(crate) struct ReadJobs {
@@ -79,6 +86,8 @@ pub(crate) async fn forget_jobs(
     let (store, host) = (&*store, &*host);
     let tick = tick(&settings);
     let mut next_sweep = host.elapsed() + tick;
+    let lingers = store.is_shared();
+    let at_once = if lingers { LINGERING } else { BATCH };
     let mut ids = Vec::new();
     loop {
         tokio::select! {
@@ -95,9 +104,15 @@ pub(crate) async fn forget_jobs(
                 };
                 next_sweep = host.elapsed() + pause;
             }
-            _ = read.recv_many(&mut ids, BATCH) => {
+            _ = read.recv_many(&mut ids, at_once) => {
+                if lingers && stopped.run_until_cancelled(host.sleep(LINGERS)).await.is_none() {
+                    return;
+                }
                 // Together: a store commits together what comes together.
-                join_all(ids.drain(..).map(|id| forget(store, id))).await;
+                for batch in ids.chunks(BATCH) {
+                    join_all(batch.iter().map(|id| forget(store, *id))).await;
+                }
+                ids.clear();
             }
         }
     }

@@ -2,13 +2,16 @@
 //!
 //! An event is shown only after it is stored, so that a client that resumes from its id finds it
 //! again, here or in another process. While the run is not watched, events wait for the next
-//! checkpoint; a watcher, or many events at once, have them stored right away (`event_log`).
+//! checkpoint; a watcher, or many events at once, have them stored right away (`event_log`). Where
+//! other replicas share the store, they wait no longer than [`MAX_AGE`], since clients there watch the
+//! run, too (`remote_watch`).
 //!
 //! A run may begin before its job is stored. Until then it has no lease, and whatever it would
 //! store waits for one, so that nothing of it is shown and it does not end (`run_record`).
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use engine::event::{EventKind, RunEvent, SealedEvent};
@@ -18,6 +21,7 @@ use engine::progress::{Checkpoint, CheckpointError, Progress};
 use engine::watch::RunObserver;
 use jobs::job::{Ending, Job, JobId, NewJob};
 use jobs::json::Json;
+use jobs::signals::Signals;
 use jobs::store::{Error, JobStore, PROGRESS_EVENT, ReplicaId, StoredEvent};
 use serde::Serialize;
 use tokio::sync::{Notify, broadcast};
@@ -27,11 +31,15 @@ use crate::backoff::Retries;
 use crate::event_log::{EventLog, LiveEvent};
 use crate::events::{Event, FinalEvent};
 use crate::numbered::Numbered;
+use crate::remote_watch::{COLLECT, RemoteWatch};
 use crate::run_record::RunRecord;
 use crate::store_health::StoreHealth;
 
 /// A longer wait for the next attempt at a model is worth a line in the log.
 const LONG_WAIT_MS: u64 = 60_000;
+
+/// The longest time for which events are not stored, where other replicas share the store.
+const MAX_AGE: Duration = Duration::from_secs(1);
 
 /// What all runs of a process use.
 #[derive(Debug)]
@@ -41,6 +49,8 @@ pub(crate) struct Backing {
     pub(crate) host: Arc<dyn Host>,
     /// Events and deltas a watcher may lag behind.
     pub(crate) event_buffer: usize,
+    /// Where other replicas share the store.
+    pub(crate) signals: Option<Arc<dyn Signals>>,
 }
 
 pub(crate) struct LiveRun {
@@ -52,8 +62,12 @@ pub(crate) struct LiveRun {
     log: Mutex<EventLog>,
     /// Held during a write to the store: events are stored in their order.
     writing: tokio::sync::Mutex<()>,
-    /// There are events to be stored.
+    /// There are events to be stored at once.
     unsaved: Notify,
+    /// There are events to be stored within [`MAX_AGE`].
+    ages: Notify,
+    /// Where other replicas share the store.
+    remote: Option<RemoteWatch>,
     /// The job is to end as cancelled.
     pub(crate) cancel: CancellationToken,
     /// The run is to stop here without an end.
@@ -92,6 +106,11 @@ impl LiveRun {
             log: Mutex::new(EventLog::new(last_event, backing.event_buffer)),
             writing: tokio::sync::Mutex::default(),
             unsaved: Notify::new(),
+            ages: Notify::new(),
+            remote: backing
+                .signals
+                .as_ref()
+                .map(|signals| RemoteWatch::new(signals.clone(), id)),
             cancel: CancellationToken::new(),
             abandon,
             end: OnceLock::new(),
@@ -136,6 +155,26 @@ impl LiveRun {
         Some(receiver)
     }
 
+    /// A client of another replica watches the run for the next seconds.
+    pub(crate) fn is_watched_elsewhere(&self) {
+        if let Some(remote) = &self.remote {
+            remote.begin(self.backing.host.elapsed());
+            if self.log().has_queued() {
+                self.unsaved.notify_one();
+            }
+        }
+    }
+
+    /// Whether a client of another replica watches the run.
+    pub(crate) fn has_remote_watch(&self) -> bool {
+        self.remote_watch().is_some()
+    }
+
+    fn remote_watch(&self) -> Option<&RemoteWatch> {
+        let remote = self.remote.as_ref()?;
+        remote.holds(self.backing.host.elapsed()).then_some(remote)
+    }
+
     /// Reserves a watcher that will see the whole run, its first deltas too, for a client that can
     /// come only when the run has begun.
     pub(crate) fn reserve_watcher(&self) {
@@ -168,12 +207,41 @@ impl LiveRun {
 
     /// Stores events whenever they should not wait; returns when the lease is lost.
     pub(crate) async fn keep_saving(&self) -> Error {
-        loop {
-            self.unsaved.notified().await;
-            if let Err(lost) = self.save(None).await {
-                return lost;
+        let save = async {
+            loop {
+                tokio::select! {
+                    biased;
+                    () = self.unsaved.notified() => {}
+                    () = self.aged() => {}
+                }
+                if let Err(lost) = self.save(None).await {
+                    return lost;
+                }
             }
+        };
+        tokio::select! {
+            biased;
+            lost = save => lost,
+            never = self.send_deltas() => never,
         }
+    }
+
+    /// Sends deltas to clients of other replicas that watch.
+    async fn send_deltas(&self) -> Error {
+        let Some(remote) = &self.remote else {
+            return std::future::pending().await;
+        };
+        loop {
+            remote.collects().await;
+            self.backing.host.sleep(COLLECT).await;
+            remote.send();
+        }
+    }
+
+    /// Waits until events have waited as long as they may.
+    async fn aged(&self) {
+        self.ages.notified().await;
+        self.backing.host.sleep(MAX_AGE).await;
     }
 
     /// Stores the end of the job with its last event, which shows `masked_outputs` in place of the
@@ -254,6 +322,11 @@ impl LiveRun {
             }
         }
         self.log().saved(up_to);
+        if up_to.is_some()
+            && let Some(remote) = self.remote_watch()
+        {
+            remote.stored();
+        }
         Ok(())
     }
 
@@ -288,7 +361,7 @@ impl LiveRun {
         kind: &'static str,
         event: Numbered<K>,
     ) -> StoredEvent {
-        let is_read = self.backing.store.is_durable() || log.is_watched();
+        let is_read = self.remote.is_some() || self.backing.store.is_durable() || log.is_watched();
         StoredEvent {
             id: event.id,
             kind: Cow::Borrowed(kind),
@@ -313,8 +386,13 @@ impl Observer for LiveRun {
             EventKind::RunCompleted { .. }
             | EventKind::RunFailed { .. }
             | EventKind::RunCancelled { .. } => {}
-            EventKind::LlmDelta { .. } if !log.is_watched() => {}
             kind @ EventKind::LlmDelta { .. } => {
+                if let Some(remote) = self.remote_watch() {
+                    remote.collect(log.last_id(), event.at, kind);
+                }
+                if !log.is_watched() {
+                    return;
+                }
                 let (name, kind) = (name(kind), kind.clone());
                 let delta = Numbered {
                     id: event.id,
@@ -340,6 +418,10 @@ impl Observer for LiveRun {
                         job = %self.id(), %node, %reason, wait_s = wait_ms / 1_000,
                         "a run waits more than a minute for its next model call"
                     );
+                }
+                if let Some(remote) = self.remote_watch() {
+                    // Those that come before it.
+                    remote.send();
                 }
                 log.begin_event(event.id);
                 let (id, at) = (event.id, event.at);
@@ -371,8 +453,11 @@ impl Observer for LiveRun {
                 } else {
                     0
                 };
-                if log.append(event, replayed) {
+                let is_first = !log.has_queued();
+                if log.append(event, replayed) || self.has_remote_watch() {
                     self.unsaved.notify_one();
+                } else if is_first && self.remote.is_some() {
+                    self.ages.notify_one();
                 }
             }
         }

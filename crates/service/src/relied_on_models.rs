@@ -30,12 +30,12 @@ pub(crate) struct LeaseGuard {
 impl LeaseGuard {
     /// Waits until the lease can be relied on. A run whose lease is lost is dropped while it waits.
     async fn relied_on(&self) {
-        let mut renewals = self.lease.renewals();
-        while !self.lease.is_relied_on(self.host.elapsed()) {
-            if renewals.changed().await.is_err() {
-                // The sender lives as long as the lease.
-                std::future::pending::<()>().await;
+        loop {
+            let renewal = self.lease.renewal();
+            if self.lease.is_relied_on(self.host.elapsed()) {
+                return;
             }
+            renewal.await;
         }
     }
 }

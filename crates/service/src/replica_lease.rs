@@ -9,7 +9,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// Of the lease: the margin in which nothing new is begun, at least [`LEAST_MARGIN`].
 const MARGIN: u32 = 10;
@@ -20,8 +21,7 @@ pub(crate) struct ReplicaLease {
     lasts: Duration,
     /// On the host's monotonic clock; `None` before the first registration and once it is given up.
     ends_at: Mutex<Option<Duration>>,
-    /// Changes with each renewal.
-    renewals: watch::Sender<u64>,
+    was_renewed: Notify,
 }
 
 impl ReplicaLease {
@@ -29,7 +29,7 @@ impl ReplicaLease {
         Self {
             lasts,
             ends_at: Mutex::new(None),
-            renewals: watch::Sender::new(0),
+            was_renewed: Notify::new(),
         }
     }
 
@@ -45,7 +45,7 @@ impl ReplicaLease {
     /// A beat that was sent at that time, or a registration, was answered.
     pub(crate) fn renewed(&self, sent_at: Duration) {
         *self.ends_at() = Some(sent_at.saturating_add(self.lasts));
-        self.renewals.send_modify(|renewals| *renewals += 1);
+        self.was_renewed.notify_waiters();
     }
 
     /// The jobs that are here may be given to others from now on.
@@ -66,9 +66,9 @@ impl ReplicaLease {
         ends_at.map(|ends_at| ends_at.saturating_sub(now))
     }
 
-    /// To wait for renewals with.
-    pub(crate) fn renewals(&self) -> watch::Receiver<u64> {
-        self.renewals.subscribe()
+    /// Waits for a renewal after this call.
+    pub(crate) fn renewal(&self) -> Notified<'_> {
+        self.was_renewed.notified()
     }
 
     /// Whole whoever panicked: each change is one assignment.

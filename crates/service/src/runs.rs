@@ -13,7 +13,6 @@ use jobs::store::{Error, later};
 use lang::fault::are_within;
 use lang::workflow::InitialState;
 
-use crate::backoff::Retries;
 use crate::catalog::LoadedWorkflow;
 use crate::inline_run::InlineRun;
 use crate::inputs;
@@ -174,24 +173,29 @@ impl Shared {
     /// A job at its end, however long that takes, or as it is once this process stops executing
     /// runs. `None` when there is no such job.
     async fn ended(&self, id: JobId, mut run: Option<Arc<LiveRun>>) -> Result<Option<Job>, Error> {
-        let mut retries = Retries::of_polling();
         loop {
             if let Some(run) = run.or_else(|| self.runs.get(id))
                 && let Some(job) = run.ended().await
             {
                 return Ok(Some(job));
             }
+            run = None;
+            // In this order: what happens after `wait` is told, and what happened before is read.
             let is_last_look = self.lifecycle.abandon_runs.is_cancelled();
+            let mut follower = self.followers.wait(id);
             match self.store.get(id).await? {
                 Some(job) if !job.status.is_final() && !is_last_look => {}
                 found => return Ok(found),
             }
+            if self.runs.get(id).is_some() {
+                continue;
+            }
             tokio::select! {
                 biased;
                 () = self.lifecycle.abandon_runs.cancelled() => {}
-                () = retries.pause(&*self.host) => {}
+                // Whatever it is, it is read.
+                _ = follower.next() => {}
             }
-            run = None;
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use engine::host::Host;
 use engine::watch::Telemetry;
 use jobs::job::{Job, JobId};
+use jobs::signals::Signals;
 use jobs::store::{CancelRequested, Counts, Error, Filter, JobStore, Page, ReplicaId};
 use llm::model::Models;
 
@@ -22,8 +23,10 @@ use crate::relied_on_models::{LeaseGuard, ReliedOnModels};
 use crate::replica_lease::ReplicaLease;
 use crate::settings::Settings;
 use crate::shared::{Service, Shared};
+use crate::signals_heard;
 use crate::slots::RunSlots;
 use crate::store_health::StoreHealth;
+use crate::tails::{self, Followers};
 use crate::webhooks::config::Webhooks;
 use crate::webhooks::delivery;
 use crate::webhooks::queue::DeliveryQueue;
@@ -35,6 +38,9 @@ use crate::workflows::Workflows;
 pub struct Config {
     /// Keeps the jobs.
     pub store: Arc<dyn JobStore>,
+    /// To and from the replicas that share the store;
+    /// [`NoSignals`](jobs::signals::NoSignals) where there are none.
+    pub signals: Arc<dyn Signals>,
     /// Answers the prompts.
     pub models: Arc<dyn Models>,
     /// Clock and ids.
@@ -74,6 +80,7 @@ impl Service {
     pub fn observed(config: Config, telemetry: Option<Arc<dyn Telemetry>>) -> Self {
         let Config {
             store,
+            signals,
             models,
             host,
             webhooks,
@@ -102,7 +109,10 @@ impl Service {
                 store_health: store_health.clone(),
                 host: host.clone(),
                 event_buffer: settings.event_buffer,
+                signals: is_shared.then(|| signals.clone()),
             }),
+            signals,
+            followers: Followers::new(settings.event_buffer),
             // Until the worker has looked.
             slots: RunSlots::new(
                 settings.max_running,
@@ -123,7 +133,9 @@ impl Service {
         workers.spawn(beats::keep_beating(shared.clone()));
         if is_shared {
             workers.spawn(beats::watch_lease(shared.clone()));
+            workers.spawn(signals_heard::listen(shared.clone()));
         }
+        workers.spawn(tails::follow_jobs(shared.clone()));
         workers.spawn(worker::work(shared.clone()));
         workers.spawn(expiry::forget_jobs(
             shared.store.clone(),

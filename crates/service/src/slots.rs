@@ -13,8 +13,12 @@ pub(crate) struct RunSlots {
     permits: Arc<Semaphore>,
     /// Jobs may be waiting in the store: new ones must not overtake them.
     has_backlog: AtomicBool,
+    /// Jobs of other replicas may be waiting in the store. New ones may overtake those.
+    is_wanted: AtomicBool,
     /// Wakes the worker: a job waits, or a slot is free for one that does.
     wake: Notify,
+    /// Wakes the worker: a job of another replica may wait.
+    hint: Notify,
 }
 
 impl RunSlots {
@@ -22,7 +26,9 @@ impl RunSlots {
         Self {
             permits: Arc::new(Semaphore::new(max_running.min(Semaphore::MAX_PERMITS))),
             has_backlog: AtomicBool::new(has_backlog),
+            is_wanted: AtomicBool::new(false),
             wake: Notify::new(),
+            hint: Notify::new(),
         }
     }
 
@@ -44,6 +50,7 @@ impl RunSlots {
         if !slots.is_empty() {
             // Before the claim: what is submitted during it raises this again.
             self.has_backlog.store(false, Ordering::SeqCst);
+            self.is_wanted.store(false, Ordering::SeqCst);
         }
         slots
     }
@@ -59,11 +66,26 @@ impl RunSlots {
         self.wake_worker();
     }
 
+    /// Whether another run could begin.
+    pub(crate) fn has_free(&self) -> bool {
+        self.permits.available_permits() > 0
+    }
+
+    /// A job of another replica may wait in the store.
+    pub(crate) fn job_may_wait(&self) {
+        self.is_wanted.store(true, Ordering::SeqCst);
+        if self.has_free() {
+            self.hint.notify_one();
+        }
+    }
+
     /// Gives a slot back, to a job that waits if there is one.
     pub(crate) fn give_back(&self, slot: Option<RunSlot>) {
         drop(slot);
         if self.has_backlog.load(Ordering::SeqCst) {
             self.wake_worker();
+        } else if self.is_wanted.load(Ordering::SeqCst) {
+            self.hint.notify_one();
         }
     }
 
@@ -74,6 +96,11 @@ impl RunSlots {
     /// Waits until the worker is woken.
     pub(crate) async fn woken(&self) {
         self.wake.notified().await;
+    }
+
+    /// Waits until a job of another replica may wait, and a slot is free for it.
+    pub(crate) async fn hinted(&self) {
+        self.hint.notified().await;
     }
 }
 
@@ -109,6 +136,23 @@ mod tests {
         slots.leaves_backlog();
         slots.give_back(None);
         assert!(slots.woken().now_or_never().is_some());
+    }
+
+    #[test]
+    fn a_job_of_another_replica_is_looked_for_once_a_slot_is_free_and_holds_up_no_new_one() {
+        let slots = RunSlots::new(1, false);
+        let slot = slots.take_for_new();
+        slots.job_may_wait();
+        assert!(slots.hinted().now_or_never().is_none(), "no slot is free");
+        slots.give_back(slot);
+        assert!(slots.hinted().now_or_never().is_some());
+        let slot = slots.take_for_new();
+        assert!(slot.is_some());
+        slots.give_back(slot);
+        assert!(slots.hinted().now_or_never().is_some());
+        drop(slots.take_for_waiting(1));
+        slots.give_back(None);
+        assert!(slots.hinted().now_or_never().is_none(), "it was looked for");
     }
 
     #[test]

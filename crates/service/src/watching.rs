@@ -2,7 +2,6 @@
 //! gap or a repetition, to the last event.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use async_stream::try_stream;
 use futures_util::Stream;
@@ -16,12 +15,7 @@ use crate::events::{Event, FinalEvent, SERVER_STOPPING, is_final};
 use crate::numbered::Numbered;
 use crate::shared::{Service, Shared};
 use crate::submission::Accepted;
-
-/// Events read from the store at once.
-const PAGE: usize = 256;
-
-/// Pause between two looks at a job that does not run here.
-const POLL: Duration = Duration::from_millis(500);
+use crate::tails::{Halt, PAGE, Seen};
 
 /// Shown to the watchers of a job that does not end in this process.
 #[derive(Debug, Serialize)]
@@ -79,6 +73,7 @@ impl Service {
                 // read, and a job that has ended when it is read has all its events in the store.
                 let is_last_look = shared.lifecycle.abandon_runs.is_cancelled();
                 let live = shared.runs.get(id).and_then(|run| run.watch());
+                let mut follower = live.is_none().then(|| shared.followers.watch(id, last));
                 let Some(job) = shared.store.get(id).await? else { return };
                 loop {
                     let page = shared.store.events(id, last, PAGE).await?;
@@ -102,23 +97,45 @@ impl Service {
                     }
                     return;
                 }
-                let Some(mut live) = live else {
-                    if is_last_look {
-                        yield shared.server_stopping(id);
-                        return;
+                if let Some(mut live) = live {
+                    while let Some(event) = next(&mut live, &mut last).await {
+                        let ended = event.is_final();
+                        yield event;
+                        if ended {
+                            return;
+                        }
                     }
-                    tokio::select! {
-                        biased;
-                        () = shared.lifecycle.abandon_runs.cancelled() => {}
-                        () = shared.host.sleep(POLL) => {}
-                    }
+                }
+                let Some(follower) = &mut follower else { continue };
+                if is_last_look {
+                    yield shared.server_stopping(id);
+                    return;
+                }
+                if shared.runs.get(id).is_some() {
+                    // It has come meanwhile.
                     continue;
-                };
-                while let Some(event) = next(&mut live, &mut last).await {
-                    let ended = event.is_final();
-                    yield event;
-                    if ended {
-                        return;
+                }
+                follower.has_read(last);
+                loop {
+                    let seen = tokio::select! {
+                        biased;
+                        () = shared.lifecycle.abandon_runs.cancelled() => break,
+                        seen = follower.next() => seen,
+                    };
+                    match seen {
+                        Seen::Event(event) => {
+                            last = event.id;
+                            let event = Event::from(event);
+                            let ended = event.is_final();
+                            yield event;
+                            if ended {
+                                return;
+                            }
+                        }
+                        Seen::Delta(delta) => yield delta.into(),
+                        Seen::Halt(Halt::Unknown) => return,
+                        // It is read to its end, or watched here.
+                        Seen::Halt(Halt::Here | Halt::Ended) => break,
                     }
                 }
             }

@@ -14,6 +14,12 @@ const TICK: Duration = Duration::from_secs(1);
 /// Part of [`TICK`] by which the looks of several replicas are spread.
 const SPREAD: f64 = 0.2;
 
+/// The claims of replicas that hear of a waiting job are spread over this time.
+const HINT_SPREAD: Duration = Duration::from_millis(25);
+
+/// Where such a claim was in vain, the next one waits for this long.
+const HINT_PAUSE: Duration = Duration::from_millis(100);
+
 /// Jobs per call of the store, so that no call holds it for long.
 const BATCH: usize = 256;
 
@@ -24,14 +30,35 @@ pub(crate) async fn work(shared: Arc<Shared>) {
         () = shared.lifecycle.stopped.cancelled() => return,
         () = shared.lifecycle.taken_over.wait() => {}
     }
+    let host = &shared.host;
+    let mut next_turn = Duration::ZERO;
+    let mut next_hint = Duration::ZERO;
+    let mut is_hinted = false;
     loop {
-        log_failure(&shared, take_turn(&shared).await);
-        tokio::select! {
+        if is_hinted {
+            let claimed = claim_jobs(&shared).await;
+            if !matches!(claimed, Ok(1..)) {
+                // Others were faster.
+                next_hint = host.elapsed() + HINT_PAUSE;
+            }
+            log_failure(&shared, claimed.map(|_| ()));
+        } else {
+            log_failure(&shared, take_turn(&shared).await);
+            next_turn = host.elapsed() + pause(&shared);
+        }
+        let hinted = async {
+            shared.slots.hinted().await;
+            let spread = HINT_SPREAD.mul_f64(host.random());
+            let pause = next_hint.saturating_sub(host.elapsed());
+            host.sleep(spread.max(pause)).await;
+        };
+        is_hinted = tokio::select! {
             biased;
             () = shared.lifecycle.stopped.cancelled() => return,
-            () = shared.slots.woken() => {}
-            () = shared.host.sleep(pause(&shared)) => {}
-        }
+            () = shared.slots.woken() => false,
+            () = host.sleep(next_turn.saturating_sub(host.elapsed())) => false,
+            () = hinted => true,
+        };
     }
 }
 
@@ -60,11 +87,15 @@ async fn take_turn(shared: &Arc<Shared>) -> Result<(), Error> {
     }
     // Taken before looking at `draining`: a drain that begins now waits for these claims.
     let _claims = shared.lifecycle.tasks.token();
-    if !shared.lifecycle.is_draining() || !shared.store.is_durable() {
+    if claims(shared) {
         end_overdue_jobs(shared).await?;
-        claim_jobs(shared).await?;
     }
-    Ok(())
+    claim_jobs(shared).await.map(|_| ())
+}
+
+/// Whether jobs are claimed.
+fn claims(shared: &Shared) -> bool {
+    !shared.lifecycle.is_draining() || !shared.store.is_durable()
 }
 
 /// A store that does not answer is asked again at the next tick.
@@ -93,12 +124,15 @@ async fn end_overdue_jobs(shared: &Arc<Shared>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Starts as many jobs as there are free slots.
-async fn claim_jobs(shared: &Arc<Shared>) -> Result<(), Error> {
-    while shared.lease_is_relied_on() {
+/// Starts as many jobs as there are free slots; returns how many.
+async fn claim_jobs(shared: &Arc<Shared>) -> Result<usize, Error> {
+    // In this order, as above.
+    let _claims = shared.lifecycle.tasks.token();
+    let mut started = 0;
+    while claims(shared) && shared.lease_is_relied_on() {
         let slots = shared.slots.take_for_waiting(BATCH);
         if slots.is_empty() {
-            return Ok(());
+            break;
         }
         let claimed = shared
             .store
@@ -113,11 +147,12 @@ async fn claim_jobs(shared: &Arc<Shared>) -> Result<(), Error> {
         let was_all = claimed.len() < slots.len();
         for (claimed, slot) in claimed.into_iter().zip(slots) {
             Execution::start(shared, claimed, Some(slot));
+            started += 1;
         }
         if was_all {
-            return Ok(());
+            break;
         }
         shared.slots.leaves_backlog();
     }
-    Ok(())
+    Ok(started)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jobs::memory::{Limits, MemoryStore};
+use jobs::signals::NoSignals;
 use lang::source::Source;
 use outbound::{Answer as Reply, Error as NoReply, Post, Request};
 use server::App;
@@ -96,6 +97,7 @@ impl Server {
         let access = access.map(Arc::new);
         let service = Service::new(Config {
             store: Arc::new(MemoryStore::new(Limits::default())),
+            signals: Arc::new(NoSignals),
             models: Arc::new(model.clone()),
             host: Arc::new(Machine::new()),
             webhooks: Some(Webhooks {

@@ -15,6 +15,7 @@ use futures_util::{Stream, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 use jobs::job::{Job, JobId, Status};
 use jobs::memory::MemoryStore;
+use jobs::signals::NoSignals;
 use jobs::store::JobStore;
 use lang::source::Source;
 use llm::chat::{ChatReply, ChatRequest, Content, Delta, FinishReason, Usage};
@@ -320,6 +321,7 @@ impl Fixture {
     ) -> Self {
         Self::of(models, |models| Config {
             store,
+            signals: Arc::new(NoSignals),
             models,
             host,
             webhooks,
@@ -338,6 +340,7 @@ impl Fixture {
     ) -> Self {
         Self::of(models, |models| Config {
             store,
+            signals: Arc::new(NoSignals),
             models,
             host,
             webhooks: None,

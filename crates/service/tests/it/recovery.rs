@@ -7,6 +7,7 @@ use engine::host::Host;
 use jiff::Timestamp;
 use jobs::job::{JobId, NewJob, Status, Workload};
 use jobs::json::Json;
+use jobs::signals::NoSignals;
 use jobs::store::{CancelRequested, JobStore, Replica, ReplicaId, SubmitOptions};
 use serde_json::json;
 use service::submission::SubmitError;
@@ -307,6 +308,7 @@ async fn alone_on_its_store_a_process_goes_on_at_once_with_what_a_dead_one_left(
     };
     let service = Service::new(Config {
         store: store.clone(),
+        signals: Arc::new(NoSignals),
         models: Arc::new(Fakes(models.clone())),
         host,
         webhooks: None,

@@ -221,6 +221,7 @@ async fn serve_until_told(
             host.clone(),
             telemetry.metrics(),
         )),
+        signals: Arc::new(jobs::signals::NoSignals),
         models: answering.models,
         host,
         webhooks: Some(webhooks),

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use engine::host::Host;
 use jobs::forward::Verb;
 use jobs::job::JobId;
+use jobs::signals::NoSignals;
 use jobs::store::{Claimed, Error};
 use lang::source::Source;
 use llm::chat::{ChatReply, ChatRequest, Content, Delta, FinishReason, Usage};
@@ -53,6 +54,7 @@ impl Process {
                 memory: world.store.clone(),
                 faults: part.clone(),
             }),
+            signals: Arc::new(NoSignals),
             models: Arc::new(part.clone()),
             host: Arc::new(part.clone()),
             webhooks: None,
