@@ -38,6 +38,8 @@ mod reads;
 mod removal;
 mod replicas;
 mod sessions;
+mod signal_batch;
+mod signals;
 mod spend;
 mod submission;
 mod tails;
@@ -72,6 +74,7 @@ pub use connect::ConnectError;
 pub use open::OpenError;
 pub use options::{Clock, Options, Url, UrlError};
 pub use sessions::Activity;
+pub use signals::PostgresSignals;
 
 /// See the module.
 pub struct PostgresStore {

@@ -15,7 +15,7 @@ use futures_util::{Stream, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 use jobs::job::{Job, JobId, Status};
 use jobs::memory::MemoryStore;
-use jobs::signals::NoSignals;
+use jobs::signals::{NoSignals, Signals};
 use jobs::store::JobStore;
 use lang::source::Source;
 use llm::chat::{ChatReply, ChatRequest, Content, Delta, FinishReason, Usage};
@@ -322,6 +322,26 @@ impl Fixture {
         Self::of(models, |models| Config {
             store,
             signals: Arc::new(NoSignals),
+            models,
+            host,
+            webhooks,
+            accounts: None,
+            settings,
+        })
+    }
+
+    /// As one of several replicas.
+    pub(crate) fn sharing(
+        store: Arc<dyn JobStore>,
+        signals: Arc<dyn Signals>,
+        host: Arc<TestHost>,
+        settings: Settings,
+        models: Arc<FakeModels>,
+        webhooks: Option<Webhooks>,
+    ) -> Self {
+        Self::of(models, |models| Config {
+            store,
+            signals,
             models,
             host,
             webhooks,

@@ -7,6 +7,7 @@ mod admitting;
 mod cancelling;
 mod checkpoints;
 mod draining;
+mod elsewhere;
 mod events;
 mod expiring;
 mod fixture;
