@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use engine::event::SEALED;
+use engine::event::{EventKind, SEALED};
 use jobs::job::{End, Ending};
 use jobs::json::Json;
 use jobs::signals::Delta;
@@ -142,4 +142,21 @@ impl FinalEvent {
 /// Whether no event follows one of that kind.
 pub(crate) fn is_final(kind: &str) -> bool {
     matches!(kind, "run_completed" | "run_failed" | "run_cancelled")
+}
+
+/// `event` of a run's event as it stands in JSON.
+pub(crate) fn name_of(kind: &EventKind) -> &'static str {
+    match kind {
+        EventKind::RunStarted { .. } => "run_started",
+        EventKind::NodeStarted { .. } => "node_started",
+        EventKind::LlmDelta { .. } => "llm_delta",
+        EventKind::NodeRetried { .. } => "node_retried",
+        EventKind::NodeWarning { .. } => "node_warning",
+        EventKind::NodeCompleted { .. } => "node_completed",
+        EventKind::NodeFailed { .. } => "node_failed",
+        EventKind::GateFailed { .. } => "gate_failed",
+        EventKind::RunCompleted { .. } => "run_completed",
+        EventKind::RunFailed { .. } => "run_failed",
+        EventKind::RunCancelled { .. } => "run_cancelled",
+    }
 }

@@ -410,15 +410,10 @@ impl Execution {
                 if let Outcome::Failed(failure) = &finished.outcome {
                     self.tell_failure(failure);
                 }
-                self.shared.lifecycle.run_ended();
-                if self.waited || self.run.has_remote_watch() {
-                    self.shared.publish(Signal::Ended(job.id));
-                }
+                let is_followed = self.waited || self.run.has_remote_watch();
+                self.shared.has_ended(&job, is_followed);
                 if let Some(telemetry) = self.run.telemetry() {
                     telemetry.ended(&finished);
-                }
-                if job.webhook.is_some() {
-                    self.shared.delivery_may_be_due();
                 }
                 Some(job)
             }

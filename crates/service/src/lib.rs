@@ -26,6 +26,7 @@ mod event_log;
 pub mod events;
 mod execution;
 mod expiry;
+mod followers;
 /// What `fuzz/` calls; each function takes any bytes.
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Retries;
 use crate::event_log::{EventLog, LiveEvent};
-use crate::events::{Event, FinalEvent};
+use crate::events::{Event, FinalEvent, name_of};
 use crate::numbered::Numbered;
 use crate::remote_watch::{COLLECT, RemoteWatch};
 use crate::run_record::RunRecord;
@@ -393,7 +393,7 @@ impl Observer for LiveRun {
                 if !log.is_watched() {
                     return;
                 }
-                let (name, kind) = (name(kind), kind.clone());
+                let (name, kind) = (name_of(kind), kind.clone());
                 let delta = Numbered {
                     id: event.id,
                     at: event.at,
@@ -440,12 +440,12 @@ impl Observer for LiveRun {
                     };
                     StoredEvent {
                         id,
-                        kind: Cow::Borrowed(name(kind)),
+                        kind: Cow::Borrowed(name_of(kind)),
                         data: kept.written(),
                     }
                 } else {
                     let kind = kind.clone();
-                    self.stored(&log, name(&event.kind), Numbered { id, at, kind })
+                    self.stored(&log, name_of(&event.kind), Numbered { id, at, kind })
                 };
                 let is_replayed = self.backing.store.is_durable() && event.kind == PROGRESS_EVENT;
                 let replayed = if is_replayed {
@@ -484,22 +484,5 @@ impl Checkpoint for LiveRun {
         LiveRun::save(self, None)
             .await
             .map_err(|error| CheckpointError(error.to_string()))
-    }
-}
-
-/// `event` as it stands in JSON.
-fn name(kind: &EventKind) -> &'static str {
-    match kind {
-        EventKind::RunStarted { .. } => "run_started",
-        EventKind::NodeStarted { .. } => "node_started",
-        EventKind::LlmDelta { .. } => "llm_delta",
-        EventKind::NodeRetried { .. } => "node_retried",
-        EventKind::NodeWarning { .. } => "node_warning",
-        EventKind::NodeCompleted { .. } => "node_completed",
-        EventKind::NodeFailed { .. } => "node_failed",
-        EventKind::GateFailed { .. } => "gate_failed",
-        EventKind::RunCompleted { .. } => "run_completed",
-        EventKind::RunFailed { .. } => "run_failed",
-        EventKind::RunCancelled { .. } => "run_cancelled",
     }
 }

@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use engine::host::Host;
 use engine::watch::Telemetry;
-use jobs::job::JobId;
+use jobs::job::{Job, JobId};
 use jobs::signals::{Signal, Signals};
 use jobs::store::{CancelRequested, Error, JobStore};
 use llm::model::Models;
 
 use crate::expiry::ReadJobs;
+use crate::followers::Followers;
 use crate::in_flight::InFlight;
 use crate::lifecycle::Lifecycle;
 use crate::live::{Backing, LiveRun};
@@ -22,7 +23,6 @@ use crate::replica_lease::ReplicaLease;
 use crate::settings::Settings;
 use crate::slots::RunSlots;
 use crate::store_health::StoreHealth;
-use crate::tails::Followers;
 use crate::webhooks::queue::DeliveryQueue;
 use crate::workflows::Workflows;
 
@@ -86,8 +86,19 @@ impl Shared {
         }
     }
 
+    /// A run of this process has ended, and that is stored. Clients of other replicas may follow it.
+    pub(crate) fn has_ended(&self, job: &Job, is_followed: bool) {
+        self.lifecycle.run_ended();
+        if is_followed {
+            self.publish(Signal::Ended(job.id));
+        }
+        if job.webhook.is_some() {
+            self.delivery_may_be_due();
+        }
+    }
+
     /// A job with a webhook may have ended.
-    pub(crate) fn delivery_may_be_due(&self) {
+    fn delivery_may_be_due(&self) {
         self.deliveries.may_be_due();
         if self.deliveries.webhooks().is_none() || self.lifecycle.is_draining() {
             self.publish(Signal::DeliveriesDue);

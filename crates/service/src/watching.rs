@@ -12,10 +12,10 @@ use tokio::sync::broadcast::Receiver;
 
 use crate::event_log::LiveEvent;
 use crate::events::{Event, FinalEvent, SERVER_STOPPING, is_final};
+use crate::followers::{Halt, PAGE, Seen};
 use crate::numbered::Numbered;
 use crate::shared::{Service, Shared};
 use crate::submission::Accepted;
-use crate::tails::{Halt, PAGE, Seen};
 
 /// Shown to the watchers of a job that does not end in this process.
 #[derive(Debug, Serialize)]

@@ -120,8 +120,7 @@ impl Batch {
 
     fn add_delta(&mut self, delta: Delta) -> bool {
         let bytes = bytes_of(&delta);
-        let fits =
-            bytes <= MAX_DELTA_BYTES && self.delta_bytes + bytes <= MAX_WAITING_DELTA_BYTES;
+        let fits = bytes <= MAX_DELTA_BYTES && self.delta_bytes + bytes <= MAX_WAITING_DELTA_BYTES;
         if fits {
             self.delta_bytes += bytes;
             self.deltas.push_back(delta);
@@ -311,7 +310,8 @@ mod tests {
         for payload in ["", "hello", "{}", "{\"from\":7}"] {
             assert!(read(payload).is_none(), "{payload}");
         }
-        let later = format!("{{\"from\":\"{FROM}\",\"kinds\":{{\"jobs_waiting\":true}},\"new\":[1]}}");
+        let later =
+            format!("{{\"from\":\"{FROM}\",\"kinds\":{{\"jobs_waiting\":true}},\"new\":[1]}}");
         assert_eq!(read(&later).unwrap().1.len(), 1);
     }
 }

@@ -70,15 +70,16 @@ struct Shared {
 }
 
 impl PostgresSignals {
-    /// Connects, now or when the server is there, and stays connected until this is dropped.
+    /// Connects, now or when the server is there, and stays connected until this is dropped. `id` is a
+    /// fresh one.
     ///
     /// # Panics
     /// Outside a Tokio runtime.
-    pub fn start(options: &Options) -> Self {
+    pub fn start(options: &Options, id: Uuid) -> Self {
         let url = options.listen_url.as_ref().unwrap_or(&options.url);
         let target = Target::new(url, &options.tls);
         let shared = Arc::new(Shared {
-            id: Uuid::now_v7(),
+            id,
             batch: Mutex::default(),
             waits: Notify::new(),
             heard: broadcast::Sender::new(HEARD_BUFFER),

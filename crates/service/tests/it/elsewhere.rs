@@ -179,14 +179,13 @@ async fn deltas_come_to_a_watcher_elsewhere_in_their_place_or_not_at_all() {
         let mut last = 0;
         let mut texts = [String::new(), String::new()];
         for event in &seen {
-            match event.id {
-                Some(id) => last = id,
-                None => {
-                    let delta: serde_json::Value = event.data.read().unwrap();
-                    assert_eq!(delta["id"], last, "{delta}");
-                    texts[usize::from(delta["node"] == "b")] += delta["text"].as_str().unwrap();
-                }
+            if let Some(id) = event.id {
+                last = id;
+                continue;
             }
+            let delta: serde_json::Value = event.data.read().unwrap();
+            assert_eq!(delta["id"], last, "{delta}");
+            texts[usize::from(delta["node"] == "b")] += delta["text"].as_str().unwrap();
         }
         let expected = if has_signals { "bees hum" } else { "" };
         assert_eq!(texts, [expected, expected]);
