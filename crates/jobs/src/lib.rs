@@ -1,6 +1,8 @@
 //! Job records and the stores that keep them. Knows nothing of workflows, models or HTTP: inputs,
 //! outputs, progress and events are opaque [`Json`](json::Json).
 
+pub mod allotment;
+mod allotments;
 mod fairness;
 pub mod forward;
 mod id;

@@ -45,6 +45,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use crate::allotments::Allotments;
 use crate::fairness;
 use crate::job::{Definition, Ending, Job, JobId, NewJob, Status, Transition, Workload};
 use crate::json::Json;
@@ -77,6 +78,7 @@ struct Sums {
     by_day: BTreeMap<(Day, Arc<str>), Spent>,
     /// The number of the last batch of each writer, and the last day it was about.
     last_batches: BTreeMap<ReplicaId, (u64, Day)>,
+    allotments: Allotments,
 }
 
 impl MemoryStore {

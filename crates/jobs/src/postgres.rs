@@ -17,6 +17,7 @@
 //! **Durability.** What was answered was committed as the server's `synchronous_commit` has it.
 
 mod admission;
+mod allotments;
 mod batch;
 mod claims;
 mod commands;

@@ -1,5 +1,5 @@
-//! What API keys have spent, by day. The store only adds up; it does not know how much a key may
-//! spend. Callers pass differences, so that several processes can share a store.
+//! What API keys have spent, by day, and what is set aside for them. Callers pass differences, so that
+//! several processes can share a store.
 
 use std::fmt;
 use std::ops::AddAssign;
@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
+use crate::allotment::{Allotment, Amounts, Wish};
 use crate::id::ReplicaId;
 use crate::store::Error;
 
@@ -94,6 +95,15 @@ impl AddAssign for Spent {
     }
 }
 
+impl From<&Spent> for Amounts {
+    fn from(spent: &Spent) -> Self {
+        Self {
+            tokens: spent.tokens(),
+            nano_usd: spent.cost_nano_usd,
+        }
+    }
+}
+
 /// What one key spent on one day, or what is to be added to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyDay {
@@ -114,6 +124,18 @@ pub struct BatchNumber {
     pub number: u64,
 }
 
+/// The answer to [`SpendStore::allot`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allotted {
+    /// The time by which the store judges: its day is the day of the limits.
+    pub now: Timestamp,
+    /// The new sums of what was spent, in the order of the call.
+    pub sums: Vec<Spent>,
+    /// For each wish, in the same order: what all replicas together have spent on it today, and what
+    /// this one has.
+    pub allotments: Vec<(Spent, Allotment)>,
+}
+
 /// A store's sums. Each verb is atomic. Sums are as durable as the jobs of the same store.
 #[async_trait]
 pub trait SpendStore: Send + Sync + fmt::Debug {
@@ -121,6 +143,19 @@ pub trait SpendStore: Send + Sync + fmt::Debug {
     /// number is not above the last one of its writer was added before, by a call whose answer was
     /// lost; it adds nothing.
     async fn spend(&self, batch: BatchNumber, more: Vec<KeyDay>) -> Result<Vec<Spent>, Error>;
+
+    /// Adds as [`spend`](Self::spend) does, and sets what a replica has set aside of the limits of these
+    /// keys, each key at most once, in the same step: what is spent moves from there to the sums. See
+    /// [`allotment`](crate::allotment) for what is granted. A replica that is not alive has nothing set
+    /// aside. Repeated, it answers as before.
+    async fn allot(
+        &self,
+        batch: BatchNumber,
+        by: ReplicaId,
+        more: Vec<KeyDay>,
+        wishes: Vec<Wish>,
+        now: Timestamp,
+    ) -> Result<Allotted, Error>;
 
     /// The sums from that day on, the oldest first, of one key or of all keys.
     async fn spent(&self, key: Option<&str>, since: Day) -> Result<Vec<KeyDay>, Error>;

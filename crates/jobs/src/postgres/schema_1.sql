@@ -211,3 +211,19 @@ CREATE TABLE spending_batches (
     number bigint NOT NULL,
     at timestamptz NOT NULL DEFAULT now()
 );
+
+-- What a living replica has set aside of the limits of a key: `nano_usd` in billionths of a dollar,
+-- `requests` as its last batch was granted them.
+CREATE TABLE allotments (
+    key text NOT NULL,
+    replica uuid NOT NULL,
+    tokens bigint NOT NULL,
+    nano_usd bigint NOT NULL,
+    requests bigint NOT NULL,
+    PRIMARY KEY (key, replica)
+) WITH (fillfactor = 50);
+-- The requests per minute of a key: when its bucket will be full, in nanoseconds since 1970.
+CREATE TABLE request_buckets (
+    key text PRIMARY KEY,
+    full_at bigint NOT NULL
+) WITH (fillfactor = 50);

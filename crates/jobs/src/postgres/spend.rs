@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::PostgresStore;
 use super::fault::Failure;
-use super::sessions::{Params, Session};
+use super::sessions::{Param, Params, Session};
 use super::values::{signed, text, unsigned};
-use crate::spend::{BatchNumber, Day, KeyDay, SpendStore, Spent};
+use crate::allotment::Wish;
+use crate::id::ReplicaId;
+use crate::spend::{Allotted, BatchNumber, Day, KeyDay, SpendStore, Spent};
 use crate::store::Error;
 
 const SUMS: &str =
@@ -20,7 +23,7 @@ const SUMS: &str =
 /// `$1` and `$2`: the number of the batch; then columns as in [`SUMS`]. One statement: a batch that was
 /// noted before adds nothing. Rows are changed in the order of key and day by everybody. Sums end at
 /// the greatest number.
-const SPEND: &str = "
+pub(super) const SPEND: &str = "
     WITH noted AS (
         INSERT INTO flowmill.spending_batches AS b (writer, number) VALUES ($1, $2)
         ON CONFLICT (writer) DO UPDATE SET number = excluded.number, at = now()
@@ -43,21 +46,106 @@ const SPEND: &str = "
         cost_nano_usd = least(s.cost_nano_usd::numeric + excluded.cost_nano_usd, 9223372036854775807)
     RETURNING requests, runs, model_calls, input_tokens, output_tokens, cost_nano_usd, day, key";
 
+/// What is to be added, or the new sums, by day and key: each row is changed once.
+pub(super) struct Spending(BTreeMap<(Day, Arc<str>), Spent>);
+
+/// What [`SPEND`] takes.
+pub(super) struct Columns<'a> {
+    writer: ReplicaId,
+    number: i64,
+    sums: [Vec<i64>; 6],
+    days: Vec<i64>,
+    keys: Vec<&'a str>,
+}
+
+impl Spending {
+    pub(super) fn of(more: &[KeyDay]) -> Self {
+        let mut sums: BTreeMap<(Day, Arc<str>), Spent> = BTreeMap::new();
+        for KeyDay { key, day, spent } in more {
+            *sums.entry((*day, key.clone())).or_default() += *spent;
+        }
+        Self(sums)
+    }
+
+    pub(super) fn read(rows: &[Row]) -> Result<Self, tokio_postgres::Error> {
+        let sum = |row| key_day(row).map(|sum| ((sum.day, sum.key), sum.spent));
+        Ok(Self(rows.iter().map(sum).collect::<Result<_, _>>()?))
+    }
+
+    pub(super) fn columns(&self, batch: BatchNumber) -> Columns<'_> {
+        let column = |of: fn(&Spent) -> u64| -> Vec<i64> {
+            self.0.values().map(|spent| signed(of(spent))).collect()
+        };
+        Columns {
+            writer: batch.writer,
+            number: signed(batch.number),
+            sums: [
+                column(|spent| spent.requests),
+                column(|spent| spent.runs),
+                column(|spent| spent.model_calls),
+                column(|spent| spent.input_tokens),
+                column(|spent| spent.output_tokens),
+                column(|spent| spent.cost_nano_usd),
+            ],
+            days: self.0.keys().map(|(day, _)| day.0).collect(),
+            keys: self.0.keys().map(|(_, key)| &**key).collect(),
+        }
+    }
+
+    /// The sum of that key on that day.
+    pub(super) fn sum(&self, KeyDay { key, day, .. }: KeyDay) -> Spent {
+        self.0.get(&(day, key)).copied().unwrap_or_default()
+    }
+}
+
+impl Columns<'_> {
+    pub(super) fn parameters(&self) -> [Param<'_>; 10] {
+        let [
+            requests,
+            runs,
+            model_calls,
+            input_tokens,
+            output_tokens,
+            cost_nano_usd,
+        ] = &self.sums;
+        [
+            (&self.writer, Type::UUID),
+            (&self.number, Type::INT8),
+            (requests, Type::INT8_ARRAY),
+            (runs, Type::INT8_ARRAY),
+            (model_calls, Type::INT8_ARRAY),
+            (input_tokens, Type::INT8_ARRAY),
+            (output_tokens, Type::INT8_ARRAY),
+            (cost_nano_usd, Type::INT8_ARRAY),
+            (&self.days, Type::INT8_ARRAY),
+            (&self.keys, Type::TEXT_ARRAY),
+        ]
+    }
+}
+
 #[async_trait]
 impl SpendStore for PostgresStore {
     async fn spend(&self, batch: BatchNumber, more: Vec<KeyDay>) -> Result<Vec<Spent>, Error> {
-        // Each row is changed once.
-        let mut sums: BTreeMap<(Day, Arc<str>), Spent> = BTreeMap::new();
-        for KeyDay { key, day, spent } in &more {
-            *sums.entry((*day, key.clone())).or_default() += *spent;
-        }
-        let sums = Arc::new(sums);
+        let spending = Arc::new(Spending::of(&more));
         let sums = self
             .sessions
-            .run(move |session| Box::pin(spend(session, batch, sums.clone())))
+            .run(move |session| {
+                let spending = spending.clone();
+                Box::pin(async move { spend(session, batch, &spending).await })
+            })
             .await?;
-        let of = |KeyDay { key, day, .. }| sums.get(&(day, key)).copied().unwrap_or_default();
-        Ok(more.into_iter().map(of).collect())
+        Ok(more.into_iter().map(|more| sums.sum(more)).collect())
+    }
+
+    async fn allot(
+        &self,
+        batch: BatchNumber,
+        by: ReplicaId,
+        more: Vec<KeyDay>,
+        wishes: Vec<Wish>,
+        now: Timestamp,
+    ) -> Result<Allotted, Error> {
+        self.allot(batch, by, more, wishes, now).await
     }
 
     async fn spent(&self, key: Option<&str>, since: Day) -> Result<Vec<KeyDay>, Error> {
@@ -102,28 +190,11 @@ impl SpendStore for PostgresStore {
 async fn spend(
     session: &mut Session,
     batch: BatchNumber,
-    more: Arc<BTreeMap<(Day, Arc<str>), Spent>>,
-) -> Result<BTreeMap<(Day, Arc<str>), Spent>, Failure> {
-    let column = |of: fn(&Spent) -> u64| -> Vec<i64> {
-        more.values().map(|spent| signed(of(spent))).collect()
-    };
-    let days: Vec<_> = more.keys().map(|(day, _)| day.0).collect();
-    let keys: Vec<_> = more.keys().map(|(_, key)| &**key).collect();
-    let parameters: Params<'_> = &[
-        (&batch.writer, Type::UUID),
-        (&signed(batch.number), Type::INT8),
-        (&column(|spent| spent.requests), Type::INT8_ARRAY),
-        (&column(|spent| spent.runs), Type::INT8_ARRAY),
-        (&column(|spent| spent.model_calls), Type::INT8_ARRAY),
-        (&column(|spent| spent.input_tokens), Type::INT8_ARRAY),
-        (&column(|spent| spent.output_tokens), Type::INT8_ARRAY),
-        (&column(|spent| spent.cost_nano_usd), Type::INT8_ARRAY),
-        (&days, Type::INT8_ARRAY),
-        (&keys, Type::TEXT_ARRAY),
-    ];
-    let rows = session.query(SPEND, parameters).await?;
-    let sum = |row| key_day(row).map(|sum| ((sum.day, sum.key), sum.spent));
-    Ok(rows.iter().map(sum).collect::<Result<_, _>>()?)
+    more: &Spending,
+) -> Result<Spending, Failure> {
+    let columns = more.columns(batch);
+    let rows = session.query(SPEND, &columns.parameters()).await?;
+    Ok(Spending::read(&rows)?)
 }
 
 fn key_day(row: &Row) -> Result<KeyDay, tokio_postgres::Error> {

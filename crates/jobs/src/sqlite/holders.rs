@@ -11,6 +11,7 @@ use rusqlite::{Connection, params_from_iter};
 
 use super::tables::{CHUNK, Tables};
 use super::values::limit;
+use crate::allotments::Allotments;
 use crate::id::ReplicaId;
 use crate::job::{JobId, Status};
 use crate::replicas::Replicas;
@@ -18,6 +19,7 @@ use crate::replicas::Replicas;
 #[derive(Debug)]
 pub(super) struct Holders {
     replicas: Mutex<Replicas>,
+    allotments: Mutex<Allotments>,
     /// Some jobs may have lapsed that no claim has taken yet. Whoever lets jobs lapse sets it after
     /// that; a claim clears it before it looks for them, and sets it again unless it finds none.
     may_have_lapsed: AtomicBool,
@@ -27,6 +29,7 @@ impl Default for Holders {
     fn default() -> Self {
         Self {
             replicas: Mutex::default(),
+            allotments: Mutex::default(),
             may_have_lapsed: AtomicBool::new(true),
         }
     }
@@ -37,6 +40,12 @@ impl Holders {
         self.replicas
             .lock()
             .expect("nothing panics while it holds the replicas")
+    }
+
+    pub(super) fn allotments(&self) -> MutexGuard<'_, Allotments> {
+        self.allotments
+            .lock()
+            .expect("nothing panics while it holds the allotments")
     }
 
     /// Has the next claim look for jobs that have lapsed.

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use rusqlite::{Row, params};
 
 use super::SqliteStore;
 use super::fault::Failure;
 use super::tables::Tables;
-use crate::spend::{BatchNumber, Day, KeyDay, SpendStore, Spent};
+use crate::allotment::{Amounts, Wish, nanoseconds};
+use crate::id::ReplicaId;
+use crate::spend::{Allotted, BatchNumber, Day, KeyDay, SpendStore, Spent};
 use crate::store::Error;
 
 const SUMS: &str =
@@ -19,13 +22,25 @@ impl SpendStore for SqliteStore {
     async fn spend(&self, batch: BatchNumber, more: Vec<KeyDay>) -> Result<Vec<Spent>, Error> {
         self.writer
             .write(move |tables| {
-                let is_new = tables.is_new_batch(batch, &more)?;
-                let spend = |more: &KeyDay| {
-                    let spent = if is_new { more.spent } else { Spent::default() };
-                    tables.spend(more, spent)
+                let Some(day) = more.iter().map(|more| more.day).max() else {
+                    return Ok(Vec::new());
                 };
-                more.iter().map(spend).collect()
+                let is_new = tables.is_new_batch(batch, day)?;
+                tables.add(&more, is_new)
             })
+            .await
+    }
+
+    async fn allot(
+        &self,
+        batch: BatchNumber,
+        by: ReplicaId,
+        more: Vec<KeyDay>,
+        wishes: Vec<Wish>,
+        now: Timestamp,
+    ) -> Result<Allotted, Error> {
+        self.writer
+            .write(move |tables| tables.allot(batch, by, &more, &wishes, now))
             .await
     }
 
@@ -57,16 +72,57 @@ impl SpendStore for SqliteStore {
 
 impl Tables<'_> {
     /// Notes the number of a batch; false if it was noted before.
-    fn is_new_batch(&self, batch: BatchNumber, more: &[KeyDay]) -> Result<bool, Failure> {
-        let Some(day) = more.iter().map(|more| more.day.0).max() else {
-            return Ok(true);
-        };
+    fn is_new_batch(&self, batch: BatchNumber, day: Day) -> Result<bool, Failure> {
         let noted = self.execute(
             "INSERT INTO spending_batches (writer, number, day) VALUES (?1, ?2, ?3)
              ON CONFLICT (writer) DO UPDATE SET number = ?2, day = max(day, ?3) WHERE number < ?2",
-            params![batch.writer, batch.number, day],
+            params![batch.writer, batch.number, day.0],
         )?;
         Ok(noted > 0)
+    }
+
+    fn add(&self, more: &[KeyDay], is_new: bool) -> Result<Vec<Spent>, Failure> {
+        let spend = |more: &KeyDay| {
+            let spent = if is_new { more.spent } else { Spent::default() };
+            self.spend(more, spent)
+        };
+        more.iter().map(spend).collect()
+    }
+
+    /// What is set aside is not undone where the commit fails: the batch is repeated then, or the
+    /// process ends.
+    fn allot(
+        &self,
+        batch: BatchNumber,
+        by: ReplicaId,
+        more: &[KeyDay],
+        wishes: &[Wish],
+        now: Timestamp,
+    ) -> Result<Allotted, Failure> {
+        let today = Day::of(now);
+        let last_day = more.iter().map(|more| more.day).max();
+        let is_new = self.is_new_batch(batch, last_day.unwrap_or(today))?;
+        let sums = self.add(more, is_new)?;
+        let mut allotments = Vec::new();
+        for wish in wishes {
+            let spent = self.find(
+                &format!("SELECT {SUMS} FROM key_spending WHERE day = ?1 AND key = ?2"),
+                params![today.0, wish.key],
+                key_day,
+            )?;
+            let spent = spent.map(|found| found.spent).unwrap_or_default();
+            let amounts = Amounts::from(&spent);
+            let replicas = self.holders.replicas();
+            let is_alive = |replica| replicas.is_alive(replica);
+            let mut all = self.holders.allotments();
+            let allotment = all.allot(by, wish, amounts, is_new, nanoseconds(now), is_alive);
+            allotments.push((spent, allotment));
+        }
+        Ok(Allotted {
+            now,
+            sums,
+            allotments,
+        })
     }
 
     fn spend(&self, KeyDay { key, day, .. }: &KeyDay, spent: Spent) -> Result<Spent, Failure> {

@@ -1,6 +1,7 @@
 //! What every store must do, as many small cases. `suite!(name, store)` runs them all on fresh
 //! stores.
 
+pub(crate) mod allotments;
 pub(crate) mod cancel;
 pub(crate) mod claims;
 pub(crate) mod deliveries;
@@ -182,6 +183,21 @@ macro_rules! suite {
                 spend::sums_are_read_from_a_day_on_of_one_key_or_all,
                 spend::old_days_are_forgotten,
                 spend::a_batch_repeated_is_added_once,
+                allotments::what_replicas_set_aside_is_within_the_limit_together,
+                allotments::what_is_spent_moves_from_what_was_set_aside_to_the_sum,
+                allotments::what_is_kept_stays_whatever_was_spent,
+                allotments::an_allotment_repeated_is_made_once,
+                allotments::what_a_dead_replica_has_set_aside_is_free,
+                allotments::a_replica_that_is_not_registered_is_granted_nothing,
+                allotments::over_midnight_what_is_set_aside_stays_and_the_sum_begins_anew,
+                allotments::requests_are_granted_once_for_all_replicas,
+            }
+            #[tokio::test]
+            async fn many_replicas_at_once_stay_within_the_limit() {
+                let (store, _kept) = $store;
+                let store = vec![std::sync::Arc::new(store)];
+                crate::conformance::allotments::many_replicas_at_once_stay_within_the_limit(store)
+                    .await;
             }
             #[tokio::test]
             async fn many_who_spend_at_once_lose_nothing() {

@@ -1,5 +1,6 @@
 //! What is particular to PostgreSQL: several stores on one database.
 
+mod allotments;
 mod claims;
 mod deliveries;
 mod filled;

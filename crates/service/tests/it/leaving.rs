@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use jobs::allotment::Wish;
 use jobs::forward::Verb;
 use jobs::job::{JobId, Status};
 use jobs::key::{Changed, Hidden256, KeyChange, KeyRecord, KeyStore, Keys};
 use jobs::memory::MemoryStore;
-use jobs::spend::{BatchNumber, Day, KeyDay, SpendStore, Spent};
-use jobs::store::{Error, Filter, JobStore as _};
+use jobs::spend::{Allotted, BatchNumber, Day, KeyDay, SpendStore, Spent};
+use jobs::store::{Error, Filter, JobStore as _, ReplicaId};
 use service::access::{Access, Grants, KeyIssuer, KeyState, ListedKeys, NewKey, SecretSource};
 use service::limits::{Accounts, KeyUsage, Limits};
 use service::submission::{Accepted, RunRequest, SubmitError};
@@ -62,6 +63,17 @@ async fn slowly<T>(verb: impl Future<Output = T>) -> T {
 impl SpendStore for Slow {
     async fn spend(&self, batch: BatchNumber, more: Vec<KeyDay>) -> Result<Vec<Spent>, Error> {
         slowly(self.0.spend(batch, more)).await
+    }
+
+    async fn allot(
+        &self,
+        batch: BatchNumber,
+        by: ReplicaId,
+        more: Vec<KeyDay>,
+        wishes: Vec<Wish>,
+        now: Timestamp,
+    ) -> Result<Allotted, Error> {
+        slowly(self.0.allot(batch, by, more, wishes, now)).await
     }
 
     async fn spent(&self, key: Option<&str>, since: Day) -> Result<Vec<KeyDay>, Error> {

@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
+use jobs::allotment::Wish;
 use jobs::job::{Job, Status};
 use jobs::memory::MemoryStore;
-use jobs::spend::{BatchNumber, Day, KeyDay, SpendStore, Spent};
-use jobs::store::Error;
+use jobs::spend::{Allotted, BatchNumber, Day, KeyDay, SpendStore, Spent};
+use jobs::store::{Error, ReplicaId};
 use serde_json::json;
 use service::Settings;
 use service::access::{Access, KeyIssuer, ListedKeys, SecretSource};
@@ -270,6 +272,17 @@ impl SpendStore for Failing {
             return Err(Error::Unavailable("it fails".to_owned()));
         }
         self.memory.spend(batch, more).await
+    }
+
+    async fn allot(
+        &self,
+        batch: BatchNumber,
+        by: ReplicaId,
+        more: Vec<KeyDay>,
+        wishes: Vec<Wish>,
+        now: Timestamp,
+    ) -> Result<Allotted, Error> {
+        self.memory.allot(batch, by, more, wishes, now).await
     }
 
     async fn spent(&self, key: Option<&str>, since: Day) -> Result<Vec<KeyDay>, Error> {
