@@ -71,7 +71,7 @@ impl App {
         &self.0.service
     }
 
-    /// Lets only callers with an API key in, if there is an `access`.
+    /// Lets only callers with an API key in, if there is an `access` and it is in use.
     ///
     /// # Panics
     /// If it has been cloned: a clone would stay open to everyone.
@@ -84,7 +84,8 @@ impl App {
 
     /// The API keys; `None`: none are in use, and everyone is let in.
     pub(crate) fn access(&self) -> Option<&Arc<Access>> {
-        self.0.access.as_ref()
+        let access = self.0.access.as_ref();
+        access.filter(|access| access.is_in_use())
     }
 
     /// Counts requests per client; `None`: they are not limited.

@@ -13,9 +13,22 @@ use crate::refusal::{ProblemAnswer, Refusal};
 use crate::request::client;
 use crate::views::rate_limit::{RateLimitHeaders, seconds};
 
-/// Counts a request of an API key, or refuses it.
-pub(crate) fn of_key(app: &App, identity: &Identity) -> Result<Option<RateLimitHeaders>, Refusal> {
-    let window = identity.account().request();
+/// The headers of a request that was let in, or its refusal.
+pub(crate) type Admission = Result<Option<RateLimitHeaders>, Refusal>;
+
+/// Counts a request of an API key, or refuses it. `None`: with [`of_key_in_store`].
+pub(crate) fn of_key(app: &App, identity: &Identity) -> Option<Admission> {
+    let window = identity.account().request()?;
+    Some(admission(app, window))
+}
+
+/// Counts a request of an API key whose requests the store counts, or refuses it.
+pub(crate) async fn of_key_in_store(app: &App, identity: &Identity) -> Admission {
+    let window = identity.account().request_of_store().await;
+    admission(app, window)
+}
+
+fn admission(app: &App, window: Result<Option<Window>, Exceeded>) -> Admission {
     let window = window.map_err(|exceeded| refused(app, &exceeded))?;
     Ok(window.map(|window| standing(Limit::Requests, window)))
 }

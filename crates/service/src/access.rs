@@ -3,7 +3,8 @@
 //! Keys come from a store (`issuer` creates, rotates and revokes them) or from a read-only list
 //! (`listed`). All of them are kept in memory (`keyring`), so checking a key takes no read from the
 //! store. A change made here takes effect at once; one that another process makes in a shared store
-//! takes effect when its signal comes, at the latest after [`RELOAD_EVERY`].
+//! takes effect when its signal comes, at the latest after [`RELOAD_EVERY`]. So does the first key: a
+//! server that began without keys, and so let everyone in, lets in only callers with a key from then on.
 
 mod grants;
 mod issuer;
@@ -11,6 +12,7 @@ mod keyring;
 mod listed;
 mod secret;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -41,6 +43,8 @@ pub struct Access {
     listed: ListedKeys,
     accounts: Arc<Accounts>,
     ring: RwLock<Arc<Keyring>>,
+    /// There is a key, or was: from then on callers need one.
+    is_in_use: AtomicBool,
     /// Held from a change until its result has been read, so that an older reading never wins.
     changing: tokio::sync::Mutex<()>,
     /// Changes that are under way.
@@ -58,10 +62,19 @@ impl Access {
         listed: ListedKeys,
         accounts: Arc<Accounts>,
     ) -> Result<Option<Self>, Error> {
+        let access = Self::open_shared(issuer, listed, accounts).await?;
+        Ok(access.is_in_use().then_some(access))
+    }
+
+    /// As [`open`](Self::open), with the keys of a store in which other processes may create the first
+    /// one: see [`is_in_use`](Self::is_in_use).
+    pub async fn open_shared(
+        issuer: KeyIssuer,
+        listed: ListedKeys,
+        accounts: Arc<Accounts>,
+    ) -> Result<Self, Error> {
         let keys = issuer.store.keys().await?;
-        if keys.records.is_empty() && listed.is_empty() {
-            return Ok(None);
-        }
+        let is_in_use = !keys.records.is_empty() || !listed.is_empty();
         let hashing_key = keys
             .hashing_key
             .unwrap_or_else(|| Hidden256::from(issuer.secrets.secret()));
@@ -71,15 +84,22 @@ impl Access {
                 tracing::warn!(key = %record.id, "a key from FLOWMILL_API_KEYS replaces the key in the store with the same id");
             }
         }
-        Ok(Some(Self {
+        Ok(Self {
             issuer,
             listed,
             accounts,
             ring: RwLock::new(Arc::new(ring)),
+            is_in_use: AtomicBool::new(is_in_use),
             changing: tokio::sync::Mutex::default(),
             changes: TaskTracker::new(),
             signals: Arc::new(NoSignals),
-        }))
+        })
+    }
+
+    /// Whether callers need a key. Once they do, they always will: where all keys are revoked, no
+    /// caller gets in.
+    pub fn is_in_use(&self) -> bool {
+        self.is_in_use.load(Ordering::Relaxed)
     }
 
     /// Tells other processes of changes, and hears of theirs.
@@ -257,6 +277,9 @@ impl Access {
         let (listed, accounts) = (&self.listed, &self.accounts);
         let ring = Keyring::new(hashing_key, &keys.records, listed, accounts, Some(&before));
         *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+        if !keys.records.is_empty() && !self.is_in_use.swap(true, Ordering::Relaxed) {
+            tracing::info!("an API key was created: from now on callers need one");
+        }
         Ok(())
     }
 

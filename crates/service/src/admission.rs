@@ -63,6 +63,7 @@ impl Shared {
         job: Box<NewJob>,
         start: Start,
     ) -> Result<Accepted, SubmitError> {
+        self.in_flight.refreshed(job.owner.as_ref()).await;
         let (rest, answer) = self.begin(workflow, job, start, None)?;
         // It goes on by itself.
         drop(rest);
@@ -78,6 +79,7 @@ impl Shared {
         start: Start,
         max_wait: Duration,
     ) -> Result<InlineRun, SubmitError> {
+        self.in_flight.refreshed(job.owner.as_ref()).await;
         let hold = job.idempotency.is_none().then(|| max_wait.min(HOLD));
         let (mut rest, answer) = self.begin(workflow, job, start, hold)?;
         let answer = rest.until(answer).await;

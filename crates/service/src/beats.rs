@@ -30,7 +30,9 @@ pub(crate) async fn keep_beating(shared: Arc<Shared>) {
                     "this process was taken for dead, and its runs go to others; it registers again"
                 );
                 shared.give_up_runs();
-                shared.runs.begin_anew(ReplicaId(shared.host.new_id()));
+                let fresh = ReplicaId(shared.host.new_id());
+                shared.runs.begin_anew(fresh);
+                shared.in_flight.begin_anew(fresh);
                 beating.is_registered = false;
                 Duration::ZERO
             }

@@ -65,6 +65,13 @@ impl Service {
         lifecycle.abandon_runs.cancel();
         shared.deliveries.stop.cancel();
         shared.deliveries.deliverer.wait().await;
+        if shared.store.is_shared() {
+            // While what is set aside for the last calls still is.
+            tokio::select! {
+                () = shared.in_flight.write() => {}
+                () = shared.host.sleep(GRACE) => {}
+            }
+        }
         lifecycle.stopped.cancel();
         lifecycle.workers.wait().await;
         drained.handed_back = lifecycle.counts().1 - handed_back_before;

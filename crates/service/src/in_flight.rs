@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jobs::job::{Job, JobId, Status};
-use jobs::store::{Error, Filter, JobStore, OwnerLimits};
+use jobs::store::{Error, Filter, JobStore, OwnerLimits, ReplicaId};
 
 use crate::limits::{Account, Accounts, Exceeded, InFlightSlot};
 
@@ -35,6 +35,36 @@ impl InFlight {
     /// The account of a job's owner.
     pub(crate) fn account_of(&self, owner: Option<&Arc<str>>) -> Option<Arc<Account>> {
         Some(self.accounts.as_ref()?.of(owner?))
+    }
+
+    /// This process is another replica from now on.
+    pub(crate) fn begin_anew(&self, replica: ReplicaId) {
+        if let Some(accounts) = &self.accounts {
+            accounts.set_replica(replica);
+        }
+    }
+
+    /// Waits until what a job's owner has spent at other replicas is known.
+    pub(crate) async fn refreshed(&self, owner: Option<&Arc<str>>) {
+        if let Some(account) = self.account_of(owner).filter(|_| self.is_shared) {
+            account.refreshed().await;
+        }
+    }
+
+    /// Another process needs what is set aside here for this key.
+    pub(crate) fn give_back(&self, key: &str) {
+        if let Some(accounts) = &self.accounts {
+            accounts.give_back(key);
+        }
+    }
+
+    /// Stores what was spent.
+    pub(crate) async fn write(&self) {
+        if let Some(accounts) = &self.accounts
+            && let Err(error) = accounts.write().await
+        {
+            tracing::warn!(%error, "cannot store what API keys have spent");
+        }
     }
 
     /// A slot for a run that is about to be accepted; `None` where keys are not counted.

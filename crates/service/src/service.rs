@@ -101,9 +101,13 @@ impl Service {
         };
         let store_health = Arc::<StoreHealth>::default();
         let (read_jobs, to_forget) = expiry::read_jobs(&settings);
+        let replica = ReplicaId(host.new_id());
+        if let Some(accounts) = &accounts {
+            accounts.set_replica(replica);
+        }
         let shared = Arc::new(Shared {
             workflows: Workflows::default(),
-            runs: RunRegistry::new(ReplicaId(host.new_id())),
+            runs: RunRegistry::new(replica),
             replica_lease,
             backing: Arc::new(Backing {
                 store: store.clone(),
@@ -119,7 +123,7 @@ impl Service {
                 settings.max_running,
                 store.is_durable() || settings.exclusive_store,
             ),
-            in_flight: InFlight::new(accounts, is_shared),
+            in_flight: InFlight::new(accounts.clone(), is_shared),
             deliveries: DeliveryQueue::new(webhooks.clone()),
             read_jobs,
             lifecycle: Lifecycle::default(),
@@ -137,6 +141,10 @@ impl Service {
             workers.spawn(signals_heard::listen(shared.clone()));
         }
         workers.spawn(tails::follow_jobs(shared.clone()));
+        if let Some(accounts) = accounts.filter(|accounts| accounts.are_shared()) {
+            let (signals, stopped) = (shared.signals.clone(), shared.lifecycle.stopped.clone());
+            workers.spawn(async move { accounts.serve_demand(&*signals, &stopped).await });
+        }
         workers.spawn(worker::work(shared.clone()));
         workers.spawn(expiry::forget_jobs(
             shared.store.clone(),

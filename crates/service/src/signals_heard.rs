@@ -40,8 +40,9 @@ impl Shared {
                 }
             }
             Signal::Delta(delta) => self.followers.show(&delta),
-            // For those who keep keys and what they may use.
-            Signal::KeysChanged | Signal::GiveBack(_) => {}
+            Signal::GiveBack(key) => self.in_flight.give_back(&key),
+            // For access.
+            Signal::KeysChanged => {}
         }
     }
 

@@ -20,6 +20,7 @@ mod problems;
 mod reading;
 mod run;
 mod server;
+mod shared_keys;
 mod shutdown;
 mod tls;
 mod workflows;

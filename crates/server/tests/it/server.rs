@@ -93,8 +93,18 @@ impl Server {
         limits: service::Settings,
         access: Option<Access>,
     ) -> Self {
+        Self::guarded_by(part, workflows, settings, limits, access.map(Arc::new))
+    }
+
+    /// The same, where something else has a part in access.
+    pub(crate) fn guarded_by(
+        part: Part,
+        workflows: &[&str],
+        settings: server::Settings,
+        limits: service::Settings,
+        access: Option<Arc<Access>>,
+    ) -> Self {
         let model = Actor::new(part);
-        let access = access.map(Arc::new);
         let service = Service::new(Config {
             store: Arc::new(MemoryStore::new(Limits::default())),
             signals: Arc::new(NoSignals),

@@ -1,117 +1,67 @@
 //! What one API key has spent and has in flight, under one lock.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use async_trait::async_trait;
 use engine::host::Host;
-use engine::quota::{CallUsage, Quota, Refused};
+use jobs::allotment::{Allotment, Amounts, Wish};
 use jobs::spend::{Day, KeyDay, Spent};
-use jobs::store::OwnerLimits;
+use jobs::store::{OwnerLimits, ReplicaId};
 use tokio::sync::Notify;
 
-use super::limit::{Exceeded, Limit, Limits, SOON, dollars, nano_usd};
-use super::rate::{TokenBucket, Window};
+use super::clock::LimitClock;
+use super::demand::Demand;
+use super::ledger::Ledger;
+use super::limit::{Exceeded, Limit, Limits, SOON};
+use super::rate::Window;
+use super::share::Share;
+use super::usage::Snapshot;
+
+/// How old the sums of a shared store may be when a run is accepted.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// How long to wait for the answer of a shared store that limits are asked of.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What all accounts of a process have in common.
+#[derive(Debug, Clone)]
+pub(super) struct AccountHost {
+    pub(super) host: Arc<dyn Host>,
+    pub(super) clock: Arc<LimitClock>,
+    pub(super) demand: Arc<Demand>,
+}
 
 /// The account of one API key.
 #[derive(Debug)]
 pub struct Account {
     key: Arc<str>,
-    host: Arc<dyn Host>,
+    common: AccountHost,
     ledger: Mutex<Ledger>,
-    /// A call was settled: others may fit now.
+    /// A call was settled, or the store has answered: others may fit now.
     settled: Notify,
 }
 
+/// What is asked of a shared store for one key.
 #[derive(Debug)]
-struct Ledger {
-    limits: Limits,
-    bucket: TokenBucket,
-    /// Runs in flight that are running.
-    running: u64,
-    /// Runs in flight that are waiting.
-    waiting: u64,
-    /// The day of the next three sums.
-    day: Day,
-    /// What the store had when it was last asked.
-    stored: Spent,
-    /// Sent to the store, which has not answered yet.
-    sent: Spent,
-    /// Not sent to the store yet.
-    fresh: Spent,
-    /// The same for earlier days.
-    older: Vec<(Day, Spent)>,
-    /// Reserved for calls that are under way, whatever the day.
-    reserved: Amounts,
-}
-
-/// What the daily limits count.
-#[derive(Debug, Clone, Copy, Default)]
-struct Amounts {
-    tokens: u64,
-    nano_usd: u64,
-}
-
-impl Amounts {
-    fn of(taken: &CallUsage) -> Self {
-        Self {
-            tokens: taken.tokens(),
-            nano_usd: taken.cost_usd.map_or(0, nano_usd),
-        }
-    }
-
-    fn plus(self, other: Self) -> Self {
-        Self {
-            tokens: self.tokens.saturating_add(other.tokens),
-            nano_usd: self.nano_usd.saturating_add(other.nano_usd),
-        }
-    }
-
-    fn minus(self, other: Self) -> Self {
-        Self {
-            tokens: self.tokens.saturating_sub(other.tokens),
-            nano_usd: self.nano_usd.saturating_sub(other.nano_usd),
-        }
-    }
-}
-
-/// The state of an account at one moment.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Snapshot {
-    pub(super) limits: Limits,
-    pub(super) running: u64,
-    pub(super) waiting: u64,
-    pub(super) day: Day,
-    pub(super) spent: Spent,
-    pub(super) left_tokens: Option<u64>,
-    pub(super) left_nano_usd: Option<u64>,
-}
-
-/// Whether a call may be made.
-enum Decision {
-    Reserved,
-    /// It may fit once others are settled.
-    Later,
-    Never(Refused),
+pub(super) struct Asked {
+    pub(super) wish: Wish,
+    pub(super) by: ReplicaId,
 }
 
 impl Account {
-    pub(super) fn new(key: Arc<str>, host: Arc<dyn Host>, limits: Limits, today: Spent) -> Self {
-        let ledger = Ledger {
-            limits,
-            bucket: TokenBucket::default(),
-            running: 0,
-            waiting: 0,
-            day: Day::of(host.now()),
-            stored: today,
-            sent: Spent::default(),
-            fresh: Spent::default(),
-            older: Vec::new(),
-            reserved: Amounts::default(),
-        };
+    pub(super) fn new(
+        key: Arc<str>,
+        common: AccountHost,
+        limits: Limits,
+        today: Spent,
+        by: ReplicaId,
+    ) -> Self {
+        let share = common.clock.is_of_store().then(|| Share::new(by));
+        let day = common.clock.day();
         Self {
             key,
-            host,
-            ledger: Mutex::new(ledger),
+            common,
+            ledger: Mutex::new(Ledger::new(limits, day, today, share)),
             settled: Notify::new(),
         }
     }
@@ -120,29 +70,87 @@ impl Account {
         &self.key
     }
 
+    pub(super) fn elapsed(&self) -> Duration {
+        self.common.host.elapsed()
+    }
+
+    pub(super) fn settled(&self) -> &Notify {
+        &self.settled
+    }
+
+    /// Has the store asked soon for what this key wants.
+    pub(super) fn ask_store(&self) {
+        self.common.demand.ask(&self.key);
+    }
+
+    /// Whether it makes sense to do so at once for a call that waits.
+    pub(super) fn may_ask_store(&self) -> bool {
+        let ledger = self.ledger();
+        ledger.share.as_deref().is_some_and(Share::may_ask)
+    }
+
     /// Takes effect at once, for what follows.
     pub(super) fn set_limits(&self, limits: Limits) {
-        self.ledger().limits = limits;
+        let mut ledger = self.ledger();
+        let is_changed = std::mem::replace(&mut ledger.limits, limits) != limits;
+        if let Some(share) = ledger.share.as_mut().filter(|_| is_changed) {
+            share.give_back_soon(Amounts::default());
+        }
+        drop(ledger);
         self.settled.notify_waiters();
     }
 
-    /// Counts a request. Returns how much of the limit is left, where there is one.
-    pub fn request(&self) -> Result<Option<Window>, Exceeded> {
+    /// Counts a request. Returns how much of the limit is left, where there is one. `None`: the store
+    /// has to be asked, with [`request_of_store`](Self::request_of_store).
+    pub fn request(&self) -> Option<Result<Option<Window>, Exceeded>> {
         let mut ledger = self.today();
+        let now = self.elapsed();
         let window = match ledger.limits.requests_per_minute {
             None => None,
             Some(most) => {
-                let taken = ledger.bucket.take(most, self.host.elapsed());
-                Some(taken.map_err(|retry_after| Exceeded {
+                let taken = match &mut ledger.share {
+                    None => ledger.bucket.take(most, now),
+                    Some(share) => share.request(most, now)?,
+                };
+                let exceeded = |retry_after| Exceeded {
                     limit: Limit::Requests,
                     most: most.get().into(),
                     retry_after,
                     renews: None,
-                })?)
+                };
+                match taken {
+                    Ok(window) => Some(window),
+                    Err(retry_after) => return Some(Err(exceeded(retry_after))),
+                }
             }
         };
         ledger.fresh.requests += 1;
-        Ok(window)
+        Some(Ok(window))
+    }
+
+    /// As [`request`](Self::request), where the store has to be asked. While the store does not answer,
+    /// the request is let in: without the store, it can have nothing done.
+    pub async fn request_of_store(&self) -> Result<Option<Window>, Exceeded> {
+        let _waiting = WaitingRequest::new(self);
+        let counted = async {
+            loop {
+                let mut settled = std::pin::pin!(self.settled.notified());
+                settled.as_mut().enable();
+                if let Some(counted) = self.request() {
+                    return counted;
+                }
+                self.ask_store();
+                settled.await;
+            }
+        };
+        tokio::select! {
+            biased;
+            counted = counted => counted,
+            () = self.common.host.sleep(PATIENCE) => {
+                self.today().fresh.requests += 1;
+                Ok(None)
+            }
+        }
     }
 
     /// Counts a run that is about to be accepted, and whether it is to wait, where the limits allow
@@ -151,7 +159,7 @@ impl Account {
         let mut ledger = self.today();
         ledger
             .room_for_run(waits)
-            .map_err(|(limit, most)| self.exceeded(limit, most, ledger.day))?;
+            .map_err(|(limit, most)| self.exceeded(limit, most, &ledger))?;
         ledger.count(waits);
         Ok(())
     }
@@ -161,7 +169,7 @@ impl Account {
         let ledger = self.today();
         ledger
             .is_left()
-            .map_err(|(limit, most)| self.exceeded(limit, most, ledger.day))
+            .map_err(|(limit, most)| self.exceeded(limit, most, &ledger))
     }
 
     /// What the store is to enforce where it counts the jobs of each key.
@@ -170,6 +178,36 @@ impl Account {
         OwnerLimits {
             max_running: limits.max_running.map(std::num::NonZero::get),
             max_queued: limits.max_queued,
+        }
+    }
+
+    /// Waits until what the key has spent at other replicas is known here, if it has limits per day and
+    /// the store answers.
+    pub(crate) async fn refreshed(&self) {
+        let asked_at = self.elapsed();
+        if self
+            .ledger()
+            .knows_sum_since(asked_at.saturating_sub(FRESH))
+        {
+            return;
+        }
+        let known = async {
+            loop {
+                let mut settled = std::pin::pin!(self.settled.notified());
+                settled.as_mut().enable();
+                if self.ledger().knows_sum_since(asked_at) {
+                    return;
+                }
+                if let Some(share) = &mut self.ledger().share {
+                    share.wants_sum();
+                }
+                self.ask_store();
+                settled.await;
+            }
+        };
+        tokio::select! {
+            () = known => {}
+            () = self.common.host.sleep(PATIENCE) => {}
         }
     }
 
@@ -195,26 +233,22 @@ impl Account {
     pub(super) fn snapshot(&self) -> Snapshot {
         let ledger = self.today();
         let (spent, taken) = (ledger.spent(), ledger.sum().plus(ledger.reserved));
+        let (daily, others) = (ledger.daily(), ledger.share.as_deref().map(Share::others));
+        let taken = taken.plus(others.unwrap_or_default());
         Snapshot {
             limits: ledger.limits,
             running: ledger.running,
             waiting: ledger.waiting,
             day: ledger.day,
             spent,
-            left_tokens: ledger
-                .most()
-                .0
-                .map(|most| most.saturating_sub(taken.tokens)),
-            left_nano_usd: ledger
-                .most()
-                .1
+            left_tokens: daily.tokens.map(|most| most.saturating_sub(taken.tokens)),
+            left_nano_usd: daily
+                .nano_usd
                 .map(|most| most.saturating_sub(taken.nano_usd)),
         }
     }
 
-    /// What the store does not have yet. The account must be told whether it was written.
-    pub(super) fn take_unwritten(&self) -> Vec<KeyDay> {
-        let mut ledger = self.today();
+    fn take_unwritten(&self, ledger: &mut Ledger) -> Vec<KeyDay> {
         let (day, fresh) = (ledger.day, std::mem::take(&mut ledger.fresh));
         ledger.sent += fresh;
         let older = std::mem::take(&mut ledger.older).into_iter();
@@ -229,6 +263,31 @@ impl Account {
             .collect()
     }
 
+    /// What the store does not have yet, and what the key wants of a shared one. The account must be told
+    /// whether it was written.
+    pub(super) fn take_batch(&self) -> (Vec<KeyDay>, Option<Asked>) {
+        let mut ledger = self.today();
+        let (limits, daily, reserved) = (ledger.limits, ledger.daily(), ledger.reserved);
+        let now = self.elapsed();
+        let asked = ledger.share.as_mut().and_then(|share| {
+            let want = share.want(daily, reserved, limits.requests_per_minute, now)?;
+            let wish = Wish {
+                key: self.key.clone(),
+                limits: daily,
+                keep: want.keep,
+                least: want.least,
+                all: want.all,
+                spare: want.spare,
+                requests: want.requests,
+            };
+            Some(Asked {
+                wish,
+                by: share.by(),
+            })
+        });
+        (self.take_unwritten(&mut ledger), asked)
+    }
+
     /// The store has it, and this sum for the day.
     pub(super) fn was_written(&self, written: &KeyDay, sum: Spent) {
         let mut ledger = self.today();
@@ -238,64 +297,73 @@ impl Account {
         }
     }
 
-    fn decide(&self, model: &str, most: &CallUsage) -> Decision {
+    /// The store has answered: what all replicas have spent on that day, and what is set aside.
+    pub(super) fn was_answered(
+        &self,
+        asked: &Asked,
+        day: Day,
+        spent: Spent,
+        allotment: &Allotment,
+    ) {
         let mut ledger = self.today();
-        let (tokens, nano_usd) = ledger.most();
-        if nano_usd.is_some() && most.cost_usd.is_none() {
-            return Decision::Never(Refused {
-                reason: format!(
-                    "the API key has a limit of US dollars per day, and the price of {model} is not known; give \
-                     it one with --prices, or limit tokens instead"
-                ),
-                retryable: false,
-            });
+        let (now, daily, reserved) = (self.elapsed(), ledger.daily(), ledger.reserved);
+        if ledger.day == day {
+            ledger.stored = spent;
         }
-        let (call, spent, reserved) = (Amounts::of(most), ledger.sum(), ledger.reserved);
-        let sums = [
-            ("tokens", tokens, spent.tokens, call.tokens, reserved.tokens),
-            (
-                "US dollars",
-                nano_usd,
-                spent.nano_usd,
-                call.nano_usd,
-                reserved.nano_usd,
-            ),
-        ];
-        let mut has_to_wait = false;
-        for (unit, limit, spent, call, reserved) in sums {
-            let Some(limit) = limit else { continue };
-            let sum = spent.saturating_add(call);
-            if sum > limit {
-                let show = |amount: u64| match unit {
-                    "tokens" => amount.to_string(),
-                    _ => dollars(amount).to_string(),
-                };
-                return Decision::Never(Refused {
-                    reason: format!(
-                        "its API key has used {} of {} {unit} per day, and this call may take {}; the limit resets at {}",
-                        show(spent),
-                        show(limit),
-                        show(call),
-                        ledger.day.next().begins()
-                    ),
-                    retryable: true,
-                });
-            }
-            has_to_wait |= sum.saturating_add(reserved) > limit;
+        if let Some(share) = &mut ledger.share {
+            let asked_requests = asked.wish.requests.is_some();
+            share.answered(asked.by, allotment, asked_requests, now);
+            share.note_refusal(daily, reserved);
         }
-        if has_to_wait {
-            return Decision::Later;
-        }
-        ledger.reserved = reserved.plus(call);
-        Decision::Reserved
+        drop(ledger);
+        self.settled.notify_waiters();
     }
 
-    fn exceeded(&self, limit: Limit, most: u64, today: Day) -> Exceeded {
+    /// What all replicas have spent today, as read from a shared store.
+    pub(super) fn learn_sum(&self, sum: &KeyDay) {
+        let mut ledger = self.today();
+        if ledger.share.is_some() && ledger.day == sum.day {
+            ledger.stored = sum.spent;
+        }
+    }
+
+    /// Whether calls or requests wait for the store.
+    pub(super) fn is_waiting(&self) -> bool {
+        let ledger = self.ledger();
+        let share = ledger.share.as_deref();
+        share.is_some_and(Share::is_waiting)
+    }
+
+    /// Whether calls wait for what others have set aside.
+    pub(super) fn is_refused(&self) -> bool {
+        let ledger = self.ledger();
+        let share = ledger.share.as_deref();
+        share.is_some_and(Share::is_refused)
+    }
+
+    /// Gives back at once what is not needed here: another replica needs it.
+    pub(super) fn give_back_soon(&self) {
+        let mut ledger = self.ledger();
+        let reserved = ledger.reserved;
+        let share = ledger.share.as_mut();
+        if share.is_some_and(|share| share.give_back_soon(reserved)) {
+            self.ask_store();
+        }
+    }
+
+    /// See [`Share::begin_anew`].
+    pub(super) fn begin_anew(&self, by: ReplicaId) {
+        if let Some(share) = &mut self.ledger().share {
+            share.begin_anew(by);
+        }
+    }
+
+    fn exceeded(&self, limit: Limit, most: u64, ledger: &Ledger) -> Exceeded {
         let renews = match limit {
-            Limit::Tokens | Limit::Cost => Some(today.next()),
+            Limit::Tokens | Limit::Cost => Some(ledger.day.next()),
             Limit::Requests | Limit::Address | Limit::Running | Limit::Queued => None,
         };
-        let until = renews.map(|day| day.begins().duration_since(self.host.now()));
+        let until = renews.map(|day| day.begins().duration_since(self.common.clock.now()));
         Exceeded {
             limit,
             most,
@@ -305,8 +373,8 @@ impl Account {
     }
 
     /// The ledger of today.
-    fn today(&self) -> MutexGuard<'_, Ledger> {
-        let today = Day::of(self.host.now());
+    pub(super) fn today(&self) -> MutexGuard<'_, Ledger> {
+        let today = self.common.clock.day();
         let mut ledger = self.ledger();
         // A clock that is set back does not undo what was spent.
         if today > ledger.day {
@@ -316,116 +384,27 @@ impl Account {
     }
 
     /// The sums stay valid after a panic: each change is a few additions.
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Ledger {
-    fn turn_to(&mut self, today: Day) {
-        let unwritten = std::mem::take(&mut self.fresh);
-        if unwritten != Spent::default() {
-            self.older.push((self.day, unwritten));
-        }
-        self.day = today;
-        self.stored = Spent::default();
-        self.sent = Spent::default();
-    }
+/// A request that waits for the store, until this is dropped.
+struct WaitingRequest<'a>(&'a Account);
 
-    fn spent(&self) -> Spent {
-        let mut spent = self.stored;
-        spent += self.sent;
-        spent += self.fresh;
-        spent
-    }
-
-    fn sum(&self) -> Amounts {
-        let spent = self.spent();
-        Amounts {
-            tokens: spent.tokens(),
-            nano_usd: spent.cost_nano_usd,
+impl<'a> WaitingRequest<'a> {
+    fn new(account: &'a Account) -> Self {
+        if let Some(share) = &mut account.ledger().share {
+            share.request_waits(true);
         }
-    }
-
-    /// The limits per day: tokens, and billionths of a dollar.
-    fn most(&self) -> (Option<u64>, Option<u64>) {
-        let tokens = self.limits.tokens_per_day.map(std::num::NonZero::get);
-        (tokens, self.limits.cost_per_day_usd.map(nano_usd))
-    }
-
-    fn count(&mut self, waits: bool) {
-        let place = if waits {
-            &mut self.waiting
-        } else {
-            &mut self.running
-        };
-        *place += 1;
-    }
-
-    /// The daily limit that is used up, and what it allows.
-    fn is_left(&self) -> Result<(), (Limit, u64)> {
-        let (tokens, nano_usd) = self.most();
-        let spent = self.sum();
-        if let Some(most) = tokens.filter(|most| spent.tokens >= *most) {
-            return Err((Limit::Tokens, most));
-        }
-        if let Some(most) = nano_usd.filter(|most| spent.nano_usd >= *most) {
-            return Err((Limit::Cost, most / 1_000));
-        }
-        Ok(())
-    }
-
-    /// The limit that stands in the way, and what it allows.
-    fn room_for_run(&self, waits: bool) -> Result<(), (Limit, u64)> {
-        self.is_left()?;
-        let in_flight = self.running + self.waiting;
-        let running = self.limits.max_running.map(|most| u64::from(most.get()));
-        if let Some(most) = running.filter(|most| in_flight >= *most) {
-            return Err((Limit::Running, most));
-        }
-        let queued = self.limits.max_queued.map(u64::from).filter(|_| waits);
-        match queued.filter(|most| self.waiting >= *most) {
-            Some(most) => Err((Limit::Queued, most)),
-            None => Ok(()),
-        }
+        Self(account)
     }
 }
 
-#[async_trait]
-impl Quota for Account {
-    async fn reserve(&self, model: &str, most: &CallUsage) -> Result<(), Refused> {
-        loop {
-            let mut settled = std::pin::pin!(self.settled.notified());
-            // From here on no settled call is missed.
-            settled.as_mut().enable();
-            match self.decide(model, most) {
-                Decision::Reserved => return Ok(()),
-                Decision::Never(refused) => return Err(refused),
-                Decision::Later => settled.await,
-            }
+impl Drop for WaitingRequest<'_> {
+    fn drop(&mut self) {
+        if let Some(share) = &mut self.0.ledger().share {
+            share.request_waits(false);
         }
-    }
-
-    fn settle(&self, reserved: &CallUsage, taken: &CallUsage) {
-        let mut ledger = self.today();
-        ledger.reserved = ledger.reserved.minus(Amounts::of(reserved));
-        // An unknown cost counts as all that was reserved.
-        let cost = taken.cost_usd.or(reserved.cost_usd);
-        ledger.fresh += Spent {
-            model_calls: 1,
-            input_tokens: taken.input_tokens,
-            output_tokens: taken.output_tokens,
-            cost_nano_usd: cost.map_or(0, nano_usd),
-            ..Spent::default()
-        };
-        drop(ledger);
-        self.settled.notify_waiters();
-    }
-
-    fn give_back(&self, reserved: &CallUsage) {
-        let mut ledger = self.ledger();
-        ledger.reserved = ledger.reserved.minus(Amounts::of(reserved));
-        drop(ledger);
-        self.settled.notify_waiters();
     }
 }

@@ -7,7 +7,6 @@ use jobs::store::Unfinished;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::account::Snapshot;
 use super::limit::{Limits, dollars};
 use crate::document::Time;
 
@@ -35,6 +34,18 @@ pub struct KeyUsage {
     pub renews_at: Time,
     /// The days of the last 30 on which something was spent, newest first.
     pub days: Vec<Spending>,
+}
+
+/// The state of an account at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Snapshot {
+    pub(super) limits: Limits,
+    pub(super) running: u64,
+    pub(super) waiting: u64,
+    pub(super) day: Day,
+    pub(super) spent: Spent,
+    pub(super) left_tokens: Option<u64>,
+    pub(super) left_nano_usd: Option<u64>,
 }
 
 /// What was spent on one day, in UTC.

@@ -271,3 +271,49 @@ async fn a_list_lets_in_without_a_word_to_the_store() {
     assert!(access.identify(&key).is_some());
     assert_eq!(access.list().await.unwrap().len(), 2);
 }
+
+/// The keys of a store that other processes use, too.
+async fn open_shared(issuer: &KeyIssuer) -> Arc<Access> {
+    let store = Arc::new(MemoryStore::default());
+    let accounts = Accounts::open_shared(store, issuer.host.clone(), Limits::default());
+    let accounts = Arc::new(accounts.await.unwrap());
+    let access = Access::open_shared(issuer.clone(), ListedKeys::default(), accounts);
+    let access = Arc::new(access.await.unwrap());
+    let keeping = access.clone();
+    tokio::spawn(async move { keeping.keep(CancellationToken::new()).await });
+    access
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_key_that_another_process_creates_closes_a_server_that_was_open() {
+    let issuer = issuer();
+    let access = open_shared(&issuer).await;
+    assert!(!access.is_in_use());
+    let made = issuer.create(new_key()).await.unwrap();
+    tokio::time::sleep(RELOAD_EVERY + Duration::from_secs(1)).await;
+    assert!(access.is_in_use() && lets_in(&access, &made.key));
+    assert!(access.identify("fm_a_b").is_none());
+    // It stays closed when its only key is worthless again.
+    issuer.revoke(&made.view.id).await.unwrap();
+    tokio::time::sleep(RELOAD_EVERY + Duration::from_secs(1)).await;
+    assert!(access.is_in_use() && !lets_in(&access, &made.key));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_process_does_with_keys_takes_effect_at_all_within_seconds() {
+    let issuer = issuer();
+    let made = issuer.create(new_key()).await.unwrap();
+    let (here, there) = (open_shared(&issuer).await, open_shared(&issuer).await);
+    let reloaded = RELOAD_EVERY + Duration::from_secs(1);
+    let second = here.create(new_key()).await.unwrap();
+    assert!(lets_in(&here, &second.key) && !lets_in(&there, &second.key));
+    tokio::time::sleep(reloaded).await;
+    assert!(lets_in(&there, &second.key));
+    let rotated = there.rotate(&made.view.id, Duration::ZERO).await.unwrap();
+    here.revoke(&second.view.id).await.unwrap();
+    tokio::time::sleep(reloaded).await;
+    for access in [&here, &there] {
+        assert!(lets_in(access, &rotated.key));
+        assert!(!lets_in(access, &made.key) && !lets_in(access, &second.key));
+    }
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use engine::host::Host;
 use jobs::key::KeyStore;
+use jobs::signals::Signals;
 use jobs::spend::SpendStore;
 use service::Service;
 use service::access::{Access, KeyIssuer, ListedKeys};
@@ -29,11 +30,21 @@ pub(super) fn refuse_early(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// Access with the existing keys, or `None` if everyone is let in.
+/// Where keys and what they have spent are stored.
+pub(super) struct KeyStores {
+    pub(super) keys: Arc<dyn KeyStore>,
+    pub(super) spend: Arc<dyn SpendStore>,
+    /// Whether other processes use them at the same time.
+    pub(super) are_shared: bool,
+    /// Tells those processes of changes.
+    pub(super) signals: Arc<dyn Signals>,
+}
+
+/// Access with the existing keys, or `None` if everyone is let in. Where other processes may create
+/// the first key, access is in use from then on.
 pub(super) async fn open(
     settings: &Settings,
-    store: Arc<dyn KeyStore>,
-    spend: Arc<dyn SpendStore>,
+    stores: KeyStores,
     host: Arc<dyn Host>,
 ) -> Result<Option<Arc<Access>>> {
     let listed = match &settings.api_keys {
@@ -41,18 +52,24 @@ pub(super) async fn open(
         Some(list) => read_list(list)?,
     };
     let failed = |error: jobs::store::Error| Failure::new(Exit::Io, error.to_string());
-    let accounts = Accounts::open(spend, host.clone(), settings.limits.keys)
-        .await
-        .map_err(failed)?;
     let issuer = KeyIssuer {
-        store,
-        host,
+        store: stores.keys,
+        host: host.clone(),
         secrets: Arc::new(SystemHost::new()),
     };
-    let access = Access::open(issuer, listed, Arc::new(accounts))
-        .await
-        .map_err(failed)?;
-    if access.is_none() {
+    let (spend, limits) = (stores.spend, settings.limits.keys);
+    let access = async {
+        if stores.are_shared {
+            let accounts = Accounts::open_shared(spend, host, limits).await?;
+            let access = Access::open_shared(issuer, listed, Arc::new(accounts)).await?;
+            Ok(Some(access.signalling(stores.signals)))
+        } else {
+            let accounts = Accounts::open(spend, host, limits).await?;
+            Access::open(issuer, listed, Arc::new(accounts)).await
+        }
+    };
+    let access = access.await.map_err(failed)?;
+    if !access.as_ref().is_some_and(Access::is_in_use) {
         refuse_open(settings)?;
         if is_reachable(settings.host) {
             tracing::warn!(host = %settings.host, "--insecure: anyone who can reach this server may run workflows and see all jobs");

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use ::telemetry::{CountedStore, Telemetry};
 use engine::host::Host;
+use jobs::signals::NoSignals;
 use lang::source::Source;
 use lang::workflow::Workflow;
 use service::catalog::LoadedWorkflow;
@@ -214,14 +215,22 @@ async fn serve_until_told(
     let mut signals = Signals::listen()?.with_hang_up(port.tls.is_some())?;
     let is_recording = answering.recording.is_some();
     let store = open_store(&settings)?;
-    let access = access::open(&settings, store.keys, store.spend, host.clone()).await?;
+    let replica_signals: Arc<dyn jobs::signals::Signals> = Arc::new(NoSignals);
+    let key_stores = access::KeyStores {
+        keys: store.keys,
+        spend: store.spend,
+        are_shared: store.jobs.is_shared(),
+        signals: replica_signals.clone(),
+    };
+    let access = access::open(&settings, key_stores, host.clone()).await?;
+    let has_keys = access.as_ref().is_some_and(|access| access.is_in_use());
     let config = Config {
         store: Arc::new(CountedStore::new(
             store.jobs,
             host.clone(),
             telemetry.metrics(),
         )),
-        signals: Arc::new(jobs::signals::NoSignals),
+        signals: replica_signals,
         models: answering.models,
         host,
         webhooks: Some(webhooks),
@@ -239,13 +248,11 @@ async fn serve_until_told(
     let workflows = service.catalog().all();
     let notices = [answering.notice, telemetry.notice()];
     let notices: Vec<String> = notices.into_iter().flatten().collect();
-    printer::note(
-        &banner::banner(address, &notices, &workflows, &settings, access.is_some()).await,
-    );
+    printer::note(&banner::banner(address, &notices, &workflows, &settings, has_keys).await);
 
     let app = server::App::observed(
         service.clone(),
-        server_settings(&settings, &port, access.is_some()),
+        server_settings(&settings, &port, has_keys),
         telemetry.clone(),
     )
     .guarded(access.clone());
