@@ -3,7 +3,7 @@
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::plan::{DATA, PORT, PROGRAM, Plan, Store, USER};
+use crate::plan::{DATA, PORT, PROGRAM, Plan, USER};
 use crate::render::{Template, render};
 
 /// The files of the package that the image has in its folder `/app`, besides the folder `files`.
@@ -26,7 +26,7 @@ pub(crate) fn dockerfile(plan: &Plan<'_>) -> String {
         "deployment": plan.name.as_str(),
         "in_app": in_app,
         "has_files": !plan.attached.is_empty(),
-        "has_data": plan.store != Store::Memory,
+        "has_data": plan.has_volume(),
         "data_to": [DATA_FOLDER, format!("{DATA}/")],
         "data": [DATA],
         "user": USER,
@@ -53,7 +53,7 @@ pub(crate) fn dockerignore(plan: &Plan<'_>) -> String {
     if !plan.attached.is_empty() {
         allow("files");
     }
-    if plan.store != Store::Memory {
+    if plan.has_volume() {
         allow("data");
         text.push_str("data/*\n");
     }

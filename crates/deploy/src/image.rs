@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use crate::dockerfile::in_app;
 use crate::package::Package;
-use crate::plan::{DATA, PROGRAM, Plan, Store, USER};
+use crate::plan::{DATA, PROGRAM, Plan, USER};
 
 /// What an image is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl<'a> Image<'a> {
         }
         let attached = plan.attached.iter();
         entries.extend(attached.map(|attached| file(attached.purpose.path())));
-        if plan.store != Store::Memory {
+        if plan.has_volume() {
             entries.push(Entry {
                 path: DATA.trim_start_matches('/').into(),
                 owner: USER,

@@ -96,6 +96,9 @@ struct Context<'a> {
     memory: String,
     memory_in_kubernetes: String,
     has_data: bool,
+    is_shared: bool,
+    services: Vec<Service>,
+    several: Option<u16>,
     data: &'a str,
     store_path: Option<String>,
     volume: String,
@@ -119,6 +122,15 @@ struct Context<'a> {
     settings: bool,
 }
 
+/// A server in the Compose file.
+#[derive(Serialize)]
+struct Service {
+    number: usize,
+    container: String,
+    publish: String,
+    is_first: bool,
+}
+
 /// The names and settings of the objects in Kubernetes.
 #[derive(Serialize)]
 struct Kubernetes {
@@ -129,6 +141,7 @@ struct Kubernetes {
     wants_keys: bool,
     arguments: Vec<String>,
     stop_seconds: u64,
+    replicas: u16,
 }
 
 /// An input, for the table of the README.
@@ -180,10 +193,13 @@ impl<'a> Context<'a> {
             user: USER,
             memory: format!("{MEMORY_MB}m"),
             memory_in_kubernetes: format!("{MEMORY_MB}Mi"),
-            has_data: plan.store != Store::Memory,
+            has_data: plan.has_volume(),
+            is_shared: plan.store == Store::Postgres,
+            services: services(plan, &host),
+            several: (plan.replicas > 1).then_some(plan.replicas),
             data: DATA,
             store_path: match &plan.store {
-                Store::Memory => None,
+                Store::Memory | Store::Postgres => None,
                 Store::File(name) => Some(format!("{DATA}/{name}")),
             },
             volume: plan.name.volume(),
@@ -203,6 +219,7 @@ impl<'a> Context<'a> {
                 wants_keys: plan.in_cluster == Access::Keys,
                 arguments: plan.cluster_arguments(),
                 stop_seconds: plan.cluster_stop_timeout().as_secs(),
+                replicas: plan.replicas,
                 name: in_kubernetes,
             },
             curl: examples::curl(&url, "/run", plan.sample, plan.access),
@@ -232,6 +249,25 @@ impl<'a> Context<'a> {
             settings: plan.settings.is_some(),
         }
     }
+}
+
+/// The name of a server in the Compose file, the first of which is 0.
+pub fn service_key(index: usize) -> String {
+    match index {
+        0 => "flowmill".to_owned(),
+        _ => format!("flowmill-{}", index + 1),
+    }
+}
+
+/// The servers of the Compose file, each on a port of its own.
+fn services(plan: &Plan<'_>, host: &str) -> Vec<Service> {
+    let service = |(index, port)| Service {
+        number: index + 1,
+        container: plan.container(index),
+        publish: format!("{host}:{port}:{PORT}"),
+        is_first: index == 0,
+    };
+    plan.ports().enumerate().map(service).collect()
 }
 
 fn host_text(host: IpAddr) -> String {

@@ -54,6 +54,9 @@ pub struct Plan<'a> {
     pub sample: &'a Value,
     /// Where jobs are kept.
     pub store: Store,
+    /// How many servers there are in a Compose project and in a cluster. More than one need a shared
+    /// store.
+    pub replicas: u16,
     /// How long a request waits for its run; `None` leaves it to the settings.
     pub sync_timeout: Option<Duration>,
     /// How long a server that stops waits for its runs.
@@ -156,6 +159,8 @@ pub enum Store {
     Memory,
     /// A file in the volume.
     File(String),
+    /// A PostgreSQL database, whose URL is among the variables.
+    Postgres,
 }
 
 /// Why a store cannot be used in a container.
@@ -188,6 +193,24 @@ impl Default for Store {
 }
 
 impl Plan<'_> {
+    /// Whether jobs are in a volume.
+    pub fn has_volume(&self) -> bool {
+        matches!(self.store, Store::File(_))
+    }
+
+    /// The ports of this machine on which the servers of a Compose project are published, one each.
+    pub fn ports(&self) -> impl Iterator<Item = u16> {
+        (self.port..=u16::MAX).take(self.replicas.into())
+    }
+
+    /// The name of a server's container, the first of which is 0.
+    pub fn container(&self, index: usize) -> String {
+        match index {
+            0 => self.name.to_string(),
+            _ => format!("{}-{}", self.name, index + 1),
+        }
+    }
+
     /// How long after SIGTERM the container may be killed.
     pub fn stop_timeout(&self) -> Duration {
         // Container engines count in whole seconds.
@@ -200,12 +223,23 @@ impl Plan<'_> {
         CLUSTER_DRAIN_DELAY + self.stop_timeout()
     }
 
-    /// Whether the container may have to reach this machine, where a model server may run.
+    /// The store as the server's argument names it.
+    pub fn store_argument(&self) -> String {
+        match &self.store {
+            Store::Memory => "memory".to_owned(),
+            Store::File(name) => format!("sqlite:{DATA}/{name}"),
+            // The URL is in the mounted file of variables.
+            Store::Postgres => "postgres".to_owned(),
+        }
+    }
+
+    /// Whether the container may have to reach this machine, where a model server or the database may run.
     pub fn reaches_host(&self) -> bool {
-        !matches!(
+        let asks_no_model = matches!(
             self.model_source,
             ModelSource::Offline | ModelSource::Replay | ModelSource::Replies
-        )
+        );
+        !asks_no_model || self.store == Store::Postgres
     }
 
     /// The workflow's file in the package and below `/app`.
@@ -234,12 +268,8 @@ impl Plan<'_> {
         let mut option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
         option("--host", "0.0.0.0".to_owned());
         option("--port", PORT.to_string());
-        let store = match &self.store {
-            Store::Memory => "memory".to_owned(),
-            Store::File(name) => format!("sqlite:{DATA}/{name}"),
-        };
-        option("--store", store);
-        if self.store != Store::Memory {
+        option("--store", self.store_argument());
+        if self.has_volume() {
             option("--data-dir", DATA.to_owned());
         }
         option("--drain-timeout", written(self.drain_timeout));

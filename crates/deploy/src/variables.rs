@@ -13,6 +13,9 @@ pub const MACHINE: &str = "host.docker.internal";
 /// The variable with the API keys of callers.
 pub const API_KEYS: &str = "FLOWMILL_API_KEYS";
 
+/// The variable with the URL of the database that holds the jobs.
+pub const STORE: &str = "FLOWMILL_STORE";
+
 /// The variable that names the MLflow server to which runs are sent, and its value in Compose.
 pub const MLFLOW: (&str, &str) = ("MLFLOW_TRACKING_URI", "http://mlflow:5000");
 
@@ -164,6 +167,7 @@ fn is_named(asked: &Variables, name: &str) -> bool {
 pub fn is_this_machine(address: &str) -> bool {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     let authority = rest.split('/').next().unwrap_or(rest);
+    let authority = authority.rsplit('@').next().unwrap_or(authority);
     let host = match authority.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or(rest),
         None => authority.split(':').next().unwrap_or(authority),
@@ -190,6 +194,8 @@ mod tests {
             ("https://api.openai.com/v1", false),
             ("http://host.docker.internal:1", false),
             ("http://localhost.example/", false),
+            ("postgres://me:secret@localhost:5432/db", true),
+            ("postgres://localhost:secret@db/db", false),
         ] {
             assert_eq!(is_this_machine(address), expected, "{address}");
         }

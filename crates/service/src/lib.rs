@@ -33,7 +33,7 @@ pub mod fuzzing;
 mod in_flight;
 pub mod inline_run;
 mod inputs;
-mod level;
+pub mod level;
 mod lifecycle;
 pub mod limits;
 mod live;

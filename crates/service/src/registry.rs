@@ -98,6 +98,10 @@ impl RunRegistry {
         self.runs().here.values().cloned().collect()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.runs().here.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.runs().here.is_empty()
     }

@@ -6,7 +6,9 @@ use engine::host::Host;
 use engine::watch::Telemetry;
 use jobs::job::{Job, JobId};
 use jobs::signals::Signals;
-use jobs::store::{CancelRequested, Counts, Error, Filter, JobStore, Page, ReplicaId};
+use jobs::store::{
+    CancelRequested, Counts, Error, Filter, JobStore, Page, ReplicaId, ReplicaState,
+};
 use llm::model::Models;
 
 use crate::access::Access;
@@ -212,6 +214,16 @@ impl Service {
             }
         }
         Ok(usage)
+    }
+
+    /// The replicas that share the store and are alive.
+    pub async fn replicas(&self) -> Result<Vec<ReplicaState>, Error> {
+        self.shared.store.replicas().await
+    }
+
+    /// How many runs there are in this process.
+    pub fn runs_here(&self) -> usize {
+        self.shared.runs.len()
     }
 
     /// From now on the service is not ready, so that load balancers send it no more requests. Those

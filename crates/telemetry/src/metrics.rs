@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use engine::ModelError;
@@ -13,6 +13,8 @@ use engine::chat::ChatReply;
 use engine::event::{EventKind, RunEvent};
 use engine::observer::Call;
 use engine::outcome::{FailureCode, Finished, Outcome};
+use jobs::postgres;
+use jobs::signals::Reception;
 use jobs::store::Counts;
 use lang::workflow::Workflow;
 use prometheus::core::Collector;
@@ -44,6 +46,48 @@ const STORE_BUCKETS: &[f64] = &[
 /// `Content-Type` of the result of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// What is measured when the metrics are read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Now {
+    /// Runs of this process.
+    pub runs_here: usize,
+    /// What the store counts; `None` if it does not answer.
+    pub store: Option<StoreCounts>,
+}
+
+/// What a store counts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StoreCounts {
+    /// Jobs by their state.
+    pub jobs: Counts,
+    /// Replicas that are alive.
+    pub replicas: usize,
+}
+
+/// What the store asks of its database.
+struct Database {
+    look: Box<dyn Fn() -> (postgres::Activity, Reception) + Send + Sync>,
+    signals_up: IntGauge,
+    signals_lost: IntCounter,
+    statements: IntCounter,
+    connections: IntCounter,
+}
+
+impl Database {
+    fn read(&self) {
+        let (asked, signals) = (self.look)();
+        self.signals_up
+            .set(i64::from(signals.is_connected == Some(true)));
+        for (counter, now) in [
+            (&self.statements, asked.statements),
+            (&self.connections, asked.connections),
+            (&self.signals_lost, signals.losses),
+        ] {
+            counter.inc_by(now.saturating_sub(counter.get()));
+        }
+    }
+}
+
 /// All metrics.
 pub struct Metrics {
     registry: Registry,
@@ -59,6 +103,10 @@ pub struct Metrics {
     retries: IntCounterVec,
     queued: IntGauge,
     running: IntGauge,
+    runs_here: IntGauge,
+    replicas: IntGauge,
+    store_up: IntGauge,
+    database: OnceLock<Database>,
     store_seconds: HistogramVec,
     dropped: IntCounterVec,
     limited: IntCounterVec,
@@ -152,11 +200,24 @@ impl Metrics {
                 "Attempts of a node that another one followed.",
                 &["workflow", "node"],
             ),
-            queued: gauge("flowmill_jobs_queued", "Jobs that wait in the store."),
+            queued: gauge(
+                "flowmill_jobs_queued",
+                "Jobs that wait in the store; the same on all replicas that share it.",
+            ),
             running: gauge(
                 "flowmill_jobs_running",
-                "Jobs that run, as the store has it.",
+                "Jobs that run, as the store has it; the same on all replicas that share it.",
             ),
+            runs_here: gauge("flowmill_runs_in_flight", "Runs of this process."),
+            replicas: gauge(
+                "flowmill_replicas",
+                "Replicas that share the store and are alive, this one included.",
+            ),
+            store_up: gauge(
+                "flowmill_store_up",
+                "1 if the store answered when the metrics were read, else 0.",
+            ),
+            database: OnceLock::new(),
             store_seconds: histogram(
                 "flowmill_store_duration_seconds",
                 "Time the job store took to answer.",
@@ -184,11 +245,48 @@ impl Metrics {
         }
     }
 
-    /// All metrics as text, with the store's current counts.
-    pub fn render(&self, jobs: Option<Counts>) -> String {
-        if let Some(jobs) = jobs {
-            self.queued.set(count(jobs.pending));
-            self.running.set(count(jobs.running));
+    /// Reports from now on what the store asks of its database, and how signals get through.
+    pub fn watch_database(
+        &self,
+        look: impl Fn() -> (postgres::Activity, Reception) + Send + Sync + 'static,
+    ) {
+        let counter =
+            |name: &str, help: &str| register(&self.registry, IntCounter::new(name, help));
+        self.database.get_or_init(|| Database {
+            look: Box::new(look),
+            signals_up: register(
+                &self.registry,
+                IntGauge::new(
+                    "flowmill_signals_up",
+                    "1 if signals to and from other replicas get through, else 0.",
+                ),
+            ),
+            signals_lost: counter(
+                "flowmill_signals_lost_total",
+                "How often signals may have been lost.",
+            ),
+            statements: counter(
+                "flowmill_store_statements_total",
+                "Statements sent to the database.",
+            ),
+            connections: counter(
+                "flowmill_store_connections_total",
+                "Connections made to the database: it rises when connections fail.",
+            ),
+        });
+    }
+
+    /// All metrics as text, with what is true now.
+    pub fn render(&self, now: &Now) -> String {
+        self.runs_here.set(count(now.runs_here));
+        self.store_up.set(i64::from(now.store.is_some()));
+        if let Some(store) = &now.store {
+            self.queued.set(count(store.jobs.pending));
+            self.running.set(count(store.jobs.running));
+            self.replicas.set(count(store.replicas));
+        }
+        if let Some(database) = self.database.get() {
+            database.read();
         }
         let mut text = Vec::new();
         // Cannot happen: the names and types are fixed in this file, and memory can always be
@@ -429,6 +527,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
     #[test]
@@ -446,13 +546,59 @@ mod tests {
         let metrics = Metrics::new();
         metrics.answered("GET", "/health", 200, Duration::from_millis(2));
         metrics.answered("GET", "/health", 200, Duration::from_millis(2));
-        let text = metrics.render(Some(Counts {
-            pending: 3,
-            running: 1,
-            ..Counts::default()
-        }));
+        let text = metrics.render(&Now::default());
         let line = r#"flowmill_http_requests_total{method="GET",route="/health",status="200"} 2"#;
         assert!(text.contains(line), "{text}");
-        assert!(text.contains("flowmill_jobs_queued 3"), "{text}");
+    }
+
+    #[test]
+    fn what_the_store_counts_is_apart_from_what_this_process_does() {
+        let metrics = Metrics::new();
+        let jobs = Counts {
+            pending: 3,
+            running: 7,
+            ..Counts::default()
+        };
+        let store = StoreCounts { jobs, replicas: 2 };
+        let check = |now: Now, expected: &[&str]| {
+            let text = metrics.render(&now);
+            for line in expected {
+                assert!(text.lines().any(|one| one == *line), "{line}: {text}");
+            }
+        };
+        check(
+            Now {
+                runs_here: 4,
+                store: Some(store),
+            },
+            &[
+                "flowmill_jobs_queued 3",
+                "flowmill_jobs_running 7",
+                "flowmill_runs_in_flight 4",
+                "flowmill_replicas 2",
+                "flowmill_store_up 1",
+            ],
+        );
+        check(Now::default(), &["flowmill_store_up 0"]);
+    }
+
+    #[test]
+    fn connections_to_the_database_are_counted_as_the_store_counts_them() {
+        let metrics = Metrics::new();
+        let connections = Arc::new(AtomicU64::new(5));
+        let made = connections.clone();
+        metrics.watch_database(move || {
+            let activity = postgres::Activity {
+                connections: made.load(Ordering::Relaxed),
+                ..postgres::Activity::default()
+            };
+            (activity, Reception::default())
+        });
+        for expected in [5, 8] {
+            connections.store(expected, Ordering::Relaxed);
+            let line = format!("\nflowmill_store_connections_total {expected}\n");
+            let text = metrics.render(&Now::default());
+            assert!(text.contains(&line), "{text}");
+        }
     }
 }

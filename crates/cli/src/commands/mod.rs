@@ -11,6 +11,7 @@ mod init;
 mod jobs;
 mod keys;
 mod mlflow;
+mod replicas;
 mod report;
 mod run;
 mod schema;
@@ -75,6 +76,7 @@ enum Command {
     Mlflow(mlflow::Args),
     Report(report::Args),
     Keys(keys::Args),
+    Replicas(replicas::Args),
     Deploy(Box<deploy::Args>),
     Undeploy(undeploy::Args),
     Health(health::Args),
@@ -126,6 +128,7 @@ pub(crate) fn main() -> Result<Exit> {
         Command::Mlflow(args) => mlflow::mlflow(&args, &context()?),
         Command::Report(args) => report::report(&args, &context()?),
         Command::Keys(args) => keys::keys(args, &context()?),
+        Command::Replicas(args) => replicas::replicas(&args, &context()?),
         Command::Deploy(args) => deploy::deploy(&args, &context()?),
         Command::Undeploy(args) => undeploy::undeploy(&args),
         Command::Health(args) => health::health(&args, &context()?),

@@ -57,6 +57,10 @@ pub(super) fn undeploy(args: &Args) -> Result<Exit> {
         // The project's network and MLflow are removed with it.
         Some(project) => volumes = remove_project(project)?,
     }
+    let arguments = container.arguments();
+    let stored_in_database = arguments
+        .windows(2)
+        .any(|pair| pair == ["--store", "postgres"]);
     let image = container.image();
     // It stays if another container uses it.
     let image_removed = docker(["image", "rm", image]).is_ok();
@@ -78,6 +82,9 @@ pub(super) fn undeploy(args: &Args) -> Result<Exit> {
         )?,
         Format::Text => {
             printer::data(&format!("{name} is removed"))?;
+            if stored_in_database {
+                printer::data("its jobs stay in the database")?;
+            }
             for volume in &volumes {
                 printer::data(&if args.volumes {
                     format!("its volume {volume} is removed, and the jobs in it")

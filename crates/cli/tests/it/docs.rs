@@ -20,6 +20,7 @@ pub(crate) const COMMANDS: &[&str] = &[
     "mlflow",
     "mlflow check",
     "mlflow register",
+    "replicas",
     "report",
     "keys",
     "keys create",

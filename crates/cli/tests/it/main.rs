@@ -18,6 +18,7 @@ mod jobs;
 mod keys;
 mod limits;
 mod output;
+mod postgres;
 mod privacy;
 mod protection;
 mod reach;

@@ -33,29 +33,50 @@ const LICENCES: &[&str] = &[
 /// Crates in several versions, the number of them, and who keeps them apart. A new one needs a
 /// reason; one that is gone goes from here.
 const SEVERAL: &[(&str, usize, &str)] = &[
+    ("base64", 2, "postgres-protocol is behind"),
     (
         "bit-set",
         2,
         "fancy-regex is behind; proptest is only for tests",
     ),
     ("bit-vec", 2, "comes with bit-set"),
+    ("block-buffer", 2, "comes with digest"),
+    ("const-oid", 2, "comes with digest"),
     (
         "cpufeatures",
         2,
         "sha2 0.10, which hmac 0.12 wants; chacha20 of rand",
+    ),
+    ("crypto-common", 2, "comes with digest"),
+    ("digest", 2, "comes with sha2"),
+    (
+        "fallible-iterator",
+        2,
+        "postgres-protocol is behind; rusqlite is not",
     ),
     (
         "getrandom",
         3,
         "ring is two behind; ahash and opentelemetry_sdk's rand one",
     ),
+    ("hmac", 2, "postgres-protocol has the next one, for SCRAM"),
     ("r-efi", 2, "comes with getrandom, for no target of ours"),
     ("rand", 2, "opentelemetry_sdk is behind; uuid is not"),
     ("rand_core", 2, "comes with rand"),
     (
+        "sha2",
+        2,
+        "postgres-protocol and tokio-postgres-rustls have the next one",
+    ),
+    (
         "syn",
         2,
         "derive macros are on their way to 3; none is in the program",
+    ),
+    (
+        "wasi",
+        2,
+        "comes with whoami of tokio-postgres, for no target of ours",
     ),
     ("windows-sys", 2, "ring is behind, for no target of ours"),
 ];

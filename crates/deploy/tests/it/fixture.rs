@@ -65,6 +65,7 @@ impl Read {
             openapi: &self.openapi,
             sample: &self.sample,
             store: Store::default(),
+            replicas: 1,
             sync_timeout: None,
             drain_timeout: Duration::from_secs(30),
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -103,6 +103,78 @@ fn the_port_outside_is_not_the_port_inside() {
     assert!(text("README.md").contains("http://127.0.0.1:9123/run"));
 }
 
+#[test]
+fn replicas_share_the_database_and_have_no_volume() {
+    let read = nasty();
+    let package = Package::of(&Plan {
+        store: Store::Postgres,
+        replicas: 3,
+        port: 9000,
+        ..read.plan()
+    });
+    let text = |path| package.text(path).expect("it is in the package");
+    let compose = &yaml(text("docker-compose.yml"))[0];
+    let services = compose["services"].as_object().expect("services");
+    let servers: Vec<_> = services
+        .iter()
+        .filter(|(key, _)| key.starts_with("flowmill"))
+        .map(|(_, service)| (&service["container_name"], &service["ports"][0]))
+        .collect();
+    let name = |suffix: &str| json!(format!("{}{suffix}", read.plan().name));
+    assert_eq!(
+        servers,
+        [
+            (&name(""), &json!("127.0.0.1:9000:8000")),
+            (&name("-2"), &json!("127.0.0.1:9001:8000")),
+            (&name("-3"), &json!("127.0.0.1:9002:8000")),
+        ]
+    );
+    for service in services.values().filter(|service| service["build"] == ".") {
+        let volumes = service["volumes"].as_array().expect("a list");
+        assert_eq!(volumes.len(), 1, "the file of variables alone: {service}");
+        assert_eq!(volumes[0]["target"], "/app/.env");
+    }
+    assert_eq!(
+        compose["volumes"].as_object().map(serde_json::Map::len),
+        Some(1),
+        "MLflow's"
+    );
+
+    let objects = yaml(text("kubernetes.yaml"));
+    let kinds: Vec<&Value> = objects.iter().map(|object| &object["kind"]).collect();
+    assert_eq!(kinds, ["Deployment", "Service", "PodDisruptionBudget"]);
+    let spec = &objects[0]["spec"];
+    assert_eq!(spec["replicas"], 3);
+    assert_eq!(spec["strategy"]["type"], "RollingUpdate");
+    assert_eq!(spec["strategy"]["rollingUpdate"]["maxUnavailable"], 0);
+    let volumes = spec["template"]["spec"]["volumes"]
+        .as_array()
+        .expect("a list");
+    assert!(
+        volumes.iter().all(|volume| volume["secret"].is_object()),
+        "{volumes:?}"
+    );
+    let selects = &objects[2]["spec"]["selector"]["matchLabels"];
+    assert_eq!(selects, &spec["selector"]["matchLabels"]);
+    assert_eq!(
+        selects,
+        &spec["template"]["spec"]["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"]
+    );
+
+    let (in_image, in_cluster) = arguments(&package);
+    for arguments in [in_image, in_cluster] {
+        assert!(
+            arguments
+                .windows(2)
+                .any(|pair| pair == ["--store", "postgres"]),
+            "{arguments:?}"
+        );
+        assert!(!arguments.contains(&json!("--data-dir")), "{arguments:?}");
+    }
+    assert!(!text("Dockerfile").contains("VOLUME"));
+    assert!(text(".env.example").contains("\nFLOWMILL_STORE=postgres://"));
+}
+
 /// The arguments of the server: in the image, and in a cluster.
 fn arguments(package: &Package) -> (Vec<Value>, Vec<Value>) {
     let text = |path| package.text(path).expect("it is in the package");

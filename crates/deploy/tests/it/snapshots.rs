@@ -78,6 +78,17 @@ fn jobs_in_memory_and_no_mlflow() {
 }
 
 #[test]
+fn replicas_on_a_database() {
+    let read = Read::example("greeting");
+    let plan = Plan {
+        store: Store::Postgres,
+        replicas: 3,
+        ..read.plan()
+    };
+    check("greeting_on_postgres", &plan);
+}
+
+#[test]
 fn callers_with_keys_on_an_address_that_others_reach() {
     let read = Read::example("greeting");
     let plan = Plan {

@@ -5,6 +5,10 @@ use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
+use jobs::store::Error;
+use service::Service;
+use telemetry::metrics::{Now, StoreCounts};
+
 use crate::app::App;
 use crate::openapi::{Content, Operation, SERVER};
 
@@ -18,9 +22,18 @@ pub(crate) fn docs() -> Operation {
 }
 
 pub(crate) async fn handle(State(app): State<App>) -> Response {
-    // If the store does not answer, its counts are left out.
-    let jobs = app.service().counts().await.ok();
-    let text = app.telemetry().metrics().render(jobs);
+    let now = Now {
+        runs_here: app.service().runs_here(),
+        store: counts(app.service()).await.ok(),
+    };
+    let text = app.telemetry().metrics().render(&now);
     let content_type = HeaderValue::from_static(telemetry::metrics::CONTENT_TYPE);
     ([(CONTENT_TYPE, content_type)], text).into_response()
+}
+
+async fn counts(service: &Service) -> Result<StoreCounts, Error> {
+    Ok(StoreCounts {
+        jobs: service.counts().await?,
+        replicas: service.replicas().await?.len(),
+    })
 }

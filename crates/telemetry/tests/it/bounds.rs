@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use lang::source::Source;
 use lang::workflow::{CaptureLevel, Workflow};
 use serde_json::{Map, json};
+use telemetry::metrics::Now;
 use telemetry::{Settings, Telemetry};
 use testing::{Manner, Sink};
 use uuid::Uuid;
@@ -124,7 +125,7 @@ fn play(watch: &dyn RunObserver, bytes: usize) {
 }
 
 fn dropped(telemetry: &Telemetry, sink: &str) -> f64 {
-    let text = telemetry.metrics().render(None);
+    let text = telemetry.metrics().render(&Now::default());
     let name = format!("flowmill_telemetry_dropped_total{{sink=\"{sink}\"}} ");
     let line = text.lines().find_map(|line| line.strip_prefix(&name));
     line.expect("it is counted").parse().expect("a number")

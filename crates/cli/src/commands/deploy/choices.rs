@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::docker::Container;
 use super::options::Args;
+use crate::config::store::{is_postgres_elsewhere, is_postgres_url};
 use crate::failure::{Exit, Failure, Result};
 
 /// Options that belong to the deployment rather than to one command, by the names of their fields.
@@ -26,6 +27,8 @@ const KEPT: &[&str] = &[
     "sync_timeout",
     "drain_timeout",
     "store",
+    "store_file",
+    "replicas",
     "mlflow",
     "no_mlflow",
     "mlflow_port",
@@ -46,6 +49,7 @@ const KEPT: &[&str] = &[
 /// in another folder.
 const PATHS: &[&str] = &[
     "output_dir",
+    "store_file",
     "env_file",
     "replay",
     "replies",
@@ -56,6 +60,7 @@ const PATHS: &[&str] = &[
 /// Groups of options that exclude each other: one that is given replaces the others of its group.
 const ALTERNATIVES: &[&[&str]] = &[
     &["model", "offline", "replay", "replies"],
+    &["store", "store_file"],
     &["env_file", "no_env_file"],
     &["mlflow", "no_mlflow"],
     &["no_mlflow", "mlflow_port"],
@@ -285,6 +290,14 @@ impl PreviousDeployment {
                 plan.host, plan.port
             ));
         }
+        let stored = self.arguments.windows(2).find(|pair| pair[0] == "--store");
+        let (before, now) = (stored.map(|pair| &*pair[1]), plan.store_argument());
+        if before.is_some_and(|before| before != now) {
+            changes.push(format!(
+                "the job store changes from {} to {now}: the jobs of before are not moved",
+                before.unwrap_or_default()
+            ));
+        }
         let answered = answers(&self.arguments);
         let answers = match &plan.model_source {
             ModelSource::Workflow => "the workflow's own models".to_owned(),
@@ -326,7 +339,9 @@ fn seen(
             "--sync-timeout" | "--drain-timeout" | "--model" | "--model-allow" => {
                 options.push(format!("{name}={value}"));
             }
-            "--store" if value == "memory" => options.push("--store=memory".to_owned()),
+            "--store" if value == "memory" || is_postgres_elsewhere(value) => {
+                options.push(format!("--store={value}"));
+            }
             "--store" => {
                 let file = value.rsplit('/').next().unwrap_or(value);
                 options.push(format!("--store=sqlite:{file}"));
@@ -375,6 +390,8 @@ fn take(to: &mut Args, from: Args, is_taken: impl Fn(&str) -> bool) {
         sync_timeout,
         drain_timeout,
         store,
+        store_file,
+        replicas,
         mlflow,
         no_mlflow,
         mlflow_port,
@@ -402,7 +419,11 @@ fn command() -> Command {
     command.mut_args(|argument| argument.env(None::<&str>))
 }
 
+/// A value as it is kept. The URL of a database is a secret: it is kept in the mounted file alone.
 fn value_of(id: &str, value: &OsStr) -> String {
+    if id == "store" && is_postgres_url(&value.to_string_lossy()) {
+        return "postgres".to_owned();
+    }
     if PATHS.contains(&id)
         && let Ok(path) = std::path::absolute(value)
     {
@@ -418,6 +439,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::config::secret::Secret;
 
     fn given(line: &str) -> (Args, ChosenOptions) {
         let words = std::iter::once("workflow.yaml").chain(line.split_whitespace());
@@ -490,6 +512,25 @@ mod tests {
         );
         // These are for one command, not for a deployment.
         check("--force --ignore-gates --format json", "--replace", &[]);
+    }
+
+    #[test]
+    fn the_url_of_a_database_is_kept_out_of_the_label() {
+        let first = "--store postgres://me:canary@h/db --target compose --replicas 3";
+        let (args, choices, kept) = replaced(first, "--replace");
+        assert_eq!(
+            kept,
+            ["--target=compose", "--store=postgres", "--replicas=3"]
+        );
+        assert_eq!(args.store.as_ref().map(Secret::reveal), Some("postgres"));
+        assert_eq!(args.replicas, Some(3));
+        let texts = choices.label(&[]) + &choices.update_command(Path::new("w.yaml"), "w");
+        assert!(!texts.contains("canary"), "{texts}");
+        let (_, choices) = given(first);
+        let texts = choices.label(&[]) + &choices.update_command(Path::new("w.yaml"), "w");
+        assert!(!texts.contains("canary"), "{texts}");
+        let (_, _, kept) = replaced("--store-file /k/url", "--store sqlite:a.db");
+        assert!(kept.is_empty(), "{kept:?}");
     }
 
     #[test]

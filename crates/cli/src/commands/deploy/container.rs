@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use ::deploy::package::{LABEL, OPTIONS_LABEL, SECRETS};
-use ::deploy::plan::{DATA, MEMORY_MB, PORT, Plan, Store};
+use ::deploy::package::{LABEL, OPTIONS_LABEL, SECRETS, service_key};
+use ::deploy::plan::{DATA, MEMORY_MB, PORT, Plan};
 use ::deploy::variables::MACHINE;
 use reqwest::Url;
 
@@ -26,11 +26,10 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub(super) struct ReplacedContainer(Container);
 
 impl ReplacedContainer {
-    /// Finds it. Fails if the name belongs to a container that flowmill did not create, or that is
-    /// not to be replaced.
-    pub(super) fn find(plan: &Plan<'_>, replace: bool) -> Result<Option<Self>> {
-        let name = &plan.name;
-        let Some(container) = Container::find(name.as_str())? else {
+    /// Finds the container of that name. Fails if it belongs to somebody else, or is not to be
+    /// replaced.
+    pub(super) fn find(name: &str, replace: bool) -> Result<Option<Self>> {
+        let Some(container) = Container::find(name)? else {
             return Ok(None);
         };
         if !container.is_ours() {
@@ -55,15 +54,19 @@ impl ReplacedContainer {
     }
 }
 
-/// The server's address on this machine.
+/// The server's address on this machine: the first one's, of several.
 pub(super) fn url(plan: &Plan<'_>) -> String {
+    url_at(plan, plan.port)
+}
+
+fn url_at(plan: &Plan<'_>, port: u16) -> String {
     let host = match plan.host {
         IpAddr::V4(host) if host.is_unspecified() => "127.0.0.1".to_owned(),
         IpAddr::V6(host) if host.is_unspecified() => "[::1]".to_owned(),
         IpAddr::V4(host) => host.to_string(),
         IpAddr::V6(host) => format!("[{host}]"),
     };
-    format!("http://{host}:{}", plan.port)
+    format!("http://{host}:{port}")
 }
 
 /// Starts the container. A replaced one may finish its runs first, and is started again if the new
@@ -102,7 +105,7 @@ pub(super) fn start(
             "start",
             || {
                 docker(["start", name])?;
-                wait(plan)
+                wait(plan, name, plan.port)
             },
             |()| format!("container {name} is ready"),
         )
@@ -166,7 +169,7 @@ fn creation(
     if plan.reaches_host() {
         option("--add-host", format!("{MACHINE}:host-gateway"));
     }
-    if plan.store != Store::Memory {
+    if plan.has_volume() {
         let volume = plan.name.volume();
         option(
             "--mount",
@@ -196,10 +199,10 @@ fn csv(field: &str) -> String {
     }
 }
 
-/// Waits until the server accepts requests, or until its container has exited.
-fn wait(plan: &Plan<'_>) -> Result<()> {
-    let name = plan.name.as_str();
-    let url = Url::parse(&format!("{}/health/ready", url(plan))).expect("an address and a path");
+/// Waits until the server at that port accepts requests, or until its container has exited.
+fn wait(plan: &Plan<'_>, name: &str, port: u16) -> Result<()> {
+    let url = format!("{}/health/ready", url_at(plan, port));
+    let url = Url::parse(&url).expect("an address and a path");
     let deadline = Instant::now() + START;
     let mut look = Instant::now() + Duration::from_millis(500);
     loop {
@@ -235,7 +238,8 @@ fn failed(name: &str, what: &str) -> Failure {
         .hint("it was removed; the lines above are the last of its log")
 }
 
-/// Starts the Compose project, which itself replaces a container of an earlier deployment.
+/// Starts the Compose project, which itself replaces the containers of an earlier deployment: of
+/// several one after the other, so that the others go on answering.
 pub(super) fn start_compose(
     plan: &Plan<'_>,
     folder: &Path,
@@ -255,18 +259,58 @@ pub(super) fn start_compose(
                     docker(["rm", name])?;
                 }
             }
-            let mut arguments = vec!["--project-name", name];
+            let mut up = vec!["--project-name", name];
             if mlflow {
-                arguments.extend(["--profile", "mlflow"]);
+                up.extend(["--profile", "mlflow"]);
             }
-            arguments.extend(["up", "--detach", "--no-build"]);
-            compose.run(Some(folder), &arguments)?;
-            wait(plan)?;
+            up.extend(["up", "--detach", "--no-build"]);
+            for (index, port) in plan.ports().enumerate().skip(1) {
+                let service = service_key(index);
+                compose.run(
+                    Some(folder),
+                    &[up.as_slice(), &["--no-deps", &service]].concat(),
+                )?;
+                wait(plan, &plan.container(index), port)?;
+            }
+            compose.run(Some(folder), &up)?;
+            wait(plan, name, plan.port)?;
+            remove_surplus(plan)?;
             if let Some(container) = existing.filter(Container::is_ours) {
                 remove_unnamed_image(container.image_id());
             }
             Ok(())
         },
-        |()| format!("container {name} is ready"),
+        |()| match plan.replicas {
+            1 => format!("container {name} is ready"),
+            several => format!("{several} containers are ready, {name} and others"),
+        },
     )
+}
+
+/// Removes the containers of an earlier deployment with more replicas.
+fn remove_surplus(plan: &Plan<'_>) -> Result<()> {
+    // The label alone comes with the image, too, to containers that are not the project's.
+    let label = format!("label={LABEL}={}", plan.name);
+    let project = format!("label=com.docker.compose.project={}", plan.name);
+    let names = docker([
+        "ps",
+        "--all",
+        "--format",
+        "{{.Names}}",
+        "--filter",
+        &label,
+        "--filter",
+        &project,
+    ])?;
+    let wanted: Vec<String> = (0..plan.replicas.into())
+        .map(|index| plan.container(index))
+        .collect();
+    for name in names
+        .lines()
+        .filter(|name| !wanted.iter().any(|wanted| wanted == name))
+    {
+        docker(["stop", name])?;
+        docker(["rm", "--volumes", name])?;
+    }
+    Ok(())
 }

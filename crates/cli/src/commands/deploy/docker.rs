@@ -161,7 +161,7 @@ impl Container {
     }
 
     /// The arguments of its program.
-    pub(super) fn arguments(&self) -> Vec<String> {
+    pub(in crate::commands) fn arguments(&self) -> Vec<String> {
         let words = self.0["Config"]["Cmd"].as_array().into_iter().flatten();
         words
             .filter_map(|word| Some(word.as_str()?.to_owned()))

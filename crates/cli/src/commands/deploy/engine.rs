@@ -40,15 +40,20 @@ impl Engine {
                         Target::Compose => Some(Compose::find()?),
                         _ => None,
                     };
-                    let existing = match args.target {
-                        Target::Kubernetes => None,
-                        _ => ReplacedContainer::find(plan, args.replace)?,
+                    let containers = match args.target {
+                        Target::Kubernetes => 0,
+                        Target::Docker => 1,
+                        Target::Compose => plan.replicas.into(),
                     };
-                    let is_ours = existing
-                        .as_ref()
-                        .is_some_and(|existing| existing.publishes(plan.port));
-                    if args.target != Target::Kubernetes && !is_ours {
-                        check_port(plan.host, plan.port, "--port")?;
+                    let mut existing = None;
+                    for (index, port) in plan.ports().enumerate().take(containers) {
+                        let found = ReplacedContainer::find(&plan.container(index), args.replace)?;
+                        if !found.as_ref().is_some_and(|found| found.publishes(port)) {
+                            check_port(plan.host, port, "--port")?;
+                        }
+                        if index == 0 {
+                            existing = found;
+                        }
                     }
                     if args.mlflow && existing.is_none() {
                         check_port(plan.host, args.mlflow_port, "--mlflow-port")?;

@@ -1,6 +1,7 @@
 //! `block_deploy`: a workflow whose latest recorded run failed such a gate is not deployed.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use jobs::job::{Job, Status};
@@ -32,23 +33,35 @@ fn blocking(workflow: &Workflow) -> BTreeSet<&str> {
 
 /// Refuses a workflow whose latest run in the store failed a gate. Without a store there are no
 /// recorded runs.
-pub(super) fn check(workflow: &Workflow, store: &Store) -> Result<()> {
+pub(super) fn check(workflow: &Workflow, store: &Store, ca: Option<&Path>) -> Result<()> {
     let blocking = blocking(workflow);
-    let Store::Sqlite(path) = store else {
-        return Ok(());
+    let has_runs = match store {
+        Store::Memory => false,
+        Store::Sqlite(path) => path.exists(),
+        Store::Postgres(_) => true,
     };
-    if blocking.is_empty() || !path.exists() {
+    if blocking.is_empty() || !has_runs {
         return Ok(());
     }
-    let opened = job_store::open(store).map_err(|failure| {
-        failure.hint(
-            "the gates of this workflow forbid a deployment after a failed run, so its runs have to be read: stop the \
-             server that uses this store, name another with --runs, or add --ignore-gates",
-        )
-    })?;
+    let way_out = match store {
+        Store::Sqlite(_) => {
+            "stop the server that uses this store, name another with --runs, or add --ignore-gates"
+        }
+        Store::Memory | Store::Postgres(_) => {
+            "name another store with --runs, or add --ignore-gates"
+        }
+    };
     let runtime = runtime::of_one_thread()?;
-    let latest = runtime.block_on(latest(&opened.jobs, &workflow.name, &blocking));
-    match latest.map_err(|error| Failure::new(Exit::Io, format!("{store}: {error}")))? {
+    let latest = runtime.block_on(async {
+        let opened = job_store::open(store, ca).await.map_err(|failure| {
+            failure.hint(format!(
+                "the gates of this workflow forbid a deployment after a failed run, so its runs have to be read: {way_out}"
+            ))
+        })?;
+        let latest = latest(&opened.jobs, &workflow.name, &blocking).await;
+        latest.map_err(|error| Failure::new(Exit::Io, format!("{store}: {error}")))
+    });
+    match latest? {
         Some(Verdict { job, failed }) if !failed.is_empty() => Err(Failure::new(
             Exit::Failed,
             format!(

@@ -4,12 +4,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use ::deploy::elf::Architecture;
-use clap::ValueEnum;
+use clap::{ValueEnum, value_parser};
 
 use super::binary;
 use crate::config::addresses::Host;
 use crate::config::models;
-use crate::config::store::Store;
+use crate::config::secret::Secret;
 use crate::config::units::PositiveDuration;
 use crate::failure::{Failure, Result};
 
@@ -70,10 +70,21 @@ pub(in crate::commands) struct Args {
     #[arg(long, value_name = "TIME", default_value = "30s")]
     pub(super) drain_timeout: PositiveDuration,
 
-    /// Job store in the container: sqlite:NAME.db in its volume, or memory, which loses all jobs
-    /// when the container stops [default: sqlite:flowmill.db]
+    /// Job store in the container: `sqlite:NAME.db` in its volume; `postgres://USER@HOST/DATABASE`,
+    /// which replicas share; or memory, which loses all jobs when the container stops. `postgres`
+    /// alone takes the URL from `FLOWMILL_STORE` in the file of variables or the shell [default:
+    /// sqlite:flowmill.db]
     #[arg(long, value_name = "STORE")]
-    pub(super) store: Option<Store>,
+    pub(super) store: Option<Secret>,
+
+    /// File that holds the URL of the PostgreSQL database
+    #[arg(long, value_name = "FILE")]
+    pub(super) store_file: Option<PathBuf>,
+
+    /// Number of servers that share the PostgreSQL database, with --target compose and kubernetes
+    /// [default: 2 with --store postgres, else 1]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1000))]
+    pub(super) replicas: Option<u16>,
 
     /// Also start MLflow (with --target compose)
     #[arg(long, conflicts_with = "no_mlflow")]
@@ -128,7 +139,7 @@ pub(in crate::commands) struct Args {
     /// Store whose latest run the gates are checked against [default: that of `flowmill serve`
     /// here]
     #[arg(long, value_name = "STORE")]
-    pub(super) runs: Option<Store>,
+    pub(super) runs: Option<Secret>,
 
     /// Deploy even if a gate of the latest recorded run forbids it
     #[arg(long)]
@@ -201,6 +212,12 @@ pub(super) fn check(args: &Args) -> Result<()> {
         return Err(Failure::usage(
             "a deployment needs a port of its own, not 0",
         ));
+    }
+    if args.target == Target::Docker && !args.generate && args.replicas.is_some_and(|n| n > 1) {
+        return Err(Failure::usage(
+            "--target docker starts one container, so it has no --replicas",
+        )
+        .hint("add --target compose or --target kubernetes"));
     }
     Ok(())
 }

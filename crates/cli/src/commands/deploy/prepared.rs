@@ -1,7 +1,7 @@
 //! Everything that is read and checked before the engine is involved: the workflow, its gates, its
 //! models and their variables.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use ::deploy::name::Name;
@@ -18,8 +18,9 @@ use super::{access, gates};
 use crate::assemble::Reach;
 use crate::commands::context::Context;
 use crate::config::models::ModelSource;
-use crate::config::store::Store;
-use crate::config::{models, text};
+use crate::config::secret::Secret;
+use crate::config::store::{Named, Store, is_postgres_elsewhere};
+use crate::config::{models, serve, text};
 use crate::failure::{Exit, Failure, Result};
 use crate::printer;
 use crate::runtime;
@@ -33,6 +34,7 @@ pub(super) struct Prepared<'a> {
     model_source: plan::ModelSource,
     attached: Vec<Attached>,
     model_allow: Option<String>,
+    store: plan::Store,
     pub(super) secrets: Secrets,
     openapi: Value,
     sample: Value,
@@ -48,19 +50,21 @@ impl<'a> Prepared<'a> {
         before: Option<&PreviousDeployment>,
         context: &'a Context,
     ) -> Result<Self> {
-        if !args.ignore_gates {
-            gates::check(&workflow, &gate_store(args, context))?;
-        }
         let layers = args.models.clone().layers(
             |id| context.is_flag(id) || choices.has_from_before(id),
             context.project.models.clone(),
         );
         let models = models::Options::settle(layers)?;
+        if !args.ignore_gates {
+            let store = gate_store(args, context)?;
+            gates::check(&workflow, &store, models.ca.as_deref())?;
+        }
         let (model_source, attached) = model_source(&models)?;
         let loaded = LoadedWorkflow::new(&source, Arc::clone(&workflow));
 
         let mut secrets =
             Secrets::read(args.env_file.as_deref(), args.no_env_file || args.generate)?;
+        let store = store(args, before, &mut secrets)?;
         let wanted = variables::of(&workflow, &model_source);
         if !args.generate {
             secrets.add_from_shell(&wanted);
@@ -97,6 +101,7 @@ impl<'a> Prepared<'a> {
             model_source,
             attached,
             model_allow: models.allow.as_ref().map(ToString::to_string),
+            store,
             secrets,
         })
     }
@@ -105,12 +110,20 @@ impl<'a> Prepared<'a> {
     pub(super) fn plan(&'a self, args: &Args, choices: &ChosenOptions) -> Result<Plan<'a>> {
         let workflow = &*self.loaded.workflow;
         let name = name(args, workflow)?;
-        let store = match &args.store {
-            None => plan::Store::default(),
-            Some(Store::Memory) => plan::Store::Memory,
-            Some(Store::Sqlite(path)) => plan::Store::file(&path.to_string_lossy())
-                .map_err(|error| Failure::usage(error.to_string()))?,
-        };
+        let is_shared = self.store == plan::Store::Postgres;
+        let replicas = args.replicas.unwrap_or(if is_shared { 2 } else { 1 });
+        if replicas > 1 && !is_shared {
+            return Err(Failure::usage(format!(
+                "{replicas} replicas need a job store that they share"
+            ))
+            .hint("add --store postgres, with FLOWMILL_STORE=postgres://USER:PASSWORD@HOST/DATABASE in .env, or leave out --replicas"));
+        }
+        if args.port.checked_add(replicas - 1).is_none() {
+            return Err(Failure::usage(format!(
+                "{replicas} replicas need a port each, and there are not as many from --port {} on",
+                args.port
+            )));
+        }
         // With --generate it is not known yet which keys there will be; if any are needed, the
         // package has a place for them.
         let needs_any = variables::of(workflow, &self.model_source)
@@ -130,13 +143,17 @@ impl<'a> Prepared<'a> {
             attached: self.attached.clone(),
             openapi: &self.openapi,
             sample: &self.sample,
-            store,
+            store: self.store.clone(),
+            replicas,
             sync_timeout: args.sync_timeout.map(|time| time.0),
             drain_timeout: args.drain_timeout.0,
             host: host(args),
             port: args.port,
             mlflow: (!args.no_mlflow && args.mlflow_port != 0).then_some(args.mlflow_port),
-            secrets: !self.secrets.is_empty() || needs_any || access == plan::Access::Keys,
+            secrets: !self.secrets.is_empty()
+                || needs_any
+                || is_shared
+                || access == plan::Access::Keys,
             access,
             in_cluster,
             options: (!args.generate).then(|| choices.label(&self.secrets.from_shell)),
@@ -157,23 +174,51 @@ pub(super) fn name(args: &Args, workflow: &Workflow) -> Result<Name> {
     }
 }
 
-/// The job store of `flowmill serve` in this folder.
-fn gate_store(args: &Args, context: &Context) -> Store {
-    let serve = &context.project.serve;
-    args.runs
-        .clone()
-        .or_else(|| context.environment.variable("FLOWMILL_STORE")?.parse().ok())
-        .or_else(|| serve.store.clone())
-        .unwrap_or_else(|| {
-            let folder = context
-                .environment
-                .variable("FLOWMILL_DATA_DIR")
-                .map(PathBuf::from);
-            let folder = folder
-                .or_else(|| serve.data_dir.clone())
-                .unwrap_or_default();
-            Store::default_in(&folder)
-        })
+/// Where jobs are kept. The URL of a database becomes a variable of the container.
+fn store(
+    args: &Args,
+    before: Option<&PreviousDeployment>,
+    secrets: &mut Secrets,
+) -> Result<plan::Store> {
+    let named = Named {
+        store: args.store.as_ref(),
+        file: args.store_file.as_deref(),
+    };
+    let text = args.store.as_ref().map(Secret::reveal).map(str::trim);
+    if !text.is_some_and(is_postgres_elsewhere) || args.store_file.is_some() {
+        return Ok(match named.read(None)? {
+            None => plan::Store::default(),
+            Some(Store::Memory) => plan::Store::Memory,
+            Some(Store::Sqlite(path)) => plan::Store::file(&path.to_string_lossy())
+                .map_err(|error| Failure::usage(error.to_string()))?,
+            Some(Store::Postgres(url)) => {
+                if !args.generate {
+                    secrets.set(variables::STORE, url.text().reveal());
+                }
+                plan::Store::Postgres
+            }
+        });
+    }
+    if !args.generate {
+        secrets.take_from_shell(variables::STORE);
+        if let Some(before) = before {
+            secrets.take_from_before(before.shell_variables(), before.variables.as_deref());
+        }
+        secrets.check_store()?;
+    }
+    Ok(plan::Store::Postgres)
+}
+
+/// The store whose runs the gates are checked against.
+fn gate_store(args: &Args, context: &Context) -> Result<Store> {
+    let named = Named {
+        store: args.runs.as_ref(),
+        file: None,
+    };
+    match named.read(Some(&context.environment))? {
+        Some(store) => Ok(store),
+        None => serve::store_here(&context.environment, &context.project.serve),
+    }
 }
 
 /// What answers the prompts, with the files that it needs.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use deploy::package::SECRETS;
-use deploy::variables::{MACHINE, Variable, is_this_machine};
+use deploy::variables::{MACHINE, STORE, Variable, is_this_machine};
 use llm::model::{ModelSpec, Models, Override};
 use llm::pricing::PriceTable;
 
@@ -21,6 +21,7 @@ use crate::assemble::Reach;
 use crate::config::env_file::{self, EnvFile};
 use crate::config::environment::Environment;
 use crate::config::secret::Secret;
+use crate::config::store::PostgresUrl;
 use crate::failure::{Exit, Failure, Result};
 
 /// The variables for the container.
@@ -102,6 +103,29 @@ impl Secrets {
         }
     }
 
+    /// Sets a variable whose value was given with an option, whatever the file says.
+    pub(super) fn set(&mut self, name: &str, value: &str) {
+        self.add(name, value.to_owned());
+        self.from_shell.push(name.to_owned());
+    }
+
+    /// Fails if the variable with the URL of the database is missing or faulty.
+    pub(super) fn check_store(&self) -> Result<()> {
+        let file = self.file.as_deref();
+        let file = file.unwrap_or(Path::new(env_file::DEFAULT)).display();
+        let Some(url) = self.get(STORE) else {
+            return Err(Failure::usage(format!(
+                "--store postgres needs the database: {STORE} is not set, neither in {file} nor in the shell"
+            ))
+            .hint(format!(
+                "put {STORE}=postgres://USER:PASSWORD@HOST/DATABASE into {file}"
+            )));
+        };
+        let url: Result<PostgresUrl, String> = url.reveal().trim().parse();
+        url.map(|_| ())
+            .map_err(|reason| Failure::usage(format!("{STORE}: {reason}")))
+    }
+
     /// Sets a variable unless the user sets it.
     pub(super) fn set_unless_set(&mut self, name: &str, value: &str) {
         if !self.is_set(name) {
@@ -181,9 +205,10 @@ impl Secrets {
     pub(super) fn warnings(&self, wanted: &[Variable]) -> Vec<String> {
         let names = wanted
             .iter()
-            .flat_map(|variable| variable.names.iter().chain(&variable.unless));
+            .flat_map(|variable| variable.names.iter().chain(&variable.unless))
+            .map(String::as_str);
         let mut warnings = Vec::new();
-        for name in names {
+        for name in names.chain([STORE]) {
             let means_itself = self
                 .variables
                 .get(name)

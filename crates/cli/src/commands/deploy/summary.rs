@@ -53,6 +53,14 @@ impl Summary<'_> {
                 let mut line = |label: &str, value: &str| {
                     let _ = writeln!(text, "  {label:<10} {value}");
                 };
+                if self.plan.replicas > 1 && self.compose.is_some() {
+                    let ports: Vec<String> =
+                        self.plan.ports().map(|port| port.to_string()).collect();
+                    line(
+                        "replicas",
+                        &format!("one on each of the ports {}", ports.join(", ")),
+                    );
+                }
                 line("logs", &format!("docker logs --follow {name}"));
                 line(
                     "jobs",
@@ -112,7 +120,8 @@ impl Summary<'_> {
             "image_bytes": self.image.as_ref().map(|(_, bytes)| bytes),
             "url": self.url,
             "update": self.update,
-            "volume": (self.plan.store != ::deploy::plan::Store::Memory).then(|| self.plan.name.volume()),
+            "replicas": self.plan.replicas,
+            "volume": self.plan.has_volume().then(|| self.plan.name.volume()),
             "steps": steps.to_json(),
         })
     }

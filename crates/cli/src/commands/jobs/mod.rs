@@ -1,9 +1,9 @@
-//! `flowmill jobs`: inspects and controls jobs, at a running server or in the store file of a
-//! stopped one. It prints the JSON of the HTTP API, or tables made from it.
+//! `flowmill jobs`: inspects and controls jobs, at a running server or in a store. It prints the JSON
+//! of the HTTP API, or tables made from it.
 
 mod api_client;
+mod open_store;
 mod options;
-mod store_file;
 pub(super) mod table;
 
 use std::collections::HashMap;
@@ -17,8 +17,8 @@ use super::context::Context;
 use crate::config::log::Level;
 use crate::failure::{Exit, Failure, Result};
 use crate::{printer, runtime};
+use open_store::{OpenStore, Rows};
 use options::Definition;
-use store_file::StoreFile;
 
 pub(super) use api_client::ApiClient;
 pub(super) use options::Listing;
@@ -32,7 +32,8 @@ const PAGE: usize = 200;
 Examples:
   flowmill jobs list --status failed
   flowmill jobs show 0199c0de-0000-7000-8000-000000000000 --format json
-  flowmill jobs list --store sqlite:flowmill.db --all")]
+  flowmill jobs list --store sqlite:flowmill.db --all
+  flowmill jobs events 0199c0de-0000-7000-8000-000000000000 --follow --store postgres")]
 pub(super) struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -103,18 +104,18 @@ enum Verb {
     },
 }
 
-/// Where jobs are found: at a server or in a store file.
+/// Where jobs are found: at a server or in a store.
 pub(super) struct JobSource(Access);
 
 enum Access {
     Server(ApiClient),
-    File(StoreFile),
+    Store(OpenStore),
 }
 
 impl JobSource {
-    pub(super) fn open(backend: &Backend) -> Result<Self> {
+    pub(super) async fn open(backend: &Backend) -> Result<Self> {
         Ok(Self(match backend {
-            Backend::Store(store) => Access::File(StoreFile::open(store)?),
+            Backend::Store(store) => Access::Store(OpenStore::open(store).await?),
             Backend::Server(options) => Access::Server(ApiClient::open(options)?),
         }))
     }
@@ -123,12 +124,12 @@ impl JobSource {
     pub(super) async fn key_names(&self) -> Result<HashMap<String, String>> {
         match &self.0 {
             Access::Server(_) => Ok(HashMap::new()),
-            Access::File(file) => file.key_names().await,
+            Access::Store(store) => store.key_names().await,
         }
     }
 
     /// A page of jobs, newest first, and the cursor of the next page. Each job is a row as in the
-    /// HTTP API; from a file it also has an `owner`, the key that created it.
+    /// HTTP API; from a store it also has an `owner`, the key that created it.
     pub(super) async fn page(
         &self,
         listing: &Listing,
@@ -136,7 +137,7 @@ impl JobSource {
     ) -> Result<(Vec<Value>, Option<String>)> {
         let mut page = match &self.0 {
             Access::Server(client) => client.list(listing, cursor, PAGE).await?,
-            Access::File(file) => file.list_with_owners(listing, cursor, PAGE).await?,
+            Access::Store(store) => store.list(listing, cursor, PAGE, Rows::WithOwners).await?,
         };
         let next = page["next_cursor"].as_str().map(str::to_owned);
         match page["jobs"].take() {
@@ -149,8 +150,11 @@ impl JobSource {
 pub(super) fn jobs(args: Args, context: &Context) -> Result<Exit> {
     context.start_logging(Level::Warn);
     let runtime = runtime::of_one_thread()?;
-    let source = JobSource::open(&args.backend.settle(context)?)?;
-    runtime.block_on(act(args.verb, args.format, &source))?;
+    let backend = args.backend.settle(context)?;
+    runtime.block_on(async {
+        let source = JobSource::open(&backend).await?;
+        act(args.verb, args.format, &source).await
+    })?;
     Ok(Exit::Success)
 }
 
@@ -164,13 +168,13 @@ async fn act(verb: Verb, format: Format, source: &JobSource) -> Result<()> {
             };
             return match &source.0 {
                 Access::Server(client) => client.events(&id, after, follow, print).await,
-                Access::File(file) => file.events(&id, after, print).await,
+                Access::Store(store) => store.events(&id, after, follow, print).await,
             };
         }
         Verb::Show { id } => {
             let job = match &source.0 {
                 Access::Server(client) => client.show(&id).await?,
-                Access::File(file) => file.show(&id).await?,
+                Access::Store(store) => store.show(&id).await?,
             };
             let text = table::job(&job, printer::stdout_look());
             (job, text)
@@ -178,7 +182,7 @@ async fn act(verb: Verb, format: Format, source: &JobSource) -> Result<()> {
         Verb::Cancel { id } => {
             let job = match &source.0 {
                 Access::Server(client) => client.cancel(&id).await?,
-                Access::File(file) => file.cancel(&id).await?,
+                Access::Store(store) => store.cancel(&id).await?,
             };
             let text = match job["status"].as_str() {
                 Some("cancelling") => format!("{id} is being cancelled"),
@@ -193,7 +197,7 @@ async fn act(verb: Verb, format: Format, source: &JobSource) -> Result<()> {
         } => {
             let job = match &source.0 {
                 Access::Server(client) => client.retry(&id, from.as_deref(), definition).await?,
-                Access::File(_) => {
+                Access::Store(_) => {
                     return Err(Failure::usage("a retry needs a running server")
                         .hint("start one with `flowmill serve`, then retry without --store"));
                 }
@@ -204,7 +208,7 @@ async fn act(verb: Verb, format: Format, source: &JobSource) -> Result<()> {
         Verb::Delete { id } => {
             match &source.0 {
                 Access::Server(client) => client.delete(&id).await?,
-                Access::File(file) => file.delete(&id).await?,
+                Access::Store(store) => store.delete(&id).await?,
             }
             let text = format!("{id} is deleted");
             (json!({ "job_id": id }), text)
@@ -228,7 +232,11 @@ async fn list(listing: &Listing, format: Format, source: &JobSource) -> Result<(
         let most = PAGE.min(limit - jobs.len());
         let mut page = match &source.0 {
             Access::Server(client) => client.list(listing, cursor.as_deref(), most).await?,
-            Access::File(file) => file.list(listing, cursor.as_deref(), most).await?,
+            Access::Store(store) => {
+                store
+                    .list(listing, cursor.as_deref(), most, Rows::OfApi)
+                    .await?
+            }
         };
         if let Value::Array(some) = page["jobs"].take() {
             jobs.extend(some);

@@ -1,4 +1,4 @@
-//! Options of `flowmill jobs` that a server and a store file interpret in the same way.
+//! Options of `flowmill jobs` that a server and a store interpret in the same way.
 
 use ::jobs::job::Status;
 use clap::ValueEnum;

@@ -1,7 +1,7 @@
-//! `flowmill keys`: creates, lists, rotates and revokes API keys and shows what they have spent, in
-//! the store file of a stopped server, or at a running server with an administrator's key.
+//! `flowmill keys`: creates, lists, rotates and revokes API keys and shows what they have spent, in a
+//! store, or at a running server with an administrator's key.
 
-mod store_file;
+mod open_store;
 mod table;
 
 use std::num::{NonZeroU32, NonZeroU64};
@@ -20,7 +20,7 @@ use crate::config::units::{Dollars, DurationOrZero, Moment};
 use crate::failure::{Exit, Failure, Result};
 use crate::system_host::SystemHost;
 use crate::{printer, runtime};
-use store_file::StoreFile;
+use open_store::OpenStore;
 
 /// Create, list, rotate and revoke API keys, and show what they have spent
 #[derive(Debug, clap::Args)]
@@ -31,8 +31,8 @@ Examples:
   flowmill keys rotate 5f0c2a91b3de --grace 1d
   flowmill keys list --format json
 
-Create the first key in the store file while its server is stopped. Later keys can also be created through
-the running server, with an administrator's key in FLOWMILL_API_KEY.")]
+Create the first key in the store: in a store file while its server is stopped, in PostgreSQL at any time. Later
+keys can also be created through the running server, with an administrator's key in FLOWMILL_API_KEY.")]
 pub(super) struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -145,17 +145,17 @@ fn in_the_future(text: &str) -> Result<Moment, String> {
     )
 }
 
-/// Where keys are found: at a server or in a store file.
+/// Where keys are found: at a server or in a store.
 enum KeySource {
     Server(ApiClient),
-    File(StoreFile),
+    Store(OpenStore),
 }
 
 impl KeySource {
     async fn list(&self) -> Result<Value> {
         match self {
             Self::Server(client) => client.keys().await,
-            Self::File(file) => file.list().await,
+            Self::Store(store) => store.list().await,
         }
     }
 
@@ -197,14 +197,17 @@ impl KeySource {
 pub(super) fn keys(args: Args, context: &Context) -> Result<Exit> {
     context.start_logging(Level::Warn);
     let runtime = runtime::of_one_thread()?;
-    let source = match args.backend.settle(context)? {
-        Backend::Store(store) => {
-            let may_begin = matches!(args.verb, Verb::Create(_));
-            KeySource::File(StoreFile::open(&store, may_begin)?)
-        }
-        Backend::Server(options) => KeySource::Server(ApiClient::open(&options)?),
-    };
-    runtime.block_on(act(args.verb, args.format, &source))?;
+    let backend = args.backend.settle(context)?;
+    runtime.block_on(async {
+        let source = match &backend {
+            Backend::Store(store) => {
+                let may_begin = matches!(args.verb, Verb::Create(_));
+                KeySource::Store(OpenStore::open(store, may_begin).await?)
+            }
+            Backend::Server(options) => KeySource::Server(ApiClient::open(options)?),
+        };
+        act(args.verb, args.format, &source).await
+    })?;
     Ok(Exit::Success)
 }
 
@@ -227,7 +230,7 @@ async fn act(verb: Verb, format: Format, source: &KeySource) -> Result<()> {
             });
             let made = match source {
                 KeySource::Server(client) => client.create_key(&request).await?,
-                KeySource::File(file) => file.create(&request).await?,
+                KeySource::Store(store) => store.create(&request).await?,
             };
             show_made(&made, format)
         }
@@ -236,7 +239,7 @@ async fn act(verb: Verb, format: Format, source: &KeySource) -> Result<()> {
             let grace = grace.map(|DurationOrZero(grace)| grace).unwrap_or_default();
             let made = match source {
                 KeySource::Server(client) => client.rotate_key(&id, grace).await?,
-                KeySource::File(file) => file.rotate(&id, grace).await?,
+                KeySource::Store(store) => store.rotate(&id, grace).await?,
             };
             show_made(&made, format)
         }
@@ -254,7 +257,7 @@ async fn act(verb: Verb, format: Format, source: &KeySource) -> Result<()> {
             };
             let usage = match source {
                 KeySource::Server(client) => client.usage(id.as_deref()).await?,
-                KeySource::File(file) => file.usage(id.as_deref()).await?,
+                KeySource::Store(store) => store.usage(id.as_deref()).await?,
             };
             printer::data(&match format {
                 Format::Json => usage.to_string(),
@@ -265,7 +268,7 @@ async fn act(verb: Verb, format: Format, source: &KeySource) -> Result<()> {
             let id = source.id_of(id).await?;
             let revoked = match source {
                 KeySource::Server(client) => client.revoke_key(&id).await?,
-                KeySource::File(file) => file.revoke(&id).await?,
+                KeySource::Store(store) => store.revoke(&id).await?,
             };
             printer::data(&match format {
                 Format::Json => revoked.to_string(),

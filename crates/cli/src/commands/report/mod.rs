@@ -1,5 +1,5 @@
-//! `flowmill report`: durations and costs of runs, from a server or a store file. Jobs are read
-//! page by page and summed up on the way, so that memory does not grow with the store.
+//! `flowmill report`: durations and costs of runs, from a server or a store. Jobs are read page
+//! by page and summed up on the way, so that memory does not grow with the store.
 
 mod layout;
 mod spread;
@@ -76,7 +76,7 @@ enum Grouping {
     Node,
     /// Each model that answered
     Model,
-    /// The API key that created the job; only available from a store file
+    /// The API key that created the job; only available from a store
     Key,
 }
 
@@ -111,7 +111,7 @@ pub(super) fn report(args: &Args, context: &Context) -> Result<Exit> {
     let backend = args.backend.clone().settle(context)?;
     if args.by == Grouping::Key && matches!(backend, Backend::Server(_)) {
         return Err(Failure::usage("a server does not say which key made a job")
-            .hint("stop it and name its store file: --store sqlite:PATH"));
+            .hint("name its store with --store: postgres, or sqlite:PATH once it is stopped"));
     }
     let now = SystemHost::new().now();
     let since = args.since.before(now);
@@ -123,9 +123,11 @@ pub(super) fn report(args: &Args, context: &Context) -> Result<Exit> {
         created_before: until.map(|until| until.to_string()),
         ..Listing::default()
     };
-    let source = JobSource::open(&backend)?;
     let runtime = runtime::of_one_thread()?;
-    let report = runtime.block_on(sum_up(&source, &listing, args.by.into()))?;
+    let report = runtime.block_on(async {
+        let source = JobSource::open(&backend).await?;
+        sum_up(&source, &listing, args.by.into()).await
+    })?;
     let columns = match args.what {
         What::Costs => Columns::costs(args.by.into()),
         What::Runs => Columns::runs(args.by.into()),

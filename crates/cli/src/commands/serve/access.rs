@@ -23,6 +23,7 @@ pub(super) fn refuse_early(settings: &Settings) -> Result<()> {
     let may_have_keys = match &settings.store {
         Store::Memory => false,
         Store::Sqlite(path) => path.exists(),
+        Store::Postgres(_) => true,
     };
     if settings.api_keys.is_none() && !may_have_keys {
         refuse_open(settings)?;
@@ -121,6 +122,9 @@ fn refuse_open(settings: &Settings) -> Result<()> {
         store @ Store::Sqlite(_) => format!(
             "create a key with `flowmill keys create --name NAME --store {store}`, or set FLOWMILL_API_KEYS"
         ),
+        Store::Postgres(_) => {
+            "create a key with `flowmill keys create --name NAME --store postgres`, or set FLOWMILL_API_KEYS".to_owned()
+        }
     };
     Err(Failure::usage(format!(
         "other machines can reach {host}, and there are no API keys: anyone could run workflows at your expense"
@@ -137,7 +141,7 @@ mod tests {
         let options = Options {
             host: Some(host.parse().expect("an address")),
             insecure: Some(insecure),
-            store: Some(Store::Memory),
+            store: Some("memory".to_owned().into()),
             ..Options::default()
         };
         refuse_early(&options.settle(&Options::default())?)

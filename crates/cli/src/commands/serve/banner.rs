@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use deploy::shell;
+use lang::visible;
 use service::catalog::LoadedWorkflow;
 
 use crate::config::serve::Settings;
@@ -19,6 +20,7 @@ pub(super) async fn banner(
     notices: &[String],
     workflows: &[Arc<LoadedWorkflow>],
     settings: &Settings,
+    replica_name: &str,
     wants_keys: bool,
 ) -> String {
     let scheme = match settings.exposure.tls {
@@ -47,6 +49,11 @@ pub(super) async fn banner(
             "jobs are kept in memory and lost when the process ends"
         ),
         Store::Sqlite(path) => writeln!(text, "jobs are kept in {}", path.display()),
+        Store::Postgres(url) => writeln!(
+            text,
+            "jobs are kept in {url}; this replica is {}",
+            visible::escaped(replica_name)
+        ),
     };
     if wants_keys {
         text.push_str("requests need an API key; the example takes it from $FLOWMILL_API_KEY\n");

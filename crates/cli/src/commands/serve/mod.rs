@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use ::telemetry::{CountedStore, Telemetry};
 use engine::host::Host;
-use jobs::signals::NoSignals;
 use lang::source::Source;
 use lang::workflow::Workflow;
 use service::catalog::LoadedWorkflow;
@@ -70,7 +69,13 @@ pub(super) struct Args {
 
 pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
     context.start_logging(Level::Info);
-    let mut settings = args.serve.settle(&context.project.serve)?;
+    let is_flag = |id: &str| context.is_flag(id);
+    let mut options = args.serve;
+    for warning in options.exposed_passwords(is_flag) {
+        printer::warning(warning);
+    }
+    options.prefer_flags(is_flag, &context.environment)?;
+    let mut settings = options.settle(&context.project.serve)?;
     if settings.port.is_none() {
         settings.port = serve::platform_port()?;
     }
@@ -109,12 +114,14 @@ pub(super) fn serve(args: Args, context: &Context) -> Result<Exit> {
         max_connections,
         tls,
     };
+    let clients = Clients {
+        answering,
+        webhooks,
+        ca: models.ca,
+    };
     let runtime = runtime::of_all_cores()?;
     let exit = runtime.block_on(async {
-        let exit = serve_until_told(
-            settings, port, answering, webhooks, loaded, &telemetry, host,
-        )
-        .await;
+        let exit = serve_until_told(settings, port, clients, loaded, &telemetry, host).await;
         if matches!(exit, Ok(Exit::Success)) {
             telemetry.close(CLOSE_LIMIT).await;
         }
@@ -202,25 +209,42 @@ struct Port {
     tls: Option<tls::Watched>,
 }
 
+/// What the server reaches others with.
+struct Clients {
+    answering: assemble::AssembledModels,
+    webhooks: Webhooks,
+    /// Certificates to trust besides the built-in roots.
+    ca: Option<PathBuf>,
+}
+
 async fn serve_until_told(
     settings: Settings,
     port: Port,
-    answering: assemble::AssembledModels,
-    webhooks: Webhooks,
+    clients: Clients,
     loaded: Vec<Loaded>,
     telemetry: &Telemetry,
     host: Arc<dyn Host>,
 ) -> Result<Exit> {
     // Listen for signals before the server announces itself and somebody may stop it.
     let mut signals = Signals::listen()?.with_hang_up(port.tls.is_some())?;
+    let Clients {
+        answering,
+        webhooks,
+        ca,
+    } = clients;
     let is_recording = answering.recording.is_some();
-    let store = open_store(&settings)?;
-    let replica_signals: Arc<dyn jobs::signals::Signals> = Arc::new(NoSignals);
+    let store = open_store(&settings, ca.as_deref(), &*host).await?;
+    if let Some(database) = store.database {
+        let metrics = telemetry.metrics();
+        let signals = store.signals.clone();
+        metrics.watch_database(move || (database.activity(), signals.reception()));
+    }
+    let replica_name = settings.replica_name.clone().unwrap_or_else(own_name);
     let key_stores = access::KeyStores {
         keys: store.keys,
         spend: store.spend,
         are_shared: store.jobs.is_shared(),
-        signals: replica_signals.clone(),
+        signals: store.signals.clone(),
     };
     let access = access::open(&settings, key_stores, host.clone()).await?;
     let has_keys = access.as_ref().is_some_and(|access| access.is_in_use());
@@ -230,12 +254,12 @@ async fn serve_until_told(
             host.clone(),
             telemetry.metrics(),
         )),
-        signals: replica_signals,
+        signals: store.signals,
         models: answering.models,
         host,
         webhooks: Some(webhooks),
         accounts: access.as_ref().map(|access| access.accounts().clone()),
-        settings: service_settings(&settings),
+        settings: service_settings(&settings, &replica_name),
     };
     let (service, watched) = start_service(config, telemetry, loaded)?;
     if let Some(access) = &access {
@@ -248,7 +272,17 @@ async fn serve_until_told(
     let workflows = service.catalog().all();
     let notices = [answering.notice, telemetry.notice()];
     let notices: Vec<String> = notices.into_iter().flatten().collect();
-    printer::note(&banner::banner(address, &notices, &workflows, &settings, has_keys).await);
+    printer::note(
+        &banner::banner(
+            address,
+            &notices,
+            &workflows,
+            &settings,
+            &replica_name,
+            has_keys,
+        )
+        .await,
+    );
 
     let app = server::App::observed(
         service.clone(),
@@ -280,6 +314,9 @@ async fn serve_until_told(
         printer::warning(match settings.store {
             Store::Memory => "stopped immediately; running jobs are lost",
             Store::Sqlite(_) => "stopped immediately; running jobs continue at the next start",
+            Store::Postgres(_) => {
+                "stopped immediately; running jobs continue on another replica once the lease has ended, or at the next start"
+            }
         });
         return Ok(Exit::Interrupted);
     }
@@ -330,14 +367,26 @@ fn start_service(
 }
 
 /// Opens the store, and creates the data directory if one was named.
-fn open_store(settings: &Settings) -> Result<Opened> {
+async fn open_store(settings: &Settings, ca: Option<&Path>, host: &dyn Host) -> Result<Opened> {
     if let (Store::Sqlite(_), Some(folder)) = (&settings.store, &settings.data_dir) {
         std::fs::create_dir_all(folder).map_err(|error| {
             let shown = folder.display();
             Failure::new(Exit::Io, format!("`{shown}` could not be created: {error}"))
         })?;
     }
-    job_store::open_to_serve(&settings.store)
+    let reach = job_store::Reach {
+        ca,
+        listen_url: settings.store_listen_url.as_ref(),
+        signals_as: Some(host.new_id()),
+    };
+    job_store::open_to_serve(&settings.store, reach).await
+}
+
+/// The name of this process among the replicas of a store: its host and its number there.
+fn own_name() -> String {
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy().into_owned();
+    format!("{host}:{}", std::process::id())
 }
 
 /// Informs load balancers, then lets running jobs finish. Another signal interrupts that.
@@ -373,8 +422,13 @@ async fn drain(service: &Service, settings: &Settings, signals: &mut Signals) ->
         ));
     }
     if drained.handed_back > 0 {
+        let when = if settings.store.is_shared() {
+            "continue on another replica, or at the next start"
+        } else {
+            "will continue at the next start"
+        };
         printer::note(&format!(
-            "{} did not finish in time and will continue at the next start",
+            "{} did not finish in time and {when}",
             many(drained.handed_back, "run")
         ));
     }
@@ -396,13 +450,14 @@ fn bind(settings: &Settings) -> Result<TcpListener> {
     })
 }
 
-fn service_settings(settings: &Settings) -> service::Settings {
+fn service_settings(settings: &Settings, replica_name: &str) -> service::Settings {
     let default = service::Settings::default();
     service::Settings {
         max_running: settings.max_running.unwrap_or(default.max_running),
         max_queued: settings.max_queued.or(default.max_queued),
         // A store in memory belongs to this process, and a SQLite file is locked.
-        exclusive_store: true,
+        exclusive_store: !settings.store.is_shared(),
+        replica_name: replica_name.into(),
         lease: settings.job_lease.unwrap_or(default.lease),
         retention: settings.job_retention.unwrap_or(default.retention),
         max_store_bytes: Some(settings.job_max_bytes),

@@ -3,7 +3,7 @@
 pub(super) mod options;
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lang::workflow::CaptureLevel;
@@ -12,7 +12,7 @@ pub(crate) use self::options::Options;
 use crate::config::addresses::port;
 use crate::config::environment::Environment;
 use crate::config::secret::Secret;
-use crate::config::store::Store;
+use crate::config::store::{self, PostgresUrl, Store};
 use crate::config::units::PositiveDuration;
 use crate::config::{exposure, limits, webhooks};
 use crate::failure::{Failure, Result};
@@ -38,6 +38,25 @@ pub(crate) fn platform_port() -> Result<Option<u16>> {
     })
 }
 
+/// The store of `flowmill serve` in this folder, as the environment and the settings file name it.
+pub(crate) fn store_here(environment: &Environment, file: &Options) -> Result<Store> {
+    let store = environment.variable(store::VARIABLE).map(Secret::from);
+    let store_file = environment.variable(store::FILE_VARIABLE);
+    let named = store::Named {
+        store: store.as_ref(),
+        file: store_file.as_deref().map(Path::new),
+    };
+    if let Some(store) = named.read(None)? {
+        return Ok(store);
+    }
+    if let Some(store) = file.named_store().read(None)? {
+        return Ok(store);
+    }
+    let data_dir = environment.variable("FLOWMILL_DATA_DIR").map(PathBuf::from);
+    let data_dir = data_dir.or_else(|| file.data_dir.clone());
+    Ok(Store::default_in(&data_dir.unwrap_or_default()))
+}
+
 /// The settings in effect.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Settings {
@@ -59,6 +78,10 @@ pub(crate) struct Settings {
     pub watch: bool,
     /// The job store.
     pub store: Store,
+    /// The database behind the pooler that the store's URL names.
+    pub store_listen_url: Option<PostgresUrl>,
+    /// The name of this server among those that share its store.
+    pub replica_name: Option<String>,
     /// Folder for the server's own files; created if it does not exist.
     pub data_dir: Option<PathBuf>,
     /// Concurrent runs. `None` here and below stands for the service's own default.
@@ -86,6 +109,51 @@ pub(crate) struct Settings {
 }
 
 impl Options {
+    /// Settles what clap has merged: of the options that name the store, those on the command line win
+    /// over the environment.
+    pub(crate) fn prefer_flags(
+        &mut self,
+        is_flag: impl Fn(&str) -> bool,
+        environment: &Environment,
+    ) -> Result<()> {
+        if is_flag("store") && !is_flag("store_file") {
+            self.store_file = None;
+        }
+        if is_flag("store_file") && !is_flag("store") {
+            self.store = None;
+        }
+        let elsewhere = self.store.as_ref().map(Secret::reveal);
+        if elsewhere.is_some_and(store::is_postgres_elsewhere) && self.store_file.is_none() {
+            let named = self.named_store().read(Some(environment))?;
+            self.store = named.and_then(|store| store.postgres().map(|url| url.text().clone()));
+        }
+        Ok(())
+    }
+
+    /// Warnings about passwords on the command line.
+    pub(crate) fn exposed_passwords(
+        &self,
+        is_flag: impl Fn(&str) -> bool,
+    ) -> impl Iterator<Item = &'static str> {
+        let listen = store::Named {
+            store: self.store_listen_url.as_ref(),
+            file: None,
+        };
+        let of_listen = listen.warning(|_| is_flag("store_listen_url"));
+        self.named_store()
+            .warning(&is_flag)
+            .into_iter()
+            .chain(of_listen.map(|_| store::LISTEN_PASSWORD_SHOWN))
+    }
+
+    /// The options that name the store.
+    pub(crate) fn named_store(&self) -> store::Named<'_> {
+        store::Named {
+            store: self.store.as_ref(),
+            file: self.store_file.as_deref(),
+        }
+    }
+
     /// Fills unset options from the settings file, then with the defaults.
     pub(crate) fn settle(self, file: &Self) -> Result<Settings> {
         let host = self
@@ -105,6 +173,22 @@ impl Options {
         let webhooks = webhooks::Settings::settle(&self, file);
         let exposure = exposure::Settings::settle(&self, file)?;
         let limits = limits::Settings::settle(&self, file)?;
+        let store = match self.named_store().read(None)? {
+            Some(store) => Some(store),
+            None => file.named_store().read(None)?,
+        };
+        let listen_url = self.store_listen_url.as_ref();
+        let store_listen_url = listen_url
+            .or(file.store_listen_url.as_ref())
+            .map(|url| url.reveal().trim().parse())
+            .transpose()
+            .map_err(|reason: String| Failure::usage(format!("--store-listen-url: {reason}")))?;
+        if store_listen_url.is_some() && !store.as_ref().is_some_and(Store::is_shared) {
+            return Err(Failure::usage(
+                "--store-listen-url is for a PostgreSQL store, and --store names none",
+            )
+            .hint("add --store postgres://USER@HOST/DATABASE, or leave it out"));
+        }
         let data_dir = self.data_dir.or_else(|| file.data_dir.clone());
         let sync_timeout = time(
             self.sync_timeout,
@@ -132,10 +216,10 @@ impl Options {
             ),
             drain_delay: time(self.drain_delay, file.drain_delay, Duration::ZERO),
             watch: self.watch.or(file.watch).unwrap_or_default(),
-            store: self
-                .store
-                .or_else(|| file.store.clone())
+            store: store
                 .unwrap_or_else(|| Store::default_in(data_dir.as_deref().unwrap_or("".as_ref()))),
+            store_listen_url,
+            replica_name: self.replica_name.or_else(|| file.replica_name.clone()),
             data_dir,
             max_running: self
                 .max_running
@@ -191,7 +275,7 @@ mod tests {
     fn a_named_store_is_where_its_path_says_whatever_the_data_directory() {
         let check = |store: Option<&str>, data_dir: Option<&str>, expected: &str| {
             let options = Options {
-                store: store.map(|store| store.parse().expect("a store")),
+                store: store.map(|store| Secret::from(store.to_owned())),
                 data_dir: data_dir.map(PathBuf::from),
                 ..Options::default()
             };

@@ -10,7 +10,6 @@ use crate::config::addresses::{CorsOrigin, Host, HostName, Networks, ProxyPath, 
 use crate::config::allowed::AllowList;
 use crate::config::capture::Capture;
 use crate::config::secret::Secret;
-use crate::config::store::Store;
 use crate::config::units::{Dollars, DurationOrZero, PositiveDuration, Size};
 
 /// As given on the command line, in the environment, or in the file.
@@ -56,10 +55,36 @@ pub(crate) struct Options {
     )]
     pub watch: Option<bool>,
 
-    /// Job store: sqlite:PATH, or memory, which loses all jobs when the process ends [default:
-    /// sqlite:flowmill.db in the data directory]
-    #[arg(long, value_name = "STORE", env = "FLOWMILL_STORE")]
-    pub store: Option<Store>,
+    /// Job store: `sqlite:PATH`; `postgres://USER@HOST/DATABASE`, which servers may share; or memory,
+    /// which loses all jobs when the process ends. `postgres` alone takes the URL from the environment
+    /// variable, which is the place for one with a password [default: sqlite:flowmill.db in the data
+    /// directory]
+    #[arg(
+        long,
+        value_name = "STORE",
+        env = "FLOWMILL_STORE",
+        hide_env_values = true
+    )]
+    pub store: Option<Secret>,
+
+    /// File that holds the job store's URL
+    #[arg(long, value_name = "FILE", env = "FLOWMILL_STORE_FILE")]
+    pub store_file: Option<PathBuf>,
+
+    /// URL of the database behind the pooler that --store names: notifications need a connection of
+    /// their own [default: that of --store]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "FLOWMILL_STORE_LISTEN_URL",
+        hide_env_values = true
+    )]
+    pub store_listen_url: Option<Secret>,
+
+    /// Name of this server among those that share its store [default: the host's name and the
+    /// process id]
+    #[arg(long, value_name = "NAME", env = "FLOWMILL_REPLICA_NAME")]
+    pub replica_name: Option<String>,
 
     /// Folder for the server's own files; created if it does not exist [default: the working
     /// directory]
@@ -83,8 +108,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", env = "FLOWMILL_JOB_RETENTION")]
     pub job_retention: Option<DurationOrZero>,
 
-    /// Maximum size of the store; beyond it, the jobs that ended first are deleted early [default:
-    /// 10GB]
+    /// Maximum size of the store, in PostgreSQL of the jobs' contents; beyond it, the jobs that ended
+    /// first are deleted early [default: 10GB]
     #[arg(long, value_name = "SIZE", env = "FLOWMILL_JOB_MAX_BYTES")]
     pub job_max_bytes: Option<Size>,
 
@@ -248,6 +273,9 @@ impl Options {
         "drain_delay",
         "watch",
         "store",
+        "store_file",
+        "store_listen_url",
+        "replica_name",
         "data_dir",
         "max_running",
         "max_queued",

@@ -1,5 +1,6 @@
 //! The Compose file: what Compose makes of it, and a deployment with it.
 
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
@@ -35,10 +36,11 @@ fn compose_reads_every_package_with_and_without_mlflow() {
     if compose().is_none() {
         return;
     }
-    for file in examples() {
+    let check = |file: &Path, options: &[&str], servers: &[&str]| {
         let project = TempProject::new();
         let path = file.to_str().expect("UTF-8");
-        run_in(project.root(), ["deploy", path, "--generate"]).exits(0);
+        let line = ["deploy", path, "--generate"];
+        run_in(project.root(), line.iter().chain(options)).exits(0);
         let services = |profile: &[&str]| {
             let mut command = compose().expect("it was there");
             command
@@ -55,13 +57,18 @@ fn compose_reads_every_package_with_and_without_mlflow() {
             services.sort();
             services
         };
-        assert_eq!(
-            services(&["--profile", "mlflow"]),
-            ["flowmill", "mlflow"],
-            "{path}"
-        );
+        let all = [servers, &["mlflow"]].concat();
+        assert_eq!(services(&["--profile", "mlflow"]), all, "{path}");
         // Older ones list the services of all profiles; none takes a file it cannot read.
-        assert!(services(&[]).contains(&"flowmill".to_owned()), "{path}");
+        let listed = services(&[]);
+        for server in servers {
+            assert!(listed.iter().any(|one| one == server), "{path}: {server}");
+        }
+    };
+    for file in examples() {
+        check(&file, &[], &["flowmill"]);
+        let servers = ["flowmill", "flowmill-2", "flowmill-3"];
+        check(&file, &["--store", "postgres", "--replicas", "3"], &servers);
     }
 }
 

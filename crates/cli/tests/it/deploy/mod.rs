@@ -12,5 +12,6 @@ mod kubernetes;
 mod lifecycle;
 mod network;
 mod replacing;
+mod replicas;
 mod rig;
 mod sbom;

@@ -23,11 +23,11 @@ start) exit "$(cat starts)" ;;
 esac
 "#;
 
-struct Engine(TempProject);
+pub(super) struct Engine(pub(super) TempProject);
 
 impl Engine {
     /// With no container, and a program that could go into an image.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let project = greeting();
         let docker = project.write("bin/docker", ENGINE);
         let executable = std::fs::Permissions::from_mode(0o755);
@@ -47,7 +47,7 @@ impl Engine {
         Self(project)
     }
 
-    fn deploy(&self, options: &str) -> Command {
+    pub(super) fn deploy(&self, options: &str) -> Command {
         let _ = std::fs::remove_file(self.0.path("calls"));
         let path = format!("{}:/usr/bin:/bin", self.0.path("bin").display());
         let mut command = flowmill(
@@ -59,12 +59,12 @@ impl Engine {
     }
 
     /// The words of all that it was asked.
-    fn calls(&self) -> Vec<String> {
+    pub(super) fn calls(&self) -> Vec<String> {
         self.0.read("calls").lines().map(str::to_owned).collect()
     }
 
     /// The label of the container that was made last.
-    fn label(&self) -> String {
+    pub(super) fn label(&self) -> String {
         let calls = self.calls();
         let label = calls
             .iter()

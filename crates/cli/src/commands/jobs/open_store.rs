@@ -1,10 +1,11 @@
-//! The jobs in a store file that no server has open, in the form in which a server returns them.
+//! The jobs in a store that is opened directly, in the form in which a server returns them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::host::Host as _;
-use jobs::job::{JobId, Status};
+use jobs::job::{Job, JobId, Status};
 use jobs::key::KeyStore;
 use jobs::store::{CancelRequested, Error, Filter, JobStore, Page};
 use serde::de::DeserializeOwned;
@@ -13,6 +14,7 @@ use server::views::{Document, Row};
 use service::events::Event;
 
 use super::options::Listing;
+use crate::commands::backend::DirectStore;
 use crate::config::store::Store;
 use crate::failure::{Exit, Failure, Result};
 use crate::job_store;
@@ -21,16 +23,28 @@ use crate::system_host::SystemHost;
 /// Events read at once.
 const EVENTS: usize = 256;
 
+/// Time between two looks at the events of a job that is followed.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What a row of a listing holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rows {
+    /// What the HTTP API returns.
+    OfApi,
+    /// Also `owner`, the key that created the job.
+    WithOwners,
+}
+
 /// An open store.
-pub(super) struct StoreFile {
+pub(super) struct OpenStore {
     store: Arc<dyn JobStore>,
     keys: Arc<dyn KeyStore>,
 }
 
-impl StoreFile {
-    /// Opens an existing file.
-    pub(super) fn open(store: &Store) -> Result<Self> {
-        match store {
+impl OpenStore {
+    /// Opens an existing store.
+    pub(super) async fn open(direct: &DirectStore) -> Result<Self> {
+        match &direct.store {
             Store::Memory => Err(Failure::usage(
                 "jobs in memory are only visible through their server; use --server",
             )),
@@ -38,12 +52,17 @@ impl StoreFile {
                 Exit::Io,
                 format!("`{}` does not exist", path.display()),
             )),
-            Store::Sqlite(_) => job_store::open(store)
-                .map(|opened| Self {
+            store @ (Store::Sqlite(_) | Store::Postgres(_)) => {
+                let opened = job_store::open(store, direct.ca.as_deref()).await;
+                let opened = opened.map_err(|failure| match store {
+                    Store::Sqlite(_) => failure.hint("to ask a running server, use --server URL"),
+                    Store::Memory | Store::Postgres(_) => failure,
+                })?;
+                Ok(Self {
                     store: opened.jobs,
                     keys: opened.keys,
                 })
-                .map_err(|failure| failure.hint("to ask a running server, use --server URL")),
+            }
         }
     }
 
@@ -52,9 +71,17 @@ impl StoreFile {
         listing: &Listing,
         cursor: Option<&str>,
         limit: usize,
+        rows: Rows,
     ) -> Result<Value> {
         let page = self.page(listing, cursor, limit).await?;
-        let rows: Vec<Row<'_>> = page.jobs.iter().map(Row::from).collect();
+        let row = |job: &Job| {
+            let mut row = json!(Row::from(job));
+            if rows == Rows::WithOwners {
+                row["owner"] = json!(job.owner);
+            }
+            row
+        };
+        let rows: Vec<Value> = page.jobs.iter().map(row).collect();
         Ok(json!({ "jobs": rows, "next_cursor": page.next }))
     }
 
@@ -65,22 +92,6 @@ impl StoreFile {
         Ok(names
             .map(|key| (key.id.to_string(), key.name.to_string()))
             .collect())
-    }
-
-    /// The same, with the key that created each job.
-    pub(super) async fn list_with_owners(
-        &self,
-        listing: &Listing,
-        cursor: Option<&str>,
-        limit: usize,
-    ) -> Result<Value> {
-        let page = self.page(listing, cursor, limit).await?;
-        let rows = page.jobs.iter().map(|job| {
-            let mut row = json!(Row::from(job));
-            row["owner"] = json!(job.owner);
-            row
-        });
-        Ok(json!({ "jobs": rows.collect::<Vec<_>>(), "next_cursor": page.next }))
     }
 
     async fn page(&self, listing: &Listing, cursor: Option<&str>, limit: usize) -> Result<Page> {
@@ -109,31 +120,37 @@ impl StoreFile {
         Ok(json!(Document::from(&job)))
     }
 
+    /// Prints the stored events. Those of a job that goes on are followed only where a server can
+    /// store more of them.
     pub(super) async fn events(
         &self,
         id: &str,
         mut after: u64,
+        follow: bool,
         print: impl Fn(&Value) -> Result<()>,
     ) -> Result<()> {
-        self.show(id).await?;
         let id = job_id(id)?;
         loop {
-            let events = self
-                .store
-                .events(id, after, EVENTS)
-                .await
-                .map_err(|error| failed(&error))?;
-            let Some(last) = events.last() else {
-                return Ok(());
-            };
-            after = last.id;
-            for event in events {
+            let tails = self.store.tails(&[(id, after)], EVENTS).await;
+            let tail = tails.map_err(|error| failed(&error))?.pop().flatten();
+            let tail = tail.ok_or_else(|| failed(&Error::NotFound))?;
+            let read = tail.events.len();
+            for event in tail.events {
+                after = event.id;
                 print(&json!(Event::from(event).data))?;
             }
+            if read == EVENTS {
+                continue;
+            }
+            if !follow || !self.store.is_shared() || tail.status.is_final() {
+                return Ok(());
+            }
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
-    /// Cancels a queued job; a job that has started is marked, and the next server ends it.
+    /// Cancels a queued job; a job that has started is marked, and the server that runs it, or the
+    /// next one, ends it.
     pub(super) async fn cancel(&self, id: &str) -> Result<Value> {
         let id = job_id(id)?;
         let now = SystemHost::new().now();

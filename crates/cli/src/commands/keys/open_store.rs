@@ -1,4 +1,4 @@
-//! The keys in a store file that no server holds.
+//! The keys in a store that is opened directly.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use service::access::{Access, Grants, IssuedKey, KeyError, KeyIssuer, ListedKeys, NewKey, Scope};
 use service::limits::{Accounts, Limits};
 
+use crate::commands::backend::DirectStore;
 use crate::config::store::Store;
 use crate::failure::{Exit, Failure, Result};
 use crate::job_store::{self, Opened};
@@ -27,16 +28,16 @@ struct Request {
 }
 
 /// An open store.
-pub(super) struct StoreFile {
+pub(super) struct OpenStore {
     issuer: KeyIssuer,
     spend: Arc<dyn SpendStore>,
 }
 
-impl StoreFile {
-    /// Opens a file. One that is not there is made if it `may_begin`: keys come before the first
+impl OpenStore {
+    /// Opens a store. A file that is not there is made if it `may_begin`: keys come before the first
     /// server.
-    pub(super) fn open(store: &Store, may_begin: bool) -> Result<Self> {
-        match store {
+    pub(super) async fn open(direct: &DirectStore, may_begin: bool) -> Result<Self> {
+        match &direct.store {
             Store::Memory => Err(Failure::usage(
                 "a store in memory is gone with its server; name a file, or set FLOWMILL_API_KEYS for the server",
             )),
@@ -44,9 +45,11 @@ impl StoreFile {
                 Exit::Io,
                 format!("`{}` does not exist", path.display()),
             )),
-            Store::Sqlite(_) => {
-                let Opened { keys, spend, .. } = job_store::open(store).map_err(|failure| {
-                    failure.hint("a running server is asked with --server URL, and an admin's key in FLOWMILL_API_KEY")
+            store @ (Store::Sqlite(_) | Store::Postgres(_)) => {
+                let opened = job_store::open(store, direct.ca.as_deref()).await;
+                let Opened { keys, spend, .. } = opened.map_err(|failure| match store {
+                    Store::Sqlite(_) => failure.hint("a running server is asked with --server URL, and an admin's key in FLOWMILL_API_KEY"),
+                    Store::Memory | Store::Postgres(_) => failure,
                 })?;
                 Ok(Self {
                     issuer: KeyIssuer {
