@@ -25,7 +25,7 @@ const REQUESTS_IDLE: Duration = Duration::from_secs(1);
 const ASKED_OFTEN: Duration = Duration::from_secs(1);
 
 /// Most calls for which something is set aside before they come.
-const MOST_SPARE: u64 = 1_024;
+const MOST_SPARE_CALLS: u64 = 1_024;
 
 /// Other replicas give requests back: until then the store is not asked again.
 const LONGEST_REFUSAL: Duration = Duration::from_secs(1);
@@ -41,8 +41,8 @@ pub(super) struct Share {
     /// Calls that wait, in the order of their coming.
     waiting: BTreeMap<u64, Amounts>,
     calls: u64,
-    /// Calls for which something is to be set aside before they come.
-    spare_calls: u64,
+    /// How many times what is needed is to be set aside beyond it, for calls to come.
+    ahead: u64,
     asked_at: Duration,
     used_at: Duration,
     /// What is not needed is to be given back at once.
@@ -89,7 +89,7 @@ impl Share {
             paid: Amounts::default(),
             waiting: BTreeMap::new(),
             calls: 0,
-            spare_calls: 1,
+            ahead: 1,
             asked_at: Duration::ZERO,
             used_at: Duration::ZERO,
             gives_back: false,
@@ -228,14 +228,16 @@ impl Share {
         }
         self.wants_sum = false;
         let want = if let Some(least) = least {
-            self.adapt_spare(now);
-            let all = self.waiting.values().copied();
+            self.look_ahead(now);
+            let waiting = self.waiting.values().copied();
+            let waiting = waiting.fold(Amounts::default(), Amounts::plus);
+            let spare = waiting.times(self.ahead);
             Want {
                 // A rest into which no call fits is for others.
                 keep: reserved,
                 least: reserved.plus(least),
-                all: all.fold(reserved, Amounts::plus),
-                spare: least.times(self.spare_calls),
+                all: reserved.plus(waiting),
+                spare: spare.min(least.times(MOST_SPARE_CALLS)),
                 requests,
             }
         } else {
@@ -257,12 +259,12 @@ impl Share {
         Some(want)
     }
 
-    fn adapt_spare(&mut self, now: Duration) {
+    fn look_ahead(&mut self, now: Duration) {
         let since = now.saturating_sub(self.asked_at);
         if since < ASKED_OFTEN {
-            self.spare_calls = (self.spare_calls * 2).min(MOST_SPARE);
+            self.ahead = (self.ahead * 2).min(MOST_SPARE_CALLS);
         } else if since > ASKED_OFTEN * 10 {
-            self.spare_calls = 1;
+            self.ahead = 1;
         }
         self.asked_at = now;
     }

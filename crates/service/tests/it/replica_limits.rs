@@ -1,6 +1,7 @@
 //! Limits of a key that holds across all services on one store, whichever of them is asked.
 
 mod in_flight;
+mod on_postgres;
 mod requests;
 mod spending;
 
