@@ -5,6 +5,7 @@ mod abuse;
 mod asking;
 mod cases;
 mod clients;
+mod cluster;
 mod commands;
 mod config;
 mod deploy;

@@ -214,6 +214,11 @@ impl Server {
         Database::new(self, name)
     }
 
+    /// A database that is there already, such as one copied from a primary; dropped with the value.
+    pub fn database_named(&self, name: &str) -> Database<'_> {
+        Database::new(self, name.to_owned())
+    }
+
     /// The rows of a statement in the database `postgres`, as text; NULL is empty.
     ///
     /// # Panics

@@ -18,7 +18,7 @@ use crate::support::Running;
 
 /// Three nodes, one of them for each of two items: four calls a run, whose prompts name run and
 /// node.
-pub(super) const STORY: &str = r#"
+pub(crate) const STORY: &str = r#"
 schema_version: "1.0"
 flow: {name: story}
 state:
@@ -41,13 +41,46 @@ edges:
 "#;
 
 /// The prompts of one run.
-pub(super) fn prompts(n: u64) -> [String; 4] {
+pub(crate) fn prompts(n: u64) -> [String; 4] {
     [
         format!("plan of {n}"),
         format!("part left of {n}"),
         format!("part right of {n}"),
         format!("end of {n}"),
     ]
+}
+
+/// Fails if a node was asked again when what follows it had been asked already, which shows that it
+/// had completed.
+#[track_caller]
+pub(crate) fn nothing_completed_was_asked_again(
+    asked: &[Request],
+    runs: impl IntoIterator<Item = u64>,
+) {
+    // The first and the last time of each.
+    let mut times: HashMap<&str, (usize, usize)> = HashMap::new();
+    for (time, request) in asked.iter().enumerate() {
+        let seen = times.entry(request.prompt()).or_insert((time, time));
+        seen.1 = time;
+    }
+    let of = |prompt: &str| {
+        let seen = times.get(prompt);
+        seen.unwrap_or_else(|| panic!("`{prompt}` was never asked"))
+    };
+    for n in runs {
+        let [plan, left, right, end] = prompts(n);
+        for (node, next) in [
+            (&plan, &left),
+            (&plan, &right),
+            (&left, &end),
+            (&right, &end),
+        ] {
+            assert!(
+                of(node).1 < of(next).0,
+                "`{node}` was asked again after `{next}`"
+            );
+        }
+    }
 }
 
 /// A project with the file `story.yaml`, and its model.
@@ -135,22 +168,14 @@ impl Rig {
     /// Fails if a call was repeated within one life of the server, or when what follows it had been
     /// asked already, which shows that its node had completed.
     #[track_caller]
-    pub(super) fn nothing_was_paid_for_twice(&self, runs: impl IntoIterator<Item = u64>) {
+    pub(super) fn nothing_was_paid_for_twice(&self, runs: impl IntoIterator<Item = u64> + Clone) {
         let asked = self.model.requests();
+        nothing_completed_was_asked_again(&asked, runs.clone());
         let lives_of = |prompt: &str| -> Vec<&str> {
             let of_prompt = asked.iter().filter(|request| request.prompt() == prompt);
             of_prompt
                 .filter_map(|request| request.header("authorization"))
                 .collect()
-        };
-        let position = |prompt: &str, first: bool| {
-            let mut positions = asked.iter().map(|request| request.prompt() == prompt);
-            let found = if first {
-                positions.position(|found| found)
-            } else {
-                positions.rposition(|found| found)
-            };
-            found.unwrap_or_else(|| panic!("`{prompt}` was never asked"))
         };
         for n in runs {
             let [plan, left, right, end] = prompts(n);
@@ -161,17 +186,6 @@ impl Rig {
                     lives.len(),
                     once_each.len(),
                     "`{prompt}` twice in one life: {lives:?}"
-                );
-            }
-            for (node, next) in [
-                (&plan, &left),
-                (&plan, &right),
-                (&left, &end),
-                (&right, &end),
-            ] {
-                assert!(
-                    position(node, false) < position(next, true),
-                    "`{node}` was asked again after `{next}`"
                 );
             }
         }
@@ -270,14 +284,14 @@ pub(super) fn now() -> i64 {
 }
 
 /// A running server. Killed, as by `kill -9`, on drop.
-pub(super) struct Server {
-    pub(super) process: Running,
-    pub(super) url: String,
-    pub(super) client: Client,
+pub(crate) struct Server {
+    pub(crate) process: Running,
+    pub(crate) url: String,
+    pub(crate) client: Client,
 }
 
 impl Server {
-    fn at(process: Running, url: String) -> Self {
+    pub(crate) fn at(process: Running, url: String) -> Self {
         Self {
             process,
             url,
@@ -286,19 +300,19 @@ impl Server {
     }
 
     /// `kill -9`.
-    pub(super) fn kill(self) {
+    pub(crate) fn kill(self) {
         drop(self);
     }
 
     /// Submits run `n` with a key of its own; `None` where the server is gone.
-    pub(super) async fn try_submit(&self, n: u64) -> Option<String> {
+    pub(crate) async fn try_submit(&self, n: u64) -> Option<String> {
         let (status, handle) = self.post_job(n, json!({})).await?;
         assert_eq!(status, 202, "{handle}");
         Some(handle["job_id"].as_str().expect("an id").to_owned())
     }
 
     /// Submits run `n` with more in its envelope.
-    pub(super) async fn submit_with(&self, n: u64, envelope: Value) -> String {
+    pub(crate) async fn submit_with(&self, n: u64, envelope: Value) -> String {
         let (status, handle) = self.post_job(n, envelope).await.expect("an answer");
         assert_eq!(status, 202, "{handle}");
         handle["job_id"].as_str().expect("an id").to_owned()
@@ -306,7 +320,7 @@ impl Server {
 
     /// `POST /jobs` of run `n`, with a key of its own and more in its envelope; `None` without an
     /// answer.
-    pub(super) async fn post_job(&self, n: u64, mut envelope: Value) -> Option<(u16, Value)> {
+    pub(crate) async fn post_job(&self, n: u64, mut envelope: Value) -> Option<(u16, Value)> {
         envelope["inputs"]["n"] = json!(n);
         let response = self
             .client
@@ -321,7 +335,7 @@ impl Server {
     }
 
     /// Whether requests should be sent here, and the answer.
-    pub(super) async fn readiness(&self) -> (u16, Value) {
+    pub(crate) async fn readiness(&self) -> (u16, Value) {
         let response = self.client.get(format!("{}/health/ready", self.url)).send();
         let response = response.await.expect("an answer");
         let status = response.status().as_u16();
@@ -329,12 +343,12 @@ impl Server {
     }
 
     /// Submits a run.
-    pub(super) async fn submit(&self, n: u64) -> String {
+    pub(crate) async fn submit(&self, n: u64) -> String {
         self.try_submit(n).await.expect("the server is there")
     }
 
     /// Submits many, some at a time.
-    pub(super) async fn submit_all(&self, runs: impl IntoIterator<Item = u64>) -> Vec<String> {
+    pub(crate) async fn submit_all(&self, runs: impl IntoIterator<Item = u64>) -> Vec<String> {
         let runs: Vec<u64> = runs.into_iter().collect();
         let mut ids = Vec::new();
         for some in runs.chunks(50) {
@@ -344,7 +358,7 @@ impl Server {
     }
 
     /// Waits for a job's end, and returns it.
-    pub(super) async fn ended(&self, id: &str) -> Value {
+    pub(crate) async fn ended(&self, id: &str) -> Value {
         let request = self
             .client
             .get(format!("{}/jobs/{id}", self.url))
@@ -357,7 +371,7 @@ impl Server {
     }
 
     /// Waits for the end of each, which must be completion.
-    pub(super) async fn all_complete(&self, ids: &[String]) {
+    pub(crate) async fn all_complete(&self, ids: &[String]) {
         for id in ids {
             let job = self.ended(id).await;
             assert_eq!(job["status"], json!("completed"), "{job}");
@@ -365,12 +379,12 @@ impl Server {
     }
 
     /// A job as it stands.
-    pub(super) async fn job(&self, id: &str) -> Value {
+    pub(crate) async fn job(&self, id: &str) -> Value {
         self.get(&format!("/jobs/{id}")).await
     }
 
     /// How many jobs there are.
-    pub(super) async fn count_jobs(&self) -> usize {
+    pub(crate) async fn count_jobs(&self) -> usize {
         let mut count = 0;
         let mut query = "limit=200".to_owned();
         loop {

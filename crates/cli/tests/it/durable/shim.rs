@@ -10,7 +10,7 @@ use testing::{TempProject, rigs};
 
 /// Lets the server that a command starts be preloaded with the shim, with one setting of it. `None`
 /// where that cannot be built; why was said.
-pub(super) fn preload<'a>(
+pub(crate) fn preload<'a>(
     server: &'a mut Command,
     setting: &str,
     value: impl AsRef<OsStr>,
