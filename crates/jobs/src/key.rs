@@ -20,6 +20,12 @@ impl Hidden256 {
     pub fn reveal(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// Whether it is the one that the store has. Both come from the program itself, so that the time
+    /// this takes tells nobody anything.
+    pub(crate) fn is_stored_as(&self, stored: &Self) -> bool {
+        self.0 == stored.0
+    }
 }
 
 impl From<[u8; 32]> for Hidden256 {
@@ -104,7 +110,9 @@ pub enum Changed {
     NotFound,
 }
 
-/// A store's API keys. Each verb is atomic. Keys are as durable as the jobs of the same store.
+/// A store's API keys. Each verb is atomic, and can be repeated after a lost answer: then it changes
+/// nothing more and answers as it did, except where its description says what the second answer is.
+/// Keys are as durable as the jobs of the same store.
 #[async_trait]
 pub trait KeyStore: Send + Sync + fmt::Debug {
     /// The key of this store's hashes. The first call stores `fresh` and returns it; every later
@@ -114,10 +122,12 @@ pub trait KeyStore: Send + Sync + fmt::Debug {
     /// Returns all keys.
     async fn keys(&self) -> Result<Keys, Error>;
 
-    /// Adds a key. Returns false and changes nothing if there is a key of that id.
+    /// Adds a key. Returns false and changes nothing if there is another key of that id: one with
+    /// another hash.
     async fn add_key(&self, key: KeyRecord) -> Result<bool, Error>;
 
-    /// Changes a key.
+    /// Changes a key. A rotation to the hash that the key has already changes nothing. A revocation,
+    /// repeated, finds the key [revoked](Changed::Revoked).
     async fn change_key(&self, id: &str, change: KeyChange) -> Result<Changed, Error>;
 
     /// Notes when keys were used last. Unknown keys are ignored, and an earlier time changes

@@ -29,11 +29,11 @@ impl KeyStore for MemoryStore {
 
     async fn add_key(&self, key: KeyRecord) -> Result<bool, Error> {
         let records = &mut self.keys().records;
-        let is_new = records.iter().all(|other| other.id != key.id);
-        if is_new {
-            records.push(key);
+        if let Some(stored) = records.iter().find(|stored| stored.id == key.id) {
+            return Ok(key.hash.is_stored_as(&stored.hash));
         }
-        Ok(is_new)
+        records.push(key);
+        Ok(true)
     }
 
     async fn change_key(&self, id: &str, change: KeyChange) -> Result<Changed, Error> {
@@ -45,6 +45,7 @@ impl KeyStore for MemoryStore {
             return Ok(Changed::Revoked);
         }
         match change {
+            KeyChange::Rotate { hash, .. } if hash.is_stored_as(&key.hash) => {}
             KeyChange::Rotate {
                 hash,
                 previous_until,

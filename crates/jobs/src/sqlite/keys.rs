@@ -88,7 +88,12 @@ impl Tables<'_> {
                 key.last_used_at.map(Time),
             ],
         )?;
-        Ok(added == 1)
+        if added == 1 {
+            return Ok(true);
+        }
+        let select = "SELECT hash FROM api_keys WHERE id = ?1";
+        let stored: Option<Hidden256> = self.find(select, [&key.id], |row| row.get(0))?;
+        Ok(stored.is_some_and(|stored| key.hash.is_stored_as(&stored)))
     }
 
     fn change_key(&mut self, id: &str, change: &KeyChange) -> Result<Changed, Failure> {
@@ -106,7 +111,7 @@ impl Tables<'_> {
             } => self.execute(
                 // What stands on the right is the row as it was.
                 "UPDATE api_keys SET previous_hash = iif(?3 IS NULL, NULL, hash), previous_until = ?3,
-                 hash = ?2 WHERE id = ?1",
+                 hash = ?2 WHERE id = ?1 AND hash <> ?2",
                 params![id, hash, previous_until.map(Time)],
             ),
             KeyChange::Revoke { at } => self.execute(

@@ -176,6 +176,8 @@ macro_rules! suite {
                 keys::a_key_is_read_back_as_it_was_given,
                 keys::an_id_is_given_once,
                 keys::a_rotated_key_keeps_its_old_secret_as_long_as_it_is_told,
+                keys::a_key_added_again_is_the_same_key,
+                keys::a_rotation_repeated_keeps_the_secret_before,
                 keys::a_revoked_key_stays_revoked,
                 keys::a_key_that_is_not_there_is_not_found,
                 keys::the_last_use_never_goes_back,

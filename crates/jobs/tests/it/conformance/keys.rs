@@ -101,6 +101,22 @@ pub(crate) async fn a_rotated_key_keeps_its_old_secret_as_long_as_it_is_told(sto
     assert_eq!((found.created_at, found.expires_at), (at(1), Some(at(100))));
 }
 
+pub(crate) async fn a_key_added_again_is_the_same_key(store: &dyn KeyStore) {
+    for _ in 0..2 {
+        assert!(store.add_key(key("a", 1)).await.unwrap());
+    }
+    assert_eq!(secrets(&only(store).await), (1, None));
+}
+
+pub(crate) async fn a_rotation_repeated_keeps_the_secret_before(store: &dyn KeyStore) {
+    store.add_key(key("a", 1)).await.unwrap();
+    for _ in 0..2 {
+        let rotated = rotate(store, 2, Some(50)).await;
+        assert_eq!(secrets(&rotated), (2, Some(1)));
+    }
+    assert_eq!(secrets(&only(store).await), (2, Some(1)));
+}
+
 pub(crate) async fn a_revoked_key_stays_revoked(store: &dyn KeyStore) {
     store.add_key(key("a", 1)).await.unwrap();
     let revoked = store.change_key("a", KeyChange::Revoke { at: at(5) }).await;
