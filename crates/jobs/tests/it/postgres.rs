@@ -9,6 +9,8 @@ mod mixed;
 mod removal;
 mod replicas;
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use jobs::postgres::{Clock, Options, PostgresStore};
 use testing::postgres::Database;
@@ -32,6 +34,8 @@ async fn open(database: &Database<'_>) -> PostgresStore {
 async fn at_callers_time(database: &Database<'_>) -> PostgresStore {
     let options = Options {
         clock: Clock::Caller,
+        // Some cases make thousands of calls at once, on a machine that does other things as well.
+        verb_timeout: Duration::from_secs(120),
         ..options(database)
     };
     PostgresStore::open(&options).await.unwrap()
@@ -46,4 +50,10 @@ fn any_time() -> Timestamp {
 pub(crate) async fn fresh() -> Option<(PostgresStore, Database<'static>)> {
     let database = testing::postgres::database()?;
     Some((at_callers_time(&database).await, database))
+}
+
+/// As [`fresh`], with a second store on the same database.
+pub(crate) async fn two_fresh() -> Option<(PostgresStore, PostgresStore, Database<'static>)> {
+    let (store, database) = fresh().await?;
+    Some((store, at_callers_time(&database).await, database))
 }

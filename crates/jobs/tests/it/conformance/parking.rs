@@ -393,9 +393,13 @@ pub(crate) async fn a_full_queue_takes_a_woken_job(store: Store) {
     let woken = store.wake(id(1), wake_up("yes", 3)).await.unwrap();
     assert_eq!(woken, Woken::Queued);
     let full = store.submit(new_job(3), one).await;
+    let Err(Error::QueueFull { pending }) = full else {
+        panic!("{full:?}");
+    };
+    // A shared store may have counted before the wake-up.
     assert!(
-        matches!(full, Err(Error::QueueFull { pending: 2 })),
-        "{full:?}"
+        pending == 2 || (store.is_shared() && pending == 1),
+        "{pending}"
     );
 }
 
