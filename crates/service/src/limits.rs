@@ -17,6 +17,7 @@ mod ledger;
 mod limit;
 mod quota;
 mod rate;
+mod request_share;
 mod share;
 mod usage;
 

@@ -9,16 +9,14 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use jobs::allotment::{Allotment, Amounts, DailyLimits, RequestWindow, RequestWish};
+use jobs::allotment::{Allotment, Amounts, DailyLimits, RequestWish};
 use jobs::store::ReplicaId;
 
 use super::rate::Window;
+use super::request_share::RequestShare;
 
 /// For how long what is held stays where no call needs it.
 const IDLE: Duration = Duration::from_secs(2);
-
-/// For how long requests stay that were granted and did not come.
-const REQUESTS_IDLE: Duration = Duration::from_secs(1);
 
 /// Where more is asked for again within this time, more is set aside beyond what is needed; and less
 /// where it lasts longer than ten times as long.
@@ -26,10 +24,6 @@ const ASKED_OFTEN: Duration = Duration::from_secs(1);
 
 /// Most calls for which something is set aside before they come.
 const MOST_SPARE_CALLS: u64 = 1_024;
-
-/// Other replicas give requests back: until then the store is not asked again.
-const LONGEST_REFUSAL: Duration = Duration::from_secs(1);
-const SHORTEST_REFUSAL: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(super) struct Share {
@@ -54,22 +48,7 @@ pub(super) struct Share {
     is_refused: bool,
     /// What the others have set aside.
     others: Amounts,
-    requests: Requests,
-}
-
-/// Requests that may be let in.
-#[derive(Debug, Default)]
-struct Requests {
-    granted: u32,
-    /// Those that wait for an answer.
-    waiting: u32,
-    /// Let in since the last second began, and in the second before.
-    recent: u32,
-    before: u32,
-    second: u64,
-    used_at: Duration,
-    refused_until: Duration,
-    window: RequestWindow,
+    requests: RequestShare,
 }
 
 /// What is asked of the store for one key.
@@ -97,7 +76,7 @@ impl Share {
             answered_at: None,
             is_refused: false,
             others: Amounts::default(),
-            requests: Requests::default(),
+            requests: RequestShare::default(),
         }
     }
 
@@ -197,7 +176,7 @@ impl Share {
 
     /// Whether calls or requests wait for the store.
     pub(super) fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty() || self.requests.waiting > 0
+        !self.waiting.is_empty() || self.requests.is_waiting()
     }
 
     /// What to ask for, in a batch that also adds what was paid. `None` for nothing: then nothing was
@@ -298,78 +277,7 @@ impl Share {
 
     /// A request waits for an answer, or does not any more.
     pub(super) fn request_waits(&mut self, waits: bool) {
-        let waiting = &mut self.requests.waiting;
-        *waiting = if waits {
-            waiting.saturating_add(1)
-        } else {
-            waiting.saturating_sub(1)
-        };
-    }
-}
-
-impl Requests {
-    fn take(&mut self, most: NonZeroU32, now: Duration) -> Option<Result<Window, Duration>> {
-        if self.granted == 0 {
-            let refused = self.refused_until.checked_sub(now);
-            return refused.filter(|left| !left.is_zero()).map(Err);
-        }
-        self.granted -= 1;
-        self.used_at = now;
-        self.turn_to(now.as_secs());
-        self.recent = self.recent.saturating_add(1);
-        Some(Ok(Window {
-            most: most.get(),
-            left: self
-                .window
-                .left
-                .saturating_add(self.granted)
-                .min(most.get()),
-            full_in: self.window.full_in,
-        }))
-    }
-
-    fn turn_to(&mut self, second: u64) {
-        if second != self.second {
-            let is_next = second == self.second + 1;
-            self.before = if is_next { self.recent } else { 0 };
-            self.recent = 0;
-            self.second = second;
-        }
-    }
-
-    fn wish(&mut self, per_minute: Option<NonZeroU32>, now: Duration) -> Option<RequestWish> {
-        let per_minute = per_minute?;
-        let is_idle = now.saturating_sub(self.used_at) >= REQUESTS_IDLE;
-        let unused = if is_idle { self.granted } else { 0 };
-        self.granted -= unused;
-        // As many as were granted have not gone on yet.
-        let need = self.waiting.saturating_sub(self.granted);
-        if unused == 0 && need == 0 {
-            return None;
-        }
-        self.turn_to(now.as_secs());
-        Some(RequestWish {
-            per_minute,
-            unused,
-            need,
-            spare: if need > 0 {
-                self.recent.max(self.before)
-            } else {
-                0
-            },
-        })
-    }
-
-    fn answered(&mut self, allotment: &Allotment, now: Duration) {
-        self.granted = self.granted.saturating_add(allotment.requests);
-        self.used_at = now;
-        self.window = allotment.window;
-        let refusal = allotment.window.next_in;
-        self.refused_until = if self.granted == 0 && self.waiting > 0 {
-            now.saturating_add(refusal.clamp(SHORTEST_REFUSAL, LONGEST_REFUSAL))
-        } else {
-            Duration::ZERO
-        };
+        self.requests.waits(waits);
     }
 }
 
@@ -498,56 +406,5 @@ mod tests {
         // An answer that comes late is for the earlier one.
         grant(&mut share, 100);
         assert!(!share.fits(LIMITS, NOTHING, tokens(1), second(1)));
-    }
-
-    fn requests(share: &mut Share, granted: u32, window: RequestWindow, at: Duration) {
-        let allotment = Allotment {
-            requests: granted,
-            window,
-            ..Allotment::default()
-        };
-        share.answered(replica(), &allotment, true, at);
-    }
-
-    #[test]
-    fn requests_are_let_in_as_granted_and_a_refusal_holds_for_a_while() {
-        let most = NonZeroU32::new(60).unwrap();
-        let mut share = holding(0);
-        assert!(share.request(most, second(10)).is_none());
-        share.request_waits(true);
-        let wish = share.want(LIMITS, NOTHING, Some(most), second(10)).unwrap();
-        assert_eq!(wish.requests.unwrap().need, 1);
-        let window = RequestWindow {
-            left: 7,
-            ..RequestWindow::default()
-        };
-        requests(&mut share, 2, window, second(10));
-        let left = |share: &mut Share| share.request(most, second(10)).unwrap().unwrap().left;
-        assert_eq!((left(&mut share), left(&mut share)), (8, 7));
-        assert!(share.request(most, second(10)).is_none());
-        let window = RequestWindow {
-            next_in: Duration::from_millis(800),
-            ..RequestWindow::default()
-        };
-        requests(&mut share, 0, window, second(10));
-        let refused = share.request(most, Duration::from_millis(10_300));
-        assert_eq!(refused, Some(Err(Duration::from_millis(500))));
-        assert!(share.request(most, second(11)).is_none(), "it asks again");
-    }
-
-    #[test]
-    fn requests_that_do_not_come_are_given_back() {
-        let most = NonZeroU32::new(60).unwrap();
-        let mut share = holding(0);
-        requests(&mut share, 3, RequestWindow::default(), second(10));
-        assert!(share.request(most, second(10)).is_some());
-        assert!(
-            share
-                .want(LIMITS, NOTHING, Some(most), second(10))
-                .is_none()
-        );
-        let wish = share.want(LIMITS, NOTHING, Some(most), second(11)).unwrap();
-        assert_eq!(wish.requests.unwrap().unused, 2);
-        assert!(share.request(most, second(11)).is_none());
     }
 }
