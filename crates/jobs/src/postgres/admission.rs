@@ -178,7 +178,7 @@ async fn owned_jobs(
     Ok(owned?)
 }
 
-/// The number of queued jobs, or as many as the highest bound that matters.
+/// The number of queued jobs, counted some way beyond the highest bound that matters.
 async fn pending_jobs(
     transaction: &Transaction<'_>,
     all: &[&Submission],
@@ -192,7 +192,10 @@ async fn pending_jobs(
         return Ok(pending);
     }
     let rows = transaction
-        .query(COUNT_PENDING, &[(&signed(most), Type::INT8)])
+        .query(
+            COUNT_PENDING,
+            &[(&(signed(most).saturating_add(1_000)), Type::INT8)],
+        )
         .await?;
     let row = rows.first().ok_or(Failure::Conflict)?;
     let pending = usize::try_from(row.try_get::<_, i64>(0)?).unwrap_or_default();

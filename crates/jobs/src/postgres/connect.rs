@@ -179,7 +179,10 @@ fn refused(code: &SqlState, message: &str) -> ConnectError {
         || says("no such user")
     {
         ConnectError::Password { reason }
-    } else if *code == SqlState::INVALID_CATALOG_NAME || says("no such database") {
+    } else if *code == SqlState::INVALID_CATALOG_NAME
+        || says("no such database")
+        || (says("database") && says("does not exist"))
+    {
         ConnectError::NoDatabase { reason }
     } else {
         ConnectError::Refused { reason }
@@ -190,7 +193,13 @@ fn refused(code: &SqlState, message: &str) -> ConnectError {
 fn untrusted(error: &tokio_postgres::Error) -> Option<String> {
     let source = error.source()?.downcast_ref::<io::Error>()?;
     match source.get_ref()?.downcast_ref::<rustls::Error>()? {
-        rustls::Error::InvalidCertificate(reason) => Some(reason.to_string()),
+        rustls::Error::InvalidCertificate(reason) => {
+            let reason = format!("{reason:?}");
+            if reason.contains("CaUsedAsEndEntity") {
+                return Some("it is that of an authority; make one with CA:FALSE".to_owned());
+            }
+            Some(reason)
+        }
         rustls::Error::NoCertificatesPresented => Some("it has sent none".to_owned()),
         _ => None,
     }

@@ -277,3 +277,47 @@ fn explain(failure: Failure) -> OpenError {
         failure => OpenError::Failed(crate::store::Error::from(failure).to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Found, OpenError};
+
+    fn check(version: i32, server: &str) -> Result<(), OpenError> {
+        let found = Found {
+            version,
+            server: server.to_owned(),
+            role: "me".to_owned(),
+            may_create_schema: true,
+            has_schema: false,
+            has_tables: false,
+            has_meta: false,
+            is_read_only: false,
+        };
+        found.check()
+    }
+
+    #[test]
+    fn a_server_without_support_is_refused() {
+        let found = "14".to_owned();
+        assert_eq!(
+            check(14_00_23, "PostgreSQL 14.23 on x86_64"),
+            Err(OpenError::ServerTooOld { found })
+        );
+        assert_eq!(check(15_00_00, "PostgreSQL 15.0 on x86_64"), Ok(()));
+        assert_eq!(check(18_00_01, "PostgreSQL 18.1 on x86_64"), Ok(()));
+    }
+
+    #[test]
+    fn a_server_that_only_speaks_the_protocol_is_refused() {
+        for (server, found) in [
+            ("CockroachDB CCL v26.1", "CockroachDB"),
+            ("PostgreSQL 15.12-YB-2025.2.0.0-b0 on x86_64", "YugabyteDB"),
+        ] {
+            let found = found.to_owned();
+            assert_eq!(
+                check(15_00_12, server),
+                Err(OpenError::NotPostgres { found })
+            );
+        }
+    }
+}

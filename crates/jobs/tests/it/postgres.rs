@@ -3,11 +3,14 @@
 mod allotments;
 mod claims;
 mod deliveries;
+mod failing;
 mod filled;
 mod listing;
 mod mixed;
+mod opening;
 mod removal;
 mod replicas;
+mod writing;
 
 use std::time::Duration;
 
@@ -16,14 +19,19 @@ use jobs::postgres::{Clock, Options, PostgresStore};
 use testing::postgres::Database;
 
 fn options(database: &Database<'_>) -> Options {
-    let tls = rustls::ClientConfig::builder_with_provider(
-        rustls::crypto::ring::default_provider().into(),
-    )
-    .with_safe_default_protocol_versions()
-    .unwrap()
-    .with_root_certificates(rustls::RootCertStore::empty())
-    .with_no_client_auth();
-    Options::new(database.url().parse().unwrap(), tls, 1)
+    options_of(&database.url())
+}
+
+fn options_of(url: &str) -> Options {
+    Options::new(url.parse().unwrap(), tls(rustls::RootCertStore::empty()), 1)
+}
+
+fn tls(roots: rustls::RootCertStore) -> rustls::ClientConfig {
+    rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
 }
 
 async fn open(database: &Database<'_>) -> PostgresStore {
