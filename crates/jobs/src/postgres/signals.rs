@@ -9,6 +9,7 @@
 //! While there is no connection nothing is heard, and replicas find out by looking. When there is one
 //! again, subscribers are told to look everything up.
 
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -165,7 +166,7 @@ async fn connected(shared: &Shared, target: &Target) -> String {
         Err(error) => return error.to_string(),
     };
     let hearing = pin!(hear(shared, &mut wire));
-    let sending = pin!(send(shared, &client));
+    let sending = pin!(send(shared, target, &client));
     tokio::select! {
         biased;
         lost = hearing => lost,
@@ -195,24 +196,17 @@ async fn hear(shared: &Shared, wire: &mut Wire) -> String {
     }
 }
 
-async fn send(shared: &Shared, client: &Client) -> String {
-    let Err(lost) = try_send(shared, client).await;
+async fn send(shared: &Shared, target: &Target, client: &Client) -> String {
+    let Err(lost) = try_send(shared, target, client).await;
     lost
 }
 
-async fn try_send(shared: &Shared, client: &Client) -> Result<std::convert::Infallible, String> {
+async fn try_send(shared: &Shared, target: &Target, client: &Client) -> Result<Infallible, String> {
     // A server on another system than Linux may refuse this one.
     let unread_for = format!("SET tcp_user_timeout = {}", UNREAD_FOR.as_millis());
     let _ = answered(client.batch_execute(&unread_for)).await;
     answered(client.batch_execute(&format!("LISTEN {CHANNEL}"))).await?;
-    // Through a pooler that has sessions for transactions only, nothing would ever be heard.
-    notify(client, &Batch::default().take_payload(shared.id)).await?;
-    let hears = tokio::time::timeout(ANSWER_WITHIN, shared.heard_self.notified());
-    hears.await.map_err(|_| {
-        "the server does not pass notifications on; if there is a pooler before it, give the server's \
-         own address with --store-listen-url"
-            .to_owned()
-    })?;
+    prove_hearing(shared, target).await?;
     shared.is_connected.store(true, Ordering::Relaxed);
     tracing::debug!("connected to the signals of other replicas");
     shared.tell(Heard::Rescan);
@@ -233,6 +227,27 @@ async fn try_send(shared: &Shared, client: &Client) -> Result<std::convert::Infa
             notify(client, &payload).await?;
             tokio::time::sleep(PAUSE).await;
         }
+    }
+}
+
+/// Fails where notifications of other connections do not arrive: before a pooler that has no sessions,
+/// those of a connection's own would.
+async fn prove_hearing(shared: &Shared, target: &Target) -> Result<(), String> {
+    let connected = target.connect(CONNECT_WITHIN).await;
+    let (other, wire) = connected.map_err(|error| error.to_string())?;
+    let sending = async {
+        notify(&other, &Batch::default().take_payload(shared.id)).await?;
+        let hears = tokio::time::timeout(ANSWER_WITHIN, shared.heard_self.notified());
+        hears.await.map_err(|_| {
+            "the server does not pass notifications on; if there is a pooler before it, give the \
+             server's own address with --store-listen-url"
+                .to_owned()
+        })
+    };
+    tokio::select! {
+        biased;
+        proved = sending => proved,
+        _ended = wire => Err("the connection has ended".to_owned()),
     }
 }
 

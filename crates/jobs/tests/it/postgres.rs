@@ -11,6 +11,7 @@ mod opening;
 mod removal;
 mod replicas;
 mod writing;
+mod signals;
 
 use std::time::Duration;
 
