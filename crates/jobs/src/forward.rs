@@ -3,8 +3,9 @@
 //! Such a store implements [`ForwardingStore`], which is two functions, and is a [`JobStore`] by that.
 //!
 //! **To add a verb** to [`JobStore`], add its row to the table at the end of this file: the [`Verb`] that
-//! forwarding stores know it by, its name, its arguments and its answer. They need no change, unless the
-//! row names a new `Verb`: then the compiler asks each of them what it means there.
+//! forwarding stores know it by, its name, its arguments, after a semicolon the time of the caller, and
+//! its answer. They need no change, unless the row names a new `Verb`: then the compiler asks each of
+//! them what it means there.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -83,6 +84,11 @@ pub trait ForwardingStore: Send + Sync + Debug {
         self.inner().is_durable()
     }
 
+    /// The time by which the store judges a call, which came with that of its caller.
+    fn judged_at(&self, callers: Timestamp) -> Timestamp {
+        callers
+    }
+
     /// As [`JobStore::is_shared`].
     fn serves_several(&self) -> bool {
         self.inner().is_shared()
@@ -90,12 +96,15 @@ pub trait ForwardingStore: Send + Sync + Debug {
 }
 
 macro_rules! forward {
-    ($($verb:expr => $name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
+    ($($verb:expr => $name:ident($($argument:ident: $type:ty),* $(; $now:ident)?) -> $answer:ty;)*) => {
         #[async_trait]
         impl<S: ForwardingStore> JobStore for S {
-            $(async fn $name(&self, $($argument: $type),*) -> Result<$answer, Error> {
+            $(async fn $name(&self, $($argument: $type,)* $($now: Timestamp)?) -> Result<$answer, Error> {
                 let verb = $verb;
-                self.around(verb, self.inner().$name($($argument),*)).await
+                let call = async move {
+                    self.inner().$name($($argument,)* $(self.judged_at($now))?).await
+                };
+                self.around(verb, call).await
             })*
 
             fn is_durable(&self) -> bool {
@@ -114,14 +123,14 @@ forward! {
     Verb::Submit => submit_ended(
         job: NewJob, by: ReplicaId, ending: Ending, events: Vec<StoredEvent>
     ) -> Job;
-    Verb::Claim => claim(by: ReplicaId, limit: usize, now: Timestamp) -> Vec<Claimed>;
+    Verb::Claim => claim(by: ReplicaId, limit: usize; now) -> Vec<Claimed>;
     Verb::Claim => claim_fairly(
-        by: ReplicaId, limit: usize, running: &BTreeMap<Arc<str>, usize>, now: Timestamp
+        by: ReplicaId, limit: usize, running: &BTreeMap<Arc<str>, usize>; now
     ) -> Vec<Claimed>;
-    Verb::Claim => claim_overdue(by: ReplicaId, limit: usize, now: Timestamp) -> Vec<Claimed>;
+    Verb::Claim => claim_overdue(by: ReplicaId, limit: usize; now) -> Vec<Claimed>;
     Verb::Release => release_leases() -> usize;
-    Verb::Heartbeat => register(replica: &Replica, now: Timestamp) -> ();
-    Verb::Heartbeat => beat(by: ReplicaId, renewal: Renewal<'_>, now: Timestamp) -> Beat;
+    Verb::Heartbeat => register(replica: &Replica; now) -> ();
+    Verb::Heartbeat => beat(by: ReplicaId, renewal: Renewal<'_>; now) -> Beat;
     Verb::Heartbeat => deregister(id: ReplicaId) -> ();
     Verb::List => replicas() -> Vec<ReplicaState>;
     Verb::Read => cancelling(by: ReplicaId) -> Vec<JobId>;
@@ -135,7 +144,7 @@ forward! {
     ) -> Parked;
     Verb::Wake => wake(id: JobId, wake_up: WakeUp) -> Woken;
     Verb::Read => waits_for(id: JobId) -> Option<Wait>;
-    Verb::Cancel => request_cancel(id: JobId, now: Timestamp) -> CancelRequested;
+    Verb::Cancel => request_cancel(id: JobId; now) -> CancelRequested;
     Verb::Read => get(id: JobId) -> Option<Job>;
     Verb::Read => workload(id: JobId) -> Option<Workload>;
     Verb::Read => events(id: JobId, after: u64, limit: usize) -> Vec<StoredEvent>;
@@ -146,13 +155,13 @@ forward! {
     Verb::List => counts() -> Counts;
     Verb::List => unfinished(owner: Option<&str>) -> BTreeMap<Arc<str>, Unfinished>;
     Verb::Deliver => claim_deliveries(
-        capacity: &DeliveryCapacity, lease_for: Duration, now: Timestamp
+        capacity: &DeliveryCapacity, lease_for: Duration; now
     ) -> Vec<ClaimedDelivery>;
     Verb::Deliver => settle_delivery(lease: &DeliveryLease, settlement: Settlement) -> ();
     Verb::Remove => delete(id: JobId) -> ();
-    Verb::Remove => expire(kept_for: Duration, limit: usize, now: Timestamp) -> usize;
+    Verb::Remove => expire(kept_for: Duration, limit: usize; now) -> usize;
     Verb::Remove => expire_over(max_bytes: u64, limit: usize) -> usize;
-    Verb::Remove => expire_keys(limit: usize, now: Timestamp) -> usize;
+    Verb::Remove => expire_keys(limit: usize; now) -> usize;
     Verb::Ping => ping() -> ();
 }
 

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use engine::host::Host;
+use jiff::{SignedDuration, Timestamp};
 use jobs::forward::Verb;
 use jobs::job::JobId;
-use jobs::signals::NoSignals;
+use jobs::signals::{Member, NoSignals, Reception, Signal, Signals, Subscription};
 use jobs::store::{Claimed, Error};
 use lang::source::Source;
 use llm::chat::{ChatReply, ChatRequest, Content, Delta, FinishReason, Usage};
@@ -48,13 +49,33 @@ impl Process {
             world: world.clone(),
             number: world.record().processes,
             phase: Arc::default(),
+            is_shared: false,
+            clock_is_off_by: 0,
+        };
+        let part = Part {
+            is_shared: !settings.exclusive_store,
+            // Minutes before or after the others.
+            clock_is_off_by: i64::try_from(world.below(600)).unwrap() - 300,
+            ..part
+        };
+        let signals: Arc<dyn Signals> = if world.in_percent(70) {
+            Arc::new(Wire {
+                part: part.clone(),
+                member: Arc::new(world.signals.join()),
+            })
+        } else {
+            Arc::new(NoSignals)
+        };
+        let settings = Settings {
+            replica_name: part.name(),
+            ..settings
         };
         let service = Service::new(Config {
             store: Arc::new(FaultyStore {
                 memory: world.store.clone(),
                 faults: part.clone(),
             }),
-            signals: Arc::new(NoSignals),
+            signals,
             models: Arc::new(part.clone()),
             host: Arc::new(part.clone()),
             webhooks: None,
@@ -120,10 +141,14 @@ impl Gate {
         self.changed.notify_waiters();
     }
 
+    fn is(&self, phase: Phase) -> bool {
+        *self.phase.lock().unwrap() == phase
+    }
+
     async fn until(&self, phase: Phase) {
         loop {
             let changed = self.changed.notified();
-            if *self.phase.lock().unwrap() == phase {
+            if self.is(phase) {
                 return;
             }
             changed.await;
@@ -142,6 +167,10 @@ struct Part {
     world: Arc<World>,
     number: u64,
     phase: Arc<Gate>,
+    /// Other processes have the same store.
+    is_shared: bool,
+    /// In seconds.
+    clock_is_off_by: i64,
 }
 
 impl fmt::Debug for Part {
@@ -151,6 +180,10 @@ impl fmt::Debug for Part {
 }
 
 impl Part {
+    fn name(&self) -> Arc<str> {
+        format!("process {}", self.number).into()
+    }
+
     async fn reach_store(&self) {
         self.phase.pass().await;
         let stalls_below_ms = match self.world.below(100) {
@@ -182,6 +215,18 @@ impl Faults for Part {
         self.may_fail(3)
     }
 
+    fn serves_several(&self) -> bool {
+        self.is_shared
+    }
+
+    fn judged_at(&self, callers: Timestamp) -> Timestamp {
+        if self.is_shared {
+            self.world.store_time()
+        } else {
+            callers
+        }
+    }
+
     fn claimed(&self, claimed: &[Claimed]) {
         let mut record = self.world.record();
         for claimed in claimed {
@@ -205,10 +250,46 @@ impl Faults for Part {
     }
 }
 
+/// Signals, of which some are lost and some come late.
+#[derive(Debug)]
+struct Wire {
+    part: Part,
+    member: Arc<Member>,
+}
+
+impl Signals for Wire {
+    fn publish(&self, signal: Signal) {
+        let world = &self.part.world;
+        if !self.part.phase.is(Phase::Runs) || world.goes_wrong(20) {
+            return;
+        }
+        let below_ms = if world.goes_wrong(10) { 20_000 } else { 50 };
+        let late = Duration::from_millis(world.below(below_ms));
+        let member = self.member.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(late).await;
+            member.publish(signal);
+        });
+    }
+
+    fn subscribe(&self) -> Subscription {
+        self.member.subscribe()
+    }
+
+    fn reception(&self) -> Reception {
+        self.member.reception()
+    }
+}
+
 #[async_trait]
 impl Host for Part {
-    fn now(&self) -> jiff::Timestamp {
-        self.world.now()
+    fn now(&self) -> Timestamp {
+        let off_by = if self.is_shared {
+            self.clock_is_off_by
+        } else {
+            0
+        };
+        self.world.now() + SignedDuration::from_secs(off_by)
     }
 
     fn elapsed(&self) -> Duration {
@@ -247,10 +328,18 @@ impl ChatModel for Part {
         request: &ChatRequest,
         _on_delta: &(dyn Fn(Delta) + Send + Sync),
     ) -> Result<ChatReply, llm::Error> {
+        let is_stopped = !self.phase.is(Phase::Runs);
         self.phase.pass().await;
+        if is_stopped {
+            // It was stopped between its look at its lease and the call, which never leaves.
+            return Err(llm::Error::new(ErrorKind::Network, "the call timed out."));
+        }
         let world = &self.world;
         let prompt = &*request.messages[0].text();
         world.called(&request.label, prompt).await;
+        if self.is_shared && !world.is_alive(&self.name()).await {
+            world.record().asked_without_lease.push(prompt.to_owned());
+        }
         let failed = || {
             let mut record = world.record();
             record.calls.get_mut(prompt).expect("it was called").failed += 1;

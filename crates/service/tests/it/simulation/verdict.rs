@@ -6,9 +6,8 @@ use serde_json::{Value, json};
 use super::world::World;
 use crate::fixture::problem_code;
 
-/// Everything that does not hold. Where several processes share the store, one that was paused
-/// until its lease lapsed cannot know that another one went on with its run: until its next write
-/// it may ask a model what has been answered.
+/// Everything that does not hold. Where several processes share the store, a job is started again when
+/// its process was paused until its lease had lapsed.
 pub(super) async fn violations(world: &World, one_process: bool) -> Vec<String> {
     let mut found = Vec::new();
     let jobs = world.jobs().await;
@@ -18,8 +17,12 @@ pub(super) async fn violations(world: &World, one_process: bool) -> Vec<String> 
         }
     };
     let asked_again = std::mem::take(&mut world.record().asked_again);
-    check(!one_process || asked_again.is_empty(), &|| {
+    check(asked_again.is_empty(), &|| {
         format!("asked again although the answer was stored: {asked_again:?}")
+    });
+    let without_lease = std::mem::take(&mut world.record().asked_without_lease);
+    check(without_lease.is_empty(), &|| {
+        format!("asked by a process whose lease had lapsed: {without_lease:?}")
     });
     let claimed_again = std::mem::take(&mut world.record().claimed_again);
     check(!one_process || claimed_again.is_empty(), &|| {

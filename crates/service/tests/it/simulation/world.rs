@@ -9,13 +9,15 @@ use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
 use jobs::job::{Job, JobId};
 use jobs::memory::{Limits, MemoryStore};
-use jobs::store::{Filter, JobStore, StoredEvent};
+use jobs::signals::InProcess;
+use jobs::store::{Filter, JobStore, ReplicaState, StoredEvent};
 use serde_json::Value;
 use tokio::time::Instant;
 
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) store: Arc<MemoryStore>,
+    pub(super) signals: InProcess,
     pub(super) record: Mutex<Record>,
     chance: Mutex<Rng>,
     started: Instant,
@@ -51,6 +53,8 @@ pub(super) struct Record {
     pub(super) watched: Vec<(JobId, Vec<u64>)>,
     /// What was asked after it had been stored as completed.
     pub(super) asked_again: Vec<String>,
+    /// What was asked by a process that was not alive for the store.
+    pub(super) asked_without_lease: Vec<String>,
 }
 
 /// Calls of one execution of a node.
@@ -68,6 +72,7 @@ impl World {
                 max_age: Duration::MAX,
                 ..Limits::default()
             })),
+            signals: InProcess::default(),
             record: Mutex::default(),
             chance: Mutex::new(Rng::with_seed(seed)),
             started: Instant::now(),
@@ -110,6 +115,20 @@ impl World {
     pub(super) fn now(&self) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + self.set_by.load(Ordering::SeqCst)).unwrap()
             + SignedDuration::try_from(self.elapsed()).unwrap()
+    }
+
+    /// The clock of a store that several processes share: nobody sets it.
+    pub(super) fn store_time(&self) -> Timestamp {
+        Timestamp::from_second(1_800_000_000).unwrap()
+            + SignedDuration::try_from(self.elapsed()).unwrap()
+    }
+
+    /// Whether a shared store has a process of this name as alive.
+    pub(super) async fn is_alive(&self, name: &str) -> bool {
+        let replicas = self.store.replicas().await.unwrap();
+        let now = self.store_time();
+        let is_it = |replica: &ReplicaState| &*replica.name == name && replica.lease_until > now;
+        replicas.iter().any(is_it)
     }
 
     pub(super) fn set_clock(&self, seconds: i64) {
