@@ -10,8 +10,8 @@ mod mixed;
 mod opening;
 mod removal;
 mod replicas;
-mod writing;
 mod signals;
+mod writing;
 
 use std::time::Duration;
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use jobs::memory::MemoryStore;
+use jobs::signals::{InProcess, NoSignals, Signals};
 use service::access::{
     Access, ApiKey, Grants, KeyError, KeyIssuer, KeyState, LONGEST_GRACE, ListedKeys, NewKey,
     RELOAD_EVERY, Scope, SecretSource,
@@ -315,5 +316,38 @@ async fn what_one_process_does_with_keys_takes_effect_at_all_within_seconds() {
     for access in [&here, &there] {
         assert!(lets_in(access, &rotated.key));
         assert!(!lets_in(access, &made.key) && !lets_in(access, &second.key));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_revoked_at_another_replica_is_refused_as_soon_as_the_signal_comes() {
+    for (has_signals, most) in [(true, Duration::from_millis(50)), (false, RELOAD_EVERY)] {
+        let issuer = issuer();
+        let made = issuer.create(new_key()).await.unwrap();
+        let all = InProcess::default();
+        let signals = || -> Arc<dyn Signals> {
+            if has_signals {
+                Arc::new(all.join())
+            } else {
+                Arc::new(NoSignals)
+            }
+        };
+        let [first, second] = [open(&issuer).await, open(&issuer).await]
+            .map(|access| Arc::into_inner(access).unwrap().signalling(signals()))
+            .map(Arc::new);
+        let stop = CancellationToken::new();
+        let keeping = tokio::spawn({
+            let (second, stop) = (second.clone(), stop.clone());
+            async move { second.keep(stop).await }
+        });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let begun = tokio::time::Instant::now();
+        first.revoke(&made.view.id).await.unwrap();
+        while lets_in(&second, &made.key) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            assert!(begun.elapsed() <= most, "{:?}", begun.elapsed());
+        }
+        stop.cancel();
+        keeping.await.unwrap();
     }
 }

@@ -121,7 +121,7 @@ impl Schedule {
         } else {
             2 + world.below(3)
         };
-        let processes = (0..processes).map(|_| Process::start(&world, settings.clone(), workflow));
+        let processes = (0..processes).map(|_| Process::start(&world, &settings, workflow));
         Self {
             processes: Arc::new(Mutex::new(processes.collect())),
             workflow: workflow.clone(),
@@ -192,7 +192,7 @@ impl Schedule {
     async fn replace(&mut self, process: &Arc<Process>) {
         process.kill();
         self.world.pause(5_000).await;
-        let next = Process::start(&self.world, self.settings.clone(), &self.workflow);
+        let next = Process::start(&self.world, &self.settings, &self.workflow);
         for place in self.processes.lock().unwrap().iter_mut() {
             if Arc::ptr_eq(place, process) {
                 *place = next.clone();

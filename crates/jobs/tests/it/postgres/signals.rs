@@ -214,11 +214,11 @@ async fn a_pooler_that_passes_no_notifications_on_is_found_out_and_can_be_gone_a
         return;
     };
     let direct = options(&database);
-    let mut pooled = options(&database);
-    pooled.url = database.url_by(pooler.address()).parse().unwrap();
-    let signals = PostgresSignals::start(&pooled, Uuid::from_u128(1));
+    let mut through_it = options(&database);
+    through_it.url = database.url_by(pooler.address()).parse().unwrap();
+    let signals = PostgresSignals::start(&through_it, Uuid::from_u128(1));
     assert!(!connects(&signals, Duration::from_secs(7)).await);
     drop(signals);
-    pooled.listen_url = Some(direct.url);
-    connected(&pooled, 2).await;
+    through_it.listen_url = Some(direct.url);
+    connected(&through_it, 2).await;
 }

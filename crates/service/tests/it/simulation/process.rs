@@ -41,7 +41,7 @@ pub(super) struct Process {
 impl Process {
     pub(super) fn start(
         world: &Arc<World>,
-        settings: Settings,
+        settings: &Settings,
         served: &LoadedWorkflow,
     ) -> Arc<Self> {
         world.record().processes += 1;
@@ -68,7 +68,7 @@ impl Process {
         };
         let settings = Settings {
             replica_name: part.name(),
-            ..settings
+            ..settings.clone()
         };
         let service = Service::new(Config {
             store: Arc::new(FaultyStore {
