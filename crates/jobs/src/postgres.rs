@@ -29,6 +29,7 @@ mod keys;
 mod known;
 mod leases;
 mod listing;
+mod meta;
 mod open;
 mod options;
 mod owners;

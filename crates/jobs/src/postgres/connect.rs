@@ -218,13 +218,3 @@ pub(super) fn cause(error: &tokio_postgres::Error) -> String {
     }
     cause.to_string()
 }
-
-/// A TLS client for tests that make no connection.
-#[cfg(test)]
-pub(super) fn trusting_nothing() -> rustls::ClientConfig {
-    rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
-        .with_safe_default_protocol_versions()
-        .expect("ring supports the default versions")
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth()
-}
