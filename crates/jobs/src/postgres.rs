@@ -25,6 +25,7 @@ mod connect;
 mod deliveries;
 mod endings;
 mod fault;
+mod floors;
 mod keys;
 mod known;
 mod leases;

@@ -10,10 +10,13 @@
 //! A job that has lapsed is locked first and read then: until it is locked, its replica may still save
 //! progress.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use tokio_postgres::types::Type;
 
 use super::fault::Failure;
+use super::floors::Floors;
 use super::parking::wake_due;
 use super::queue::{Claimant, Order, SPARE, columns, look, seen};
 use super::replicas::{declare_dead, remove_dead};
@@ -29,11 +32,15 @@ const CHUNK: usize = 128;
 /// The claims of one handle of the store.
 pub(super) struct Claims {
     sessions: Sessions,
+    floors: Arc<Floors>,
 }
 
 impl Claims {
     pub(super) fn new(sessions: Sessions) -> Self {
-        Self { sessions }
+        Self {
+            sessions,
+            floors: Arc::default(),
+        }
     }
 
     /// Jobs that have lapsed, then those of the queue.
@@ -46,8 +53,9 @@ impl Claims {
     ) -> Result<Vec<Claimed>, Error> {
         in_chunks(limit, |most| {
             let claimant = Claimant { by, most, now };
+            let floors = self.floors.clone();
             self.sessions
-                .run(move |session| Box::pin(claim(session, claimant, order)))
+                .run(move |session| Box::pin(claim(session, claimant, order, floors.clone())))
         })
         .await
     }
@@ -98,16 +106,18 @@ async fn claim(
     session: &mut Session,
     claimant: Claimant,
     order: Order,
+    floors: Arc<Floors>,
 ) -> Result<Vec<Claimed>, Failure> {
     let Claimant { by, now, .. } = claimant;
-    let mut seen = look(session, claimant).await?;
+    let mut seen = look(session, claimant, &floors).await?;
     let mut claimed = Vec::new();
     if seen.is_something_due {
         declare_dead(session, by, now).await?;
         wake_due(session, CHUNK, now).await?;
         claimed = claim_lapsed(session, claimant).await?;
         remove_dead(session).await?;
-        seen = look(session, claimant.with_fewer(claimed.len())).await?;
+        floors.forget();
+        seen = look(session, claimant.with_fewer(claimed.len()), &floors).await?;
     }
     // Twice, if others were faster.
     for _ in 0..2 {
@@ -123,7 +133,7 @@ async fn claim(
         if is_enough {
             break;
         }
-        seen = look(session, claimant.with_fewer(claimed.len())).await?;
+        seen = look(session, claimant.with_fewer(claimed.len()), &floors).await?;
     }
     Ok(claimed)
 }

@@ -8,7 +8,8 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::fault::Failure;
-use super::sessions::Session;
+use super::floors::Floors;
+use super::sessions::{Param, Session};
 use super::values::{Time, signed, text};
 use crate::fairness;
 use crate::id::{JobId, ReplicaId};
@@ -52,16 +53,17 @@ pub(super) struct Queues {
     pub(super) is_something_due: bool,
 }
 
-/// All that a claim has to know: of the queues the first jobs, the replicas, who holds jobs, and
-/// whether anything is to be woken, or was handed back to be ended. It steps through the indexes from
-/// one workflow to the next and from one holder to the next.
-const LOOK: &str = "
-    WITH RECURSIVE waiting (workflow) AS (
+/// All queues, and who holds jobs: steps through the indexes from one workflow to the next, and from
+/// one holder to the next.
+const EVERYTHING: &str = "
+    WITH RECURSIVE known (workflow) AS (
         (SELECT workflow FROM flowmill.active WHERE status = 0 ORDER BY workflow LIMIT 1)
         UNION ALL
         SELECT (SELECT a.workflow FROM flowmill.active a
-                WHERE a.status = 0 AND a.workflow > w.workflow ORDER BY a.workflow LIMIT 1)
-        FROM waiting w WHERE w.workflow IS NOT NULL
+                WHERE a.status = 0 AND a.workflow > k.workflow ORDER BY a.workflow LIMIT 1)
+        FROM known k WHERE k.workflow IS NOT NULL
+    ), waiting (workflow, floor) AS (
+        SELECT workflow, '00000000-0000-0000-0000-000000000000'::uuid FROM known
     ), holders (id) AS (
         (SELECT replica FROM flowmill.active WHERE status IN (1, 2) ORDER BY replica LIMIT 1)
         UNION ALL
@@ -69,10 +71,22 @@ const LOOK: &str = "
                 WHERE a.status IN (1, 2) AND a.replica > h.id ORDER BY a.replica LIMIT 1)
         FROM holders h WHERE h.id IS NOT NULL
     )
+    SELECT 4, id, NULL::int8, NULL::text FROM holders WHERE id IS NOT NULL
+    UNION ALL
+    SELECT 6, NULL, pg_stat_get_dead_tuples('flowmill.active'::regclass), NULL
+    UNION ALL";
+
+/// The queues that are known, from where they begin.
+const KNOWN: &str = "
+    WITH waiting AS (SELECT * FROM unnest($4, $5) AS w (workflow, floor))";
+
+/// The first jobs of the queues, the replicas, and whether anything is to be woken or was handed back
+/// to be ended.
+const LOOK: &str = "
     SELECT 0, q.job, q.token, w.workflow
     FROM waiting w, LATERAL (
         SELECT a.job, a.token FROM flowmill.active a
-        WHERE a.status = 0 AND a.workflow = w.workflow AND a.level <= (
+        WHERE a.status = 0 AND a.workflow = w.workflow AND a.job >= w.floor AND a.level <= (
             SELECT me.level FROM flowmill.replicas me WHERE me.id = $1 AND NOT me.is_dead
         )
         ORDER BY a.job LIMIT $2
@@ -82,30 +96,41 @@ const LOOK: &str = "
         id, NULL, NULL
     FROM flowmill.replicas
     UNION ALL
-    SELECT 4, id, NULL, NULL FROM holders WHERE id IS NOT NULL
-    UNION ALL
     SELECT 5, NULL, NULL, NULL
     WHERE EXISTS (SELECT FROM flowmill.waits WHERE wakes_at <= coalesce($3, now()))
        OR EXISTS (SELECT FROM flowmill.active WHERE status = 2 AND replica IS NULL)";
 
 /// Nothing, if the claimant is not alive.
-pub(super) async fn look(session: &Session, claimant: Claimant) -> Result<Queues, Failure> {
+pub(super) async fn look(
+    session: &Session,
+    claimant: Claimant,
+    floors: &Floors,
+) -> Result<Queues, Failure> {
     let mut seen = Queues::default();
     if claimant.most == 0 {
         return Ok(seen);
     }
-    let rows = session
-        .query(
-            LOOK,
-            &[
-                (&claimant.by, Type::UUID),
-                (&signed(claimant.most + SPARE), Type::INT8),
-                (&session.now(claimant.now).map(Time), Type::TIMESTAMPTZ),
-            ],
-        )
-        .await?;
+    let most = signed(claimant.most + SPARE);
+    let now = session.now(claimant.now).map(Time);
+    let (workflows, first): (Vec<String>, Vec<JobId>);
+    let mut params: Vec<Param<'_>> = vec![
+        (&claimant.by, Type::UUID),
+        (&most, Type::INT8),
+        (&now, Type::TIMESTAMPTZ),
+    ];
+    let begin = match floors.known() {
+        None => EVERYTHING,
+        Some(known) => {
+            (workflows, first) = known;
+            params.push((&workflows, Type::TEXT_ARRAY));
+            params.push((&first, Type::UUID_ARRAY));
+            KNOWN
+        }
+    };
+    let rows = session.query(&format!("{begin}{LOOK}"), &params).await?;
     let mut alive = HashSet::new();
     let mut holders = Vec::new();
+    let mut dead = None;
     for row in rows {
         match row.try_get::<_, i32>(0)? {
             0 => {
@@ -113,6 +138,7 @@ pub(super) async fn look(session: &Session, claimant: Claimant) -> Result<Queues
                 queue.push((row.try_get(1)?, row.try_get(2)?));
             }
             4 => holders.push(row.try_get(1)?),
+            6 => dead = Some(row.try_get(2)?),
             1 | 5 => seen.is_something_due = true,
             lease => {
                 let replica: ReplicaId = row.try_get(1)?;
@@ -124,6 +150,7 @@ pub(super) async fn look(session: &Session, claimant: Claimant) -> Result<Queues
     if !alive.contains(&claimant.by) {
         return Ok(Queues::default());
     }
+    floors.learn(&seen.jobs, dead);
     seen.is_something_due |= holders.iter().any(|holder| !alive.contains(holder));
     Ok(seen)
 }

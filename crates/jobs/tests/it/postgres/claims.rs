@@ -337,3 +337,58 @@ async fn one_unreadable_job_does_not_stop_every_claim() {
     assert_eq!((counts.pending, counts.running, counts.ended), (0, 2, 4));
     assert!(claim(&store, 9, 1_001).await.is_empty());
 }
+
+/// (A report: one long transaction beside a queue made each claim slower than the one before, since it
+/// walked past all that had been claimed since.)
+#[tokio::test]
+async fn what_a_long_transaction_keeps_from_being_removed_is_not_walked_by_each_claim() {
+    const DEAD: u32 = 50_000;
+    let Some(database) = database() else { return };
+    let mut client = database.client().await;
+    let store = at_callers_time(&database).await;
+    let by = register(&store, "a", 1).await;
+    let long = client.build_transaction();
+    let long = long.isolation_level(tokio_postgres::IsolationLevel::RepeatableRead);
+    let long = long.start().await.unwrap();
+    long.batch_execute("SELECT FROM flowmill.jobs")
+        .await
+        .unwrap();
+    fill(&database, DEAD);
+    database.query("DELETE FROM flowmill.active");
+    for number in 1..=3 {
+        submit(&store, new_job(DEAD + number)).await;
+    }
+    let first = u128::from(DEAD) + 1;
+    let read = async |store: &PostgresStore, expected: u128| {
+        let claimed = store.claim(by, 1, at(2)).await.unwrap();
+        assert_eq!(ids(&claimed), [id(expected)]);
+    };
+    read(&store, first).await;
+    drop(store);
+    let walked = entries_read(&database).await;
+    assert!(walked > i64::from(DEAD), "{walked}: nothing was in the way");
+    let store = at_callers_time(&database).await;
+    read(&store, first + 1).await;
+    read(&store, first + 2).await;
+    drop(store);
+    let walked = entries_read(&database).await - walked;
+    long.commit().await.unwrap();
+    // By the first of the two claims: once to find the workflow, once to find its first job.
+    assert!(walked < i64::from(DEAD) * 3, "{walked}");
+}
+
+/// Entries of the index of the queue that were read, once all others have left the database: until
+/// then their numbers are not known.
+async fn entries_read(database: &Database<'_>) -> i64 {
+    let others = format!(
+        "SELECT count(*) FROM pg_stat_activity
+         WHERE datname = '{}' AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
+        database.name()
+    );
+    // The long transaction stays.
+    while database.count(&others) > 1 {
+        tokio::task::yield_now().await;
+    }
+    database
+        .count("SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'active_queue'")
+}
