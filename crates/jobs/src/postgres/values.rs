@@ -141,8 +141,19 @@ const FIRST_YEAR_MICROSECONDS: i64 = -210_860_000_000_000_000;
 
 /// That moment as the store will give it back.
 pub(super) fn stored(at: Timestamp) -> Timestamp {
-    let whole = Timestamp::from_microsecond(microseconds(at) + EPOCH_SECONDS * 1_000_000);
-    whole.unwrap_or(at)
+    timestamp(microseconds(at))
+}
+
+/// Of the server's number. Its last moment is a little after the greatest whole microsecond that jiff
+/// reads.
+fn timestamp(since_2000: i64) -> Timestamp {
+    let since_1970 = since_2000.saturating_add(EPOCH_SECONDS * 1_000_000);
+    let beyond = if since_1970 < 0 {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    };
+    Timestamp::from_microsecond(since_1970).unwrap_or(beyond)
 }
 
 fn microseconds(at: Timestamp) -> i64 {
@@ -169,8 +180,7 @@ impl<'a> FromSql<'a> for Time {
     fn from_sql(of: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn StdError + Sync + Send>> {
         let since_2000 = i64::from_sql(&Type::INT8, raw)
             .map_err(|_| format!("{} is no number of microseconds", of.name()))?;
-        let since_1970 = since_2000.saturating_add(EPOCH_SECONDS * 1_000_000);
-        Ok(Self(Timestamp::from_microsecond(since_1970)?))
+        Ok(Self(timestamp(since_2000)))
     }
 
     accepts!(TIMESTAMPTZ);
