@@ -22,6 +22,7 @@ mod batch;
 mod claims;
 mod commands;
 mod connect;
+mod deaths;
 mod deliveries;
 mod endings;
 mod fault;
@@ -48,7 +49,9 @@ mod submission;
 mod tails;
 mod taking;
 mod tally;
+mod unfinished;
 mod values;
+mod waking;
 mod writer;
 mod writes;
 

@@ -40,6 +40,7 @@ mod fault;
 mod files;
 mod holders;
 mod keys;
+mod lapses;
 mod leases;
 mod listing;
 mod open;
@@ -191,7 +192,7 @@ impl JobStore for SqliteStore {
         self.writer.holders().replicas().beat(by, renewal, now)?;
         let held = self
             .readers
-            .read(move |connection| holders::held_by(connection, by))
+            .read(move |connection| lapses::held_by(connection, by))
             .await?;
         if !self.writer.holders().replicas().is_alive(by) {
             // Declared dead meanwhile.
@@ -206,14 +207,14 @@ impl JobStore for SqliteStore {
     }
 
     async fn replicas(&self) -> Result<Vec<ReplicaState>, Error> {
-        let held = self.readers.read(holders::held_by_each).await?;
+        let held = self.readers.read(lapses::held_by_each).await?;
         let replicas = self.writer.holders().replicas();
         Ok(replicas.states(|id| held.get(&id).copied().unwrap_or(0)))
     }
 
     async fn cancelling(&self, by: ReplicaId) -> Result<Vec<JobId>, Error> {
         self.readers
-            .read(move |connection| holders::cancelling(connection, by))
+            .read(move |connection| lapses::cancelling(connection, by))
             .await
     }
 

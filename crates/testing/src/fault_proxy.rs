@@ -5,72 +5,22 @@
 
 mod connection;
 mod conversation;
+mod setting;
 
 use std::collections::BTreeSet;
 use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::{broadcast, oneshot, watch};
 
 pub use self::conversation::Reply;
+pub use self::setting::{Fault, Side, Way, Which};
+use self::setting::{Order, Setting, Shared, State};
 use crate::port;
-
-/// How long the proxy may take to do as it is told.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// What the proxy does to all connections, those it has and new ones.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
-    /// Passes everything on.
-    None,
-    /// Passes everything on, that much later each way.
-    Delay(Duration),
-    /// Holds everything back, new connections too, and passes it on when the fault is over: a
-    /// network that is down for a while.
-    Stall,
-    /// Takes everything and passes nothing on, not even that a side has closed. A connection that
-    /// lost something so never recovers.
-    BlackHole,
-    /// Refuses new connections; those it has go on.
-    Refuse,
-    /// Cuts each connection once that many more bytes have gone that way.
-    CutAfter(Way, u64),
-    /// Cuts a connection when the server has sent that reply, and keeps it from the client. For
-    /// proxies in front of PostgreSQL.
-    CutBefore(Reply, Which),
-}
-
-/// A direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// From the client.
-    ToServer,
-    /// From the server.
-    ToClient,
-}
-
-/// One end of the proxy's connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// Those who connected to the proxy.
-    Client,
-    /// Those the proxy connected to.
-    Server,
-}
-
-/// Which of the replies that match are lost, over all connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
-    /// The next one only.
-    Next,
-    /// The n-th, 2n-th, 3n-th …
-    Every(u64),
-}
 
 /// A running proxy; stops on drop, and cuts its connections.
 #[derive(Debug)]
@@ -79,42 +29,6 @@ pub struct FaultProxy {
     shared: Arc<Shared>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    server: SocketAddr,
-    speaks_postgres: bool,
-    setting: watch::Sender<Setting>,
-    orders: broadcast::Sender<Order>,
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-/// A fault, and which it is in the order of all that were set.
-#[derive(Debug, Clone)]
-struct Setting {
-    number: u64,
-    fault: Fault,
-}
-
-/// What is done at once to all connections there are.
-#[derive(Debug, Clone, Copy)]
-enum Order {
-    Cut,
-    Close(Side),
-}
-
-#[derive(Debug)]
-struct State {
-    is_listening: bool,
-    accepted: u64,
-    /// Connections that pass something on, or would.
-    open: BTreeSet<u64>,
-    /// Replies that matched since the fault was set.
-    matched: u64,
-    /// Connections that a fault cut.
-    cuts: u64,
 }
 
 impl FaultProxy {
@@ -241,36 +155,6 @@ impl Drop for FaultProxy {
             if !std::thread::panicking() {
                 ended.expect("the proxy does not panic");
             }
-        }
-    }
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.state());
-        self.changed.notify_all();
-    }
-
-    fn wait_until(&self, mut holds: impl FnMut(&State) -> bool) {
-        let waited = self
-            .changed
-            .wait_timeout_while(self.state(), PATIENCE, |state| !holds(state));
-        let (state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-        drop(state);
-        assert!(!waited.timed_out(), "the proxy does not do as it is told");
-    }
-
-    /// A reply has matched: whether to cut the connection.
-    fn loses_match(&self, which: Which) -> bool {
-        let mut state = self.state();
-        state.matched += 1;
-        match which {
-            Which::Next => state.matched == 1,
-            Which::Every(n) => state.matched.is_multiple_of(n),
         }
     }
 }

@@ -13,6 +13,7 @@ mod daemon;
 mod database;
 mod pgbouncer;
 mod programs;
+mod rows;
 mod server;
 mod standby;
 mod sweep;

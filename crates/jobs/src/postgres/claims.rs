@@ -15,14 +15,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_postgres::types::Type;
 
+use super::deaths::{declare_dead, remove_dead};
 use super::fault::Failure;
 use super::floors::Floors;
-use super::parking::wake_due;
 use super::queue::{Claimant, Order, SPARE, columns, look, seen};
-use super::replicas::{declare_dead, remove_dead};
 use super::sessions::{Session, Sessions};
 use super::taking::{Source, given, take};
 use super::values::{Time, signed};
+use super::waking::wake_due;
 use crate::id::ReplicaId;
 use crate::store::{Claimed, Error};
 

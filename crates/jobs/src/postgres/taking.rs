@@ -6,11 +6,11 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::fault::Failure;
-use super::leases::fail_unreadable;
-use super::parking::hand_out_wake_ups;
 use super::queue::{Claimant, Seen, columns};
 use super::sessions::Session;
+use super::unfinished::fail_unreadable;
 use super::values::{JOB_COLUMN_COUNT, JOB_COLUMNS, Time, job, signed, small, unsigned};
+use super::waking::hand_out_wake_ups;
 use crate::id::JobId;
 use crate::job::{Status, Workload};
 use crate::parking::WakeUp;

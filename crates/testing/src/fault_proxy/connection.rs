@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::sleep;
 
 use super::conversation::Conversation;
-use super::{Fault, Order, Setting, Shared, Side, Way};
+use super::setting::{Fault, Order, Setting, Shared, Side, Way};
 
 /// Both sides are to be closed.
 struct Cut;

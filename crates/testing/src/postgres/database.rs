@@ -1,11 +1,10 @@
 //! A database of a test's own.
 
 use std::net::SocketAddr;
-use std::thread;
 
-use tokio::runtime::Builder;
-use tokio_postgres::{Client, Error, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Client, NoTls};
 
+use super::rows::text_rows;
 use super::server::Server;
 
 /// An empty database on a server; dropped with the value, with its connections.
@@ -15,11 +14,27 @@ pub struct Database<'s> {
     name: String,
 }
 
-impl<'s> Database<'s> {
-    pub(super) fn new(server: &'s Server, name: String) -> Self {
-        Self { server, name }
+impl Server {
+    /// A new, empty database; dropped with the value.
+    ///
+    /// # Panics
+    /// When the server does not make it.
+    pub fn database(&self) -> Database<'_> {
+        let name = self.new_name();
+        self.query(&format!("CREATE DATABASE {name}"));
+        Database { server: self, name }
     }
 
+    /// A database that is there already, such as one copied from a primary; dropped with the value.
+    pub fn database_named(&self, name: &str) -> Database<'_> {
+        Database {
+            server: self,
+            name: name.to_owned(),
+        }
+    }
+}
+
+impl<'s> Database<'s> {
     /// Of this database.
     pub fn url(&self) -> String {
         self.server.url(&self.name)
@@ -128,29 +143,4 @@ impl Drop for Database<'_> {
         let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
         let _ = text_rows(&self.server.url("postgres"), &drop);
     }
-}
-
-/// Runs statements on a connection and a thread of their own.
-pub(super) fn text_rows(url: &str, sql: &str) -> Result<Vec<Vec<String>>, Error> {
-    let run = || {
-        let runtime = Builder::new_current_thread().enable_all().build();
-        runtime.expect("a runtime").block_on(async {
-            let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
-            let connection = tokio::spawn(connection);
-            let messages = client.simple_query(sql).await;
-            drop(client);
-            // Once the session's end has been sent.
-            let _ = connection.await;
-            Ok(messages?.into_iter().filter_map(row).collect())
-        })
-    };
-    thread::scope(|scope| scope.spawn(run).join().expect("it does not panic"))
-}
-
-fn row(message: SimpleQueryMessage) -> Option<Vec<String>> {
-    let SimpleQueryMessage::Row(row) = message else {
-        return None;
-    };
-    let values = (0..row.len()).map(|column| row.get(column).unwrap_or_default().to_owned());
-    Some(values.collect())
 }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::daemon::Daemon;
-use super::database::text_rows;
+use super::rows::text_rows;
 use super::server::{Login, Server, USER};
 use crate::{port, rigs};
 

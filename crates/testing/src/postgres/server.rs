@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::process::Signal;
 
 use super::daemon::Daemon;
-use super::database::{Database, text_rows};
 use super::programs;
+use super::rows::text_rows;
 use crate::port;
 
 /// The user that owns everything in a server of a test.
@@ -203,20 +203,10 @@ impl Server {
         &self.programs
     }
 
-    /// A new, empty database; dropped with the value.
-    ///
-    /// # Panics
-    /// When the server does not make it.
-    pub fn database(&self) -> Database<'_> {
+    /// For another database.
+    pub(super) fn new_name(&self) -> String {
         let number = self.databases.fetch_add(1, Ordering::SeqCst);
-        let name = format!("test_{number}");
-        self.query(&format!("CREATE DATABASE {name}"));
-        Database::new(self, name)
-    }
-
-    /// A database that is there already, such as one copied from a primary; dropped with the value.
-    pub fn database_named(&self, name: &str) -> Database<'_> {
-        Database::new(self, name.to_owned())
+        format!("test_{number}")
     }
 
     /// The rows of a statement in the database `postgres`, as text; NULL is empty.

@@ -56,7 +56,7 @@ fn a_server_with_a_password_refuses_another() {
     };
     assert_eq!(server.query("SELECT 1"), [["1"]]);
     let wrong = server.url("postgres").replace("p%40ss", "other");
-    let error = database::text_rows(&wrong, "SELECT 1").unwrap_err();
+    let error = rows::text_rows(&wrong, "SELECT 1").unwrap_err();
     assert_eq!(
         error.code(),
         Some(&tokio_postgres::error::SqlState::INVALID_PASSWORD)
@@ -155,7 +155,7 @@ fn pgbouncer_gives_a_connection_back_after_each_transaction_or_statement() {
         let run = |mode, sql: &str| {
             let pooler = PgBouncer::start(&server, mode)?;
             let url = server.url_by(pooler.address(), "postgres");
-            Some(database::text_rows(&url, sql))
+            Some(rows::text_rows(&url, sql))
         };
         let two = "BEGIN; SELECT 1; COMMIT";
         let Some(pooled) = run(PoolMode::Transaction, two) else {
