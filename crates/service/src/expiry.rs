@@ -22,6 +22,9 @@ pub const UNREAD_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const TICK: Duration = Duration::from_secs(60);
 const SHORTEST_TICK: Duration = Duration::from_secs(1);
 
+/// The same where other processes look as well.
+const SHORTEST_SHARED_TICK: Duration = Duration::from_secs(10);
+
 /// Pause between two batches.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -84,7 +87,7 @@ pub(crate) async fn forget_jobs(
     mut read: UnboundedReceiver<JobId>,
 ) {
     let (store, host) = (&*store, &*host);
-    let tick = tick(&settings);
+    let tick = tick(&settings, store.is_shared());
     let mut next_sweep = host.elapsed() + tick;
     let lingers = store.is_shared();
     let at_once = if lingers { LINGERING } else { BATCH };
@@ -119,13 +122,18 @@ pub(crate) async fn forget_jobs(
 }
 
 /// The pause between two looks: a tenth of the time for which jobs are kept, within bounds.
-fn tick(settings: &Settings) -> Duration {
+fn tick(settings: &Settings, is_shared: bool) -> Duration {
+    let shortest = if is_shared {
+        SHORTEST_SHARED_TICK
+    } else {
+        SHORTEST_TICK
+    };
     if settings.max_store_bytes.is_some() {
-        return SHORTEST_TICK;
+        return shortest;
     }
     match settings.retention {
         Duration::ZERO => TICK,
-        retention => (retention / 10).clamp(SHORTEST_TICK, TICK),
+        retention => (retention / 10).clamp(shortest, TICK),
     }
 }
 
