@@ -229,6 +229,8 @@ pub struct Idempotency {
     /// Hash of the validated inputs. Not of the workflow's version: while two versions are served, a
     /// repeated request may meet the other one.
     pub fingerprint: String,
+    /// The fingerprint of the same request as stores before format 7 have it; it means the same.
+    pub former_fingerprint: Option<String>,
 }
 
 /// A stored job as its owner sees it, without the [`Workload`]. Cheap to clone.
@@ -261,6 +263,13 @@ pub struct Job {
     pub attempts: u32,
     /// State of the message to its webhook, if it has one.
     pub webhook: Option<Delivery>,
+}
+
+impl Idempotency {
+    /// Whether a key that was used for that fingerprint was used for this request.
+    pub(crate) fn is_for(&self, fingerprint: &str) -> bool {
+        self.fingerprint == fingerprint || self.former_fingerprint.as_deref() == Some(fingerprint)
+    }
 }
 
 impl Job {

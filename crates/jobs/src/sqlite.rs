@@ -198,7 +198,11 @@ impl JobStore for SqliteStore {
             // Declared dead meanwhile.
             return Err(Error::Fenced(by));
         }
-        Ok(compare(by, renewal.leases, held))
+        let beat = compare(by, renewal.leases, held);
+        if !beat.lost.is_empty() {
+            self.writer.holders().some_may_have_lapsed();
+        }
+        Ok(beat)
     }
 
     async fn deregister(&self, id: ReplicaId) -> Result<(), Error> {

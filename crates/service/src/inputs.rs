@@ -109,6 +109,14 @@ pub(crate) fn fingerprint(workflow: &Workflow, state: &InitialState) -> String {
     format!("{:x}", Sha256::digest(text))
 }
 
+/// As stores before format 7 have it: of the definition and the initial state.
+pub(crate) fn former_fingerprint(workflow: &Workflow, state: &InitialState) -> String {
+    let mut hash = Sha256::new();
+    hash.update(&workflow.definition_hash);
+    hash.update(serde_json::to_vec(state).expect("values have text keys"));
+    format!("{:x}", hash.finalize())
+}
+
 fn field(workflow: &Workflow, name: &str) -> Option<usize> {
     workflow.fields.iter().position(|field| field.name == name)
 }

@@ -81,6 +81,7 @@ impl Retry {
                 (from, RetryDefinition::Original) => from.to_string(),
                 (from, RetryDefinition::Current) => format!("current, {from}"),
             },
+            former_fingerprint: None,
         })
     }
 }

@@ -79,6 +79,7 @@ impl Service {
             ),
             key,
             fingerprint: inputs::fingerprint(&workflow.workflow, &state),
+            former_fingerprint: Some(inputs::former_fingerprint(&workflow.workflow, &state)),
         });
         let wants_origin = |telemetry: &Arc<dyn Telemetry>| telemetry.wants_origin();
         let origin = if shared.telemetry.as_ref().is_some_and(wants_origin) {

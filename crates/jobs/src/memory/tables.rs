@@ -46,7 +46,7 @@ impl Tables {
             .keys
             .get(&key)
             .filter(|used| now < later(used.at, IDEMPOTENCY_KEPT))?;
-        if used.fingerprint != idempotency.fingerprint {
+        if !idempotency.is_for(&used.fingerprint) {
             return Some(Submitted::KeyReused);
         }
         if let Some(status) = used.forgotten {

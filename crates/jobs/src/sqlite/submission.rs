@@ -150,7 +150,7 @@ impl Tables<'_> {
             // The submission is repeated.
             return Ok(None);
         }
-        if used.fingerprint != idempotency.fingerprint {
+        if !idempotency.is_for(&used.fingerprint) {
             return Ok(Some(Submitted::KeyReused));
         }
         if let Some((job, status)) = used.forgotten {

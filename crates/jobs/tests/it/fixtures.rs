@@ -128,6 +128,7 @@ pub(crate) fn keyed(number: u32, scope: &str, key: &str, fingerprint: &str) -> N
         scope: scope.into(),
         key: key.into(),
         fingerprint: fingerprint.into(),
+        former_fingerprint: None,
     };
     NewJob {
         idempotency: Some(idempotency),

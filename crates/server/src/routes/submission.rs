@@ -62,7 +62,11 @@ pub(crate) fn refused(app: &App, error: SubmitError, place: &[&str]) -> Refusal 
             let entries = faults.into_iter().map(|fault| {
                 let wrapped = place == ["body"] && is_wrapped(&fault);
                 let entry = FaultEntry::input(fault, place);
-                if wrapped { entry.with_advice(WRAPPED) } else { entry }
+                if wrapped {
+                    entry.with_advice(WRAPPED)
+                } else {
+                    entry
+                }
             });
             Refusal::Invalid(entries.collect())
         }
@@ -76,7 +80,7 @@ pub(crate) fn refused(app: &App, error: SubmitError, place: &[&str]) -> Refusal 
         SubmitError::KeyReused => ProblemAnswer::of_request(
             StatusCode::UNPROCESSABLE_ENTITY,
             "idempotency_key_reused",
-            "This Idempotency-Key was used for a run with other inputs or another version of the workflow; use a new one.",
+            "This Idempotency-Key was used for a run with other inputs; use a new one.",
         )
         .into(),
         SubmitError::Forgotten { job, status } => {
@@ -85,11 +89,14 @@ pub(crate) fn refused(app: &App, error: SubmitError, place: &[&str]) -> Refusal 
                  be repeated; nothing was run. Use a new key to run it again.",
                 status.as_str(),
             );
-            ProblemAnswer::of_request(StatusCode::GONE, "job_forgotten", detail).about(job).into()
+            ProblemAnswer::of_request(StatusCode::GONE, "job_forgotten", detail)
+                .about(job)
+                .into()
         }
         SubmitError::Limited(exceeded) => limits::refused(app, &exceeded),
         SubmitError::QueueFull => {
-            ProblemAnswer::unavailable("queue_full", "Too many runs are waiting; try again later.").into()
+            ProblemAnswer::unavailable("queue_full", "Too many runs are waiting; try again later.")
+                .into()
         }
         SubmitError::Draining => ProblemAnswer::draining().into(),
         SubmitError::Store(error) => Refusal::store_failed(&error),

@@ -235,15 +235,13 @@ pub(super) struct Row {
     pub(super) token: u64,
     pub(super) attempts: u32,
     pub(super) worker: Option<String>,
-    /// Nanoseconds since 1970.
-    pub(super) lease_expires_at: Option<i64>,
     /// Stored ones.
     pub(super) events: u64,
 }
 
 impl Row {
     pub(super) fn read(connection: &Connection, id: &str) -> Self {
-        let sql = "SELECT status, token, attempts, worker, lease_expires_at,
+        let sql = "SELECT status, token, attempts, worker,
                 (SELECT count(*) FROM events WHERE job = seq)
             FROM jobs WHERE id = ?1";
         let read = connection.query_row(sql, [bytes(id)], |row| {
@@ -252,16 +250,10 @@ impl Row {
                 token: row.get(1)?,
                 attempts: row.get(2)?,
                 worker: row.get(3)?,
-                lease_expires_at: row.get(4)?,
-                events: row.get(5)?,
+                events: row.get(4)?,
             })
         });
         read.expect("the job is there")
-    }
-
-    /// By the clock of this process.
-    pub(super) fn has_lapsed(&self) -> bool {
-        self.lease_expires_at.is_some_and(|at| at < now())
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testing::{Gate, Reply};
 
-use super::fixture::{Rig, Server, bytes, now, prompts};
+use super::fixture::{Rig, Server, bytes, prompts};
 use crate::http::{Events, until};
 use crate::support::{run_in, words};
 
@@ -71,7 +71,8 @@ async fn a_server_paused_past_its_lease_goes_on_with_the_same_execution() {
     let id = server.submit(1).await;
     rig.model.called(1).await;
     server.process.signal("STOP");
-    until(|| rig.row(&id).has_lapsed()).await;
+    // Its lease ends meanwhile, whatever anybody does.
+    tokio::time::sleep(LEASE * 2).await;
     // Nobody else gets at the runs of a server that is there, though it gives no sign of life.
     run_in(
         rig.project.root(),
@@ -96,14 +97,12 @@ async fn a_server_paused_past_its_lease_goes_on_with_the_same_execution() {
 /// Pauses the server in a moment in which it is not writing, and takes its run over.
 async fn take_over(rig: &Rig, server: &Server, id: &str) {
     let connection = rig.connection();
-    let in_an_hour = now() + 3_600_000_000_000;
     loop {
         server.process.signal("STOP");
         let taken = connection.execute(
-            "UPDATE jobs SET token = token + 1, attempts = attempts + 1, worker = 'another',
-                 lease_expires_at = ?2
+            "UPDATE jobs SET token = token + 1, attempts = attempts + 1, worker = 'another'
              WHERE id = ?1",
-            (bytes(id), in_an_hour),
+            [bytes(id)],
         );
         match taken {
             Ok(rows) => {
@@ -131,22 +130,13 @@ async fn what_a_paused_server_writes_is_fenced_off_once_another_has_its_run() {
     let id = server.submit(1).await;
     rig.model.called(1).await;
     take_over(&rig, &server, &id).await;
-    let taken = rig.row(&id);
     // It will wake up with the answer in its hands.
     gate.open();
     until(|| rig.model.in_flight() == 0).await;
     server.process.signal("CONT");
     server.process.line_with("a run stopped; ");
-    assert_eq!(rig.row(&id), taken, "as the other one left it");
-    assert_eq!(rig.model.calls(), 1);
 
-    // The other one dies, and its lease lapses.
-    rig.connection()
-        .execute(
-            "UPDATE jobs SET lease_expires_at = 1 WHERE id = ?1",
-            [bytes(&id)],
-        )
-        .expect("it can be written");
+    // The other one is not alive, so the run is taken up again.
     assert_eq!(server.ended(&id).await["status"], json!("completed"));
     let [plan, rest @ ..] = prompts(1);
     assert_eq!(rig.asked()[&plan], 2, "its answer was fenced off");
