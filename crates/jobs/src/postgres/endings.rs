@@ -38,7 +38,8 @@ const SAVE: &str = "
     )
     SELECT job FROM held";
 
-/// A job that was not asked to stop does not end as cancelled (5).
+/// A job that was not asked to stop does not end as cancelled (5). `$17`: a webhook is due by the
+/// clock of the server, whatever the time of the end: deliveries are claimed by that clock.
 const END: &str = "
     WITH ending AS (
         SELECT * FROM unnest($1::uuid[], $2::int8[], $3::uuid[], $4::int2[], $5::timestamptz[],
@@ -63,7 +64,8 @@ const END: &str = "
         FROM added l WHERE j.id = l.job
         RETURNING j.*
     ), told AS (
-        UPDATE flowmill.webhooks h SET state = 1, due_at = j.completed_at
+        UPDATE flowmill.webhooks h SET state = 1,
+            due_at = CASE WHEN $17 THEN now() ELSE j.completed_at END
         FROM ended j WHERE h.job = j.id AND j.owes_webhook
         RETURNING h.*
     ), kept AS (
@@ -169,7 +171,11 @@ pub(super) async fn end(
         (&complete, Type::UUID_ARRAY),
         (&outputs, Type::TEXT_ARRAY),
     ];
-    let params = [&leases.params()[..], &endings, &events.params()].concat();
+    let by_server = all
+        .first()
+        .is_some_and(|one| transaction.now(one.ending.at).is_none());
+    let clock: [Param<'_>; 1] = [(&by_server, Type::BOOL)];
+    let params = [&leases.params()[..], &endings, &events.params(), &clock].concat();
     let sql = END.replace("{JOB_COLUMNS}", JOB_COLUMNS);
     let appended = all.iter().map(|one| (&one.lease, &one.events[..]));
     let (rows, trimmed) = futures_util::join!(

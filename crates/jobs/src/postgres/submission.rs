@@ -76,10 +76,13 @@ const INSERT_EVENTS: &str = "
     SELECT * FROM unnest($1::uuid[], $2::int8[], $3::text[], $4::text[])
     ON CONFLICT DO NOTHING";
 
+/// `$8`: due by the clock of the server, not by that of the replica.
 const INSERT_WEBHOOKS: &str = "
     INSERT INTO flowmill.webhooks (job, shown, host, url, secret, state, due_at)
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int2[],
-        $7::timestamptz[])
+    SELECT job, shown, host, url, secret, state,
+        CASE WHEN due_at IS NOT NULL AND $8 THEN now() ELSE due_at END
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int2[],
+        $7::timestamptz[]) AS n (job, shown, host, url, secret, state, due_at)
     ON CONFLICT DO NOTHING";
 
 /// Stores jobs, which come in the order of their ids; returns those that are new. All statements are
@@ -288,6 +291,9 @@ async fn insert_webhooks(
         .iter()
         .map(|(one, _)| one.ended.as_ref().map(|end| Time(end.ending.at)))
         .collect();
+    let by_server = hooks
+        .first()
+        .is_some_and(|(one, _)| transaction.now(one.new.created_at).is_none());
     transaction
         .execute(
             INSERT_WEBHOOKS,
@@ -299,6 +305,7 @@ async fn insert_webhooks(
                 (&secrets, Type::TEXT_ARRAY),
                 (&states, Type::INT2_ARRAY),
                 (&due_at, Type::TIMESTAMPTZ_ARRAY),
+                (&by_server, Type::BOOL),
             ],
         )
         .await?;

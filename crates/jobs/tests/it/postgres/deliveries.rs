@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jobs::job::{Ending, NewJob};
 use jobs::store::{Error, JobStore};
 use jobs::webhook::{DeliveryCapacity, Settlement};
 use tokio::task::JoinSet;
 
 use super::filled::{insert_ended, make_due, rows_read, without_autovacuum};
 use super::{any_time, open};
+use crate::fixtures::{completed, hooked, start};
 
 const LEASE: Duration = Duration::from_secs(90);
 
@@ -18,6 +21,36 @@ fn capacity(total: usize, per_host: usize) -> DeliveryCapacity {
         per_host,
         ..DeliveryCapacity::default()
     }
+}
+
+/// (The clock of one replica is wrong.)
+#[tokio::test]
+async fn the_webhook_of_a_replica_whose_clock_is_fast_is_due_at_once() {
+    let Some(database) = testing::postgres::database() else {
+        return;
+    };
+    let store = open(&database).await;
+    let fast = Timestamp::from_second(4_000_000_000).unwrap();
+    let ending = || Ending {
+        at: fast,
+        ..completed(0)
+    };
+    let job = |number| NewJob {
+        created_at: fast,
+        ..hooked(number, "a")
+    };
+    let lease = start(&store, job(1)).await.lease;
+    let ended = store.finish(&lease, ending(), Vec::new()).await.unwrap();
+    assert_eq!(ended.completed_at, Some(fast));
+    store
+        .submit_ended(job(2), lease.replica, ending(), Vec::new())
+        .await
+        .unwrap();
+    let claimed = store
+        .claim_deliveries(&capacity(9, 9), LEASE, any_time())
+        .await
+        .unwrap();
+    assert_eq!(claimed.len(), 2);
 }
 
 #[tokio::test]
