@@ -387,7 +387,11 @@ impl Tables<'_> {
             params![lease.job, lease.token, lease.replica],
             held,
         )?
-        .ok_or(Failure::Refused(Error::LeaseLost(lease.job)))
+        .ok_or_else(|| {
+            // Whoever has the job now may not be alive.
+            self.holders.some_may_have_lapsed();
+            Failure::Refused(Error::LeaseLost(lease.job))
+        })
     }
 
     /// A job without its outputs.
