@@ -1,6 +1,6 @@
 //! PostgreSQL servers of a test's own, where PostgreSQL is installed.
 //!
-//! [`database`] is what most tests want: an empty database on a server that all tests of a binary
+//! [`database()`] is what most tests want: an empty database on a server that all tests of a binary
 //! share. A test that stops, kills or configures its server starts one with [`Server::start`].
 //! [`Standby`] and [`PgBouncer`] stand beside or before one.
 //! All listen on loopback, keep their files in a temporary folder, and end with the test binary,

@@ -3,7 +3,7 @@
 //!
 //! Calls in flight and what was paid since the last batch are within what is held. When a batch is made,
 //! what was paid is taken off, since the store adds it to the sum; until the answer is there, no more is
-//! held than what the store leaves in any case ([`Wish::keep`]).
+//! held than what the store leaves in any case ([`jobs::allotment::Wish::keep`]).
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
