@@ -36,6 +36,7 @@ mod open;
 mod options;
 mod owners;
 mod parking;
+mod probes;
 mod queue;
 mod reading;
 mod reads;
@@ -72,6 +73,7 @@ use crate::store::{
 };
 use crate::webhook::{ClaimedDelivery, DeliveryCapacity, DeliveryLease, Settlement, Webhook};
 use claims::Claims;
+use probes::Probe;
 use queue::Order;
 use sessions::{Connector, Sessions};
 use writer::Writer;
@@ -87,6 +89,7 @@ pub struct PostgresStore {
     connector: Connector,
     sessions: Sessions,
     claims: Claims,
+    due_deliveries: Arc<Probe>,
     writer: Writer,
     url: Url,
 }
@@ -105,6 +108,7 @@ impl PostgresStore {
         let sessions = Sessions::new(connector.clone(), options);
         Ok(Self {
             claims: Claims::new(sessions.clone()),
+            due_deliveries: Arc::new(Probe::deliveries()),
             sessions,
             writer: Writer::start(&connector, options),
             connector,

@@ -150,6 +150,10 @@ async fn claim_jobs(shared: &Arc<Shared>) -> Result<usize, Error> {
             started += 1;
         }
         if was_all {
+            if started > 0 && shared.store.is_shared() {
+                // Another replica may have held what this one has passed over.
+                shared.slots.job_may_wait();
+            }
             break;
         }
         shared.slots.leaves_backlog();

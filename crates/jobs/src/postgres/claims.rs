@@ -1,8 +1,8 @@
 //! Claiming jobs.
 //!
-//! A claim first looks, without a lock: one statement, which is all that an idle replica costs. What it
-//! finds it then claims by a second one, which locks the rows and passes over those that others have
-//! locked. A row is claimed only with the token that was seen: what was read of the job before is still
+//! A claim first looks, without a lock. What it finds it then claims by a second statement, which locks
+//! the rows and passes over those that others have locked. An idle replica does not even look: see
+//! [`probes`](super::probes). A row is claimed only with the token that was seen: what was read of the job before is still
 //! true of it then, since every claim, hand-back and parking changes the token.
 //!
 //! More jobs are looked at than are wanted, so that replicas that claim at once all find enough.
@@ -18,7 +18,8 @@ use tokio_postgres::types::Type;
 use super::deaths::{declare_dead, remove_dead};
 use super::fault::Failure;
 use super::floors::Floors;
-use super::queue::{Claimant, Order, SPARE, columns, look, seen};
+use super::probes::Probe;
+use super::queue::{Claimant, Order, columns, look, looked_at, seen};
 use super::sessions::{Session, Sessions};
 use super::taking::{Source, given, take};
 use super::values::{Time, signed};
@@ -32,14 +33,25 @@ const CHUNK: usize = 128;
 /// The claims of one handle of the store.
 pub(super) struct Claims {
     sessions: Sessions,
-    floors: Arc<Floors>,
+    known: Arc<Known>,
+}
+
+/// What earlier claims of a handle have found.
+struct Known {
+    floors: Floors,
+    queue: Probe,
+    overdue: Probe,
 }
 
 impl Claims {
     pub(super) fn new(sessions: Sessions) -> Self {
         Self {
             sessions,
-            floors: Arc::default(),
+            known: Arc::new(Known {
+                floors: Floors::default(),
+                queue: Probe::queue(),
+                overdue: Probe::overdue(),
+            }),
         }
     }
 
@@ -53,9 +65,9 @@ impl Claims {
     ) -> Result<Vec<Claimed>, Error> {
         in_chunks(limit, |most| {
             let claimant = Claimant { by, most, now };
-            let floors = self.floors.clone();
+            let known = self.known.clone();
             self.sessions
-                .run(move |session| Box::pin(claim(session, claimant, order, floors.clone())))
+                .run(move |session| Box::pin(claim(session, claimant, order, known.clone())))
         })
         .await
     }
@@ -68,8 +80,10 @@ impl Claims {
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error> {
         in_chunks(limit, |most| {
+            let claimant = Claimant { by, most, now };
+            let known = self.known.clone();
             self.sessions
-                .run(move |session| Box::pin(claim_overdue(session, Claimant { by, most, now })))
+                .run(move |session| Box::pin(claim_overdue(session, claimant, known.clone())))
         })
         .await
     }
@@ -106,10 +120,16 @@ async fn claim(
     session: &mut Session,
     claimant: Claimant,
     order: Order,
-    floors: Arc<Floors>,
+    known: Arc<Known>,
 ) -> Result<Vec<Claimed>, Failure> {
     let Claimant { by, now, .. } = claimant;
-    let mut seen = look(session, claimant, &floors).await?;
+    let Known { floors, queue, .. } = &*known;
+    // Where many rows are dead, a probe would walk them all.
+    if floors.known().is_none() && queue.finds_nothing(session, now).await? {
+        return Ok(Vec::new());
+    }
+    let mut seen = look(session, claimant, floors).await?;
+    queue.learn(seen.len() == 0 && !seen.is_something_due);
     let mut claimed = Vec::new();
     if seen.is_something_due {
         declare_dead(session, by, now).await?;
@@ -117,7 +137,7 @@ async fn claim(
         claimed = claim_lapsed(session, claimant).await?;
         remove_dead(session).await?;
         floors.forget();
-        seen = look(session, claimant.with_fewer(claimed.len()), &floors).await?;
+        seen = look(session, claimant.with_fewer(claimed.len()), floors).await?;
     }
     // Twice, if others were faster.
     for _ in 0..2 {
@@ -126,14 +146,16 @@ async fn claim(
         if found == 0 {
             break;
         }
-        let due = seen.in_order(session, order, claimant.most + SPARE).await?;
+        let due = seen
+            .in_order(session, order, looked_at(claimant.most))
+            .await?;
         let taken = take(session, claimant, Source::Queue, &due).await?;
         let is_enough = taken.len() >= found;
         claimed.extend(given(session, claimant, taken).await?);
         if is_enough {
             break;
         }
-        seen = look(session, claimant.with_fewer(claimed.len()), &floors).await?;
+        seen = look(session, claimant.with_fewer(claimed.len()), floors).await?;
     }
     Ok(claimed)
 }
@@ -153,7 +175,7 @@ async fn claim_lapsed(session: &mut Session, claimant: Claimant) -> Result<Vec<C
              ORDER BY a.job LIMIT $2",
             &[
                 (&claimant.by, Type::UUID),
-                (&signed(claimant.most + SPARE), Type::INT8),
+                (&signed(looked_at(claimant.most)), Type::INT8),
             ],
         )
         .await?;
@@ -181,7 +203,14 @@ async fn claim_lapsed(session: &mut Session, claimant: Claimant) -> Result<Vec<C
     given(session, claimant, taken).await
 }
 
-async fn claim_overdue(session: &mut Session, claimant: Claimant) -> Result<Vec<Claimed>, Failure> {
+async fn claim_overdue(
+    session: &mut Session,
+    claimant: Claimant,
+    known: Arc<Known>,
+) -> Result<Vec<Claimed>, Failure> {
+    if known.overdue.finds_nothing(session, claimant.now).await? {
+        return Ok(Vec::new());
+    }
     let overdue = session
         .query(
             "SELECT a.job, a.token FROM flowmill.replicas me, flowmill.active a
@@ -190,11 +219,12 @@ async fn claim_overdue(session: &mut Session, claimant: Claimant) -> Result<Vec<
              ORDER BY a.deadline, a.job LIMIT $2",
             &[
                 (&claimant.by, Type::UUID),
-                (&signed(claimant.most + SPARE), Type::INT8),
+                (&signed(looked_at(claimant.most)), Type::INT8),
                 (&session.now(claimant.now).map(Time), Type::TIMESTAMPTZ),
             ],
         )
         .await?;
+    known.overdue.learn(overdue.is_empty());
     if overdue.is_empty() {
         return Ok(Vec::new());
     }

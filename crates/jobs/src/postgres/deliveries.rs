@@ -35,8 +35,19 @@ impl PostgresStore {
             return Ok(Vec::new());
         }
         let capacity = capacity.clone();
+        let due = self.due_deliveries.clone();
         self.sessions
-            .run(move |session| Box::pin(claim(session, capacity.clone(), lease_for, now)))
+            .run(move |session| {
+                let (capacity, due) = (capacity.clone(), due.clone());
+                Box::pin(async move {
+                    if due.finds_nothing(session, now).await? {
+                        return Ok(Vec::new());
+                    }
+                    let claimed = claim(session, capacity, lease_for, now).await?;
+                    due.learn(claimed.is_empty());
+                    Ok(claimed)
+                })
+            })
             .await
     }
 

@@ -71,9 +71,8 @@ async fn hashing_key(session: &mut Session, fresh: Hidden256) -> Result<Hidden25
 /// One statement, so that keys never come without the key of their hashes.
 async fn keys(session: &mut Session) -> Result<Keys, Failure> {
     let sql = format!(
-        "SELECT k.*, h.key FROM (VALUES (1)) one
-         LEFT JOIN (SELECT {COLUMNS}, seq FROM flowmill.api_keys) k ON true
-         LEFT JOIN flowmill.key_hashing h ON true ORDER BY k.seq"
+        "SELECT k.*, (SELECT key FROM flowmill.key_hashing) FROM (VALUES (1)) one
+         LEFT JOIN (SELECT {COLUMNS}, seq FROM flowmill.api_keys) k ON true ORDER BY k.seq"
     );
     let rows = session.query(&sql, &[]).await?;
     let mut keys = Keys::default();

@@ -14,8 +14,11 @@ use super::values::{Time, signed, text};
 use crate::fairness;
 use crate::id::{JobId, ReplicaId};
 
-/// How many more jobs are looked at than are wanted.
-pub(super) const SPARE: usize = 16;
+/// Of how many jobs that many are claimed: the first ones may be locked by another replica that claims
+/// just as many.
+pub(super) fn looked_at(most: usize) -> usize {
+    2 * most + 16
+}
 
 /// Which jobs of the queue come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +113,7 @@ pub(super) async fn look(
     if claimant.most == 0 {
         return Ok(seen);
     }
-    let most = signed(claimant.most + SPARE);
+    let most = signed(looked_at(claimant.most));
     let now = session.now(claimant.now).map(Time);
     let (workflows, first): (Vec<String>, Vec<JobId>);
     let mut params: Vec<Param<'_>> = vec![

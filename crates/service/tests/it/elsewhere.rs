@@ -466,3 +466,27 @@ async fn without_a_store_a_watcher_elsewhere_goes_on_when_it_is_back() {
     assert_whole_run(&watching.await.unwrap());
     assert!(replicas.host.elapsed() < Duration::from_secs(13));
 }
+
+/// One of two servers stood idle for a second, because the other had locked what both had seen.
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_found_fewer_jobs_than_it_has_room_for_looks_again() {
+    let (_permits, answer) = held();
+    let replicas = Replicas::new(false, answer);
+    let (full, second) = (replicas.start(1), replicas.start(9));
+    full.registered().await;
+    let _running = full.fixture.submit().await;
+    let begun = async |calls: usize| {
+        let since = Instant::now();
+        while replicas.models.all_calls() < calls {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        since.elapsed()
+    };
+    begun(1).await;
+    let _found_by_a_look = full.fixture.submit().await;
+    begun(2).await;
+    let _found_by_the_next = full.fixture.submit().await;
+    let took = begun(3).await;
+    assert!(took < Duration::from_millis(50), "{took:?}");
+    drop(second);
+}

@@ -128,6 +128,28 @@ async fn handles_that_claim_at_once_share_no_job() {
     assert_eq!(sweep(&database), [""; 0]);
 }
 
+/// One of two servers stood idle, because the other had locked what both had seen.
+#[tokio::test]
+async fn handles_that_claim_at_once_all_get_as_many_as_they_want() {
+    const EACH: usize = 64;
+    let Some(database) = database() else { return };
+    let handles = handles(&database, 2).await;
+    fill(&database, 400);
+    let by = [
+        register(&*handles[0], "a", 1).await,
+        register(&*handles[1], "b", 1).await,
+    ];
+    for round in 0..3 {
+        let claims = (0..2).map(|number| {
+            let handle = handles[number].clone();
+            let by = by[number];
+            tokio::spawn(async move { handle.claim(by, EACH, at(2)).await.unwrap().len() })
+        });
+        let claimed: Vec<usize> = join_all(claims).await.into_iter().flatten().collect();
+        assert_eq!(claimed, [EACH, EACH], "round {round}");
+    }
+}
+
 /// (A report: of two workers that found one expired task, both handled it.)
 #[tokio::test]
 async fn a_job_of_a_dead_replica_is_taken_once_however_many_declare_it_dead() {
