@@ -38,6 +38,15 @@ conformance::suite!(
     }
 );
 
+// Two handles behind a pooler that lends them a connection for a transaction (T39).
+conformance::suite!(
+    postgres_through_pgbouncer,
+    match crate::postgres::two_through_pgbouncer().await {
+        Some((one, other, kept)) => (crate::either_store::EitherStore::new(one, other), kept),
+        None => return,
+    }
+);
+
 // Answers are lost, and calls repeated.
 conformance::suite!(memory_with_lost_answers, {
     let store = jobs::memory::MemoryStore::default();

@@ -5,7 +5,9 @@ mod claims;
 mod deliveries;
 mod failing;
 mod filled;
+mod levels;
 mod listing;
+mod migrating;
 mod mixed;
 mod opening;
 mod removal;
@@ -13,11 +15,12 @@ mod replicas;
 mod signals;
 mod writing;
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jobs::postgres::{Clock, Options, PostgresStore};
-use testing::postgres::Database;
+use testing::postgres::{Database, PgBouncer, PoolMode};
 
 fn options(database: &Database<'_>) -> Options {
     options_of(&database.url())
@@ -41,11 +44,15 @@ async fn open(database: &Database<'_>) -> PostgresStore {
 
 /// A store that takes the times it is called with for the present.
 async fn at_callers_time(database: &Database<'_>) -> PostgresStore {
+    at_callers_time_by(&database.url()).await
+}
+
+async fn at_callers_time_by(url: &str) -> PostgresStore {
     let options = Options {
         clock: Clock::Caller,
         // Some cases make thousands of calls at once, on a machine that does other things as well.
         verb_timeout: Duration::from_secs(120),
-        ..options(database)
+        ..options_of(url)
     };
     PostgresStore::open(&options).await.unwrap()
 }
@@ -65,4 +72,18 @@ pub(crate) async fn fresh() -> Option<(PostgresStore, Database<'static>)> {
 pub(crate) async fn two_fresh() -> Option<(PostgresStore, PostgresStore, Database<'static>)> {
     let (store, database) = fresh().await?;
     Some((store, at_callers_time(&database).await, database))
+}
+
+/// Two stores on one database, both through the pooler that all tests of this binary share.
+pub(crate) async fn two_through_pgbouncer()
+-> Option<(PostgresStore, PostgresStore, Database<'static>)> {
+    static SHARED: OnceLock<Option<PgBouncer>> = OnceLock::new();
+    let database = testing::postgres::database()?;
+    let shared = SHARED.get_or_init(|| PgBouncer::start(database.server(), PoolMode::Transaction));
+    let url = database.url_by(shared.as_ref()?.address());
+    let (one, other) = (
+        at_callers_time_by(&url).await,
+        at_callers_time_by(&url).await,
+    );
+    Some((one, other, database))
 }

@@ -161,8 +161,19 @@ async fn a_store_that_needs_a_newer_program_is_refused_and_one_that_was_only_ext
     assert_eq!(database.value("SELECT format FROM flowmill.meta"), "99");
     database.query("UPDATE flowmill.meta SET min_level = 2");
     let error = refusal(&options(&database)).await;
+    let sentence = error.to_string();
+    assert!(
+        sentence.contains("needs level 2") && sentence.contains("use that version"),
+        "{sentence}"
+    );
     let (needed, level) = (2, 1);
     assert_eq!(error, OpenError::Newer { needed, level });
+    let newer = Options {
+        level: 2,
+        ..options(&database)
+    };
+    let store = PostgresStore::open(&newer).await.unwrap();
+    store.ping().await.unwrap();
 }
 
 #[tokio::test]
