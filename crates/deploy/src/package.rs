@@ -142,6 +142,7 @@ struct Kubernetes {
     arguments: Vec<String>,
     stop_seconds: u64,
     replicas: u16,
+    max_replicas: Option<u16>,
 }
 
 /// An input, for the table of the README.
@@ -220,6 +221,7 @@ impl<'a> Context<'a> {
                 arguments: plan.cluster_arguments(),
                 stop_seconds: plan.cluster_stop_timeout().as_secs(),
                 replicas: plan.replicas,
+                max_replicas: plan.max_replicas,
                 name: in_kubernetes,
             },
             curl: examples::curl(&url, "/run", plan.sample, plan.access),

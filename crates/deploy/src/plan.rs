@@ -57,6 +57,8 @@ pub struct Plan<'a> {
     /// How many servers there are in a Compose project and in a cluster. More than one need a shared
     /// store.
     pub replicas: u16,
+    /// Up to how many servers a cluster may start when jobs wait; `None`: always the same number.
+    pub max_replicas: Option<u16>,
     /// How long a request waits for its run; `None` leaves it to the settings.
     pub sync_timeout: Option<Duration>,
     /// How long a server that stops waits for its runs.

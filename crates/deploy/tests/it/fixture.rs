@@ -66,6 +66,7 @@ impl Read {
             sample: &self.sample,
             store: Store::default(),
             replicas: 1,
+            max_replicas: None,
             sync_timeout: None,
             drain_timeout: Duration::from_secs(30),
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -89,6 +89,18 @@ fn replicas_on_a_database() {
 }
 
 #[test]
+fn as_many_replicas_as_the_queue_needs() {
+    let read = Read::example("greeting");
+    let plan = Plan {
+        store: Store::Postgres,
+        replicas: 2,
+        max_replicas: Some(8),
+        ..read.plan()
+    };
+    check("greeting_that_scales", &plan);
+}
+
+#[test]
 fn callers_with_keys_on_an_address_that_others_reach() {
     let read = Read::example("greeting");
     let plan = Plan {

@@ -86,6 +86,11 @@ pub(in crate::commands) struct Args {
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1000))]
     pub(super) replicas: Option<u16>,
 
+    /// Let the cluster start up to so many servers while jobs wait for a free slot (with --target
+    /// kubernetes); --replicas is how many there are at least
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1000))]
+    pub(super) max_replicas: Option<u16>,
+
     /// Also start MLflow (with --target compose)
     #[arg(long, conflicts_with = "no_mlflow")]
     pub(super) mlflow: bool,
@@ -218,6 +223,12 @@ pub(super) fn check(args: &Args) -> Result<()> {
             "--target docker starts one container, so it has no --replicas",
         )
         .hint("add --target compose or --target kubernetes"));
+    }
+    if args.max_replicas.is_some() && args.target != Target::Kubernetes && !args.generate {
+        return Err(
+            Failure::usage("only a cluster starts further servers by itself")
+                .hint("add --target kubernetes, or leave out --max-replicas"),
+        );
     }
     Ok(())
 }

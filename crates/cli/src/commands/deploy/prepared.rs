@@ -118,6 +118,20 @@ impl<'a> Prepared<'a> {
             ))
             .hint("add --store postgres, with FLOWMILL_STORE=postgres://USER:PASSWORD@HOST/DATABASE in .env, or leave out --replicas"));
         }
+        if let Some(most) = args.max_replicas {
+            if !is_shared {
+                return Err(Failure::usage(
+                    "--max-replicas needs a job store that the servers share",
+                )
+                .hint("add --store postgres"));
+            }
+            if most < replicas {
+                return Err(Failure::usage(format!(
+                    "--max-replicas {most} is less than the {replicas} that there are at least"
+                ))
+                .hint("raise --max-replicas, or lower --replicas"));
+            }
+        }
         if args.port.checked_add(replicas - 1).is_none() {
             return Err(Failure::usage(format!(
                 "{replicas} replicas need a port each, and there are not as many from --port {} on",
@@ -145,6 +159,7 @@ impl<'a> Prepared<'a> {
             sample: &self.sample,
             store: self.store.clone(),
             replicas,
+            max_replicas: args.max_replicas,
             sync_timeout: args.sync_timeout.map(|time| time.0),
             drain_timeout: args.drain_timeout.0,
             host: host(args),

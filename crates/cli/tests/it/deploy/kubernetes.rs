@@ -33,6 +33,7 @@ fn every_package_fits_the_schemas_of_kubernetes() {
     let file = file.to_str().expect("UTF-8");
     check(file, &["--offline", "--store", "memory"]);
     check(file, &["--store", "postgres", "--replicas", "5"]);
+    check(file, &["--store", "postgres", "--max-replicas", "9"]);
     check(
         file,
         &["--name", "2nd_try", "--registry", "registry.example/team"],

@@ -178,6 +178,21 @@ fn what_does_not_fit_a_database_is_refused() {
         &["3 replicas need a port each"],
     );
     check(
+        &format!("--store {URL} --max-replicas 3"),
+        &[
+            "only a cluster starts further servers",
+            "--target kubernetes",
+        ],
+    );
+    check(
+        "--target kubernetes --insecure --max-replicas 3",
+        &["--max-replicas needs a job store that the servers share"],
+    );
+    check(
+        &format!("--store {URL} --target kubernetes --insecure --replicas 4 --max-replicas 3"),
+        &["--max-replicas 3 is less than the 4"],
+    );
+    check(
         "--store redis://me:canary@h",
         &["not supported as job stores yet"],
     );
