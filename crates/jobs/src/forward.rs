@@ -157,7 +157,9 @@ forward! {
     Verb::Deliver => claim_deliveries(
         capacity: &DeliveryCapacity, lease_for: Duration; now
     ) -> Vec<ClaimedDelivery>;
-    Verb::Deliver => settle_delivery(lease: &DeliveryLease, settlement: Settlement) -> ();
+    Verb::Deliver => settle_delivery(
+        lease: &DeliveryLease, settlement: Settlement; now
+    ) -> ();
     Verb::Remove => delete(id: JobId) -> ();
     Verb::Remove => expire(kept_for: Duration, limit: usize; now) -> usize;
     Verb::Remove => expire_over(max_bytes: u64, limit: usize) -> usize;

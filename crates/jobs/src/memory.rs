@@ -411,8 +411,9 @@ impl JobStore for MemoryStore {
         &self,
         lease: &DeliveryLease,
         settlement: Settlement,
+        now: Timestamp,
     ) -> Result<(), Error> {
-        self.tables().settle_delivery(lease, &settlement)
+        self.tables().settle_delivery(lease, &settlement, now)
     }
 
     async fn webhook(&self, id: JobId) -> Result<Option<Webhook>, Error> {

@@ -286,8 +286,9 @@ impl JobStore for PostgresStore {
         &self,
         lease: &DeliveryLease,
         settlement: Settlement,
+        now: Timestamp,
     ) -> Result<(), Error> {
-        self.settle_delivery(lease, settlement).await
+        self.settle_delivery(lease, settlement, now).await
     }
 
     async fn webhook(&self, id: JobId) -> Result<Option<Webhook>, Error> {

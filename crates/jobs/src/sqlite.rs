@@ -364,10 +364,11 @@ impl JobStore for SqliteStore {
         &self,
         lease: &DeliveryLease,
         settlement: Settlement,
+        now: Timestamp,
     ) -> Result<(), Error> {
         let lease = lease.clone();
         self.writer
-            .write(move |tables| tables.settle_delivery(&lease, &settlement))
+            .write(move |tables| tables.settle_delivery(&lease, &settlement, now))
             .await
     }
 

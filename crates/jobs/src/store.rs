@@ -393,12 +393,13 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
         now: Timestamp,
     ) -> Result<Vec<ClaimedDelivery>, Error>;
 
-    /// Records the result of a try. An older lease is refused, like one of an unknown job and one
-    /// whose try was settled before.
+    /// Records the result of a try, at `now`. An older lease is refused, like one of an unknown job
+    /// and one whose try was settled before.
     async fn settle_delivery(
         &self,
         lease: &DeliveryLease,
         settlement: Settlement,
+        now: Timestamp,
     ) -> Result<(), Error>;
 
     /// Returns the webhook of a job: a retry of the job has the same.

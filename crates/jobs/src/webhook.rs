@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -180,8 +181,8 @@ pub enum Settlement {
     Delivered,
     /// It failed and is worth another try.
     TryAgain {
-        /// When it is due again.
-        at: Timestamp,
+        /// How long after it is settled it is due again.
+        after: Duration,
         /// Why it failed, in one sentence.
         error: Arc<str>,
     },
@@ -195,22 +196,19 @@ pub enum Settlement {
         /// Why it failed, in one sentence.
         error: Arc<str>,
     },
-    /// This process broke it off (shutdown); it does not count as a try.
-    HandedBack {
-        /// When it is due again.
-        at: Timestamp,
-    },
+    /// This process broke it off (shutdown); it does not count as a try, and is due at once.
+    HandedBack,
 }
 
 impl Settlement {
-    /// The state that follows, when the delivery is due again, and why the try failed.
-    pub(crate) fn parts(&self) -> (DeliveryState, Option<Timestamp>, Option<&Arc<str>>) {
+    /// The state that follows, after how long the delivery is due again, and why the try failed.
+    pub(crate) fn parts(&self) -> (DeliveryState, Option<Duration>, Option<&Arc<str>>) {
         match self {
             Self::Delivered => (DeliveryState::Delivered, None, None),
-            Self::TryAgain { at, error } => (DeliveryState::Pending, Some(*at), Some(error)),
+            Self::TryAgain { after, error } => (DeliveryState::Pending, Some(*after), Some(error)),
             Self::Gone { error } => (DeliveryState::Gone, None, Some(error)),
             Self::GivenUp { error } => (DeliveryState::GivenUp, None, Some(error)),
-            Self::HandedBack { at } => (DeliveryState::Pending, Some(*at), None),
+            Self::HandedBack => (DeliveryState::Pending, Some(Duration::ZERO), None),
         }
     }
 }

@@ -81,6 +81,7 @@ impl Tables {
         &mut self,
         lease: &DeliveryLease,
         settlement: &Settlement,
+        now: Timestamp,
     ) -> Result<(), Error> {
         let id = lease.job;
         let Parts {
@@ -93,11 +94,12 @@ impl Tables {
             .and_then(|record| record.delivery())
             .filter(|parts| parts.owed.is_claimed && parts.owed.token == lease.token)
             .ok_or(Error::LeaseLost(id))?;
-        let (state, due_at, error) = settlement.parts();
+        let (state, after, error) = settlement.parts();
+        let due_at = after.map(|after| later(now, after));
         owed.is_claimed = false;
         let host = owed.webhook.host.clone();
         self.due.remove(&host, owed.due_at, id);
-        if matches!(settlement, Settlement::HandedBack { .. }) {
+        if matches!(settlement, Settlement::HandedBack) {
             shown.attempts -= 1;
         } else {
             shown.last_error = error.cloned();

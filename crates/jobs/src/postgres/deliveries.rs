@@ -55,10 +55,11 @@ impl PostgresStore {
         &self,
         lease: &DeliveryLease,
         settlement: Settlement,
+        now: Timestamp,
     ) -> Result<(), Error> {
         let lease = lease.clone();
         self.sessions
-            .run(move |session| Box::pin(settle(session, lease.clone(), settlement.clone())))
+            .run(move |session| Box::pin(settle(session, lease.clone(), settlement.clone(), now)))
             .await
     }
 
@@ -161,13 +162,14 @@ fn claimed(row: &Row) -> Result<(Timestamp, ClaimedDelivery), tokio_postgres::Er
     Ok((row.try_get::<_, Time>(8)?.0, delivery))
 }
 
-/// `$1`: the job; `$2`: the token; `$3`: the state; `$4`: when it is due again; `$5`: why it failed; `$6`:
-/// whether it was handed back. The job is locked before its webhook, as it is when it is deleted.
+/// `$1`: the job; `$2`: the token; `$3`: the state; `$4`: after how many microseconds it is due again;
+/// `$5`: why it failed; `$6`: whether it was handed back; `$7`: now. The job is locked before its webhook, as it is when it is deleted.
 const SETTLE: &str = "
     WITH job AS MATERIALIZED (SELECT id FROM flowmill.jobs WHERE id = $1 FOR UPDATE),
     settled AS (
         UPDATE flowmill.webhooks h
-        SET is_claimed = false, due_at = $4, state = $3,
+        SET is_claimed = false, state = $3,
+            due_at = coalesce($7, now()) + $4 * interval '1 microsecond',
             attempts = h.attempts - CASE WHEN $6 THEN 1 ELSE 0 END,
             last_error = CASE WHEN $6 THEN h.last_error ELSE $5 END
         FROM job WHERE h.job = job.id AND h.token = $2 AND h.is_claimed
@@ -181,19 +183,22 @@ async fn settle(
     session: &mut Session,
     lease: DeliveryLease,
     settlement: Settlement,
+    now: Timestamp,
 ) -> Result<(), Failure> {
-    let (state, due_at, error) = settlement.parts();
-    let due_at = due_at.map(Time);
+    let (state, after, error) = settlement.parts();
+    let after_us = after.map(interval);
+    let now = session.now(now).map(Time);
     let token = signed(lease.token);
     let error = error.map(|error| storable(error));
-    let is_handed_back = matches!(settlement, Settlement::HandedBack { .. });
+    let is_handed_back = matches!(settlement, Settlement::HandedBack);
     let parameters: Params<'_> = &[
         (&lease.job, Type::UUID),
         (&token, Type::INT8),
         (&state, Type::INT2),
-        (&due_at, Type::TIMESTAMPTZ),
+        (&after_us, Type::INT8),
         (&error, Type::TEXT),
         (&is_handed_back, Type::BOOL),
+        (&now, Type::TIMESTAMPTZ),
     ];
     if session.query(SETTLE, parameters).await?.is_empty() {
         return Err(Error::LeaseLost(lease.job).into());

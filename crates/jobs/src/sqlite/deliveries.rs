@@ -144,6 +144,7 @@ impl Tables<'_> {
         &mut self,
         lease: &DeliveryLease,
         settlement: &Settlement,
+        now: Timestamp,
     ) -> Result<(), Failure> {
         let seq: i64 = self
             .find(
@@ -153,9 +154,9 @@ impl Tables<'_> {
                 |row| row.get(0),
             )?
             .ok_or(Failure::Refused(Error::LeaseLost(lease.job)))?;
-        let (state, due_at, error) = settlement.parts();
-        let due_at = due_at.map(Time);
-        if matches!(settlement, Settlement::HandedBack { .. }) {
+        let (state, after, error) = settlement.parts();
+        let due_at = after.map(|after| Time(later(now, after)));
+        if matches!(settlement, Settlement::HandedBack) {
             self.execute(
                 "UPDATE webhooks SET attempts = attempts - 1, claimed = 0, due_at = ?2 WHERE job = ?1",
                 params![seq, due_at],

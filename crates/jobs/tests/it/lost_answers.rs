@@ -258,10 +258,11 @@ impl<S: JobStore> JobStore for LostAnswers<S> {
         &self,
         lease: &DeliveryLease,
         settlement: Settlement,
+        now: Timestamp,
     ) -> Result<(), Error> {
         call!(
             self,
-            self.store.settle_delivery(lease, settlement.clone()),
+            self.store.settle_delivery(lease, settlement.clone(), now),
             Ok(()) => Err(Error::LeaseLost(_))
         )
     }

@@ -143,7 +143,7 @@ impl Deliverer {
         let settlement = tokio::select! {
             biased;
             settlement = self.attempt(&delivery) => settlement,
-            () = self.broken_off.cancelled() => Some(Settlement::HandedBack { at: self.shared.host.now() }),
+            () = self.broken_off.cancelled() => Some(Settlement::HandedBack),
         };
         if let Some(settlement) = settlement {
             self.settle(&delivery.lease, settlement).await;
@@ -242,12 +242,12 @@ impl Deliverer {
         asked: Option<Duration>,
     ) -> Settlement {
         let host = &*self.shared.host;
-        let at = later(host.now(), wait(delivery.attempt, asked, host.random()));
+        let after = wait(delivery.attempt, asked, host.random());
         let error = error.into();
-        if at > later(delivery.ended_at, GIVE_UP_AFTER) {
+        if later(host.now(), after) > later(delivery.ended_at, GIVE_UP_AFTER) {
             Settlement::GivenUp { error }
         } else {
-            Settlement::TryAgain { at, error }
+            Settlement::TryAgain { after, error }
         }
     }
 
@@ -257,13 +257,13 @@ impl Deliverer {
         let job = lease.job;
         match &settlement {
             Settlement::Delivered => tracing::debug!(%job, "webhook delivered"),
-            Settlement::TryAgain { at, error } => {
-                tracing::info!(%job, %at, %error, "a webhook was not delivered; it will be retried");
+            Settlement::TryAgain { after, error } => {
+                tracing::info!(%job, ?after, %error, "a webhook was not delivered; it will be retried");
             }
             Settlement::Gone { error } | Settlement::GivenUp { error } => {
                 tracing::warn!(%job, %error, "a webhook was not delivered and is given up");
             }
-            Settlement::HandedBack { .. } => {
+            Settlement::HandedBack => {
                 tracing::info!(%job, "a webhook will be delivered after the next start");
             }
         }
@@ -272,7 +272,7 @@ impl Deliverer {
         loop {
             match shared
                 .store
-                .settle_delivery(lease, settlement.clone())
+                .settle_delivery(lease, settlement.clone(), shared.host.now())
                 .await
             {
                 Ok(()) => break,

@@ -358,9 +358,22 @@ impl Fixture {
         models: Arc<FakeModels>,
         accounts: Arc<Accounts>,
     ) -> Self {
+        let signals = Arc::new(NoSignals);
+        Self::counting_and_signalling(store, signals, host, settings, models, accounts)
+    }
+
+    /// The same as one of several replicas that signal to each other.
+    pub(crate) fn counting_and_signalling(
+        store: Arc<dyn JobStore>,
+        signals: Arc<dyn Signals>,
+        host: Arc<dyn Host>,
+        settings: Settings,
+        models: Arc<FakeModels>,
+        accounts: Arc<Accounts>,
+    ) -> Self {
         Self::of(models, |models| Config {
             store,
-            signals: Arc::new(NoSignals),
+            signals,
             models,
             host,
             webhooks: None,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use engine::host::Host;
 use jobs::job::Job;
 use jobs::memory::MemoryStore;
+use jobs::signals::{NoSignals, Signals};
 use jobs::store::JobStore;
 use service::Settings;
 use service::access::{Access, KeyIssuer, ListedKeys, SecretSource};
@@ -44,12 +45,22 @@ impl Replicas {
     /// As many as there are clocks, each wrong by so many seconds. The store in memory judges leases by
     /// the clocks of its callers, so those of the jobs are right.
     async fn new(clocks: &[i64], limits: Limits, models: &Arc<FakeModels>) -> Self {
+        Self::signalling(clocks, limits, models, || Arc::new(NoSignals)).await
+    }
+
+    /// The same with signals, which are made for each.
+    async fn signalling(
+        clocks: &[i64],
+        limits: Limits,
+        models: &Arc<FakeModels>,
+        signals: impl Fn() -> Arc<dyn Signals>,
+    ) -> Self {
         let host = Arc::new(TestHost::new());
         let store = SeveralStore::new(&host);
         let mut all = Vec::new();
         for wrong_by in clocks {
             let machines = [Machine::new(&host, *wrong_by), Machine::new(&host, 0)];
-            all.push(Replica::new(&store, machines, limits, models).await);
+            all.push(Replica::new(&store, machines, limits, models, signals()).await);
         }
         let replicas = Self { store, all };
         while replicas.store.replicas().await.unwrap().len() < clocks.len() {
@@ -86,6 +97,7 @@ impl Replica {
         [host, host_of_jobs]: [Arc<Machine>; 2],
         limits: Limits,
         models: &Arc<FakeModels>,
+        signals: Arc<dyn Signals>,
     ) -> Self {
         let host: Arc<dyn Host> = host;
         let accounts = Accounts::open_shared(store.clone(), host.clone(), limits).await;
@@ -103,7 +115,15 @@ impl Replica {
             ..Settings::default()
         };
         let models = models.clone();
-        let fixture = Fixture::counting(store.clone(), host_of_jobs, settings, models, accounts);
+        let store = store.clone();
+        let fixture = Fixture::counting_and_signalling(
+            store,
+            signals,
+            host_of_jobs,
+            settings,
+            models,
+            accounts,
+        );
         let keeping = access.clone();
         tokio::spawn(async move { keeping.keep(CancellationToken::new()).await });
         Self { fixture, access }

@@ -9,6 +9,7 @@ use engine::host::Host;
 use jobs::job::{Job, JobId, NewJob, Status, Workload};
 use jobs::json::Json;
 use jobs::memory::MemoryStore;
+use jobs::signals::{InProcess, NoSignals, Signals};
 use jobs::store::{JobStore, ReplicaId, SubmitOptions, Submitted};
 use jobs::webhook::{Delivery, DeliveryCapacity, DeliveryState};
 use lang::workflow::Budget;
@@ -484,6 +485,53 @@ async fn at_the_end_tries_get_a_moment_and_the_rest_stays_owed() {
     let owed = telling.delivery(hanging.id).await;
     assert_eq!((owed.state, owed.attempts), (DeliveryState::Pending, 0));
     assert!(owed.next_attempt_at.is_some());
+}
+
+/// A replica that delivers no webhooks, or none any more, has another one look at once.
+#[tokio::test(start_paused = true)]
+async fn a_webhook_that_another_replica_has_to_deliver_is_tried_at_once_where_there_are_signals() {
+    for (has_signals, most) in [(true, SECOND / 10), (false, 2 * SECOND)] {
+        let (memory, host) = (Arc::default(), Arc::new(TestHost::new()));
+        let receivers = Receivers::new(host.clone(), |_, _| Act::Answer(204));
+        let signals = InProcess::default();
+        let replica = |webhooks| {
+            let signals: Arc<dyn Signals> = if has_signals {
+                Arc::new(signals.join())
+            } else {
+                Arc::new(NoSignals)
+            };
+            let models = FakeModels::new(|_, _| Answer::After(7 * SECOND, "done"));
+            let (store, settings) = (SharedStore::of_several(&memory), Settings::default());
+            Fixture::sharing(
+                Arc::new(store),
+                signals,
+                host.clone(),
+                settings,
+                models,
+                webhooks,
+            )
+        };
+        let running = replica(None);
+        let delivering = replica(Some(Webhooks {
+            sender: receivers.clone(),
+            policy: Arc::default(),
+            default: None,
+        }));
+        let webhook = delivering
+            .service
+            .webhook("https://a.example/", Some(SECRET));
+        let to_be_told = RunRequest {
+            webhook: Some(webhook.unwrap()),
+            ..request()
+        };
+        let accepted = running.service.submit(&running.workflow, to_be_told).await;
+        running.ended(&accepted.unwrap()).await;
+        let ended = host.elapsed();
+        until(async || !receivers.messages().is_empty()).await;
+        assert_eq!(running.models.all_calls(), 2, "it ran there");
+        let waited = receivers.messages()[0].at.saturating_sub(ended);
+        assert!(waited <= most, "signals: {has_signals}: {waited:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

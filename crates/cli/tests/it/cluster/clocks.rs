@@ -13,17 +13,23 @@ use crate::durable::shim::preload;
 
 const LEASE: Duration = Duration::from_secs(1);
 const OPTIONS: &str = "--job-lease 1s";
-const TEN_MINUTES_S: i64 = 600;
+pub(super) const TEN_MINUTES_S: i64 = 600;
 
 /// Starts a server whose clock is off by what that file says. `None` where no shim can be built.
-fn start(cluster: &Cluster<'_>, clock: &Path, seconds: i64) -> Option<Server> {
+pub(super) fn start(
+    cluster: &Cluster<'_>,
+    options: &str,
+    clock: &Path,
+    seconds: i64,
+) -> Option<Server> {
     fs::write(clock, seconds.to_ne_bytes()).expect("it can be written");
-    let mut command = cluster.command(OPTIONS);
+    let mut command = cluster.command(options);
     preload(&mut command, "FLOWMILL_TEST_CLOCK", clock)?;
     Some(cluster.started(&mut command))
 }
 
-fn set(clock: &Path, seconds: i64) {
+/// Sets the clock of a server that runs.
+pub(super) fn set(clock: &Path, seconds: i64) {
     let file = OpenOptions::new().write(true).open(clock);
     let set = file.and_then(|file| file.write_all_at(&seconds.to_ne_bytes(), 0));
     set.expect("it can be written");
@@ -55,12 +61,12 @@ async fn clocks_ten_minutes_ahead_and_behind_make_no_run_start_again() {
         cluster.project().path("ahead"),
         cluster.project().path("behind"),
     ];
-    let Some(ahead) = start(&cluster, &clocks[0], TEN_MINUTES_S) else {
+    let Some(ahead) = start(&cluster, OPTIONS, &clocks[0], TEN_MINUTES_S) else {
         return;
     };
     let mut ids = ahead.submit_all(0..4).await;
     cluster.model.called(4).await;
-    let behind = start(&cluster, &clocks[1], -TEN_MINUTES_S).expect("the shim is there");
+    let behind = start(&cluster, OPTIONS, &clocks[1], -TEN_MINUTES_S).expect("the shim is there");
     ids.extend(behind.submit_all(4..8).await);
     cluster.model.called(8).await;
     leases_are_renewed_thrice(&cluster).await;
@@ -94,7 +100,7 @@ async fn a_server_whose_clock_is_behind_takes_over_in_time() {
     let ids = killed.submit_all(0..4).await;
     cluster.model.called(4).await;
     let clock = cluster.project().path("behind");
-    let Some(_survivor) = start(&cluster, &clock, -TEN_MINUTES_S) else {
+    let Some(_survivor) = start(&cluster, OPTIONS, &clock, -TEN_MINUTES_S) else {
         return;
     };
     killed.kill();

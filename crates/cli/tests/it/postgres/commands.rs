@@ -156,6 +156,48 @@ async fn keys_are_made_and_revoked_while_servers_run() {
     run(&project, &store, report);
 }
 
+/// What all servers together have let a key spend.
+#[tokio::test]
+async fn the_usage_of_a_key_is_the_same_from_the_database_and_from_each_server() {
+    let Some(database) = postgres::database() else {
+        return;
+    };
+    let (project, store) = (greeting(), database.url());
+    let line = "keys create --name shop --store postgres --tokens-per-day 100000";
+    let key = run(&project, &store, line).stdout;
+    let mut unknown = with_store(&project, &store, "keys usage nobody --store postgres");
+    Ended::of(&mut unknown).exits(1).says(&["nobody"]);
+    let model = FakeModel::answering(|_| Reply::json(json!({"greeting": "Hi"})).usage(14, 22));
+    let servers = [0, 1].map(|_| start_with(&model, &project, &store));
+    for (_, address) in &servers {
+        let request = client()
+            .post(format!("{address}/run"))
+            .bearer_auth(key.trim())
+            .json(&json!({"name": "Ada"}));
+        let status = request.send().await.expect("an answer").status();
+        assert_eq!(status, 200);
+    }
+    let usage = || {
+        run(
+            &project,
+            &store,
+            "keys usage shop --store postgres --format json",
+        )
+        .json()
+    };
+    let stored = async {
+        while usage()["keys"][0]["today"]["model_calls"] != 2 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let stored = tokio::time::timeout(PATIENCE, stored).await;
+    assert!(stored.is_ok(), "{}", usage());
+    let usage = usage();
+    assert_eq!(usage["keys"][0]["name"], "shop", "{usage}");
+    let table = run(&project, &store, "keys usage --store postgres").stdout;
+    assert!(table.contains("shop"), "{table}");
+}
+
 #[tokio::test]
 async fn replicas_are_listed_while_they_live_with_what_they_run() {
     let Some(database) = postgres::database() else {

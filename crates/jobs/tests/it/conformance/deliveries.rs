@@ -36,9 +36,9 @@ async fn shown(store: &Store, number: u128) -> Delivery {
     job.webhook.expect("it has a webhook")
 }
 
-fn again(second: i64) -> Settlement {
+fn again(seconds: u64) -> Settlement {
     Settlement::TryAgain {
-        at: at(second),
+        after: Duration::from_secs(seconds),
         error: "it was busy".into(),
     }
 }
@@ -103,14 +103,16 @@ pub(crate) async fn a_delivery_is_given_out_once_until_its_lease_lapses(store: S
     let second = claim(&store, 9, 40).await.remove(0);
     assert_eq!(second.attempt, 2);
     assert!(second.lease.token > first.token);
-    let late = store.settle_delivery(&first, Settlement::Delivered).await;
+    let late = store
+        .settle_delivery(&first, Settlement::Delivered, at(0))
+        .await;
     assert!(matches!(late, Err(Error::LeaseLost(job)) if job == id(1)));
     store
-        .settle_delivery(&second.lease, Settlement::Delivered)
+        .settle_delivery(&second.lease, Settlement::Delivered, at(41))
         .await
         .unwrap();
     let twice = store
-        .settle_delivery(&second.lease, Settlement::Delivered)
+        .settle_delivery(&second.lease, Settlement::Delivered, at(41))
         .await;
     assert!(matches!(twice, Err(Error::LeaseLost(_))), "{twice:?}");
     assert!(claim(&store, 9, 100_000).await.is_empty());
@@ -119,7 +121,10 @@ pub(crate) async fn a_delivery_is_given_out_once_until_its_lease_lapses(store: S
 pub(crate) async fn a_failed_try_is_repeated_when_its_time_has_come(store: Store) {
     run(&*store, hooked(1, "a"), 10).await;
     let lease = claim(&store, 9, 10).await.remove(0).lease;
-    store.settle_delivery(&lease, again(60)).await.unwrap();
+    store
+        .settle_delivery(&lease, again(49), at(11))
+        .await
+        .unwrap();
     let expected = Delivery {
         url: "https://a/".into(),
         state: DeliveryState::Pending,
@@ -154,10 +159,16 @@ pub(crate) async fn a_settled_delivery_is_never_due_again(store: Store) {
     for (number, settlement, state) in settlements {
         run(&*store, hooked(number, "a"), 10).await;
         let lease = claim(&store, 9, 10).await.remove(0).lease;
-        store.settle_delivery(&lease, again(11)).await.unwrap();
+        store
+            .settle_delivery(&lease, again(1), at(10))
+            .await
+            .unwrap();
         let lease = claim(&store, 9, 11).await.remove(0).lease;
         let failed = settlement != Settlement::Delivered;
-        store.settle_delivery(&lease, settlement).await.unwrap();
+        store
+            .settle_delivery(&lease, settlement, at(12))
+            .await
+            .unwrap();
         let expected = Delivery {
             url: "https://a/".into(),
             state,
@@ -173,10 +184,13 @@ pub(crate) async fn a_settled_delivery_is_never_due_again(store: Store) {
 pub(crate) async fn a_try_that_was_handed_back_does_not_count(store: Store) {
     run(&*store, hooked(1, "a"), 10).await;
     let lease = claim(&store, 9, 10).await.remove(0).lease;
-    store.settle_delivery(&lease, again(20)).await.unwrap();
+    store
+        .settle_delivery(&lease, again(10), at(10))
+        .await
+        .unwrap();
     let lease = claim(&store, 9, 20).await.remove(0).lease;
-    let back = Settlement::HandedBack { at: at(21) };
-    store.settle_delivery(&lease, back).await.unwrap();
+    let back = Settlement::HandedBack;
+    store.settle_delivery(&lease, back, at(21)).await.unwrap();
     let delivery = shown(&store, 1).await;
     assert_eq!(delivery.attempts, 1);
     assert_eq!(delivery.last_error.as_deref(), Some("it was busy"));
@@ -193,7 +207,9 @@ pub(crate) async fn released_deliveries_can_be_claimed_at_once(store: Store) {
         assert_eq!(jobs(&claim(&store, 9, 12).await), [id(2)]);
         return;
     }
-    let lost = store.settle_delivery(&first, Settlement::Delivered).await;
+    let lost = store
+        .settle_delivery(&first, Settlement::Delivered, at(0))
+        .await;
     assert!(matches!(lost, Err(Error::LeaseLost(_))), "{lost:?}");
     assert_eq!(shown(&store, 1).await.next_attempt_at, Some(at(10)));
     assert_eq!(jobs(&claim(&store, 9, 12).await), [id(1), id(2)]);
@@ -250,7 +266,7 @@ pub(crate) async fn a_job_does_not_expire_while_its_webhook_is_owed(store: Store
     assert!(store.get(id(2)).await.unwrap().is_none());
     let lease = claim(&store, 9, 1_000).await.remove(0).lease;
     store
-        .settle_delivery(&lease, Settlement::Delivered)
+        .settle_delivery(&lease, Settlement::Delivered, at(1_000))
         .await
         .unwrap();
     assert_eq!(store.expire(Duration::ZERO, 9, at(1_000)).await.unwrap(), 1);
@@ -275,7 +291,9 @@ pub(crate) async fn a_deleted_jobs_webhook_is_gone(store: Store) {
     for number in [1, 2] {
         store.delete(id(number)).await.unwrap();
     }
-    let settled = store.settle_delivery(&lease, Settlement::Delivered).await;
+    let settled = store
+        .settle_delivery(&lease, Settlement::Delivered, at(1_000))
+        .await;
     assert!(matches!(settled, Err(Error::LeaseLost(_))), "{settled:?}");
     assert!(claim(&store, 9, 1_000).await.is_empty());
     assert_eq!(store.webhook(id(1)).await.unwrap(), None);
@@ -345,7 +363,7 @@ pub(crate) async fn a_host_without_room_leaves_the_others_theirs(store: Store) {
     assert_eq!(jobs(&claim(capacity(&hanging)).await), [id(44)]);
     // What is settled or goes makes way for what is next at its host.
     store
-        .settle_delivery(&first[0].lease, again(1_000))
+        .settle_delivery(&first[0].lease, again(970), at(30))
         .await
         .unwrap();
     store.delete(id(5)).await.unwrap();

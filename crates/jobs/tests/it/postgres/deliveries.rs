@@ -53,6 +53,40 @@ async fn the_webhook_of_a_replica_whose_clock_is_fast_is_due_at_once() {
     assert_eq!(claimed.len(), 2);
 }
 
+/// As above, of the next try: the replica says after how long, and the server's clock from when.
+#[tokio::test]
+async fn the_next_try_of_a_replica_whose_clock_is_wrong_is_due_in_time() {
+    let Some(database) = testing::postgres::database() else {
+        return;
+    };
+    let store = open(&database).await;
+    insert_ended(&database, 2);
+    make_due(&database, "a", "1, 2");
+    let claimed = store
+        .claim_deliveries(&capacity(9, 9), LEASE, any_time())
+        .await
+        .unwrap();
+    let settlements = [
+        Settlement::TryAgain {
+            after: Duration::from_secs(60),
+            error: "it was busy".into(),
+        },
+        Settlement::HandedBack,
+    ];
+    let fast = Timestamp::from_second(4_000_000_000).unwrap();
+    for (delivery, settlement) in claimed.iter().zip(settlements) {
+        store
+            .settle_delivery(&delivery.lease, settlement, fast)
+            .await
+            .unwrap();
+    }
+    let due = database.query(
+        "SELECT due_at BETWEEN now() AND now() + interval '1 minute', due_at <= now()
+         FROM flowmill.webhooks ORDER BY due_at",
+    );
+    assert_eq!(due, [["f", "t"], ["t", "f"]]);
+}
+
 #[tokio::test]
 async fn handles_that_claim_at_once_share_no_delivery() {
     let Some(database) = testing::postgres::database() else {
@@ -115,10 +149,13 @@ async fn deliveries_that_come_back_while_others_claim_are_given_out_once() {
                 for delivery in claimed {
                     tries.push((delivery.lease.job, delivery.lease.token));
                     let again = Settlement::TryAgain {
-                        at: "2026-01-01T00:00:00Z".parse().unwrap(),
+                        after: Duration::ZERO,
                         error: "it was \0 busy".into(),
                     };
-                    store.settle_delivery(&delivery.lease, again).await.unwrap();
+                    store
+                        .settle_delivery(&delivery.lease, again, any_time())
+                        .await
+                        .unwrap();
                 }
             }
             tries
@@ -199,7 +236,7 @@ async fn a_job_whose_webhook_is_being_tried_can_be_deleted() {
     for delivery in claimed {
         let lease = delivery.lease;
         let (settled, deleted) = tokio::join!(
-            one.settle_delivery(&lease, Settlement::Delivered),
+            one.settle_delivery(&lease, Settlement::Delivered, any_time()),
             other.delete(lease.job),
         );
         deleted.unwrap();

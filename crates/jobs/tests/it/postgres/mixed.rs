@@ -127,7 +127,7 @@ impl Task {
         };
         for delivery in self.store.claim_deliveries(&capacity, LEASE, at(4)).await? {
             self.store
-                .settle_delivery(&delivery.lease, Settlement::Delivered)
+                .settle_delivery(&delivery.lease, Settlement::Delivered, at(4))
                 .await?;
         }
         Ok(())

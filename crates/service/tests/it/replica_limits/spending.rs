@@ -1,10 +1,12 @@
 //! Tokens and dollars a day: all replicas together spend the limit to the last call, and never more.
 
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jobs::allotment::{Amounts, DailyLimits, Wish};
 use jobs::job::Status;
+use jobs::signals::{InProcess, Signals};
 use jobs::spend::{BatchNumber, Day, SpendStore, Spent};
 use jobs::store::{JobStore, Replica, ReplicaId};
 use service::limits::{Limit, Limits};
@@ -137,6 +139,24 @@ async fn what_one_replica_has_set_aside_and_does_not_use_goes_to_another() {
     }
     assert!(begun.elapsed() < Duration::from_secs(5), "{begun:?}");
     assert_eq!(models.all_calls(), 16);
+}
+
+/// The same with signals: whoever needs it asks for it.
+#[tokio::test(start_paused = true)]
+async fn what_another_replica_does_not_use_is_given_back_at_once_when_it_is_asked_for() {
+    let models = FakeModels::new(|_, _| Answer::Text("done"));
+    let all = InProcess::default();
+    let signals = || -> Arc<dyn Signals> { Arc::new(all.join()) };
+    let replicas = Replicas::signalling(&[0; 2], dollars(2.0), &models, signals).await;
+    let accepted = replicas.submit(0).await.unwrap();
+    replicas.ended(&accepted).await;
+    let begun = Instant::now();
+    let accepted = replicas.submit(1).await.unwrap();
+    let job = replicas.ended(&accepted).await;
+    assert_eq!(job.status, Status::Completed);
+    let waited = begun.elapsed();
+    assert!(waited < Duration::from_millis(500), "{waited:?}");
+    assert_eq!(models.all_calls(), 4);
 }
 
 #[tokio::test(start_paused = true)]
