@@ -16,6 +16,7 @@ pub(crate) async fn keep_beating(shared: Arc<Shared>) {
         shared: &shared,
         is_registered: false,
         unnamed: Vec::new(),
+        awaited_claim: None,
     };
     let mut retries = Retries::of_store();
     loop {
@@ -60,6 +61,8 @@ struct Beating<'a> {
     is_registered: bool,
     /// Leases that the last beat told of and that nothing here knows.
     unnamed: Vec<Lease>,
+    /// The claim whose answer was awaited after the last beat.
+    awaited_claim: Option<u64>,
 }
 
 impl Beating<'_> {
@@ -114,8 +117,8 @@ impl Beating<'_> {
     }
 
     /// Gives jobs back that the store has as held by this process and that nothing here knows: the
-    /// answer to a claim or a submission was lost. Only those that the beat before told of, too: an
-    /// answer may still be on its way.
+    /// answer to a claim or a submission was lost. Only those that the beat before told of, too, and
+    /// none while the answer to a claim is awaited that was awaited then: it may give them.
     async fn hand_back_unknown(&mut self, unnamed: Vec<Lease>) {
         let shared = self.shared;
         let unknown: Vec<Lease> = unnamed
@@ -123,6 +126,10 @@ impl Beating<'_> {
             .filter(|lease| !shared.runs.knows(lease))
             .collect();
         let before = std::mem::replace(&mut self.unnamed, unknown);
+        let awaited = shared.runs.awaited_claim();
+        if std::mem::replace(&mut self.awaited_claim, awaited) == awaited && awaited.is_some() {
+            return;
+        }
         for lease in &self.unnamed {
             if !before.contains(lease) || shared.runs.knows(lease) {
                 continue;

@@ -2,7 +2,8 @@
 //!
 //! A job that is being stored has a lease before its run is here. It is an [`Arrival`] from before the
 //! commit until its run is registered, so that a beat that tells of its lease does not take the answer
-//! for lost.
+//! for lost. Which jobs a claim gives is not known before its answer; that one is awaited is
+//! ([`Claiming`]).
 //!
 //! A cancel may come while a job is claimed and its run is not here yet; it is kept for it.
 
@@ -31,6 +32,10 @@ struct Runs {
     cancelled: HashSet<JobId>,
     /// Jobs that are being stored and claimed.
     arriving: HashSet<JobId>,
+    /// The number of the claim whose answer is awaited.
+    claim: Option<u64>,
+    /// Claims so far.
+    claims: u64,
 }
 
 impl Runs {
@@ -66,6 +71,16 @@ impl Drop for Arrival<'_> {
     }
 }
 
+/// A claim of jobs that wait, until the runs of those it gave are registered.
+#[derive(Debug)]
+pub(crate) struct Claiming<'a>(&'a RunRegistry);
+
+impl Drop for Claiming<'_> {
+    fn drop(&mut self) {
+        self.0.runs().claim = None;
+    }
+}
+
 impl RunRegistry {
     pub(crate) fn new(replica: ReplicaId) -> Self {
         Self {
@@ -75,6 +90,8 @@ impl RunRegistry {
                 by_workflow: BTreeMap::new(),
                 cancelled: HashSet::new(),
                 arriving: HashSet::new(),
+                claim: None,
+                claims: 0,
             }),
         }
     }
@@ -185,6 +202,19 @@ impl RunRegistry {
             id,
             replica: runs.replica,
         }
+    }
+
+    /// Jobs are about to be claimed. One task does that.
+    pub(crate) fn claiming(&self) -> Claiming<'_> {
+        let mut runs = self.runs();
+        runs.claims += 1;
+        runs.claim = Some(runs.claims);
+        Claiming(self)
+    }
+
+    /// The number of the claim whose answer is awaited, if there is one.
+    pub(crate) fn awaited_claim(&self) -> Option<u64> {
+        self.runs().claim
     }
 
     fn runs(&self) -> MutexGuard<'_, Runs> {

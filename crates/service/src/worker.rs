@@ -109,6 +109,7 @@ fn log_failure(shared: &Shared, result: Result<(), Error>) {
 /// Ends jobs whose deadline passed in the queue; they need no slot for that.
 async fn end_overdue_jobs(shared: &Arc<Shared>) -> Result<(), Error> {
     while shared.lease_is_relied_on() {
+        let _claiming = shared.runs.claiming();
         let overdue = shared
             .store
             .claim_overdue(shared.runs.replica(), BATCH, shared.host.now())
@@ -134,6 +135,7 @@ async fn claim_jobs(shared: &Arc<Shared>) -> Result<usize, Error> {
         if slots.is_empty() {
             break;
         }
+        let _claiming = shared.runs.claiming();
         let claimed = shared
             .store
             .claim_fairly(

@@ -458,3 +458,29 @@ async fn on_a_disk_where_only_small_writes_succeed_large_runs_are_not_paid_for_i
     store.refuse_submissions(false);
     assert_eq!(fixture.run().await.status, Status::Completed);
 }
+
+/// (A claim whose answer took longer than two beats: its jobs were given back, and begun all the
+/// same.)
+#[tokio::test(start_paused = true)]
+async fn jobs_of_a_claim_whose_answer_takes_many_beats_are_begun_once() {
+    let (store, host) = (Arc::new(SharedStore::default()), Arc::new(TestHost::new()));
+    let models = FakeModels::new(|_, _| Answer::After(Duration::from_secs(7), "done"));
+    let settings = Settings {
+        lease: Duration::from_secs(3),
+        max_running: 1,
+        ..Settings::default()
+    };
+    let fixture = Fixture::on(store.clone(), host, settings, models.clone());
+    let first = fixture.submit().await;
+    let second = fixture.submit().await;
+    store.hold_claims();
+    fixture.ended(&first).await;
+    // The store gives the second one; a beat each second tells of it.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(fixture.status(second.id).await, Status::Running);
+    assert_eq!(models.all_calls(), 2);
+    store.let_claim(Semaphore::MAX_PERMITS / 2);
+    let job = fixture.ended(&second).await;
+    assert_eq!((job.status, job.attempts), (Status::Completed, 1));
+    assert_eq!(models.all_calls(), 4);
+}
