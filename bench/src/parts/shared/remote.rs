@@ -16,8 +16,10 @@ use crate::report::{Budget, Line};
 use crate::target::Target;
 use crate::watcher::{Arrivals, watch as follow};
 
-const PICK_UP_MS: Budget = Budget::AtMost(1_500.0);
-const CANCEL_MS: Budget = Budget::AtMost(1_500.0);
+const PICK_UP_MS: Budget = Budget::AtMost(60.0);
+const CANCEL_MS: Budget = Budget::AtMost(250.0);
+/// Either of them, with all signals lost.
+const POLLED_MS: Budget = Budget::AtMost(1_500.0);
 const LAG_MS: Budget = Budget::AtMost(350.0);
 const QUERIES: Budget = Budget::AtMost(15.0);
 
@@ -28,16 +30,51 @@ const WATCHED_MODEL: Duration = Duration::from_secs(5);
 /// How long the queries of watchers are counted.
 const COUNTED: Duration = Duration::from_secs(10);
 
-/// The server that has no room for a job leaves it to the other one.
+/// Whether servers hear of each other, or find out by looking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hearing {
+    Signals,
+    Looks,
+}
+
+impl Hearing {
+    /// The options of a server: without signals, it listens where nobody is.
+    fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Signals => &[],
+            Self::Looks => &[
+                "--store-listen-url",
+                "postgres://nobody@127.0.0.1:1/nothing",
+            ],
+        }
+    }
+
+    fn line(self, what: String, figure: f64, with_signals: Budget) -> Line {
+        let (what, budget) = match self {
+            Self::Signals => (what, with_signals),
+            Self::Looks => (format!("{what}, all signals lost"), POLLED_MS),
+        };
+        Line::alone(what, "ms", &[figure]).within(budget)
+    }
+}
+
 pub(in crate::parts) async fn pick_up(bench: &Bench, server: &Server) -> Result<Vec<Line>> {
+    Ok(vec![
+        picked_up(bench, server, Hearing::Signals).await?,
+        picked_up(bench, server, Hearing::Looks).await?,
+    ])
+}
+
+/// The server that has no room for a job leaves it to the other one.
+async fn picked_up(bench: &Bench, server: &Server, hearing: Hearing) -> Result<Line> {
     let (_slow, slow) = start_model(Duration::from_secs(3_600))?;
     let (_fast, fast) = start_model(Duration::ZERO)?;
     let database = server.database();
     let url = database.url();
-    let full =
-        bench
-            .flowmill
-            .start_with(slow, bench.folder(), &on(&url, &["--max-running", "1"]))?;
+    let options = [&["--max-running", "1"], hearing.options()].concat();
+    let full = bench
+        .flowmill
+        .start_with(slow, bench.folder(), &on(&url, &options))?;
     submit(&full, 1).await?;
     until("its only slot is taken", Duration::from_secs(10), || {
         database.count("SELECT count(*) FROM flowmill.active WHERE status = 1") == 1
@@ -45,7 +82,7 @@ pub(in crate::parts) async fn pick_up(bench: &Bench, server: &Server) -> Result<
     .await?;
     let _free = bench
         .flowmill
-        .start_with(fast, bench.folder(), &on(&url, &[]))?;
+        .start_with(fast, bench.folder(), &on(&url, hearing.options()))?;
     for number in 0..bench.scale.remote {
         submit(&full, 1).await?;
         tokio::time::sleep(unlike_a_poll(number)).await;
@@ -59,7 +96,7 @@ pub(in crate::parts) async fn pick_up(bench: &Bench, server: &Server) -> Result<
         "{} jobs picked up by another server: p99",
         bench.scale.remote
     );
-    Ok(vec![Line::alone(what, "ms", &[late]).within(PICK_UP_MS)])
+    Ok(hearing.line(what, late, PICK_UP_MS))
 }
 
 fn percentile_of_starts(database: &Database<'_>) -> Result<f64> {
@@ -77,15 +114,24 @@ fn unlike_a_poll(number: usize) -> Duration {
     Duration::from_millis(100 + number as u64 * 137 % 400)
 }
 
-/// Asked of the server that does not run the job: until the model's client has left.
 pub(in crate::parts) async fn cancel(bench: &Bench, server: &Server) -> Result<Vec<Line>> {
+    Ok(vec![
+        cancelled(bench, server, Hearing::Signals).await?,
+        cancelled(bench, server, Hearing::Looks).await?,
+    ])
+}
+
+/// Asked of the server that does not run the job: until the model's client has left.
+async fn cancelled(bench: &Bench, server: &Server, hearing: Hearing) -> Result<Line> {
     let model = FakeModel::answering(|_| Reply::hang());
     let database = server.database();
     let url = database.url();
     let start = || {
-        bench
-            .flowmill
-            .start_with(model.address(), bench.folder(), &on(&url, &[]))
+        bench.flowmill.start_with(
+            model.address(),
+            bench.folder(),
+            &on(&url, hearing.options()),
+        )
     };
     let (owner, other) = (start()?, start()?);
     let mut times = Vec::new();
@@ -103,9 +149,7 @@ pub(in crate::parts) async fn cancel(bench: &Bench, server: &Server) -> Result<V
         "{} runs cancelled from another server: p99",
         bench.scale.remote
     );
-    Ok(vec![
-        Line::alone(what, "ms", &[percentile_99(times)?]).within(CANCEL_MS),
-    ])
+    Ok(hearing.line(what, percentile_99(times)?, CANCEL_MS))
 }
 
 fn percentile_99(mut figures: Vec<f64>) -> Result<f64> {
