@@ -210,6 +210,7 @@ fn tighter(workflow: &Budget, limit: &Budget) -> Budget {
         max_cost_usd: least(workflow.max_cost_usd, limit.max_cost_usd),
         max_tokens: least(workflow.max_tokens, limit.max_tokens),
         max_llm_calls: least(workflow.max_llm_calls, limit.max_llm_calls),
+        max_tool_calls: least(workflow.max_tool_calls, limit.max_tool_calls),
     }
 }
 

@@ -7,6 +7,7 @@ mod kind;
 pub(crate) mod kinds;
 mod model;
 mod outputs;
+mod tool;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;

@@ -6,7 +6,9 @@ mod conditions;
 mod config;
 mod constraints;
 mod context;
+mod durations;
 mod edges;
+mod environment;
 mod fields;
 mod graph;
 mod names;
@@ -15,6 +17,7 @@ mod outputs;
 mod patterns;
 mod privacy;
 mod scope;
+mod servers;
 mod unsupported;
 
 use std::sync::Arc;
@@ -106,7 +109,17 @@ fn lower(file: &File<'_>, context: &mut Context<'_>) -> Workflow {
     {
         graph::check(&edges, &file.nodes, &ids, &file.view, context);
     }
-    let nodes = nodes::lower(file, edges.exits, &edges.items, &fields, &ids, context);
+    let mut servers = servers::lower(file, context);
+    let nodes = nodes::lower(
+        file,
+        edges.exits,
+        &edges.items,
+        &fields,
+        &ids,
+        &mut servers,
+        context,
+    );
+    servers.check_used(context);
     edges::check_collected(&edges.fan_outs, &nodes, &fields, context);
     for (index, node) in nodes.iter().enumerate() {
         for output in &node.output.fields {
@@ -144,6 +157,7 @@ fn lower(file: &File<'_>, context: &mut Context<'_>) -> Workflow {
         },
         rules,
         start: edges.start,
+        mcp_servers: servers.list,
         execution: config::execution(&file.config),
         budget: syntax::budget::read(
             file.view
@@ -157,7 +171,7 @@ fn lower(file: &File<'_>, context: &mut Context<'_>) -> Workflow {
         tracking: file.config.tracked(),
         capture: privacy::capture_of_workflow(file),
         sensitive: crate::privacy::Sensitive::of(&fields.list),
-        unsupported: unsupported::list(&file.nodes, context),
+        unsupported: unsupported::list(file, context),
         fields: fields.list,
         nodes,
     }

@@ -24,6 +24,7 @@ pub mod source;
 pub mod suggest;
 mod syntax;
 pub mod template;
+pub mod tools;
 pub mod types;
 pub mod value;
 pub mod visible;

@@ -111,14 +111,21 @@ fn mapping(table: &'static Table, definitions: &mut Map<String, Value>) -> Value
             }
             properties.insert((*name).to_owned(), schema);
         }
-        match (key.required, key.aliases) {
-            (false, _) => {}
-            (true, []) => required.push(key.name),
-            (true, aliases) => spelled.extend(
-                std::iter::once(&key.name)
-                    .chain(aliases)
-                    .map(|name| json!({ "required": [name] })),
-            ),
+        match (key.required, key.aliases, key.unless) {
+            (false, ..) => {}
+            (true, [], []) => required.push(key.name),
+            (true, aliases, others) => {
+                let names = std::iter::once(&key.name).chain(aliases);
+                let mut ways: Vec<Value> =
+                    names.map(|name| json!({ "required": [name] })).collect();
+                ways.extend(others.iter().map(|(other, wanted)| match wanted {
+                    Some(wanted) => {
+                        json!({ "required": [other], "properties": { (*other): { "const": wanted } } })
+                    }
+                    None => json!({ "required": [other] }),
+                }));
+                spelled.push(json!({ "anyOf": ways }));
+            }
         }
     }
     let mut schema = json!({ "type": "object", "properties": properties });
@@ -126,8 +133,10 @@ fn mapping(table: &'static Table, definitions: &mut Map<String, Value>) -> Value
         if !required.is_empty() {
             schema.insert("required".to_owned(), json!(required));
         }
-        if !spelled.is_empty() {
-            schema.insert("anyOf".to_owned(), Value::Array(spelled));
+        if let [one] = spelled.as_slice() {
+            schema.insert("anyOf".to_owned(), one["anyOf"].clone());
+        } else if !spelled.is_empty() {
+            schema.insert("allOf".to_owned(), Value::Array(spelled));
         }
     }
     schema

@@ -18,6 +18,7 @@ pub(crate) mod memory;
 pub(crate) mod node;
 pub(crate) mod optimization;
 pub(crate) mod sandbox;
+pub(crate) mod servers;
 pub(crate) mod shape;
 pub(crate) mod state;
 pub(crate) mod tools;
@@ -72,6 +73,11 @@ pub(crate) static FILE: Table = Table::new(
             "budget",
             Shape::Mapping(&budget::BUDGET),
             "limits on what one run may spend",
+        ),
+        key(
+            "mcp_servers",
+            servers::SERVERS,
+            "MCP servers by name, whose tools nodes may use",
         ),
         key(
             "additional_inputs",

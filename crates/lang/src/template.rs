@@ -3,6 +3,7 @@
 //! decided in [`crate::names`].
 
 pub(crate) mod foreign;
+mod nested;
 mod parse;
 pub(crate) mod python;
 mod resolve;
@@ -14,6 +15,7 @@ use crate::field::ObjectSchema;
 use crate::reference::{Reference, Scope};
 use crate::value::Value;
 
+pub use nested::ValueTemplate;
 pub use parse::{Raw, parse};
 
 /// A parsed and resolved template.

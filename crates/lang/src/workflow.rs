@@ -11,7 +11,9 @@ mod masking;
 mod node;
 mod output;
 mod rules;
+mod servers;
 mod settings;
+mod tools;
 
 use crate::privacy::Sensitive;
 use crate::value::Value;
@@ -21,10 +23,15 @@ pub use crate::ids::{FieldId, NodeId};
 pub use crate::rule::Rule;
 pub use exits::{EdgeLoop, Exits, FanOut, Repeat, Routes, Target};
 pub use llm::{LlmSettings, PROVIDERS, is_variable_name};
-pub use node::{CodeNode, ModelNode, Node, NodeInput, NodeKind, Tool};
+pub use node::{CodeNode, ModelNode, Node, NodeInput, NodeKind, ToolNode};
 pub use output::{Output, OutputField};
+pub use servers::{EnvironmentPiece, FromEnvironment, McpServer, McpTransport};
 pub use settings::{
     AdditionalInputs, Budget, Capture, CaptureLevel, Execution, Gate, Gates, OnGateFail, Tracking,
+};
+pub use tools::{
+    AnswerBy, Approval, Effects, MAX_RESULT_CHARS, OnLimit, Tool, ToolChoice, ToolFilter,
+    ToolOptions, ToolSource, ToolUse,
 };
 
 /// Inputs that were accepted: the initial state, one value per field.
@@ -51,6 +58,8 @@ pub struct Workflow {
     pub nodes: Vec<Node>,
     /// The nodes that a run begins with, or the end.
     pub start: Vec<Target>,
+    /// `mcp_servers`, in file order; not used yet (see [`Self::unsupported`]).
+    pub mcp_servers: Vec<McpServer>,
     /// `config.execution`.
     pub execution: Execution,
     /// `budget`.

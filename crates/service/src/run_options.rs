@@ -12,6 +12,8 @@ pub(crate) struct RunOptions {
     max_cost_usd: Option<f64>,
     max_tokens: Option<u64>,
     max_llm_calls: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tool_calls: Option<u64>,
     pub(crate) stream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     waits_ms: Option<u64>,
@@ -25,11 +27,13 @@ impl RunOptions {
             max_cost_usd,
             max_tokens,
             max_llm_calls,
+            max_tool_calls,
         } = *budget;
         Self {
             max_cost_usd,
             max_tokens,
             max_llm_calls,
+            max_tool_calls,
             stream,
             waits_ms: origin.waits_ms,
             trace_parent: origin.parent.map(|parent| parent.to_string()),
@@ -51,12 +55,14 @@ impl RunOptions {
             max_cost_usd,
             max_tokens,
             max_llm_calls,
+            max_tool_calls,
             ..
         } = *self;
         Budget {
             max_cost_usd,
             max_tokens,
             max_llm_calls,
+            max_tool_calls,
         }
     }
 

@@ -99,6 +99,7 @@ impl Options {
                 max_cost_usd: self.max_cost_usd.or(file.max_cost_usd),
                 max_tokens: self.max_tokens.or(file.max_tokens),
                 max_llm_calls: self.max_llm_calls.or(file.max_llm_calls),
+                max_tool_calls: None,
             },
             capture: self
                 .capture

@@ -10,6 +10,7 @@ use crate::steps::code::CodePlan;
 use crate::steps::kind::{Execution, Kind};
 use crate::steps::model::ModelPlan;
 use crate::steps::outputs::Outputs;
+use crate::steps::tool::ToolPlan;
 
 /// Makes an enum of the kinds with the functions of [`Kind`]. It is not a trait object, because
 /// each execution through a trait object would be an allocation.
@@ -56,4 +57,5 @@ macro_rules! kinds {
 kinds! {
     Model => ModelPlan,
     Code => CodePlan,
+    Tool => ToolPlan,
 }

@@ -1,8 +1,11 @@
 //! Nodes: ids, inputs, loops. What only one kind of node has is checked in a file of that kind,
 //! also where the node is of another kind.
 
+mod call;
 mod code;
+mod kind;
 mod model;
+mod tools;
 
 use std::collections::HashMap;
 
@@ -11,10 +14,11 @@ use super::context::Context;
 use super::names::{NodeIds, ParallelItem, Scope, Variable};
 use super::outputs;
 use super::scope::Fields;
+use super::servers::Servers;
 use crate::diagnostic::{self, quoted};
 use crate::suggest::Suggestion;
 use crate::syntax::File;
-use crate::syntax::node::Node as Written;
+use crate::syntax::node::{Kind, Node as Written};
 use crate::syntax::view::View;
 use crate::template::Template;
 use crate::types::Type;
@@ -93,6 +97,7 @@ pub(super) fn lower(
     items: &HashMap<NodeId, Vec<FieldId>>,
     fields: &Fields<'_>,
     ids: &NodeIds<'_>,
+    servers: &mut Servers<'_>,
     context: &mut Context<'_>,
 ) -> Vec<Node> {
     let lowered = file
@@ -113,7 +118,7 @@ pub(super) fn lower(
                 comparisons,
                 refuses_bare_fields: false,
             };
-            lower_node(node, exits, &state, file, context)
+            lower_node(node, exits, &state, file, servers, context)
         });
     lowered.collect()
 }
@@ -133,6 +138,7 @@ fn lower_node(
     exits: Exits,
     state: &Scope<'_>,
     file: &File<'_>,
+    servers: &mut Servers<'_>,
     context: &mut Context<'_>,
 ) -> Node {
     let owner = format!("node {}", quoted(&node.name()));
@@ -169,7 +175,10 @@ fn lower_node(
     for text in memory.map_or(&[][..], |memory| &memory.templates) {
         template(text, &scope, &[], &owner, context);
     }
-    let model = model::lower(node, &scope, &file.config.llm, &owner, context);
+    kind::check(node, &owner, context);
+    let model = model::lower(node, &scope, &file.config.llm, &owner, servers, context);
+    let call =
+        (node.kind() == Kind::Tool).then(|| call::lower(node, &scope, &owner, servers, context));
     let until = node.repeat.as_ref().filter(|_| is_known);
     let until = until.and_then(|repeat| {
         let after = Scope {
@@ -178,15 +187,22 @@ fn lower_node(
         };
         condition(repeat.until.as_ref()?, &after, &owner, context)
     });
+    let (kind, output) = match (call, &node.code) {
+        (Some((call, output)), _) => (NodeKind::Tool(call), output),
+        (None, code) => {
+            let kind = match code.as_ref().filter(|_| node.kind() == Kind::Code) {
+                Some(code) => NodeKind::Code(code::lower(code)),
+                None => NodeKind::Model(model),
+            };
+            (kind, outputs::lower(node, state.fields, &owner, context))
+        }
+    };
     Node {
         id: node.name(),
         description: node.view.string("description"),
         inputs,
-        output: outputs::lower(node, state.fields, &owner, context),
-        kind: match &node.code {
-            Some(code) => NodeKind::Code(code::lower(code)),
-            None => NodeKind::Model(model),
-        },
+        output,
+        kind,
         exits,
         repeat: node.repeat.as_ref().map(|repeat| Repeat {
             until,

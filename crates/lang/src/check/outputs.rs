@@ -286,6 +286,7 @@ impl Rules<'_> {
             key: key.to_owned(),
             field,
             target,
+            nullable: false,
         }
     }
 }

@@ -3,38 +3,77 @@
 use super::context::Context;
 use crate::diagnostic::{code, quoted};
 use crate::suggest::Suggestion;
+use crate::syntax::File;
+use crate::syntax::location::Location;
 use crate::syntax::memory::Memory;
-use crate::syntax::node::Node;
+use crate::syntax::node::Kind;
+use crate::syntax::tools::Tool;
 use crate::syntax::view::View;
 use crate::workflow::Unsupported;
 
 /// Every such part, with a warning for each.
-pub(super) fn list(nodes: &[Node<'_>], context: &mut Context<'_>) -> Vec<Unsupported> {
+pub(super) fn list(file: &File<'_>, context: &mut Context<'_>) -> Vec<Unsupported> {
     let mut list = Vec::new();
-    for node in nodes {
+    list.extend(refuse(&file.view, "mcp_servers", "", context));
+    for node in &file.nodes {
+        let name = format!("node {}", quoted(&node.name()));
+        let kind = node.kind();
         let parts = [
-            ("tools", !node.model.tools.is_empty()),
-            ("code", node.code.is_some()),
+            (
+                "tools",
+                kind == Kind::Model && !node.model.turns.tools.is_empty(),
+            ),
+            ("tool", kind == Kind::Tool),
+            ("code", kind == Kind::Code),
             ("memory", node.memory.as_ref().is_some_and(Memory::is_used)),
         ];
         for (key, _) in parts.iter().filter(|(_, used)| *used) {
-            list.extend(refuse(&node.view, key, &node.name(), context));
+            list.extend(refuse(&node.view, key, &name, context));
+        }
+        let offered = node
+            .model
+            .turns
+            .tools
+            .iter()
+            .filter(|_| kind == Kind::Model);
+        let called = node.call.iter().map(|call| &call.tool);
+        let called = called.filter(|_| kind == Kind::Tool);
+        for tool in offered.chain(called) {
+            list.extend(refuse_options(tool, &name, context));
         }
     }
     list
 }
 
+/// What a tool entry asks for beyond a call.
+fn refuse_options(tool: &Tool<'_>, owner: &str, context: &mut Context<'_>) -> Vec<Unsupported> {
+    let parts = [
+        ("workflow", tool.workflow.is_some()),
+        ("approval", tool.approval().is_some()),
+    ];
+    let used = parts.iter().filter(|(_, used)| *used);
+    let view = tool.view.as_ref();
+    used.filter_map(|(key, _)| refuse(view?, key, owner, context))
+        .collect()
+}
+
+/// `owner` is empty at the top of the file.
 fn refuse(
-    node: &View<'_>,
+    view: &View<'_>,
     key: &str,
-    name: &str,
+    owner: &str,
     context: &mut Context<'_>,
 ) -> Option<Unsupported> {
-    let (written, item) = node.entry(key)?;
-    let location = crate::syntax::location::Location::new(item.location.path.clone(), written.span);
+    view.get(key)?;
+    let (written, item) = view.entry(key)?;
+    let location = Location::new(item.location.path.clone(), written.span);
+    let prefix = if owner.is_empty() {
+        String::new()
+    } else {
+        format!("{owner}: ")
+    };
     let message = format!(
-        "node {}: `{key}` is not supported yet; the workflow is valid, but a run is refused",
-        quoted(name)
+        "{prefix}`{key}` is not supported yet; the workflow is valid, but a run is refused"
     );
     let advice = Suggestion::advice(format!(
         "remove `{key}` to run the workflow with this version"
@@ -42,6 +81,10 @@ fn refuse(
     context.warning(code::NOT_SUPPORTED, &location, message, Some(advice));
     Some(Unsupported {
         path: item.location.path.to_string(),
-        what: format!("{key} (node {})", quoted(name)),
+        what: if owner.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{key} ({owner})")
+        },
     })
 }

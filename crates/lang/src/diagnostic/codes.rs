@@ -102,6 +102,24 @@ codes! {
     DUPLICATE_OUTPUT = "FM0309";
     /// Not a tool.
     UNKNOWN_TOOL = "FM0310";
+    /// A tool offered twice.
+    TOOL_TWICE = "FM0311";
+    /// A tool entry that names nothing, or several things.
+    TOOL_ENTRY = "FM0312";
+    /// An MCP server that is not declared.
+    UNKNOWN_SERVER = "FM0313";
+    /// An option that a tool does not take, or cannot be read.
+    TOOL_OPTION = "FM0314";
+    /// A first call of a tool that is not offered.
+    TOOL_CHOICE = "FM0315";
+    /// A name that no model can be told.
+    TOOL_NAME = "FM0316";
+    /// Arguments that a tool does not take, or lacks.
+    TOOL_ARGUMENT = "FM0317";
+    /// A key that is not in a tool's result.
+    RESULT_KEY = "FM0318";
+    /// A key that means nothing for this kind of node.
+    NODE_KIND = "FM0319";
 
     /// A placeholder or condition names nothing known.
     UNKNOWN_NAME = "FM0401";
@@ -163,6 +181,12 @@ codes! {
     CAPTURE = "FM0603";
     /// Not the name of an environment variable.
     NOT_A_VARIABLE = "FM0604";
+    /// An MCP server that cannot be reached as written.
+    MCP_SERVER = "FM0605";
+    /// A header that cannot be sent.
+    HEADER = "FM0606";
+    /// A secret written into the file.
+    SECRET_IN_FILE = "FM0607";
 
     /// Checked, but not executed by this version.
     NOT_SUPPORTED = "FM0701";

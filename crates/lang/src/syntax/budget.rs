@@ -22,6 +22,11 @@ pub(crate) static BUDGET: Table = Table::new(
             Shape::Int(0, NO_LIMIT),
             "most calls of a model, retries included",
         ),
+        key(
+            "max_tool_calls",
+            Shape::Int(0, NO_LIMIT),
+            "most calls of tools, retries included",
+        ),
     ],
 );
 
@@ -41,5 +46,6 @@ pub(crate) fn read(first: Option<&View<'_>>, second: Option<&View<'_>>) -> Budge
             .find_map(|view| view.float("max_cost_usd")),
         max_tokens: count("max_tokens"),
         max_llm_calls: count("max_llm_calls"),
+        max_tool_calls: count("max_tool_calls"),
     }
 }

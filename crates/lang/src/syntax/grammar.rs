@@ -60,6 +60,8 @@ pub(crate) struct Key {
     pub(crate) aliases: &'static [&'static str],
     pub(crate) shape: Shape,
     pub(crate) required: bool,
+    /// Other keys, or values of other keys, beside which a required key may be missing.
+    pub(crate) unless: &'static [(&'static str, Option<&'static str>)],
     /// As JSON. A key with a default does not take null; one without takes null as absent.
     pub(crate) default: Option<&'static str>,
     /// Read only where another key of the mapping has this value.
@@ -76,6 +78,7 @@ pub(crate) const fn key(name: &'static str, shape: Shape, doc: &'static str) -> 
         aliases: &[],
         shape,
         required: false,
+        unless: &[],
         default: None,
         when: None,
         no_list: None,
@@ -86,6 +89,16 @@ pub(crate) const fn key(name: &'static str, shape: Shape, doc: &'static str) -> 
 impl Key {
     pub(crate) const fn required(mut self) -> Self {
         self.required = true;
+        self
+    }
+
+    /// Required, but not beside one of these keys (or this value of it).
+    pub(crate) const fn required_unless(
+        mut self,
+        others: &'static [(&'static str, Option<&'static str>)],
+    ) -> Self {
+        self.required = true;
+        self.unless = others;
         self
     }
 

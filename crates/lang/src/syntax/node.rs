@@ -3,6 +3,8 @@
 
 pub(crate) mod code;
 pub(crate) mod model;
+pub(crate) mod tool;
+pub(crate) mod turns;
 
 use super::config::CAPTURE;
 use super::grammar::{Shape, Table, key};
@@ -21,6 +23,11 @@ pub(crate) static NODE: Table = Table::new(
             "the node's name, a word of letters, digits and `_`",
         )
         .required(),
+        key(
+            "kind",
+            Shape::Word(&["model", "code", "tool"]),
+            "what the node does; by default what its other keys say",
+        ),
         key("description", Shape::Text, "what the node does"),
         key(
             "inputs",
@@ -33,15 +40,26 @@ pub(crate) static NODE: Table = Table::new(
             Shape::Mapping(&OUTPUT_SCHEMA),
             "what must come back",
         )
-        .required(),
+        .required_unless(&[("tool", None), ("kind", Some("tool"))]),
         key(
             "outputs",
-            Shape::List(&Shape::Text, 0),
-            "the state fields it writes",
+            Shape::Either(&[
+                Shape::List(&Shape::Text, 0),
+                Shape::Open("output", &Shape::Text, 0),
+            ]),
+            "the state fields it writes; with `tool` also a mapping from fields to keys of the result",
         )
         .required(),
         model::LLM,
-        model::TOOLS,
+        turns::TOOLS,
+        turns::TOOL_CHOICE,
+        turns::MAX_TURNS,
+        turns::MAX_TOOL_CALLS,
+        turns::PARALLEL,
+        turns::ON_LIMIT,
+        turns::ANSWER_BY,
+        tool::TOOL,
+        tool::ARGS,
         code::CODE,
         code::SANDBOX,
         key(
@@ -174,12 +192,26 @@ pub(crate) struct Node<'a> {
     pub(crate) inputs: Vec<(&'a Key, Text<'a>)>,
     /// Absent when it is not a list of texts only.
     pub(crate) outputs: Option<Vec<Text<'a>>>,
+    /// The mapping form: state fields, and the keys of a result that go there.
+    pub(crate) renamed_outputs: Option<Vec<(&'a Key, Text<'a>)>>,
     pub(crate) schema: Option<OutputSchema<'a>>,
     pub(crate) memory: Option<memory::Memory<'a>>,
     pub(crate) repeat: Option<edge::NodeLoop<'a>>,
     pub(crate) model: model::Model<'a>,
     /// Its code: a node with code runs it, whatever other keys it has.
     pub(crate) code: Option<code::Code<'a>>,
+    /// A call of a tool without a model, whether or not the node is of that kind.
+    pub(crate) call: Option<tool::Call<'a>>,
+    /// What `kind` says.
+    pub(crate) stated_kind: Option<Text<'a>>,
+}
+
+/// What a node does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Model,
+    Code,
+    Tool,
 }
 
 impl<'a> Node<'a> {
@@ -198,6 +230,12 @@ impl<'a> Node<'a> {
             outputs: view
                 .list("outputs")
                 .and_then(|items| items.iter().map(Item::text).collect()),
+            renamed_outputs: view.get("outputs").and_then(|outputs| {
+                let entries = outputs.entries()?.into_iter();
+                entries
+                    .map(|(key, item)| Some((key, item.text()?)))
+                    .collect()
+            }),
             schema: view
                 .mapping("output_schema", &OUTPUT_SCHEMA)
                 .map(|schema| OutputSchema::read(&schema)),
@@ -209,8 +247,24 @@ impl<'a> Node<'a> {
                 .map(|repeat| edge::NodeLoop::read(&repeat)),
             model: model::Model::read(&view),
             code: code::Code::read(&view),
+            call: tool::Call::read(&view),
+            stated_kind: view.text("kind"),
             view,
         })
+    }
+
+    /// What it does: what `kind` says, else what its keys say. Keys decide as in old files: code
+    /// first, then a prompt.
+    pub(crate) fn kind(&self) -> Kind {
+        let stated = self.stated_kind.as_ref().map(|kind| &*kind.value);
+        match stated {
+            Some("model") => Kind::Model,
+            Some("code") => Kind::Code,
+            Some("tool") => Kind::Tool,
+            _ if self.code.is_some() => Kind::Code,
+            _ if self.view.get("tool").is_some() && self.view.get("prompt").is_none() => Kind::Tool,
+            _ => Kind::Model,
+        }
     }
 
     /// Its id for messages.

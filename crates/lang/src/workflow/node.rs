@@ -4,8 +4,8 @@ use super::exits::{Exits, Repeat};
 use super::llm::LlmSettings;
 use super::output::Output;
 use super::settings::Capture;
-use crate::template::Template;
-use crate::value::{Map, Value};
+use super::tools::{Tool, ToolUse};
+use crate::template::{Template, ValueTemplate};
 
 /// One step of the workflow.
 #[derive(Debug, Clone)]
@@ -36,6 +36,8 @@ pub enum NodeKind {
     Model(ModelNode),
     /// Runs code; not executed yet (see [`Workflow::unsupported`](super::Workflow::unsupported)).
     Code(CodeNode),
+    /// Calls a tool; not executed yet (see [`Workflow::unsupported`](super::Workflow::unsupported)).
+    Tool(ToolNode),
 }
 
 /// A node that asks a model.
@@ -47,7 +49,7 @@ pub struct ModelNode {
     pub llm: LlmSettings,
     /// Tools offered to the model; not executed yet (see
     /// [`Workflow::unsupported`](super::Workflow::unsupported)).
-    pub tools: Vec<Tool>,
+    pub tools: ToolUse,
 }
 
 /// A node that runs code. Its prompt and its model settings are checked, but have no effect.
@@ -57,12 +59,22 @@ pub struct CodeNode {
     pub source: String,
 }
 
+/// A node that calls a tool once, without a model. Its outputs are keys of the result.
+#[derive(Debug, Clone)]
+pub struct ToolNode {
+    /// A built-in tool or one of an MCP server.
+    pub tool: Tool,
+    /// The arguments, over the state and the node's inputs; names and literal values are checked
+    /// where the tool is built in.
+    pub args: Vec<(String, ValueTemplate)>,
+}
+
 impl NodeKind {
     /// What is asked, if this kind of node asks a model.
     pub fn model(&self) -> Option<&ModelNode> {
         match self {
             Self::Model(model) => Some(model),
-            Self::Code(_) => None,
+            Self::Code(_) | Self::Tool(_) => None,
         }
     }
 }
@@ -74,15 +86,4 @@ pub struct NodeInput {
     pub name: String,
     /// Its value, a template over the state only.
     pub template: Template,
-}
-
-/// A tool entry of a node.
-#[derive(Debug, Clone)]
-pub struct Tool {
-    /// One of the built-in names.
-    pub name: String,
-    /// Whether the node goes on when a call of the tool fails (`on_error: continue`).
-    pub continue_on_error: bool,
-    /// The settings of the tool.
-    pub config: Map<String, Value>,
 }

@@ -26,11 +26,13 @@ pub struct OutputField {
     pub field: Field,
     /// The state field it goes to.
     pub target: FieldId,
+    /// Whether null fits. Never for the answer of a model.
+    pub nullable: bool,
 }
 
 impl Output {
     /// Reads a model's answer, an object with every declared key (`result` when wrapped): coerces
-    /// and checks each, drops the others. Null never fits, whatever the state field allows. On
+    /// and checks each, drops the others. Null fits only where the output is `nullable`. On
     /// failure every fault, in the order of the declared keys, paths starting with the key.
     pub fn read(&self, answer: &Value) -> Result<Vec<(FieldId, Value)>, Vec<Fault>> {
         let Value::Object(entries) = answer else {
@@ -41,6 +43,7 @@ impl Output {
         for output in &self.fields {
             let path = Path::Key(&Path::Root, &output.key);
             match entries.get(&output.key) {
+                Some(Value::Null) if output.nullable => written.push((output.target, Value::Null)),
                 Some(given) => {
                     let value = output.field.coerce_present(given, path, &mut faults);
                     written.extend(value.map(|value| (output.target, value)));
@@ -71,6 +74,7 @@ mod tests {
                 key: (*key).to_owned(),
                 field: Field::named(*key, Type::parse(ty).unwrap()),
                 target: FieldId(index),
+                nullable: false,
             });
         Output {
             fields: fields.collect(),

@@ -39,6 +39,8 @@ pub struct Budget {
     pub max_tokens: Option<u64>,
     /// Most attempts at asking a model.
     pub max_llm_calls: Option<u64>,
+    /// Most calls of tools.
+    pub max_tool_calls: Option<u64>,
 }
 
 /// `config.gates` and `optimization.quality_gates`.

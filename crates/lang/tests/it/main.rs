@@ -8,6 +8,7 @@ mod fan_out_bound;
 mod fixtures;
 mod robust;
 mod slips;
+mod tools;
 mod values;
 mod workflow;
 mod yaml_output;

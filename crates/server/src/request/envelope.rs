@@ -237,6 +237,7 @@ impl Reader {
             }),
             max_tokens: self.limit(&mut members, "max_tokens", number::whole),
             max_llm_calls: self.limit(&mut members, "max_llm_calls", number::whole),
+            max_tool_calls: None,
         };
         for (key, value) in members.into_iter().take(ENOUGH) {
             self.fault(
@@ -411,7 +412,8 @@ mod tests {
             Budget {
                 max_cost_usd: Some(0.5),
                 max_tokens: Some(10),
-                max_llm_calls: None
+                max_llm_calls: None,
+                max_tool_calls: None,
             }
         );
         assert_eq!(

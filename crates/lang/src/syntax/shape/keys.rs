@@ -43,7 +43,7 @@ impl Checker<'_> {
         for key in table
             .keys
             .iter()
-            .filter(|key| key.required && !seen.contains(&key.name))
+            .filter(|key| key.required && !seen.contains(&key.name) && !is_excused(key, entries))
         {
             // The whole mapping underlined says little; its first key shows where it stands.
             let span = entries.first().map_or(node.span, |entry| entry.key.span);
@@ -149,6 +149,21 @@ fn keys_present(entries: &[Entry], table: &'static Table) -> Vec<&'static str> {
         .filter_map(|entry| table.key(&entry.key.text))
         .map(|key| key.name)
         .collect()
+}
+
+/// Whether a required key may be missing from a mapping of these entries.
+fn is_excused(key: &Key, entries: &[Entry]) -> bool {
+    key.unless.iter().any(|(other, wanted)| {
+        entries.iter().any(|entry| {
+            *entry.key.text == **other
+                && match (wanted, &entry.value.data) {
+                    (_, Data::Null) => false,
+                    (None, _) => true,
+                    (Some(wanted), Data::Text(text)) => text.value.trim() == *wanted,
+                    (Some(_), _) => false,
+                }
+        })
+    })
 }
 
 /// Whether a key is read at all in a mapping of these entries.

@@ -23,6 +23,7 @@ fn workflow(fields: Vec<Field>) -> Workflow {
         rules: Vec::new(),
         nodes: Vec::new(),
         start: Vec::new(),
+        mcp_servers: Vec::new(),
         execution: Execution {
             timeout: Duration::from_secs(120),
             max_attempts: 3,

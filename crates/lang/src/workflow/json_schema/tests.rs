@@ -191,6 +191,7 @@ fn an_answer_has_every_key_and_no_null() {
             key: field.name.clone(),
             field,
             target: FieldId(at),
+            nullable: false,
         })
         .collect();
     let output = Output {
