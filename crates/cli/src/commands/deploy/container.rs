@@ -105,7 +105,9 @@ pub(super) fn start(
             "start",
             || {
                 docker(["start", name])?;
-                wait(plan, name, plan.port)
+                wait(plan, name, plan.port).map_err(|failure| {
+                    failure.hint("it was removed; the lines above are the last of its log")
+                })
             },
             |()| format!("container {name} is ready"),
         )
@@ -235,7 +237,15 @@ fn failed(name: &str, what: &str) -> Failure {
     );
     Failure::new(Exit::Failed, format!("the container {name} {what}"))
         .details(said.lines().map(str::to_owned).collect())
-        .hint("it was removed; the lines above are the last of its log")
+}
+
+/// What Compose has made stays, and is started again.
+fn stays(plan: &Plan<'_>, failure: Failure) -> Failure {
+    failure.hint(format!(
+        "Compose starts it again and again; the lines above are the last of its log. Deploy again, or \
+         remove it with `flowmill undeploy {}`",
+        plan.name
+    ))
 }
 
 /// Starts the Compose project, which itself replaces the containers of an earlier deployment: of
@@ -270,10 +280,10 @@ pub(super) fn start_compose(
                     Some(folder),
                     &[up.as_slice(), &["--no-deps", &service]].concat(),
                 )?;
-                wait(plan, &plan.container(index), port)?;
+                wait(plan, &plan.container(index), port).map_err(|failure| stays(plan, failure))?;
             }
             compose.run(Some(folder), &up)?;
-            wait(plan, name, plan.port)?;
+            wait(plan, name, plan.port).map_err(|failure| stays(plan, failure))?;
             remove_surplus(plan)?;
             if let Some(container) = existing.filter(Container::is_ours) {
                 remove_unnamed_image(container.image_id());

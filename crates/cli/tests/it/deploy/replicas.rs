@@ -149,6 +149,18 @@ fn several_servers_are_replaced_one_after_the_other_and_surplus_ones_removed() {
     assert!(at(&["stop", "greeting-2"]).is_none(), "{calls:#?}");
 }
 
+/// Compose starts what has exited again: nothing was removed.
+#[test]
+fn a_server_of_several_that_does_not_come_up_is_said_to_stay() {
+    let engine = Engine::new();
+    engine.0.write(".env", format!("FLOWMILL_STORE={URL}\n"));
+    let port = two_free_ports();
+    let line = format!("--store postgres --target compose --replicas 2 --offline --port {port}");
+    let ended = Ended::of(&mut engine.deploy(&line)).exits(1);
+    let ended = ended.says(&["exited during startup", "flowmill undeploy greeting"]);
+    assert!(!ended.stderr.contains("was removed"), "{}", ended.stderr);
+}
+
 #[test]
 fn what_does_not_fit_a_database_is_refused() {
     let project = greeting();
