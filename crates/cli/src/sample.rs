@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use llm::chat::{AnswerFilter, ChatReply, ChatRequest, Content, Message, OutputFormat, Role};
+use llm::chat::{
+    AnswerFilter, ChatReply, ChatRequest, Content, ExtraHeaders, Message, OutputFormat, Role,
+    Sampling, ToolChoice,
+};
 use llm::model::{ModelSpec, Models as _};
 use llm::offline::Offline;
 use serde_json::{Value, json};
@@ -44,6 +47,10 @@ pub(crate) async fn of(input_schema: &Value) -> Value {
         timeout: Duration::from_secs(1),
         stream: false,
         trace_parent: None,
+        tools: Arc::default(),
+        tool_choice: ToolChoice::default(),
+        sampling: Sampling::default(),
+        extra_headers: ExtraHeaders::default(),
     };
     let Ok(model) = Offline.find(&ModelSpec::default()) else {
         return json!({});

@@ -6,7 +6,7 @@ mod unwrap;
 
 use serde_json::Value;
 
-use crate::chat::{Content, FinishReason, OutputFormat};
+use crate::chat::{Content, FinishReason, OpaquePart, OutputFormat, ToolCall};
 use crate::tokens::Reported;
 pub(crate) use mend::mend;
 use scan::{Found, scan};
@@ -25,6 +25,10 @@ pub(crate) struct Answer {
     pub(crate) reason: Option<String>,
     /// The model's name, if the provider gives it.
     pub(crate) model: Option<String>,
+    /// Calls of the offered tools.
+    pub(crate) calls: Vec<ToolCall>,
+    /// What goes back to the provider as it came.
+    pub(crate) opaque: Vec<OpaquePart>,
 }
 
 /// The answer's body.

@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::chat::{ChatReply, ChatRequest, Delta, Message};
+use crate::chat::{ChatReply, ChatRequest, Delta, Message, ToolDefinition};
 use crate::error::ErrorKind;
 use crate::model::{ChatModel, ModelSpec, Models};
 use crate::playback;
@@ -137,6 +137,10 @@ impl ChatModel for RecordedModel {
 
     fn usage_ceiling(&self, request: &ChatRequest) -> UsageCeiling {
         self.model.usage_ceiling(request)
+    }
+
+    fn check_tools(&self, tools: &[ToolDefinition]) -> Vec<(String, String)> {
+        self.model.check_tools(tools)
     }
 
     /// A call fails (`ErrorKind::Config`) if its exchange cannot be written: a gap in the recording

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub use crate::message::{Message, Part, Parts, Role};
+pub use crate::message::{Arguments, Message, OpaquePart, Part, Parts, Role, ToolCall, ToolResult};
+pub use crate::sampling::{ExtraHeaders, ReasoningEffort, Sampling};
+pub use crate::tool::{ToolChoice, ToolDefinition};
 
 /// A request to a model.
 #[derive(Debug, Clone)]
@@ -18,7 +20,7 @@ pub struct ChatRequest {
     pub messages: Vec<Message>,
     /// The structure of the answer; `None` asks for free text.
     pub output: Option<OutputFormat>,
-    /// 0 to 1.
+    /// 0 to 2; the most that a model takes may be 1.
     pub temperature: Option<f64>,
     /// Above 0.
     pub max_tokens: Option<u32>,
@@ -28,6 +30,15 @@ pub struct ChatRequest {
     pub stream: bool,
     /// W3C `traceparent` of the call, for the model's server.
     pub trace_parent: Option<String>,
+    /// What the model may call; empty offers nothing. With [`output`](Self::output) as well, the
+    /// answer's structure is asked for beside the tools, which not every model manages.
+    pub tools: Arc<[ToolDefinition]>,
+    /// Whether it must call one.
+    pub tool_choice: ToolChoice,
+    /// Further settings.
+    pub sampling: Sampling,
+    /// Headers of the caller's own, sent beside the provider's.
+    pub extra_headers: ExtraHeaders,
 }
 
 /// The structure of the requested answer.
@@ -87,6 +98,39 @@ pub struct ChatReply {
     pub provider: String,
     /// Cost in US dollars; `None` if the model has no known price.
     pub cost_usd: Option<f64>,
+    /// The tools that the model calls, in its order. Ids are unique in the reply.
+    pub calls: Vec<ToolCall>,
+    /// What only the provider understands and wants back.
+    pub opaque: Vec<OpaquePart>,
+}
+
+impl ChatReply {
+    /// The reply as a turn of the conversation, to be sent with the results of its calls: what
+    /// belongs to no call, the text, and each call behind what belongs to it.
+    pub fn turn(&self) -> Message {
+        let text = match &self.content {
+            Content::Text(text) => text.clone(),
+            Content::Json(value) => value.to_string(),
+        };
+        let add_opaque = |parts: &mut Vec<Part>, call: Option<&str>| {
+            let opaque = self.opaque.iter();
+            let opaque = opaque.filter(|opaque| opaque.of_call.as_deref() == call);
+            parts.extend(opaque.cloned().map(Part::Opaque));
+        };
+        let mut parts = Vec::new();
+        add_opaque(&mut parts, None);
+        if !text.is_empty() || self.calls.is_empty() {
+            parts.push(Part::Text(text));
+        }
+        for call in &self.calls {
+            add_opaque(&mut parts, Some(&call.id));
+            parts.push(Part::ToolCall(call.clone()));
+        }
+        Message {
+            role: Role::Assistant,
+            parts: parts.into(),
+        }
+    }
 }
 
 /// The answer's body.
@@ -126,7 +170,7 @@ pub enum FinishReason {
     Length,
     /// Prompt and answer together filled the model's context window.
     ContextWindow,
-    /// It called the tool that carries the structured answer.
+    /// It called tools, or the one that carries the structured answer.
     ToolCall,
     /// A content filter cut the answer off.
     ContentFilter,
@@ -142,4 +186,46 @@ pub enum Delta {
     Text(String),
     /// A sentence on how the request was changed, such as a setting that the model refuses.
     Warning(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_turn_of_a_reply_has_each_opaque_part_before_its_call() {
+        let call = |id: &str| ToolCall {
+            id: id.to_owned(),
+            name: "search".to_owned(),
+            arguments: Arguments::read(""),
+        };
+        let opaque = |of_call: Option<&str>| OpaquePart {
+            provider: "google".to_owned(),
+            of_call: of_call.map(str::to_owned),
+            value: Value::Null,
+        };
+        let mut reply = ChatReply {
+            content: Content::Text(String::new()),
+            usage: Usage::default(),
+            finish: FinishReason::ToolCall,
+            model: "m".to_owned(),
+            provider: "google".to_owned(),
+            cost_usd: None,
+            calls: vec![call("a"), call("b")],
+            opaque: vec![opaque(Some("b")), opaque(None)],
+        };
+        assert_eq!(
+            reply.turn().parts.to_vec(),
+            [
+                Part::Opaque(opaque(None)),
+                Part::ToolCall(call("a")),
+                Part::Opaque(opaque(Some("b"))),
+                Part::ToolCall(call("b")),
+            ]
+        );
+        reply.calls.clear();
+        reply.opaque.clear();
+        reply.content = Content::Json(serde_json::json!({"n": 1}));
+        assert_eq!(reply.turn(), Message::new(Role::Assistant, r#"{"n":1}"#));
+    }
 }

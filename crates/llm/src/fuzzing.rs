@@ -38,7 +38,7 @@ pub fn provider_reply(data: &[u8]) {
 }
 
 fn of<D: Dialect>(_: &D, cut: u8, reply: &[u8]) {
-    if let Ok(ending) = reading::whole::<D>(reply) {
+    if let Ok(ending) = reading::whole::<D>(reply, None) {
         read_content(&ending);
     }
     let whole = streamed::<D>([reply].into_iter());
@@ -81,7 +81,7 @@ fn read_content(ending: &ParsedReply) {
 fn streamed<'a, D: Dialect>(
     pieces: impl Iterator<Item = &'a [u8]>,
 ) -> (Result<ParsedReply, Fault>, String) {
-    let mut stream = ReplyStream::<D>::default();
+    let mut stream = ReplyStream::<D>::new(None);
     let mut shown = String::new();
     let mut emit = |text: &str| shown.push_str(text);
     for piece in pieces {

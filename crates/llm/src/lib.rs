@@ -15,15 +15,18 @@ mod large_integers;
 mod message;
 pub mod model;
 pub mod offline;
+mod part;
 mod playback;
 pub mod pricing;
 mod providers;
 mod reach;
 pub mod registry;
+mod sampling;
 pub mod scripted;
 mod secret;
 pub mod settings;
 pub mod tokens;
+mod tool;
 mod transport;
 
 pub use answer::why_no_object;

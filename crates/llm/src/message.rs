@@ -8,8 +8,12 @@
 use std::borrow::Cow;
 use std::ops::{Deref, DerefMut};
 
-/// One turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+use serde::{Deserialize, Serialize};
+
+pub use crate::part::{Arguments, OpaquePart, Part, ToolCall, ToolResult};
+
+/// One turn of a conversation. Stored turns of every version are read with this type.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Message {
     /// Who speaks.
     pub role: Role,
@@ -26,6 +30,14 @@ impl Message {
         }
     }
 
+    /// The user's turn that answers the calls of the turn before, in their order.
+    pub fn of_results(results: impl IntoIterator<Item = ToolResult>) -> Self {
+        Self {
+            role: Role::User,
+            parts: results.into_iter().map(Part::ToolResult).collect(),
+        }
+    }
+
     /// Its texts, joined.
     pub fn text(&self) -> Cow<'_, str> {
         match &*self.parts {
@@ -36,35 +48,21 @@ impl Message {
 }
 
 /// Who speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Instructions.
     System,
-    /// The caller.
+    /// The caller, and the results of the model's calls.
     User,
     /// The model.
     Assistant,
 }
 
-/// A part of a turn.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Part {
-    /// A text.
-    Text(String),
-}
-
-impl Part {
-    /// Its text; empty if it is not a text.
-    pub fn text(&self) -> &str {
-        match self {
-            Self::Text(text) => text,
-        }
-    }
-}
-
 /// The parts of a turn. A single part, as nearly every turn has, needs no allocation of its own.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// Serialised as a list.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "Vec<Part>", into = "Vec<Part>")]
 pub struct Parts(Kept);
 
 /// A single part is never in a list, so that equal parts compare as equal.
@@ -89,6 +87,15 @@ impl From<Vec<Part>> for Parts {
                 Kept::Several(parts)
             }
         })
+    }
+}
+
+impl From<Parts> for Vec<Part> {
+    fn from(parts: Parts) -> Self {
+        match parts.0 {
+            Kept::One(part) => vec![part],
+            Kept::Several(parts) => parts,
+        }
     }
 }
 
@@ -138,6 +145,53 @@ mod tests {
         assert_eq!(several.to_vec(), parts(&["a", "b"]));
         assert_ne!(message.parts, several);
         assert!(Parts::from(Vec::new()).is_empty());
+    }
+
+    /// T26: what a provider alone understands outlives a crash as it came.
+    #[test]
+    fn turns_are_read_back_as_they_were_stored() {
+        let call = |id: &str, arguments: &str| {
+            Part::ToolCall(ToolCall {
+                id: id.to_owned(),
+                name: "search".to_owned(),
+                arguments: Arguments::read(arguments),
+            })
+        };
+        let opaque = Part::Opaque(OpaquePart {
+            provider: "google".to_owned(),
+            of_call: Some("call_1".to_owned()),
+            value: serde_json::json!({"z": "sig==", "a": 1.50}),
+        });
+        let turn = Message {
+            role: Role::Assistant,
+            parts: vec![
+                Part::Text("Let me see.".to_owned()),
+                opaque,
+                call("call_1", r#"{"z": 1, "a": "2"}"#),
+                call("call_2", r#"{"z": "#),
+            ]
+            .into(),
+        };
+        let stored = serde_json::to_string(&turn).unwrap();
+        assert_eq!(
+            stored,
+            r#"{"role":"assistant","parts":[{"type":"text","text":"Let me see."},{"type":"opaque","provider":"google","of_call":"call_1","value":{"z":"sig==","a":1.5}},{"type":"tool_call","id":"call_1","name":"search","arguments":{"z":1,"a":"2"}},{"type":"tool_call","id":"call_2","name":"search","arguments":"{\"z\": "}]}"#
+        );
+        let read: Message = serde_json::from_str(&stored).unwrap();
+        assert_eq!(read, turn);
+        assert_eq!(serde_json::to_string(&read).unwrap(), stored);
+        let results = Message::of_results([ToolResult {
+            call_id: "call_1".to_owned(),
+            name: "search".to_owned(),
+            content: "no such file".to_owned(),
+            is_error: true,
+        }]);
+        let stored = serde_json::to_string(&results).unwrap();
+        assert_eq!(
+            serde_json::from_str::<Message>(&stored).unwrap(),
+            results,
+            "{stored}"
+        );
     }
 
     #[test]

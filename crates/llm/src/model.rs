@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::Error;
-use crate::chat::{ChatReply, ChatRequest, Delta};
+use crate::chat::{ChatReply, ChatRequest, Delta, ToolDefinition};
 use crate::error::ErrorKind;
 use crate::tokens::{LARGEST_ENVELOPE, UsageCeiling};
 
@@ -81,6 +81,12 @@ pub trait ChatModel: Send + Sync + std::fmt::Debug {
     /// The most tokens that a call can take, before it is made.
     fn usage_ceiling(&self, request: &ChatRequest) -> UsageCeiling {
         UsageCeiling::of(request, LARGEST_ENVELOPE, request.max_tokens)
+    }
+
+    /// The names of tools that are known to be refused by the provider, each with the reason.
+    /// Does no I/O.
+    fn check_tools(&self, _tools: &[ToolDefinition]) -> Vec<(String, String)> {
+        Vec::new()
     }
 
     /// Makes one attempt, without retries. Dropping the future aborts the HTTP call. `on_delta`

@@ -190,6 +190,8 @@ impl ChatModel for ScriptedModel {
             model: "replies".to_owned(),
             provider: "scripted".to_owned(),
             cost_usd: Some(0.0),
+            calls: Vec::new(),
+            opaque: Vec::new(),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::chat::{ChatRequest, Content, Part, Usage};
+use crate::chat::{ChatRequest, Content, Part, ToolCall, ToolDefinition, Usage};
 
 /// Most tokens that an answer is assumed to have if no limit is sent.
 pub const DEFAULT_ANSWER_TOKENS: u32 = 4_096;
@@ -16,6 +16,12 @@ const ENVELOPE: u64 = 8;
 /// Most tokens that a provider adds to a prompt: a chat template with its own instructions.
 pub(crate) const LARGEST_ENVELOPE: u64 = 256;
 
+/// Estimate of what surrounds a call, a result or the definition of a tool, in tokens.
+const PART_ENVELOPE: u64 = 6;
+
+/// Most tokens that surround a call, a result or the definition of a tool.
+const LARGEST_PART_ENVELOPE: u64 = 64;
+
 /// The most tokens that a call can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UsageCeiling {
@@ -28,12 +34,13 @@ pub struct UsageCeiling {
 impl UsageCeiling {
     /// `envelope` is what the provider puts around a prompt, `answer_limit` the limit that is sent.
     pub(crate) fn of(request: &ChatRequest, envelope: u64, answer_limit: Option<u32>) -> Self {
-        let messages: u64 = parts(request).map(|part| bytes(part.text().len())).sum();
+        let messages: u64 = parts(request).map(part_bytes).sum();
         // A schema may be sent twice: as such, and in words.
         let schema = request.output.as_ref();
         let schema = schema.map_or(0, |output| 2 * json_bytes(&output.schema));
+        let tools: u64 = request.tools.iter().map(tool_bytes).sum();
         Self {
-            input_tokens: messages + schema + envelope,
+            input_tokens: messages + schema + tools + envelope,
             output_tokens: answer_limit.unwrap_or(DEFAULT_ANSWER_TOKENS).into(),
         }
     }
@@ -55,15 +62,23 @@ pub(crate) struct Reported {
 impl Reported {
     /// What the call took. A count that is missing, 0 although there was a text, or beyond reason
     /// is estimated.
-    pub(crate) fn or_estimate(self, request: &ChatRequest, answer: &Content) -> Usage {
+    pub(crate) fn or_estimate(
+        self,
+        request: &ChatRequest,
+        answer: &Content,
+        calls: &[ToolCall],
+    ) -> Usage {
         let input = self.input_tokens.filter(is_plausible);
         let output = self.output_tokens.filter(is_plausible);
         Usage {
             input_tokens: input.unwrap_or_else(|| estimate_prompt(request)),
             cached_tokens: self.cached_tokens.filter(is_plausible).unwrap_or(0),
-            output_tokens: output.unwrap_or_else(|| match answer {
-                Content::Text(text) => estimate(text),
-                Content::Json(value) => estimate(&value.to_string()),
+            output_tokens: output.unwrap_or_else(|| {
+                let text = match answer {
+                    Content::Text(text) => estimate(text),
+                    Content::Json(value) => estimate(&value.to_string()),
+                };
+                text + calls.iter().map(estimate_call).sum::<u64>()
             }),
             is_estimated: input.is_none() || output.is_none(),
         }
@@ -115,10 +130,55 @@ pub fn estimate(text: &str) -> u64 {
 
 /// About as many tokens as a prompt has, the schema of its answer included.
 pub fn estimate_prompt(request: &ChatRequest) -> u64 {
-    let messages: u64 = parts(request).map(|part| estimate(part.text())).sum();
+    let messages: u64 = parts(request).map(estimate_part).sum();
     let schema = request.output.as_ref();
     let schema = schema.map_or(0, |output| estimate(&output.schema.to_string()));
-    messages + schema + ENVELOPE
+    let tools = request.tools.iter().map(|tool| {
+        let description = tool.description.as_deref().unwrap_or_default();
+        estimate(&tool.name)
+            + estimate(description)
+            + estimate(&tool.schema.to_string())
+            + PART_ENVELOPE
+    });
+    messages + schema + tools.sum::<u64>() + ENVELOPE
+}
+
+/// About as many tokens as a part has.
+pub(crate) fn estimate_part(part: &Part) -> u64 {
+    match part {
+        Part::Text(text) => estimate(text),
+        Part::ToolCall(call) => estimate_call(call),
+        Part::ToolResult(result) => estimate(&result.content) + PART_ENVELOPE,
+        Part::Opaque(opaque) => estimate(&opaque.value.to_string()),
+    }
+}
+
+fn estimate_call(call: &ToolCall) -> u64 {
+    estimate(&call.name) + estimate(&call.arguments.text()) + PART_ENVELOPE
+}
+
+/// The most tokens of a part.
+fn part_bytes(part: &Part) -> u64 {
+    match part {
+        Part::Text(text) => bytes(text.len()),
+        Part::ToolCall(call) => {
+            bytes(call.id.len() + call.name.len() + call.arguments.text().len())
+                + LARGEST_PART_ENVELOPE
+        }
+        Part::ToolResult(result) => {
+            bytes(result.call_id.len() + result.name.len() + result.content.len())
+                + LARGEST_PART_ENVELOPE
+        }
+        Part::Opaque(opaque) => json_bytes(&opaque.value),
+    }
+}
+
+/// The most tokens of a tool's definition.
+fn tool_bytes(tool: &ToolDefinition) -> u64 {
+    let description = tool.description.as_deref().unwrap_or_default();
+    bytes(tool.name.len() + description.len())
+        + 2 * json_bytes(&tool.schema)
+        + LARGEST_PART_ENVELOPE
 }
 
 /// All parts of a request, in their order.

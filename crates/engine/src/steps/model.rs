@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lang::workflow::{LlmSettings, ModelNode, NodeId, Workflow};
-use llm::chat::{ChatRequest, Message, OutputFormat, Part, Role};
+use llm::chat::{
+    ChatRequest, ExtraHeaders, Message, OutputFormat, Part, Role, Sampling, ToolChoice,
+};
 use llm::model::{ModelSpec, Models};
 
 use crate::backoff;
@@ -79,6 +81,10 @@ impl Kind for ModelPlan {
             timeout: settings.timeout,
             stream: context.stream,
             trace_parent: None,
+            tools: Arc::default(),
+            tool_choice: ToolChoice::default(),
+            sampling: Sampling::default(),
+            extra_headers: ExtraHeaders::default(),
         };
         if execution.was_in_flight {
             usage.add(&paid_call::book_interrupted(
@@ -130,9 +136,10 @@ impl Kind for ModelPlan {
                         context
                             .capture
                             .learn_quoted(execution.node, rejected.answer());
-                        let Part::Text(text) = &mut request.messages[0].parts[0];
-                        text.truncate(prompt_length);
-                        text.push_str(&repair::remark(&rejected));
+                        if let Some(Part::Text(text)) = request.messages[0].parts.first_mut() {
+                            text.truncate(prompt_length);
+                            text.push_str(&repair::remark(&rejected));
+                        }
                         (rejected.reason, Duration::ZERO)
                     }
                 },

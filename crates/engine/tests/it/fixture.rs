@@ -328,6 +328,8 @@ impl ChatModel for FakeModel {
             model: "model".to_owned(),
             provider: "fake".to_owned(),
             cost_usd: answer.cost_usd,
+            calls: Vec::new(),
+            opaque: Vec::new(),
         })
     }
 }

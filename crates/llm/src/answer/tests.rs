@@ -279,6 +279,8 @@ fn beside(body: Body, aside: FallbackText, finish: FinishReason) -> Content {
         finish,
         reason: None,
         model: None,
+        calls: Vec::new(),
+        opaque: Vec::new(),
     };
     answer.content(Some(&output(&["result"])))
 }

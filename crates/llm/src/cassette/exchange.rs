@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Error;
-use crate::chat::{ChatReply, ChatRequest, Content, FinishReason, Message, Part, Role, Usage};
+use crate::chat::{
+    ChatReply, ChatRequest, Content, FinishReason, Message, OpaquePart, Part, Parts, Role,
+    ToolCall, Usage,
+};
 use crate::error::ErrorKind;
 
 /// A question and its answer or error.
@@ -43,13 +46,7 @@ pub(super) struct RecordedMessage {
 #[serde(rename_all = "snake_case")]
 enum RecordedParts {
     Text(String),
-    Parts(Vec<RecordedPart>),
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum RecordedPart {
-    Text { text: String },
+    Parts(Parts),
 }
 
 impl RecordedMessage {
@@ -58,7 +55,7 @@ impl RecordedMessage {
             role: message.role,
             content: match &*message.parts {
                 [Part::Text(text)] => RecordedParts::Text(text.clone()),
-                parts => RecordedParts::Parts(parts.iter().map(RecordedPart::of).collect()),
+                _ => RecordedParts::Parts(message.parts.clone()),
             },
         }
     }
@@ -66,26 +63,11 @@ impl RecordedMessage {
     pub(super) fn message(&self) -> Message {
         let parts = match &self.content {
             RecordedParts::Text(text) => Part::Text(text.clone()).into(),
-            RecordedParts::Parts(parts) => parts.iter().map(RecordedPart::part).collect(),
+            RecordedParts::Parts(parts) => parts.clone(),
         };
         Message {
             role: self.role,
             parts,
-        }
-    }
-}
-
-/// The one place that translates parts, there and back.
-impl RecordedPart {
-    fn of(part: &Part) -> Self {
-        match part {
-            Part::Text(text) => Self::Text { text: text.clone() },
-        }
-    }
-
-    fn part(&self) -> Part {
-        match self {
-            Self::Text { text } => Part::Text(text.clone()),
         }
     }
 }
@@ -104,6 +86,10 @@ struct RecordedReply {
     finish: FinishReason,
     usage: Usage,
     cost_usd: Option<f64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    calls: Vec<ToolCall>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    opaque: Vec<OpaquePart>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -140,6 +126,8 @@ impl Exchange {
                     finish: reply.finish,
                     usage: reply.usage,
                     cost_usd: reply.cost_usd,
+                    calls: reply.calls.clone(),
+                    opaque: reply.opaque.clone(),
                 };
                 (
                     reply.provider.as_str(),
@@ -185,6 +173,8 @@ impl Exchange {
                 model: self.model.clone(),
                 provider: self.provider.clone(),
                 cost_usd: answered.cost_usd,
+                calls: answered.calls.clone(),
+                opaque: answered.opaque.clone(),
             }),
             Outcome::Error(failed) => Err(Error {
                 status: failed.status,

@@ -77,6 +77,8 @@ impl ChatModel for OfflineModel {
             model: self.name.trim_start_matches("offline/").to_owned(),
             provider: PROVIDER.to_owned(),
             cost_usd: Some(0.0),
+            calls: Vec::new(),
+            opaque: Vec::new(),
         })
     }
 }

@@ -4,6 +4,7 @@
 
 pub(crate) mod anthropic;
 mod base;
+mod calls;
 mod detour;
 mod fault;
 pub(crate) mod google;
@@ -15,10 +16,12 @@ pub(crate) mod ollama;
 pub(crate) mod openai;
 pub(crate) mod partial;
 pub(crate) mod reading;
+mod references;
 pub(crate) mod refusal;
 mod schema;
 #[cfg(test)]
 pub(crate) mod test_request;
+pub(crate) mod tools;
 mod wording_search;
 
 use std::fmt::Debug;
@@ -32,6 +35,7 @@ use crate::transport::frames::Framing;
 use detour::Detour;
 pub(crate) use fault::Fault;
 use partial::{Emit, PartialAnswer};
+use tools::{Setting, Tools};
 
 /// One provider's wire format.
 pub(crate) trait Dialect: Debug + Send + Sync + 'static {
@@ -69,6 +73,12 @@ pub(crate) trait Dialect: Debug + Send + Sync + 'static {
     /// The schema as it is sent.
     fn fit(schema: &Value) -> Self::Schemas;
 
+    /// The schema of a tool's arguments as it is sent.
+    fn fit_tool(schema: &Value) -> Value;
+
+    /// Settings that the provider does not have.
+    const MISSING: &'static [Setting];
+
     /// The limit of answer tokens that is sent; `None` if none is.
     fn answer_limit(request: &ChatRequest) -> Option<u32> {
         request.max_tokens
@@ -79,6 +89,7 @@ pub(crate) trait Dialect: Debug + Send + Sync + 'static {
         model: &str,
         request: &ChatRequest,
         schemas: Option<&Self::Schemas>,
+        tools: &Tools<'_>,
         wording: Self::Wording,
     ) -> serde_json::Result<Vec<u8>>;
 

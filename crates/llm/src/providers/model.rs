@@ -14,12 +14,16 @@ use super::base;
 use super::detour::{RefusedFeature, RequestFeatures};
 use super::learned::LearnedDetours;
 use super::names::PlainNames;
+use super::partial::Offer;
 use super::reading::{self, ReplyStream};
 use super::schema::SchemaCache;
+use super::tools::{ToolShape, Tools, left_out};
 use super::wording_search::WordingSearch;
 use super::{Dialect, refusal};
 use crate::Error;
-use crate::chat::{AnswerFilter, ChatReply, ChatRequest, Content, Delta, Usage};
+use crate::chat::{
+    AnswerFilter, ChatReply, ChatRequest, Content, Delta, Part, ToolDefinition, Usage,
+};
 use crate::error::ErrorKind;
 use crate::model::ChatModel;
 use crate::pricing::PriceTable;
@@ -44,6 +48,8 @@ pub(crate) struct HttpModel<D: Dialect> {
     dialect: D,
     /// By the schema of the requested answer.
     shapes: SchemaCache<Shape<D>>,
+    /// By the schema of a tool.
+    tool_shapes: SchemaCache<ToolShape>,
     /// For requests without a schema.
     learned: Mutex<LearnedDetours>,
     clock: Arc<dyn Clock>,
@@ -169,6 +175,7 @@ impl<D: Dialect> HttpModel<D> {
             secrets,
             dialect,
             shapes: SchemaCache::default(),
+            tool_shapes: SchemaCache::default(),
             learned: Mutex::default(),
             clock,
             transport,
@@ -189,6 +196,16 @@ impl<D: Dialect> HttpModel<D> {
             .as_ref()
             .map(|output| self.shapes.get(&output.schema, Shape::new));
         let shape = shape.as_deref();
+        let tools = self.tools(request);
+        if let Some((tool, why)) = tools.faults().into_iter().next() {
+            return Err(self.error(
+                ErrorKind::Config,
+                &format!("the tool `{tool}` cannot be offered: {why}"),
+            ));
+        }
+        for warning in left_out(self.provider, D::MISSING, request) {
+            on_delta(Delta::Warning(warning));
+        }
         let has_odd_names = shape.is_some_and(|shape| shape.renamed.is_some());
         let learned = shape.map_or(&self.learned, |shape| &shape.learned);
         let features = RequestFeatures::of(request, has_odd_names);
@@ -196,15 +213,21 @@ impl<D: Dialect> HttpModel<D> {
         loop {
             let wording = search.wording();
             let schemas = shape.map(|shape| shape.schemas(wording));
-            let body = D::body(&self.model, request, schemas, wording).map_err(|error| {
-                self.error(
-                    ErrorKind::BadRequest,
-                    &format!("the request cannot be written as JSON: {error}"),
-                )
-            })?;
+            let body =
+                D::body(&self.model, request, schemas, &tools, wording).map_err(|error| {
+                    self.error(
+                        ErrorKind::BadRequest,
+                        &format!("the request cannot be written as JSON: {error}"),
+                    )
+                })?;
             let mut answer = self
                 .transport
-                .post(endpoint, body, trace_parent.as_ref())
+                .post(
+                    endpoint,
+                    body,
+                    trace_parent.as_ref(),
+                    &request.extra_headers,
+                )
                 .await
                 .map_err(|broken| self.broken(&broken))?;
             let status = answer.status;
@@ -226,7 +249,9 @@ impl<D: Dialect> HttpModel<D> {
                 }
                 if refusal.answer.is_none() {
                     if let Err((refusal, retry_after)) = search.refused((refusal, retry_after)) {
-                        return Err(refusal.into_error(self.subject(request), retry_after));
+                        let named = tools.named_in(&refusal.message).map(str::to_owned);
+                        let error = refusal.into_error(self.subject(request), retry_after);
+                        return Err(of_tool(error, named.as_deref()));
                     }
                     let status = status.as_u16();
                     tracing::debug!(
@@ -243,6 +268,7 @@ impl<D: Dialect> HttpModel<D> {
             {
                 *answer = names.restore(answer.take(), &output.schema);
             }
+            reply.calls.iter_mut().for_each(|call| tools.restore(call));
             // Several steps down the same ladder are one lesson for people.
             let mut learned: Vec<RefusedFeature> = search.answered(self.clock.elapsed()).collect();
             learned.dedup();
@@ -277,6 +303,23 @@ impl<D: Dialect> HttpModel<D> {
         }
     }
 
+    fn tools<'a>(&self, request: &'a ChatRequest) -> Tools<'a> {
+        Tools::of(request, |schema| {
+            self.tool_shapes.get(schema, ToolShape::new::<D>)
+        })
+    }
+
+    /// What the reply to a request may call.
+    fn offer(&self, request: &ChatRequest) -> Option<Offer> {
+        let parts = request.messages.iter().flat_map(|turn| turn.parts.iter());
+        (!request.tools.is_empty()).then(|| Offer {
+            provider: self.provider,
+            earlier_calls: parts
+                .filter(|part| matches!(part, Part::ToolCall(_)))
+                .count(),
+        })
+    }
+
     async fn read(
         &self,
         answer: transport::Answer,
@@ -292,7 +335,7 @@ impl<D: Dialect> HttpModel<D> {
             .into_bytes()
             .await
             .map_err(|broken| self.broken(&broken))?;
-        match reading::whole::<D>(&body.bytes) {
+        match reading::whole::<D>(&body.bytes, self.offer(request)) {
             Ok(ending) => self.ended(ending, request),
             Err(fault) => self.failed(fault, refusal::plain_text(&body.bytes), request),
         }
@@ -304,7 +347,7 @@ impl<D: Dialect> HttpModel<D> {
         request: &ChatRequest,
         on_delta: OnDelta<'_>,
     ) -> Result<ChatReply, Error> {
-        let mut stream = ReplyStream::<D>::default();
+        let mut stream = ReplyStream::<D>::new(self.offer(request));
         let mut emit = |text: &str| {
             if !text.is_empty() {
                 on_delta(Delta::Text(text.to_owned()));
@@ -331,6 +374,17 @@ impl<D: Dialect> HttpModel<D> {
             Ok(ending) => self.ended(ending, request),
             Err(fault) => self.failed(fault, None, request),
         }
+    }
+}
+
+/// Says whose fault a refused request is, where the refusal names one tool.
+fn of_tool(error: Error, tool: Option<&str>) -> Error {
+    match tool {
+        Some(tool) if error.kind == ErrorKind::BadRequest => Error {
+            message: format!("{} (because of the tool `{tool}`)", error.message),
+            ..error
+        },
+        _ => error,
     }
 }
 
@@ -366,6 +420,13 @@ impl<D: Dialect> ChatModel for HttpModel<D> {
 
     fn usage_ceiling(&self, request: &ChatRequest) -> UsageCeiling {
         UsageCeiling::of(request, D::ENVELOPE_TOKENS, D::answer_limit(request))
+    }
+
+    fn check_tools(&self, tools: &[ToolDefinition]) -> Vec<(String, String)> {
+        Tools::with(tools, |schema| {
+            self.tool_shapes.get(schema, ToolShape::new::<D>)
+        })
+        .faults()
     }
 
     async fn chat(&self, request: &ChatRequest, on_delta: OnDelta<'_>) -> Result<ChatReply, Error> {

@@ -1,5 +1,8 @@
 //! The parts of an answer that have been received, in any dialect.
 
+use serde_json::json;
+
+use super::calls::PartialCalls;
 use super::fault::Fault;
 use crate::answer::{Answer, Body, FallbackText};
 use crate::chat::FinishReason;
@@ -8,13 +11,28 @@ use crate::tokens::Reported;
 /// Passes a piece of the answer's text on.
 pub(crate) type Emit<'a> = &'a mut (dyn FnMut(&str) + Send);
 
+/// The tools that a reply may call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Offer {
+    /// Whose opaque parts the reply has.
+    pub(crate) provider: &'static str,
+    /// Calls earlier in the conversation, whose ids are taken.
+    pub(crate) earlier_calls: usize,
+}
+
 /// An answer that is being received.
 #[derive(Debug, Default)]
 pub(crate) struct PartialAnswer {
+    /// `None` if no tools were offered: then a call is that of the forced tool.
+    pub(crate) offer: Option<Offer>,
+    /// Calls of the offered tools.
+    pub(crate) calls: PartialCalls,
     pub(crate) text: StreamedText,
     /// Arguments of the forced tool call.
     pub(crate) arguments: StreamedText,
     pub(crate) reasoning: StreamedText,
+    /// The key under which the reasoning goes back with calls, if it does.
+    pub(crate) returned_reasoning: Option<&'static str>,
     pub(crate) refusal: StreamedText,
     /// Arguments of the forced tool call, already parsed.
     pub(crate) input: Option<serde_json::Value>,
@@ -99,23 +117,37 @@ impl StreamedText {
     pub(crate) fn is_empty(&self) -> bool {
         self.text.is_empty() && self.half.is_none()
     }
+
+    /// Whether this is the text so far.
+    pub(crate) fn is(&self, text: &str) -> bool {
+        self.half.is_none() && self.text == text
+    }
+
+    /// Bytes so far.
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
+    }
 }
 
 impl PartialAnswer {
     /// Whether any part of an answer has arrived.
     pub(crate) fn has_text(&self) -> bool {
-        self.input.is_some() || !self.text.is_empty() || !self.arguments.is_empty()
+        self.input.is_some()
+            || !self.text.is_empty()
+            || !self.arguments.is_empty()
+            || !self.calls.is_empty()
     }
 
     /// Bytes of all its texts.
     pub(crate) fn text_bytes(&self) -> usize {
         let texts = [&self.text, &self.arguments, &self.reasoning, &self.refusal];
-        texts.iter().map(|growing| growing.text.len()).sum()
+        let texts: usize = texts.iter().map(|growing| growing.len()).sum();
+        texts + self.calls.text_bytes()
     }
 
     /// The received parts as an answer. Without a finish reason it is `Other`.
-    pub(crate) fn into_answer(self) -> Result<Answer, Fault> {
-        if self.text.is_empty() && self.arguments.is_empty() && !self.refusal.is_empty() {
+    pub(crate) fn into_answer(mut self) -> Result<Answer, Fault> {
+        if !self.has_text() && !self.refusal.is_empty() {
             return Err(Fault::Filtered(self.refusal.into_text()));
         }
         let finish = self.finish.unwrap_or(FinishReason::Other);
@@ -123,6 +155,9 @@ impl PartialAnswer {
         let is_call = self.input.is_some() || !arguments.is_empty();
         // Without a brace there is nothing to be found in it.
         let reasoning = self.reasoning.into_text();
+        if let Some(key) = self.returned_reasoning.filter(|_| !self.calls.is_empty()) {
+            self.calls.keep(json!({ key: reasoning }), false);
+        }
         let aside = if is_call && text.contains('{') {
             FallbackText::Text(text.clone())
         } else if !is_call && text.trim().is_empty() && reasoning.contains('{') {
@@ -135,11 +170,14 @@ impl PartialAnswer {
             None if is_call => Body::Text(arguments),
             None => Body::Text(text),
         };
-        // Forced calls end with `stop` on OpenAI itself.
-        let finish = if is_call && finish == FinishReason::Stop {
-            FinishReason::ToolCall
-        } else {
-            finish
+        let (calls, opaque) = match self.offer {
+            Some(offer) => self.calls.finish(offer.provider, offer.earlier_calls),
+            None => (Vec::new(), Vec::new()),
+        };
+        // Forced calls end with `stop` on OpenAI itself, and all calls do on many servers.
+        let finish = match finish {
+            FinishReason::Stop if is_call || !calls.is_empty() => FinishReason::ToolCall,
+            finish => finish,
         };
         Ok(Answer {
             body,
@@ -148,6 +186,8 @@ impl PartialAnswer {
             finish,
             reason: self.reason,
             model: self.model,
+            calls,
+            opaque,
         })
     }
 }

@@ -4,7 +4,7 @@
 use std::marker::PhantomData;
 
 use super::lenient::{documents, parse};
-use super::partial::{Emit, PartialAnswer};
+use super::partial::{Emit, Offer, PartialAnswer};
 use super::{Dialect, Fault, refusal};
 use crate::answer::Answer;
 use crate::chat::FinishReason;
@@ -31,17 +31,21 @@ pub(crate) struct ParsedReply {
 }
 
 /// Reads an answer that came in one piece.
-pub(crate) fn whole<D: Dialect>(body: &[u8]) -> Result<ParsedReply, Fault> {
+pub(crate) fn whole<D: Dialect>(body: &[u8], offer: Option<Offer>) -> Result<ParsedReply, Fault> {
     let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
     let body = body.trim_ascii();
     if is_event_stream(body) {
-        let mut stream = ReplyStream::<D>::of(Mode::Frames(Frames::new(Framing::ServerSentEvents)));
+        let mut stream =
+            ReplyStream::<D>::of(Mode::Frames(Frames::new(Framing::ServerSentEvents)), offer);
         if stream.push(body, &mut |_| {})? {
             return stream.finish();
         }
         return stream.end(&mut |_| {});
     }
-    let mut partial = PartialAnswer::default();
+    let mut partial = PartialAnswer {
+        offer,
+        ..PartialAnswer::default()
+    };
     let (count, _) = read_all::<D>(&mut partial, body, &mut |_| {})?;
     if partial.finish.is_none() {
         if partial.is_whole && count == 1 {
@@ -139,17 +143,19 @@ enum Mode {
     Whole(Vec<u8>),
 }
 
-impl<D: Dialect> Default for ReplyStream<D> {
-    fn default() -> Self {
-        Self::of(Mode::Unknown(Vec::new()))
-    }
-}
-
 impl<D: Dialect> ReplyStream<D> {
-    fn of(mode: Mode) -> Self {
+    /// The reply to a request that offered these tools.
+    pub(crate) fn new(offer: Option<Offer>) -> Self {
+        Self::of(Mode::Unknown(Vec::new()), offer)
+    }
+
+    fn of(mode: Mode, offer: Option<Offer>) -> Self {
         Self {
             mode,
-            partial: PartialAnswer::default(),
+            partial: PartialAnswer {
+                offer,
+                ..PartialAnswer::default()
+            },
             said: None,
             event_bytes: 0,
             dialect: PhantomData,
@@ -227,7 +233,7 @@ impl<D: Dialect> ReplyStream<D> {
         match &mut self.mode {
             Mode::Unknown(seen) | Mode::Whole(seen) if !seen.is_empty() => {
                 // Half a document at the end of the body is a cut stream, not a foreign protocol.
-                return whole::<D>(seen).map_err(|fault| match fault {
+                return whole::<D>(seen, self.partial.offer).map_err(|fault| match fault {
                     Fault::Malformed(_) if seen.trim_ascii().first() == Some(&b'{') => {
                         Fault::Truncated
                     }

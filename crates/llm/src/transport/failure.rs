@@ -114,7 +114,12 @@ impl Subject<'_> {
 
 fn texts(messages: &[Message]) -> impl Iterator<Item = &str> {
     let parts = messages.iter().flat_map(|message| message.parts.iter());
-    parts.map(Part::text)
+    parts.map(|part| match part {
+        Part::Text(text) => text,
+        Part::ToolResult(result) => &result.content,
+        // The model's own words.
+        Part::ToolCall(_) | Part::Opaque(_) => "",
+    })
 }
 
 /// Phrases that say that the account has no credit left.

@@ -31,6 +31,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use url::Url;
 
 use crate::Error;
+use crate::chat::ExtraHeaders;
 use crate::error::ErrorKind;
 use crate::reach::{NotAllowed, Reach};
 use crate::settings::Settings;
@@ -166,6 +167,7 @@ impl Transport {
         to: &Endpoint,
         body: Vec<u8>,
         trace_parent: Option<&HeaderValue>,
+        extra: &ExtraHeaders,
     ) -> Result<Answer, TransportError> {
         let mut request = Request::new(Full::from(body));
         *request.method_mut() = Method::POST;
@@ -175,6 +177,7 @@ impl Transport {
             let name = HeaderName::from_static("traceparent");
             request.headers_mut().insert(name, parent.clone());
         }
+        extra.add_to(request.headers_mut());
         let client = if to.is_guarded {
             &self.guarded
         } else {

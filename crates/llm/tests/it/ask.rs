@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use llm::chat::{
-    AnswerFilter, ChatReply, ChatRequest, Content, Delta, Message, OutputFormat, Role,
+    AnswerFilter, ChatReply, ChatRequest, Content, Delta, ExtraHeaders, Message, OutputFormat,
+    Role, Sampling, ToolChoice,
 };
 use llm::model::{ModelSpec, Models};
 use llm::{Error, Registry, Settings};
@@ -21,6 +22,10 @@ pub(crate) fn free(prompt: &str) -> ChatRequest {
         timeout: Duration::from_secs(30),
         stream: false,
         trace_parent: None,
+        tools: Arc::default(),
+        tool_choice: ToolChoice::default(),
+        sampling: Sampling::default(),
+        extra_headers: ExtraHeaders::default(),
     }
 }
 

@@ -109,6 +109,8 @@ impl ChatModel for Actor {
             model: "actor".into(),
             provider: "test".into(),
             cost_usd: Some(0.25),
+            calls: Vec::new(),
+            opaque: Vec::new(),
         })
     }
 }

@@ -193,6 +193,8 @@ impl ChatModel for Handle {
             model: "model".to_owned(),
             provider: "fake".to_owned(),
             cost_usd: Some(0.5),
+            calls: Vec::new(),
+            opaque: Vec::new(),
         })
     }
 }

@@ -15,11 +15,21 @@ pub(super) fn conventional_inputs(
         return None;
     }
     let messages = request.messages.iter().filter_map(|message| {
-        let parts = message.parts.iter().map(|part| match part {
-            Part::Text(text) => {
-                let text = shown.prompt(node, text)?;
-                Some(json!({"type": "text", "content": text.as_str()}))
-            }
+        let parts = message.parts.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(shown.prompt(node, text).map(|text| {
+                json!({"type": "text", "content": text.as_str()})
+            })),
+            Part::ToolCall(call) => Some(shown.prompt(node, &call.arguments.text()).map(|text| {
+                json!({
+                    "type": "tool_call", "id": call.id, "name": call.name,
+                    "arguments": text.as_str(),
+                })
+            })),
+            Part::ToolResult(result) => Some(shown.prompt(node, &result.content).map(|text| {
+                json!({"type": "tool_call_response", "id": result.call_id, "response": text.as_str()})
+            })),
+            // Nothing that a reader could make sense of.
+            Part::Opaque(_) => None,
         });
         let parts = parts.collect::<Option<Vec<_>>>()?;
         Some(json!({"role": role(message.role), "parts": parts}))

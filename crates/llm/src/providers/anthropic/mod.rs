@@ -3,6 +3,7 @@
 
 mod reply;
 mod request;
+mod turns;
 mod wording;
 
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -11,10 +12,14 @@ use serde_json::Value;
 
 use super::detour::Detour;
 use super::partial::{Emit, PartialAnswer};
+use super::tools::{Setting, Tools};
 use super::{Dialect, Fault};
 use crate::chat::ChatRequest;
 use crate::transport::frames::Framing;
 use wording::Wording;
+
+/// Whose opaque parts are ours.
+const PROVIDER: &str = "anthropic";
 
 /// The dialect.
 #[derive(Debug, Default)]
@@ -65,13 +70,20 @@ impl Dialect for Anthropic {
         request::Schemas::fit(schema)
     }
 
+    fn fit_tool(schema: &Value) -> Value {
+        request::fit_tool(schema)
+    }
+
+    const MISSING: &'static [Setting] = &[Setting::Seed, Setting::NumCtx];
+
     fn body(
         model: &str,
         request: &ChatRequest,
         schemas: Option<&request::Schemas>,
+        tools: &Tools<'_>,
         wording: Wording,
     ) -> serde_json::Result<Vec<u8>> {
-        request::body(model, request, schemas, wording)
+        request::body(model, request, schemas, tools, wording)
     }
 
     fn read(partial: &mut PartialAnswer, document: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {

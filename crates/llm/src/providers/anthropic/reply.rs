@@ -1,9 +1,10 @@
 //! Anthropic's answers and stream events.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::chat::FinishReason;
 use crate::providers::Fault;
+use crate::providers::calls::CallPiece;
 use crate::providers::lenient::{Count, Document, List, Text, Word, is_something, object, parse};
 use crate::providers::partial::{Emit, PartialAnswer};
 use crate::providers::reading::check_for_error;
@@ -13,6 +14,8 @@ object! {
     /// A whole message, or one event of a stream.
     Message {
         kind: Word = "type",
+        /// Of the events of a block.
+        index: Count = "index",
         content: Option<List<Block>> = "content",
         stop_reason: Word = "stop_reason",
         model: Word = "model",
@@ -41,6 +44,12 @@ object! {
         text: Text = "text",
         thinking: Text = "thinking",
         input: Value = "input",
+        kind: Word = "type",
+        id: Word = "id",
+        name: Word = "name",
+        signature: Text = "signature",
+        /// Of thoughts that are not shown.
+        data: Text = "data",
     }
 }
 
@@ -49,6 +58,7 @@ object! {
         text: Text = "text",
         thinking: Text = "thinking",
         partial_json: Text = "partial_json",
+        signature: Text = "signature",
         stop_reason: Word = "stop_reason",
     }
 }
@@ -97,6 +107,7 @@ pub(super) fn read(
     partial.is_of_protocol |= kind == Some("message");
     document.start.usage.update(&mut partial.usage);
     document.usage.update(&mut partial.usage);
+    let (index, is_start) = (document.index.0, kind == Some("content_block_start"));
     let model = document.start.model.0.or(document.model.0);
     partial.model = model.or(partial.model.take());
     if let Some(blocks) = &document.content {
@@ -111,6 +122,10 @@ pub(super) fn read(
             .reasoning
             .push(&block.thinking.text, marker, &mut |_| {});
         partial.text.push(&block.text.text, marker, emit);
+        if partial.offer.is_some() {
+            take_block(partial, block, index.filter(|_| is_start), marker);
+            continue;
+        }
         match block.input {
             Value::String(text) => partial.arguments.push(&text, marker, emit),
             // Parallel calls are switched off; a second one would be a second answer.
@@ -125,9 +140,13 @@ pub(super) fn read(
         .reasoning
         .push(&delta.thinking.text, marker, &mut |_| {});
     partial.text.push(&delta.text.text, marker, emit);
-    partial
-        .arguments
-        .push(&delta.partial_json.text, marker, emit);
+    if partial.offer.is_some() {
+        take_delta(partial, &delta, index, marker);
+    } else {
+        partial
+            .arguments
+            .push(&delta.partial_json.text, marker, emit);
+    }
     let reason = delta.stop_reason.0.or(document.stop_reason.0);
     if let Some(reason) = reason {
         let finish = finish_reason(&reason);
@@ -135,6 +154,74 @@ pub(super) fn read(
         partial.reason = (finish == FinishReason::Other).then_some(reason);
     }
     Ok(kind == Some("message_stop"))
+}
+
+/// Keeps the call or the thoughts that a block is or begins.
+fn take_block(partial: &mut PartialAnswer, block: Block, index: Option<u64>, marker: Option<char>) {
+    match block.kind.as_deref() {
+        Some("tool_use") => {
+            let (id, name) = (
+                block.id.0.unwrap_or_default(),
+                block.name.0.unwrap_or_default(),
+            );
+            let input = match &block.input {
+                Value::String(text) => text.clone(),
+                // Of a block that begins: the input follows in pieces.
+                input if !is_something(input) => String::new(),
+                input => input.to_string(),
+            };
+            partial.calls.begin(&CallPiece {
+                index,
+                id: &id,
+                name: &name,
+                arguments: &input,
+                marker,
+            });
+        }
+        Some("thinking") => {
+            let (thinking, signature) = (block.thinking.text, block.signature.text);
+            let thoughts = json!({
+                "type": "thinking", "thinking": thinking, "signature": signature,
+            });
+            partial.calls.keep(thoughts, false);
+        }
+        Some("redacted_thinking") => {
+            let thoughts = json!({"type": "redacted_thinking", "data": block.data.text});
+            partial.calls.keep(thoughts, false);
+        }
+        _ => {}
+    }
+}
+
+/// Adds a piece to the block that it belongs to.
+fn take_delta(
+    partial: &mut PartialAnswer,
+    delta: &Delta,
+    index: Option<u64>,
+    marker: Option<char>,
+) {
+    if !delta.partial_json.text.is_empty() {
+        partial.calls.add(&CallPiece {
+            index,
+            arguments: &delta.partial_json.text,
+            marker,
+            ..CallPiece::default()
+        });
+    }
+    let pieces = [
+        ("thinking", &delta.thinking.text),
+        ("signature", &delta.signature.text),
+    ];
+    for (key, piece) in pieces {
+        if !piece.is_empty()
+            && let Some(Value::String(text)) = partial
+                .calls
+                .latest_kept()
+                .and_then(|thoughts| thoughts.get_mut(key))
+        {
+            text.push_str(piece);
+        }
+    }
 }
 
 fn finish_reason(reason: &str) -> FinishReason {
@@ -155,14 +242,14 @@ fn finish_reason(reason: &str) -> FinishReason {
     reason = "cases are written in place"
 )]
 mod tests {
-    use serde_json::json;
-
     use super::super::Anthropic;
     use super::*;
     use crate::answer::{Answer, Body, FallbackText};
     use crate::error::ErrorKind;
     use crate::providers::refusal::of_body as refusal;
-    use crate::providers::test_request::{read_stream, read_whole};
+    use crate::providers::test_request::{
+        calls_of, read_calls, read_stream, read_whole, stream_calls,
+    };
     use crate::transport::failure::Refusal;
 
     fn whole(body: &[u8]) -> Result<Answer, Fault> {
@@ -183,6 +270,8 @@ mod tests {
             finish,
             reason: (finish == FinishReason::Other).then(|| "pause_turn".to_owned()),
             model: Some("claude-haiku-4-5-20251001".to_owned()),
+            calls: Vec::new(),
+            opaque: Vec::new(),
         }
     }
 
@@ -349,5 +438,51 @@ mod tests {
             "messages: empty",
             ErrorKind::BadRequest,
         );
+    }
+
+    /// T26
+    #[test]
+    fn offered_tools_are_called_and_thoughts_are_kept() {
+        let thought = json!({"type": "thinking", "thinking": "why", "signature": "s=="});
+        let body = json!({
+            "type": "message", "role": "assistant", "model": "m", "stop_reason": "tool_use",
+            "content": [
+                thought, {"type": "text", "text": "Hm."},
+                {"type": "tool_use", "id": "a", "name": "get", "input": {"n": 1}},
+                {"type": "tool_use", "id": "b", "name": "put", "input": {}},
+            ],
+        });
+        let answer = read_calls::<Anthropic>("anthropic", &body.to_string());
+        assert_eq!(calls_of(&answer), [r#"a get {"n":1}"#, "b put {}"]);
+        assert_eq!(answer.opaque[0].value, thought);
+        assert_eq!(answer.body, Body::Text("Hm.".to_owned()));
+    }
+
+    #[test]
+    fn streamed_calls_and_thoughts_are_put_together() {
+        let events = [
+            START,
+            r#"{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}"#,
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"wh"}}"#,
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"y"}}"#,
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"s=="}}"#,
+            r#"{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"a","name":"get","input":{}}}"#,
+            r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"{\"n\""}}"#,
+            r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":":1}"}}"#,
+            r#"{"type":"content_block_start","index":2,"content_block":{"type":"tool_use","id":"b","name":"put","input":{}}}"#,
+            r#"{"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"output_tokens":9}}"#,
+            STOP,
+        ];
+        let body: String = events
+            .iter()
+            .map(|event| format!("data: {event}\n\n"))
+            .collect();
+        let (answer, emitted) = stream_calls::<Anthropic>("anthropic", &body);
+        assert_eq!(calls_of(&answer), [r#"a get {"n":1}"#, "b put {}"]);
+        assert_eq!(
+            answer.opaque[0].value,
+            json!({"type": "thinking", "thinking": "why", "signature": "s=="})
+        );
+        assert_eq!(emitted, "");
     }
 }

@@ -2,10 +2,13 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
+use super::turns::{CacheMark, Message, turn};
 use super::wording::{Structure, Wording};
-use crate::chat::{ChatRequest, Part, Role};
+use crate::chat::{self, ChatRequest, ReasoningEffort, Role};
 use crate::providers::schema::{self, Rules};
+use crate::providers::tools::Tools;
 
 /// The API insists on a limit; this one every model still sold allows.
 const DEFAULT_MAX_TOKENS: u32 = 8_192;
@@ -86,7 +89,7 @@ const FORMAT: Rules = Rules {
 /// An answer's schema as it is sent.
 #[derive(Debug)]
 pub(crate) struct Schemas {
-    tool: Value,
+    tool: Box<RawValue>,
     format: Value,
 }
 
@@ -95,10 +98,15 @@ impl Schemas {
         let mut format = schema::restrict(original, &FORMAT);
         schema::close(&mut format);
         Self {
-            tool: schema::restrict(original, &TOOL),
+            tool: to_raw_value(&fit_tool(original)).expect("a value has text keys"),
             format,
         }
     }
+}
+
+/// A tool's schema.
+pub(super) fn fit_tool(schema: &Value) -> Value {
+    schema::restrict(schema, &TOOL)
 }
 
 #[derive(Serialize)]
@@ -107,50 +115,50 @@ struct Body<'a> {
     max_tokens: u32,
     messages: Vec<Message<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    system: Option<String>,
+    system: Option<System>,
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
     /// Always said: servers that speak the dialect may stream unless told not to.
     stream: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tools: Option<[Tool<'a>; 1]>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Tool<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_choice: Option<ToolChoice<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     output_config: Option<OutputConfig<'a>>,
-}
-
-#[derive(Serialize)]
-struct Message<'a> {
-    role: Role,
-    content: Content<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    stop_sequences: &'a [String],
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Content<'a> {
-    /// What is a single text.
-    Text(&'a str),
-    Blocks(Vec<Block<'a>>),
+enum System {
+    Text(String),
+    /// With a mark, up to which the provider keeps what it read.
+    Marked([MarkedText; 1]),
 }
 
 #[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Block<'a> {
-    Text { text: &'a str },
+struct MarkedText {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    text: String,
+    cache_control: CacheMark,
 }
 
-/// A part of a turn: the one place that translates them.
-fn block(part: &Part) -> Block<'_> {
-    match part {
-        Part::Text(text) => Block::Text { text },
-    }
-}
-
-fn content(parts: &[Part]) -> Content<'_> {
-    match parts {
-        [Part::Text(text)] => Content::Text(text),
-        parts => Content::Blocks(parts.iter().map(block).collect()),
+impl System {
+    fn new(text: String, is_marked: bool) -> Self {
+        if is_marked {
+            Self::Marked([MarkedText {
+                kind: "text",
+                text,
+                cache_control: CacheMark::default(),
+            }])
+        } else {
+            Self::Text(text)
+        }
     }
 }
 
@@ -159,21 +167,28 @@ struct Tool<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a str>,
-    input_schema: &'a Value,
+    input_schema: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_control: Option<CacheMark>,
 }
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum ToolChoice<'a> {
+    Any,
     Tool {
         name: &'a str,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
         disable_parallel_tool_use: bool,
     },
 }
 
 #[derive(Serialize)]
 struct OutputConfig<'a> {
-    format: Format<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<Format<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effort: Option<ReasoningEffort>,
 }
 
 #[derive(Serialize)]
@@ -187,59 +202,94 @@ pub(super) fn body(
     model: &str,
     request: &ChatRequest,
     schemas: Option<&Schemas>,
+    tools: &Tools<'_>,
     wording: Wording,
 ) -> serde_json::Result<Vec<u8>> {
     let (instructions, turns): (Vec<_>, Vec<_>) = request
         .messages
         .iter()
         .partition(|message| message.role == Role::System);
+    // Conversations with tools send the same beginning again and again.
+    let has_tools = !tools.is_empty();
+    let mut messages: Vec<Message<'_>> = turns.into_iter().map(turn).collect();
+    if has_tools && let Some(last) = messages.last_mut() {
+        last.mark();
+    }
+    let system = (!instructions.is_empty()).then(|| {
+        let texts = instructions.iter().map(|message| message.text());
+        System::new(texts.collect::<Vec<_>>().join("\n\n"), has_tools)
+    });
     let mut body = Body {
         model,
         max_tokens: answer_limit(request),
-        messages: turns
-            .into_iter()
-            .map(|message| Message {
-                role: message.role,
-                content: content(&message.parts),
-            })
-            .collect(),
-        system: (!instructions.is_empty()).then(|| {
-            instructions
-                .iter()
-                .map(|message| message.text())
-                .collect::<Vec<_>>()
-                .join("\n\n")
-        }),
+        messages,
         temperature: wording.temperature.of(request.temperature),
         stream: request.stream,
-        tools: None,
-        tool_choice: None,
+        tools: offered(tools, system.is_none()),
+        system,
+        tool_choice: match tools.choice() {
+            chat::ToolChoice::Auto => None,
+            chat::ToolChoice::Required => Some(ToolChoice::Any),
+            chat::ToolChoice::Tool(name) => Some(ToolChoice::Tool {
+                name,
+                disable_parallel_tool_use: false,
+            }),
+        },
         output_config: None,
+        top_p: request.sampling.top_p,
+        stop_sequences: &request.sampling.stop,
     };
+    let mut format = None;
     if let (Some(output), Some(schemas)) = (&request.output, schemas) {
         match wording.structure {
             Structure::Tool => {
                 let (name, description) = (&*output.name, output.description.as_deref());
-                body.tools = Some([Tool {
+                // Beside other tools it must not be forced: they would never be called.
+                if !has_tools {
+                    body.tool_choice = Some(ToolChoice::Tool {
+                        name,
+                        disable_parallel_tool_use: true,
+                    });
+                }
+                body.tools.push(Tool {
                     name,
                     description,
                     input_schema: &schemas.tool,
-                }]);
-                body.tool_choice = Some(ToolChoice::Tool {
-                    name,
-                    disable_parallel_tool_use: true,
+                    cache_control: None,
                 });
             }
             Structure::Format => {
-                body.output_config = Some(OutputConfig {
-                    format: Format::JsonSchema {
-                        schema: &schemas.format,
-                    },
+                format = Some(Format::JsonSchema {
+                    schema: &schemas.format,
                 });
             }
         }
     }
+    let effort = request
+        .sampling
+        .reasoning_effort
+        .map(|effort| match effort {
+            ReasoningEffort::Minimal => ReasoningEffort::Low,
+            effort => effort,
+        });
+    body.output_config =
+        (format.is_some() || effort.is_some()).then_some(OutputConfig { format, effort });
     serde_json::to_vec(&body)
+}
+
+/// The tools, the last of them marked if nothing behind them can be.
+fn offered<'a>(tools: &'a Tools<'_>, is_marked: bool) -> Vec<Tool<'a>> {
+    let tools = tools.sent().map(|tool| Tool {
+        name: tool.name,
+        description: tool.description,
+        input_schema: tool.schema,
+        cache_control: None,
+    });
+    let mut tools: Vec<_> = tools.collect();
+    if is_marked && let Some(last) = tools.last_mut() {
+        last.cache_control = Some(CacheMark::default());
+    }
+    tools
 }
 
 #[cfg(test)]
@@ -247,8 +297,11 @@ pub(super) fn body(
 mod tests {
     use super::*;
     use crate::chat::Message;
+    use crate::providers::anthropic::Anthropic;
     use crate::providers::detour::Temperature;
-    use crate::providers::test_request::{free, in_parts, structured};
+    use crate::providers::test_request::{
+        after_calls, body_of, free, in_parts, offering, structured,
+    };
     use serde_json::json;
 
     #[track_caller]
@@ -257,7 +310,7 @@ mod tests {
             .output
             .as_ref()
             .map(|output| Schemas::fit(&output.schema));
-        let body = body("m", request, schemas.as_ref(), wording).unwrap();
+        let body = body("m", request, schemas.as_ref(), &Tools::default(), wording).unwrap();
         assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
     }
 
@@ -341,5 +394,51 @@ mod tests {
                 }}},
             }),
         );
+    }
+
+    /// T13, T25, T26: results come first, thoughts as they came, and the end of what will be sent
+    /// again is marked.
+    #[test]
+    fn calls_and_results() {
+        let thought = json!({"type": "thinking", "thinking": "why", "signature": "s=="});
+        let mut request = after_calls("anthropic", thought.clone(), None);
+        request.tool_choice = chat::ToolChoice::Required;
+        let mark = json!({"type": "ephemeral"});
+        let schema =
+            json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]});
+        assert_eq!(
+            body_of::<Anthropic>(&request, Wording::default()),
+            json!({
+                "model": "m", "max_tokens": 8192, "stream": false, "tool_choice": {"type": "any"},
+                "messages": [
+                    {"role": "user", "content": "Hi"},
+                    {"role": "assistant", "content": [
+                        thought, {"type": "text", "text": "Let me see."},
+                        {"type": "tool_use", "id": "a", "name": "get", "input": {"n": 1}},
+                        {"type": "tool_use", "id": "b", "name": "get", "input": {"INVALID_JSON": "{\"n\""}},
+                    ]},
+                    {"role": "user", "content": [
+                        {"type": "tool_result", "tool_use_id": "a", "content": "one"},
+                        {"type": "tool_result", "tool_use_id": "b", "content": "not JSON", "is_error": true},
+                        {"type": "text", "text": "Go on.", "cache_control": mark},
+                    ]},
+                ],
+                "tools": [{"name": "get", "description": "A tool.", "input_schema": schema, "cache_control": mark}],
+            })
+        );
+    }
+
+    #[test]
+    fn a_system_text_is_marked_behind_the_tools() {
+        let mut request = offering(&[("get", json!({"type": "object", "properties": {}}))]);
+        request
+            .messages
+            .insert(0, Message::new(Role::System, "Be brief."));
+        let body = body_of::<Anthropic>(&request, Wording::default());
+        assert_eq!(
+            body["system"],
+            json!([{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}])
+        );
+        assert_eq!(body["tools"][0].get("cache_control"), None);
     }
 }

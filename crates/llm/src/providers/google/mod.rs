@@ -3,6 +3,8 @@
 
 mod reply;
 mod request;
+mod tools;
+mod turns;
 mod wording;
 
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -11,10 +13,14 @@ use serde_json::Value;
 
 use super::detour::Detour;
 use super::partial::{Emit, PartialAnswer};
+use super::tools::{Setting, Tools};
 use super::{Dialect, Fault};
 use crate::chat::ChatRequest;
 use crate::transport::frames::Framing;
 use wording::Wording;
+
+/// Whose opaque parts are ours.
+const PROVIDER: &str = "google";
 
 /// The dialect.
 #[derive(Debug, Default)]
@@ -71,13 +77,20 @@ impl Dialect for Google {
         request::Schema::fit(schema)
     }
 
+    fn fit_tool(schema: &Value) -> Value {
+        tools::fit(schema)
+    }
+
+    const MISSING: &'static [Setting] = &[Setting::NumCtx];
+
     fn body(
         _model: &str,
         request: &ChatRequest,
         schema: Option<&request::Schema>,
+        tools: &Tools<'_>,
         wording: Wording,
     ) -> serde_json::Result<Vec<u8>> {
-        request::body(request, schema, wording.structure)
+        request::body(request, schema, tools, wording.structure)
     }
 
     fn read(partial: &mut PartialAnswer, document: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {

@@ -1,6 +1,6 @@
 //! Gemini's answers and stream events. A stream is a row of answers that each hold a piece.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::chat::FinishReason;
 use crate::providers::Fault;
@@ -39,12 +39,15 @@ object! {
         text: Text = "text",
         /// The text is the model's reasoning.
         thought: Flag = "thought",
-        call: Call = "functionCall",
+        call: Maybe<Call> = "functionCall",
+        signature: Word = "thoughtSignature" | "thought_signature",
     }
 }
 
 object! {
     Call {
+        id: Word = "id",
+        name: Word = "name",
         args: Value = "args",
     }
 }
@@ -113,8 +116,21 @@ pub(super) fn read(
         } else {
             partial.text.push(&part.text.text, marker, emit);
         }
-        if is_something(&part.call.args) {
-            partial.input.get_or_insert(part.call.args);
+        let is_call = part.call.0.is_some();
+        if let Some(call) = part.call.0 {
+            if partial.offer.is_some() {
+                let id = call.id.0.unwrap_or_default();
+                let name = call.name.0.unwrap_or_default();
+                partial.calls.add_whole(&id, &name, call.args);
+            } else if is_something(&call.args) {
+                partial.input.get_or_insert(call.args);
+            }
+        }
+        if partial.offer.is_some()
+            && let Some(signature) = part.signature.0
+        {
+            let signature = json!({ "thoughtSignature": signature });
+            partial.calls.keep(signature, is_call);
         }
     }
     if let Some(reason) = candidate.finish_reason.0 {
@@ -143,8 +159,6 @@ fn finish_reason(reason: &str) -> FinishReason {
     reason = "cases are written in place"
 )]
 mod tests {
-    use serde_json::json;
-
     use std::time::Duration;
 
     use super::super::Google;
@@ -152,7 +166,9 @@ mod tests {
     use crate::answer::{Answer, Body, FallbackText};
     use crate::error::ErrorKind;
     use crate::providers::refusal::of_body as refusal;
-    use crate::providers::test_request::{read_stream, read_whole};
+    use crate::providers::test_request::{
+        calls_of, read_calls, read_stream, read_whole, stream_calls,
+    };
     use crate::transport::failure::Refusal;
 
     fn whole(body: &[u8]) -> Result<Answer, Fault> {
@@ -173,6 +189,8 @@ mod tests {
             finish,
             reason: (finish == FinishReason::Other).then(|| "MALFORMED_FUNCTION_CALL".to_owned()),
             model: Some("gemini-2.5-flash-lite".to_owned()),
+            calls: Vec::new(),
+            opaque: Vec::new(),
         }
     }
 
@@ -317,5 +335,33 @@ mod tests {
         let body = json!([{"error": {"code": 503, "message": "Busy", "status": "UNAVAILABLE"}}])
             .to_string();
         assert_eq!(refusal(503, body.as_bytes()).message, "Busy");
+    }
+
+    /// T26: calls without ids and arguments are calls, and signatures are kept with them.
+    #[test]
+    fn offered_tools_are_called() {
+        let body = json!({"candidates": [{"finishReason": "STOP", "content": {"role": "model", "parts": [
+            {"text": "why", "thought": true},
+            {"functionCall": {"name": "get", "args": {"n": 1}}, "thoughtSignature": "s=="},
+            {"functionCall": {"name": "put"}},
+            {"text": "", "thoughtSignature": "t=="},
+        ]}}]});
+        let answer = read_calls::<Google>("google", &body.to_string());
+        assert_eq!(
+            calls_of(&answer),
+            [r#"call_1 get {"n":1}"#, "call_2 put {}"]
+        );
+        assert_eq!(answer.finish, FinishReason::ToolCall);
+        let opaque: Vec<_> = answer
+            .opaque
+            .iter()
+            .map(|opaque| (opaque.of_call.as_deref(), &opaque.value["thoughtSignature"]))
+            .collect();
+        assert_eq!(
+            opaque,
+            [(Some("call_1"), &json!("s==")), (None, &json!("t=="))]
+        );
+        let (streamed, _) = stream_calls::<Google>("google", &format!("data: {body}\n\n"));
+        assert_eq!(streamed, answer);
     }
 }

@@ -3,9 +3,12 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::tools::{DeclaredTools, ToolConfig, declare};
+use super::turns::{Content, Part, contents};
 use super::wording::Structure;
-use crate::chat::{self, ChatRequest, Role};
+use crate::chat::{ChatRequest, ReasoningEffort};
 use crate::providers::schema::{self, Rules};
+use crate::providers::tools::Tools;
 
 /// `responseSchema`, the subset of OpenAPI that every Gemini model takes.
 const OPEN_API: Rules = Rules {
@@ -30,7 +33,7 @@ const OPEN_API: Rules = Rules {
 };
 
 /// `responseJsonSchema`, a subset of JSON Schema that newer models take.
-const JSON_SCHEMA: Rules = Rules {
+pub(super) const JSON_SCHEMA: Rules = Rules {
     keywords: &[
         "type",
         "description",
@@ -123,29 +126,15 @@ struct Body<'a> {
     system_instruction: Option<Content<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     generation_config: Option<Config<'a>>,
-}
-
-#[derive(Serialize)]
-struct Content<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    role: Option<&'static str>,
-    parts: Vec<Part<'a>>,
-}
-
-#[derive(Serialize)]
-struct Part<'a> {
-    text: &'a str,
-}
-
-/// A part of a turn: the one place that translates them.
-fn part(part: &chat::Part) -> Part<'_> {
-    match part {
-        chat::Part::Text(text) => Part { text },
-    }
+    tools: Option<[DeclaredTools<'a>; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_config: Option<ToolConfig<'a>>,
 }
 
 #[derive(Serialize, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the names are the API's")]
 struct Config<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
@@ -157,17 +146,39 @@ struct Config<'a> {
     response_schema: Option<&'a Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     response_json_schema: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u32>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    stop_sequences: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking_config: Option<Thinking>,
+}
+
+#[derive(Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+struct Thinking {
+    thinking_level: ReasoningEffort,
 }
 
 /// The whole request. `schema` is there exactly when the request wants structure.
 pub(super) fn body(
     request: &ChatRequest,
     schema: Option<&Schema>,
+    tools: &Tools<'_>,
     structure: Structure,
 ) -> serde_json::Result<Vec<u8>> {
     let mut config = Config {
         temperature: request.temperature,
         max_output_tokens: request.max_tokens,
+        top_p: request.sampling.top_p,
+        seed: request.sampling.seed,
+        stop_sequences: &request.sampling.stop,
+        thinking_config: request
+            .sampling
+            .reasoning_effort
+            .map(|thinking_level| Thinking { thinking_level }),
         ..Config::default()
     };
     // Outlives the part that borrows it.
@@ -182,33 +193,19 @@ pub(super) fn body(
             }
             (Structure::Message, Schema::OpenApi(schema) | Schema::Json(schema)) => {
                 instruction = schema::instruction(&schema.to_string());
-                instructions.push(Part { text: &instruction });
+                instructions.push(Part::text(&instruction));
             }
         }
     }
-    let mut contents = Vec::with_capacity(request.messages.len());
-    for message in &request.messages {
-        let parts = message.parts.iter().map(part);
-        let role = match message.role {
-            Role::System => {
-                instructions.extend(parts);
-                continue;
-            }
-            Role::User => "user",
-            Role::Assistant => "model",
-        };
-        contents.push(Content {
-            role: Some(role),
-            parts: parts.collect(),
-        });
-    }
+    let contents = contents(&request.messages, &mut instructions);
+    let (tools, tool_config) = declare(tools);
     serde_json::to_vec(&Body {
         contents,
-        system_instruction: (!instructions.is_empty()).then_some(Content {
-            role: None,
-            parts: instructions,
-        }),
+        system_instruction: (!instructions.is_empty())
+            .then_some(Content::instruction(instructions)),
         generation_config: (config != Config::default()).then_some(config),
+        tools,
+        tool_config,
     })
 }
 
@@ -216,8 +213,9 @@ pub(super) fn body(
 #[expect(clippy::needless_pass_by_value, reason = "cases are written in place")]
 mod tests {
     use super::*;
-    use crate::chat::Message;
-    use crate::providers::test_request::{free, in_parts, structured};
+    use crate::chat::{Message, Role};
+    use crate::providers::google::{Google, Wording};
+    use crate::providers::test_request::{after_calls, body_of, free, in_parts, structured};
     use serde_json::json;
 
     #[track_caller]
@@ -226,7 +224,13 @@ mod tests {
             .output
             .as_ref()
             .map(|output| Schema::fit(&output.schema));
-        let body = body(request, schema.as_ref(), Structure::Schema).unwrap();
+        let body = body(
+            request,
+            schema.as_ref(),
+            &Tools::default(),
+            Structure::Schema,
+        )
+        .unwrap();
         assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
     }
 
@@ -297,7 +301,13 @@ mod tests {
         let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}});
         let request = structured(schema);
         let fitted = Schema::fit(&request.output.as_ref().unwrap().schema);
-        let body = body(&request, Some(&fitted), Structure::Message).unwrap();
+        let body = body(
+            &request,
+            Some(&fitted),
+            &Tools::default(),
+            Structure::Message,
+        )
+        .unwrap();
         assert_eq!(
             serde_json::from_slice::<Value>(&body).unwrap(),
             json!({
@@ -321,5 +331,34 @@ mod tests {
         let numbers =
             json!({"type": "object", "properties": {"n": {"type": "integer", "enum": [1, 2]}}});
         assert_eq!(Schema::fit(&numbers), Schema::Json(numbers));
+    }
+
+    /// T13, T25, T26: a signature goes back in the part of its call.
+    #[test]
+    fn calls_and_results() {
+        let mut request = after_calls("google", json!({"thoughtSignature": "s=="}), Some("a"));
+        request.tool_choice = crate::chat::ToolChoice::Tool("get".to_owned());
+        let schema =
+            json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]});
+        assert_eq!(
+            body_of::<Google>(&request, Wording::default()),
+            json!({
+                "contents": [
+                    {"role": "user", "parts": [{"text": "Hi"}]},
+                    {"role": "model", "parts": [
+                        {"text": "Let me see."},
+                        {"functionCall": {"id": "a", "name": "get", "args": {"n": 1}}, "thoughtSignature": "s=="},
+                        {"functionCall": {"id": "b", "name": "get", "args": {"INVALID_JSON": "{\"n\""}}},
+                    ]},
+                    {"role": "user", "parts": [
+                        {"functionResponse": {"id": "a", "name": "get", "response": {"output": "one"}}},
+                        {"functionResponse": {"id": "b", "name": "get", "response": {"error": "not JSON"}}},
+                        {"text": "Go on."},
+                    ]},
+                ],
+                "tools": [{"functionDeclarations": [{"name": "get", "description": "A tool.", "parametersJsonSchema": schema}]}],
+                "toolConfig": {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["get"]}},
+            })
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::HttpModel;
 use crate::Error;
 use crate::answer::{Answer, Body, FallbackText};
-use crate::chat::{ChatReply, ChatRequest, Content, FinishReason};
+use crate::chat::{Arguments, ChatReply, ChatRequest, Content, FinishReason, ToolCall};
 use crate::error::{ErrorKind, Spent};
 use crate::providers::reading::{MAX_SENTENCE, ParsedReply};
 use crate::providers::{Dialect, Fault};
@@ -62,13 +62,17 @@ impl<D: Dialect> HttpModel<D> {
             finish: FinishReason::Stop,
             reason: None,
             model: None,
+            calls: Vec::new(),
+            opaque: Vec::new(),
         };
         self.reply(answer, request)
     }
 
     fn reply(&self, mut answer: Answer, request: &ChatRequest) -> Result<ChatReply, Error> {
+        take_answer(&mut answer, request);
         let content = answer.content(request.output.as_ref());
         let cut = match &content {
+            _ if !answer.calls.is_empty() => false,
             Content::Text(text) => text.is_empty() || request.output.is_some(),
             Content::Json(_) => false,
         };
@@ -88,7 +92,7 @@ impl<D: Dialect> HttpModel<D> {
         };
         if let Some(error) = withheld {
             return Err(Error {
-                spent: Spent::Tokens(answer.usage.or_estimate(request, &content)),
+                spent: Spent::Tokens(answer.usage.or_estimate(request, &content, &answer.calls)),
                 ..error
             });
         }
@@ -96,7 +100,7 @@ impl<D: Dialect> HttpModel<D> {
     }
 
     fn with_content(&self, content: Content, answer: Answer, request: &ChatRequest) -> ChatReply {
-        let usage = answer.usage.or_estimate(request, &content);
+        let usage = answer.usage.or_estimate(request, &content, &answer.calls);
         ChatReply {
             content,
             usage,
@@ -107,6 +111,8 @@ impl<D: Dialect> HttpModel<D> {
                 .filter(|model| self.is_plain(model))
                 .unwrap_or_else(|| self.model.clone()),
             provider: self.provider.to_owned(),
+            calls: answer.calls,
+            opaque: answer.opaque,
         }
     }
 
@@ -198,10 +204,25 @@ impl<D: Dialect> HttpModel<D> {
             ErrorKind::ContentFilter => {
                 // Nothing of the answer came; the prompt was read.
                 let nothing = Content::Text(String::new());
-                Spent::Tokens(Reported::default().or_estimate(request, &nothing))
+                Spent::Tokens(Reported::default().or_estimate(request, &nothing, &[]))
             }
             _ => Spent::Unknown,
         };
         Error { spent, ..error }
+    }
+}
+
+/// Where the answer's structure is asked for as one more tool, its call is the answer.
+fn take_answer(answer: &mut Answer, request: &ChatRequest) {
+    let Some(output) = &request.output else {
+        return;
+    };
+    let is_answer = |call: &ToolCall| *call.name == *output.name;
+    if let Some(at) = answer.calls.iter().position(is_answer) {
+        let call = answer.calls.remove(at);
+        answer.body = match call.arguments {
+            Arguments::Object(arguments) => Body::Json(arguments.into()),
+            Arguments::Unreadable(text) => Body::Text(text),
+        };
     }
 }

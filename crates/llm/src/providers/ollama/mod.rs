@@ -11,10 +11,14 @@ use serde_json::Value;
 
 use super::detour::Detour;
 use super::partial::{Emit, PartialAnswer};
+use super::tools::{Setting, Tools};
 use super::{Dialect, Fault};
 use crate::chat::ChatRequest;
 use crate::transport::frames::Framing;
 use wording::Structure;
+
+/// Whose opaque parts are ours.
+const PROVIDER: &str = "ollama";
 
 /// The dialect.
 #[derive(Debug, Default)]
@@ -65,13 +69,20 @@ impl Dialect for Ollama {
         request::Schema::fit(schema)
     }
 
+    fn fit_tool(schema: &Value) -> Value {
+        request::fit_tool(schema)
+    }
+
+    const MISSING: &'static [Setting] = &[Setting::ToolChoice];
+
     fn body(
         model: &str,
         request: &ChatRequest,
         schema: Option<&request::Schema>,
+        tools: &Tools<'_>,
         structure: Structure,
     ) -> serde_json::Result<Vec<u8>> {
-        request::body(model, request, schema, structure)
+        request::body(model, request, schema, tools, structure)
     }
 
     fn read(partial: &mut PartialAnswer, document: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {

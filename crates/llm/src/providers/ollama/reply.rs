@@ -34,13 +34,15 @@ object! {
 
 object! {
     ToolCall {
+        id: Word = "id",
         function: Function = "function",
     }
 }
 
 object! {
     Function {
-        arguments: Text = "arguments",
+        name: Word = "name",
+        arguments: Value = "arguments",
     }
 }
 
@@ -68,11 +70,25 @@ pub(super) fn read(
             .reasoning
             .push(&message.thinking.text, marker, &mut |_| {});
         partial.text.push(&message.content.text, marker, emit);
-        if let Some(call) = message.tool_calls.0.into_iter().next()
+        if partial.offer.is_some() {
+            if !message.thinking.text.is_empty() {
+                partial.returned_reasoning = Some("thinking");
+            }
+            // Every call comes in one piece, whatever its index says.
+            for call in message.tool_calls.0 {
+                let id = call.id.0.unwrap_or_default();
+                let name = call.function.name.0.unwrap_or_default();
+                partial.calls.add_whole(&id, &name, call.function.arguments);
+            }
+        } else if let Some(call) = message.tool_calls.0.into_iter().next()
             && partial.arguments.is_empty()
         {
-            let arguments = &call.function.arguments.text;
-            partial.arguments.push(arguments, marker, emit);
+            let arguments = match call.function.arguments {
+                Value::String(text) => text,
+                Value::Null => String::new(),
+                arguments => arguments.to_string(),
+            };
+            partial.arguments.push(&arguments, marker, emit);
         }
     }
     partial.model = response.model.0.or(partial.model.take());
@@ -113,7 +129,7 @@ mod tests {
     use crate::answer::{Answer, Body, FallbackText};
     use crate::error::ErrorKind;
     use crate::providers::refusal::of_body as refusal;
-    use crate::providers::test_request::{read_stream, read_whole};
+    use crate::providers::test_request::{calls_of, read_stream, read_whole, stream_calls};
     use crate::transport::failure::Refusal;
 
     fn whole(body: &[u8]) -> Result<Answer, Fault> {
@@ -133,6 +149,8 @@ mod tests {
             finish,
             reason: None,
             model: Some("llama3.2".to_owned()),
+            calls: Vec::new(),
+            opaque: Vec::new(),
         }
     }
 
@@ -210,5 +228,26 @@ mod tests {
             )
         );
         assert_eq!(refusal(502, b"<html>").message, "");
+    }
+
+    /// T17: Ollama gives every call the same index, and no id.
+    #[test]
+    fn offered_tools_are_called() {
+        let calls = r#"{"model":"m","message":{"role":"assistant","content":"","thinking":"why","tool_calls":[
+            {"function":{"index":0,"name":"get","arguments":{"type":"text","text":"x"}}},
+            {"function":{"index":0,"name":"get"}}]},"done":false}"#
+            .replace('\n', "");
+        let body = format!("{calls}\n{DONE}\n");
+        let (answer, emitted) = stream_calls::<Ollama>("ollama", &body);
+        assert_eq!(
+            calls_of(&answer),
+            [r#"call_1 get {"type":"text","text":"x"}"#, "call_2 get {}"]
+        );
+        assert_eq!(answer.finish, FinishReason::ToolCall);
+        assert_eq!(emitted, "");
+        assert_eq!(
+            answer.opaque[0].value,
+            serde_json::json!({"thinking": "why"})
+        );
     }
 }

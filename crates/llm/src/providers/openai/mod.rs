@@ -5,9 +5,12 @@
 //! alone.
 
 mod azure;
+#[cfg(test)]
+mod calls_read;
 mod quirks;
 mod reply;
 mod request;
+mod turns;
 
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
@@ -16,6 +19,7 @@ use url::Url;
 
 use super::detour::Detour;
 use super::partial::{Emit, PartialAnswer};
+use super::tools::{Setting, Tools};
 use super::{Dialect, Fault};
 use crate::chat::ChatRequest;
 use crate::transport::frames::Framing;
@@ -23,6 +27,9 @@ use crate::transport::frames::Framing;
 use quirks::Wording;
 
 pub(crate) use azure::complete;
+
+/// Whose opaque parts are ours.
+const PROVIDER: &str = "openai";
 
 /// The dialect as one server speaks it.
 #[derive(Debug)]
@@ -95,13 +102,20 @@ impl Dialect for OpenAi {
         request::Schemas::fit(schema)
     }
 
+    fn fit_tool(schema: &Value) -> Value {
+        request::fit_tool(schema)
+    }
+
+    const MISSING: &'static [Setting] = &[Setting::NumCtx];
+
     fn body(
         model: &str,
         request: &ChatRequest,
         schemas: Option<&request::Schemas>,
+        tools: &Tools<'_>,
         wording: Wording,
     ) -> serde_json::Result<Vec<u8>> {
-        request::body(model, request, schemas, wording)
+        request::body(model, request, schemas, tools, wording)
     }
 
     fn read(partial: &mut PartialAnswer, document: &[u8], emit: Emit<'_>) -> Result<bool, Fault> {

@@ -1,8 +1,9 @@
 //! Answers and stream events in the JSON of OpenAI.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::chat::FinishReason;
+use crate::providers::calls::CallPiece;
 use crate::providers::lenient::{
     Count, Document, List, Maybe, Text, Word, is_something, object, parse,
 };
@@ -45,12 +46,16 @@ object! {
 object! {
     ToolCall {
         index: Count = "index",
+        id: Word = "id",
         function: Function = "function",
+        /// What compatible servers add, such as Gemini's signatures.
+        extra_content: Value = "extra_content",
     }
 }
 
 object! {
     Function {
+        name: Text = "name",
         /// As a text of JSON, or as the object itself.
         arguments: Text = "arguments",
     }
@@ -131,6 +136,7 @@ pub(super) fn read(
         let reasoning = if reasoning_content.text.is_empty() {
             reasoning
         } else {
+            partial.returned_reasoning = Some("reasoning_content");
             reasoning_content
         };
         partial.reasoning.push(&reasoning.text, marker, &mut hide);
@@ -138,15 +144,28 @@ pub(super) fn read(
             .reasoning
             .push(&content.reasoning, marker, &mut hide);
         partial.text.push(&content.text, marker, emit);
-        // Only one tool is ever offered; a second call of it would be a second answer.
-        let call = tool_calls
-            .0
-            .into_iter()
-            .find(|call| call.index.0.unwrap_or(0) == 0);
-        let function = call.map_or(function_call, |call| call.function);
-        partial
-            .arguments
-            .push(&function.arguments.text, marker, emit);
+        if partial.offer.is_some() {
+            let calls = tool_calls.0.into_iter();
+            calls.for_each(|call| add_call(partial, &call, marker));
+            // Nothing is said of calls in a message without any.
+            if !function_call.name.text.is_empty() || !function_call.arguments.text.is_empty() {
+                let call = ToolCall {
+                    function: function_call,
+                    ..ToolCall::default()
+                };
+                add_call(partial, &call, marker);
+            }
+        } else {
+            // Only one tool is ever forced; a second call of it would be a second answer.
+            let call = tool_calls
+                .0
+                .into_iter()
+                .find(|call| call.index.0.unwrap_or(0) == 0);
+            let function = call.map_or(function_call, |call| call.function);
+            partial
+                .arguments
+                .push(&function.arguments.text, marker, emit);
+        }
     }
     if let Some(reason) = choice.finish_reason.as_deref() {
         let finish = finish_reason(reason);
@@ -157,6 +176,20 @@ pub(super) fn read(
         partial.finish.get_or_insert(FinishReason::Stop);
     }
     Ok(false)
+}
+
+fn add_call(partial: &mut PartialAnswer, call: &ToolCall, marker: Option<char>) {
+    partial.calls.add(&CallPiece {
+        index: call.index.0,
+        id: call.id.0.as_deref().unwrap_or_default(),
+        name: &call.function.name.text,
+        arguments: &call.function.arguments.text,
+        marker,
+    });
+    if is_something(&call.extra_content) {
+        let extra = json!({ "extra_content": call.extra_content });
+        partial.calls.keep(extra, true);
+    }
 }
 
 /// Whether there are choices, although none can be read.
@@ -185,8 +218,6 @@ fn finish_reason(reason: &str) -> FinishReason {
     reason = "cases are written in place"
 )]
 mod tests {
-    use serde_json::json;
-
     use super::super::OpenAi;
     use super::*;
     use crate::answer::{Answer, Body, FallbackText};
@@ -207,6 +238,8 @@ mod tests {
             finish,
             reason: None,
             model: Some("gpt-4o-mini-2024-07-18".to_owned()),
+            calls: Vec::new(),
+            opaque: Vec::new(),
         }
     }
 

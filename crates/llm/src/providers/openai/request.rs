@@ -5,8 +5,10 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use super::quirks::{MaxTokens, Structure, Wording};
-use crate::chat::{ChatRequest, Part, Role};
+use super::turns::{Message, turns};
+use crate::chat::{ChatRequest, ReasoningEffort, ToolChoice};
 use crate::providers::schema::{self, Rules};
+use crate::providers::tools::Tools;
 
 /// What strict mode enforces.
 const STRICT: Rules = Rules {
@@ -90,57 +92,18 @@ struct Body<'a> {
     stream_options: Option<StreamOptions>,
     #[serde(skip_serializing_if = "Option::is_none")]
     response_format: Option<ResponseFormat<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tools: Option<[Tool<'a>; 1]>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Tool<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_choice: Option<Value>,
-}
-
-#[derive(Serialize)]
-struct Message<'a> {
-    role: Role,
-    content: Content<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Content<'a> {
-    /// What is a single text. Small servers know nothing else.
-    Text(&'a str),
-    Parts(Vec<ContentPart<'a>>),
-}
-
-impl Content<'_> {
-    /// About as many as it takes in a request.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Text(text) => text.len(),
-            Self::Parts(parts) => {
-                let parts = parts.iter().map(|ContentPart::Text { text }| text.len());
-                parts.map(|bytes| bytes + PART_ENVELOPE).sum()
-            }
-        }
-    }
-}
-
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum ContentPart<'a> {
-    Text { text: &'a str },
-}
-
-/// A part of a turn: the one place that translates them.
-fn part(part: &Part) -> ContentPart<'_> {
-    match part {
-        Part::Text(text) => ContentPart::Text { text },
-    }
-}
-
-fn content(parts: &[Part]) -> Content<'_> {
-    match parts {
-        [Part::Text(text)] => Content::Text(text),
-        parts => Content::Parts(parts.iter().map(part).collect()),
-    }
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u32>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    stop: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_effort: Option<ReasoningEffort>,
 }
 
 #[derive(Serialize)]
@@ -184,14 +147,25 @@ struct Function<'a> {
 /// escapes.
 const ENVELOPE: usize = 512;
 
-/// More than a part takes beside its text.
-const PART_ENVELOPE: usize = 32;
+/// More than a tool takes beside its schema, as long as its description is short.
+const TOOL_ENVELOPE: usize = 256;
+
+/// A tool's schema. Strictness is left out, so that nothing has to be closed.
+pub(super) fn fit_tool(schema: &Value) -> Value {
+    schema::restrict(schema, &STRICT)
+}
+
+/// The choice of one function.
+fn choice_of(name: &str) -> Value {
+    json!({"type": "function", "function": {"name": name}})
+}
 
 /// The whole request.
 pub(super) fn body<'a>(
     model: &'a str,
     request: &'a ChatRequest,
     schemas: Option<&'a Schemas>,
+    tools: &'a Tools<'_>,
     wording: Wording,
 ) -> serde_json::Result<Vec<u8>> {
     let mut body = Body {
@@ -209,13 +183,27 @@ pub(super) fn body<'a>(
             include_usage: true,
         }),
         response_format: None,
-        tools: None,
-        tool_choice: None,
+        tools: tools
+            .sent()
+            .map(|tool| Tool::Function {
+                function: Function {
+                    name: tool.name,
+                    description: tool.description,
+                    parameters: tool.schema,
+                },
+            })
+            .collect(),
+        tool_choice: match tools.choice() {
+            ToolChoice::Auto => None,
+            ToolChoice::Required => Some(json!("required")),
+            ToolChoice::Tool(name) => Some(choice_of(name)),
+        },
+        top_p: request.sampling.top_p,
+        seed: request.sampling.seed,
+        stop: &request.sampling.stop,
+        reasoning_effort: request.sampling.reasoning_effort,
     };
-    let instruct = |schemas: &'a Schemas| Message {
-        role: Role::System,
-        content: Content::Text(&schemas.instruction),
-    };
+    let instruct = |schemas: &'a Schemas| Message::instruction(&schemas.instruction);
     if let (Some(output), Some(schemas)) = (&request.output, schemas) {
         let (name, description) = (&*output.name, output.description.as_deref());
         match wording.structure {
@@ -237,8 +225,11 @@ pub(super) fn body<'a>(
                     description,
                     parameters: &schemas.schema,
                 };
-                body.tools = Some([Tool::Function { function }]);
-                body.tool_choice = Some(json!({"type": "function", "function": {"name": name}}));
+                // Beside other tools it must not be forced: they would never be called.
+                if body.tools.is_empty() {
+                    body.tool_choice = Some(choice_of(name));
+                }
+                body.tools.push(Tool::Function { function });
             }
             Structure::JsonObject | Structure::Message => {
                 body.messages.push(instruct(schemas));
@@ -248,14 +239,16 @@ pub(super) fn body<'a>(
             }
         }
     }
-    body.messages
-        .extend(request.messages.iter().map(|message| Message {
-            role: message.role,
-            content: content(&message.parts),
-        }));
-    let texts = body.messages.iter().map(|message| message.content.bytes());
+    body.messages.extend(turns(&request.messages));
+    let texts = body.messages.iter().map(Message::bytes);
     let schema = schemas.map_or(0, |schemas| schemas.schema.get().len());
-    let mut bytes = Vec::with_capacity(ENVELOPE + schema + texts.sum::<usize>());
+    let mut bytes = Vec::with_capacity(
+        ENVELOPE
+            + schema
+            + texts.sum::<usize>()
+            + tools.schema_bytes()
+            + TOOL_ENVELOPE * body.tools.len(),
+    );
     serde_json::to_writer(&mut bytes, &body)?;
     Ok(bytes)
 }
@@ -265,7 +258,8 @@ pub(super) fn body<'a>(
 mod tests {
     use super::*;
     use crate::providers::detour::Temperature;
-    use crate::providers::test_request::{free, in_parts, structured};
+    use crate::providers::openai::OpenAi;
+    use crate::providers::test_request::{after_calls, body_of, free, in_parts, structured};
 
     #[track_caller]
     fn check(request: &ChatRequest, structure: Structure, expected: Value) {
@@ -277,7 +271,7 @@ mod tests {
             structure,
             ..Wording::at(None)
         };
-        let body = body("m", request, schemas.as_ref(), wording).unwrap();
+        let body = body("m", request, schemas.as_ref(), &Tools::default(), wording).unwrap();
         assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
     }
 
@@ -326,7 +320,8 @@ mod tests {
         request.max_tokens = Some(9);
         let wording = Wording::at(Some("api.openai.com"));
         let body: Value =
-            serde_json::from_slice(&body("m", &request, None, wording).unwrap()).unwrap();
+            serde_json::from_slice(&body("m", &request, None, &Tools::default(), wording).unwrap())
+                .unwrap();
         assert_eq!(
             (&body["max_completion_tokens"], &body["max_tokens"]),
             (&json!(9), &Value::Null)
@@ -342,7 +337,8 @@ mod tests {
             ..Wording::at(None)
         };
         let body: Value =
-            serde_json::from_slice(&body("m", &request, None, wording).unwrap()).unwrap();
+            serde_json::from_slice(&body("m", &request, None, &Tools::default(), wording).unwrap())
+                .unwrap();
         assert_eq!(body["temperature"], Value::Null);
     }
 
@@ -389,7 +385,14 @@ mod tests {
     fn told(host: Option<&str>, property: Value) -> Option<String> {
         let request = structured(json!({"type": "object", "properties": {"n": property}}));
         let schemas = Schemas::fit(&request.output.as_ref().unwrap().schema);
-        let body = body("m", &request, Some(&schemas), Wording::at(host)).unwrap();
+        let body = body(
+            "m",
+            &request,
+            Some(&schemas),
+            &Tools::default(),
+            Wording::at(host),
+        )
+        .unwrap();
         let body: Value = serde_json::from_slice(&body).unwrap();
         let first = &body["messages"][0];
         (first["role"] == "system").then(|| first["content"].as_str().unwrap().to_owned())
@@ -437,5 +440,50 @@ mod tests {
         assert!(!schemas.strict);
         let schema: Value = serde_json::from_str(schemas.schema.get()).unwrap();
         assert_eq!(schema["additionalProperties"], Value::Null);
+    }
+
+    /// T13, T25: every call has its result, also a faulty one, and parts of others stay behind.
+    #[test]
+    fn calls_and_results() {
+        let thought = json!({"reasoning_content": "why"});
+        let mut request = after_calls("openai", thought, None);
+        request.tool_choice = ToolChoice::Required;
+        let call = |id, arguments| json!({"id": id, "type": "function", "function": {"name": "get", "arguments": arguments}});
+        let schema =
+            json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]});
+        assert_eq!(
+            body_of::<OpenAi>(&request, Wording::at(None)),
+            json!({
+                "model": "m", "stream": false, "tool_choice": "required",
+                "messages": [
+                    {"role": "user", "content": "Hi"},
+                    {"role": "assistant", "content": "Let me see.", "reasoning_content": "why",
+                     "tool_calls": [call("a", "{\"n\":1}"), call("b", "{\"n\"")]},
+                    {"role": "tool", "tool_call_id": "a", "content": "one"},
+                    {"role": "tool", "tool_call_id": "b", "content": "not JSON"},
+                    {"role": "user", "content": "Go on."},
+                ],
+                "tools": [{"type": "function", "function": {"name": "get", "description": "A tool.", "parameters": schema}}],
+            })
+        );
+    }
+
+    #[test]
+    fn sampling_is_sent_where_it_is_set() {
+        let mut request = free();
+        request.sampling = crate::chat::Sampling {
+            top_p: Some(0.5),
+            seed: Some(7),
+            stop: vec!["END".to_owned()],
+            reasoning_effort: Some(ReasoningEffort::Low),
+            num_ctx: Some(9),
+        };
+        assert_eq!(
+            body_of::<OpenAi>(&request, Wording::at(None)),
+            json!({
+                "model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": false,
+                "top_p": 0.5, "seed": 7, "stop": ["END"], "reasoning_effort": "low",
+            })
+        );
     }
 }
