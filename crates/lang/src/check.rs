@@ -11,6 +11,7 @@ mod edges;
 mod environment;
 mod fields;
 mod graph;
+mod llm;
 mod names;
 mod nodes;
 mod outputs;

@@ -22,7 +22,7 @@ pub use crate::field::{Constraints, Field, Format};
 pub use crate::ids::{FieldId, NodeId};
 pub use crate::rule::Rule;
 pub use exits::{EdgeLoop, Exits, FanOut, Repeat, Routes, Target};
-pub use llm::{LlmSettings, PROVIDERS, is_variable_name};
+pub use llm::{FallbackModel, FallbackReason, LlmSettings, PROVIDERS, Sampling, is_variable_name};
 pub use node::{CodeNode, ModelNode, Node, NodeInput, NodeKind, ToolNode};
 pub use output::{Output, OutputField};
 pub use servers::{EnvironmentPiece, FromEnvironment, McpServer, McpTransport};

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 
 use super::conditions::{condition, template};
 use super::context::Context;
+use super::llm::{self, GlobalLlm};
 use super::names::{NodeIds, ParallelItem, Scope, Variable};
 use super::outputs;
 use super::scope::Fields;
@@ -100,6 +101,7 @@ pub(super) fn lower(
     servers: &mut Servers<'_>,
     context: &mut Context<'_>,
 ) -> Vec<Node> {
+    let global = llm::global(&file.config, fields, context);
     let lowered = file
         .nodes
         .iter()
@@ -118,7 +120,7 @@ pub(super) fn lower(
                 comparisons,
                 refuses_bare_fields: false,
             };
-            lower_node(node, exits, &state, file, servers, context)
+            lower_node(node, exits, &state, file, &global, servers, context)
         });
     lowered.collect()
 }
@@ -138,6 +140,7 @@ fn lower_node(
     exits: Exits,
     state: &Scope<'_>,
     file: &File<'_>,
+    global: &GlobalLlm<'_>,
     servers: &mut Servers<'_>,
     context: &mut Context<'_>,
 ) -> Node {
@@ -176,7 +179,7 @@ fn lower_node(
         template(text, &scope, &[], &owner, context);
     }
     kind::check(node, &owner, context);
-    let model = model::lower(node, &scope, &file.config.llm, &owner, servers, context);
+    let model = model::lower(node, &scope, global, &owner, servers, context);
     let call =
         (node.kind() == Kind::Tool).then(|| call::lower(node, &scope, &owner, servers, context));
     let until = node.repeat.as_ref().filter(|_| is_known);

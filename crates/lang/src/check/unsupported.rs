@@ -4,6 +4,7 @@ use super::context::Context;
 use crate::diagnostic::{code, quoted};
 use crate::suggest::Suggestion;
 use crate::syntax::File;
+use crate::syntax::llm;
 use crate::syntax::location::Location;
 use crate::syntax::memory::Memory;
 use crate::syntax::node::Kind;
@@ -15,10 +16,16 @@ use crate::workflow::Unsupported;
 pub(super) fn list(file: &File<'_>, context: &mut Context<'_>) -> Vec<Unsupported> {
     let mut list = Vec::new();
     list.extend(refuse(&file.view, "mcp_servers", "", context));
+    if let Some(section) = file.config.llm_section() {
+        for key in llm::NOT_SENT {
+            list.extend(refuse(&section, key, "", context));
+        }
+    }
     for node in &file.nodes {
         let name = format!("node {}", quoted(&node.name()));
         let kind = node.kind();
         let parts = [
+            ("system", kind == Kind::Model),
             (
                 "tools",
                 kind == Kind::Model && !node.model.turns.tools.is_empty(),
@@ -29,6 +36,12 @@ pub(super) fn list(file: &File<'_>, context: &mut Context<'_>) -> Vec<Unsupporte
         ];
         for (key, _) in parts.iter().filter(|(_, used)| *used) {
             list.extend(refuse(&node.view, key, &name, context));
+        }
+        let section = node.view.mapping("llm", &llm::LLM);
+        if let Some(section) = section.filter(|_| kind == Kind::Model) {
+            for key in llm::NOT_SENT {
+                list.extend(refuse(&section, key, &name, context));
+            }
         }
         let offered = node
             .model

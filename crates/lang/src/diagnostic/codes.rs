@@ -187,6 +187,8 @@ codes! {
     HEADER = "FM0606";
     /// A secret written into the file.
     SECRET_IN_FILE = "FM0607";
+    /// A fallback model that is no other model.
+    FALLBACK = "FM0608";
 
     /// Checked, but not executed by this version.
     NOT_SUPPORTED = "FM0701";

@@ -3,7 +3,7 @@
 use super::grammar::{NO_LIMIT, Shape, Table, key};
 use super::view::View;
 use super::{budget, gates, llm, optimization};
-use crate::workflow::{LlmSettings, Tracking};
+use crate::workflow::Tracking;
 
 pub(crate) static CONFIG: Table = Table::new(
     "config",
@@ -198,7 +198,6 @@ static MLFLOW: Table = Table::new(
 /// `config`, read.
 pub(crate) struct Config<'a> {
     pub(crate) view: Option<View<'a>>,
-    pub(crate) llm: LlmSettings,
     pub(crate) timeout_seconds: i64,
     pub(crate) attempts: i64,
 }
@@ -209,13 +208,15 @@ impl<'a> Config<'a> {
         let execution = section("execution", &EXECUTION);
         let number = |name: &str| execution.as_ref().and_then(|view| view.int(name));
         Self {
-            llm: section("llm", &llm::LLM)
-                .map(|view| llm::read(&view))
-                .unwrap_or_default(),
             timeout_seconds: number("timeout").unwrap_or(DEFAULT_TIMEOUT_SECONDS),
             attempts: number("max_retries").unwrap_or(DEFAULT_ATTEMPTS),
             view,
         }
+    }
+
+    /// `llm`.
+    pub(crate) fn llm_section(&self) -> Option<View<'a>> {
+        self.view.as_ref()?.mapping("llm", &llm::LLM)
     }
 
     /// Where and how runs are tracked: what `observability.mlflow` says before what `mlflow` says.

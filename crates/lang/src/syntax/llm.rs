@@ -1,8 +1,9 @@
 //! `llm`: model settings, on a node and under `config`.
 
-use super::grammar::{Shape, Table, key};
-use super::view::View;
-use crate::workflow::{LlmSettings, PROVIDERS};
+use super::grammar::{NO_LIMIT, Shape, Table, key};
+use super::location::Location;
+use super::view::{Item, View};
+use crate::workflow::{FallbackModel, FallbackReason, LlmSettings, PROVIDERS, Sampling};
 
 pub(crate) static LLM: Table = Table::new(
     "llm",
@@ -11,9 +12,52 @@ pub(crate) static LLM: Table = Table::new(
         key("model", Shape::Name, "the model's name at that provider"),
         key(
             "temperature",
-            Shape::Float(0.0, 1.0),
-            "how freely the model chooses, 0 to 1",
+            Shape::Float(0.0, 2.0),
+            "how freely the model chooses, 0 to 1, with most providers to 2",
         ),
+        key(
+            "top_p",
+            Shape::Float(0.0, 1.0),
+            "share of the likeliest tokens that are chosen from",
+        ),
+        key("seed", Shape::Int(0, NO_LIMIT), "makes answers repeatable"),
+        key(
+            "stop",
+            Shape::Either(&[Shape::Text, Shape::List(&Shape::Text, 1)]),
+            "texts that end an answer",
+        ),
+        key(
+            "reasoning_effort",
+            Shape::Word(&["none", "minimal", "low", "medium", "high"]),
+            "how long the model thinks",
+        ),
+        key(
+            "num_ctx",
+            Shape::Int(1, 100_000_000),
+            "tokens of context that Ollama sets aside",
+        ),
+        key(
+            "extra_headers",
+            Shape::Open("header", &Shape::Text, 0),
+            "sent with each request; `${NAME}` stands for a variable of the environment",
+        ),
+        key(
+            "system",
+            Shape::Template,
+            "instructions that come before the prompt; `system` of a node wins",
+        ),
+        key(
+            "fallback",
+            Shape::List(&Shape::Mapping(&FALLBACK), 0),
+            "models that are asked when the attempts at those before are used up",
+        ),
+        key(
+            "fallback_on",
+            Shape::List(&Shape::Word(REASONS), 1),
+            "failures after which the next model is asked",
+        )
+        .aliases(&["on"])
+        .default("[\"rate_limit\", \"overloaded\", \"timeout\", \"network\", \"not_found\"]"),
         key(
             "max_tokens",
             Shape::Int(1, u32::MAX as i64),
@@ -56,21 +100,60 @@ pub(crate) static LLM: Table = Table::new(
     ("max_retries", RETRIES),
     ("num_retries", RETRIES),
     ("retries", RETRIES),
-    ("system", SYSTEM),
     ("system_prompt", SYSTEM),
     (
-        "top_p",
-        "remove it; of the ways to sample, `temperature` can be set",
+        "top_k",
+        "remove it; of the ways to sample, `temperature` and `top_p` can be set",
     ),
     (
-        "top_k",
-        "remove it; of the ways to sample, `temperature` can be set",
+        "true",
+        "write `fallback_on`; YAML reads an unquoted `on` as true",
     ),
+    ("headers", "write `extra_headers`"),
+    ("fallbacks", "write `fallback`"),
+    ("stop_sequences", "write `stop`"),
     (
         "stream",
         "remove it; the caller decides whether a run is streamed",
     ),
 ]);
+
+static FALLBACK: Table = Table::new(
+    "fallback",
+    &[
+        key("provider", Shape::Word(PROVIDERS), "whose API is called"),
+        key("model", Shape::Name, "the model's name at that provider"),
+        key("api_base", Shape::Text, "base address of the API"),
+        key(
+            "api_key_env",
+            Shape::Variable,
+            "name of the environment variable that holds the key",
+        ),
+    ],
+);
+
+/// What `fallback_on` may list.
+const REASONS: &[&str] = &[
+    "rate_limit",
+    "overloaded",
+    "timeout",
+    "network",
+    "not_found",
+    "authentication",
+    "quota",
+];
+
+/// The keys of `llm` that no request carries yet.
+pub(crate) const NOT_SENT: &[&str] = &[
+    "top_p",
+    "seed",
+    "stop",
+    "reasoning_effort",
+    "num_ctx",
+    "extra_headers",
+    "system",
+    "fallback",
+];
 
 /// Advice for settings that people look for under `llm` or on a node.
 pub(crate) const TIMEOUT: &str =
@@ -80,24 +163,95 @@ pub(crate) const SYSTEM: &str = "put it at the beginning of `prompt`";
 /// Advice for settings of the model that are not under `llm`.
 pub(crate) const UNDER_LLM: &str = "move it under `llm`";
 
-/// The settings a section gives.
+/// The settings a section gives, without headers and system.
 pub(crate) fn read(view: &View<'_>) -> LlmSettings {
-    let provider = view.string("provider");
-    // An empty text counts as absent, as when a template left it out.
-    let trimmed = |name: &str| {
-        let text = view.string(name)?.trim().to_owned();
-        (!text.is_empty()).then_some(text)
-    };
+    let small = |name: &str| view.int(name).and_then(|tokens| u32::try_from(tokens).ok());
     LlmSettings {
-        model: trimmed("model"),
+        provider: view.string("provider"),
+        model: trimmed(view, "model"),
         temperature: view.float("temperature"),
-        max_tokens: view
-            .int("max_tokens")
-            .and_then(|tokens| u32::try_from(tokens).ok()),
-        api_base: trimmed("api_base"),
-        api_key_env: trimmed("api_key_env"),
-        provider,
+        max_tokens: small("max_tokens"),
+        api_base: trimmed(view, "api_base"),
+        api_key_env: trimmed(view, "api_key_env"),
+        sampling: Sampling {
+            top_p: view.float("top_p"),
+            seed: view.int("seed").and_then(|seed| u64::try_from(seed).ok()),
+            stop: stop(view),
+            reasoning_effort: view.string("reasoning_effort"),
+            num_ctx: small("num_ctx"),
+        },
+        extra_headers: None,
+        fallback: view.list("fallback").map(|items| {
+            let models = items.iter().filter_map(Fallback::read);
+            models.map(|fallback| fallback.model).collect()
+        }),
+        fallback_on: view.list("fallback_on").map(|items| {
+            let words = items.iter().filter_map(Item::text);
+            words.filter_map(|word| reason(&word.value)).collect()
+        }),
     }
+}
+
+/// An empty text counts as absent, as when a template left it out.
+fn trimmed(view: &View<'_>, name: &str) -> Option<String> {
+    let text = view.string(name)?.trim().to_owned();
+    (!text.is_empty()).then_some(text)
+}
+
+fn stop(view: &View<'_>) -> Option<Vec<String>> {
+    let item = view.get("stop")?;
+    let texts = match item.text() {
+        Some(text) => vec![text],
+        None => item.list()?.iter().filter_map(Item::text).collect(),
+    };
+    Some(texts.iter().map(|text| text.value.to_string()).collect())
+}
+
+fn reason(word: &str) -> Option<FallbackReason> {
+    Some(match word {
+        "rate_limit" => FallbackReason::RateLimit,
+        "overloaded" => FallbackReason::Overloaded,
+        "timeout" => FallbackReason::Timeout,
+        "network" => FallbackReason::Network,
+        "not_found" => FallbackReason::NotFound,
+        "authentication" => FallbackReason::Authentication,
+        "quota" => FallbackReason::Quota,
+        _ => return None,
+    })
+}
+
+/// An entry of `fallback`, read.
+pub(crate) struct Fallback {
+    pub(crate) location: Location,
+    /// As written, a prefix that names the provider dropped.
+    pub(crate) model: FallbackModel,
+}
+
+impl Fallback {
+    fn read(item: &Item<'_>) -> Option<Self> {
+        let view = item.mapping(&FALLBACK)?;
+        let mut settings = LlmSettings {
+            provider: view.string("provider"),
+            model: trimmed(&view, "model"),
+            ..LlmSettings::default()
+        };
+        strip_prefix(&mut settings);
+        Some(Self {
+            location: view.head(),
+            model: FallbackModel {
+                provider: settings.provider,
+                model: settings.model,
+                api_base: trimmed(&view, "api_base"),
+                api_key_env: trimmed(&view, "api_key_env"),
+            },
+        })
+    }
+}
+
+/// The entries of `fallback`.
+pub(crate) fn fallbacks(view: &View<'_>) -> Vec<Fallback> {
+    let items = view.list("fallback").unwrap_or_default();
+    items.iter().filter_map(Fallback::read).collect()
 }
 
 /// A node's settings over the global ones, key by key; a prefix of the model's name that names the
@@ -110,6 +264,10 @@ pub(crate) fn merge(node: LlmSettings, global: &LlmSettings) -> LlmSettings {
         max_tokens: node.max_tokens.or(global.max_tokens),
         api_base: node.api_base.or_else(|| global.api_base.clone()),
         api_key_env: node.api_key_env.or_else(|| global.api_key_env.clone()),
+        sampling: node.sampling.or(&global.sampling),
+        extra_headers: node.extra_headers.or_else(|| global.extra_headers.clone()),
+        fallback: node.fallback.or_else(|| global.fallback.clone()),
+        fallback_on: node.fallback_on.or_else(|| global.fallback_on.clone()),
     };
     strip_prefix(&mut merged);
     merged

@@ -35,6 +35,7 @@ pub(crate) static NODE: Table = Table::new(
             "variables of the node, templates over the state",
         ),
         model::PROMPT,
+        model::SYSTEM,
         key(
             "output_schema",
             Shape::Mapping(&OUTPUT_SCHEMA),
@@ -115,7 +116,6 @@ pub(crate) static NODE: Table = Table::new(
     ("timeout_seconds", llm::TIMEOUT),
     ("max_retries", llm::RETRIES),
     ("retries", llm::RETRIES),
-    ("system", llm::SYSTEM),
     ("system_prompt", llm::SYSTEM),
     ("model", llm::UNDER_LLM),
     ("provider", llm::UNDER_LLM),

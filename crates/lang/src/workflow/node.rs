@@ -45,6 +45,9 @@ pub enum NodeKind {
 pub struct ModelNode {
     /// What the model is asked, over the state and the node's inputs.
     pub prompt: Template,
+    /// Instructions that come before the prompt; not sent yet (see
+    /// [`Workflow::unsupported`](super::Workflow::unsupported)).
+    pub system: Option<Template>,
     /// `llm` of the node over `config.llm`, key by key.
     pub llm: LlmSettings,
     /// Tools offered to the model; not executed yet (see

@@ -6,6 +6,7 @@ mod cases;
 mod docs;
 mod fan_out_bound;
 mod fixtures;
+mod llm;
 mod robust;
 mod slips;
 mod tools;

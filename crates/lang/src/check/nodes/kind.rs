@@ -11,7 +11,7 @@ use crate::syntax::node::{Kind, Node as Written};
 const OF_TOOL: &[&str] = &["tool", "args"];
 
 /// Keys of a node that asks a model, those for turns left out.
-const OF_MODEL: &[&str] = &["prompt", "output_schema", "llm", "tools"];
+const OF_MODEL: &[&str] = &["prompt", "system", "output_schema", "llm", "tools"];
 
 pub(super) fn check(node: &Written<'_>, owner: &str, context: &mut Context<'_>) {
     let kind = node.kind();

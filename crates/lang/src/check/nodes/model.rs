@@ -3,18 +3,18 @@
 use super::tools;
 use crate::check::conditions::template;
 use crate::check::context::Context;
+use crate::check::llm::{self, GlobalLlm};
 use crate::check::names::Scope;
 use crate::check::servers::Servers;
-use crate::syntax::llm;
 use crate::syntax::node::Node as Written;
 use crate::template::Template;
-use crate::workflow::{LlmSettings, ModelNode};
+use crate::workflow::ModelNode;
 
 /// What the node asks. `scope` holds the node's own variables too, `global` is `config.llm`.
 pub(super) fn lower(
     node: &Written<'_>,
     scope: &Scope<'_>,
-    global: &LlmSettings,
+    global: &GlobalLlm<'_>,
     owner: &str,
     servers: &mut Servers<'_>,
     context: &mut Context<'_>,
@@ -25,9 +25,14 @@ pub(super) fn lower(
         Some(text) if scope.fields.known => template(text, scope, &asked_for, owner, context),
         _ => Template { pieces: Vec::new() },
     };
+    let system = match &node.model.system {
+        Some(text) if scope.fields.known => Some(template(text, scope, &asked_for, owner, context)),
+        _ => global.system.clone(),
+    };
     ModelNode {
         prompt,
-        llm: llm::merge(node.model.llm.clone(), global),
+        system,
+        llm: llm::of_node(&node.view, global, owner, context),
         tools: tools::lower(&node.model.turns, owner, servers, context),
     }
 }

@@ -4,10 +4,15 @@ use super::turns::Turns;
 use crate::syntax::grammar::{Key, Shape, key};
 use crate::syntax::llm;
 use crate::syntax::view::{Text, View};
-use crate::workflow::LlmSettings;
 
 pub(crate) const PROMPT: Key = key("prompt", Shape::Template, "what the model is asked")
     .required_unless(&[("tool", None), ("kind", Some("tool"))]);
+
+pub(crate) const SYSTEM: Key = key(
+    "system",
+    Shape::Template,
+    "instructions that come before the prompt",
+);
 
 pub(crate) const LLM: Key = key(
     "llm",
@@ -18,8 +23,8 @@ pub(crate) const LLM: Key = key(
 /// What a node asks its model, read.
 pub(crate) struct Model<'a> {
     pub(crate) prompt: Option<Text<'a>>,
-    /// The node's own, without those of `config.llm`.
-    pub(crate) llm: LlmSettings,
+    /// Its own `system`, or that of its own `llm`.
+    pub(crate) system: Option<Text<'a>>,
     pub(crate) turns: Turns<'a>,
 }
 
@@ -27,10 +32,9 @@ impl<'a> Model<'a> {
     pub(super) fn read(node: &View<'a>) -> Self {
         Self {
             prompt: node.text("prompt"),
-            llm: node
-                .mapping("llm", &llm::LLM)
-                .map(|view| llm::read(&view))
-                .unwrap_or_default(),
+            system: node
+                .text("system")
+                .or_else(|| node.mapping("llm", &llm::LLM)?.text("system")),
             turns: Turns::read(node),
         }
     }
