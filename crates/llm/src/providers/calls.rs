@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::partial::StreamedText;
+use super::streamed_text::StreamedText;
 use crate::chat::{Arguments, OpaquePart, ToolCall};
 
 /// What the ids begin with that stand in for missing ones.

@@ -19,6 +19,7 @@ pub(crate) mod reading;
 mod references;
 pub(crate) mod refusal;
 mod schema;
+mod streamed_text;
 #[cfg(test)]
 pub(crate) mod test_request;
 pub(crate) mod tools;

@@ -305,7 +305,8 @@ impl<D: Dialect> HttpModel<D> {
 
     fn tools<'a>(&self, request: &'a ChatRequest) -> Tools<'a> {
         Tools::of(request, |schema| {
-            self.tool_shapes.get(schema, ToolShape::new::<D>)
+            self.tool_shapes
+                .get(schema, |schema| ToolShape::new(schema, D::fit_tool))
         })
     }
 
@@ -424,7 +425,8 @@ impl<D: Dialect> ChatModel for HttpModel<D> {
 
     fn check_tools(&self, tools: &[ToolDefinition]) -> Vec<(String, String)> {
         Tools::with(tools, |schema| {
-            self.tool_shapes.get(schema, ToolShape::new::<D>)
+            self.tool_shapes
+                .get(schema, |schema| ToolShape::new(schema, D::fit_tool))
         })
         .faults()
     }

@@ -95,7 +95,9 @@ pub(crate) fn after_calls(provider: &str, thought: Value, of_call: Option<&str>)
 /// The body of a request in a dialect.
 pub(crate) fn body_of<D: Dialect>(request: &ChatRequest, wording: D::Wording) -> Value {
     let schemas = request.output.as_ref().map(|output| D::fit(&output.schema));
-    let tools = Tools::of(request, |schema| Arc::new(ToolShape::new::<D>(schema)));
+    let tools = Tools::of(request, |schema| {
+        Arc::new(ToolShape::new(schema, D::fit_tool))
+    });
     let body = D::body("m", request, schemas.as_ref(), &tools, wording).unwrap();
     serde_json::from_slice(&body).unwrap()
 }

@@ -6,7 +6,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 use super::names::PlainNames;
-use super::{Dialect, references};
+use super::references;
 use crate::chat::{Arguments, ChatRequest, Sampling, ToolCall, ToolChoice, ToolDefinition};
 
 /// The most letters of a name that every provider takes.
@@ -22,7 +22,8 @@ pub(crate) struct ToolShape {
 }
 
 impl ToolShape {
-    pub(crate) fn new<D: Dialect>(original: &Value) -> Self {
+    /// `fit` is how the dialect fits a schema.
+    pub(crate) fn new(original: &Value, fit: fn(&Value) -> Value) -> Self {
         let inlined = match references::inlined(original) {
             Ok(inlined) => inlined,
             Err(why) => {
@@ -34,7 +35,7 @@ impl ToolShape {
         };
         let renamed = PlainNames::of(&inlined);
         let plain = renamed.as_ref().map_or(&inlined, |names| &names.schema);
-        let fitted = D::fit_tool(plain);
+        let fitted = fit(plain);
         Self {
             schema: Ok(to_raw_value(&fitted).expect("a value has text keys")),
             renamed,
@@ -221,11 +222,14 @@ pub(crate) fn left_out(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::providers::Dialect as _;
     use crate::providers::ollama::Ollama;
     use crate::providers::test_request::offering;
 
     fn tools(request: &ChatRequest) -> Tools<'_> {
-        Tools::of(request, |schema| Arc::new(ToolShape::new::<Ollama>(schema)))
+        Tools::of(request, |schema| {
+            Arc::new(ToolShape::new(schema, Ollama::fit_tool))
+        })
     }
 
     /// T32: one bad tool is named and does not spoil the others.

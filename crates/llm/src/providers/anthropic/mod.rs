@@ -18,9 +18,6 @@ use crate::chat::ChatRequest;
 use crate::transport::frames::Framing;
 use wording::Wording;
 
-/// Whose opaque parts are ours.
-const PROVIDER: &str = "anthropic";
-
 /// The dialect.
 #[derive(Debug, Default)]
 pub(crate) struct Anthropic;

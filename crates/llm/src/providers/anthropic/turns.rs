@@ -3,9 +3,11 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::PROVIDER;
 use crate::chat::{self, Part, Role};
 use crate::providers::tools::object;
+
+/// Whose opaque parts are ours.
+const PROVIDER: &str = "anthropic";
 
 #[derive(Serialize)]
 pub(super) struct Message<'a> {

@@ -19,9 +19,6 @@ use crate::chat::ChatRequest;
 use crate::transport::frames::Framing;
 use wording::Wording;
 
-/// Whose opaque parts are ours.
-const PROVIDER: &str = "google";
-
 /// The dialect.
 #[derive(Debug, Default)]
 pub(crate) struct Google;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::tools::{DeclaredTools, ToolConfig, declare};
+use super::tools::{DeclaredTools, JSON_SCHEMA, ToolConfig, declare};
 use super::turns::{Content, Part, contents};
 use super::wording::Structure;
 use crate::chat::{ChatRequest, ReasoningEffort};
@@ -30,26 +30,6 @@ const OPEN_API: Rules = Rules {
         "maxItems",
     ],
     formats: &["date-time"],
-};
-
-/// `responseJsonSchema`, a subset of JSON Schema that newer models take.
-pub(super) const JSON_SCHEMA: Rules = Rules {
-    keywords: &[
-        "type",
-        "description",
-        "properties",
-        "required",
-        "additionalProperties",
-        "items",
-        "anyOf",
-        "enum",
-        "format",
-        "minimum",
-        "maximum",
-        "minItems",
-        "maxItems",
-    ],
-    formats: &["date-time", "date", "time"],
 };
 
 /// An answer's schema as it is sent.

@@ -4,10 +4,29 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::request::JSON_SCHEMA;
 use crate::chat::ToolChoice;
-use crate::providers::schema;
+use crate::providers::schema::{self, Rules};
 use crate::providers::tools::{SentTool, Tools};
+
+/// `responseJsonSchema`, a subset of JSON Schema that newer models take.
+pub(super) const JSON_SCHEMA: Rules = Rules {
+    keywords: &[
+        "type",
+        "description",
+        "properties",
+        "required",
+        "additionalProperties",
+        "items",
+        "anyOf",
+        "enum",
+        "format",
+        "minimum",
+        "maximum",
+        "minItems",
+        "maxItems",
+    ],
+    formats: &["date-time", "date", "time"],
+};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -3,10 +3,12 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::PROVIDER;
 use crate::chat::{self, Role, ToolCall, ToolResult};
 use crate::providers::calls::MADE_UP_ID;
 use crate::providers::tools::object;
+
+/// Whose opaque parts are ours.
+const PROVIDER: &str = "google";
 
 #[derive(Serialize)]
 pub(super) struct Content<'a> {

@@ -17,9 +17,6 @@ use crate::chat::ChatRequest;
 use crate::transport::frames::Framing;
 use wording::Structure;
 
-/// Whose opaque parts are ours.
-const PROVIDER: &str = "ollama";
-
 /// The dialect.
 #[derive(Debug, Default)]
 pub(crate) struct Ollama;

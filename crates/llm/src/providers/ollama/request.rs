@@ -6,11 +6,13 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
-use super::PROVIDER;
 use super::wording::Structure;
 use crate::chat::{self, ChatRequest, Part, ReasoningEffort, Role, ToolChoice, ToolResult};
 use crate::providers::schema::{self, Rules};
 use crate::providers::tools::{Tools, object};
+
+/// Whose opaque parts are ours.
+const PROVIDER: &str = "ollama";
 
 /// What Ollama turns into a grammar.
 const RULES: Rules = Rules {

@@ -28,9 +28,6 @@ use quirks::Wording;
 
 pub(crate) use azure::complete;
 
-/// Whose opaque parts are ours.
-const PROVIDER: &str = "openai";
-
 /// The dialect as one server speaks it.
 #[derive(Debug)]
 pub(crate) struct OpenAi {

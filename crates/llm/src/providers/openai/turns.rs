@@ -5,8 +5,10 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::PROVIDER;
 use crate::chat::{self, OpaquePart, Part, Role, ToolCall, ToolResult};
+
+/// Whose opaque parts are ours.
+const PROVIDER: &str = "openai";
 
 #[derive(Serialize)]
 pub(super) struct Message<'a> {
