@@ -1,17 +1,18 @@
 //! The embedded pages: plain files, no build step, nothing loaded from elsewhere.
 
-use std::borrow::Cow;
-use std::sync::Arc;
+mod compressed;
 
 use axum::Extension;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+    VARY,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::answer_budget::Static;
 use crate::request::etag;
+use compressed::{SWAGGER_UI_BUNDLE_JS, SWAGGER_UI_CSS, accepts_gzip};
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -43,6 +44,7 @@ pub(crate) fn docs(root: &str) -> Response {
 
 /// A file that the pages load.
 pub(crate) fn file(name: &str, request: &HeaderMap) -> Option<Response> {
+    let has_gzip = accepts_gzip(request);
     let (content_type, bytes): (_, &'static [u8]) = match name {
         "playground.css" => (CSS, include_bytes!("playground.css")),
         "playground.js" => (JAVASCRIPT, include_bytes!("playground.js")),
@@ -52,10 +54,11 @@ pub(crate) fn file(name: &str, request: &HeaderMap) -> Option<Response> {
         "timeline.js" => (JAVASCRIPT, include_bytes!("timeline.js")),
         "docs.js" => (JAVASCRIPT, include_bytes!("docs.js")),
         "icon.svg" => ("image/svg+xml", include_bytes!("icon.svg")),
-        "swagger-ui.css" => (CSS, swagger(name)?),
-        "swagger-ui-bundle.js" => (JAVASCRIPT, swagger(name)?),
+        "swagger-ui.css" => (CSS, SWAGGER_UI_CSS.bytes(has_gzip)),
+        "swagger-ui-bundle.js" => (JAVASCRIPT, SWAGGER_UI_BUNDLE_JS.bytes(has_gzip)),
         _ => return None,
     };
+    let is_compressed = has_gzip && name.starts_with("swagger-ui");
     let tag = etag::of(bytes);
     let caching = [
         (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
@@ -64,19 +67,12 @@ pub(crate) fn file(name: &str, request: &HeaderMap) -> Option<Response> {
     if etag::is_among(&tag, &request.get_all(IF_NONE_MATCH)) {
         return Some((StatusCode::NOT_MODIFIED, caching).into_response());
     }
-    let headers = [(CONTENT_TYPE, HeaderValue::from_static(content_type))];
-    Some((Extension(Static), caching, headers, bytes).into_response())
-}
-
-/// A file of Swagger UI, which is part of the binary.
-fn swagger(name: &str) -> Option<&'static [u8]> {
-    let file =
-        utoipa_swagger_ui::serve(name, Arc::new(utoipa_swagger_ui::Config::default())).ok()??;
-    match file.bytes {
-        Cow::Borrowed(bytes) => Some(bytes),
-        // Only `swagger-initializer.js` is generated, and `docs.js` replaces it.
-        Cow::Owned(_) => None,
-    }
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        (VARY, HeaderValue::from_static("accept-encoding")),
+    ];
+    let encoding = is_compressed.then(|| [(CONTENT_ENCODING, HeaderValue::from_static("gzip"))]);
+    Some((Extension(Static), caching, headers, encoding, bytes).into_response())
 }
 
 fn html(page: String, policy: &'static str) -> Response {
