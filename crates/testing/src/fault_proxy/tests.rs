@@ -180,11 +180,14 @@ fn a_half_closed_connection_keeps_its_other_half() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let proxy = FaultProxy::in_front_of(listener.local_addr().unwrap());
     let pair = || {
-        let client = connect(&proxy);
-        let (server, _) = listener.accept().unwrap();
+        let mut client = connect(&proxy);
+        let (mut server, _) = listener.accept().unwrap();
         server
             .set_read_timeout(Some(Duration::from_secs(10)))
             .unwrap();
+        // The proxy has both sides in its hands when something has come through.
+        client.write_all(b"!").unwrap();
+        server.read_exact(&mut [0]).unwrap();
         (client, server)
     };
 
