@@ -135,6 +135,7 @@ pub(super) async fn in_flight(bench: &mut Bench, server: &Server) -> Result<Vec<
     let after = database.count(ROWS);
     tokio::time::sleep(COUNTED).await;
     let written = float(u64::try_from(after - before)?) / bench.scale.beats.as_secs_f64();
+    server.query("CREATE EXTENSION IF NOT EXISTS pg_stat_statements");
     let beat = server.query(&format!(
         "SELECT coalesce(max(mean_exec_time), 0) FROM pg_stat_statements
         JOIN pg_database ON pg_database.oid = dbid
