@@ -18,6 +18,9 @@ const P99_RATIO: Budget = Budget::AtMost(2.0);
 /// 10,000 idle connections, and requests that are refused.
 const PEAK_MB: Budget = Budget::AtMost(300.0);
 
+/// Connections of the attack that are not idle, and of the clients that are served.
+const ROOM: usize = 1_000;
+
 /// Our own descriptors besides those of the attack.
 const SPARE_DESCRIPTORS: u64 = 1_000;
 
@@ -29,7 +32,11 @@ pub(super) async fn measure(bench: &mut Bench) -> Result<Vec<Line>> {
     let run = Question::run();
     let (_model, model) = start_model(Duration::ZERO)?;
     let quiet = bench.flowmill.start(model, bench.folder())?;
-    let attacked = bench.flowmill.start(model, bench.folder())?;
+    // By default it takes half as many connections as it may open files, which the attack could use up:
+    // then others are refused, as they should be.
+    let room = (idle + ROOM).to_string();
+    let options = ["--store", "memory", "--max-connections", &room];
+    let attacked = bench.flowmill.start_with(model, bench.folder(), &options)?;
     for target in [&quiet, &attacked] {
         target.check().await?;
         load::repeat(target.address, &run, CONNECTIONS, bench.scale.round).await?;
